@@ -1,0 +1,271 @@
+// What TLS costs without sockets: bytes through an established connection by size of write and direction,
+// handshakes by version and kind of key, and the heap that an idle end holds.
+#include <benchmark/benchmark.h>
+#include <openssl/crypto.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdlib>
+#include <cstring>
+#include <stdexcept>
+#include <vector>
+
+#include "tests/support/certificates.h"
+#include "tls/engine.h"
+
+namespace {
+
+using pgveil::test::CertificateRequest;
+using pgveil::test::Identity;
+using pgveil::test::KeyKind;
+using pgveil::test::TemporaryFolder;
+using namespace pgveil::tls;
+
+// --- OpenSSL's heap, counted ---
+
+struct OpenSslHeap {
+  std::size_t bytes = 0;
+  std::size_t allocations = 0;
+};
+OpenSslHeap openssl_heap;
+
+// In front of every block stands its size, in as many bytes as keep the block aligned.
+constexpr std::size_t kHeader = alignof(std::max_align_t);
+
+void* allocate(std::size_t size, const char* /*file*/, int /*line*/) {
+  auto* block = static_cast<std::byte*>(std::malloc(kHeader + size));
+  if (block == nullptr) return nullptr;
+  std::memcpy(block, &size, sizeof size);
+  openssl_heap.bytes += size;
+  ++openssl_heap.allocations;
+  return block + kHeader;
+}
+
+void release(void* place, const char* /*file*/, int /*line*/) {
+  if (place == nullptr) return;
+  auto* block = static_cast<std::byte*>(place) - kHeader;
+  std::size_t size = 0;
+  std::memcpy(&size, block, sizeof size);
+  openssl_heap.bytes -= size;
+  std::free(block);
+}
+
+void* reallocate(void* place, std::size_t size, const char* file, int line) {
+  if (place == nullptr) return allocate(size, file, line);
+  if (size == 0) {
+    release(place, file, line);
+    return nullptr;
+  }
+  std::size_t old_size = 0;
+  std::memcpy(&old_size, static_cast<std::byte*>(place) - kHeader, sizeof old_size);
+  void* moved = allocate(size, file, line);
+  if (moved == nullptr) return nullptr;
+  std::memcpy(moved, place, std::min(size, old_size));
+  release(place, file, line);
+  return moved;
+}
+
+// OpenSSL takes these only before its first allocation, hence before main().
+const bool openssl_heap_is_counted = CRYPTO_set_mem_functions(allocate, reallocate, release) == 1;
+
+// --- two ends and the bytes between them ---
+
+constexpr const char* kHost = "db.example.com";
+
+// The files of a server with a key of that kind, and the contexts made of them.
+class Site {
+ public:
+  explicit Site(KeyKind key = KeyKind::p256, Version version = Version::tls1_3)
+      : root_(pgveil::test::authority("Bench Root")), server_(issued_by(root_, request(key))) {
+    ClientSettings client;
+    client.sslrootcert = folder_.write("root.crt", root_.certificate_pem());
+    client.ssl_max_protocol_version = version;
+    ServerSettings server;
+    server.ssl_cert_file = folder_.write("server.crt", server_.certificate_pem());
+    server.ssl_key_file = folder_.write("server.key", server_.key_pem());
+    client_context = built<ClientContext>(client);
+    server_context = built<ServerContext>(server);
+  }
+
+  std::shared_ptr<const ClientContext> client_context;
+  std::shared_ptr<const ServerContext> server_context;
+
+ private:
+  static CertificateRequest request(KeyKind key) {
+    CertificateRequest request;
+    request.alternative_names = {pgveil::test::dns(kHost)};
+    request.key = key;
+    return request;
+  }
+  template <class Context, class Settings>
+  static std::shared_ptr<const Context> built(const Settings& settings) {
+    auto context = Context::build(settings);
+    if (!context) throw std::runtime_error(context.error().front().problem);
+    return *context;
+  }
+
+  TemporaryFolder folder_;
+  Identity root_;
+  Identity server_;
+};
+
+struct Connection {
+  explicit Connection(const Site& site)
+      : client(Engine::to_server(site.client_context, {.host = kHost})),
+        server(Engine::to_client(site.server_context, false)) {}
+
+  // Carries flights until both ends are done.
+  void shake_hands() {
+    std::array<std::uint8_t, 16'384> to_server_memory;
+    std::array<std::uint8_t, 16'384> to_client_memory;
+    Outgoing to_server(to_server_memory);
+    Outgoing to_client(to_client_memory);
+    auto client_status = Engine::Status::want_input;
+    auto server_status = Engine::Status::want_input;
+    for (int flight = 0; flight < 3; ++flight) {
+      ByteView from_server = to_client.written();
+      to_server.clear();
+      client_status = client->handshake(from_server, to_server);
+      ByteView from_client = to_server.written();
+      to_client.clear();
+      server_status = server->handshake(from_client, to_client);
+    }
+    if (client_status != Engine::Status::ready || server_status != Engine::Status::ready)
+      throw std::runtime_error("handshake: " + client->failure().reason + server->failure().reason);
+  }
+
+  std::unique_ptr<Engine> client;
+  std::unique_ptr<Engine> server;
+};
+
+// --- throughput ---
+
+void write_sizes(benchmark::internal::Benchmark* bench) {
+  for (const int size : {64, 512, 1'400, 8'192, 16'384, 65'536}) bench->Arg(size);
+}
+
+void report(benchmark::State& state, std::size_t allocations_before) {
+  state.SetBytesProcessed(state.iterations() * state.range(0));
+  state.counters["openssl_allocations"] = benchmark::Counter(
+      static_cast<double>(openssl_heap.allocations - allocations_before), benchmark::Counter::kAvgIterations);
+}
+
+// One write() of the relay: the plaintext of one recv(), encrypted into what one send() passes on.
+void BM_Write(benchmark::State& state) {
+  const Site site;
+  Connection connection(site);
+  connection.shake_hands();
+  const std::vector<std::uint8_t> bytes(static_cast<std::size_t>(state.range(0)), 'q');
+  std::vector<std::uint8_t> memory(Engine::ciphertext_room(bytes.size()));
+  const std::size_t before = openssl_heap.allocations;
+  for (auto _ : state) {
+    ByteView plaintext(bytes);
+    Outgoing out(memory);
+    if (connection.client->write(plaintext, out) != Engine::Status::ready)
+      return state.SkipWithError("write");
+  }
+  report(state, before);
+}
+BENCHMARK(BM_Write)->Apply(write_sizes);
+
+// Written at one end and read at the other. (A record can be read once only, so reading has no row of its
+// own: it is what this takes beyond BM_Write.)
+void write_and_read(benchmark::State& state, Engine& from, Engine& to) {
+  const std::vector<std::uint8_t> bytes(static_cast<std::size_t>(state.range(0)), 'q');
+  std::vector<std::uint8_t> memory(Engine::ciphertext_room(bytes.size()));
+  std::vector<std::uint8_t> plaintext_memory(Engine::plaintext_room(memory.size()));
+  std::array<std::uint8_t, 1'024> answer_memory;
+  const std::size_t before = openssl_heap.allocations;
+  for (auto _ : state) {
+    ByteView plaintext(bytes);
+    Outgoing out(memory);
+    if (from.write(plaintext, out) != Engine::Status::ready) return state.SkipWithError("write");
+    ByteView ciphertext = out.written();
+    Outgoing answer(answer_memory);
+    const auto read = to.read(ciphertext, plaintext_memory, answer);
+    if (read.size != bytes.size()) return state.SkipWithError("read");
+  }
+  report(state, before);
+}
+
+void BM_ToServer(benchmark::State& state) {
+  const Site site;
+  Connection connection(site);
+  connection.shake_hands();
+  write_and_read(state, *connection.client, *connection.server);
+}
+BENCHMARK(BM_ToServer)->Apply(write_sizes);
+
+void BM_ToClient(benchmark::State& state) {
+  const Site site;
+  Connection connection(site);
+  connection.shake_hands();
+  write_and_read(state, *connection.server, *connection.client);
+}
+BENCHMARK(BM_ToClient)->Apply(write_sizes);
+
+// A result of the server's as one recv() finds it: many records of one page each, read in one call.
+void BM_ReadManyRecords(benchmark::State& state) {
+  constexpr std::size_t kRecord = 8'192;
+  constexpr std::size_t kRecords = 8;
+  const Site site;
+  Connection connection(site);
+  connection.shake_hands();
+  const std::vector<std::uint8_t> bytes(kRecord, 'q');
+  std::vector<std::uint8_t> memory(kRecords * Engine::ciphertext_room(kRecord));
+  std::vector<std::uint8_t> plaintext_memory(Engine::plaintext_room(memory.size()));
+  std::array<std::uint8_t, 1'024> answer_memory;
+  for (auto _ : state) {
+    Outgoing out(memory);
+    for (std::size_t i = 0; i < kRecords; ++i) {
+      ByteView plaintext(bytes);
+      if (connection.server->write(plaintext, out) != Engine::Status::ready)
+        return state.SkipWithError("write");
+    }
+    ByteView ciphertext = out.written();
+    Outgoing answer(answer_memory);
+    if (connection.client->read(ciphertext, plaintext_memory, answer).size != kRecords * kRecord)
+      return state.SkipWithError("read");
+  }
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(kRecords * kRecord));
+}
+BENCHMARK(BM_ReadManyRecords);
+
+// --- handshakes and memory ---
+
+void BM_Handshake(benchmark::State& state, KeyKind key, Version version) {
+  const Site site(key, version);
+  for (auto _ : state) {
+    Connection connection(site);
+    connection.shake_hands();
+  }
+}
+BENCHMARK_CAPTURE(BM_Handshake, p256_tls1_3, KeyKind::p256, Version::tls1_3);
+BENCHMARK_CAPTURE(BM_Handshake, p256_tls1_2, KeyKind::p256, Version::tls1_2);
+BENCHMARK_CAPTURE(BM_Handshake, rsa2048_tls1_3, KeyKind::rsa2048, Version::tls1_3);
+BENCHMARK_CAPTURE(BM_Handshake, rsa2048_tls1_2, KeyKind::rsa2048, Version::tls1_2);
+
+// Not a time: the heap that OpenSSL keeps for one end once it is established.
+void BM_IdleHeap(benchmark::State& state, Version version) {
+  if (!openssl_heap_is_counted) return state.SkipWithError("OpenSSL's heap cannot be counted");
+  const Site site(KeyKind::p256, version);
+  std::size_t client_bytes = 0;
+  std::size_t server_bytes = 0;
+  for (auto _ : state) {
+    Connection connection(site);
+    connection.shake_hands();
+    const std::size_t both = openssl_heap.bytes;
+    connection.client.reset();
+    const std::size_t server_alone = openssl_heap.bytes;
+    connection.server.reset();
+    client_bytes = both - server_alone;
+    server_bytes = server_alone - openssl_heap.bytes;
+  }
+  state.counters["to_server_bytes"] = static_cast<double>(client_bytes);
+  state.counters["to_client_bytes"] = static_cast<double>(server_bytes);
+}
+BENCHMARK_CAPTURE(BM_IdleHeap, tls1_3, Version::tls1_3)->Iterations(3);
+BENCHMARK_CAPTURE(BM_IdleHeap, tls1_2, Version::tls1_2)->Iterations(3);
+
+}  // namespace

@@ -1,0 +1,415 @@
+// The two ends of a measurement without PostgreSQL's own cost: a server that speaks just enough of the
+// protocol (SSLRequest or direct TLS with ALPN, or no TLS), and plaintext clients that copy out, copy in, sit
+// idle or connect again and again. What they say is the real COPY protocol in messages of 1 KiB, so a proxy
+// that reads every message has them to read. Blocking sockets, a thread a connection; nothing else to see.
+//
+//   pump serve CERTIFICATE KEY       answers "port N" and serves until its standard input ends
+//   pump out PORT MEBIBYTES          answers "bytes B seconds S"
+//   pump in PORT MEBIBYTES           the same
+//   pump idle PORT SESSIONS          answers "ready" once each has been served a query; ends with its input
+//   pump connect PORT SESSIONS       eight at a time: log in, one query, leave; answers "sessions N seconds
+//   S"
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using std::chrono::steady_clock;
+
+constexpr std::size_t kHeaderBytes = 5;      // type and length
+constexpr std::size_t kMessageBytes = 1024;  // one CopyData with its header
+constexpr std::size_t kBlockBytes = 256 * kMessageBytes;
+constexpr int kConnectingAtOnce = 8;
+constexpr std::int32_t kSslRequestCode = 80877103;
+constexpr std::int32_t kCancelRequestCode = 80877102;
+constexpr std::uint8_t kTlsHandshakeRecord = 0x16;
+
+[[noreturn]] void die(std::string_view why) {
+  std::fprintf(stderr, "pump: %.*s: %s\n", static_cast<int>(why.size()), why.data(), std::strerror(errno));
+  std::_Exit(1);
+}
+
+// --- a connection: plaintext or TLS
+// --------------------------------------------------------------------------------
+
+class Connection {
+ public:
+  explicit Connection(int descriptor) : descriptor_(descriptor) {
+    const int on = 1;
+    setsockopt(descriptor_, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+  }
+  Connection(const Connection&) = delete;
+  Connection& operator=(const Connection&) = delete;
+  ~Connection() {
+    if (ssl_) SSL_shutdown(ssl_.get());
+    close(descriptor_);
+  }
+
+  // The server's side of a handshake; false where the client does not get through it.
+  bool accept_tls(SSL_CTX* context) {
+    ssl_.reset(SSL_new(context));
+    return SSL_set_fd(ssl_.get(), descriptor_) == 1 && SSL_accept(ssl_.get()) == 1;
+  }
+
+  // The first byte, which stays to be read; nothing at the end.
+  std::optional<std::uint8_t> peek() const {
+    std::uint8_t first = 0;
+    if (recv(descriptor_, &first, 1, MSG_PEEK) != 1) return std::nullopt;
+    return first;
+  }
+
+  // Up to `size` bytes; 0 at the end, however it comes.
+  std::size_t read(char* to, std::size_t size) {
+    if (ssl_) return static_cast<std::size_t>(std::max(SSL_read(ssl_.get(), to, static_cast<int>(size)), 0));
+    return static_cast<std::size_t>(std::max<ssize_t>(recv(descriptor_, to, size, 0), 0));
+  }
+
+  bool read_all(char* to, std::size_t size) {
+    while (size > 0) {
+      const std::size_t got = read(to, size);
+      if (got == 0) return false;
+      to += got;
+      size -= got;
+    }
+    return true;
+  }
+
+  bool write_all(std::string_view bytes) {
+    if (ssl_) return SSL_write(ssl_.get(), bytes.data(), static_cast<int>(bytes.size())) > 0;
+    while (!bytes.empty()) {
+      const ssize_t sent = send(descriptor_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+      if (sent <= 0) return false;
+      bytes.remove_prefix(static_cast<std::size_t>(sent));
+    }
+    return true;
+  }
+
+ private:
+  struct Free {
+    void operator()(SSL* ssl) const { SSL_free(ssl); }
+  };
+  int descriptor_;
+  std::unique_ptr<SSL, Free> ssl_;
+};
+
+// --- messages
+// ------------------------------------------------------------------------------------------------------
+
+std::string int32(std::size_t value) {
+  std::string bytes(4, '\0');
+  for (std::size_t i = 0; i < 4; ++i) bytes[i] = static_cast<char>(value >> (24 - 8 * i));
+  return bytes;
+}
+
+std::uint32_t read_int32(const char* bytes) {
+  std::uint32_t value = 0;
+  std::memcpy(&value, bytes, sizeof value);
+  return ntohl(value);
+}
+
+std::string message(char type, std::string_view body) {
+  return type + int32(body.size() + 4) + std::string(body);
+}
+
+std::string parameter(std::string_view name, std::string_view value) {
+  return message('S', std::string(name) + '\0' + std::string(value) + '\0');
+}
+
+const std::string& ready_for_query() {
+  static const std::string bytes = message('Z', "I");
+  return bytes;
+}
+
+const std::string& command_complete() {
+  static const std::string bytes = message('C', std::string_view("COPY 1", 7)) + ready_for_query();
+  return bytes;
+}
+
+// A block of whole CopyData messages.
+const std::string& copy_data() {
+  static const std::string block = [] {
+    const std::string one = message('d', std::string(kMessageBytes - kHeaderBytes, 'x'));
+    std::string all;
+    while (all.size() < kBlockBytes) all += one;
+    return all;
+  }();
+  return block;
+}
+
+// Reads messages, many at a time.
+class MessageReader {
+ public:
+  explicit MessageReader(Connection& from) : from_(from) {}
+
+  // The type of the next message, or nothing at the end. `body()` holds until the next call.
+  std::optional<char> next() {
+    if (!ensure(kHeaderBytes)) return std::nullopt;
+    const char type = buffer_[begin_];
+    const std::size_t size = read_int32(&buffer_[begin_ + 1]) + 1;
+    if (size < kHeaderBytes || size > kBlockBytes || !ensure(size)) return std::nullopt;
+    body_ = std::string_view(&buffer_[begin_ + kHeaderBytes], size - kHeaderBytes);
+    begin_ += size;
+    return type;
+  }
+  std::string_view body() const { return body_; }
+
+  // Reads until a message of this type; answers the bytes of the messages' bodies, or nothing at the end.
+  std::optional<std::uint64_t> skip_until(char type) {
+    std::uint64_t bytes = 0;
+    while (const auto got = next()) {
+      if (*got == type) return bytes;
+      bytes += body_.size();
+    }
+    return std::nullopt;
+  }
+
+ private:
+  bool ensure(std::size_t size) {
+    while (end_ - begin_ < size) {
+      if (kBlockBytes - begin_ < size || begin_ == end_) {
+        std::memmove(&buffer_[0], &buffer_[begin_], end_ - begin_);
+        end_ -= begin_;
+        begin_ = 0;
+      }
+      const std::size_t got = from_.read(&buffer_[end_], kBlockBytes - end_);
+      if (got == 0) return false;
+      end_ += got;
+    }
+    return true;
+  }
+
+  Connection& from_;
+  // Not written before it is needed: a thousand idle sessions have one each.
+  std::unique_ptr<char[]> buffer_{new char[kBlockBytes]};
+  std::size_t begin_ = 0;
+  std::size_t end_ = 0;
+  std::string_view body_;
+};
+
+// --- the server
+// ----------------------------------------------------------------------------------------------------
+
+int select_alpn(SSL*, const unsigned char** chosen, unsigned char* size, const unsigned char* offered,
+                unsigned int offered_size, void*) {
+  static constexpr unsigned char kProtocol[] = "\x0apostgresql";
+  unsigned char* found = nullptr;
+  if (SSL_select_next_proto(&found, size, kProtocol, sizeof kProtocol - 1, offered, offered_size) !=
+      OPENSSL_NPN_NEGOTIATED)
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
+  *chosen = found;
+  return SSL_TLSEXT_ERR_OK;
+}
+
+// As PostgreSQL sets it up: no resumption, so every connection is a full handshake (be-secure-openssl.c).
+SSL_CTX* server_context(const char* certificate, const char* key) {
+  SSL_CTX* context = SSL_CTX_new(TLS_server_method());
+  SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
+  SSL_CTX_set_num_tickets(context, 0);
+  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_alpn_select_cb(context, select_alpn, nullptr);
+  if (SSL_CTX_use_certificate_chain_file(context, certificate) != 1 ||
+      SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1) {
+    ERR_print_errors_fp(stderr);
+    die("certificate or key");
+  }
+  return context;
+}
+
+// Until the StartupMessage, in whichever way the other side begins. False where nobody wants a session.
+bool greet(Connection& client, SSL_CTX* context) {
+  const auto first = client.peek();
+  if (!first) return false;
+  if (*first == kTlsHandshakeRecord && !client.accept_tls(context)) return false;
+  for (;;) {
+    std::array<char, 8> head{};
+    if (!client.read_all(head.data(), head.size())) return false;
+    const auto code = static_cast<std::int32_t>(read_int32(&head[4]));
+    if (code == kCancelRequestCode) return false;
+    if (code == kSslRequestCode) {
+      if (!client.write_all("S") || !client.accept_tls(context)) return false;
+      continue;
+    }
+    std::string rest(read_int32(head.data()) - head.size(), '\0');
+    return client.read_all(rest.data(), rest.size());
+  }
+}
+
+// "out N" and "in N" copy N MiB; any other query is answered at once.
+bool answer(Connection& client, MessageReader& messages, std::string_view query) {
+  if (query.starts_with("out ")) {
+    const int mebibytes = std::atoi(query.data() + 4);
+    if (!client.write_all(message('H', std::string_view("\0\0\0", 3)))) return false;
+    for (std::size_t sent = 0; sent < static_cast<std::size_t>(mebibytes) << 20; sent += copy_data().size())
+      if (!client.write_all(copy_data())) return false;
+    return client.write_all(message('c', "") + command_complete());
+  }
+  if (query.starts_with("in ")) {
+    if (!client.write_all(message('G', std::string_view("\0\0\0", 3)))) return false;
+    if (!messages.skip_until('c')) return false;
+  }
+  return client.write_all(command_complete());
+}
+
+void serve_one(int descriptor, SSL_CTX* context) {
+  Connection client(descriptor);
+  if (!greet(client, context)) return;
+  const std::string welcome = message('R', int32(0)) + parameter("server_version", "15.0") +
+                              parameter("client_encoding", "UTF8") + parameter("server_encoding", "UTF8") +
+                              parameter("DateStyle", "ISO, MDY") + parameter("TimeZone", "UTC") +
+                              parameter("standard_conforming_strings", "on") +
+                              message('K', int32(1) + int32(2)) + ready_for_query();
+  if (!client.write_all(welcome)) return;
+  MessageReader messages(client);
+  while (const auto type = messages.next()) {
+    if (*type == 'X') return;
+    if (*type == 'Q' && !answer(client, messages, std::string(messages.body()))) return;
+  }
+}
+
+int serve(const char* certificate, const char* key) {
+  SSL_CTX* context = server_context(certificate, key);
+  const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  auto* generic = reinterpret_cast<sockaddr*>(&address);
+  if (bind(listener, generic, size) != 0 || listen(listener, SOMAXCONN) != 0) die("listen");
+  getsockname(listener, generic, &size);
+  std::printf("port %d\n", ntohs(address.sin_port));
+  std::fflush(stdout);
+
+  std::array<pollfd, 2> watched{{{listener, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}}};
+  while (poll(watched.data(), watched.size(), -1) >= 0 && watched[1].revents == 0) {
+    const int descriptor = accept(listener, nullptr, nullptr);
+    if (descriptor >= 0) std::thread(serve_one, descriptor, context).detach();
+  }
+  std::_Exit(0);  // sessions that are still served do not matter any more
+}
+
+// --- the clients
+// ---------------------------------------------------------------------------------------------------
+
+std::unique_ptr<Connection> log_in(int port) {
+  const int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_port = htons(static_cast<std::uint16_t>(port));
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  if (connect(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) die("connect");
+  auto connection = std::make_unique<Connection>(descriptor);
+  static constexpr std::string_view kSettings("user\0bench\0database\0bench\0", 27);
+  if (!connection->write_all(int32(kSettings.size() + 8) + int32(196608) + std::string(kSettings)))
+    die("startup");
+  return connection;
+}
+
+std::string query(std::string_view text) {
+  return message('Q', std::string(text) + '\0');
+}
+
+void query_once(Connection& server, MessageReader& messages) {
+  if (!messages.skip_until('Z')) die("no login");
+  if (!server.write_all(query("ping")) || !messages.skip_until('Z')) die("no answer to a query");
+}
+
+double seconds_since(steady_clock::time_point begin) {
+  return std::chrono::duration<double>(steady_clock::now() - begin).count();
+}
+
+int copy(int port, int mebibytes, bool out) {
+  const auto server = log_in(port);
+  MessageReader messages(*server);
+  query_once(*server, messages);
+  const std::size_t bytes = static_cast<std::size_t>(mebibytes) << 20;
+
+  const auto begin = steady_clock::now();
+  if (!server->write_all(query((out ? "out " : "in ") + std::to_string(mebibytes)))) die("query");
+  if (!out) {
+    if (!messages.skip_until('G')) die("no CopyInResponse");
+    for (std::size_t sent = 0; sent < bytes; sent += copy_data().size())
+      if (!server->write_all(copy_data())) die("the connection was lost");
+    if (!server->write_all(message('c', ""))) die("the connection was lost");
+  }
+  const auto received = messages.skip_until('Z');
+  const double seconds = seconds_since(begin);
+  if (!received) die("the connection was lost");
+  if (out && *received < bytes / kMessageBytes * (kMessageBytes - kHeaderBytes)) die("bytes are missing");
+  std::printf("bytes %zu seconds %.6f\n", bytes, seconds);
+  server->write_all(message('X', ""));
+  return 0;
+}
+
+int idle(int port, int sessions) {
+  std::vector<std::unique_ptr<Connection>> open;
+  for (int i = 0; i < sessions; ++i) {
+    open.push_back(log_in(port));
+    MessageReader messages(*open.back());
+    query_once(*open.back(), messages);
+  }
+  std::printf("ready\n");
+  std::fflush(stdout);
+  while (std::getchar() != EOF) {
+  }
+  return 0;
+}
+
+int connect_again_and_again(int port, int sessions) {
+  std::atomic<int> left = sessions;
+  const auto begin = steady_clock::now();
+  std::vector<std::thread> clients;
+  for (int i = 0; i < kConnectingAtOnce; ++i) {
+    clients.emplace_back([&] {
+      while (left.fetch_sub(1) > 0) {
+        const auto server = log_in(port);
+        MessageReader messages(*server);
+        query_once(*server, messages);
+        server->write_all(message('X', ""));
+      }
+    });
+  }
+  for (auto& client : clients) client.join();
+  std::printf("sessions %d seconds %.6f\n", sessions, seconds_since(begin));
+  return 0;
+}
+
+}  // namespace
+
+int main(int count, char** arguments) {
+  std::signal(SIGPIPE, SIG_IGN);
+  if (count == 4) {
+    const std::string_view role = arguments[1];
+    if (role == "serve") return serve(arguments[2], arguments[3]);
+    const int port = std::atoi(arguments[2]);
+    const int amount = std::atoi(arguments[3]);
+    if (role == "out" || role == "in") return copy(port, amount, role == "out");
+    if (role == "idle") return idle(port, amount);
+    if (role == "connect") return connect_again_and_again(port, amount);
+  }
+  std::fputs(
+      "usage: pump serve CERTIFICATE KEY | out PORT MIB | in PORT MIB | idle PORT N | connect PORT N\n",
+      stderr);
+  return 64;
+}

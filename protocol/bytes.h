@@ -1,0 +1,61 @@
+// Reading and writing the fields of PostgreSQL's wire: big-endian integers, byte runs and NUL-terminated
+// strings. A reader never looks past its bytes; a writer appends to a buffer that the caller owns.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+namespace pgveil::protocol {
+
+using Bytes = std::vector<std::uint8_t>;
+using ByteView = std::span<const std::uint8_t>;
+
+// The characters of `bytes`, which must outlive the result.
+[[nodiscard]] std::string_view as_text(ByteView bytes);
+// The bytes of `text`, which must outlive the result.
+[[nodiscard]] ByteView as_bytes(std::string_view text);
+
+// Reads fields from the front of a span. A read that does not fit returns nullopt and moves nothing.
+class ByteReader {
+ public:
+  explicit ByteReader(ByteView bytes) : rest_(bytes) {}
+
+  [[nodiscard]] std::optional<std::uint8_t> read_uint8();
+  [[nodiscard]] std::optional<std::uint32_t> read_uint32();
+  [[nodiscard]] std::optional<ByteView> read_bytes(std::size_t size);
+  // A string up to its NUL, which is consumed and not returned.
+  [[nodiscard]] std::optional<std::string_view> read_c_string();
+
+  [[nodiscard]] ByteView rest() const { return rest_; }
+  [[nodiscard]] std::size_t remaining() const { return rest_.size(); }
+  [[nodiscard]] bool empty() const { return rest_.empty(); }
+
+ private:
+  ByteView rest_;
+};
+
+// Appends fields to `out`, which must outlive the writer.
+class ByteWriter {
+ public:
+  explicit ByteWriter(Bytes& out) : out_(out) {}
+
+  void write_uint8(std::uint8_t value);
+  void write_uint32(std::uint32_t value);
+  void write_bytes(ByteView bytes);
+  // `text` and a NUL; `text` itself must hold none.
+  void write_c_string(std::string_view text);
+
+  // Reserves a length word and returns its place; end_length() fills it with the number of bytes written
+  // since, its own four included, as every PostgreSQL message counts.
+  [[nodiscard]] std::size_t begin_length();
+  void end_length(std::size_t place);
+
+ private:
+  Bytes& out_;
+};
+
+}  // namespace pgveil::protocol

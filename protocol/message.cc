@@ -1,0 +1,59 @@
+#include "protocol/message.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace pgveil::protocol {
+
+Decoded<Message> decode_message(ByteReader& in, std::uint32_t max_length) {
+  ByteReader ahead = in;
+  const auto type = ahead.read_uint8();
+  const auto length = ahead.read_uint32();
+  if (!type || !length) return std::nullopt;
+  if (*length < kMinMessageLength || *length > max_length) return tl::unexpected(DecodeError::bad_length);
+  const auto body = ahead.read_bytes(*length - kMinMessageLength);
+  if (!body) return std::nullopt;
+
+  const ByteView whole = in.rest().first(kMessageHeaderBytes + body->size());
+  in = ahead;
+  return Message{static_cast<char>(*type), *body, whole};
+}
+
+void BoundaryTracker::follow(ByteView bytes) {
+  while (!bytes.empty() && !lost_) {
+    if (body_bytes_left_ > 0) {
+      const auto skipped = std::min<std::uint64_t>(body_bytes_left_, bytes.size());
+      body_bytes_left_ -= skipped;
+      bytes = bytes.subspan(static_cast<std::size_t>(skipped));
+    } else if (header_bytes_ == 0 && bytes.size() >= kMessageHeaderBytes) {
+      begin_body(bytes.first<kMessageHeaderBytes>());
+      bytes = bytes.subspan(kMessageHeaderBytes);
+    } else {
+      bytes = bytes.subspan(collect_header(bytes));
+    }
+  }
+}
+
+// Keeps what is there of a header that straddles two reads; returns how many bytes it took.
+std::size_t BoundaryTracker::collect_header(ByteView bytes) {
+  const std::size_t taken = std::min(kMessageHeaderBytes - header_bytes_, bytes.size());
+  std::copy_n(bytes.begin(), taken, header_.begin() + header_bytes_);
+  header_bytes_ += taken;
+  if (header_bytes_ == kMessageHeaderBytes) {
+    header_bytes_ = 0;
+    begin_body(header_);
+  }
+  return taken;
+}
+
+void BoundaryTracker::begin_body(std::span<const std::uint8_t, kMessageHeaderBytes> header) {
+  const std::uint32_t length = std::uint32_t{header[1]} << 24 | std::uint32_t{header[2]} << 16 |
+                               std::uint32_t{header[3]} << 8 | std::uint32_t{header[4]};
+  if (length < kMinMessageLength || length > std::numeric_limits<std::int32_t>::max()) {
+    lost_ = true;
+    return;
+  }
+  body_bytes_left_ = length - kMinMessageLength;
+}
+
+}  // namespace pgveil::protocol

@@ -1,0 +1,21 @@
+// The SQLSTATEs that pgveil sends, with PostgreSQL's names for them (src/backend/utils/errcodes.txt).
+#pragma once
+
+#include <string_view>
+
+namespace pgveil::protocol::sqlstate {
+
+inline constexpr std::string_view kSqlclientUnableToEstablishSqlconnection = "08001";
+inline constexpr std::string_view kConnectionFailure = "08006";
+inline constexpr std::string_view kProtocolViolation = "08P01";
+inline constexpr std::string_view kFeatureNotSupported = "0A000";
+inline constexpr std::string_view kInvalidParameterValue = "22023";
+inline constexpr std::string_view kInvalidAuthorizationSpecification = "28000";
+inline constexpr std::string_view kTooManyConnections = "53300";
+inline constexpr std::string_view kQueryCanceled = "57014";
+inline constexpr std::string_view kAdminShutdown = "57P01";
+inline constexpr std::string_view kCannotConnectNow = "57P03";
+inline constexpr std::string_view kIdleSessionTimeout = "57P05";
+inline constexpr std::string_view kInternalError = "XX000";
+
+}  // namespace pgveil::protocol::sqlstate

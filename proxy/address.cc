@@ -1,0 +1,91 @@
+#include "proxy/address.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstring>
+
+namespace pgveil::proxy {
+
+bool KernelAddress::is_loopback() const {
+  if (family() == AF_INET) {
+    const auto* in = reinterpret_cast<const sockaddr_in*>(&storage);
+    return (ntohl(in->sin_addr.s_addr) >> 24U) == 127;
+  }
+  if (family() == AF_INET6) {
+    const auto* in6 = reinterpret_cast<const sockaddr_in6*>(&storage);
+    if (IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr)) return in6->sin6_addr.s6_addr[12] == 127;
+    return IN6_IS_ADDR_LOOPBACK(&in6->sin6_addr);
+  }
+  return false;
+}
+
+std::string KernelAddress::text() const {
+  std::array<char, INET6_ADDRSTRLEN> host{};
+  if (family() == AF_INET) {
+    const auto* in = reinterpret_cast<const sockaddr_in*>(&storage);
+    ::inet_ntop(AF_INET, &in->sin_addr, host.data(), host.size());
+    return std::string(host.data()) + ":" + std::to_string(ntohs(in->sin_port));
+  }
+  if (family() == AF_INET6) {
+    const auto* in6 = reinterpret_cast<const sockaddr_in6*>(&storage);
+    ::inet_ntop(AF_INET6, &in6->sin6_addr, host.data(), host.size());
+    return "[" + std::string(host.data()) + "]:" + std::to_string(ntohs(in6->sin6_port));
+  }
+  if (family() == AF_UNIX) {
+    const auto* un = reinterpret_cast<const sockaddr_un*>(&storage);
+    const std::size_t length = size - offsetof(sockaddr_un, sun_path);
+    if (size <= offsetof(sockaddr_un, sun_path)) return "unix";
+    if (un->sun_path[0] == '\0') return "unix:@" + std::string(un->sun_path + 1, length - 1);
+    return "unix:" + std::string(un->sun_path, ::strnlen(un->sun_path, length));
+  }
+  return "-";
+}
+
+KernelAddress kernel_address(const sockaddr* address, socklen_t size) {
+  KernelAddress result;
+  result.size = std::min<socklen_t>(size, sizeof result.storage);
+  std::memcpy(&result.storage, address, result.size);
+  return result;
+}
+
+std::optional<KernelAddress> unix_address(const std::string& path) {
+  sockaddr_un un{};
+  if (path.size() >= sizeof un.sun_path) return std::nullopt;
+  un.sun_family = AF_UNIX;
+  std::copy(path.begin(), path.end(), un.sun_path);
+  const bool abstract = !path.empty() && path[0] == '@';
+  if (abstract) un.sun_path[0] = '\0';
+  const std::size_t size = offsetof(sockaddr_un, sun_path) + path.size() + (abstract ? 0 : 1);
+  return kernel_address(reinterpret_cast<const sockaddr*>(&un), static_cast<socklen_t>(size));
+}
+
+std::optional<KernelAddress> kernel_address(const SocketAddress& address) {
+  if (address.is_unix()) return unix_address(address.unix_path);
+  sockaddr_in in{};
+  if (::inet_pton(AF_INET, address.host.c_str(), &in.sin_addr) == 1) {
+    in.sin_family = AF_INET;
+    in.sin_port = htons(address.port);
+    return kernel_address(reinterpret_cast<const sockaddr*>(&in), sizeof in);
+  }
+  sockaddr_in6 in6{};
+  if (::inet_pton(AF_INET6, address.host.c_str(), &in6.sin6_addr) == 1) {
+    in6.sin6_family = AF_INET6;
+    in6.sin6_port = htons(address.port);
+    return kernel_address(reinterpret_cast<const sockaddr*>(&in6), sizeof in6);
+  }
+  return std::nullopt;
+}
+
+KernelAddress bound_address(int descriptor) {
+  KernelAddress result;
+  result.size = sizeof result.storage;
+  ::getsockname(descriptor, result.get(), &result.size);
+  return result;
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,36 @@
+// Where a CancelRequest has to go: it names no user, database or host, only the key that a server gave to a
+// session.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "protocol/startup.h"
+#include "proxy/connector.h"
+
+namespace pgveil::proxy {
+
+struct CancelRoute {
+  std::string upstream;  // by name
+  ServerAddress server;  // what the session was really connected to
+};
+
+// The established sessions of a process by their cancel keys. Keys are secrets: they are wiped when they go.
+class CancelRoutes {
+ public:
+  CancelRoutes() = default;
+  ~CancelRoutes();
+  CancelRoutes(const CancelRoutes&) = delete;
+  CancelRoutes& operator=(const CancelRoutes&) = delete;
+
+  void add(const protocol::CancelRequest& key, CancelRoute route);
+  void remove(const protocol::CancelRequest& key);
+  [[nodiscard]] std::optional<CancelRoute> find(const protocol::CancelRequest& key) const;
+  [[nodiscard]] std::size_t size() const { return routes_.size(); }
+
+ private:
+  std::unordered_map<std::string, CancelRoute> routes_;
+};
+
+}  // namespace pgveil::proxy

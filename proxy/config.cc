@@ -1,0 +1,63 @@
+#include "proxy/config.h"
+
+#include <arpa/inet.h>
+
+#include "tls/digest.h"
+
+namespace pgveil::proxy {
+
+bool SocketAddress::is_loopback() const {
+  in_addr v4{};
+  if (inet_pton(AF_INET, host.c_str(), &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
+  in6_addr v6{};
+  if (inet_pton(AF_INET6, host.c_str(), &v6) != 1) return false;
+  return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127);
+}
+
+std::string SocketAddress::text() const {
+  if (is_unix()) return "unix:" + unix_path;
+  const bool is_ipv6 = host.find(':') != std::string::npos;
+  return (is_ipv6 ? '[' + host + ']' : host) + ':' + std::to_string(port);
+}
+
+bool UpstreamHost::is_unix() const {
+  return host.starts_with('/') || host.starts_with('@');
+}
+
+std::string UpstreamHost::unix_path() const {
+  return host + "/.s.PGSQL." + std::to_string(port);
+}
+
+bool UpstreamConfig::uses_tls() const {
+  if (sslmode == SslMode::disable) return false;
+  for (const auto& host : hosts)
+    if (!host.is_unix()) return true;
+  return false;
+}
+
+void wipe_secrets(Config& config) {
+  for (auto& [name, upstream] : config.upstreams) tls::wipe(upstream.tls.sslpassword);
+}
+
+std::string Mistake::text() const {
+  std::string text = file;
+  if (line > 0) text += ':' + std::to_string(line);
+  if (!text.empty()) text += ": ";
+  // A flag or variable says already which setting it is.
+  const bool is_outside = line == 0 && (file.starts_with("--") || file.starts_with("PGVEIL_"));
+  if (!key.empty() && !is_outside) text += key + ": ";
+  text += problem + '.';
+  if (!remedy.empty()) text += ' ' + remedy;
+  return text;
+}
+
+Origins::Place Origins::find(std::string_view key) const {
+  for (;;) {
+    if (const auto place = places_.find(key); place != places_.end()) return place->second;
+    const auto dot = key.rfind('.');
+    if (dot == std::string_view::npos) return {};
+    key = key.substr(0, dot);
+  }
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,145 @@
+// The settings as values: what stands in a TOML file, in flags or in PGVEIL_* variables, after parsing and
+// before anything is loaded. Names are PostgreSQL's on the client's side and libpq's on the server's side.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tl/expected.hpp>
+#include <vector>
+
+#include "tls/context.h"
+
+namespace pgveil::proxy {
+
+// Where a listener waits or a server is: a TCP address, or the path of a Unix socket.
+struct SocketAddress {
+  std::string host;        // numeric, without brackets; empty for a Unix socket
+  std::uint16_t port = 0;  // 0: any free port
+  std::string unix_path;   // empty for TCP
+
+  [[nodiscard]] bool is_unix() const { return !unix_path.empty(); }
+  // Loopback: 127.0.0.0/8 or ::1 (also as ::ffff:127.x.x.x).
+  [[nodiscard]] bool is_loopback() const;
+  // "127.0.0.1:5432", "[::1]:5432" or "unix:/run/pgveil/.s.PGSQL.5432".
+  [[nodiscard]] std::string text() const;
+};
+
+enum class SaslMechanisms {
+  strip,     // take SCRAM-SHA-256-PLUS out of the server's list: a plaintext client cannot bind a channel
+  verbatim,  // pass the list on as it is
+};
+
+struct ListenerConfig {
+  SocketAddress address;
+  std::string upstream;  // the name of an upstream
+  // Plaintext beyond loopback and Unix sockets gives up secrecy between client and pgveil.
+  bool allow_plaintext_from_network = false;
+  SaslMechanisms sasl_mechanisms = SaslMechanisms::strip;
+  unsigned unix_socket_permissions = 0777;  // PostgreSQL's default
+  std::string unix_socket_group;            // empty: the group of the process
+};
+
+// One server of an upstream's list.
+struct UpstreamHost {
+  std::string host;      // the name that the certificate must carry, or the directory of a Unix socket
+  std::string hostaddr;  // where to connect instead of resolving `host`; empty: resolve
+  std::uint16_t port = 5432;
+
+  [[nodiscard]] bool is_unix() const;  // starts with `/` or `@`, as libpq tells (pqcomm.h: is_unixsock_path)
+  // `DIR/.s.PGSQL.PORT`
+  [[nodiscard]] std::string unix_path() const;
+};
+
+enum class SslMode { verify_full, disable };
+enum class SslNegotiation { postgres, direct };
+
+struct UpstreamConfig {
+  std::string name;
+  std::vector<UpstreamHost> hosts;  // tried in this order
+  SslMode sslmode = SslMode::verify_full;
+  SslNegotiation sslnegotiation = SslNegotiation::postgres;
+  bool sslsni = true;
+  tls::ClientSettings tls;
+  std::chrono::milliseconds connect_timeout{10'000};  // of each address; 0: no limit of its own
+  bool keepalives = true;
+  std::chrono::seconds keepalives_idle{0};      // 0: the system's
+  std::chrono::seconds keepalives_interval{0};  // 0: the system's
+  int keepalives_count = 0;                     // 0: the system's
+  std::chrono::milliseconds tcp_user_timeout{0};
+
+  // Whether any of its hosts is reached over TLS: never a Unix socket, as in libpq.
+  [[nodiscard]] bool uses_tls() const;
+};
+
+struct LimitsConfig {
+  std::chrono::milliseconds startup_timeout{15'000};  // from accept to the server's ReadyForQuery
+  std::chrono::milliseconds idle_timeout{0};          // no byte either way; 0: off
+  std::chrono::milliseconds shutdown_timeout{5'000};  // how long ended sessions may take to flush at SIGTERM
+  std::size_t max_sessions = 10'000;
+  std::size_t relay_buffer =
+      std::size_t{256} * 1024;  // the most that is read at once in one direction of a session
+};
+
+enum class LogFormat { text, json };
+enum class LogLevel { debug, info, warning, error };
+struct LogConfig {
+  LogLevel level = LogLevel::info;
+  LogFormat format = LogFormat::text;
+};
+
+struct Config {
+  std::vector<ListenerConfig> listeners;
+  std::map<std::string, UpstreamConfig> upstreams;
+  LimitsConfig limits;
+  LogConfig log;
+};
+// Overwrites what must not stay in memory once the TLS contexts are built: each sslpassword.
+void wipe_secrets(Config& config);
+
+// One mistake of the operator: where, what, and how to mend it.
+struct Mistake {
+  std::string file;  // "pgveil.toml", "--sslrootcert" or "PGVEIL_SSLROOTCERT"
+  int line = 0;      // 0: no line
+  std::string key;   // "upstream.primary.sslrootcert"
+  std::string problem;
+  std::string remedy;
+
+  // `pgveil.toml:12: upstream.primary.sslrootcert: no such file "/etc/pgveil/root.crt". Put the CA there, or
+  // ...`
+  [[nodiscard]] std::string text() const;
+};
+using Mistakes = std::vector<Mistake>;
+
+// Remembers where each key stood, so that a mistake found later (a file that cannot be loaded) can still be
+// placed.
+class Origins {
+ public:
+  struct Place {
+    std::string file;
+    int line = 0;
+  };
+  void note(const std::string& key, Place place) { places_[key] = std::move(place); }
+  [[nodiscard]] bool knows(std::string_view key) const { return places_.contains(key); }
+  // The place of `key`, or of the nearest section above it ("upstream.primary.sslkey", "upstream.primary",
+  // ...); an empty one where none is known. Listeners are "listener[0]", "listener[1]" and so on.
+  [[nodiscard]] Place find(std::string_view key) const;
+
+ private:
+  std::map<std::string, Place, std::less<>> places_;
+};
+
+struct ParsedConfig {
+  Config config;
+  Origins origins;
+};
+
+// Parses TOML. All mistakes at once; an unknown key is one. `file` is only for messages.
+[[nodiscard]] tl::expected<ParsedConfig, Mistakes> parse_config(std::string_view toml,
+                                                                const std::string& file);
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,27 @@
+// One point in time at which its owner is woken.
+#pragma once
+
+#include <uv.h>
+
+#include <chrono>
+
+#include "proxy/handle.h"
+
+namespace pgveil::proxy {
+
+class Deadline {
+ public:
+  Deadline(uv_loop_t* loop, Wakeable& owner);
+
+  // Wakes the owner after `delay`, instead of whatever was set before. 0 means never.
+  void set(std::chrono::milliseconds delay);
+  void clear();
+  [[nodiscard]] bool passed() const { return passed_; }
+
+ private:
+  Wakeable& owner_;
+  Handle<uv_timer_t> timer_;
+  bool passed_ = false;
+};
+
+}  // namespace pgveil::proxy

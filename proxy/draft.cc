@@ -1,0 +1,288 @@
+#include "proxy/draft.h"
+
+#include <sys/un.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "tls/digest.h"
+
+namespace pgveil::proxy {
+namespace {
+
+using values::in_quotes;
+
+std::span<const Setting<ListenerConfig>> settings_of(const SectionDraft<ListenerConfig>&) {
+  return listener_settings();
+}
+std::span<const Setting<UpstreamSection>> settings_of(const SectionDraft<UpstreamSection>&) {
+  return upstream_settings();
+}
+
+template <class Section>
+bool is_from_file(const SectionDraft<Section>& section) {
+  return section.place.line > 0;
+}
+
+template <class Section>
+std::string flag_of(const SectionDraft<Section>& section, std::string_view key) {
+  for (const auto& setting : settings_of(section))
+    if (setting.key == key) return setting.flag().empty() ? setting.variable() : setting.flag();
+  return "";
+}
+
+// How a setting is written where this section comes from: `sslmode = "disable"` or `--sslmode disable`.
+template <class Section>
+std::string spelled(const SectionDraft<Section>& section, std::string_view key, std::string_view value) {
+  if (is_from_file(section)) return std::string(key) + " = " + std::string(value);
+  std::string bare(value);
+  std::erase(bare, '"');
+  return flag_of(section, key) + ' ' + bare;
+}
+template <class Section>
+std::string spelled(const SectionDraft<Section>& section, std::string_view key) {
+  return is_from_file(section) ? std::string(key) : flag_of(section, key);
+}
+
+bool is_loopback(const UpstreamHost& host) {
+  if (host.hostaddr.empty() && host.host == "localhost") return true;
+  return SocketAddress{.host = host.hostaddr.empty() ? host.host : host.hostaddr, .port = 0, .unix_path = ""}
+      .is_loopback();
+}
+
+std::string shown(const UpstreamHost& host) {
+  return in_quotes(host.host.empty() ? host.hostaddr : host.host);
+}
+
+}  // namespace
+
+SectionDraft<ListenerConfig>& ConfigDraft::add_listener(Origins::Place place) {
+  std::string key = "listener[" + std::to_string(listeners_.size()) + ']';
+  origins_.note(key, place);
+  return listeners_.emplace_back(SectionDraft<ListenerConfig>{{}, std::move(key), std::move(place)});
+}
+
+SectionDraft<UpstreamSection>& ConfigDraft::add_upstream(const std::string& name, Origins::Place place) {
+  std::string key = "upstream." + name;
+  origins_.note(key, place);
+  auto& section =
+      upstreams_.emplace_back(SectionDraft<UpstreamSection>{{}, std::move(key), std::move(place)});
+  section.values.config.name = name;
+  return section;
+}
+
+template <class Section>
+void ConfigDraft::set(SectionDraft<Section>& section, const Setting<Section>& setting, values::RawValue raw,
+                      const Origins::Place& place) {
+  origins_.note(section.key_of(setting.key), place);
+  const bool is_outside = raw.kind == values::RawValue::Kind::untyped && setting.set_outside != nullptr;
+  const auto problem = (is_outside ? setting.set_outside : setting.set)(raw, section.values);
+  if (problem) add({place.file, place.line, section.key_of(setting.key), problem->problem, problem->remedy});
+  if (setting.secret) tls::wipe(raw.text);
+}
+
+template void ConfigDraft::set(SectionDraft<ListenerConfig>&, const Setting<ListenerConfig>&,
+                               values::RawValue, const Origins::Place&);
+template void ConfigDraft::set(SectionDraft<UpstreamSection>&, const Setting<UpstreamSection>&,
+                               values::RawValue, const Origins::Place&);
+template void ConfigDraft::set(SectionDraft<LimitsConfig>&, const Setting<LimitsConfig>&, values::RawValue,
+                               const Origins::Place&);
+template void ConfigDraft::set(SectionDraft<LogConfig>&, const Setting<LogConfig>&, values::RawValue,
+                               const Origins::Place&);
+
+Reading ConfigDraft::finish() && {
+  for (auto& upstream : upstreams_) check_upstream(upstream);
+  for (const auto& listener : listeners_) check_listener(listener);
+  check_listeners_differ();
+  std::stable_sort(mistakes_.begin(), mistakes_.end(),
+                   [](const Mistake& a, const Mistake& b) { return a.line < b.line; });
+
+  Reading reading;
+  Config& config = reading.parsed.config;
+  for (auto& listener : listeners_) config.listeners.push_back(std::move(listener.values));
+  for (auto& upstream : upstreams_) {
+    auto& values = upstream.values.config;
+    config.upstreams.emplace(values.name, std::move(values));
+  }
+  config.limits = limits.values;
+  config.log = log.values;
+  reading.parsed.origins = std::move(origins_);
+  reading.mistakes = std::move(mistakes_);
+  return reading;
+}
+
+// At the setting if it has been given, else at its section or, on a command line, at the flag that is wanted.
+template <class Section>
+void ConfigDraft::add_at(const SectionDraft<Section>& section, std::string_view setting, std::string problem,
+                         std::string remedy) {
+  const std::string key = section.key_of(setting);
+  auto place = origins_.find(key);
+  if (!origins_.knows(key) && !is_from_file(section)) place = {flag_of(section, setting), 0};
+  add({place.file, place.line, key, std::move(problem), std::move(remedy)});
+}
+
+template <class Section>
+void ConfigDraft::check_required(const SectionDraft<Section>& section) {
+  for (const auto& setting : settings_of(section))
+    if (setting.required && !has(section, setting.key))
+      add_at(section, setting.key, "is missing", std::string(setting.effect));
+}
+
+void ConfigDraft::check_listener(const SectionDraft<ListenerConfig>& listener) {
+  check_required(listener);
+  check_upstream_of(listener);
+
+  const auto& address = listener.values.address;
+  if (address.is_unix() || address.host.empty()) return;
+  if (!address.is_loopback() && !listener.values.allow_plaintext_from_network)
+    add_at(listener, "address",
+           address.text() +
+               " can be reached from the network, where everyone on the path would read and alter "
+               "the sessions of this plaintext listener",
+           "Use 127.0.0.1, [::1] or a Unix socket, or allow it with " +
+               spelled(listener, "allow_plaintext_from_network", "true") + ".");
+  for (const char* key : {"unix_socket_permissions", "unix_socket_group"})
+    if (has(listener, key))
+      add_at(listener, key, "has no effect on " + address.text(),
+             "Remove it, or make the address a Unix socket.");
+}
+
+void ConfigDraft::check_listeners_differ() {
+  std::map<std::string, const SectionDraft<ListenerConfig>*> seen;
+  for (const auto& listener : listeners_) {
+    const auto& address = listener.values.address;
+    if (!address.is_unix() && address.port == 0) continue;  // not given, or any free port
+    const auto [first, is_new] = seen.emplace(address.text(), &listener);
+    if (!is_new)
+      add_at(listener, "address",
+             address.text() + " is the address of the listener in line " +
+                 std::to_string(first->second->place.line) + ", too",
+             "Give each listener an address of its own.");
+  }
+}
+
+void ConfigDraft::check_upstream_of(const SectionDraft<ListenerConfig>& listener) {
+  const std::string& wanted = listener.values.upstream;
+  if (wanted.empty()) return;
+  std::vector<std::string_view> names;
+  for (const auto& upstream : upstreams_) names.push_back(upstream.values.config.name);
+  if (std::find(names.begin(), names.end(), wanted) != names.end()) return;
+
+  const auto near = values::nearest(wanted, names);
+  std::string remedy = "Add [upstream." + wanted + "].";
+  if (!near.empty()) remedy = "Is " + in_quotes(near) + " meant?";
+  add_at(listener, "upstream", "there is no upstream " + in_quotes(wanted), std::move(remedy));
+}
+
+void ConfigDraft::check_upstream(SectionDraft<UpstreamSection>& upstream) {
+  check_required(upstream);
+  const bool has_servers = put_hosts_together(upstream);
+  if (has_servers) {
+    check_hosts(upstream);
+    if (upstream.values.config.sslmode == SslMode::disable) check_plaintext(upstream);
+  }
+  if (upstream.values.config.uses_tls() || !has_servers)
+    check_tls(upstream);
+  else
+    check_without_tls(upstream);
+}
+
+// The three lists as libpq reads them (fe-connect.c: pqConnectOptions2). False where there is no server.
+bool ConfigDraft::put_hosts_together(SectionDraft<UpstreamSection>& upstream) {
+  const auto& hosts = upstream.values.hosts;
+  const auto& addresses = upstream.values.hostaddrs;
+  const auto& ports = upstream.values.ports;
+  const std::size_t servers = addresses.empty() ? hosts.size() : addresses.size();
+  if (servers == 0) {
+    if (!has(upstream, "host") && !has(upstream, "hostaddr"))
+      add_at(upstream, "host", "is missing",
+             "Name the server: " + spelled(upstream, "host", "\"db01.internal.example.com\"") + ".");
+    return false;
+  }
+  if (!hosts.empty() && hosts.size() != servers)
+    add_at(upstream, "hostaddr",
+           "could not match " + std::to_string(hosts.size()) + " host names to " + std::to_string(servers) +
+               " hostaddr values",
+           "Give one address for each host.");
+  if (ports.size() != 1 && ports.size() != servers)
+    add_at(upstream, "port",
+           "could not match " + std::to_string(ports.size()) + " port numbers to " + std::to_string(servers) +
+               " hosts",
+           "Give one port for all hosts, or one for each.");
+
+  for (std::size_t i = 0; i < servers; ++i)
+    upstream.values.config.hosts.push_back({.host = i < hosts.size() ? hosts[i] : "",
+                                            .hostaddr = i < addresses.size() ? addresses[i] : "",
+                                            .port = ports[i < ports.size() ? i : 0]});
+  return true;
+}
+
+void ConfigDraft::check_hosts(const SectionDraft<UpstreamSection>& upstream) {
+  for (const auto& host : upstream.values.config.hosts) {
+    if (host.host.empty() && host.hostaddr.empty())
+      add_at(upstream, "host", "has an empty element in its list", "Remove the comma.");
+    else if (host.host.empty() && upstream.values.config.sslmode == SslMode::verify_full)
+      add_at(
+          upstream, "host", "host name must be specified for a verified SSL connection",
+          "Set " + spelled(upstream, "host") + " to the name in the certificate of " + host.hostaddr + ".");
+    if (!host.is_unix()) continue;
+    if (!host.hostaddr.empty())
+      add_at(upstream, "hostaddr", "the Unix socket in " + in_quotes(host.host) + " has no numeric address",
+             "Remove the address of this host.");
+    if (const auto size = host.unix_path().size(); size >= sizeof(sockaddr_un::sun_path))
+      add_at(upstream, "host",
+             in_quotes(host.unix_path()) + " has " + std::to_string(size) + " bytes, more than the " +
+                 std::to_string(sizeof(sockaddr_un::sun_path) - 1) + " that a Unix socket can have",
+             "Choose a shorter directory.");
+  }
+}
+
+void ConfigDraft::check_plaintext(const SectionDraft<UpstreamSection>& upstream) {
+  for (const auto& host : upstream.values.config.hosts)
+    if (!host.is_unix() && !is_loopback(host))
+      add_at(upstream, "sslmode",
+             "\"disable\" would send everything in plaintext to " + shown(host) +
+                 ", which is not on this machine",
+             "Use " + spelled(upstream, "sslmode", "\"verify-full\"") +
+                 "; without TLS only Unix sockets, loopback addresses and \"localhost\" are accepted.");
+}
+
+void ConfigDraft::check_tls(const SectionDraft<UpstreamSection>& upstream) {
+  if (upstream.values.config.sslmode == SslMode::disable) return;
+  const auto& settings = upstream.values.config.tls;
+  if (!has(upstream, "sslrootcert"))
+    add_at(upstream, "sslrootcert", "is missing, and without it no server can be told from another",
+           "Set " + spelled(upstream, "sslrootcert", "\"/path/to/root.crt\"") +
+               " to the CA that signed the server's certificate, or " +
+               spelled(upstream, "sslrootcert", "\"system\"") + " to the CAs that this system trusts.");
+  if (has(upstream, "sslcert") && !has(upstream, "sslkey"))
+    add_at(upstream, "sslcert", "is of no use without its key",
+           "Set " + spelled(upstream, "sslkey", "\"/path/to/client.key\"") + ".");
+  if (has(upstream, "sslkey") && !has(upstream, "sslcert"))
+    add_at(upstream, "sslkey", "is of no use without its certificate",
+           "Set " + spelled(upstream, "sslcert", "\"/path/to/client.crt\"") + ".");
+  if (has(upstream, "sslpassword") && !has(upstream, "sslkey"))
+    add_at(upstream, "sslpassword", "is of no use without a key",
+           "Remove it, or set " + spelled(upstream, "sslkey", "\"/path/to/client.key\"") + ".");
+  const auto max = settings.ssl_max_protocol_version;
+  if (max && settings.ssl_min_protocol_version > *max)
+    add_at(upstream, "ssl_max_protocol_version",
+           std::string(tls::name_of(*max)) + " is older than the oldest version to accept, " +
+               std::string(tls::name_of(settings.ssl_min_protocol_version)),
+           "Raise it, or lower " + spelled(upstream, "ssl_min_protocol_version") + ".");
+}
+
+// A setting of TLS where there is none would make its reader believe in a protection that is not there.
+void ConfigDraft::check_without_tls(const SectionDraft<UpstreamSection>& upstream) {
+  const bool all_unix = upstream.values.config.sslmode != SslMode::disable;
+  const std::string why = all_unix ? "a Unix socket never uses TLS"
+                                   : "there is no TLS with " + spelled(upstream, "sslmode", "\"disable\"");
+  if (all_unix && has(upstream, "sslmode"))
+    add_at(upstream, "sslmode", "has no effect: " + why, "Remove it.");
+  for (const auto& setting : upstream_settings())
+    if (setting.only_for_tls && has(upstream, setting.key))
+      add_at(upstream, setting.key, "has no effect: " + why, "Remove it.");
+}
+
+}  // namespace pgveil::proxy

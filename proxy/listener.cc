@@ -1,0 +1,181 @@
+#include "proxy/listener.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <grp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <optional>
+#include <utility>
+
+#include "proxy/log.h"
+
+namespace pgveil::proxy {
+namespace {
+
+constexpr int kBacklog = 1024;
+// Accepted in one turn of the loop, so that a storm of connections does not hold up the sessions that there
+// are.
+constexpr int kMaxAccepts = 64;
+// Out of descriptors: connections wait in the kernel's queue until some session has ended.
+constexpr std::chrono::milliseconds kDescriptorPause{100};
+
+// A descriptor that closes itself on the way out of an error.
+class OpenedSocket {
+ public:
+  explicit OpenedSocket(int descriptor) : descriptor_(descriptor) {}
+  ~OpenedSocket() {
+    if (descriptor_ >= 0) ::close(descriptor_);
+  }
+  OpenedSocket(const OpenedSocket&) = delete;
+  OpenedSocket& operator=(const OpenedSocket&) = delete;
+  [[nodiscard]] int get() const { return descriptor_; }
+  [[nodiscard]] int release() { return std::exchange(descriptor_, -1); }
+
+ private:
+  int descriptor_;
+};
+
+std::string failed(const ListenerConfig& config, std::string_view what) {
+  return fmt::format("cannot listen on {}: {}: {}", config.address.text(), what, std::strerror(errno));
+}
+
+// Removes the file that a process left behind. A socket that somebody answers is not touched.
+std::optional<std::string> clear_stale_socket(const ListenerConfig& config, const KernelAddress& address) {
+  const std::string& path = config.address.unix_path;
+  struct stat file {};
+  if (::lstat(path.c_str(), &file) != 0) return std::nullopt;
+  if (!S_ISSOCK(file.st_mode))
+    return fmt::format(
+        "cannot listen on {}: the file exists and is no socket. Remove it, or choose another path",
+        config.address.text());
+  const OpenedSocket probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (::connect(probe.get(), address.get(), address.size) == 0 || errno != ECONNREFUSED)
+    return fmt::format("cannot listen on {}: another process listens there. Stop it, or choose another path",
+                       config.address.text());
+  if (::unlink(path.c_str()) != 0) return failed(config, "cannot remove the stale socket");
+  return std::nullopt;
+}
+
+std::optional<std::string> set_socket_file(const ListenerConfig& config) {
+  const char* path = config.address.unix_path.c_str();
+  if (!config.unix_socket_group.empty()) {
+    const auto* group = ::getgrnam(config.unix_socket_group.c_str());
+    if (group == nullptr)
+      return fmt::format("cannot listen on {}: there is no group \"{}\" (unix_socket_group)",
+                         config.address.text(), config.unix_socket_group);
+    if (::chown(path, static_cast<uid_t>(-1), group->gr_gid) != 0)
+      return failed(config, "cannot set unix_socket_group");
+  }
+  if (::chmod(path, config.unix_socket_permissions) != 0)
+    return failed(config, "cannot set unix_socket_permissions");
+  return std::nullopt;
+}
+
+std::optional<std::string> bind_unix(const ListenerConfig& config, const KernelAddress& address,
+                                     int descriptor) {
+  if (auto problem = clear_stale_socket(config, address)) return problem;
+  // Nobody may connect before the mode is what was asked for.
+  const mode_t before = ::umask(0777);
+  const int bound = ::bind(descriptor, address.get(), address.size);
+  ::umask(before);
+  if (bound != 0) return failed(config, "bind");
+  return set_socket_file(config);
+}
+
+std::optional<std::string> bind_tcp(const ListenerConfig& config, const KernelAddress& address,
+                                    int descriptor) {
+  const int on = 1;
+  ::setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+  // As PostgreSQL: an IPv6 socket takes no IPv4 clients under mapped addresses, which no rule would match.
+  if (address.family() == AF_INET6) ::setsockopt(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+  if (::bind(descriptor, address.get(), address.size) != 0) return failed(config, "bind");
+  return std::nullopt;
+}
+
+}  // namespace
+
+tl::expected<std::unique_ptr<Listener>, std::string> Listener::open(uv_loop_t* loop,
+                                                                    const ListenerConfig& config,
+                                                                    Worker& worker) {
+  const auto address = kernel_address(config.address);
+  if (!address) return tl::unexpected("cannot listen on " + config.address.text() + ": not an address");
+  OpenedSocket opened(::socket(address->family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (opened.get() < 0) return tl::unexpected(failed(config, "socket"));
+  const auto problem = address->is_unix() ? bind_unix(config, *address, opened.get())
+                                          : bind_tcp(config, *address, opened.get());
+  if (problem) return tl::unexpected(*problem);
+  if (::listen(opened.get(), kBacklog) != 0) return tl::unexpected(failed(config, "listen"));
+  return std::unique_ptr<Listener>(new Listener(loop, config, worker, opened.release()));
+}
+
+Listener::Listener(uv_loop_t* loop, const ListenerConfig& config, Worker& worker, int descriptor)
+    : config_(config),
+      worker_(worker),
+      descriptor_(descriptor),
+      address_(bound_address(descriptor).text()),
+      poll_(new uv_poll_t),
+      pause_(loop, *this) {
+  struct stat file {};
+  if (config.address.is_unix() && ::stat(config.address.unix_path.c_str(), &file) == 0)
+    socket_inode_ = file.st_ino;
+  uv_poll_init(loop, poll_.get(), descriptor_);
+  poll_->data = this;
+  watch();
+}
+
+Listener::~Listener() {
+  poll_.reset();
+  ::close(descriptor_);
+  struct stat file {};
+  const char* path = config_.address.unix_path.c_str();
+  if (socket_inode_ != 0 && ::stat(path, &file) == 0 && file.st_ino == socket_inode_) ::unlink(path);
+}
+
+void Listener::wake() {
+  watch();
+}
+
+void Listener::accept_all() {
+  for (int accepted = 0; accepted < kMaxAccepts; ++accepted) {
+    KernelAddress peer;
+    peer.size = sizeof peer.storage;
+    const int descriptor = ::accept4(descriptor_, peer.get(), &peer.size, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    if (descriptor >= 0) {
+      out_of_descriptors_ = false;
+      const int on = 1;
+      if (!peer.is_unix()) ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+      if (!peer.is_unix()) ::setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+      worker_.adopt(descriptor, peer, config_, address_);
+      continue;
+    }
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
+      if (!std::exchange(out_of_descriptors_, true))
+        LogLine(LogLevel::error, "accept_failed")
+            .add("listener", address_)
+            .add("error", std::strerror(errno))
+            .add("hint", "New connections wait. Raise the limit of open files (LimitNOFILE, ulimit -n).");
+      uv_poll_stop(poll_.get());
+      pause_.set(kDescriptorPause);
+      return;
+    }
+    if (errno == EAGAIN) return;
+    // ECONNABORTED and the like: the client went away while it waited. The next one may still be there.
+  }
+}
+
+void Listener::watch() {
+  uv_poll_start(poll_.get(), UV_READABLE, on_readable);
+}
+
+void Listener::on_readable(uv_poll_t* poll, int /*status*/, int /*events*/) {
+  static_cast<Listener*>(poll->data)->accept_all();
+}
+
+}  // namespace pgveil::proxy

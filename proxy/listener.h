@@ -1,0 +1,50 @@
+// A listening socket, TCP or Unix.
+#pragma once
+
+#include <uv.h>
+
+#include <memory>
+#include <string>
+#include <tl/expected.hpp>
+
+#include "proxy/address.h"
+#include "proxy/config.h"
+#include "proxy/deadline.h"
+#include "proxy/handle.h"
+#include "proxy/worker.h"
+
+namespace pgveil::proxy {
+
+class Listener final : private Wakeable {
+ public:
+  // Binds and listens; accepted connections go to `worker`. `config` and `worker` must outlive the listener.
+  // The error is a sentence that says what to do.
+  [[nodiscard]] static tl::expected<std::unique_ptr<Listener>, std::string> open(uv_loop_t* loop,
+                                                                                 const ListenerConfig& config,
+                                                                                 Worker& worker);
+  // Closes; removes the file of a Unix socket, if it is still ours.
+  ~Listener();
+  Listener(const Listener&) = delete;
+  Listener& operator=(const Listener&) = delete;
+
+  // With the port that the system gave.
+  [[nodiscard]] const std::string& address() const { return address_; }
+
+ private:
+  Listener(uv_loop_t* loop, const ListenerConfig& config, Worker& worker, int descriptor);
+  void wake() override;  // after a pause
+  void accept_all();
+  void watch();
+  static void on_readable(uv_poll_t* poll, int status, int events);
+
+  const ListenerConfig& config_;
+  Worker& worker_;
+  int descriptor_;
+  std::string address_;
+  std::uint64_t socket_inode_ = 0;  // of a Unix socket's file
+  Handle<uv_poll_t> poll_;
+  Deadline pause_;  // while the process is out of descriptors
+  bool out_of_descriptors_ = false;
+};
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,37 @@
+// The log: one line an event, `key=value` or JSON, the same keys always. No SQL, no passwords, no keys.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "proxy/config.h"
+
+namespace pgveil::proxy {
+
+// To standard error, through a thread of its own: a reader that is slow or gone holds up no session. Lines
+// that do not fit its queue push out the oldest.
+void start_log(const LogConfig& config);
+// Writes out what is queued.
+void stop_log();
+
+// One line, written when it goes out of scope:
+//   LogLine(LogLevel::info, "listening").add("address", address);
+class LogLine {
+ public:
+  LogLine(LogLevel level, std::string_view event);
+  ~LogLine();
+  LogLine(const LogLine&) = delete;
+  LogLine& operator=(const LogLine&) = delete;
+
+  // "-" stands for an empty value.
+  LogLine& add(std::string_view key, std::string_view value);
+  LogLine& add(std::string_view key, std::uint64_t value);
+
+ private:
+  LogLevel level_;
+  bool wanted_;
+  std::string line_;
+};
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,44 @@
+// pgveil [run|check]: see `pgveil --help`.
+
+#include <cstdio>
+#include <exception>
+#include <memory>
+
+#include "proxy/check.h"
+#include "proxy/cli.h"
+#include "proxy/log.h"
+#include "proxy/server.h"
+#include "proxy/snapshot.h"
+
+namespace {
+
+using namespace pgveil::proxy;
+
+int run(Invocation invocation) {
+  const auto snapshot = build_snapshot(invocation.parsed);
+  wipe_secrets(invocation.parsed.config);
+  if (!snapshot) {
+    std::fputs(text_of(snapshot.error()).c_str(), stderr);
+    return kExitConfig;
+  }
+  start_log((*snapshot)->config.log);
+  const int exit_code = serve(*snapshot);
+  stop_log();
+  return exit_code;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    auto invocation = parse_command_line(argc, argv);
+    if (!invocation) return invocation.error();
+    switch (invocation->command) {
+      case Command::check: return run_check(invocation->parsed);
+      case Command::run: return run(std::move(*invocation));
+    }
+  } catch (const std::exception& defect) {
+    std::fprintf(stderr, "pgveil: %s\n", defect.what());
+  }
+  return kExitSoftware;
+}

@@ -1,0 +1,70 @@
+// The one vocabulary of endings: each is an ErrorResponse for the client, a word in the log, and a metric
+// label. Names are an interface: they are never renamed. docs/reasons.md lists them; a test compares page and
+// table.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+namespace pgveil::proxy {
+
+enum class Reason : std::uint8_t {
+  // the regular ends of a session
+  client_closed,
+  server_closed,
+  cancel_forwarded,
+  shutting_down,
+  idle_timeout,
+  // what a client did
+  client_lost,
+  no_startup,
+  malformed_startup,
+  protocol_violation,
+  unsupported_protocol,
+  unencrypted_data_after_ssl_request,
+  no_user,
+  invalid_parameter,
+  cancel_unknown,
+  too_many_cancels,
+  too_many_sessions,
+  startup_timeout,
+  login_failed,
+  login_timeout,
+  // what came from the server, or from whoever answered in its place
+  upstream_not_resolved,
+  upstream_unreachable,
+  upstream_timed_out,
+  upstream_refused_tls,
+  upstream_protocol_violation,
+  upstream_tls_failed,
+  upstream_certificate_untrusted,
+  upstream_certificate_expired,
+  upstream_certificate_not_yet_valid,
+  upstream_certificate_revoked,
+  upstream_certificate_wrong_name,
+  upstream_certificate_invalid,
+  upstream_crl_unusable,
+  upstream_rejected_certificate,
+  upstream_requires_channel_binding,
+  upstream_lost,
+  // pgveil itself
+  out_of_resources,
+};
+
+// Who has to act. Sets the level of the log line, so that a port scan pages nobody.
+enum class Fault : std::uint8_t { none, client, upstream, operator_, pgveil };
+
+struct ReasonInfo {
+  Reason reason;
+  std::string_view name;
+  std::string_view sqlstate;  // empty: the client is told nothing
+  Fault fault;
+  std::string_view message;  // PostgreSQL's style: lower case, no period
+};
+
+[[nodiscard]] const ReasonInfo& describe(Reason reason);
+[[nodiscard]] std::span<const ReasonInfo> all_reasons();
+[[nodiscard]] std::string_view name_of(Fault fault);
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,20 @@
+// The process: listeners, the worker, signals.
+#pragma once
+
+#include <uv.h>
+
+#include <memory>
+#include <vector>
+
+#include "proxy/handle.h"
+#include "proxy/listener.h"
+#include "proxy/snapshot.h"
+#include "proxy/worker.h"
+
+namespace pgveil::proxy {
+
+// Listens and serves until SIGTERM or SIGINT, then ends every session with 57P01 where the protocol allows. A
+// second signal ends at once. Returns an exit code (proxy/cli.h).
+[[nodiscard]] int serve(const std::shared_ptr<const Snapshot>& snapshot);
+
+}  // namespace pgveil::proxy

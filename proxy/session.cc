@@ -1,0 +1,468 @@
+#include "proxy/session.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "protocol/backend.h"
+#include "proxy/upstream_failure.h"
+#include "tls/digest.h"
+
+namespace pgveil::proxy {
+namespace {
+
+constexpr std::size_t kStartupReadBytes = 16'384;  // more than a startup packet, less than a flood
+constexpr std::size_t kMaxLoginBacklog = 1'048'576;
+constexpr std::chrono::seconds kCancelTimeout{10};
+// How long an ended session waits for a peer that takes what is left to be sent, and for one that has it all.
+constexpr std::chrono::seconds kFlushTimeout{300};
+constexpr std::chrono::seconds kLingerTimeout{2};
+// How long a client that has ended its side waits for a server that is silent. Its last statement may still
+// run.
+constexpr std::chrono::seconds kLastAnswerTimeout{30};
+
+// "7f3a-2b": which run of the program, and which of its sessions.
+std::string session_name(SessionId id) {
+  return fmt::format("{:04x}-{:x}", id >> 32U, id & 0xffffffffU);
+}
+
+// Drops what `reader` has consumed from the front of `bytes`.
+void consume(protocol::Bytes& bytes, const protocol::ByteReader& reader) {
+  bytes.erase(bytes.begin(), bytes.end() - static_cast<std::ptrdiff_t>(reader.remaining()));
+}
+
+// Frees the memory; what a client sent in its login may be a password.
+void wipe_away(protocol::Bytes& bytes) {
+  tls::wipe(std::span(bytes));
+  bytes = {};
+}
+
+// Reads and drops what still comes. True once the peer has ended too and everything is sent to it.
+bool is_drained(Stream& stream, Scratch& scratch) {
+  constexpr int kMaxRounds = 4;
+  for (int round = 0; round < kMaxRounds && stream.readable(); ++round) {
+    const auto status = stream.read(scratch, scratch.incoming.size()).status;
+    if (status == Stream::Status::failed) return true;
+    if (status == Stream::Status::ended) return stream.unwritten() == 0;
+    if (status == Stream::Status::blocked) return false;
+  }
+  return false;
+}
+
+}  // namespace
+
+Session::Session(SessionHost& host, SessionId id, int descriptor, const KernelAddress& peer,
+                 std::shared_ptr<const Snapshot> snapshot, const ListenerConfig& listener,
+                 std::string listener_address)
+    : host_(host),
+      id_(id),
+      snapshot_(std::move(snapshot)),
+      listener_(listener),
+      client_is_local_(peer.is_unix() || peer.is_loopback()),
+      client_(std::make_unique<SocketStream>(host.loop(), descriptor, *this)),
+      deadline_(host.loop(), *this),
+      negotiation_(std::make_unique<protocol::Negotiation>(protocol::NegotiationPolicy{})) {
+  record_.session = session_name(id);
+  record_.client = peer.text();
+  record_.listener = std::move(listener_address);
+  record_.upstream = listener.upstream;
+  deadline_.set(snapshot_->config.limits.startup_timeout);
+}
+
+Session::~Session() {
+  leave();
+  forget_login();
+}
+
+// Runs the session until it must wait. Every libuv callback notes what happened and calls this; nothing else
+// does. May be entered while it runs, as when a write fails at once: the outer loop then goes round once
+// more.
+void Session::advance() {
+  woken_ = true;
+  if (advancing_) return;
+  advancing_ = true;
+  while (std::exchange(woken_, false)) {
+    for (Phase next = step(); next != phase_; next = step()) phase_ = next;
+  }
+  advancing_ = false;
+  if (phase_ == Phase::closed) host_.session_over(id_);
+}
+
+// The life of a session, top to bottom. Each step returns the phase to enter, or its own phase to wait for
+// more.
+Session::Phase Session::step() {
+  switch (phase_) {
+    case Phase::negotiate: return negotiate();
+    case Phase::authorize: return authorize();
+    case Phase::connect:
+    case Phase::verify_upstream: return connect();
+    case Phase::log_in: return log_in();
+    case Phase::relay: return relay();
+    case Phase::forward_cancel: return forward_cancel();
+    case Phase::closing: return close();
+    case Phase::closed: return Phase::closed;
+  }
+  return Phase::closed;
+}
+
+Session::Phase Session::negotiate() {
+  if (deadline_.passed()) return end(timeout_ending());
+  for (;;) {
+    protocol::ByteReader in(client_in_);
+    protocol::Bytes answer;
+    const auto event = negotiation_->advance(in, answer);
+    consume(client_in_, in);
+    if (!answer.empty()) client_->write(host_.scratch(), answer);
+    switch (event) {
+      case protocol::Negotiation::Event::startup: return Phase::authorize;
+      case protocol::Negotiation::Event::cancel: return begin_cancel();
+      case protocol::Negotiation::Event::accept_tls:  // not offered by a plaintext listener
+      case protocol::Negotiation::Event::failed: return end(negotiation_ending());
+      case protocol::Negotiation::Event::more: break;
+    }
+    if (!client_->readable()) return Phase::negotiate;
+    const auto read = client_->read(host_.scratch(), kStartupReadBytes);
+    switch (read.status) {
+      case Stream::Status::blocked: return Phase::negotiate;
+      case Stream::Status::bytes: break;
+      case Stream::Status::failed: return end({.reason = Reason::client_lost, .detail = client_->error()});
+      case Stream::Status::ended:
+        if (record_.received_bytes == 0) return end({.reason = Reason::no_startup});
+        return end(
+            {.reason = Reason::malformed_startup, .detail = "The client closed before its StartupMessage."});
+    }
+    record_.received_bytes += read.bytes.size();
+    client_in_.insert(client_in_.end(), read.bytes.begin(), read.bytes.end());
+  }
+}
+
+Session::Phase Session::authorize() {
+  const auto& startup = negotiation_->startup();
+  record_.user = startup.user();
+  record_.database = startup.database();
+  if (!host_.enter_session())
+    return end(
+        {.reason = Reason::too_many_sessions,
+         .detail = "All " + std::to_string(snapshot_->config.limits.max_sessions) + " sessions are in use.",
+         .hint = "Raise limits.max_sessions, or close sessions."});
+  in_session_ = true;
+  client_->pause_reading();
+  link_ = std::make_unique<UpstreamLink>(host_.loop(), snapshot_->upstream_of(listener_), *this);
+  return Phase::connect;
+}
+
+Session::Phase Session::connect() {
+  if (deadline_.passed()) return end(link_->timed_out());
+  if (client_->peer_gone()) return end({.reason = Reason::client_closed});
+  const auto state = link_->advance(host_.scratch());
+  if (link_->server()) record_.server = link_->server()->address.text();
+  switch (state) {
+    case UpstreamLink::State::connecting: return Phase::connect;
+    case UpstreamLink::State::verifying: return Phase::verify_upstream;
+    case UpstreamLink::State::failed: return end(link_->failure());
+    case UpstreamLink::State::established: return begin_login();
+  }
+  return Phase::connect;
+}
+
+// Sends the StartupMessage as we understood it, never the client's bytes.
+Session::Phase Session::begin_login() {
+  record_.server_tls = link_->tls();
+  server_ = link_->take_stream();
+  login_ = std::make_unique<RelayedLogin>(listener_.sasl_mechanisms);
+  relay_ = std::make_unique<Relay>(*client_, *server_, snapshot_->config.limits.relay_buffer);
+  protocol::Bytes startup;
+  protocol::encode_startup_message(negotiation_->startup(), startup);
+  server_->write(host_.scratch(), startup);
+  if (!client_in_.empty()) server_->write(host_.scratch(), client_in_);
+  wipe_away(client_in_);
+  client_->resume_reading();
+  return Phase::log_in;
+}
+
+Session::Phase Session::log_in() {
+  if (deadline_.passed()) return end(timeout_ending());
+  while (server_->readable()) {
+    const auto read = server_->read(host_.scratch(), host_.scratch().incoming.size());
+    if (read.status == Stream::Status::blocked) break;
+    if (read.status != Stream::Status::bytes) {
+      return end(lost_login_ending());
+    }
+    server_in_.insert(server_in_.end(), read.bytes.begin(), read.bytes.end());
+    protocol::ByteReader in(server_in_);
+    protocol::Bytes to_client;
+    const auto progress = login_->advance(in, to_client);
+    consume(server_in_, in);
+    client_->write(host_.scratch(), to_client);
+    if (progress == RelayedLogin::Progress::failed) return end(login_->ending());
+    if (progress == RelayedLogin::Progress::finished) return begin_relay();
+    if (client_->unwritten() > kMaxLoginBacklog)
+      return end({.reason = Reason::upstream_protocol_violation,
+                  .detail = "The server sent more during the login than the client would read."});
+  }
+  if (auto ending = forward_login_of_client()) return end(*ending);
+  return Phase::log_in;
+}
+
+// Passes on what the client says in its login, and wipes what may be a password from the scratch memory.
+std::optional<Ending> Session::forward_login_of_client() {
+  const auto before = relay_->bytes_to_server();
+  const auto status = relay_->advance_to_server(host_.scratch());
+  const auto moved =
+      std::min<std::uint64_t>(relay_->bytes_to_server() - before, host_.scratch().incoming.size());
+  tls::wipe(std::span(host_.scratch().incoming).first(moved));
+  if (status == Stream::Status::ended) return left_login_ending();
+  if (status == Stream::Status::failed)
+    return Ending{.reason = Reason::client_lost, .detail = client_->error()};
+  return std::nullopt;
+}
+
+Session::Phase Session::begin_relay() {
+  if (!server_in_.empty()) {
+    client_->write(host_.scratch(), server_in_);
+    relay_->follow_to_client(server_in_);
+  }
+  if (login_->cancel_key()) {
+    cancel_key_ = login_->cancel_key();
+    host_.cancel_routes().add(*cancel_key_, {.upstream = listener_.upstream, .server = *link_->server()});
+  }
+  forget_login();
+  log_session_started(record_);
+  last_activity_ = uv_now(host_.loop());
+  deadline_.set(snapshot_->config.limits.idle_timeout);
+  return Phase::relay;
+}
+
+Session::Phase Session::relay() {
+  const auto moved_before = relay_->bytes_to_client() + relay_->bytes_to_server();
+  const bool client_ended_before = relay_->client_ended();
+  const auto ended = relay_->advance(host_.scratch());
+  if (relay_->bytes_to_client() + relay_->bytes_to_server() != moved_before)
+    last_activity_ = uv_now(host_.loop());
+  if (!ended) {
+    if (relay_->client_ended() != client_ended_before) deadline_.set(kLastAnswerTimeout);
+    return deadline_.passed() ? relay_in_silence() : Phase::relay;
+  }
+  switch (*ended) {
+    case Relay::End::client_closed: return end({.reason = Reason::client_closed});
+    case Relay::End::client_lost: return end({.reason = Reason::client_lost, .detail = client_->error()});
+    case Relay::End::server_closed: return end({.reason = Reason::server_closed});
+    case Relay::End::server_lost: return end({.reason = Reason::upstream_lost, .detail = server_->error()});
+  }
+  return Phase::closing;
+}
+
+// Traffic does not touch the timer: when it rings, the time since the last byte decides.
+Session::Phase Session::relay_in_silence() {
+  const std::chrono::milliseconds quiet(uv_now(host_.loop()) - last_activity_);
+  const std::chrono::milliseconds allowed =
+      relay_->client_ended() ? kLastAnswerTimeout : snapshot_->config.limits.idle_timeout;
+  if (quiet >= allowed)
+    return end({.reason = relay_->client_ended() ? Reason::client_closed : Reason::idle_timeout});
+  deadline_.set(allowed - quiet);
+  return Phase::relay;
+}
+
+// A key that this process does not know goes to the upstream's only server: another replica may have relayed
+// it.
+Session::Phase Session::begin_cancel() {
+  const auto route = host_.cancel_routes().find(negotiation_->cancel());
+  const Upstream* upstream = &snapshot_->upstream_of(listener_);
+  if (route) {
+    const auto found = snapshot_->upstreams.find(route->upstream);
+    upstream = found == snapshot_->upstreams.end() ? nullptr : &found->second;
+  } else if (upstream->config.hosts.size() != 1) {
+    upstream = nullptr;
+  }
+  if (upstream == nullptr) return end({.reason = Reason::cancel_unknown});
+  if (!host_.enter_cancel()) return end({.reason = Reason::too_many_cancels});
+  in_cancel_ = true;
+  client_->pause_reading();
+  deadline_.set(kCancelTimeout);
+  link_ = std::make_unique<UpstreamLink>(host_.loop(), *upstream, *this,
+                                         route ? std::optional(route->server) : std::nullopt);
+  return Phase::forward_cancel;
+}
+
+// The client's connection is closed only after the server has closed its own: until then the signal may still
+// be on its way, and would hit the client's next statement (fe-cancel.c).
+Session::Phase Session::forward_cancel() {
+  if (deadline_.passed()) return end(link_->timed_out());
+  if (!server_) {
+    const auto state = link_->advance(host_.scratch());
+    if (link_->server()) record_.server = link_->server()->address.text();
+    if (state == UpstreamLink::State::failed) return end(link_->failure());
+    if (state != UpstreamLink::State::established) return Phase::forward_cancel;
+    record_.server_tls = link_->tls();
+    server_ = link_->take_stream();
+    protocol::Bytes request;
+    protocol::encode_cancel_request(negotiation_->cancel(), request);
+    server_->write(host_.scratch(), request);
+    wipe_away(request);
+  }
+  while (server_->readable()) {
+    const auto status = server_->read(host_.scratch(), kStartupReadBytes).status;
+    if (status == Stream::Status::blocked) break;
+    if (status != Stream::Status::bytes) return end({.reason = Reason::cancel_forwarded});
+  }
+  return Phase::forward_cancel;
+}
+
+void Session::shut_down() {
+  if (phase_ == Phase::closing || phase_ == Phase::closed) return;
+  phase_ = end({.reason = Reason::shutting_down});
+  advance();
+}
+
+// Says the last word to the client, ends both sides, and writes the session's line. What follows is waiting.
+Session::Phase Session::end(const Ending& ending) {
+  if (relay_) {
+    record_.sent_bytes = relay_->bytes_to_client();
+    record_.received_bytes += relay_->bytes_to_server();
+  }
+  tell_client(ending);
+  log_session_closed(record_, ending, name_of(phase_));
+  leave();
+  relay_.reset();
+  forget_login();
+  for (Stream* stream : {client_.get(), server_.get()}) {
+    if (stream == nullptr) continue;
+    stream->finish(host_.scratch());
+    stream->resume_reading();
+  }
+  deadline_.set(kLingerTimeout);
+  closing_backlog_ = 0;
+  return Phase::closing;
+}
+
+// Waits until both sides have everything and have closed too. Closing earlier, with bytes unread, would make
+// the kernel send RST, which can destroy the last message on its way.
+Session::Phase Session::close() {
+  const bool client_done = is_drained(*client_, host_.scratch());
+  const bool server_done = !server_ || is_drained(*server_, host_.scratch());
+  if (client_done && server_done) return Phase::closed;
+  const std::size_t backlog = client_->unwritten() + (server_ ? server_->unwritten() : 0);
+  if (backlog != closing_backlog_) {
+    closing_backlog_ = backlog;
+    deadline_.set(backlog > 0 ? kFlushTimeout : kLingerTimeout);
+  }
+  return deadline_.passed() ? Phase::closed : Phase::closing;
+}
+
+Ending Session::negotiation_ending() const {
+  using Failure = protocol::NegotiationFailure;
+  Ending ending{.reason = Reason::protocol_violation,
+                .message = negotiation_->failure_message(),
+                .detail = std::string(negotiation_->failure_detail()),
+                .hint = std::string(negotiation_->failure_hint())};
+  switch (negotiation_->failure()) {
+    case Failure::malformed_packet:
+    case Failure::direct_tls_not_offered: ending.reason = Reason::malformed_startup; break;
+    case Failure::unsupported_version: ending.reason = Reason::unsupported_protocol; break;
+    case Failure::unencrypted_data_after_ssl_request:
+    case Failure::unencrypted_data_after_gss_request:
+      ending.reason = Reason::unencrypted_data_after_ssl_request;
+      break;
+    case Failure::no_user: ending.reason = Reason::no_user; break;
+    case Failure::invalid_replication: ending.reason = Reason::invalid_parameter; break;
+    case Failure::bad_layout:
+    case Failure::duplicate_parameter:
+    case Failure::name_too_long: break;
+  }
+  return ending;
+}
+
+Ending Session::timeout_ending() const {
+  if (phase_ != Phase::log_in) return {.reason = Reason::startup_timeout};
+  return {.reason = Reason::login_timeout,
+          .detail = "The login was not complete within limits.startup_timeout.",
+          .hint = "Answer the server's password request in time, or raise limits.startup_timeout."};
+}
+
+// The client's end came before ReadyForQuery: to ask its user for a password, or because it was refused.
+Ending Session::left_login_ending() {
+  record_.server_sqlstate = login_->refusal();
+  return {.reason = record_.server_sqlstate.empty() ? Reason::client_closed : Reason::login_failed};
+}
+
+// The server's end came before its ReadyForQuery.
+Ending Session::lost_login_ending() {
+  record_.server_sqlstate = login_->refusal();
+  if (!record_.server_sqlstate.empty()) return {.reason = Reason::login_failed};
+  if (const auto* failure = server_->tls_failure()) return tls_ending(*link_->server(), *failure);
+  return {.reason = Reason::upstream_lost,
+          .detail = "The server closed the connection during the login.",
+          .hint = "Look into the server's log."};
+}
+
+// Whether an ErrorResponse would be read as one.
+bool Session::client_expects_message() const {
+  switch (phase_) {
+    case Phase::forward_cancel: return false;  // such a client takes any byte for a failure
+    case Phase::relay: return relay_->at_client_boundary();
+    default: return true;
+  }
+}
+
+void Session::tell_client(const Ending& ending) {
+  const ReasonInfo& reason = describe(ending.reason);
+  if (reason.sqlstate.empty() || !client_expects_message()) return;
+  // Before its StartupMessage a client cannot read an error; it just finds the connection closed.
+  if (ending.reason == Reason::shutting_down && phase_ == Phase::negotiate) return;
+  const std::string message = ending.message.empty() ? std::string(reason.message) : ending.message;
+  protocol::Bytes error;
+  if (negotiation_ && negotiation_->wants_old_error()) {
+    protocol::encode_old_error_response(message, error);
+  } else {
+    protocol::ErrorFields fields{.severity = "FATAL",
+                                 .sqlstate = std::string(reason.sqlstate),
+                                 .message = message,
+                                 .detail = {},
+                                 .hint = {}};
+    // Over the network the client gets the sentence only; the rest stands in the log.
+    if (client_is_local_) {
+      fields.detail = ending.detail;
+      fields.hint = ending.hint;
+    }
+    protocol::encode_error_response(fields, error);
+  }
+  client_->write(host_.scratch(), error);
+}
+
+// Gives back what the session holds in the worker.
+void Session::leave() {
+  if (std::exchange(in_session_, false)) host_.leave_session();
+  if (std::exchange(in_cancel_, false)) host_.leave_cancel();
+  if (cancel_key_) {
+    host_.cancel_routes().remove(*cancel_key_);
+    wipe_away(cancel_key_->key);
+    cancel_key_.reset();
+  }
+}
+
+// An established session keeps nothing of how it began.
+void Session::forget_login() {
+  wipe_away(client_in_);
+  wipe_away(server_in_);
+  login_.reset();
+  link_.reset();
+  negotiation_.reset();
+}
+
+std::string_view name_of(Session::Phase phase) {
+  switch (phase) {
+    case Session::Phase::negotiate: return "negotiate";
+    case Session::Phase::authorize: return "authorize";
+    case Session::Phase::connect: return "connect";
+    case Session::Phase::verify_upstream: return "verify_upstream";
+    case Session::Phase::log_in: return "log_in";
+    case Session::Phase::relay: return "relay";
+    case Session::Phase::forward_cancel: return "forward_cancel";
+    case Session::Phase::closing: return "closing";
+    case Session::Phase::closed: return "closed";
+  }
+  return "?";
+}
+
+}  // namespace pgveil::proxy

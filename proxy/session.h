@@ -1,0 +1,135 @@
+// The life of one client, from accept to the last byte.
+#pragma once
+
+#include <uv.h>
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "protocol/negotiation.h"
+#include "proxy/address.h"
+#include "proxy/cancel.h"
+#include "proxy/deadline.h"
+#include "proxy/ending.h"
+#include "proxy/login.h"
+#include "proxy/record.h"
+#include "proxy/relay.h"
+#include "proxy/snapshot.h"
+#include "proxy/socket_stream.h"
+#include "proxy/upstream_link.h"
+
+namespace pgveil::proxy {
+
+using SessionId = std::uint64_t;
+
+// What the sessions of a worker share, and how a session says that it is over.
+class SessionHost {
+ public:
+  [[nodiscard]] virtual uv_loop_t* loop() = 0;
+  [[nodiscard]] virtual Scratch& scratch() = 0;
+  [[nodiscard]] virtual CancelRoutes& cancel_routes() = 0;
+
+  // A place among limits.max_sessions, or among the cancel requests under way; false: there is none.
+  [[nodiscard]] virtual bool enter_session() = 0;
+  virtual void leave_session() = 0;
+  [[nodiscard]] virtual bool enter_cancel() = 0;
+  virtual void leave_cancel() = 0;
+
+  // The session has reached Phase::closed; it is destroyed later, off its own stack.
+  virtual void session_over(SessionId id) = 0;
+
+ protected:
+  ~SessionHost() = default;
+};
+
+class Session final : public Wakeable {
+ public:
+  // In the order of life; the names stand in the log.
+  enum class Phase {
+    negotiate,        // GSSENCRequest, SSLRequest, CancelRequest or StartupMessage
+    authorize,        // is there a place for it
+    connect,          // resolve, TCP or Unix socket, SSLRequest
+    verify_upstream,  // TLS handshake: chain, name, CRL
+    log_in,           // until the server's ReadyForQuery
+    relay,            // bytes both ways until a side ends
+    forward_cancel,   // a CancelRequest on its way, until the server has closed
+    closing,          // error delivered, buffers drained
+    closed,
+  };
+
+  // Owns `descriptor`. `host` must outlive the session; `listener` belongs to the snapshot.
+  Session(SessionHost& host, SessionId id, int descriptor, const KernelAddress& peer,
+          std::shared_ptr<const Snapshot> snapshot, const ListenerConfig& listener,
+          std::string listener_address);
+  ~Session();
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+
+  // Runs what can be run without waiting: once at first, then whenever something has happened.
+  void wake() override { advance(); }
+  // The process ends: says so to the client where the protocol allows, and closes.
+  void shut_down();
+
+ private:
+  void advance();
+  [[nodiscard]] Phase step();
+
+  [[nodiscard]] Phase negotiate();
+  [[nodiscard]] Phase authorize();
+  [[nodiscard]] Phase connect();
+  [[nodiscard]] Phase log_in();
+  [[nodiscard]] Phase relay();
+  [[nodiscard]] Phase relay_in_silence();
+  [[nodiscard]] Phase forward_cancel();
+  [[nodiscard]] Phase close();
+
+  [[nodiscard]] Phase begin_login();
+  [[nodiscard]] Phase begin_relay();
+  [[nodiscard]] Phase begin_cancel();
+  [[nodiscard]] Phase end(const Ending& ending);
+
+  [[nodiscard]] Ending negotiation_ending() const;
+  [[nodiscard]] Ending timeout_ending() const;
+  [[nodiscard]] Ending lost_login_ending();
+  [[nodiscard]] Ending left_login_ending();
+  [[nodiscard]] std::optional<Ending> forward_login_of_client();
+  [[nodiscard]] bool client_expects_message() const;
+  void tell_client(const Ending& ending);
+  void leave();
+  void forget_login();
+
+  SessionHost& host_;
+  const SessionId id_;
+  const std::shared_ptr<const Snapshot> snapshot_;
+  const ListenerConfig& listener_;
+  const bool client_is_local_;  // on loopback or a Unix socket: the operator's own application
+  Phase phase_ = Phase::negotiate;
+  bool advancing_ = false;
+  bool woken_ = false;
+  bool in_session_ = false;  // counted in limits.max_sessions
+  bool in_cancel_ = false;
+  std::uint64_t last_activity_ = 0;  // the loop's time, in milliseconds
+  std::size_t closing_backlog_ = 0;
+
+  std::unique_ptr<Stream> client_;
+  std::unique_ptr<Stream> server_;
+  Deadline deadline_;
+  Record record_;
+
+  // Until the relay begins.
+  std::unique_ptr<protocol::Negotiation> negotiation_;
+  std::unique_ptr<UpstreamLink> link_;
+  std::unique_ptr<RelayedLogin> login_;
+  protocol::Bytes client_in_;  // read and not yet passed on
+  protocol::Bytes server_in_;
+
+  std::unique_ptr<Relay> relay_;
+  std::optional<protocol::CancelRequest> cancel_key_;  // of this session, as its server gave it
+};
+
+[[nodiscard]] std::string_view name_of(Session::Phase phase);
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,228 @@
+#include "proxy/settings.h"
+
+#include <array>
+#include <cctype>
+#include <cstdint>
+
+namespace pgveil::proxy {
+namespace {
+
+using values::Boolean;
+using values::Duration;
+using values::HostList;
+using values::Integer;
+using values::kLongest;
+using values::ListenAddress;
+using values::NumericAddressList;
+using values::OneOf;
+using values::Path;
+using values::Permissions;
+using values::PortList;
+using values::Problem;
+using values::RawValue;
+using values::read_hosts_and_ports;
+using values::Secret;
+using values::Size;
+using values::Text;
+using values::TlsVersion;
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr std::int64_t kSecond = 1000;
+// The kernel's MAX_TCP_KEEPIDLE, MAX_TCP_KEEPINTVL and MAX_TCP_KEEPCNT (include/net/tcp.h).
+constexpr std::int64_t kLongestKeepalive = 32'767 * kSecond;
+constexpr std::int64_t kMostKeepalives = 127;
+
+template <class Member>
+struct SectionOf;
+template <class Section, class T>
+struct SectionOf<T Section::*> {
+  using type = Section;
+};
+
+// A row of the table: values of `Type`, kept in the member that `First` and `Rest` lead to.
+template <class Type, auto First, auto... Rest>
+constexpr auto setting(std::string_view key, std::string_view effect) {
+  using Section = typename SectionOf<decltype(First)>::type;
+  Setting<Section> row{};
+  row.key = key;
+  row.effect = effect;
+  row.type = &Type::type;
+  row.set = [](const RawValue& raw, Section& section) -> std::optional<Problem> {
+    auto value = Type::read(raw);
+    if (!value) return std::move(value).error();
+    ((section.*First).*....*Rest) = *std::move(value);
+    return std::nullopt;
+  };
+  row.show = [](const Section& section) { return Type::show(((section.*First).*....*Rest)); };
+  return row;
+}
+
+template <class Section>
+constexpr Setting<Section> required(Setting<Section> row) {
+  row.required = true;
+  return row;
+}
+
+template <class Section>
+constexpr Setting<Section> only_for_tls(Setting<Section> row) {
+  row.only_for_tls = true;
+  return row;
+}
+
+template <class Section>
+constexpr Setting<Section> secret(Setting<Section> row) {
+  row.secret = true;
+  row.outside = Outside::variable_only;
+  return row;
+}
+
+template <class Section>
+constexpr Setting<Section> only_in_files(Setting<Section> row) {
+  row.outside = Outside::nowhere;
+  return row;
+}
+
+template <class Section>
+constexpr Setting<Section> with_flag(std::string_view flag, Setting<Section> row) {
+  row.own_flag = flag;
+  return row;
+}
+
+// `host` as --upstream gives it: with the ports.
+constexpr Setting<UpstreamSection> with_ports(Setting<UpstreamSection> row) {
+  row.set_outside = [](const RawValue& raw, UpstreamSection& section) -> std::optional<Problem> {
+    auto servers = read_hosts_and_ports(raw);
+    if (!servers) return std::move(servers).error();
+    section.hosts = std::move(servers->hosts);
+    section.ports = std::move(servers->ports);
+    return std::nullopt;
+  };
+  return row;
+}
+
+}  // namespace
+
+std::span<const Setting<ListenerConfig>> listener_settings() {
+  using L = ListenerConfig;
+  static constexpr std::array kRows{
+      with_flag("listen", required(setting<ListenAddress, &L::address>(
+                              "address",
+                              "Where clients connect: `127.0.0.1:5432`, `[::1]:5432`, "
+                              "`unix:DIR/.s.PGSQL.PORT`; port 0 is any free one."))),
+      only_in_files(required(setting<Text, &L::upstream>(
+          "upstream", "The NAME of the `[upstream.NAME]` that its sessions go to."))),
+      setting<Boolean, &L::allow_plaintext_from_network>(
+          "allow_plaintext_from_network",
+          "Allows an address beyond loopback: everyone on the path reads and alters the sessions."),
+      setting<OneOf<values::kSaslMechanisms>, &L::sasl_mechanisms>(
+          "sasl_mechanisms",
+          "`strip` hides SCRAM-SHA-256-PLUS, which no plaintext client can do; `verbatim` hides nothing."),
+      setting<Permissions, &L::unix_socket_permissions>(
+          "unix_socket_permissions", "Mode of the Unix socket; who may write, may connect."),
+      setting<Text, &L::unix_socket_group>(
+          "unix_socket_group", "Group of the Unix socket, by name or number; default is the process's."),
+  };
+  return kRows;
+}
+
+std::span<const Setting<UpstreamSection>> upstream_settings() {
+  using U = UpstreamSection;
+  using C = UpstreamConfig;
+  using T = tls::ClientSettings;
+  static constexpr std::array kRows{
+      with_flag("upstream",
+                with_ports(setting<HostList, &U::hosts>(
+                    "host",
+                    "Names that the certificate must carry, tried in order; or directories of Unix sockets. "
+                    "The flag takes the ports too: `db01:5432,db02:5433`."))),
+      setting<NumericAddressList, &U::hostaddrs>(
+          "hostaddr", "Numeric addresses to connect to, one for each `host`, instead of resolving it."),
+      only_in_files(setting<PortList, &U::ports>("port", "One port for all hosts, or one for each.")),
+      setting<Duration<milliseconds, 0, kLongest>, &U::config, &C::connect_timeout>(
+          "connect_timeout", "How long connecting to one address may take; `0s` leaves it to the kernel."),
+      setting<values::SessionAttributes, &U::target_session_attrs>("target_session_attrs",
+                                                                   "Only `any` is supported."),
+      setting<values::SslModeWord, &U::config, &C::sslmode>(
+          "sslmode",
+          "`verify-full` encrypts to the server that `host` names, and to no other; `disable` is accepted "
+          "for "
+          "Unix sockets and loopback addresses only."),
+      only_for_tls(setting<Path, &U::config, &C::tls, &T::sslrootcert>(
+          "sslrootcert",
+          "The CA certificates to trust (PEM), or `system` for those of the system; required for TLS.")),
+      only_for_tls(setting<Path, &U::config, &C::tls, &T::sslcert>(
+          "sslcert", "Our certificate for the server, with its chain (PEM); needs `sslkey`.")),
+      only_for_tls(setting<Path, &U::config, &C::tls, &T::sslkey>(
+          "sslkey", "The private key of `sslcert`; mode 0600, or 0640 if root owns it.")),
+      only_for_tls(secret(setting<Secret, &U::config, &C::tls, &T::sslpassword>(
+          "sslpassword", "The passphrase of `sslkey`. Has a variable but no flag."))),
+      only_for_tls(setting<Path, &U::config, &C::tls, &T::sslcrl>(
+          "sslcrl", "Certificate revocation lists (PEM); every certificate of the chain is checked.")),
+      only_for_tls(setting<Path, &U::config, &C::tls, &T::sslcrldir>(
+          "sslcrldir", "A directory of revocation lists, as `openssl rehash` prepares it.")),
+      only_for_tls(setting<TlsVersion, &U::config, &C::tls, &T::ssl_min_protocol_version>(
+          "ssl_min_protocol_version", "The oldest TLS version to accept.")),
+      only_for_tls(setting<TlsVersion, &U::config, &C::tls, &T::ssl_max_protocol_version>(
+          "ssl_max_protocol_version", "The newest TLS version to offer; default is the newest there is.")),
+      only_for_tls(setting<OneOf<values::kSslNegotiations>, &U::config, &C::sslnegotiation>(
+          "sslnegotiation", "`direct` begins with TLS and saves a round trip; PostgreSQL 17 or newer.")),
+      only_for_tls(setting<Boolean, &U::config, &C::sslsni>(
+          "sslsni", "Sends the host name in the clear (SNI). The certificate is checked in any case.")),
+      setting<Boolean, &U::config, &C::keepalives>("keepalives", "TCP keepalives to the server."),
+      setting<Duration<seconds, 0, kLongestKeepalive>, &U::config, &C::keepalives_idle>(
+          "keepalives_idle", "Silence before the first keepalive; `0s` is the system's default."),
+      setting<Duration<seconds, 0, kLongestKeepalive>, &U::config, &C::keepalives_interval>(
+          "keepalives_interval", "Time between unanswered keepalives; `0s` is the system's default."),
+      setting<Integer<int, 0, kMostKeepalives>, &U::config, &C::keepalives_count>(
+          "keepalives_count", "Unanswered keepalives until the server counts as lost; 0 is the system's."),
+      setting<Duration<milliseconds, 0, kLongest>, &U::config, &C::tcp_user_timeout>(
+          "tcp_user_timeout", "How long sent bytes may stay unacknowledged; `0s` is the system's default."),
+  };
+  return kRows;
+}
+
+std::span<const Setting<LimitsConfig>> limits_settings() {
+  using L = LimitsConfig;
+  static constexpr std::array kRows{
+      setting<Duration<milliseconds, 1, values::kDay>, &L::startup_timeout>(
+          "startup_timeout", "From accepting a client to the server's ReadyForQuery."),
+      setting<Duration<milliseconds, 0, kLongest>, &L::idle_timeout>(
+          "idle_timeout", "Ends a session after so long without a byte either way; `0s` is never."),
+      setting<Duration<milliseconds, 0, values::kDay>, &L::shutdown_timeout>(
+          "shutdown_timeout", "How long sessions may take to send what is due after SIGTERM."),
+      setting<Integer<std::size_t, 1, 1'000'000>, &L::max_sessions>(
+          "max_sessions", "Sessions at a time; a client over it gets SQLSTATE 53300."),
+      setting<Size<std::size_t{16} << 10, std::size_t{4} << 20>, &L::relay_buffer>(
+          "relay_buffer", "The most that is read at once in one direction of a session."),
+  };
+  return kRows;
+}
+
+std::span<const Setting<LogConfig>> log_settings() {
+  using L = LogConfig;
+  static constexpr std::array kRows{
+      with_flag("log-level",
+                setting<OneOf<values::kLogLevels>, &L::level>("level", "The least severe line to write.")),
+      with_flag("log-format", setting<OneOf<values::kLogFormats>, &L::format>(
+                                  "format", "`text` is key=value lines, `json` one object a line.")),
+  };
+  return kRows;
+}
+
+std::string flag_name(std::string_view key) {
+  std::string name(key);
+  for (char& letter : name)
+    if (letter == '_') letter = '-';
+  return name;
+}
+
+std::string variable_name(std::string_view flag) {
+  std::string name = "PGVEIL_";
+  for (const char letter : flag)
+    name += letter == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(letter)));
+  return name;
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,35 @@
+// Everything that sessions share and that never changes: the configuration with its TLS contexts built. Made
+// whole or not at all; a session keeps the snapshot that it began under.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <tl/expected.hpp>
+
+#include "proxy/config.h"
+#include "tls/context.h"
+
+namespace pgveil::proxy {
+
+struct Upstream {
+  UpstreamConfig config;
+  std::shared_ptr<const tls::ClientContext>
+      tls;  // null with sslmode = "disable" or where all hosts are Unix sockets
+};
+
+struct Snapshot {
+  Config config;
+  std::map<std::string, Upstream> upstreams;
+
+  [[nodiscard]] const Upstream& upstream_of(const ListenerConfig& listener) const {
+    return upstreams.at(listener.upstream);
+  }
+};
+
+// Loads what the configuration names: certificates, keys, trust, CRLs. All mistakes at once, placed by
+// `origins`.
+[[nodiscard]] tl::expected<std::shared_ptr<const Snapshot>, Mistakes> build_snapshot(
+    const ParsedConfig& parsed);
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,75 @@
+// A connection as a session sees it: bytes in, bytes out, an end. Whether TLS is in between, and whether it
+// is TCP or a Unix socket, is not its business.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tls/engine.h"
+
+namespace pgveil::proxy {
+
+using ByteView = std::span<const std::uint8_t>;
+
+// The worker's memory for bytes on their way through, used by one session at a time: what one read returns is
+// valid until the next read or write.
+class Scratch {
+ public:
+  // `read_size`: the most that one read takes.
+  explicit Scratch(std::size_t read_size)
+      : incoming(read_size),
+        plaintext(tls::Engine::plaintext_room(read_size)),
+        outgoing(tls::Engine::ciphertext_room(plaintext.size())) {}
+
+  std::vector<std::uint8_t> incoming;   // as it came from the kernel
+  std::vector<std::uint8_t> plaintext;  // decrypted from `incoming`
+  std::vector<std::uint8_t> outgoing;   // encrypted, for the kernel
+};
+
+class Stream {
+ public:
+  enum class Status {
+    bytes,    // some have come
+    blocked,  // none for now
+    ended,    // the peer will send no more: the regular end
+    failed,   // the connection broke; error() says how
+  };
+  struct Read {
+    Status status;
+    ByteView bytes;
+  };
+
+  virtual ~Stream() = default;
+
+  // Takes what has come, at most `most` bytes of the wire. After `ended` or `failed` every read says so
+  // again.
+  [[nodiscard]] virtual Read read(Scratch& scratch, std::size_t most) = 0;
+  // False while nothing has come since a read found the connection drained.
+  [[nodiscard]] virtual bool readable() const = 0;
+
+  // Sends, or keeps what the kernel does not take. A connection that broke swallows it: the next reads tell.
+  virtual void write(Scratch& scratch, ByteView bytes) = 0;
+  [[nodiscard]] virtual std::size_t unwritten() const = 0;
+
+  // While paused, nothing wakes the owner but writability and a peer that is gone.
+  virtual void pause_reading() = 0;
+  virtual void resume_reading() = 0;
+  // The peer closed or broke the connection, seen while reading was paused.
+  [[nodiscard]] virtual bool peer_gone() const = 0;
+
+  // Nothing that is written arrives any more.
+  [[nodiscard]] virtual bool write_broken() const = 0;
+
+  // Ends our side once everything is written (TLS: close_notify; then FIN). Reading goes on.
+  virtual void finish(Scratch& scratch) = 0;
+
+  [[nodiscard]] virtual std::string error() const = 0;
+  // Where TLS failed after the handshake, as when a server refuses our certificate at its first word
+  // (TLS 1.3).
+  [[nodiscard]] virtual const tls::FailureReport* tls_failure() const { return nullptr; }
+};
+
+}  // namespace pgveil::proxy

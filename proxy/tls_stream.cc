@@ -1,0 +1,85 @@
+#include "proxy/tls_stream.h"
+
+#include <utility>
+
+namespace pgveil::proxy {
+
+TlsStream::Handshake TlsStream::shake_hands(Scratch& scratch) {
+  for (;;) {
+    // The first round has no ciphertext: a client speaks first.
+    const Read received =
+        inner_->readable() ? inner_->read(scratch, scratch.incoming.size()) : Read{Status::blocked, {}};
+    if (received.status == Status::ended || received.status == Status::failed) engine_->end_of_input();
+    ByteView ciphertext = received.bytes;
+    tls::Outgoing out(scratch.outgoing);
+    const auto status = engine_->handshake(ciphertext, out);
+    inner_->write(scratch, out.written());
+    switch (status) {
+      case tls::Engine::Status::ready:
+        early_.assign(ciphertext.begin(), ciphertext.end());
+        return Handshake::done;
+      case tls::Engine::Status::want_room: break;  // sent: go on
+      case tls::Engine::Status::want_input:
+        if (received.status != Status::bytes) return Handshake::waiting;
+        break;
+      case tls::Engine::Status::closed:
+      case tls::Engine::Status::failed: return Handshake::failed;
+    }
+  }
+}
+
+Stream::Read TlsStream::read(Scratch& scratch, std::size_t most) {
+  if (ended_ || failed_) {
+    // Nothing behind close_notify is TLS. It is taken all the same: what is left unread, the end of the
+    // connection above all, would wake us again and again.
+    if (inner_->readable()) static_cast<void>(inner_->read(scratch, most));
+    return {failed_ ? Status::failed : Status::ended, {}};
+  }
+  if (!early_.empty()) {
+    const auto early = std::exchange(early_, {});
+    return decrypt(scratch, early);
+  }
+  const Read received = inner_->read(scratch, most);
+  switch (received.status) {
+    case Status::bytes: return decrypt(scratch, received.bytes);
+    case Status::blocked:
+    case Status::failed: return received;
+    // An end without close_notify is no attack here: PostgreSQL's messages carry their lengths, and a result
+    // that was cut is never mistaken for a whole one.
+    case Status::ended: ended_ = true; return received;
+  }
+  return received;
+}
+
+Stream::Read TlsStream::decrypt(Scratch& scratch, ByteView ciphertext) {
+  tls::Outgoing out(scratch.outgoing);
+  const auto read = engine_->read(ciphertext, scratch.plaintext, out);
+  if (!out.written().empty()) inner_->write(scratch, out.written());
+  if (read.status == tls::Engine::Status::closed) ended_ = true;
+  if (read.status == tls::Engine::Status::failed) failed_ = true;
+  if (read.size > 0) return {Status::bytes, ByteView(scratch.plaintext).first(read.size)};
+  if (failed_) return {Status::failed, {}};
+  return {ended_ ? Status::ended : Status::blocked, {}};
+}
+
+void TlsStream::write(Scratch& scratch, ByteView bytes) {
+  while (!bytes.empty()) {
+    tls::Outgoing out(scratch.outgoing);
+    const auto status = engine_->write(bytes, out);
+    inner_->write(scratch, out.written());
+    if (status != tls::Engine::Status::ready && status != tls::Engine::Status::want_room) return;
+  }
+}
+
+void TlsStream::finish(Scratch& scratch) {
+  tls::Outgoing out(scratch.outgoing);
+  engine_->close(out);
+  if (!out.written().empty()) inner_->write(scratch, out.written());
+  inner_->finish(scratch);
+}
+
+std::string TlsStream::error() const {
+  return failed_ ? engine_->failure().reason : inner_->error();
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,47 @@
+// TLS around a stream: the same bytes, encrypted on the wire.
+#pragma once
+
+#include <memory>
+
+#include "proxy/stream.h"
+#include "tls/engine.h"
+
+namespace pgveil::proxy {
+
+class TlsStream final : public Stream {
+ public:
+  TlsStream(std::unique_ptr<Stream> inner, std::unique_ptr<tls::Engine> engine)
+      : inner_(std::move(inner)), engine_(std::move(engine)) {}
+
+  // Goes on with the handshake as far as what has come allows. `failed`: failure() says why, and an alert may
+  // have been written.
+  enum class Handshake { waiting, done, failed };
+  [[nodiscard]] Handshake shake_hands(Scratch& scratch);
+  [[nodiscard]] const tls::FailureReport& failure() const { return engine_->failure(); }
+  [[nodiscard]] tls::Established established() const { return engine_->established(); }
+
+  [[nodiscard]] Read read(Scratch& scratch, std::size_t most) override;
+  [[nodiscard]] bool readable() const override { return !early_.empty() || ended_ || inner_->readable(); }
+  void write(Scratch& scratch, ByteView bytes) override;
+  [[nodiscard]] std::size_t unwritten() const override { return inner_->unwritten(); }
+  void pause_reading() override { inner_->pause_reading(); }
+  void resume_reading() override { inner_->resume_reading(); }
+  [[nodiscard]] bool peer_gone() const override { return inner_->peer_gone(); }
+  [[nodiscard]] bool write_broken() const override { return inner_->write_broken(); }
+  void finish(Scratch& scratch) override;
+  [[nodiscard]] std::string error() const override;
+  [[nodiscard]] const tls::FailureReport* tls_failure() const override {
+    return failed_ ? &engine_->failure() : nullptr;
+  }
+
+ private:
+  [[nodiscard]] Read decrypt(Scratch& scratch, ByteView ciphertext);
+
+  std::unique_ptr<Stream> inner_;
+  std::unique_ptr<tls::Engine> engine_;
+  std::vector<std::uint8_t> early_;  // ciphertext that came with the last bytes of the handshake
+  bool ended_ = false;               // close_notify, or the end of the connection
+  bool failed_ = false;              // a record that cannot be decrypted, or an alert
+};
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,23 @@
+// What goes wrong before a server is verified, as endings: the sentence for the client, and the diagnosis for
+// the operator. Nothing here repeats what the other side said in words (CVE-2024-10977).
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include "protocol/upstream_greeting.h"
+#include "proxy/connector.h"
+#include "proxy/ending.h"
+#include "tls/failure.h"
+
+namespace pgveil::proxy {
+
+// The connection ended while the answer to SSLRequest was awaited. `error`: the system's word, or empty.
+[[nodiscard]] Ending closed_before_greeting(const ServerAddress& server, const std::string& error);
+// Any answer but a lone `S`.
+[[nodiscard]] Ending refused_greeting(const ServerAddress& server, protocol::UpstreamGreeting::Answer answer,
+                                      std::uint8_t byte);
+// The handshake failed, or the server's certificate was refused.
+[[nodiscard]] Ending tls_ending(const ServerAddress& server, const tls::FailureReport& failure);
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,431 @@
+#include "proxy/values.h"
+
+#include <arpa/inet.h>
+#include <strings.h>
+#include <sys/un.h>
+
+#include <algorithm>
+#include <charconv>
+#include <utility>
+
+namespace pgveil::proxy::values {
+namespace {
+
+using Kind = RawValue::Kind;
+
+constexpr std::size_t kLongestUnixPath = sizeof(sockaddr_un::sun_path) - 1;  // 107: room for the NUL
+constexpr std::string_view kListenExamples =
+    R"(Write "127.0.0.1:5432", "[::1]:5432" or "unix:/run/pgveil/.s.PGSQL.5432".)";
+
+tl::unexpected<Problem> problem(std::string what, std::string remedy) {
+  return tl::unexpected(Problem{std::move(what), std::move(remedy)});
+}
+
+std::optional<std::int64_t> parse_integer(std::string_view digits, int base = 10) {
+  std::int64_t value = 0;
+  const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, base);
+  if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
+  return value;
+}
+
+std::optional<std::uint16_t> parse_port(std::string_view digits, std::int64_t min) {
+  const auto value = parse_integer(digits);
+  if (!value || *value < min || *value > 65'535 || digits.size() > 5) return std::nullopt;
+  return static_cast<std::uint16_t>(*value);
+}
+
+// The address in its shortest spelling, if `text` is one of `family`.
+std::optional<std::string> parse_address(int family, const std::string& text) {
+  std::array<unsigned char, sizeof(in6_addr)> bytes{};
+  std::array<char, INET6_ADDRSTRLEN> shown{};
+  if (inet_pton(family, text.c_str(), bytes.data()) != 1) return std::nullopt;
+  return inet_ntop(family, bytes.data(), shown.data(), shown.size());
+}
+
+bool is_ipv6(const std::string& text) {
+  return parse_address(AF_INET6, text).has_value();
+}
+bool is_ipv4(const std::string& text) {
+  return parse_address(AF_INET, text).has_value();
+}
+
+std::vector<std::string> split(std::string_view text, char separator) {
+  std::vector<std::string> parts;
+  for (;;) {
+    const auto end = text.find(separator);
+    parts.emplace_back(text.substr(0, end));
+    if (end == std::string_view::npos) return parts;
+    text.remove_prefix(end + 1);
+  }
+}
+
+// A number and its unit. Both empty: none.
+std::pair<std::string_view, std::string_view> split_unit(std::string_view text) {
+  const auto digits = std::min(text.find_first_not_of("0123456789"), text.size());
+  return {text.substr(0, digits), text.substr(digits)};
+}
+
+struct Unit {
+  std::string_view name;
+  std::int64_t factor;
+};
+constexpr std::array kTimeUnits{Unit{"d", kDay}, Unit{"h", 3'600'000}, Unit{"min", 60'000}, Unit{"s", 1000},
+                                Unit{"ms", 1}};
+constexpr std::array kSizeUnits{Unit{"GiB", 1 << 30}, Unit{"MiB", 1 << 20}, Unit{"KiB", 1 << 10},
+                                Unit{"B", 1}};
+
+// The number in the base unit, or nullopt where number or unit is none.
+template <class Units>
+std::optional<std::int64_t> parse_with_unit(std::string_view text, const Units& units) {
+  const auto [digits, name] = split_unit(text);
+  const auto number = parse_integer(digits);
+  if (!number) return std::nullopt;
+  for (const Unit& unit : units) {
+    if (unit.name != name) continue;
+    if (*number > std::numeric_limits<std::int64_t>::max() / unit.factor)
+      return std::numeric_limits<std::int64_t>::max();  // above every bound
+    return *number * unit.factor;
+  }
+  return std::nullopt;
+}
+
+template <class Units>
+std::string show_with_unit(std::int64_t value, std::string_view of_zero, const Units& units) {
+  if (value == 0) return "0" + std::string(of_zero);
+  for (const Unit& unit : units)
+    if (value % unit.factor == 0) return std::to_string(value / unit.factor) + std::string(unit.name);
+  return "";
+}
+
+// libpq takes a host as it is; these are the spellings that could only fail later, and less clearly.
+std::optional<Problem> check_host(const std::string& host) {
+  const auto is_control = [](char byte) { return static_cast<unsigned char>(byte) <= ' ' || byte == '\x7f'; };
+  if (std::any_of(host.begin(), host.end(), is_control))
+    return Problem{in_quotes(host) + " has a blank or control character in it", "Remove it."};
+  if (host.front() == '/' || host.front() == '@' || is_ipv6(host)) return std::nullopt;
+  if (host.find("://") != std::string::npos)
+    return Problem{in_quotes(host) + " is a URI", "Write the host alone, and the port as `port`."};
+  if (host.front() == '[')
+    return Problem{in_quotes(host) + " has brackets", "Write an IPv6 address without brackets here."};
+  if (host.find(':') != std::string::npos)
+    return Problem{in_quotes(host) + " is no host name", "Write the port of the server as `port`, not here."};
+  if (host.front() == '.' || host.back() == '.')
+    return Problem{in_quotes(host) + " begins or ends with a dot",
+                   "Write the name exactly as the certificate has it, without that dot."};
+  const auto is_ascii = [](char byte) { return static_cast<unsigned char>(byte) < 0x80; };
+  if (!std::all_of(host.begin(), host.end(), is_ascii))
+    return Problem{in_quotes(host) + " has a character beyond ASCII",
+                   "Write the name as the certificate has it, with \"xn--\"."};
+  if (host.find_first_of("/*,\"'\\[]()") != std::string::npos)
+    return Problem{in_quotes(host) + " is no host name",
+                   "Write a name, an address, or a directory that begins with \"/\"."};
+  return std::nullopt;
+}
+
+Read<SocketAddress> read_unix_listener(std::string_view path) {
+  constexpr std::string_view kName = "/.s.PGSQL.";
+  const auto name = path.rfind('/');
+  if (path.empty() || path.front() != '/' || path.substr(name, kName.size()) != kName ||
+      !parse_port(path.substr(name + kName.size()), 1))
+    return problem(in_quotes(path) + " is no path that PostgreSQL's clients look for",
+                   R"(Write "unix:DIR/.s.PGSQL.PORT", such as "unix:/run/pgveil/.s.PGSQL.5432".)");
+  if (path.size() > kLongestUnixPath)
+    return problem("the path has " + std::to_string(path.size()) + " bytes, more than the " +
+                       std::to_string(kLongestUnixPath) + " that a Unix socket can have",
+                   "Choose a shorter directory.");
+  if (path.find('\0') != std::string_view::npos) return problem("has a NUL in it", "Remove it.");
+  return SocketAddress{.host = "", .port = 0, .unix_path = std::string(path)};
+}
+
+// Takes "HOST:PORT", "[IPv6]:PORT" and their forms without a port apart. nullopt: neither.
+struct HostPort {
+  std::string host;
+  std::optional<std::string> port;
+};
+std::optional<HostPort> split_host_port(const std::string& text) {
+  if (text.front() == '[') {
+    const auto end = text.find(']');
+    if (end == std::string::npos || !is_ipv6(text.substr(1, end - 1))) return std::nullopt;
+    if (end + 1 == text.size()) return HostPort{text.substr(1, end - 1), std::nullopt};
+    if (text[end + 1] != ':') return std::nullopt;
+    return HostPort{text.substr(1, end - 1), text.substr(end + 2)};
+  }
+  const auto colon = text.find(':');
+  if (colon == std::string::npos) return HostPort{text, std::nullopt};
+  return HostPort{text.substr(0, colon), text.substr(colon + 1)};
+}
+
+// Insertions, deletions, substitutions and swaps of neighbours ("optimal string alignment").
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::vector<std::size_t>> cost(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
+  for (std::size_t i = 0; i <= a.size(); ++i) {
+    for (std::size_t j = 0; j <= b.size(); ++j) {
+      if (i == 0 || j == 0) {
+        cost[i][j] = i + j;
+        continue;
+      }
+      const bool is_same = a[i - 1] == b[j - 1];
+      cost[i][j] = std::min({cost[i - 1][j] + 1, cost[i][j - 1] + 1, cost[i - 1][j - 1] + (is_same ? 0 : 1)});
+      const bool is_swap = i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1];
+      if (is_swap) cost[i][j] = std::min(cost[i][j], cost[i - 2][j - 2] + 1);
+    }
+  }
+  return cost[a.size()][b.size()];
+}
+
+}  // namespace
+
+std::string in_quotes(std::string_view text) {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  std::string shown = "\"";
+  for (const char byte : text) {
+    const auto octet = static_cast<unsigned char>(byte);
+    if (octet < ' ' || octet == 0x7f)
+      shown += {'\\', 'x', kHex[octet >> 4], kHex[octet & 15]};
+    else
+      shown += byte;
+  }
+  return shown + '"';
+}
+
+std::string one_of(const std::vector<std::string_view>& words, std::string_view quote) {
+  std::string text;
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (i > 0) text += i + 1 == words.size() ? " or " : ", ";
+    text.append(quote).append(words[i]).append(quote);
+  }
+  return text;
+}
+
+Read<std::string> read_text(const RawValue& raw) {
+  if (raw.kind != Kind::text && raw.kind != Kind::untyped)
+    return problem("must be a string", "Put the value in quotes.");
+  if (raw.text.empty()) return problem("is empty", "Give it a value, or remove it.");
+  if (raw.text.find('\0') != std::string::npos) return problem("has a NUL in it", "Remove it.");
+  return raw.text;
+}
+
+Read<std::string> Text::read(const RawValue& raw) {
+  return read_text(raw);
+}
+
+Read<bool> Boolean::read(const RawValue& raw) {
+  if (raw.kind == Kind::boolean) return raw.text == "true";
+  if (raw.kind != Kind::untyped) return problem("must be a boolean", "Write true or false, without quotes.");
+  for (const char* word : {"true", "on", "yes", "1"})
+    if (strcasecmp(raw.text.c_str(), word) == 0) return true;
+  for (const char* word : {"false", "off", "no", "0"})
+    if (strcasecmp(raw.text.c_str(), word) == 0) return false;
+  return problem(in_quotes(raw.text) + " is no boolean", "Write true or false.");
+}
+
+Read<std::int64_t> read_integer(const RawValue& raw, std::int64_t min, std::int64_t max) {
+  const std::string range = std::to_string(min) + " to " + std::to_string(max);
+  if (raw.kind != Kind::integer && raw.kind != Kind::untyped)
+    return problem("must be an integer", "Write a number from " + range + ", without quotes.");
+  const auto value = parse_integer(raw.text);
+  if (!value) return problem(in_quotes(raw.text) + " is no integer", "Write a number from " + range + ".");
+  if (*value < min || *value > max)
+    return problem(raw.text + " is out of range", "Write a number from " + range + ".");
+  return *value;
+}
+
+Read<Milliseconds> read_duration(const RawValue& raw, Milliseconds min, Milliseconds max, Milliseconds step) {
+  if (const bool bare = !raw.text.empty() && split_unit(raw.text).second.empty(); bare)
+    return problem(raw.text + " has no unit",
+                   "Write " + in_quotes(raw.text + "s") + " for seconds; other units are ms, min, h and d.");
+  const auto text = read_text(raw);
+  if (!text) return problem("must be a duration", R"(Write a number and its unit in quotes, such as "15s".)");
+  const auto value = parse_with_unit(*text, kTimeUnits);
+  if (!value)
+    return problem(in_quotes(*text) + " is no duration",
+                   R"(Write a whole number and one of the units ms, s, min, h, d, such as "15s".)");
+  if (*value < min.count() || *value > max.count())
+    return problem(in_quotes(*text) + " is out of range", "Write a duration from " +
+                                                              in_quotes(show_duration(min)) + " to " +
+                                                              in_quotes(show_duration(max)) + ".");
+  if (*value % step.count() != 0) return problem(in_quotes(*text) + " is too fine", "Write whole seconds.");
+  return Milliseconds(*value);
+}
+
+std::string show_duration(Milliseconds value) {
+  return show_with_unit(value.count(), "s", kTimeUnits);
+}
+
+Read<std::size_t> read_size(const RawValue& raw, std::size_t min, std::size_t max) {
+  if (const bool bare = !raw.text.empty() && split_unit(raw.text).second.empty(); bare)
+    return problem(raw.text + " has no unit",
+                   "Write " + in_quotes(raw.text + "B") + " for bytes; other units are KiB, MiB and GiB.");
+  const auto text = read_text(raw);
+  if (!text) return problem("must be a size", R"(Write a number and its unit in quotes, such as "64KiB".)");
+  const auto value = parse_with_unit(*text, kSizeUnits);
+  if (!value)
+    return problem(in_quotes(*text) + " is no size",
+                   R"(Write a whole number and one of the units B, KiB, MiB, GiB, such as "64KiB".)");
+  if (std::cmp_less(*value, min) || std::cmp_greater(*value, max))
+    return problem(in_quotes(*text) + " is out of range", "Write a size from " + in_quotes(show_size(min)) +
+                                                              " to " + in_quotes(show_size(max)) + ".");
+  return static_cast<std::size_t>(*value);
+}
+
+std::string show_size(std::size_t bytes) {
+  return show_with_unit(static_cast<std::int64_t>(bytes), "B", kSizeUnits);
+}
+
+Read<unsigned> Permissions::read(const RawValue& raw) {
+  const auto text = read_text(raw);
+  const auto value = text ? parse_integer(*text, 8) : std::nullopt;
+  if (!value || *value < 0 || *value > 0777)
+    return problem("is no mode of a file", R"(Write it in octal and in quotes, such as "0770".)");
+  return static_cast<unsigned>(*value);
+}
+
+std::string Permissions::show(unsigned value) {
+  std::string octal = "0";
+  for (const int shift : {6, 3, 0}) octal += static_cast<char>('0' + ((value >> shift) & 7U));
+  return octal;
+}
+
+Read<SocketAddress> ListenAddress::read(const RawValue& raw) {
+  const auto text = read_text(raw);
+  if (!text) return tl::unexpected(text.error());
+  if (text->starts_with("unix:")) return read_unix_listener(std::string_view(*text).substr(5));
+  if (text->front() == '/')
+    return problem(in_quotes(*text) + " is no address", "Write " + in_quotes("unix:" + *text) + ".");
+
+  const auto parts = split_host_port(*text);
+  if (!parts) return problem(in_quotes(*text) + " is no address", std::string(kListenExamples));
+  if (!parts->port)
+    return problem(in_quotes(*text) + " has no port", "Write " + in_quotes(*text + ":5432") + ".");
+  const auto port = parse_port(*parts->port, 0);
+  if (!port)
+    return problem(in_quotes(*text) + " has no valid port",
+                   "Write a port from 1 to 65535, or 0 for any free one. " + std::string(kListenExamples));
+  const std::string host = parts->host == "localhost" ? "127.0.0.1" : parts->host;
+  const auto address = parse_address(text->front() == '[' ? AF_INET6 : AF_INET, host);
+  if (!address)
+    return problem(
+        in_quotes(host) + " is no numeric address",
+        R"(A listener takes a numeric address, or "localhost" for 127.0.0.1; "0.0.0.0" and "[::]" )"
+        "are all addresses of this machine.");
+  return SocketAddress{.host = *address, .port = *port, .unix_path = ""};
+}
+
+std::string ListenAddress::show(const SocketAddress& value) {
+  return value.host.empty() && !value.is_unix() ? "" : value.text();
+}
+
+Read<std::vector<std::string>> HostList::read(const RawValue& raw) {
+  const auto text = read_text(raw);
+  if (!text) return tl::unexpected(text.error());
+  auto hosts = split(*text, ',');
+  for (const auto& host : hosts) {
+    if (host.empty()) continue;
+    if (const auto wrong = check_host(host)) return tl::unexpected(*wrong);
+  }
+  return hosts;
+}
+
+std::string HostList::show(const std::vector<std::string>& value) {
+  std::string text;
+  for (const auto& host : value) text.append(text.empty() ? "" : ",").append(host);
+  return text;
+}
+
+Read<std::vector<std::string>> NumericAddressList::read(const RawValue& raw) {
+  const auto text = read_text(raw);
+  if (!text) return tl::unexpected(text.error());
+  auto addresses = split(*text, ',');
+  for (const auto& address : addresses)
+    if (!address.empty() && !is_ipv4(address) && !is_ipv6(address))
+      return problem(in_quotes(address) + " is no numeric address",
+                     "Write IPv4 or IPv6 addresses without brackets and ports; a name belongs to `host`.");
+  return addresses;
+}
+
+Read<std::vector<std::uint16_t>> PortList::read(const RawValue& raw) {
+  const bool has_text = raw.kind == Kind::text || raw.kind == Kind::untyped || raw.kind == Kind::integer;
+  if (!has_text) return problem("must be a port", R"(Write a number, or a list such as "5432,5433".)");
+  std::vector<std::uint16_t> ports;
+  for (const auto& element : split(raw.text, ',')) {
+    const auto port = parse_port(element, 1);
+    if (!port) return problem(in_quotes(element) + " is no port", "Write numbers from 1 to 65535.");
+    ports.push_back(*port);
+  }
+  return ports;
+}
+
+std::string PortList::show(const std::vector<std::uint16_t>& value) {
+  std::string text;
+  for (const auto port : value) text.append(text.empty() ? "" : ",").append(std::to_string(port));
+  return text;
+}
+
+Read<HostsAndPorts> read_hosts_and_ports(const RawValue& raw) {
+  const auto text = read_text(raw);
+  if (!text) return tl::unexpected(text.error());
+  HostsAndPorts servers;
+  for (const auto& element : split(*text, ',')) {
+    if (element.empty()) return problem("has an empty element in its list", "Remove the comma.");
+    if (is_ipv6(element))
+      return problem(in_quotes(element) + " may end with a port or not",
+                     "Write an IPv6 address in brackets: " + in_quotes('[' + element + "]:5432") + ".");
+    const auto parts = split_host_port(element);
+    if (!parts || parts->host.empty())
+      return problem(in_quotes(element) + " is no server",
+                     R"(Write HOST:PORT, such as "db01.example.com:5432" or "[::1]:5432".)");
+    if (const auto wrong = check_host(parts->host)) return tl::unexpected(*wrong);
+    const auto port = parse_port(parts->port.value_or("5432"), 1);
+    if (!port)
+      return problem(in_quotes(*parts->port) + " is no port",
+                     "Write a number from 1 to 65535 behind the colon.");
+    servers.hosts.push_back(parts->host);
+    servers.ports.push_back(*port);
+  }
+  return servers;
+}
+
+Read<tls::Version> TlsVersion::read(const RawValue& raw) {
+  const auto text = read_text(raw);
+  if (!text) return tl::unexpected(text.error());
+  const auto version = tls::version_from_name(*text);
+  if (!version)
+    return problem(in_quotes(*text) + " is no TLS version",
+                   R"(Write "TLSv1.2" or "TLSv1.3" ("TLSv1" and "TLSv1.1" are known, too).)");
+  return *version;
+}
+
+Read<SslMode> SslModeWord::read(const RawValue& raw) {
+  constexpr std::array<std::string_view, 4> kWithoutIdentity{"allow", "prefer", "require", "verify-ca"};
+  if (std::find(kWithoutIdentity.begin(), kWithoutIdentity.end(), raw.text) != kWithoutIdentity.end())
+    return problem(
+        in_quotes(raw.text) +
+            " does not establish who the server is: encryption without identity is "
+            "refused",
+        R"(Write "verify-full" (the default), or "disable" for a Unix socket or a loopback address.)");
+  return OneOf<kSslModes>::read(raw);
+}
+
+Read<std::string> SessionAttributes::read(const RawValue& raw) {
+  const auto text = read_text(raw);
+  if (!text) return tl::unexpected(text.error());
+  if (*text != "any")
+    return problem(in_quotes(*text) + " is not supported: pgveil does not ask a server what role it has",
+                   R"(Write "any", or leave it to the client, whose driver can ask every server.)");
+  return *text;
+}
+
+std::string_view nearest(std::string_view word, const std::vector<std::string_view>& candidates) {
+  std::string_view best;
+  std::size_t best_distance = std::max<std::size_t>(2, word.size() / 4) + 1;
+  for (const auto candidate : candidates) {
+    const auto distance = edit_distance(word, candidate);
+    if (distance < best_distance) {
+      best = candidate;
+      best_distance = distance;
+    }
+  }
+  return best;
+}
+
+}  // namespace pgveil::proxy::values

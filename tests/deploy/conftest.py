@@ -1,0 +1,69 @@
+"""Fixtures: certificates for whatever an example names, and `pgveil check`."""
+
+import re
+import sys
+
+import pytest
+
+from harness.certificates import CLIENT, Authority
+from harness.pgveil import BINARY
+from harness.processes import run
+
+
+class Files:
+    """Files made at run time, by the settings that name one."""
+
+    def __init__(self, directory):
+        authority = Authority(directory, "test root")
+        client = authority.issue("client", usage=CLIENT)
+        crl = authority.revoke()
+        crldir = directory / "crls"
+        crldir.mkdir()
+        self.of_setting = {
+            "sslrootcert": authority.file,
+            "sslcert": client.certificate,
+            "sslkey": client.key,
+            "sslcrl": crl,
+            "sslcrldir": crldir,
+        }
+
+    def put_into(self, text: str) -> str:
+        """A configuration whose paths are replaced by those of the files; "system" stays."""
+
+        def replaced(match: re.Match) -> str:
+            return match[0] if match[2] == "system" else f'{match[1]}"{self.of_setting[match[1].split()[0]]}"'
+
+        return re.sub(rf'(?m)^((?:{"|".join(self.of_setting)})\s*=\s*)"([^"]*)"', replaced, text)
+
+    def put_into_flags(self, words: list[str]) -> list[str]:
+        """The same for a command line."""
+        words = list(words)
+        for place, word in enumerate(words[:-1]):
+            setting = word.removeprefix("--")
+            if word.startswith("--") and setting in self.of_setting and words[place + 1] != "system":
+                words[place + 1] = str(self.of_setting[setting])
+        return words
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory):
+    return Files(tmp_path_factory.mktemp("files"))
+
+
+@pytest.fixture
+def assert_accepted(files, tmp_path):
+    """Asserts that `pgveil check` takes a configuration, as text, and says so."""
+
+    def check(text: str) -> None:
+        file = tmp_path / "pgveil.toml"
+        file.write_text(files.put_into(text))
+        done = run(BINARY, "check", "--config", file)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert "No mistakes found." in done.stdout
+
+    return check
+
+
+def pytest_sessionstart(session):
+    if not BINARY.exists():
+        sys.exit(f"{BINARY} does not exist; build it, or set PGVEIL")

@@ -1,0 +1,110 @@
+"""The documents tell the truth: their configurations load, their command lines are understood, what they name exists."""
+
+import re
+import shlex
+
+import pytest
+
+from harness.pgveil import BINARY
+from harness.processes import run
+from project import DOCUMENTS, ROOT, code_blocks, version
+
+
+def named(path, number=None) -> str:
+    return str(path.relative_to(ROOT)) + ("" if number is None else f"-{number}")
+
+
+CONFIGURATIONS = {
+    **{named(path): path.read_text() for path in sorted((ROOT / "deploy").rglob("*.toml"))},
+    **{
+        named(path, number): text
+        for path in DOCUMENTS
+        for number, text in enumerate(code_blocks(path, "toml"), 1)
+    },
+}
+
+
+@pytest.mark.parametrize("text", CONFIGURATIONS.values(), ids=CONFIGURATIONS)
+def test_a_configuration_is_accepted(assert_accepted, text):
+    assert_accepted(text)
+
+
+def test_the_readme_and_the_page_of_settings_show_configurations():
+    shown_in = {name.rsplit("-", 1)[0] for name in CONFIGURATIONS}
+    assert {"README.md", "docs/configuration.md"} <= shown_in
+
+
+def command_lines() -> dict[str, list[str]]:
+    """Every `pgveil run ...` and `pgveil check ...` of a shell block, split into words."""
+    found = {}
+    for path in DOCUMENTS:
+        for block in code_blocks(path, "sh"):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = shlex.split(line, comments=True)
+                if len(words) > 1 and words[0].endswith("pgveil") and words[1] in ("run", "check"):
+                    found[named(path, len(found))] = words[1:]
+    return found
+
+
+@pytest.mark.parametrize("words", command_lines().values(), ids=command_lines())
+def test_a_command_line_is_understood(files, tmp_path, words):
+    words = files.put_into_flags(["check", *words[1:]])
+    if "--config" in words:
+        file = tmp_path / "pgveil.toml"
+        file.write_text(files.put_into((ROOT / "deploy/examples/egress.toml").read_text()))
+        words[words.index("--config") + 1] = str(file)
+    done = run(BINARY, *words)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def slug(heading: str) -> str:
+    """As GitHub makes the anchor of a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=named)
+def test_what_is_linked_exists(document):
+    broken = []
+    for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", document.read_text()):
+        path, _, anchor = target.partition("#")
+        file = (document.parent / path).resolve() if path else document
+        if not file.exists():
+            broken.append(target)
+        elif anchor and anchor not in map(slug, re.findall(r"(?m)^#+ (.*)$", file.read_text())):
+            broken.append(target)
+    assert broken == []
+
+
+def test_the_changelog_has_the_version_that_is_built():
+    assert re.search(rf"(?m)^## {re.escape(version())}\b", (ROOT / "CHANGELOG.md").read_text())
+
+
+@pytest.mark.parametrize("layer", ["protocol", "tls", "proxy"])
+def test_the_map_of_the_code_has_every_file(layer):
+    words = set(re.findall(r"`(\w+)`", (ROOT / "docs/architecture.md").read_text()))
+    assert {file.stem for kind in ("h", "cc") for file in (ROOT / layer).glob(f"*.{kind}")} - words == set()
+
+
+def test_every_event_of_the_log_is_documented():
+    sources = "".join(file.read_text() for file in sorted((ROOT / "proxy").glob("*.cc")))
+    events = set(re.findall(r'LogLine(?: line)?\([^";]*"(\w+)"\)', sources))
+    assert {"session_closed", "listening"} <= events
+    table = (ROOT / "docs/reasons.md").read_text().split("| Event |")[1].split("\n\n")[0]
+    assert events == set(re.findall(r"`(\w+)`", re.sub(r"(?m)\|[^|]*\|$", "", table)))
+
+
+TESTS_OF_SECURITY = re.findall(r"`([\w/]+\.(?:py|cc))::([\w.]+)`", (ROOT / "docs/security.md").read_text())
+
+
+def test_security_names_tests():
+    assert len(TESTS_OF_SECURITY) > 20
+
+
+@pytest.mark.parametrize("file, name", TESTS_OF_SECURITY, ids=lambda part: part)
+def test_a_test_that_security_names_exists(file, name):
+    text = (ROOT / "tests" / file).read_text()
+    if file.endswith(".py"):
+        assert re.search(rf"(?m)^ *def {name}\(", text)
+    else:
+        suite, test = name.split(".")
+        assert re.search(rf"TEST(?:_P|_F)?\({suite},\s*{test}\)", text)

@@ -1,0 +1,78 @@
+"""The systemd unit: known to systemd, hardened, and in agreement with the program."""
+
+import re
+import shlex
+import shutil
+
+import pytest
+
+from harness.pgveil import BINARY
+from harness.processes import run
+from project import ROOT
+
+UNIT = ROOT / "deploy/systemd/pgveil.service"
+
+# Of 100, as systemd rates the exposure of a service; a service without any hardening has 96.
+MOST_EXPOSURE = 20
+
+
+def settings(name: str) -> list[str]:
+    """The values of `name`, in their order."""
+    return re.findall(rf"(?m)^{name}=(.*)$", UNIT.read_text())
+
+
+@pytest.fixture(scope="module")
+def analyze():
+    program = shutil.which("systemd-analyze")
+    assert program, "systemd-analyze is missing: install the package systemd"
+    return program
+
+
+def test_systemd_knows_every_setting(analyze, tmp_path):
+    # With a path to the program that exists: verify looks for it.
+    unit = tmp_path / UNIT.name
+    unit.write_text(UNIT.read_text().replace("ExecStart=pgveil ", f"ExecStart={BINARY.resolve()} "))
+    done = run(analyze, "verify", "--man=no", unit)
+    complaints = [line for line in done.stderr.splitlines() if UNIT.name in line]
+    assert (done.returncode, complaints) == (0, [])
+
+
+def test_it_is_hardened(analyze):
+    done = run(analyze, "security", "--offline=true", f"--threshold={MOST_EXPOSURE}", "--no-pager", UNIT)
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("DynamicUser", "yes"),
+        ("CapabilityBoundingSet", ""),
+        ("NoNewPrivileges", "yes"),
+        ("ProtectSystem", "strict"),
+        ("MemoryDenyWriteExecute", "yes"),
+        ("LimitCORE", "0"),
+    ],
+)
+def test_it_gives_up(name, value):
+    assert settings(name) == [value]
+
+
+def test_its_command_line_is_understood(files, tmp_path):
+    program, command, *words = shlex.split(settings("ExecStart")[0])
+    assert (program, command) == ("pgveil", "run")
+    file = tmp_path / "pgveil.toml"
+    file.write_text(files.put_into((ROOT / "deploy/examples/egress.toml").read_text()))
+    words[words.index("--config") + 1] = str(file)
+    done = run(BINARY, "check", *words)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_mistakes_of_the_operator_do_not_restart_it(tmp_path):
+    mistaken = tmp_path / "mistaken.toml"
+    mistaken.write_text("[limits]\nmax_sesions = 1\n")
+    codes = [
+        run(BINARY, "run", "--no-such-flag").returncode,
+        run(BINARY, "run", "--config", tmp_path / "missing.toml").returncode,
+        run(BINARY, "run", "--config", mistaken).returncode,
+    ]
+    assert settings("RestartPreventExitStatus") == [" ".join(map(str, codes))]

@@ -1,0 +1,94 @@
+// What a server sends around login is read without harm, whatever it is; and what we write in a server's name
+// is read back as it was meant, whatever text went into it.
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <variant>
+
+#include "protocol/backend.h"
+#include "protocol/message.h"
+#include "tests/fuzz/require.h"
+
+namespace {
+
+using namespace pgveil::protocol;
+using pgveil::fuzz::require;
+
+constexpr std::size_t kLibpqReadsBytes = 30'000;
+constexpr std::size_t kNeverCutBytes = 20'000;
+
+// The body of the one message in `bytes`.
+ByteView only_body(const Bytes& bytes) {
+  ByteReader in(bytes);
+  const auto message = decode_message(in, kLibpqReadsBytes);
+  require(message.has_value() && message->has_value() && in.empty());
+  return (*message)->body;
+}
+
+void check_sasl_mechanisms(ByteView data) {
+  const auto mechanisms = decode_sasl_mechanisms(data);
+  if (!mechanisms || data.size() > kNeverCutBytes) return;
+  Bytes written;
+  encode_authentication_sasl(*mechanisms, written);
+  const auto authentication = decode_authentication(only_body(written));
+  require(authentication.has_value() && authentication->code == AuthenticationCode::sasl);
+  require(std::ranges::equal(authentication->data, data));
+}
+
+void check_backend_key_data(ByteView body) {
+  const auto key = decode_backend_key_data(body);
+  if (!key) return;
+  Bytes written;
+  encode_cancel_request(*key, written);
+  ByteReader in(written);
+  const auto packet = decode_startup_packet(in);
+  require(packet.has_value() && packet->has_value());
+  const auto& request = std::get<CancelRequest>(**packet);
+  require(request.process_id == key->process_id && request.key == key->key);
+}
+
+void check_error_fields(ByteView body) {
+  const auto fields = decode_error_fields(body);
+  if (!fields || body.size() > kNeverCutBytes) return;
+  if (fields->severity.size() > 64 || fields->sqlstate.size() > 64) return;  // cut: never long in earnest
+  Bytes written;
+  encode_error_response(*fields, written);
+  const auto again = decode_error_fields(only_body(written));
+  require(again.has_value());
+  require(again->severity == fields->severity && again->sqlstate == fields->sqlstate);
+  require(again->message == fields->message && again->detail == fields->detail);
+  require(again->hint == fields->hint);
+}
+
+// `text` comes from a certificate or a configuration, say, and is as long as it likes.
+void check_error_response(std::string_view text, std::size_t times) {
+  std::string long_text;
+  for (std::size_t time = 0; time < times; ++time) long_text += text;
+  Bytes written;
+  encode_error_response({.severity = "FATAL",
+                         .sqlstate = "28000",
+                         .message = std::string(text),
+                         .detail = long_text,
+                         .hint = std::string(text)},
+                        written);
+  require(written.size() < kLibpqReadsBytes);
+  const auto fields = decode_error_fields(only_body(written));
+  require(fields.has_value() && fields->sqlstate == "28000");
+  std::erase(long_text, '\0');
+  require(long_text.starts_with(fields->detail));
+  if (long_text.size() < kNeverCutBytes / 3) require(fields->detail == long_text);
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  if (size == 0) return 0;
+  const ByteView bytes(data, size);
+  const ByteView body = bytes.subspan(1);
+  (void)decode_authentication(body);
+  check_sasl_mechanisms(body);
+  check_backend_key_data(body);
+  check_error_fields(body);
+  check_error_response(as_text(body), bytes.front());
+  return 0;
+}

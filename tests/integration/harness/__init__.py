@@ -1,0 +1,1 @@
+"""What the integration tests stand on: certificates, servers, clients and pgveil itself."""

@@ -1,0 +1,106 @@
+"""pgveil under test: started with a configuration, ended with SIGTERM."""
+
+import json
+import os
+from pathlib import Path
+
+from harness.processes import POSTGRES_BIN, Daemon, environment, run
+from harness.wire import Client
+
+BINARY = Path(os.environ.get("PGVEIL", Path(__file__).parents[3] / "build/release/pgveil"))
+
+# How it ends where it cannot start, after sysexits.h.
+EX_UNAVAILABLE = 69  # an address cannot be listened on
+EX_CONFIG = 78  # mistakes in the configuration
+
+# Built with a sanitizer: no bound on memory can be tested, and everything takes longer.
+IS_SANITIZED = b"__asan_init" in BINARY.read_bytes() if BINARY.exists() else False
+
+
+def toml(configuration: dict) -> str:
+    """{"listener": [...], "upstream": {name: {...}}, "limits": {...}, ...} as a TOML file."""
+    lines = []
+
+    def section(header: str, settings: dict) -> None:
+        lines.append(header)
+        # A TOML string, number or boolean is written as in JSON.
+        lines.extend(f"{key} = {json.dumps(value)}" for key, value in settings.items())
+
+    for name, content in configuration.items():
+        if name == "listener":
+            for listener in content:
+                section("[[listener]]", listener)
+        elif name == "upstream":
+            for upstream, settings in content.items():
+                section(f"[upstream.{upstream}]", settings)
+        else:
+            section(f"[{name}]", content)
+    return "\n".join(lines) + "\n"
+
+
+class Pgveil(Daemon):
+    """Listens once it is constructed. `addresses` are those of its listeners, in their order."""
+
+    def __init__(self, *arguments, listeners: int = 1, prefix: tuple = (), **variables: str):
+        super().__init__(BINARY, "run", *arguments, prefix=prefix, env=environment(**variables))
+        try:
+            # As key=value and as JSON.
+            found = self.wait_for_lines(r'\blistening\b.*\baddress(?:="?|": ?")([^\s"]+)', listeners)
+        except AssertionError:
+            self.stop()
+            raise
+        self.addresses = [parse_address(match[1]) for match in found]
+        self.address = self.addresses[0]
+
+    def connect(self, patience: float = 20.0) -> Client:
+        return Client(self.address, patience)
+
+    def seconds_of_processor(self) -> float:
+        """What the process has used so far, user and system."""
+        with open(f"/proc/{self.pid}/stat", encoding="ascii") as file:
+            user, system = file.read().rsplit(")", 1)[1].split()[11:13]
+        return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
+
+    def connection_string(self, **parameters) -> str:
+        """libpq's, for a client without TLS."""
+        host, port = self.address if isinstance(self.address, tuple) else unix_host_and_port(self.address)
+        settings = {"host": host, "port": port, "sslmode": "disable", "user": "trusted",
+                    "dbname": "ledger", **parameters}  # fmt: skip
+        return " ".join(f"{key}='{value}'" for key, value in settings.items())
+
+    def psql(self, *commands: str, input: str | None = None, **parameters):
+        """Runs psql through pgveil, with TLS off; each command stands for itself."""
+        return psql(self.connection_string(**parameters), *commands, input=input)
+
+    def query(self, sql: str, **parameters) -> str:
+        """The rows of a query that must succeed."""
+        done = self.psql(sql, **parameters)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def end_of_session(self, after: int = 0) -> str:
+        """The log line of the end of a session, which may be still to come."""
+        return self.wait_for_line(r"session_closed.*", after=after).string
+
+
+def psql(connection_string: str, *commands: str, input: str | None = None):
+    """Rows without decoration; the first error ends it. `input` is a script instead of commands."""
+    words = [word for command in commands for word in ("-c", command)] or ["-f", "-"]
+    return run(
+        f"{POSTGRES_BIN}/psql", "--no-psqlrc", "--tuples-only", "--no-align", "--quiet",
+        "-v", "ON_ERROR_STOP=1", *words, connection_string,
+        **({"input": input, "stdin": None} if input is not None else {}),
+    )  # fmt: skip
+
+
+def parse_address(text: str):
+    """`127.0.0.1:5432`, `[::1]:5432` or `unix:PATH`, as the log has it."""
+    if text.startswith("unix:"):
+        return text.removeprefix("unix:")
+    host, port = text.rsplit(":", 1)
+    return host.strip("[]"), int(port)
+
+
+def unix_host_and_port(path: str) -> tuple[str, str]:
+    directory, name = path.rsplit("/", 1)
+    return directory, name.removeprefix(".s.PGSQL.")

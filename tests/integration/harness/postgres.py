@@ -1,0 +1,136 @@
+"""A PostgreSQL of the tests' own: TLS only over TCP, with a role for every way to log in."""
+
+import os
+import shutil
+import signal
+import socket
+from pathlib import Path
+
+from harness.certificates import Authority
+from harness.processes import POSTGRES_BIN, Daemon, environment, run, run_or_fail
+
+# PostgreSQL refuses to run as root.
+ACCOUNT = "postgres" if os.geteuid() == 0 else None
+
+SETTINGS = """
+listen_addresses = '127.0.0.1'
+max_connections = 60
+ssl = on
+ssl_cert_file = 'server.crt'
+ssl_key_file = 'server.key'
+ssl_ca_file = 'clients.crt'
+password_encryption = 'scram-sha-256'
+wal_level = logical
+max_wal_senders = 4
+max_replication_slots = 4
+fsync = off
+synchronous_commit = off
+full_page_writes = off
+autovacuum = off
+"""
+
+# No `host` line: whoever comes over TCP without TLS is refused.
+HBA = """
+local    all          postgres                  trust
+local    all          all                       scram-sha-256
+hostssl  replication  replicator  127.0.0.1/32  scram-sha-256
+hostssl  all          trusted     127.0.0.1/32  trust
+hostssl  all          old         127.0.0.1/32  md5
+hostssl  all          certified   127.0.0.1/32  cert
+hostssl  all          all         127.0.0.1/32  scram-sha-256
+"""
+
+PASSWORD = "correct horse"
+
+ROLES = f"""
+CREATE ROLE app LOGIN PASSWORD '{PASSWORD}';
+CREATE ROLE trusted LOGIN SUPERUSER;
+CREATE ROLE certified LOGIN;
+CREATE ROLE replicator LOGIN REPLICATION PASSWORD '{PASSWORD}';
+SET password_encryption = 'md5';
+CREATE ROLE old LOGIN PASSWORD '{PASSWORD}';
+RESET password_encryption;
+CREATE DATABASE ledger OWNER app;
+"""
+
+
+class Cluster:
+    """Runs from construction to stop(). `authority` issues its certificate and those of its clients."""
+
+    def __init__(self, directory: Path, authority: Authority):
+        self.directory = directory
+        self.authority = authority
+        self.data = directory / "data"
+        directory.mkdir()
+        self._own(directory)
+        self._as_owner("initdb", "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8",
+                       "--locale=C.UTF-8", "--pgdata", self.data)  # fmt: skip
+        self._configure()
+        self._start()
+        self.admin(ROLES)
+
+    def upstream(self, **settings) -> dict:
+        """The settings of pgveil that lead here."""
+        return {
+            "host": "localhost",
+            "hostaddr": "127.0.0.1",
+            "port": self.port,
+            "sslrootcert": str(self.authority.file),
+            **settings,
+        }
+
+    def admin(self, sql: str, database: str = "postgres") -> str:
+        """Runs SQL as superuser through the Unix socket, beside pgveil; answers the rows."""
+        return run_or_fail(
+            f"{POSTGRES_BIN}/psql", "--no-psqlrc", "--tuples-only", "--no-align", "--quiet",
+            "-v", "ON_ERROR_STOP=1", "-f", "-",
+            f"host={self.directory} port={self.port} user=postgres dbname={database}",
+            input=sql, stdin=None,
+        ).strip()  # fmt: skip
+
+    def stop(self) -> None:
+        # Immediate shutdown: the data is thrown away in any case.
+        self._postmaster.stop(signal.SIGQUIT)
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def _configure(self) -> None:
+        credentials = self.authority.issue("localhost", dns=["localhost"])
+        self._place("server.crt", credentials.certificate.read_bytes())
+        self._place("server.key", credentials.key.read_bytes())
+        self._place("clients.crt", self.authority.file.read_bytes())
+        self._place("pg_hba.conf", HBA.encode())
+        with open(self.data / "postgresql.conf", "a", encoding="ascii") as file:
+            file.write(SETTINGS + f"unix_socket_directories = '{self.directory}'\n")
+
+    def _start(self) -> None:
+        # PostgreSQL does not take port 0: another process may take the free one first, so there are some tries.
+        for _ in range(5):
+            with socket.create_server(("127.0.0.1", 0)) as probe:
+                self.port = probe.getsockname()[1]
+            self._postmaster = Daemon(
+                f"{POSTGRES_BIN}/postgres", "-D", self.data, "-p", self.port,
+                prefix=("setpriv", "--reuid", ACCOUNT, "--regid", ACCOUNT, "--clear-groups") if ACCOUNT else (),
+                last_signal="QUIT",
+            )  # fmt: skip
+            try:
+                self._postmaster.wait_for_line("database system is ready to accept connections")
+                return
+            except AssertionError:
+                if "could not bind" not in self._postmaster.log:
+                    raise
+                self._postmaster.wait()
+        raise AssertionError("no free port could be kept")
+
+    def _as_owner(self, program: str, *arguments) -> None:
+        done = run(f"{POSTGRES_BIN}/{program}", *arguments, user=ACCOUNT, cwd="/", env=environment())
+        assert done.returncode == 0, done.stderr
+
+    def _place(self, name: str, content: bytes) -> None:
+        path = self.data / name
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(content)
+        self._own(path)
+
+    def _own(self, path: Path) -> None:
+        if ACCOUNT:
+            shutil.chown(path, ACCOUNT, ACCOUNT)

@@ -1,0 +1,201 @@
+"""Cancel requests: to the server of their session, over TLS, and not answered before they are done."""
+
+import signal
+import socket
+import struct
+import subprocess
+import threading
+
+import pytest
+
+from harness import wire
+from harness.processes import POSTGRES_BIN, environment, eventually
+from harness.scripted_server import verified_session
+
+
+@pytest.fixture
+def proxy(pgveil, postgres):
+    return pgveil(postgres.upstream())
+
+
+def test_control_c_in_psql_cancels_the_query(proxy, postgres):
+    psql = subprocess.Popen(
+        [f"{POSTGRES_BIN}/psql", "--no-psqlrc", "-c", "SELECT pg_sleep(600)",
+         proxy.connection_string(application_name="sleeper")],
+        env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    asleep = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'sleeper' AND wait_event = 'PgSleep'"
+    eventually(lambda: postgres.admin(asleep) == "1")
+    psql.send_signal(signal.SIGINT)
+    _, errors = psql.communicate(timeout=20)
+    assert "ERROR:  canceling statement due to user request" in errors
+    proxy.wait_for_line("session_closed.*reason=cancel_forwarded ")
+
+
+def test_the_session_goes_on_after_its_query_was_cancelled(proxy, postgres):
+    with proxy.connect() as client:
+        client.log_in(user="trusted", database="ledger")
+        client.send(wire.query("SELECT pg_sleep(600)"))
+        asleep = f"SELECT wait_event FROM pg_stat_activity WHERE pid = {client.process_id}"
+        eventually(lambda: postgres.admin(asleep) == "PgSleep")
+        with proxy.connect() as canceller:
+            canceller.send(wire.cancel_request(client.process_id, client.key))
+            assert canceller.receive_to_end() == b""
+        messages = client.receive_until(b"Z")
+        assert [wire.error_fields(body)["C"] for kind, body in messages if kind == b"E"] == ["57014"]
+        assert client.rows("SELECT 42") == [b"\0\1\0\0\0\x0242"]
+
+
+def test_a_wrong_key_cancels_nothing(proxy):
+    with proxy.connect() as client:
+        client.log_in(user="trusted", database="ledger")
+        client.send(wire.query("SELECT pg_sleep(0.5)"))
+        with proxy.connect() as canceller:
+            canceller.send(wire.cancel_request(client.process_id, bytes(byte ^ 1 for byte in client.key)))
+            assert canceller.receive_to_end() == b""
+        assert b"E" not in [kind for kind, _ in client.receive_until(b"Z")]
+
+
+def two_servers(pgveil, scripted_server, authority, credentials, scripts):
+    servers = [scripted_server(script) for script in scripts]
+    names = [f"server{number}" for number in range(len(servers))]
+    proxy = pgveil(
+        configuration={
+            "listener": [{"address": "127.0.0.1:0", "upstream": name} for name in names],
+            "upstream": {
+                name: server.upstream(sslrootcert=str(authority.file)) for name, server in zip(names, servers)
+            },
+        }
+    )
+    return proxy, servers
+
+
+def session_or_cancel(credentials, key, cancels, allow_close=None):
+    """The script of a server that notes cancel requests in `cancels`, and closes when it is allowed to."""
+
+    def script(peer):
+        peer.accept_tls(credentials)
+        packet = peer.receive_startup_packet()
+        if packet[:4] == struct.pack("!I", 80877102):
+            cancels.append(packet[4:])
+            if allow_close:
+                allow_close.wait(60)
+            peer.close()
+            return
+        peer.send(
+            wire.message(b"R", struct.pack("!I", 0)),
+            wire.message(b"K", struct.pack("!I", 4711) + key),
+            wire.message(b"Z", b"I"),
+        )
+        peer.serve()
+
+    return script
+
+
+def test_it_goes_to_the_server_of_its_session_over_tls(pgveil, scripted_server, authority, credentials):
+    """Both servers have a session of the same process id; the key tells them apart, whatever the listener."""
+    keys, cancels = [b"abcd", b"efgh"], [[], []]
+    proxy, _ = two_servers(
+        pgveil, scripted_server, authority, credentials,
+        [session_or_cancel(credentials, key, noted) for key, noted in zip(keys, cancels)],
+    )  # fmt: skip
+    first, second = (wire.Client(address) for address in proxy.addresses)
+    for client in (first, second):
+        client.log_in(user="app")
+    assert (first.key, second.key) == (b"abcd", b"efgh")
+    for address in proxy.addresses:
+        with wire.Client(address) as canceller:
+            canceller.send(wire.cancel_request(4711, b"efgh"))
+            assert canceller.receive_to_end() == b""
+    assert cancels == [[], [struct.pack("!I", 4711) + b"efgh"] * 2]
+    first.close()
+    second.close()
+
+
+def test_it_goes_to_the_address_where_its_session_is(pgveil, postgres, scripted_server, authority, credentials):
+    """With several hosts, not to the first that answers now."""
+    cancels = []
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        port = closed.getsockname()[1]
+    second = scripted_server(session_or_cancel(credentials, b"abcd", cancels))
+    proxy = pgveil(
+        {"host": "localhost,localhost", "hostaddr": "127.0.0.1,127.0.0.1", "port": f"{port},{second.port}",
+         "sslrootcert": str(authority.file)},
+    )  # fmt: skip
+    with proxy.connect() as client:
+        client.log_in(user="app")
+        with socket.create_server(("127.0.0.1", port)) as late:
+            with proxy.connect() as canceller:
+                canceller.send(wire.cancel_request(client.process_id, client.key))
+                assert canceller.receive_to_end() == b""
+            late.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                late.accept()
+    assert len(cancels) == 1
+
+
+def test_its_connection_ends_after_the_server_has_closed_its_own(pgveil, scripted_server, authority, credentials):
+    """Else libpq may send its next query, and the signal would hit that (fe-cancel.c)."""
+    allow_close, cancels = threading.Event(), []
+    server = scripted_server(session_or_cancel(credentials, b"abcd", cancels, allow_close))
+    proxy = pgveil(server.upstream(sslrootcert=str(authority.file)))
+    with proxy.connect() as client:
+        client.log_in(user="app")
+        with proxy.connect() as canceller:
+            canceller.send(wire.cancel_request(client.process_id, client.key))
+            eventually(lambda: cancels)
+            canceller.socket.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                canceller.receive(1)
+            allow_close.set()
+            canceller.socket.settimeout(20)
+            assert canceller.receive_to_end() == b""
+
+
+def test_it_may_come_behind_a_declined_request_for_tls(proxy, postgres):
+    with proxy.connect() as client:
+        client.log_in(user="trusted", database="ledger")
+        client.send(wire.query("SELECT pg_sleep(600)"))
+        with proxy.connect() as canceller:
+            canceller.send(wire.SSL_REQUEST)
+            assert canceller.receive(1) == b"N"
+            asleep = f"SELECT wait_event FROM pg_stat_activity WHERE pid = {client.process_id}"
+            eventually(lambda: postgres.admin(asleep) == "PgSleep")
+            canceller.send(wire.cancel_request(client.process_id, client.key))
+            assert canceller.receive_to_end() == b""
+        assert b"E" in [kind for kind, _ in client.receive_until(b"Z")]
+
+
+def test_it_is_served_where_there_is_no_room_for_a_session(pgveil, postgres):
+    proxy = pgveil(postgres.upstream(), limits={"max_sessions": 1})
+    with proxy.connect() as client:
+        client.log_in(user="trusted", database="ledger")
+        client.send(wire.query("SELECT pg_sleep(600)"))
+        asleep = f"SELECT wait_event FROM pg_stat_activity WHERE pid = {client.process_id}"
+        eventually(lambda: postgres.admin(asleep) == "PgSleep")
+        with proxy.connect() as canceller:
+            canceller.send(wire.cancel_request(client.process_id, client.key))
+            assert canceller.receive_to_end() == b""
+        assert b"E" in [kind for kind, _ in client.receive_until(b"Z")]
+
+
+def test_a_server_that_is_not_verified_does_not_get_the_key(pgveil, scripted_server, authority, credentials):
+    """Someone else has taken the place of the server since the login."""
+    stranger_came = []
+
+    def script(peer):
+        if not stranger_came:
+            stranger_came.append(True)
+            verified_session(credentials)(peer)
+        else:
+            peer.receive_ssl_request()
+            peer.send(b"N")
+
+    server = scripted_server(script)
+    proxy = pgveil(server.upstream(sslrootcert=str(authority.file)))
+    with proxy.connect() as client:
+        client.log_in(user="app")
+        with proxy.connect() as canceller:
+            canceller.send(wire.cancel_request(client.process_id, client.key))
+            assert canceller.receive_to_end() == b""
+    assert server.finished_peer(1).rest == b""

@@ -1,0 +1,146 @@
+"""What pgveil does at its limits: sessions, time, descriptors, memory."""
+
+import signal
+import socket
+import time
+
+import pytest
+
+from harness import wire
+from harness.pgveil import IS_SANITIZED
+from harness.processes import eventually
+
+# UndefinedBehaviorSanitizer looks at memory through a pipe, and takes having no descriptor for it for a bad address.
+needs_no_descriptors = pytest.mark.skipif(IS_SANITIZED, reason="a sanitizer needs descriptors of its own")
+
+
+def test_one_session_too_many_is_told_so(pgveil, postgres):
+    proxy = pgveil(postgres.upstream(), limits={"max_sessions": 2})
+    with proxy.connect() as first, proxy.connect() as second:
+        for client in (first, second):
+            client.log_in(user="trusted", database="ledger")
+        with proxy.connect() as third:
+            third.send(wire.startup_message(user="trusted", database="ledger"))
+            error = third.receive_error()
+            assert third.receive_to_end() == b""
+    assert error["C"] == "53300"
+    assert error["M"] == "sorry, too many clients already"
+    assert "reason=too_many_sessions" in proxy.end_of_session()
+
+
+def test_a_session_that_has_ended_makes_room(pgveil, postgres):
+    proxy = pgveil(postgres.upstream(), limits={"max_sessions": 1})
+    for _ in range(3):
+        with proxy.connect() as client:
+            ended = len(proxy.lines)
+            client.log_in(user="trusted", database="ledger")
+            client.send(wire.TERMINATE)
+            client.receive_to_end()
+        proxy.end_of_session(after=ended)
+
+
+def test_connections_that_have_not_said_who_they_are_take_no_session(pgveil, postgres):
+    proxy = pgveil(postgres.upstream(), limits={"max_sessions": 1})
+    with proxy.connect(), proxy.connect(), proxy.connect():
+        assert proxy.query("SELECT 1") == "1"
+
+
+def test_a_session_without_a_byte_is_ended(pgveil, postgres):
+    proxy = pgveil(postgres.upstream(), limits={"idle_timeout": "1s"})
+    with proxy.connect() as client:
+        client.log_in(user="trusted", database="ledger")
+        assert client.rows("SELECT pg_sleep(0.7)")  # traffic that puts it off
+        assert client.rows("SELECT pg_sleep(0.7)")
+        error = client.receive_error()
+        assert client.receive_to_end() == b""
+    assert (error["S"], error["C"]) == ("FATAL", "57P05")
+    assert "reason=idle_timeout" in proxy.end_of_session()
+
+
+def test_sigterm_tells_the_client_of_an_idle_session(pgveil, postgres):
+    proxy = pgveil(postgres.upstream())
+    with proxy.connect() as client:
+        client.log_in(user="trusted", database="ledger")
+        proxy.send_signal(signal.SIGTERM)
+        error = client.receive_error()
+        assert client.receive_to_end() == b""
+    assert (error["S"], error["C"]) == ("FATAL", "57P01")
+    assert proxy.wait() == 0
+    assert "reason=shutting_down" in proxy.log
+
+
+def test_sigterm_ends_a_session_in_the_middle_of_a_row_without_garbage(pgveil, postgres):
+    proxy = pgveil(postgres.upstream(), limits={"shutdown_timeout": "1s"})
+    with proxy.connect() as client:
+        client.log_in(user="trusted", database="ledger")
+        client.send(wire.query("SELECT repeat('x', 100000000)"))
+        assert client.receive_message()[0] == b"T"
+        proxy.send_signal(signal.SIGTERM)
+        # What has come is one DataRow, cut off: behind it no ErrorResponse may pass for its content.
+        rest = client.receive_to_end()
+    assert rest[:1] == b"D"
+    assert set(rest[11:]) <= {ord("x")}
+    assert proxy.wait() == 0
+
+
+def test_sigint_ends_it_as_well(pgveil, postgres):
+    proxy = pgveil(postgres.upstream())
+    proxy.send_signal(signal.SIGINT)
+    assert proxy.wait() == 0
+
+
+def test_a_session_counts_until_its_last_answer_has_come(pgveil, postgres):
+    """Else a client that ends its side could have any number of statements run at once."""
+    proxy = pgveil(postgres.upstream(), limits={"max_sessions": 1})
+    with proxy.connect() as client:
+        client.log_in(user="trusted", database="ledger")
+        client.send(wire.query("SELECT pg_sleep(1)"))
+        client.socket.shutdown(socket.SHUT_WR)
+        for _ in range(5):  # the first may come before the end is seen, the last does not
+            with proxy.connect() as another:
+                another.send(wire.startup_message(user="trusted", database="ledger"))
+                assert another.receive_error()["C"] == "53300"
+        assert b"SELECT 1\0" in client.receive_to_end()
+
+
+@needs_no_descriptors
+def test_running_out_of_descriptors_is_survived(pgveil, postgres):
+    proxy = pgveil(postgres.upstream(), prefix=("prlimit", "--nofile=40:40"))
+    clients = [proxy.connect() for _ in range(60)]
+    # None of them is lost for good: as soon as there is room, those that wait are served.
+    for client in clients[:40]:
+        client.close()
+    for client in clients[40:]:
+        client.close()
+    assert eventually(lambda: proxy.psql("SELECT 1").stdout == "1\n")
+    assert proxy.is_running()
+
+
+@needs_no_descriptors
+def test_no_descriptor_for_the_server_is_told_as_such(pgveil, postgres):
+    proxy = pgveil(postgres.upstream(), prefix=("prlimit", "--nofile=40:40"))
+    clients = [proxy.connect() for _ in range(60)]  # more than are accepted: they take every descriptor
+    eventually(lambda: "accept_failed" in proxy.log)
+    clients[0].send(wire.startup_message(user="trusted", database="ledger"))
+    error = clients[0].receive_error()
+    assert error["C"] == "XX000"
+    assert "LimitNOFILE" in error["H"]
+    assert "reason=out_of_resources" in proxy.end_of_session()
+
+
+@needs_no_descriptors
+def test_a_failed_descriptor_does_not_cost_the_processor(pgveil, postgres):
+    """Accepting that fails at once must not be tried at once again, forever."""
+    proxy = pgveil(postgres.upstream(), prefix=("prlimit", "--nofile=40:40"))
+
+    clients = [proxy.connect() for _ in range(60)]
+    before, started = proxy.seconds_of_processor(), time.monotonic()
+    clients[0].socket.settimeout(1)
+    try:
+        clients[0].receive(1)
+    except TimeoutError:
+        pass
+    share = (proxy.seconds_of_processor() - before) / (time.monotonic() - started)
+    for client in clients:
+        client.close()
+    assert share < 0.5

@@ -1,0 +1,412 @@
+#include "proxy/cli.h"
+
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <fstream>
+#include <regex>
+
+#include "tests/proxy/setting_samples.h"
+
+namespace pgveil::proxy {
+namespace {
+
+using Words = std::vector<std::string>;
+using Variables = std::map<std::string, std::string, std::less<>>;
+
+const Words kSound{"run",           "--listen", "127.0.0.1:5432", "--upstream", "db01.example.com",
+                   "--sslrootcert", "system"};
+
+Words operator+(Words words, const Words& more) {
+  words.insert(words.end(), more.begin(), more.end());
+  return words;
+}
+
+Invocation understood(Words arguments, Variables environment = {}) {
+  auto invocation = understand({std::move(arguments), std::move(environment)});
+  if (invocation) return *std::move(invocation);
+  ADD_FAILURE() << invocation.error().errors << invocation.error().output;
+  return {.command = Command::run,
+          .parsed = {.config = {.listeners = std::vector<ListenerConfig>(1),
+                                .upstreams = {{"", {}}},
+                                .limits = {},
+                                .log = {}},
+                     .origins = {}}};
+}
+Config config_of(Words arguments, Variables environment = {}) {
+  return understood(std::move(arguments), std::move(environment)).parsed.config;
+}
+EarlyExit ending_of(Words arguments, Variables environment = {}) {
+  auto invocation = understand({std::move(arguments), std::move(environment)});
+  return invocation ? EarlyExit{-1, "", ""} : invocation.error();
+}
+
+// A file that is gone with the test.
+class TemporaryFile {
+ public:
+  explicit TemporaryFile(const std::string& text) {
+    std::string path = (std::filesystem::temp_directory_path() / "pgveil-XXXXXX").string();
+    const int descriptor = mkstemp(path.data());
+    path_ = path;
+    EXPECT_GE(descriptor, 0);
+    std::ofstream(path_) << text;
+    close(descriptor);
+  }
+  ~TemporaryFile() { std::filesystem::remove(path_); }
+  TemporaryFile(const TemporaryFile&) = delete;
+  TemporaryFile& operator=(const TemporaryFile&) = delete;
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// --- every setting, as flag and as variable
+// ---------------------------------------------------------------------
+
+std::vector<SettingSample> samples_with(std::string SettingNames::*place) {
+  std::vector<SettingSample> samples;
+  for (const auto& sample : setting_samples())
+    if (!(names_of(sample).*place).empty()) samples.push_back(sample);
+  return samples;
+}
+std::string name_of_sample(const testing::TestParamInfo<SettingSample>& row) {
+  return row.param.section + '_' + row.param.key;
+}
+
+// kSound with the flags that the sample needs, but not with its own.
+Words words_around(const SettingSample& sample) {
+  std::vector<std::pair<std::string, std::string>> flags{
+      {"--listen", "127.0.0.1:5432"}, {"--upstream", "db01.example.com"}, {"--sslrootcert", "system"}};
+  if (sample.key == "sslmode") flags.pop_back();
+  for (const auto& line : lines_of(sample.alongside)) {
+    const auto key = line.substr(0, line.find(' '));
+    auto value = line.substr(line.find('"'));
+    std::erase(value, '"');
+    const auto flag = names_of({.section = sample.section,
+                                .key = key,
+                                .toml = "",
+                                .outside = "",
+                                .wrong = "",
+                                .alongside = "",
+                                .has_arrived = nullptr})
+                          .flag;
+    std::erase_if(flags, [&flag](const auto& other) { return other.first == flag; });
+    flags.emplace_back(flag, value);
+  }
+  const auto own = names_of(sample).flag;
+  std::erase_if(flags, [&own](const auto& other) { return other.first == own; });
+  Words words{"check"};
+  for (const auto& [flag, value] : flags) words = words + Words{flag, value};
+  return words;
+}
+
+class EveryFlag : public testing::TestWithParam<SettingSample> {};
+
+TEST_P(EveryFlag, ArrivesInTheConfiguration) {
+  const auto words = words_around(GetParam()) + Words{names_of(GetParam()).flag, GetParam().outside};
+  EXPECT_TRUE(GetParam().has_arrived(config_of(words)));
+}
+
+TEST_P(EveryFlag, WinsOverItsVariable) {
+  const auto names = names_of(GetParam());
+  const auto words = words_around(GetParam()) + Words{names.flag + '=' + GetParam().outside};
+  const auto config = config_of(words, {{names.variable, "/not/to/be/used"}});
+  EXPECT_TRUE(GetParam().has_arrived(config));
+}
+
+TEST_P(EveryFlag, IsNamedIfItsValueIsWrong) {
+  if (GetParam().wrong.empty()) return;  // every text will do
+  const auto names = names_of(GetParam());
+  const auto ending = ending_of(words_around(GetParam()) + Words{names.flag, GetParam().wrong});
+  EXPECT_EQ(ending.exit_code, kExitConfig);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, names.flag + ": ", ending.errors);
+}
+
+INSTANTIATE_TEST_SUITE_P(CommandLine, EveryFlag, testing::ValuesIn(samples_with(&SettingNames::flag)),
+                         name_of_sample);
+
+class EveryVariable : public testing::TestWithParam<SettingSample> {};
+
+TEST_P(EveryVariable, ArrivesInTheConfiguration) {
+  const auto config =
+      config_of(words_around(GetParam()), {{names_of(GetParam()).variable, GetParam().outside}});
+  EXPECT_TRUE(GetParam().has_arrived(config));
+}
+
+TEST_P(EveryVariable, IsNamedIfItsValueIsWrong) {
+  if (GetParam().wrong.empty()) return;  // every text will do
+  const auto variable = names_of(GetParam()).variable;
+  const auto ending = ending_of(words_around(GetParam()), {{variable, GetParam().wrong}});
+  EXPECT_EQ(ending.exit_code, kExitConfig);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, variable + ": ", ending.errors);
+}
+
+INSTANTIATE_TEST_SUITE_P(CommandLine, EveryVariable, testing::ValuesIn(samples_with(&SettingNames::variable)),
+                         name_of_sample);
+
+TEST(CommandLine, NamesFlagsAndVariablesAfterTheKeys) {
+  EXPECT_EQ(flag_name("ssl_min_protocol_version"), "ssl-min-protocol-version");
+  EXPECT_EQ(variable_name("ssl-min-protocol-version"), "PGVEIL_SSL_MIN_PROTOCOL_VERSION");
+}
+
+TEST(CommandLine, TakesAnEmptyVariableForNone) {
+  EXPECT_EQ(only_upstream(config_of(kSound, {{"PGVEIL_SSLCRL", ""}})).tls.sslcrl, "");
+}
+
+TEST(CommandLine, TakesABooleanFlagAloneForTrue) {
+  const auto config = config_of(
+      {"run", "--allow-plaintext-from-network", "--listen", "0.0.0.0:5432", "--upstream", "/run/postgresql"});
+  EXPECT_TRUE(config.listeners[0].allow_plaintext_from_network);
+}
+
+TEST(CommandLine, RefusesPlaintextFromTheNetworkWithTheFlagThatAllowsIt) {
+  const auto ending = ending_of({"run", "--listen", "0.0.0.0:5432", "--upstream", "/run/postgresql"});
+  EXPECT_EQ(ending.exit_code, kExitConfig);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "--listen: 0.0.0.0:5432 can be reached from the network",
+                      ending.errors);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "--allow-plaintext-from-network", ending.errors);
+}
+
+// --- --upstream
+// -------------------------------------------------------------------------------------------------
+
+struct UpstreamWords {
+  std::string name;
+  std::string given;
+  std::string hosts;  // "host port" of each
+};
+void PrintTo(const UpstreamWords& row, std::ostream* out) {
+  *out << row.name;
+}
+class UpstreamFlag : public testing::TestWithParam<UpstreamWords> {};
+
+TEST_P(UpstreamFlag, GivesHostsAndPorts) {
+  const auto config = config_of({"run", "--listen", "127.0.0.1:0", "--upstream", GetParam().given}, {});
+  std::string hosts;
+  for (const auto& host : only_upstream(config).hosts)
+    hosts += host.host + ' ' + std::to_string(host.port) + ';';
+  EXPECT_EQ(hosts, GetParam().hosts);
+}
+
+INSTANTIATE_TEST_SUITE_P(CommandLine, UpstreamFlag,
+                         testing::Values(UpstreamWords{"Directory", "/run/postgresql",
+                                                       "/run/postgresql 5432;"},
+                                         UpstreamWords{"DirectoryWithPort", "/run:5433", "/run 5433;"},
+                                         UpstreamWords{"AbstractSocket", "@pg:1", "@pg 1;"}),
+                         [](const auto& row) { return row.param.name; });
+
+class UpstreamFlagWithTls : public testing::TestWithParam<UpstreamWords> {};
+
+TEST_P(UpstreamFlagWithTls, GivesHostsAndPorts) {
+  const auto config = config_of(
+      {"run", "--listen", "127.0.0.1:0", "--sslrootcert", "system", "--upstream", GetParam().given}, {});
+  std::string hosts;
+  for (const auto& host : only_upstream(config).hosts)
+    hosts += host.host + ' ' + std::to_string(host.port) + ';';
+  EXPECT_EQ(hosts, GetParam().hosts);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    CommandLine, UpstreamFlagWithTls,
+    testing::Values(UpstreamWords{"Name", "db01", "db01 5432;"},
+                    UpstreamWords{"NameWithPort", "db01.example.com:6432", "db01.example.com 6432;"},
+                    UpstreamWords{"List", "db01:1,db02,192.0.2.1:3", "db01 1;db02 5432;192.0.2.1 3;"},
+                    UpstreamWords{"Ipv6", "[::1]", "::1 5432;"},
+                    UpstreamWords{"Ipv6WithPort", "[2001:db8::1]:1,[::1]:2", "2001:db8::1 1;::1 2;"}),
+    [](const auto& row) { return row.param.name; });
+
+class WrongUpstreamFlag : public testing::TestWithParam<std::string> {};
+
+TEST_P(WrongUpstreamFlag, IsRefused) {
+  const auto ending =
+      ending_of({"run", "--listen", "127.0.0.1:0", "--sslrootcert", "system", "--upstream", GetParam()});
+  EXPECT_EQ(ending.exit_code, kExitConfig);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "--upstream: ", ending.errors);
+}
+
+INSTANTIATE_TEST_SUITE_P(CommandLine, WrongUpstreamFlag,
+                         testing::Values("::1", "[::1", "[db01]:1", "db01:", "db01:0", "db01:65536",
+                                         "db01:5432x", ":5432", "db01,", "db01.:5432", "[::1]5432"));
+
+// --- a file
+// -----------------------------------------------------------------------------------------------------
+
+TEST(CommandLine, ReadsTheFileOfConfig) {
+  const TemporaryFile file(TomlLines().text());
+  const auto invocation = understood({"check", "--config", file.path()});
+  EXPECT_EQ(invocation.command, Command::check);
+  EXPECT_EQ(only_upstream(invocation.parsed.config).name, "primary");
+}
+
+TEST(CommandLine, ReadsTheFileOfTheVariable) {
+  const TemporaryFile file(TomlLines().text());
+  EXPECT_EQ(only_upstream(config_of({"run"}, {{"PGVEIL_CONFIG", file.path()}})).name, "primary");
+}
+
+TEST(CommandLine, LetsLimitsAndLogWinOverTheFile) {
+  const TemporaryFile file(
+      TomlLines().set("limits", "max_sessions = 5").set("log", "level = \"error\"").text());
+  const auto config =
+      config_of({"run", "--config", file.path(), "--max-sessions", "7"}, {{"PGVEIL_LOG_LEVEL", "debug"}});
+  EXPECT_EQ(config.limits.max_sessions, 7U);
+  EXPECT_EQ(config.log.level, LogLevel::debug);
+}
+
+TEST(CommandLine, RefusesOtherSettingsBesideAFile) {
+  const TemporaryFile file(TomlLines().text());
+  for (const auto& sample : setting_samples()) {
+    const auto names = names_of(sample);
+    if (names.flag.empty() || names.section == "limits" || names.section == "log") continue;
+    const auto ending = ending_of({"run", "--config", file.path(), names.flag, sample.outside});
+    EXPECT_EQ(ending.exit_code, kExitUsage) << names.flag;
+    EXPECT_PRED_FORMAT2(testing::IsSubstring, names.flag + " cannot be combined with --config",
+                        ending.errors);
+  }
+}
+
+TEST(CommandLine, RefusesAVariableBesideAFile) {
+  const auto ending = ending_of({"run"}, {{"PGVEIL_CONFIG", "pgveil.toml"}, {"PGVEIL_SSLCRL", "/r.crl"}});
+  EXPECT_EQ(ending.exit_code, kExitUsage);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "PGVEIL_SSLCRL cannot be combined with PGVEIL_CONFIG",
+                      ending.errors);
+}
+
+TEST(CommandLine, AnswersExNoInputIfTheFileCannotBeRead) {
+  for (const std::string path : {"/nonexistent/pgveil.toml", "/"}) {
+    const auto ending = ending_of({"run", "--config", path});
+    EXPECT_EQ(ending.exit_code, kExitNoInput);
+    EXPECT_PRED_FORMAT2(testing::IsSubstring, path, ending.errors);
+  }
+}
+
+TEST(CommandLine, NamesMistakesOfTheFileAndOfWhatItNamesTogether) {
+  const TemporaryFile file(TomlLines()
+                               .set("upstream", "sslrootcert = \"/nonexistent/root.crt\"")
+                               .set("limits", "max_session = 5")
+                               .text());
+  const auto ending = ending_of({"check", "--config", file.path(), "--log-level", "loud"});
+  EXPECT_EQ(ending.exit_code, kExitConfig);
+  for (const std::string& part : {file.path() + ":6: upstream.primary.sslrootcert: ",
+                                  file.path() + ":8: limits.max_session: ", std::string("--log-level: ")})
+    EXPECT_PRED_FORMAT2(testing::IsSubstring, part, ending.errors);
+}
+
+// --- secrets
+// ----------------------------------------------------------------------------------------------------
+
+TEST(Passphrase, HasNoFlagAndIsNotRepeated) {
+  for (const Words& words : {Words{"--sslpassword=hunter2"}, Words{"--sslpassword", "hunter2"}}) {
+    const auto ending = ending_of(kSound + words);
+    EXPECT_EQ(ending.exit_code, kExitUsage);
+    EXPECT_PRED_FORMAT2(testing::IsSubstring, "PGVEIL_SSLPASSWORD", ending.errors);
+    EXPECT_PRED_FORMAT2(testing::IsNotSubstring, "hunter2", ending.errors);
+  }
+}
+
+TEST(Passphrase, OfTheVariableServesTheKeysOfAFileThatHaveNone) {
+  const TemporaryFile file(
+      TomlLines().set("upstream", "sslcert = \"/c\"").set("upstream", "sslkey = \"/k\"").text() +
+      "[upstream.other]\nhost = \"db02\"\nsslrootcert = \"system\"\nsslcert = \"/c\"\n"
+      "sslkey = \"/k\"\nsslpassword = \"own\"\n");
+  const auto config = config_of({"run", "--config", file.path()}, {{"PGVEIL_SSLPASSWORD", "open sesame"}});
+  EXPECT_EQ(config.upstreams.at("primary").tls.sslpassword, "open sesame");
+  EXPECT_EQ(config.upstreams.at("other").tls.sslpassword, "own");
+}
+
+TEST(Passphrase, OfTheVariableIsAMistakeWithoutAKey) {
+  const TemporaryFile file(TomlLines().text());
+  const auto ending = ending_of({"run", "--config", file.path()}, {{"PGVEIL_SSLPASSWORD", "hunter2"}});
+  EXPECT_EQ(ending.exit_code, kExitConfig);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "PGVEIL_SSLPASSWORD: ", ending.errors);
+  EXPECT_PRED_FORMAT2(testing::IsNotSubstring, "hunter2", ending.errors);
+}
+
+// --- what cannot be understood
+// ----------------------------------------------------------------------------------
+
+struct Misused {
+  std::string name;
+  Words arguments;
+  std::string text;
+};
+void PrintTo(const Misused& row, std::ostream* out) {
+  *out << row.name;
+}
+class MisusedCommandLine : public testing::TestWithParam<Misused> {};
+
+TEST_P(MisusedCommandLine, AnswersExUsageAndSaysWhy) {
+  const auto ending = ending_of(GetParam().arguments);
+  EXPECT_EQ(ending.exit_code, kExitUsage);
+  EXPECT_EQ(ending.output, "");
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, GetParam().text, ending.errors);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    CommandLine, MisusedCommandLine,
+    testing::Values(Misused{"NoCommand", {}, "subcommand is required"},
+                    Misused{"UnknownCommand", {"start"}, "subcommand is required"},
+                    Misused{"TwoCommands", {"run", "check"}, "belongs to no flag"},
+                    Misused{"NothingToRelay", {"run"}, "give --listen and --upstream, or --config FILE"},
+                    Misused{"UnknownFlag", kSound + Words{"--sslrootcrt", "x"},
+                            "no flag --sslrootcrt; is --sslrootcert meant?"},
+                    Misused{"ValueWithoutFlag", kSound + Words{"root.crt"}, "belongs to no flag"},
+                    Misused{"FlagWithoutValue", {"run", "--listen"}, "--listen"},
+                    Misused{"FlagTwice", kSound + Words{"--listen", "127.0.0.1:1"}, "--listen"}),
+    [](const auto& row) { return row.param.name; });
+
+TEST(CommandLine, NamesAFlagThatIsMissing) {
+  const auto ending = ending_of({"run", "--upstream", "db01"});
+  EXPECT_EQ(ending.exit_code, kExitConfig);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "--listen: is missing", ending.errors);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "--sslrootcert: is missing", ending.errors);
+}
+
+TEST(CommandLine, NamesAVariableThatIsNearlyOne) {
+  const auto ending = ending_of(kSound, {{"PGVEIL_SSLCLR", "/r.crl"}});
+  EXPECT_EQ(ending.exit_code, kExitConfig);
+  EXPECT_EQ(ending.errors, "PGVEIL_SSLCLR: there is no such variable. Is PGVEIL_SSLCRL meant?\n");
+}
+
+TEST(CommandLine, IgnoresWhatKubernetesSetsForAServiceOfItsName) {
+  EXPECT_EQ(config_of(kSound, {{"PGVEIL_SERVICE_HOST", "10.0.0.1"},
+                               {"PGVEIL_SERVICE_PORT", "5432"},
+                               {"PGVEIL_PORT", "tcp://10.0.0.1:5432"},
+                               {"PGVEIL_PORT_5432_TCP", "tcp://10.0.0.1:5432"},
+                               {"PGVEIL_PORT_5432_TCP_PROTO", "tcp"},
+                               {"PGVEIL_PORT_5432_TCP_PORT", "5432"},
+                               {"PGVEIL_PORT_5432_TCP_ADDR", "10.0.0.1"}})
+                .listeners.size(),
+            1U);
+}
+
+// --- what ends well at once
+// -------------------------------------------------------------------------------------
+
+TEST(CommandLine, SaysItsVersionAndThoseOfItsLibraries) {
+  const auto ending = ending_of({"--version"});
+  EXPECT_EQ(ending.exit_code, kExitOk);
+  const std::regex form(R"(pgveil \d+\.\d+\.\d+ \(OpenSSL 3\..*, libuv 1\..*\)\n)");
+  EXPECT_TRUE(std::regex_match(ending.output, form)) << ending.output;
+}
+
+TEST(CommandLine, HelpsWithEveryFlag) {
+  const auto ending = ending_of({"run", "--help"});
+  EXPECT_EQ(ending.exit_code, kExitOk);
+  for (const auto& names : all_settings())
+    EXPECT_PRED_FORMAT2(testing::IsSubstring, names.flag, ending.output);
+}
+
+TEST(CommandLine, ReadsTheEnvironmentOfTheProcess) {
+  const char* const arguments[] = {"pgveil", "run", "--listen", "127.0.0.1:0", "--sslrootcert", "system"};
+  setenv("PGVEIL_UPSTREAM", "db01:6432", 1);
+  const auto invocation = parse_command_line(6, arguments);
+  unsetenv("PGVEIL_UPSTREAM");
+  ASSERT_TRUE(invocation.has_value());
+  EXPECT_EQ(only_upstream(invocation->parsed.config).hosts[0].port, 6432);
+}
+
+}  // namespace
+}  // namespace pgveil::proxy

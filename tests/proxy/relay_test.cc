@@ -1,0 +1,145 @@
+#include "proxy/relay.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/fake_stream.h"
+
+namespace pgveil::proxy {
+namespace {
+
+using testing::FakeStream;
+using End = Relay::End;
+using Status = Stream::Status;
+
+constexpr std::size_t kReadSize = 64;
+
+class ARelay : public ::testing::Test {
+ protected:
+  std::optional<End> advance() { return relay_.advance(scratch_); }
+
+  FakeStream client_;
+  FakeStream server_;
+  Scratch scratch_{kReadSize};
+  Relay relay_{client_, server_, kReadSize};
+};
+
+TEST_F(ARelay, PassesBytesOnInBothDirections) {
+  client_.incoming = {"query"};
+  server_.incoming = {"answer"};
+  EXPECT_EQ(advance(), std::nullopt);
+  EXPECT_EQ(server_.written, "query");
+  EXPECT_EQ(client_.written, "answer");
+  EXPECT_EQ(relay_.bytes_to_server(), 5U);
+  EXPECT_EQ(relay_.bytes_to_client(), 6U);
+}
+
+TEST_F(ARelay, DoesNotReadASideThatHasNothing) {
+  EXPECT_EQ(advance(), std::nullopt);
+  EXPECT_EQ(client_.reads + server_.reads, 0);
+}
+
+TEST_F(ARelay, LeavesTheRestOfABulkTransferForTheNextTurn) {
+  server_.incoming = {std::string(100 * kReadSize, 'x')};
+  EXPECT_EQ(advance(), std::nullopt);
+  EXPECT_LE(client_.written.size(), 16 * kReadSize);
+  EXPECT_GE(client_.written.size(), kReadSize);
+}
+
+TEST_F(ARelay, StopsReadingASideWhoseBytesWait) {
+  client_.kernel_room = 10;
+  server_.incoming = {std::string(30, 'x'), "more"};
+  EXPECT_EQ(advance(), std::nullopt);
+  EXPECT_TRUE(server_.paused);
+  EXPECT_EQ(server_.incoming.size(), 1U);
+}
+
+TEST_F(ARelay, GoesOnReadingTheOtherSideMeanwhile) {
+  client_.kernel_room = 10;
+  server_.incoming = {std::string(30, 'x')};
+  EXPECT_EQ(advance(), std::nullopt);
+  client_.incoming = {"query"};
+  EXPECT_EQ(advance(), std::nullopt);
+  EXPECT_EQ(server_.written, "query");
+}
+
+TEST_F(ARelay, StaysPausedWhileMoreThanHalfWaits) {
+  client_.kernel_room = 0;
+  server_.incoming = {std::string(20, 'x')};
+  EXPECT_EQ(advance(), std::nullopt);
+  client_.drain(9);
+  EXPECT_EQ(advance(), std::nullopt);
+  EXPECT_TRUE(server_.paused);
+}
+
+TEST_F(ARelay, ResumesOnceHalfIsGone) {
+  client_.kernel_room = 0;
+  server_.incoming = {std::string(20, 'x')};
+  EXPECT_EQ(advance(), std::nullopt);
+  client_.drain(10);
+  EXPECT_EQ(advance(), std::nullopt);
+  EXPECT_FALSE(server_.paused);
+}
+
+TEST_F(ARelay, GivesTheServersLastWordsBeforeItsEnd) {
+  server_.incoming = {"last words"};
+  server_.end = Status::ended;
+  EXPECT_EQ(advance(), End::server_closed);
+  EXPECT_EQ(client_.written, "last words");
+}
+
+TEST_F(ARelay, TellsAServerThatBrokeFromOneThatClosed) {
+  server_.end = Status::failed;
+  EXPECT_EQ(advance(), End::server_lost);
+}
+
+TEST_F(ARelay, EndsAtOnceWhereTheClientBroke) {
+  client_.end = Status::failed;
+  EXPECT_EQ(advance(), End::client_lost);
+}
+
+TEST_F(ARelay, PassesOnTheClientsEndAndWaitsForTheAnswer) {
+  client_.incoming = {"last query"};
+  client_.end = Status::ended;
+  EXPECT_EQ(advance(), std::nullopt);
+  EXPECT_TRUE(relay_.client_ended());
+  EXPECT_EQ(server_.written, "last query");
+  EXPECT_TRUE(server_.finished);
+
+  server_.incoming = {"last answer"};
+  server_.end = Status::ended;
+  EXPECT_EQ(advance(), End::client_closed);
+  EXPECT_EQ(client_.written, "last answer");
+}
+
+TEST_F(ARelay, CountsTheServersResetAfterTheClientsEndAsThatEnd) {
+  client_.end = Status::ended;
+  EXPECT_EQ(advance(), std::nullopt);
+  server_.end = Status::failed;
+  EXPECT_EQ(advance(), End::client_closed);
+}
+
+TEST_F(ARelay, DoesNotWaitForAnAnswerThatNobodyCanRead) {
+  client_.end = Status::ended;
+  EXPECT_EQ(advance(), std::nullopt);
+  client_.broken = true;
+  EXPECT_EQ(advance(), End::client_closed);
+}
+
+TEST_F(ARelay, SaysThatTheClientEndedWhereBothHave) {
+  client_.end = Status::ended;
+  server_.end = Status::ended;
+  EXPECT_EQ(advance(), End::client_closed);
+}
+
+TEST_F(ARelay, KnowsWhereAMessageToTheClientEnds) {
+  const std::string ready_for_query("Z\0\0\0\5I", 6);
+  server_.incoming = {ready_for_query.substr(0, 3)};
+  EXPECT_EQ(advance(), std::nullopt);
+  EXPECT_FALSE(relay_.at_client_boundary());
+  server_.incoming = {ready_for_query.substr(3)};
+  EXPECT_EQ(advance(), std::nullopt);
+  EXPECT_TRUE(relay_.at_client_boundary());
+}
+
+}  // namespace
+}  // namespace pgveil::proxy

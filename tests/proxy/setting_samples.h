@@ -1,0 +1,204 @@
+// For every setting: a value that is not its default, one that is wrong, and where the value must arrive.
+// Tests of the file, of the flags and of the variables go through the same rows; a setting without a row
+// fails them.
+#pragma once
+
+#include <algorithm>
+#include <chrono>
+#include <ostream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "proxy/config.h"
+#include "proxy/settings.h"
+
+namespace pgveil::proxy {
+
+struct SettingSample {
+  std::string section;  // "listener", "upstream", "limits", "log"
+  std::string key;
+  std::string toml;
+  std::string outside;    // as a flag or variable gives it
+  std::string wrong;      // in both; empty: no text but the empty one is wrong
+  std::string alongside;  // keys that it needs beside it, in TOML, one a line
+  bool (*has_arrived)(const Config&);
+};
+
+inline void PrintTo(const SettingSample& sample, std::ostream* out) {
+  *out << sample.section << '.' << sample.key;
+}
+
+inline const UpstreamConfig& only_upstream(const Config& config) {
+  return config.upstreams.begin()->second;
+}
+
+// clang-format off
+inline const std::vector<SettingSample>& setting_samples() {
+  using namespace std::chrono_literals;
+  static const std::vector<SettingSample> kSamples{
+      {"listener", "address", R"("[::1]:6432")", "[::1]:6432", "db01:5432", "",
+       [](const Config& c) { return c.listeners[0].address.text() == "[::1]:6432"; }},
+      {"listener", "upstream", R"("primary")", "", "", "",
+       [](const Config& c) { return c.listeners[0].upstream == "primary"; }},
+      {"listener", "allow_plaintext_from_network", "true", "true", "maybe", "",
+       [](const Config& c) { return c.listeners[0].allow_plaintext_from_network; }},
+      {"listener", "sasl_mechanisms", R"("verbatim")", "verbatim", "plus", "",
+       [](const Config& c) { return c.listeners[0].sasl_mechanisms == SaslMechanisms::verbatim; }},
+      {"listener", "unix_socket_permissions", R"("0770")", "0770", "rwx", R"(address = "unix:/run/.s.PGSQL.5432")",
+       [](const Config& c) { return c.listeners[0].unix_socket_permissions == 0770; }},
+      {"listener", "unix_socket_group", R"("app")", "app", "", R"(address = "unix:/run/.s.PGSQL.5432")",
+       [](const Config& c) { return c.listeners[0].unix_socket_group == "app"; }},
+
+      {"upstream", "host", R"("db07")", "db07:5433", "db07.", "",
+       [](const Config& c) { return only_upstream(c).hosts[0].host == "db07"; }},
+      {"upstream", "hostaddr", R"("192.0.2.7")", "192.0.2.7", "db07", "",
+       [](const Config& c) { return only_upstream(c).hosts[0].hostaddr == "192.0.2.7"; }},
+      {"upstream", "port", "5433", "", "", "",
+       [](const Config& c) { return only_upstream(c).hosts[0].port == 5433; }},
+      {"upstream", "connect_timeout", R"("3s")", "3s", "3", "",
+       [](const Config& c) { return only_upstream(c).connect_timeout == 3s; }},
+      {"upstream", "target_session_attrs", R"("any")", "any", "read-write", "",
+       [](const Config&) { return true; }},
+      {"upstream", "sslmode", R"("disable")", "disable", "prefer", R"(host = "127.0.0.1")",
+       [](const Config& c) { return only_upstream(c).sslmode == SslMode::disable; }},
+      {"upstream", "sslrootcert", R"("/r.crt")", "/r.crt", "", "",
+       [](const Config& c) { return only_upstream(c).tls.sslrootcert == "/r.crt"; }},
+      {"upstream", "sslcert", R"("/c.crt")", "/c.crt", "", R"(sslkey = "/c.key")",
+       [](const Config& c) { return only_upstream(c).tls.sslcert == "/c.crt"; }},
+      {"upstream", "sslkey", R"("/c.key")", "/c.key", "", R"(sslcert = "/c.crt")",
+       [](const Config& c) { return only_upstream(c).tls.sslkey == "/c.key"; }},
+      {"upstream", "sslpassword", R"("open sesame")", "open sesame", "", "sslcert = \"/c.crt\"\nsslkey = \"/c.key\"",
+       [](const Config& c) { return only_upstream(c).tls.sslpassword == "open sesame"; }},
+      {"upstream", "sslcrl", R"("/r.crl")", "/r.crl", "", "",
+       [](const Config& c) { return only_upstream(c).tls.sslcrl == "/r.crl"; }},
+      {"upstream", "sslcrldir", R"("/crls")", "/crls", "", "",
+       [](const Config& c) { return only_upstream(c).tls.sslcrldir == "/crls"; }},
+      {"upstream", "ssl_min_protocol_version", R"("TLSv1.3")", "tlsv1.3", "TLSv1.4", "",
+       [](const Config& c) { return only_upstream(c).tls.ssl_min_protocol_version == tls::Version::tls1_3; }},
+      {"upstream", "ssl_max_protocol_version", R"("TLSv1.2")", "TLSv1.2", "SSLv3", "",
+       [](const Config& c) { return only_upstream(c).tls.ssl_max_protocol_version == tls::Version::tls1_2; }},
+      {"upstream", "sslnegotiation", R"("direct")", "direct", "eager", "",
+       [](const Config& c) { return only_upstream(c).sslnegotiation == SslNegotiation::direct; }},
+      {"upstream", "sslsni", "false", "off", "2", "",
+       [](const Config& c) { return !only_upstream(c).sslsni; }},
+      {"upstream", "keepalives", "false", "0", "never", "",
+       [](const Config& c) { return !only_upstream(c).keepalives; }},
+      {"upstream", "keepalives_idle", R"("2min")", "2min", "500ms", "",
+       [](const Config& c) { return only_upstream(c).keepalives_idle == 120s; }},
+      {"upstream", "keepalives_interval", R"("7s")", "7s", "7", "",
+       [](const Config& c) { return only_upstream(c).keepalives_interval == 7s; }},
+      {"upstream", "keepalives_count", "9", "9", "128", "",
+       [](const Config& c) { return only_upstream(c).keepalives_count == 9; }},
+      {"upstream", "tcp_user_timeout", R"("30s")", "30s", "-1s", "",
+       [](const Config& c) { return only_upstream(c).tcp_user_timeout == 30s; }},
+
+      {"limits", "startup_timeout", R"("500ms")", "500ms", "0s", "",
+       [](const Config& c) { return c.limits.startup_timeout == 500ms; }},
+      {"limits", "idle_timeout", R"("1h")", "1h", "forever", "",
+       [](const Config& c) { return c.limits.idle_timeout == 1h; }},
+      {"limits", "shutdown_timeout", R"("0s")", "0s", "2d", "",
+       [](const Config& c) { return c.limits.shutdown_timeout == 0ms; }},
+      {"limits", "max_sessions", "12", "12", "0", "",
+       [](const Config& c) { return c.limits.max_sessions == 12; }},
+      {"limits", "relay_buffer", R"("64KiB")", "64KiB", "5MiB", "",
+       [](const Config& c) { return c.limits.relay_buffer == 65'536; }},
+
+      {"log", "level", R"("debug")", "debug", "verbose", "",
+       [](const Config& c) { return c.log.level == LogLevel::debug; }},
+      {"log", "format", R"("json")", "json", "xml", "",
+       [](const Config& c) { return c.log.format == LogFormat::json; }},
+  };
+  return kSamples;
+}
+// clang-format on
+
+// Calls `use` with each setting and the name of its section.
+template <class Use>
+void for_each_setting(const Use& use) {
+  for (const auto& setting : listener_settings()) use(std::string("listener"), setting);
+  for (const auto& setting : upstream_settings()) use(std::string("upstream"), setting);
+  for (const auto& setting : limits_settings()) use(std::string("limits"), setting);
+  for (const auto& setting : log_settings()) use(std::string("log"), setting);
+}
+
+// What a test needs to know of a setting, whatever its section.
+struct SettingNames {
+  std::string section, key, flag, variable, type, default_text;
+  bool required = false;
+};
+inline std::vector<SettingNames> all_settings() {
+  std::vector<SettingNames> all;
+  for_each_setting([&all](const std::string& section, const auto& setting) {
+    all.push_back({section, std::string(setting.key), setting.flag(), setting.variable(), setting.type(),
+                   setting.default_text(), setting.required});
+  });
+  return all;
+}
+inline SettingNames names_of(const SettingSample& sample) {
+  for (const auto& names : all_settings())
+    if (names.section == sample.section && names.key == sample.key) return names;
+  return {};
+}
+
+// A sound configuration as lines of sections, in which single keys are replaced.
+class TomlLines {
+ public:
+  TomlLines() {
+    set("listener", R"(address = "127.0.0.1:5432")");
+    set("listener", R"(upstream = "primary")");
+    set("upstream", R"(host = "db01.example.com")");
+    set("upstream", R"(sslrootcert = "system")");
+  }
+  // Replaces the key of `line` or adds it.
+  TomlLines& set(const std::string& section, const std::string& line) {
+    remove(section, line.substr(0, line.find(' ')));
+    lines_.push_back({section, line});
+    return *this;
+  }
+  TomlLines& remove(const std::string& section, const std::string& key) {
+    std::erase_if(lines_, [&](const Line& line) {
+      return line.section == section && line.text.starts_with(key + " =");
+    });
+    return *this;
+  }
+  [[nodiscard]] std::string text() const {
+    std::string text;
+    for (const auto& [section, header] : {std::pair<std::string, std::string>{"listener", "[[listener]]"},
+                                          {"upstream", "[upstream.primary]"},
+                                          {"limits", "[limits]"},
+                                          {"log", "[log]"}}) {
+      text += header + '\n';
+      for (const auto& line : lines_)
+        if (line.section == section) text += line.text + '\n';
+    }
+    return text;
+  }
+
+ private:
+  struct Line {
+    std::string section, text;
+  };
+  std::vector<Line> lines_;
+};
+
+// "a\nb" as two lines.
+inline std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const auto end = std::min(text.find('\n', begin), text.size());
+    lines.push_back(text.substr(begin, end - begin));
+    begin = end + 1;
+  }
+  return lines;
+}
+
+// TLS settings are refused without TLS.
+inline TomlLines toml_with(const SettingSample& sample, const std::string& value) {
+  TomlLines toml;
+  if (sample.key == "sslmode") toml.remove("upstream", "sslrootcert");
+  for (const auto& line : lines_of(sample.alongside)) toml.set(sample.section, line);
+  return toml.set(sample.section, sample.key + " = " + value);
+}
+
+}  // namespace pgveil::proxy

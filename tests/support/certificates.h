@@ -1,0 +1,88 @@
+// Certificates made at run time, so that none is checked in and none expires: authorities, leaves with any
+// names and octets, CRLs, and the files that hold them. What goes wrong in here throws and so fails the test.
+#pragma once
+
+#include <chrono>
+#include <filesystem>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tls/openssl.h"
+
+namespace pgveil::test {
+
+enum class KeyKind { p256, rsa2048, rsa768, rsa_pss2048, ed25519 };
+
+// A subject alternative name; `octets` stand in the certificate as they are here.
+struct AlternativeName {
+  enum class Kind { dns, ip, email, uri };
+  Kind kind;
+  std::string octets;  // of an ip: 4 or 16, or whatever the test likes
+};
+[[nodiscard]] AlternativeName dns(std::string_view octets);
+[[nodiscard]] AlternativeName ip(std::string_view octets);
+[[nodiscard]] AlternativeName email(std::string_view address);
+[[nodiscard]] AlternativeName uri(std::string_view text);
+
+// What a certificate is to say.
+struct CertificateRequest {
+  std::vector<std::string> common_names;  // octet for octet, in this order; none: an empty subject
+  std::vector<AlternativeName> alternative_names;
+  bool authority = false;          // basicConstraints CA:TRUE, keyUsage keyCertSign, cRLSign
+  std::string extended_key_usage;  // such as "serverAuth"; empty: none
+  std::string name_constraints;    // such as "permitted;DNS:example.com"; empty: none
+  KeyKind key = KeyKind::p256;
+  // Validity, counted from now.
+  std::chrono::seconds not_before = std::chrono::hours(-1);
+  std::chrono::seconds not_after = std::chrono::hours(24);
+};
+
+// A certificate and its key.
+class Identity {
+ public:
+  Identity(tls::Certificate certificate, tls::PrivateKey key)
+      : certificate_(std::move(certificate)), key_(std::move(key)) {}
+
+  [[nodiscard]] X509* certificate() const { return certificate_.get(); }
+  [[nodiscard]] EVP_PKEY* key() const { return key_.get(); }
+  [[nodiscard]] std::string certificate_pem() const;
+  [[nodiscard]] std::string key_pem() const;
+  [[nodiscard]] std::string key_pem(const std::string& password) const;  // encrypted, PKCS #8
+  [[nodiscard]] std::string key_der() const;
+
+ private:
+  tls::Certificate certificate_;
+  tls::PrivateKey key_;
+};
+
+[[nodiscard]] Identity self_signed(const CertificateRequest& request);
+[[nodiscard]] Identity issued_by(const Identity& issuer, const CertificateRequest& request);
+[[nodiscard]] Identity authority(const std::string& common_name);
+// The same certificate with a bit of its signature turned over.
+[[nodiscard]] Identity with_broken_signature(const Identity& identity);
+
+// A CRL of `issuer` that names `revoked`, as PEM. `next_update` in the past makes an expired one.
+[[nodiscard]] std::string crl_pem(const Identity& issuer, const std::vector<const Identity*>& revoked,
+                                  std::chrono::seconds next_update = std::chrono::hours(24));
+// The name under which OpenSSL looks for a CRL of `issuer` in a directory: "5fa4b2c1.r0".
+[[nodiscard]] std::string crl_file_name(const Identity& issuer);
+
+// A folder of its own that removes itself with all that is in it.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  [[nodiscard]] std::string path(std::string_view name) const { return (path_ / name).string(); }
+  // Writes a file, readable by us alone, and answers its path.
+  std::string write(std::string_view name, std::string_view content) const;
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace pgveil::test

@@ -1,0 +1,240 @@
+#include "tls/context.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+#include <functional>
+
+#include "tests/tls/peers.h"
+
+namespace pgveil::tls::test {
+namespace {
+
+CertificateRequest named(const char* common_name, pgveil::test::KeyKind key = pgveil::test::KeyKind::p256) {
+  CertificateRequest request;
+  request.common_names = {common_name};
+  request.key = key;
+  return request;
+}
+
+struct Mistaken {
+  const char* name;
+  std::function<void(const Site& site, ClientSettings& settings)> spoil;
+  const char* setting;
+  const char* problem;  // a part of it
+};
+void PrintTo(const Mistaken& row, std::ostream* out) {
+  *out << row.name;
+}
+
+// A site with a client's certificate in settings that are fine until a row spoils them.
+class ClientContextMistake : public testing::TestWithParam<Mistaken> {
+ protected:
+  ClientContextMistake() {
+    const Identity client = issued_by(site_.root, named("app"));
+    settings_.sslcert = site_.folder.write("client.crt", client.certificate_pem());
+    settings_.sslkey = site_.folder.write("client.key", client.key_pem());
+  }
+
+  Site site_;
+  ClientSettings settings_ = site_.client_settings();
+};
+
+TEST_P(ClientContextMistake, IsTold) {
+  ASSERT_TRUE(ClientContext::build(settings_)) << "the settings must be fine before they are spoiled";
+  GetParam().spoil(site_, settings_);
+  const auto built = ClientContext::build(settings_);
+  ASSERT_FALSE(built);
+  ASSERT_EQ(built.error().size(), 1U);
+  EXPECT_EQ(built.error()[0].setting, GetParam().setting);
+  EXPECT_NE(built.error()[0].problem.find(GetParam().problem), std::string::npos) << built.error()[0].problem;
+  EXPECT_NE(built.error()[0].remedy, "");
+}
+
+std::string garbage(const Site& site) {
+  return site.folder.write("garbage.pem", "this is no PEM\n");
+}
+
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(Trust, ClientContextMistake, testing::Values(
+    Mistaken{"RootIsNotSet", [](const Site&, ClientSettings& s) { s.sslrootcert.clear(); },
+             "sslrootcert", "is not set"},
+    Mistaken{"RootIsMissing", [](const Site&, ClientSettings& s) { s.sslrootcert = "/nonexistent/root.crt"; },
+             "sslrootcert", R"(root certificate file "/nonexistent/root.crt" does not exist)"},
+    Mistaken{"RootIsGarbage", [](const Site& site, ClientSettings& s) { s.sslrootcert = garbage(site); },
+             "sslrootcert", "cannot be loaded: no certificate or crl found"},
+    Mistaken{"CrlIsMissing", [](const Site&, ClientSettings& s) { s.sslcrl = "/nonexistent/root.crl"; },
+             "sslcrl", "No such file or directory"},
+    Mistaken{"CrlIsGarbage", [](const Site& site, ClientSettings& s) { s.sslcrl = garbage(site); },
+             "sslcrl", "cannot be loaded"},
+    // libpq would trust a certificate that stands in a CRL file.
+    Mistaken{"CrlIsACertificate", [](const Site& site, ClientSettings& s) { s.sslcrl = site.folder.path("root.crt"); },
+             "sslcrl", "cannot be loaded"},
+    Mistaken{"CrlDirectoryIsMissing", [](const Site&, ClientSettings& s) { s.sslcrldir = "/nonexistent"; },
+             "sslcrldir", R"("/nonexistent")"},
+    Mistaken{"CrlDirectoryIsAFile", [](const Site& site, ClientSettings& s) { s.sslcrldir = garbage(site); },
+             "sslcrldir", "has no CRL that is named by its hash"},
+    Mistaken{"CrlDirectoryIsNotHashed",
+             [](const Site& site, ClientSettings& s) {
+               site.folder.write("root.crl", crl_pem(site.root, {}));
+               s.sslcrldir = site.folder.path(".");
+             },
+             "sslcrldir", "has no CRL that is named by its hash"}),
+    [](const auto& row) { return row.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(OwnCertificate, ClientContextMistake, testing::Values(
+    Mistaken{"KeyIsNotSet", [](const Site&, ClientSettings& s) { s.sslkey.clear(); }, "sslkey", "go together"},
+    Mistaken{"CertificateIsNotSet", [](const Site&, ClientSettings& s) { s.sslcert.clear(); },
+             "sslcert", "go together"},
+    Mistaken{"CertificateIsMissing", [](const Site&, ClientSettings& s) { s.sslcert = "/nonexistent/a.crt"; },
+             "sslcert", "No such file or directory"},
+    Mistaken{"CertificateIsGarbage", [](const Site& site, ClientSettings& s) { s.sslcert = garbage(site); },
+             "sslcert", "cannot be loaded: no start line"},
+    Mistaken{"KeyIsMissing", [](const Site&, ClientSettings& s) { s.sslkey = "/nonexistent/a.key"; },
+             "sslkey", "No such file or directory"},
+    Mistaken{"KeyIsGarbage", [](const Site& site, ClientSettings& s) { s.sslkey = garbage(site); },
+             "sslkey", "cannot be loaded"},
+    Mistaken{"KeyIsACertificate", [](const Site& site, ClientSettings& s) { s.sslkey = site.folder.write("k", site.root.certificate_pem()); },
+             "sslkey", "cannot be loaded"},
+    Mistaken{"KeyIsReadableByAll",
+             [](const Site&, ClientSettings& s) { ASSERT_EQ(::chmod(s.sslkey.c_str(), 0644), 0); },
+             "sslkey", "has group or world access"},
+    Mistaken{"KeyOfAnotherCertificate",
+             [](const Site& site, ClientSettings& s) { s.sslkey = site.folder.write("k", site.server.key_pem()); },
+             "sslkey", "does not match private key file"},
+    Mistaken{"KeyOfAnotherKind",
+             [](const Site& site, ClientSettings& s) {
+               s.sslkey = site.folder.write("k", self_signed(named("x", pgveil::test::KeyKind::rsa2048)).key_pem());
+             },
+             "sslkey", "does not match private key file"},
+    Mistaken{"KeyIsEncrypted",
+             [](const Site& site, ClientSettings& s) { s.sslkey = site.folder.write("k", site.server.key_pem("sesame")); },
+             "sslkey", "is encrypted, and no sslpassword is set"},
+    Mistaken{"PasswordIsWrong",
+             [](const Site& site, ClientSettings& s) {
+               s.sslkey = site.folder.write("k", site.server.key_pem("sesame"));
+               s.sslpassword = "poppy";
+             },
+             "sslkey", "is encrypted, and sslpassword does not open it"},
+    Mistaken{"PasswordIsLongerThanOpenSslTakes",
+             [](const Site& site, ClientSettings& s) {
+               s.sslkey = site.folder.write("k", site.server.key_pem("sesame"));
+               s.sslpassword = std::string(100'000, 'x');
+             },
+             "sslkey", "is encrypted, and sslpassword does not open it"},
+    Mistaken{"CertificateIsTooWeak",
+             [](const Site& site, ClientSettings& s) {
+               const Identity weak = issued_by(site.root, named("app", pgveil::test::KeyKind::rsa768));
+               s.sslcert = site.folder.write("c", weak.certificate_pem());
+               s.sslkey = site.folder.write("k", weak.key_pem());
+             },
+             "sslcert", "ee key too small"}),
+    [](const auto& row) { return row.param.name; });
+// clang-format on
+
+TEST(ClientContext, TellsAllMistakesAtOnce) {
+  ClientSettings settings;
+  settings.sslrootcert = "/nonexistent/root.crt";
+  settings.sslcert = "/nonexistent/client.crt";
+  settings.sslkey = "/nonexistent/client.key";
+  settings.sslcrl = "/nonexistent/root.crl";
+  settings.sslcrldir = "/nonexistent/crls";
+  const auto built = ClientContext::build(settings);
+  ASSERT_FALSE(built);
+  std::vector<std::string> at;
+  for (const auto& mistake : built.error()) at.push_back(mistake.setting);
+  EXPECT_EQ(at, (std::vector<std::string>{"sslrootcert", "sslcrl", "sslcrldir", "sslcert", "sslkey"}));
+}
+
+TEST(ClientContext, NeverTellsThePassword) {
+  const Site site;
+  auto settings = site.client_settings();
+  settings.sslcert = site.folder.path("server.crt");
+  settings.sslkey = site.folder.write("k", site.server.key_pem("sesame"));
+  settings.sslpassword = "poppyseed";
+  const auto built = ClientContext::build(settings);
+  ASSERT_FALSE(built);
+  EXPECT_EQ((built.error()[0].problem + built.error()[0].remedy).find("poppyseed"), std::string::npos);
+}
+
+TEST(ClientContext, TakesAnEncryptedKey) {
+  const Site site;
+  auto settings = site.client_settings();
+  settings.sslcert = site.folder.path("server.crt");
+  settings.sslkey = site.folder.write("k", site.server.key_pem("sesame"));
+  settings.sslpassword = "sesame";
+  EXPECT_TRUE(ClientContext::build(settings));
+}
+
+TEST(ClientContext, TakesAKeyInDer) {
+  const Site site;
+  auto settings = site.client_settings();
+  settings.sslcert = site.folder.path("server.crt");
+  settings.sslkey = site.folder.write("k", site.server.key_der());
+  EXPECT_TRUE(ClientContext::build(settings));
+}
+
+// As libpq does: the server will say so.
+TEST(ClientContext, TakesAnExpiredCertificateOfItsOwn) {
+  const Site site;
+  CertificateRequest request = named("app");
+  request.not_after = std::chrono::minutes(-1);
+  const Identity expired = issued_by(site.root, request);
+  auto settings = site.client_settings();
+  settings.sslcert = site.folder.write("c", expired.certificate_pem());
+  settings.sslkey = site.folder.write("k", expired.key_pem());
+  EXPECT_TRUE(ClientContext::build(settings));
+}
+
+TEST(ClientContext, TakesTheSystemsAuthorities) {
+  ClientSettings settings;
+  settings.sslrootcert = kSystemTrust;
+  EXPECT_TRUE(ClientContext::build(settings));
+}
+
+// libpq loads no CRLs beside sslrootcert=system, and says nothing.
+TEST(ClientContext, DoesNotForgetCrlsBesideTheSystemsAuthorities) {
+  ClientSettings settings;
+  settings.sslrootcert = kSystemTrust;
+  settings.sslcrl = "/nonexistent/root.crl";
+  EXPECT_FALSE(ClientContext::build(settings));
+}
+
+TEST(ServerContext, TellsAllMistakesAtOnce) {
+  ServerSettings settings;
+  settings.ssl_cert_file = "/nonexistent/server.crt";
+  settings.ssl_key_file = "/nonexistent/server.key";
+  settings.ssl_ca_file = "/nonexistent/clients.crt";
+  const auto built = ServerContext::build(settings);
+  ASSERT_FALSE(built);
+  std::vector<std::string> at;
+  for (const auto& mistake : built.error()) at.push_back(mistake.setting);
+  EXPECT_EQ(at, (std::vector<std::string>{"ssl_cert_file", "ssl_key_file", "ssl_ca_file"}));
+}
+
+TEST(ServerContext, RefusesAnEncryptedKey) {
+  const Site site;
+  auto settings = site.server_settings();
+  settings.ssl_key_file = site.folder.write("k", site.server.key_pem("sesame"));
+  const auto built = ServerContext::build(settings);
+  ASSERT_FALSE(built);
+  EXPECT_EQ(built.error()[0].problem, "private key file \"" + settings.ssl_key_file + "\" is encrypted");
+}
+
+TEST(VersionNames, AreReadWithoutCase) {
+  EXPECT_EQ(version_from_name("TLSv1"), Version::tls1);
+  EXPECT_EQ(version_from_name("TLSv1.1"), Version::tls1_1);
+  EXPECT_EQ(version_from_name("tlsv1.2"), Version::tls1_2);
+  EXPECT_EQ(version_from_name("TLSV1.3"), Version::tls1_3);
+  for (const char* name : {"", "TLSv1.", "TLSv1.4", "TLSv1.33", "SSLv3", "1.3"})
+    EXPECT_EQ(version_from_name(name), std::nullopt) << name;
+}
+
+TEST(VersionNames, AreReadAsTheyAreWritten) {
+  for (const auto version : {Version::tls1, Version::tls1_1, Version::tls1_2, Version::tls1_3})
+    EXPECT_EQ(version_from_name(name_of(version)), version);
+}
+
+}  // namespace
+}  // namespace pgveil::tls::test

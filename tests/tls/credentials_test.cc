@@ -1,0 +1,107 @@
+#include "tls/credentials.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "tests/support/certificates.h"
+
+namespace pgveil::tls {
+namespace {
+
+using pgveil::test::TemporaryFolder;
+
+enum class Owner { root, us, stranger };
+constexpr uid_t kStranger = 65'534;
+
+struct KeyFile {
+  const char* name;
+  Owner owner;
+  mode_t mode;
+  KeyFileRule rule;
+  const char* problem;  // a part of it; empty: accepted
+};
+void PrintTo(const KeyFile& row, std::ostream* out) {
+  *out << row.name;
+}
+
+class KeyFileMode : public testing::TestWithParam<KeyFile> {
+ protected:
+  // Whether this process can make a file of that owner. As root, "us" is root.
+  bool give_to(const std::string& file, Owner owner) {
+    const bool as_root = ::geteuid() == 0;
+    if (owner == Owner::us) return !as_root;
+    if (!as_root) return false;
+    return ::chown(file.c_str(), owner == Owner::root ? 0 : kStranger, static_cast<gid_t>(-1)) == 0;
+  }
+
+  TemporaryFolder folder_;
+};
+
+TEST_P(KeyFileMode, IsJudgedAsByPostgres) {
+  const auto& row = GetParam();
+  const std::string file = folder_.write("a.key", "key");
+  if (!give_to(file, row.owner)) GTEST_SKIP() << "needs another user";
+  ASSERT_EQ(::chmod(file.c_str(), row.mode), 0);
+  const auto mistake = check_key_file(file, "sslkey", row.rule);
+  if (*row.problem == '\0') {
+    EXPECT_FALSE(mistake) << mistake->problem;
+    return;
+  }
+  ASSERT_TRUE(mistake);
+  EXPECT_EQ(mistake->setting, "sslkey");
+  EXPECT_NE(mistake->problem.find(row.problem), std::string::npos) << mistake->problem;
+  EXPECT_NE(mistake->problem.find(file), std::string::npos) << mistake->problem;
+  EXPECT_NE(mistake->remedy, "");
+}
+
+constexpr auto kLibpq = KeyFileRule::libpq;
+constexpr auto kServer = KeyFileRule::server;
+constexpr const char* kTooOpen = "has group or world access";
+
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(Libpq, KeyFileMode, testing::Values(
+    KeyFile{"RootOwnerOnly", Owner::root, 0600, kLibpq, ""},
+    KeyFile{"RootGroupMayRead", Owner::root, 0640, kLibpq, ""},
+    KeyFile{"RootGroupMayWrite", Owner::root, 0660, kLibpq, kTooOpen},
+    KeyFile{"RootGroupMayExecute", Owner::root, 0650, kLibpq, kTooOpen},
+    KeyFile{"RootWorldMayRead", Owner::root, 0604, kLibpq, kTooOpen},
+    KeyFile{"OursOwnerOnly", Owner::us, 0600, kLibpq, ""},
+    KeyFile{"OursReadOnly", Owner::us, 0400, kLibpq, ""},
+    KeyFile{"OursGroupMayRead", Owner::us, 0640, kLibpq, kTooOpen},
+    KeyFile{"StrangersOwnerOnly", Owner::stranger, 0600, kLibpq, ""},
+    KeyFile{"StrangersGroupMayRead", Owner::stranger, 0640, kLibpq, kTooOpen}),
+    [](const auto& row) { return row.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(Server, KeyFileMode, testing::Values(
+    KeyFile{"RootOwnerOnly", Owner::root, 0600, kServer, ""},
+    KeyFile{"RootGroupMayRead", Owner::root, 0640, kServer, ""},
+    KeyFile{"RootWorldMayRead", Owner::root, 0644, kServer, kTooOpen},
+    KeyFile{"OursOwnerOnly", Owner::us, 0600, kServer, ""},
+    KeyFile{"OursGroupMayRead", Owner::us, 0640, kServer, kTooOpen},
+    KeyFile{"StrangersOwnerOnly", Owner::stranger, 0600, kServer, "must be owned by"}),
+    [](const auto& row) { return row.param.name; });
+// clang-format on
+
+TEST(KeyFileKind, MustBeARegularFile) {
+  const TemporaryFolder folder;
+  const auto mistake = check_key_file(folder.path("."), "sslkey", kLibpq);
+  ASSERT_TRUE(mistake);
+  EXPECT_NE(mistake->problem.find("is not a regular file"), std::string::npos) << mistake->problem;
+}
+
+TEST(KeyFileKind, MayBeALinkToOne) {
+  const TemporaryFolder folder;
+  const std::string link = folder.path("link.key");
+  ASSERT_EQ(::symlink(folder.write("a.key", "key").c_str(), link.c_str()), 0);
+  EXPECT_FALSE(check_key_file(link, "sslkey", kLibpq));
+}
+
+TEST(KeyFileKind, MustExist) {
+  const auto mistake = check_key_file("/nonexistent/a.key", "sslkey", kLibpq);
+  ASSERT_TRUE(mistake);
+  EXPECT_NE(mistake->problem.find("No such file or directory"), std::string::npos) << mistake->problem;
+}
+
+}  // namespace
+}  // namespace pgveil::tls

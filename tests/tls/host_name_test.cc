@@ -1,0 +1,178 @@
+#include "tls/host_name.h"
+
+#include <gtest/gtest.h>
+
+namespace pgveil::tls {
+namespace {
+
+using namespace std::string_literals;
+
+CertificateNames::AlternativeName dns(std::string octets) {
+  return {CertificateNames::Kind::dns_name, std::move(octets)};
+}
+
+CertificateNames::AlternativeName ip(std::string octets) {
+  return {CertificateNames::Kind::ip_address, std::move(octets)};
+}
+
+CertificateNames cn(std::string name) {
+  return {.alternative_names = {}, .first_common_name = std::move(name)};
+}
+
+CertificateNames names(std::vector<CertificateNames::AlternativeName> alternatives,
+                       std::optional<std::string> common_name = std::nullopt) {
+  return {std::move(alternatives), std::move(common_name)};
+}
+
+const std::string kDocumentationAddress = "\xc0\x00\x02\x01"s;  // 192.0.2.1
+const std::string kV6Loopback = "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1"s;
+
+struct Case {
+  std::string title;
+  std::string host;
+  CertificateNames names;
+  HostMatch expected;
+};
+
+void PrintTo(const Case& row, std::ostream* out) {
+  *out << row.title;
+}
+
+class LibpqNameRule : public testing::TestWithParam<Case> {};
+
+TEST_P(LibpqNameRule, Decides) {
+  EXPECT_EQ(match_host(GetParam().host, GetParam().names), GetParam().expected);
+}
+
+constexpr auto kMatch = HostMatch::match;
+constexpr auto kMismatch = HostMatch::mismatch;
+constexpr auto kMalformed = HostMatch::malformed;
+
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(Names, LibpqNameRule, testing::Values(
+    Case{"DnsNameEqual", "db.x.y", names({dns("db.x.y")}), kMatch},
+    Case{"DnsNameWithoutCase", "DB.x.Y", names({dns("db.X.y")}), kMatch},
+    Case{"DnsNameOther", "db.x.y", names({dns("db2.x.y")}), kMismatch},
+    Case{"DnsNameIsAPrefixOfTheHost", "db.x.y.evil", names({dns("db.x.y")}), kMismatch},
+    Case{"HostIsAPrefixOfTheDnsName", "db.x", names({dns("db.x.y")}), kMismatch},
+    Case{"SecondDnsName", "db.x.y", names({dns("a.x.y"), dns("db.x.y")}), kMatch},
+    Case{"TrailingDotIsNotTakenAway", "db.x.y.", names({dns("db.x.y")}), kMismatch},
+    Case{"UnderscoreIsAnOctetLikeAnother", "d_b.x.y", names({dns("d_b.x.y")}), kMatch},
+    Case{"NonAsciiOctetsAreComparedAsTheyAre", "d\xc3\xbc.x.y", names({dns("d\xc3\x9c.x.y")}), kMismatch},
+    Case{"NoNamesAtAll", "db.x.y", names({}), kMismatch},
+    Case{"EmptyHost", "", names({dns("")}, ""), kMismatch},
+    Case{"NulInTheHost", "192.0.2.1\0.x.y"s, names({ip(kDocumentationAddress)}), kMismatch}),
+    [](const auto& row) { return row.param.title; });
+
+INSTANTIATE_TEST_SUITE_P(Wildcards, LibpqNameRule, testing::Values(
+    Case{"OneLabel", "db.x.y", names({dns("*.x.y")}), kMatch},
+    Case{"OneLabelWithoutCase", "db.X.y", names({dns("*.x.Y")}), kMatch},
+    Case{"OneLabelWithUnderscore", "a_b.x.y", names({dns("*.x.y")}), kMatch},
+    Case{"NotTwoLabels", "a.db.x.y", names({dns("*.x.y")}), kMismatch},
+    Case{"NotNoLabel", "x.y", names({dns("*.x.y")}), kMismatch},
+    Case{"NotAnEmptyLabel", ".x.y", names({dns("*.x.y")}), kMismatch},
+    Case{"NotALabelThatEndsInADot", "a..x.y", names({dns("*.x.y")}), kMismatch},
+    Case{"OneLabelBehind", "db.com", names({dns("*.com")}), kMatch},
+    Case{"OneLabelBehindLocal", "db.local", names({dns("*.local")}), kMatch},
+    Case{"AloneIsNone", "db", names({dns("*")}), kMismatch},
+    Case{"WithOnlyADotIsNone", "db.", names({dns("*.")}), kMismatch},
+    Case{"PartialAtTheEnd", "hx.x.y", names({dns("h*.x.y")}), kMismatch},
+    Case{"PartialAtTheStart", "xh.x.y", names({dns("*h.x.y")}), kMismatch},
+    Case{"InTheMiddle", "db.x.y", names({dns("db.*.y")}), kMismatch},
+    Case{"Twice", "a.db.y", names({dns("*.*.y")}), kMismatch},
+    Case{"InTheCommonName", "db.x.y", cn("*.x.y"), kMatch},
+    Case{"InTheHostMeansNothing", "*.x.y", names({dns("db.x.y")}), kMismatch},
+    Case{"LeadingDotInTheHost", ".x.y", names({dns("db.x.y")}), kMismatch},
+    Case{"LeadingDotInTheCertificate", "db.x.y", names({dns(".x.y")}), kMismatch}),
+    [](const auto& row) { return row.param.title; });
+
+INSTANTIATE_TEST_SUITE_P(CommonName, LibpqNameRule, testing::Values(
+    Case{"DecidesAlone", "db.x.y", cn("db.x.y"), kMatch},
+    Case{"DoesNotCountBesideADnsName", "db.x.y", names({dns("a.x.y")}, "db.x.y"), kMismatch},
+    Case{"CountsBesideAnAddressForAName", "db.x.y", names({ip(kDocumentationAddress)}, "db.x.y"), kMatch},
+    Case{"CountsBesideADnsNameForAnAddress", "192.0.2.1", names({dns("a.x.y")}, "192.0.2.1"), kMatch},
+    Case{"DoesNotCountBesideAnAddressForAnAddress", "192.0.2.2",
+         names({ip(kDocumentationAddress)}, "192.0.2.2"), kMismatch},
+    Case{"IsTextEvenForAnAddress", "192.000.002.001", cn("192.0.2.1"), kMismatch}),
+    [](const auto& row) { return row.param.title; });
+
+INSTANTIATE_TEST_SUITE_P(Addresses, LibpqNameRule, testing::Values(
+    Case{"V4", "192.0.2.1", names({ip(kDocumentationAddress)}), kMatch},
+    Case{"V4Other", "192.0.2.2", names({ip(kDocumentationAddress)}), kMismatch},
+    Case{"V4AsOctal", "192.000.002.001", names({ip(kDocumentationAddress)}), kMatch},
+    Case{"V4AsOctalIsNotDecimal", "192.0.2.010", names({ip("\xc0\x00\x02\x0a"s)}), kMismatch},
+    Case{"V4AsOneNumber", "3221225985", names({ip(kDocumentationAddress)}), kMatch},
+    Case{"V4AsHexadecimal", "0xc0000201", names({ip(kDocumentationAddress)}), kMatch},
+    Case{"V6", "::1", names({ip(kV6Loopback)}), kMatch},
+    Case{"V6WrittenOut", "0:0:0:0:0:0:0:1", names({ip(kV6Loopback)}), kMatch},
+    Case{"V6Other", "::2", names({ip(kV6Loopback)}), kMismatch},
+    Case{"V4IsNoMappedV6", "192.0.2.1",
+         names({ip("\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\x00\x02\x01"s)}), kMismatch},
+    Case{"HostEqualsADnsNameThatIsSpeltAsAnAddress", "192.0.2.1", names({dns("192.0.2.1")}), kMatch},
+    Case{"DnsNameMatchesThoughAnAddressDiffers", "192.0.2.1",
+         names({ip("\x0a\x00\x00\x01"s), dns("192.0.2.1")}), kMatch},
+    Case{"NameIsNoAddress", "db.x.y", names({ip(kDocumentationAddress)}), kMismatch}),
+    [](const auto& row) { return row.param.title; });
+
+INSTANTIATE_TEST_SUITE_P(Malformed, LibpqNameRule, testing::Values(
+    Case{"NulInADnsName", "db.x.y", names({dns("db.x.y\0.evil"s)}), kMalformed},
+    Case{"NulInTheCommonName", "db.x.y", cn("db.x.y\0.evil"s), kMalformed},
+    Case{"NulAtTheEnd", "db.x.y", names({dns("db.x.y\0"s)}), kMalformed},
+    Case{"NulBeforeAGoodName", "db.x.y", names({dns("a\0b"s), dns("db.x.y")}), kMalformed},
+    Case{"NulBehindAGoodNameIsNotSeen", "db.x.y", names({dns("db.x.y"), dns("a\0b"s)}), kMatch},
+    Case{"AddressOfFiveOctets", "192.0.2.1", names({ip("\xc0\x00\x02\x01\x01"s)}), kMalformed},
+    Case{"AddressOfNoOctets", "192.0.2.1", names({ip("")}), kMalformed},
+    Case{"AddressOfFiveOctetsForAName", "db.x.y", names({ip("12345")}, "db.x.y"), kMalformed}),
+    [](const auto& row) { return row.param.title; });
+// clang-format on
+
+TEST(HostAddress, IsWhatTheSystemsParsersTake) {
+  for (const char* host : {"192.0.2.1", "192.2", "3221225985", "0x7f.1", "::1", "fe80::1", "::ffff:1.2.3.4"})
+    EXPECT_TRUE(is_ip_address(host)) << host;
+  for (const char* host : {"", "db", "db.x.y", "1.2.3.4.5", "256.1.1.1", "[::1]", "fe80::1%eth0"})
+    EXPECT_FALSE(is_ip_address(host)) << host;
+}
+
+TEST(HostAddress, HasNothingBehindANul) {
+  EXPECT_FALSE(is_ip_address("192.0.2.1\0.x.y"s));
+}
+
+TEST(ServerNameIndication, IsSentForNames) {
+  for (const char* host : {"db", "db.x.y", "1db", "0x7f.1"}) EXPECT_TRUE(is_sent_as_sni(host)) << host;
+}
+
+TEST(ServerNameIndication, IsNotSentForAnythingLikeAnAddress) {
+  for (const char* host : {"", "192.0.2.1", "3221225985", "1.2.3.4.5", ".", "::1", "db:x"})
+    EXPECT_FALSE(is_sent_as_sni(host)) << host;
+}
+
+TEST(DescribedNames, AreAllAlternativeNames) {
+  EXPECT_EQ(describe(names({dns("db.x.y"), dns("*.x.y"), ip(kDocumentationAddress), ip(kV6Loopback)}, "cn")),
+            R"("db.x.y", "*.x.y", 192.0.2.1, ::1)");
+}
+
+TEST(DescribedNames, AreTheCommonNameWhereItDecides) {
+  EXPECT_EQ(describe(cn("db.x.y")), R"("db.x.y" (as its CN))");
+}
+
+TEST(DescribedNames, AreNobodyWhereThereAreNone) {
+  EXPECT_EQ(describe(names({})), "nobody");
+}
+
+TEST(DescribedNames, ShowControlBytesAndQuotesEscaped) {
+  EXPECT_EQ(describe(names({dns("a\0b\n\"\\\x7f\xc3"s)})), R"("a\x00b\x0a\x22\x5c\x7f\xc3")");
+}
+
+TEST(DescribedNames, ShowThatAnAddressIsOfImpossibleLength) {
+  EXPECT_EQ(describe(names({ip("123")})), "an address of impossible length");
+}
+
+// Whoever answers in a server's place writes these names, and they end in our log.
+TEST(DescribedNames, AreCutWhereTheyAreMany) {
+  std::string sixteen = R"("a")";
+  for (int i = 1; i < 16; ++i) sixteen += R"(, "a")";
+  EXPECT_EQ(describe(names(std::vector(1000, dns("a")))), sixteen + " and 984 more");
+}
+
+}  // namespace
+}  // namespace pgveil::tls

@@ -1,0 +1,114 @@
+// The two ends of a connection in a test, without sockets: our engine, and plain OpenSSL over memory BIOs as
+// any other implementation's stand-in.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tests/support/certificates.h"
+#include "tls/engine.h"
+#include "tls/openssl.h"
+
+namespace pgveil::tls::test {
+
+using Bytes = std::vector<std::uint8_t>;
+using pgveil::test::CertificateRequest;
+using pgveil::test::Identity;
+using pgveil::test::TemporaryFolder;
+
+[[nodiscard]] Bytes bytes_of(std::string_view text);
+
+// Pieces of `piece` bytes each, but for the last.
+inline constexpr std::size_t kWhole = SIZE_MAX;
+[[nodiscard]] std::vector<Bytes> cut(const Bytes& bytes, std::size_t piece);
+
+// Our engine and what its caller keeps. `room` is the size of the caller's memory for each call.
+class EngineEnd {
+ public:
+  explicit EngineEnd(std::unique_ptr<Engine> engine, std::size_t room = 65'536)
+      : engine_(std::move(engine)), room_(room) {}
+
+  // Goes on with what has come in; what is to be sent is appended to `sent`.
+  Engine::Status handshake(Bytes sent_by_peer, Bytes& sent);
+  // Reads until `sent_by_peer` is used up; what was decrypted is appended to `received`.
+  Engine::Status read(const Bytes& sent_by_peer, std::string& received);
+  // The ciphertext of `plaintext`.
+  Bytes write(std::string_view plaintext);
+  Bytes close();
+
+  [[nodiscard]] Engine& engine() { return *engine_; }
+  [[nodiscard]] const FailureReport& failure() const { return engine_->failure(); }
+  // Ciphertext that came behind the handshake.
+  [[nodiscard]] const Bytes& early() const { return early_; }
+  // How often a call asked for room.
+  [[nodiscard]] int times_out_of_room() const { return times_out_of_room_; }
+
+ private:
+  std::unique_ptr<Engine> engine_;
+  std::size_t room_;
+  Bytes early_;
+  int times_out_of_room_ = 0;
+};
+
+// Plain OpenSSL on the other end. Its context may be changed before the first SSL is made of it.
+class OpenSslEnd {
+ public:
+  enum class Side { client, server };
+  OpenSslEnd(SSL_CTX* context, Side side);
+
+  // Whether the handshake is done.
+  bool handshake(const Bytes& sent_by_peer, Bytes& sent);
+  // All plaintext that is there.
+  std::string read(const Bytes& sent_by_peer);
+  Bytes write(std::string_view plaintext);
+  Bytes close();
+  // What lies ready to be sent.
+  Bytes take_sent();
+  void give(const Bytes& sent_by_peer);
+
+  [[nodiscard]] SSL* ssl() { return ssl_.get(); }
+  // The last thing that failed, in OpenSSL's words.
+  [[nodiscard]] const std::string& error() const { return error_; }
+
+ private:
+  Ssl ssl_;
+  std::string error_;
+};
+
+// A context for OpenSslEnd that shows `identity` (and `intermediates`), at security level 0, so that it
+// serves what an engine must refuse.
+[[nodiscard]] SslContext openssl_server(const Identity& identity,
+                                        const std::vector<const Identity*>& intermediates = {});
+[[nodiscard]] SslContext openssl_client();
+// SSL_CTX_set_tlsext_servername_callback() and _arg() without the macros' C casts.
+void on_server_name(SSL_CTX* context, int (*callback)(SSL*, int*, void*), void* argument);
+
+// Lets the two talk until the engine is done or has failed, and then until the peer has read all of it. What
+// is sent arrives in pieces of `piece` bytes.
+[[nodiscard]] Engine::Status shake_hands(EngineEnd& engine, OpenSslEnd& peer, std::size_t piece = kWhole);
+[[nodiscard]] bool shake_hands(EngineEnd& client, EngineEnd& server);
+
+// An authority, a server's certificate for db.example.com, and the files and contexts made of them.
+class Site {
+ public:
+  static constexpr const char* kHost = "db.example.com";
+
+  Site();
+
+  [[nodiscard]] ClientSettings client_settings() const;
+  [[nodiscard]] ServerSettings server_settings() const;
+  [[nodiscard]] static std::shared_ptr<const ClientContext> build(const ClientSettings& settings);
+  [[nodiscard]] static std::shared_ptr<const ServerContext> build(const ServerSettings& settings);
+
+  [[nodiscard]] EngineEnd engine_to_server(std::size_t room = 65'536) const;
+  [[nodiscard]] EngineEnd engine_to_client(std::size_t room = 65'536) const;
+
+  TemporaryFolder folder;
+  Identity root;
+  Identity server;
+};
+
+}  // namespace pgveil::tls::test

@@ -1,0 +1,329 @@
+// Whether the certificate of a server is accepted, and what is said if not: whole handshakes of our client's
+// end with an OpenSSL server.
+#include <gtest/gtest.h>
+#include <openssl/err.h>
+
+#include <functional>
+#include <memory>
+
+#include "tests/tls/peers.h"
+
+namespace pgveil::tls::test {
+namespace {
+
+using namespace std::chrono_literals;
+using namespace std::string_literals;
+using pgveil::test::dns;
+using pgveil::test::ip;
+using pgveil::test::KeyKind;
+
+CertificateRequest authority_named(const char* name) {
+  CertificateRequest request;
+  request.common_names = {name};
+  request.authority = true;
+  return request;
+}
+
+// Three authorities, and a server's certificate that a case changes before it is issued.
+struct Scene {
+  TemporaryFolder folder;
+  Identity root = pgveil::test::authority("Test Root");
+  Identity stranger = pgveil::test::authority("Unknown Root");
+  CertificateRequest request{.common_names = {"db"},
+                             .alternative_names = {dns("db.example.com")},
+                             .extended_key_usage = {},
+                             .name_constraints = {}};
+  std::string host = "db.example.com";
+  ClientSettings settings;
+  // What the server shows.
+  std::shared_ptr<Identity> leaf;
+  std::vector<std::shared_ptr<Identity>> intermediates;
+
+  Scene() { trust(root); }
+  void trust(const Identity& identity) {
+    settings.sslrootcert = folder.write("root.crt", identity.certificate_pem());
+  }
+  void issue_by(const Identity& issuer) { leaf = std::make_shared<Identity>(issued_by(issuer, request)); }
+  // An intermediate authority under the root.
+  Identity& add_intermediate(CertificateRequest of = authority_named("Test Intermediate")) {
+    intermediates.push_back(std::make_shared<Identity>(issued_by(root, of)));
+    return *intermediates.back();
+  }
+  void crls(const std::vector<std::string>& pems) {
+    std::string all;
+    for (const auto& pem : pems) all += pem;
+    settings.sslcrl = folder.write("root.crl", all);
+  }
+};
+
+struct Shown {
+  Engine::Status status = Engine::Status::failed;
+  FailureReport report;
+  std::string server_error;
+};
+
+Shown show(Scene& scene, int version) {
+  if (!scene.leaf) scene.issue_by(scene.root);
+  std::vector<const Identity*> chain;
+  for (const auto& intermediate : scene.intermediates) chain.push_back(intermediate.get());
+  const auto context = openssl_server(*scene.leaf, chain);
+  SSL_CTX_set_min_proto_version(context.get(), version);
+  SSL_CTX_set_max_proto_version(context.get(), version);
+  OpenSslEnd server(context.get(), OpenSslEnd::Side::server);
+  EngineEnd client(Engine::to_server(Site::build(scene.settings), {.host = scene.host}));
+  Shown shown;
+  shown.status = shake_hands(client, server);
+  shown.report = client.failure();
+  shown.server_error = server.error();
+  return shown;
+}
+
+// --- accepted ---
+
+struct Accepted {
+  const char* name;
+  std::function<void(Scene&)> prepare;
+};
+void PrintTo(const Accepted& row, std::ostream* out) {
+  *out << row.name;
+}
+
+class GoodServerCertificate : public testing::TestWithParam<Accepted> {};
+
+TEST_P(GoodServerCertificate, IsAccepted) {
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    Scene scene;
+    GetParam().prepare(scene);
+    const auto shown = show(scene, version);
+    EXPECT_EQ(shown.status, Engine::Status::ready) << shown.report.reason << ' ' << shown.report.detail;
+  }
+}
+
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(Chains, GoodServerCertificate, testing::Values(
+    Accepted{"OfTheRoot", [](Scene&) {}},
+    Accepted{"OfAnIntermediateThatIsSent", [](Scene& s) { s.issue_by(s.add_intermediate()); }},
+    Accepted{"ItselfTheTrustedRoot",
+             [](Scene& s) {
+               s.leaf = std::make_shared<Identity>(self_signed(s.request));
+               s.trust(*s.leaf);
+             }},
+    Accepted{"ForServers", [](Scene& s) { s.request.extended_key_usage = "serverAuth"; }},
+    Accepted{"ForServersAndClients", [](Scene& s) { s.request.extended_key_usage = "serverAuth,clientAuth"; }},
+    Accepted{"Rsa", [](Scene& s) { s.request.key = KeyKind::rsa2048; }},
+    Accepted{"RsaPss", [](Scene& s) { s.request.key = KeyKind::rsa_pss2048; }},
+    Accepted{"Ed25519", [](Scene& s) { s.request.key = KeyKind::ed25519; }},
+    Accepted{"InItsLastMinute", [](Scene& s) { s.request.not_after = 1min; }},
+    Accepted{"CommonNameAlone",
+             [](Scene& s) {
+               s.request.common_names = {"db.example.com"};
+               s.request.alternative_names.clear();
+             }},
+    Accepted{"AnAddress",
+             [](Scene& s) {
+               s.host = "192.0.2.1";
+               s.request.alternative_names = {ip("\xc0\x00\x02\x01"s)};
+             }},
+    Accepted{"NotRevoked", [](Scene& s) { s.crls({crl_pem(s.root, {})}); }},
+    Accepted{"NeitherItNorItsIssuerRevoked",
+             [](Scene& s) {
+               const Identity& intermediate = s.add_intermediate();
+               s.issue_by(intermediate);
+               s.crls({crl_pem(s.root, {}), crl_pem(intermediate, {})});
+             }}),
+    [](const auto& row) { return row.param.name; });
+// clang-format on
+
+// --- refused ---
+
+struct Refused {
+  const char* name;
+  std::function<void(Scene&)> prepare;
+  Failure failure;
+  int depth;
+  const char* subject;
+  const char* detail;  // a part of it
+};
+void PrintTo(const Refused& row, std::ostream* out) {
+  *out << row.name;
+}
+
+class BadServerCertificate : public testing::TestWithParam<Refused> {};
+
+TEST_P(BadServerCertificate, IsRefusedWithItsReason) {
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    Scene scene;
+    GetParam().prepare(scene);
+    const auto shown = show(scene, version);
+    EXPECT_EQ(shown.status, Engine::Status::failed);
+    EXPECT_EQ(name_of(shown.report.failure), name_of(GetParam().failure)) << shown.report.reason;
+    EXPECT_EQ(shown.report.depth, GetParam().depth);
+    EXPECT_EQ(shown.report.subject, GetParam().subject);
+    EXPECT_NE(shown.report.detail.find(GetParam().detail), std::string::npos) << shown.report.detail;
+    EXPECT_NE(shown.server_error.find("alert"), std::string::npos)
+        << "the server was told nothing: " << shown.server_error;
+  }
+}
+
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(Chains, BadServerCertificate, testing::Values(
+    Refused{"OfAnUnknownRoot", [](Scene& s) { s.issue_by(s.stranger); },
+            Failure::untrusted_issuer, 0, "CN=db", R"(issued by "CN=Unknown Root", which leads to no trusted)"},
+    Refused{"OfARootOfTheSameName", [](Scene& s) { s.issue_by(pgveil::test::authority("Test Root")); },
+            Failure::invalid_certificate, 0, "CN=db", "certificate signature failure"},
+    Refused{"SelfSigned", [](Scene& s) { s.leaf = std::make_shared<Identity>(self_signed(s.request)); },
+            Failure::untrusted_issuer, 0, "CN=db", "self-signed certificate"},
+    Refused{"UnknownRootIsSentAlong",
+            [](Scene& s) {
+              s.issue_by(s.stranger);
+              s.intermediates.push_back(std::make_shared<Identity>(std::move(s.stranger)));
+            },
+            Failure::untrusted_issuer, 1, "CN=Unknown Root", "self-signed certificate in certificate chain"},
+    Refused{"IntermediateIsNotSent",
+            [](Scene& s) {
+              s.issue_by(s.add_intermediate());
+              s.intermediates.clear();
+            },
+            Failure::untrusted_issuer, 0, "CN=db", R"(issued by "CN=Test Intermediate")"},
+    // No partial chains: libpq wants a root.
+    Refused{"OnlyTheIntermediateIsTrusted",
+            [](Scene& s) {
+              s.issue_by(s.add_intermediate());
+              s.trust(*s.intermediates[0]);
+            },
+            Failure::untrusted_issuer, 1, "CN=Test Intermediate", R"(issued by "CN=Test Root")"},
+    Refused{"BrokenSignature",
+            [](Scene& s) { s.leaf = std::make_shared<Identity>(with_broken_signature(issued_by(s.root, s.request))); },
+            Failure::invalid_certificate, 0, "CN=db", "certificate signature failure"},
+    Refused{"NameOutsideItsIssuersConstraint",
+            [](Scene& s) {
+              auto request = authority_named("Test Intermediate");
+              request.name_constraints = "permitted;DNS:example.org";
+              s.issue_by(s.add_intermediate(request));
+            },
+            Failure::invalid_certificate, 0, "CN=db", "permitted subtree violation"}),
+    [](const auto& row) { return row.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(Times, BadServerCertificate, testing::Values(
+    Refused{"Expired", [](Scene& s) { s.request.not_after = -1min; },
+            Failure::expired, 0, "CN=db", R"(The certificate of "CN=db" expired on 20)"},
+    Refused{"NotYetValid", [](Scene& s) { s.request.not_before = 1h; },
+            Failure::not_yet_valid, 0, "CN=db", R"(The certificate of "CN=db" is not valid before 20)"},
+    Refused{"IssuerExpired",
+            [](Scene& s) {
+              auto request = authority_named("Test Intermediate");
+              request.not_after = -1min;
+              s.issue_by(s.add_intermediate(request));
+            },
+            Failure::expired, 1, "CN=Test Intermediate", R"("CN=Test Intermediate" expired on)"},
+    Refused{"ExpiredWithoutASubject",
+            [](Scene& s) {
+              s.request.common_names.clear();
+              s.request.not_after = -1min;
+            },
+            Failure::expired, 0, "", R"(The certificate for "db.example.com" expired on)"}),
+    [](const auto& row) { return row.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(Purposes, BadServerCertificate, testing::Values(
+    Refused{"ForClients", [](Scene& s) { s.request.extended_key_usage = "clientAuth"; },
+            Failure::wrong_purpose, 0, "CN=db", ""},
+    Refused{"IssuedByAServer",
+            [](Scene& s) {
+              CertificateRequest request;
+              request.common_names = {"No Authority"};
+              s.issue_by(s.add_intermediate(request));
+            },
+            Failure::wrong_purpose, 1, "CN=No Authority", "invalid CA certificate"},
+    Refused{"WeakKey", [](Scene& s) { s.request.key = KeyKind::rsa768; }, Failure::weak, 0, "CN=db", "key too weak"}),
+    [](const auto& row) { return row.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(Names, BadServerCertificate, testing::Values(
+    Refused{"AnotherHost", [](Scene& s) { s.host = "10.0.0.7"; },
+            Failure::wrong_name, 0, "CN=db", R"(Host is "10.0.0.7"; the certificate names "db.example.com".)"},
+    Refused{"NulInTheName",
+            [](Scene& s) { s.request.alternative_names = {dns("db.example.com\0.evil.org"s)}; },
+            Failure::wrong_name, 0, "CN=db", R"("db.example.com\x00.evil.org")"},
+    Refused{"NoHostWasAsked", [](Scene& s) { s.host = ""; }, Failure::wrong_name, 0, "CN=db", R"(Host is "")"},
+    Refused{"ExpiryIsToldBeforeTheName",
+            [](Scene& s) {
+              s.host = "other.example.com";
+              s.request.not_after = -1min;
+            },
+            Failure::expired, 0, "CN=db", "expired"}),
+    [](const auto& row) { return row.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(Revocation, BadServerCertificate, testing::Values(
+    Refused{"Revoked",
+            [](Scene& s) {
+              s.issue_by(s.root);
+              s.crls({crl_pem(s.root, {s.leaf.get()})});
+            },
+            Failure::revoked, 0, "CN=db", R"("CN=db" was revoked by its issuer "CN=Test Root")"},
+    Refused{"IssuerRevoked",
+            [](Scene& s) {
+              const Identity& intermediate = s.add_intermediate();
+              s.issue_by(intermediate);
+              s.crls({crl_pem(s.root, {&intermediate}), crl_pem(intermediate, {})});
+            },
+            Failure::revoked, 1, "CN=Test Intermediate", "was revoked"},
+    Refused{"NoCrlOfItsIssuer",
+            [](Scene& s) {
+              s.issue_by(s.add_intermediate());
+              s.crls({crl_pem(s.root, {})});
+            },
+            Failure::crl_unusable, 0, "CN=db", R"(a CRL of "CN=Test Intermediate")"},
+    Refused{"NoCrlOfItsIssuersIssuer",
+            [](Scene& s) {
+              const Identity& intermediate = s.add_intermediate();
+              s.issue_by(intermediate);
+              s.crls({crl_pem(intermediate, {})});
+            },
+            Failure::crl_unusable, 1, "CN=Test Intermediate", R"(a CRL of "CN=Test Root")"},
+    Refused{"CrlExpired", [](Scene& s) { s.crls({crl_pem(s.root, {}, -1min)}); },
+            Failure::crl_unusable, 0, "CN=db", "CRL has expired"},
+    Refused{"CrlOfAnImpostor",
+            [](Scene& s) { s.crls({crl_pem(pgveil::test::authority("Test Root"), {})}); },
+            Failure::crl_unusable, 0, "CN=db", "CRL signature failure"},
+    Refused{"RevokedInADirectory",
+            [](Scene& s) {
+              s.issue_by(s.root);
+              s.folder.write(crl_file_name(s.root), crl_pem(s.root, {s.leaf.get()}));
+              s.settings.sslcrldir = s.folder.path(".");
+            },
+            Failure::revoked, 0, "CN=db", "was revoked"}),
+    [](const auto& row) { return row.param.name; });
+// clang-format on
+
+// --- what goes out ---
+
+// The name is wrong, so the server must not even learn who we are.
+class OurCertificate : public testing::TestWithParam<int> {};
+
+TEST_P(OurCertificate, IsShownToTheVerifiedServerOnly) {
+  const auto reaches_server = [&](const std::string& host) {
+    Scene scene;
+    scene.issue_by(scene.root);
+    const Identity own = issued_by(
+        scene.root,
+        {.common_names = {"app"}, .alternative_names = {}, .extended_key_usage = {}, .name_constraints = {}});
+    scene.settings.sslcert = scene.folder.write("app.crt", own.certificate_pem());
+    scene.settings.sslkey = scene.folder.write("app.key", own.key_pem());
+    const auto context = openssl_server(*scene.leaf);
+    SSL_CTX_set_max_proto_version(context.get(), GetParam());
+    SSL_CTX_set_cert_verify_callback(
+        context.get(), [](X509_STORE_CTX*, void*) { return 1; }, nullptr);
+    SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
+    OpenSslEnd server(context.get(), OpenSslEnd::Side::server);
+    EngineEnd client(Engine::to_server(Site::build(scene.settings), {.host = host}));
+    (void)shake_hands(client, server);
+    return SSL_get0_peer_certificate(server.ssl()) != nullptr;
+  };
+  EXPECT_TRUE(reaches_server("db.example.com"));
+  EXPECT_FALSE(reaches_server("other.example.com"));
+}
+
+INSTANTIATE_TEST_SUITE_P(Versions, OurCertificate, testing::Values(TLS1_2_VERSION, TLS1_3_VERSION),
+                         [](const auto& row) { return row.param == TLS1_2_VERSION ? "Tls12" : "Tls13"; });
+
+}  // namespace
+}  // namespace pgveil::tls::test

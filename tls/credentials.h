@@ -1,0 +1,26 @@
+// Our own certificate chain and private key: loaded once, checked as PostgreSQL and libpq check them.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace pgveil::tls {
+
+// A mistake in the settings that a context is built from: which setting, what is wrong, what to do.
+struct SettingMistake {
+  std::string setting;  // "sslkey"
+  std::string problem;  // `private key file "/etc/pgveil/client.key" has group or world access`
+  std::string remedy;   // `chmod 0600 /etc/pgveil/client.key, or 0640 if it is owned by root`
+};
+
+// Who judges a key file's mode.
+enum class KeyFileRule {
+  libpq,   // a regular file; 0640 or less if root owns it, else 0600 or less
+           // (fe-secure-openssl.c:initialize_SSL)
+  server,  // the same, and owned by us or root (be-secure-common.c:check_ssl_key_file_permissions)
+};
+[[nodiscard]] std::optional<SettingMistake> check_key_file(const std::string& path, std::string_view setting,
+                                                           KeyFileRule rule);
+
+}  // namespace pgveil::tls

@@ -1,0 +1,313 @@
+#include "tls/engine.h"
+
+#include <openssl/err.h>
+
+#include <algorithm>
+#include <cassert>
+#include <climits>
+#include <cstring>
+
+#include "tls/certificate_values.h"
+#include "tls/openssl.h"
+#include "tls/verification.h"
+
+namespace pgveil::tls {
+
+std::size_t Outgoing::append(ByteView bytes) {
+  const std::size_t size = std::min(bytes.size(), room());
+  std::memcpy(memory_.data() + used_, bytes.data(), size);
+  used_ += size;
+  return size;
+}
+
+// What OpenSSL's callbacks find: the connection's own, and the caller's buffers for as long as a call runs.
+struct Engine::State {
+  enum class Stage { handshaking, established, failed };
+
+  std::shared_ptr<const void> context;  // keeps the policy alive
+  Ssl ssl;
+  std::optional<std::string> host;  // what the server's certificate must be for; none on the server's end
+  bool require_alpn = false;
+  Stage stage = Stage::handshaking;
+  bool end_of_input = false;
+  bool host_matched = false;   // judge() has seen the server's leaf, under a good chain, and it is for `host`
+  bool verdict_given = false;  // failure holds what judge() found
+  FailureReport failure;
+
+  ByteView* incoming = nullptr;
+  Outgoing* outgoing = nullptr;
+};
+
+namespace {
+
+using State = Engine::State;
+
+FailureReport plain_failure(Failure failure, std::string reason) {
+  return {
+      .failure = failure, .reason = std::move(reason), .depth = 0, .subject = {}, .issuer = {}, .detail = {}};
+}
+
+// --- the BIO over the caller's bytes ---
+
+State& state_of(BIO* bio) {
+  return *static_cast<State*>(BIO_get_data(bio));
+}
+
+int read_from_caller(BIO* bio, char* buffer, int size) {
+  auto& state = state_of(bio);
+  BIO_clear_retry_flags(bio);
+  if (state.incoming == nullptr || state.incoming->empty()) {
+    if (state.end_of_input) return 0;
+    BIO_set_retry_read(bio);
+    return -1;
+  }
+  const std::size_t taken = std::min(static_cast<std::size_t>(size), state.incoming->size());
+  std::memcpy(buffer, state.incoming->data(), taken);
+  *state.incoming = state.incoming->subspan(taken);
+  return static_cast<int>(taken);
+}
+
+int write_to_caller(BIO* bio, const char* bytes, int size) {
+  auto& state = state_of(bio);
+  BIO_clear_retry_flags(bio);
+  const ByteView view(reinterpret_cast<const std::uint8_t*>(bytes), static_cast<std::size_t>(size));
+  const std::size_t taken = state.outgoing == nullptr ? 0 : state.outgoing->append(view);
+  if (taken > 0) return static_cast<int>(taken);
+  BIO_set_retry_write(bio);
+  return -1;
+}
+
+long control(BIO* bio, int command, long /*number*/, void* /*pointer*/) {
+  if (command == BIO_CTRL_FLUSH) return 1;
+  if (command == BIO_CTRL_EOF) return state_of(bio).end_of_input ? 1 : 0;
+  return 0;
+}
+
+BIO* make_bio(State* state) {
+  static const BioMethod method = [] {
+    BioMethod made(BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "caller's bytes"));
+    BIO_meth_set_read(made.get(), read_from_caller);
+    BIO_meth_set_write(made.get(), write_to_caller);
+    BIO_meth_set_ctrl(made.get(), control);
+    return made;
+  }();
+  BIO* bio = BIO_new(method.get());
+  BIO_set_data(bio, state);
+  BIO_set_init(bio, 1);
+  return bio;
+}
+
+// --- the verdict on the server's certificate ---
+
+// OpenSSL calls this for every certificate of the chain, the leaf last, and at every fault. The name is
+// checked here, where "no" still ends the handshake before anything of ours goes out.
+int judge(int accepted, X509_STORE_CTX* verification) {
+  auto* ssl =
+      static_cast<SSL*>(X509_STORE_CTX_get_ex_data(verification, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  auto& state = *static_cast<State*>(SSL_get_ex_data(ssl, 0));
+  if (accepted == 0) {
+    state.failure = report_of(verification);
+    state.verdict_given = true;
+    return 0;
+  }
+  if (!state.host || X509_STORE_CTX_get_error_depth(verification) != 0) return 1;
+  X509* leaf = X509_STORE_CTX_get_current_cert(verification);
+  state.host_matched = match_host(*state.host, names_of(leaf)) == HostMatch::match;
+  if (state.host_matched) return 1;
+  X509_STORE_CTX_set_error(verification, X509_V_ERR_HOSTNAME_MISMATCH);
+  state.failure = wrong_name_report(leaf, *state.host);
+  state.verdict_given = true;
+  return 0;
+}
+
+// Lends the caller's buffers to the BIO for the time of a call.
+class Lending {
+ public:
+  Lending(State& state, ByteView* incoming, Outgoing* outgoing) : state_(state) {
+    state_.incoming = incoming;
+    state_.outgoing = outgoing;
+    ERR_clear_error();
+  }
+  ~Lending() {
+    state_.incoming = nullptr;
+    state_.outgoing = nullptr;
+  }
+  Lending(const Lending&) = delete;
+  Lending& operator=(const Lending&) = delete;
+
+ private:
+  State& state_;
+};
+
+Engine::Status fail(State& state, FailureReport report) {
+  state.stage = State::Stage::failed;
+  if (!state.verdict_given) state.failure = std::move(report);
+  return Engine::Status::failed;
+}
+
+// What OpenSSL reports, read with what we know of the connection.
+Engine::Status fail_as_openssl_says(State& state) {
+  // A server that has shown its certificate has agreed on everything but ours: before TLS 1.3 that is how it
+  // says that it wants one (RFC 5246, 7.4.6).
+  const bool wants_certificate =
+      state.host_matched && ERR_GET_REASON(ERR_peek_error()) == SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE;
+  FailureReport report = take_ssl_failure();
+  if (wants_certificate) report.failure = Failure::rejected_by_peer;
+  return fail(state, std::move(report));
+}
+
+// What an SSL call that did not succeed is waiting for, or how it failed.
+Engine::Status status_of(State& state, int result) {
+  switch (SSL_get_error(state.ssl.get(), result)) {
+    case SSL_ERROR_WANT_READ: return Engine::Status::want_input;
+    case SSL_ERROR_WANT_WRITE: return Engine::Status::want_room;
+    case SSL_ERROR_ZERO_RETURN: return Engine::Status::closed;
+    case SSL_ERROR_SYSCALL:
+      return fail(state, plain_failure(Failure::unexpected_eof, "the connection ended without close_notify"));
+    default: return fail_as_openssl_says(state);
+  }
+}
+
+std::string_view agreed_protocol(const SSL* ssl) {
+  const unsigned char* name = nullptr;
+  unsigned size = 0;
+  SSL_get0_alpn_selected(ssl, &name, &size);
+  return {reinterpret_cast<const char*>(name), size};
+}
+
+// What OpenSSL leaves to us once its handshake is done; nothing is read or written before.
+Engine::Status check_handshake(State& state) {
+  const SSL* ssl = state.ssl.get();
+  // judge() has ended the handshake where these do not hold. Asked again, so that a way around it that we do
+  // not know of leads to a refusal.
+  if (state.host && !(state.host_matched && SSL_get_verify_result(ssl) == X509_V_OK &&
+                      SSL_get0_peer_certificate(ssl) != nullptr))
+    return fail(state, plain_failure(Failure::no_certificate, "the server has no verified certificate"));
+  // Not every release of OpenSSL refuses a name that was not offered.
+  const std::string_view protocol = agreed_protocol(ssl);
+  if (!protocol.empty() && protocol != kAlpnProtocol)
+    return fail(state, plain_failure(Failure::no_application_protocol,
+                                     "TLS was established with an unexpected ALPN protocol"));
+  if (protocol.empty() && state.require_alpn)
+    return fail(state, plain_failure(Failure::no_application_protocol,
+                                     "direct TLS was established without ALPN protocol negotiation"));
+  state.stage = State::Stage::established;
+  return Engine::Status::ready;
+}
+
+// SSL_set_tlsext_host_name() without the macro's C cast; OpenSSL copies the name.
+void send_server_name(SSL* ssl, const std::string& host) {
+  SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, const_cast<char*>(host.c_str()));
+}
+
+int clamped(std::size_t size) {
+  return static_cast<int>(std::min<std::size_t>(size, INT_MAX));
+}
+
+}  // namespace
+
+Engine::Engine(std::unique_ptr<State> state) : state_(std::move(state)) {}
+Engine::~Engine() = default;
+
+std::unique_ptr<Engine> Engine::to_server(std::shared_ptr<const ClientContext> context,
+                                          ServerIdentity server) {
+  auto state = std::make_unique<State>();
+  state->ssl.reset(SSL_new(context->context_));
+  state->context = std::move(context);
+  SSL* ssl = state->ssl.get();
+  BIO* bio = make_bio(state.get());
+  SSL_set_bio(ssl, bio, bio);
+  SSL_set_ex_data(ssl, 0, state.get());
+  SSL_set_verify(ssl, SSL_VERIFY_PEER, judge);
+  if (server.send_sni && is_sent_as_sni(server.host)) send_server_name(ssl, server.host);
+  SSL_set_connect_state(ssl);
+  state->host = std::move(server.host);
+  state->require_alpn = server.require_alpn;
+  return std::unique_ptr<Engine>(new Engine(std::move(state)));
+}
+
+std::unique_ptr<Engine> Engine::to_client(std::shared_ptr<const ServerContext> context, bool require_alpn) {
+  auto state = std::make_unique<State>();
+  state->ssl.reset(SSL_new(context->context_));
+  state->context = std::move(context);
+  SSL* ssl = state->ssl.get();
+  BIO* bio = make_bio(state.get());
+  SSL_set_bio(ssl, bio, bio);
+  SSL_set_ex_data(ssl, 0, state.get());
+  SSL_set_verify(ssl, SSL_get_verify_mode(ssl), judge);
+  SSL_set_accept_state(ssl);
+  state->require_alpn = require_alpn;
+  return std::unique_ptr<Engine>(new Engine(std::move(state)));
+}
+
+Engine::Status Engine::handshake(ByteView& ciphertext, Outgoing& out) {
+  State& state = *state_;
+  if (state.stage == State::Stage::established) return Status::ready;
+  if (state.stage == State::Stage::failed) return Status::failed;
+  const Lending lending(state, &ciphertext, &out);
+  const int result = SSL_do_handshake(state.ssl.get());
+  if (result == 1) return check_handshake(state);
+  const Status status = status_of(state, result);
+  if (status != Status::closed) return status;
+  return fail(state, plain_failure(Failure::unexpected_eof, "the peer closed TLS inside the handshake"));
+}
+
+Engine::Read Engine::read(ByteView& ciphertext, std::span<std::uint8_t> plaintext, Outgoing& out) {
+  State& state = *state_;
+  if (state.stage != State::Stage::established) return {Status::failed, 0};
+  const Lending lending(state, &ciphertext, &out);
+  std::size_t size = 0;
+  while (size < plaintext.size()) {
+    ERR_clear_error();
+    const int result = SSL_read(state.ssl.get(), plaintext.data() + size, clamped(plaintext.size() - size));
+    if (result <= 0) return {status_of(state, result), size};
+    size += static_cast<std::size_t>(result);
+  }
+  return {Status::ready, size};
+}
+
+Engine::Status Engine::write(ByteView& plaintext, Outgoing& out) {
+  State& state = *state_;
+  if (state.stage != State::Stage::established) return Status::failed;
+  const Lending lending(state, nullptr, &out);
+  while (!plaintext.empty()) {
+    ERR_clear_error();
+    const int result = SSL_write(state.ssl.get(), plaintext.data(), clamped(plaintext.size()));
+    if (result <= 0) return status_of(state, result);
+    plaintext = plaintext.subspan(static_cast<std::size_t>(result));
+  }
+  return Status::ready;
+}
+
+void Engine::end_of_input() {
+  state_->end_of_input = true;
+}
+
+void Engine::close(Outgoing& out) {
+  State& state = *state_;
+  // After a failure OpenSSL has said what there is to say; before the handshake is done close_notify means
+  // nothing.
+  if (state.stage != State::Stage::established) return;
+  const Lending lending(state, nullptr, &out);
+  if ((SSL_get_shutdown(state.ssl.get()) & SSL_SENT_SHUTDOWN) == 0) SSL_shutdown(state.ssl.get());
+  ERR_clear_error();
+}
+
+const FailureReport& Engine::failure() const {
+  return state_->failure;
+}
+
+Established Engine::established() const {
+  SSL* ssl = state_->ssl.get();
+  Established result;
+  result.version = SSL_get_version(ssl);
+  result.cipher = SSL_get_cipher_name(ssl);
+  const long group = SSL_get_negotiated_group(ssl);
+  const char* group_name = group > 0 ? SSL_group_to_name(ssl, static_cast<int>(group)) : nullptr;
+  result.group = group_name != nullptr ? group_name : "-";
+  result.alpn_agreed = agreed_protocol(ssl) == kAlpnProtocol;
+  if (X509* peer = SSL_get0_peer_certificate(ssl)) result.peer = values_of(peer);
+  return result;
+}
+
+}  // namespace pgveil::tls

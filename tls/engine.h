@@ -1,0 +1,118 @@
+// One TLS connection as bytes in, bytes out: ciphertext comes from and goes to the caller's own buffers, so
+// that one recv() may carry many records and one send() passes many on, and an idle connection holds no
+// buffer. Not thread-safe; OpenSSL's error queue is cleared before and read after every call.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "tls/context.h"
+#include "tls/failure.h"
+#include "tls/peer_certificate.h"
+
+namespace pgveil::tls {
+
+using ByteView = std::span<const std::uint8_t>;
+
+// The caller's memory for what is to be sent, filled from the front.
+class Outgoing {
+ public:
+  explicit Outgoing(std::span<std::uint8_t> memory) : memory_(memory) {}
+  [[nodiscard]] ByteView written() const { return memory_.first(used_); }
+  [[nodiscard]] std::size_t room() const { return memory_.size() - used_; }
+  // Copies as much of `bytes` as fits; returns how much that is.
+  std::size_t append(ByteView bytes);
+  void clear() { used_ = 0; }
+
+ private:
+  std::span<std::uint8_t> memory_;
+  std::size_t used_ = 0;
+};
+
+// What was agreed in the handshake.
+struct Established {
+  std::string version;       // "TLSv1.3"
+  std::string cipher;        // "TLS_AES_256_GCM_SHA384"
+  std::string group;         // "X25519"; "-" where the key exchange has none
+  bool alpn_agreed = false;  // on `postgresql`
+  std::optional<PeerCertificate> peer;
+};
+
+class Engine {
+ public:
+  struct State;  // OpenSSL's objects; complete in engine.cc only
+
+  enum class Status {
+    ready,       // handshake(): it is done. read(), write(): went well, go on when there is more to do
+    want_input,  // all ciphertext is consumed and more is needed
+    want_room,   // `out` is full: send it and call again with the rest
+    closed,      // the peer's close_notify has come: the regular end
+    failed,      // failure() says why; nothing but sending what is in `out` (an alert) can be done any more
+  };
+
+  // The largest plaintext of a record, and what TLS adds to one at most (RFC 8446, 5.1 and 5.2).
+  static constexpr std::size_t kMaxRecordPlaintext = 16'384;
+  static constexpr std::size_t kMaxRecordExpansion = 256 + 5;
+
+  // What `plaintext` of read() must hold at least for `ciphertext_size` bytes to be consumed in one call.
+  [[nodiscard]] static constexpr std::size_t plaintext_room(std::size_t ciphertext_size) {
+    return ciphertext_size + kMaxRecordPlaintext;
+  }
+  // What `out` of write() must hold at least for `plaintext_size` bytes to be taken in one call.
+  [[nodiscard]] static constexpr std::size_t ciphertext_room(std::size_t plaintext_size) {
+    return plaintext_size + (plaintext_size / kMaxRecordPlaintext + 2) * kMaxRecordExpansion;
+  }
+
+  // How the client's end begins.
+  struct ServerIdentity {
+    std::string host;           // what the certificate must be for
+    bool send_sni = true;       // as far as libpq would for such a host
+    bool require_alpn = false;  // sslnegotiation=direct
+  };
+  [[nodiscard]] static std::unique_ptr<Engine> to_server(std::shared_ptr<const ClientContext> context,
+                                                         ServerIdentity server);
+  [[nodiscard]] static std::unique_ptr<Engine> to_client(std::shared_ptr<const ServerContext> context,
+                                                         bool require_alpn);
+  ~Engine();
+  Engine(const Engine&) = delete;
+  Engine& operator=(const Engine&) = delete;
+
+  // Goes on with the handshake. Consumes from the front of `ciphertext`; what is left of it after `ready`
+  // belongs to read(). The name is checked inside: a wrong one ends the handshake before our certificate or
+  // any byte goes out.
+  [[nodiscard]] Status handshake(ByteView& ciphertext, Outgoing& out);
+
+  struct Read {
+    Status status;
+    std::size_t size;  // bytes placed in `plaintext`; may be above 0 with every status
+  };
+  // Decrypts until `ciphertext` and everything that OpenSSL holds is used up (want_input), or `plaintext` is
+  // full (ready). May append to `out`, as the answer to a KeyUpdate.
+  [[nodiscard]] Read read(ByteView& ciphertext, std::span<std::uint8_t> plaintext, Outgoing& out);
+
+  // Encrypts from the front of `plaintext`: ready once all is taken, want_room while `out` is too small.
+  // After want_room the next call must begin with the same bytes.
+  [[nodiscard]] Status write(ByteView& plaintext, Outgoing& out);
+
+  // Says that no ciphertext will come any more; the next handshake() or read() ends with unexpected_eof (or
+  // closed, if close_notify came).
+  void end_of_input();
+
+  // Appends close_notify, once; nothing after a failure.
+  void close(Outgoing& out);
+
+  [[nodiscard]] const FailureReport& failure() const;
+  // Valid once handshake() was `ready`. Takes the values out of OpenSSL's objects: to be called once.
+  [[nodiscard]] Established established() const;
+
+ private:
+  explicit Engine(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace pgveil::tls

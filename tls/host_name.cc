@@ -1,0 +1,128 @@
+#include "tls/host_name.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <array>
+
+namespace pgveil::tls {
+namespace {
+
+using Kind = CertificateNames::Kind;
+
+char to_lower(char c) {
+  return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+}
+
+// pg_strcasecmp() on ASCII, which is all that a host name has.
+bool equals_ignoring_case(std::string_view a, std::string_view b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](char x, char y) { return to_lower(x) == to_lower(y); });
+}
+
+// fe-secure-common.c: wildcard_certificate_match(). One whole label at the left, and nothing partial.
+bool matches_wildcard(std::string_view pattern, std::string_view host) {
+  if (pattern.size() < 3 || !pattern.starts_with("*.")) return false;
+  if (pattern.size() > host.size()) return false;
+  const std::string_view tail = pattern.substr(1);
+  const std::size_t covered = host.size() - tail.size();
+  if (!equals_ignoring_case(tail, host.substr(covered))) return false;
+  // libpq's bound is one octet off and lets "a..example.com" pass. No resolver knows such a name; here it
+  // fails.
+  return host.find('.') >= covered;
+}
+
+HostMatch match_name(std::string_view host, std::string_view name) {
+  if (name.find('\0') != std::string_view::npos) return HostMatch::malformed;
+  return equals_ignoring_case(name, host) || matches_wildcard(name, host) ? HostMatch::match
+                                                                          : HostMatch::mismatch;
+}
+
+// The octets of `host`, read as inet_aton() and inet_pton() do; empty where it is no address of that length.
+std::string octets_of(const std::string& host, std::size_t length) {
+  std::array<char, sizeof(in6_addr)> octets{};
+  in_addr v4{};
+  if (length == sizeof v4) {
+    if (::inet_aton(host.c_str(), &v4) == 0) return {};
+    const auto* bytes = reinterpret_cast<const char*>(&v4);
+    return {bytes, sizeof v4};
+  }
+  if (::inet_pton(AF_INET6, host.c_str(), octets.data()) != 1) return {};
+  return {octets.data(), octets.size()};
+}
+
+HostMatch match_address(std::string_view host, std::string_view octets) {
+  if (octets.size() != sizeof(in_addr) && octets.size() != sizeof(in6_addr)) return HostMatch::malformed;
+  return octets_of(std::string(host), octets.size()) == octets ? HostMatch::match : HostMatch::mismatch;
+}
+
+std::string printable(std::string_view name) {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  std::string text;
+  for (const char c : name) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte < 0x7f && c != '"' && c != '\\') {
+      text += c;
+    } else {
+      text += {'\\', 'x', kHex[byte >> 4U], kHex[byte & 0xfU]};
+    }
+  }
+  return text;
+}
+
+std::string address_text(std::string_view octets) {
+  std::array<char, INET6_ADDRSTRLEN> text{};
+  const int family = octets.size() == sizeof(in_addr) ? AF_INET : AF_INET6;
+  if (octets.size() != sizeof(in_addr) && octets.size() != sizeof(in6_addr))
+    return "an address of impossible length";
+  ::inet_ntop(family, octets.data(), text.data(), text.size());
+  return text.data();
+}
+
+}  // namespace
+
+HostMatch match_host(std::string_view host, const CertificateNames& names) {
+  // inet_aton() and inet_pton() would stop at a NUL.
+  if (host.empty() || host.find('\0') != std::string_view::npos) return HostMatch::mismatch;
+  const Kind kind_of_host = is_ip_address(host) ? Kind::ip_address : Kind::dns_name;
+  bool same_kind_seen = false;
+  for (const auto& [kind, value] : names.alternative_names) {
+    if (kind == kind_of_host) same_kind_seen = true;
+    const auto match = kind == Kind::dns_name ? match_name(host, value) : match_address(host, value);
+    if (match != HostMatch::mismatch) return match;
+  }
+  // The CN is of the past: it decides only where no alternative name of the host's kind stands.
+  if (same_kind_seen || !names.first_common_name) return HostMatch::mismatch;
+  return match_name(host, *names.first_common_name);
+}
+
+bool is_ip_address(std::string_view host) {
+  const std::string text(host);
+  if (text.find('\0') != std::string::npos) return false;
+  in_addr v4{};
+  in6_addr v6{};
+  return ::inet_aton(text.c_str(), &v4) != 0 || ::inet_pton(AF_INET6, text.c_str(), &v6) == 1;
+}
+
+bool is_sent_as_sni(std::string_view host) {
+  if (host.empty() || host.find(':') != std::string_view::npos) return false;
+  return host.find_first_not_of("0123456789.") != std::string_view::npos;
+}
+
+std::string describe(const CertificateNames& names) {
+  // As many as a person reads; a certificate can carry thousands.
+  constexpr std::size_t kMostNames = 16;
+  std::string text;
+  std::size_t count = 0;
+  for (const auto& [kind, value] : names.alternative_names) {
+    if (++count > kMostNames) continue;
+    if (!text.empty()) text += ", ";
+    text += kind == Kind::dns_name ? "\"" + printable(value) + "\"" : address_text(value);
+  }
+  if (count > kMostNames) text += " and " + std::to_string(count - kMostNames) + " more";
+  if (!text.empty()) return text;
+  return names.first_common_name ? "\"" + printable(*names.first_common_name) + "\" (as its CN)" : "nobody";
+}
+
+}  // namespace pgveil::tls

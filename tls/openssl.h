@@ -1,0 +1,35 @@
+// Owning pointers for OpenSSL objects and the error queue as text. Outside tls/ no code names an OpenSSL
+// type: only .cc files of this layer (and tests that play the other side) include this header.
+#pragma once
+
+#include <openssl/bio.h>
+#include <openssl/evp.h>
+#include <openssl/ssl.h>
+#include <openssl/x509.h>
+#include <openssl/x509v3.h>
+
+#include <memory>
+#include <string>
+
+namespace pgveil::tls {
+
+// Deleter that calls an OpenSSL free function; empty, so the owning pointer is one word.
+template <auto Free>
+struct Freed {
+  template <class T>
+  void operator()(T* object) const noexcept {
+    Free(object);
+  }
+};
+
+using SslContext = std::unique_ptr<SSL_CTX, Freed<SSL_CTX_free>>;
+using Ssl = std::unique_ptr<SSL, Freed<SSL_free>>;
+using Bio = std::unique_ptr<BIO, Freed<BIO_free_all>>;
+using BioMethod = std::unique_ptr<BIO_METHOD, Freed<BIO_meth_free>>;
+using Certificate = std::unique_ptr<X509, Freed<X509_free>>;
+using PrivateKey = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY_free>>;
+
+// The oldest error of this thread's queue in OpenSSL's words; empties the queue. "" where there is none.
+[[nodiscard]] std::string take_openssl_error();
+
+}  // namespace pgveil::tls
