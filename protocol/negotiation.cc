@@ -90,7 +90,7 @@ Negotiation::Event Negotiation::answer_gss_request(const ByteReader& in, Bytes& 
 
 Negotiation::Event Negotiation::take_startup_message(StartupMessage message) {
   startup_ = std::move(message);
-  const auto defect = find_startup_defect(startup_);
+  const auto defect = find_startup_defect(startup_, policy_.user_may_be_missing);
   return defect ? fail_over_defect(*defect) : Event::startup;
 }
 

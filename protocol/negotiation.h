@@ -16,8 +16,9 @@ namespace pgveil::protocol {
 
 // What a listener answers.
 struct NegotiationPolicy {
-  bool tls = false;         // SSLRequest gets `S`; otherwise `N`
-  bool direct_tls = false;  // a first byte of 0x16 opens TLS at once; never on a Unix socket
+  bool tls = false;                  // SSLRequest gets `S`; otherwise `N`
+  bool direct_tls = false;           // a first byte of 0x16 opens TLS at once; never on a Unix socket
+  bool user_may_be_missing = false;  // in the StartupMessage: who the client is follows from its certificate
 };
 
 // Why a negotiation failed. The first two end without a reply, as PostgreSQL does.

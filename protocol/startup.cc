@@ -57,16 +57,19 @@ bool abbreviates(std::string_view text, std::string_view word, std::size_t min_b
 
 // parse_bool() of src/backend/utils/adt/bool.c: `o` alone could be either, every other first letter is
 // enough.
-bool is_boolean(std::string_view text) {
-  return abbreviates(text, "true", 1) || abbreviates(text, "false", 1) || abbreviates(text, "yes", 1) ||
-         abbreviates(text, "no", 1) || abbreviates(text, "on", 2) || abbreviates(text, "off", 2) ||
-         text == "1" || text == "0";
+bool is_true(std::string_view text) {
+  return abbreviates(text, "true", 1) || abbreviates(text, "yes", 1) || abbreviates(text, "on", 2) ||
+         text == "1";
+}
+bool is_false(std::string_view text) {
+  return abbreviates(text, "false", 1) || abbreviates(text, "no", 1) || abbreviates(text, "off", 2) ||
+         text == "0";
 }
 
 bool has_invalid_replication(const StartupMessage& message) {
   return std::any_of(message.parameters.begin(), message.parameters.end(), [](const auto& parameter) {
     const auto& [name, value] = parameter;
-    return name == "replication" && value != "database" && !is_boolean(value);
+    return name == "replication" && value != "database" && !is_true(value) && !is_false(value);
   });
 }
 
@@ -114,13 +117,29 @@ std::string_view StartupMessage::database() const {
   return asked.empty() ? user() : asked;
 }
 
+bool StartupMessage::is_physical_replication() const {
+  const auto value = find("replication");
+  return value && is_true(*value);
+}
+
+void StartupMessage::set(std::string_view name, std::string value) {
+  const auto is_named = [&](const auto& parameter) { return parameter.first == name; };
+  const auto first = std::find_if(parameters.begin(), parameters.end(), is_named);
+  if (first == parameters.end()) {
+    parameters.emplace_back(name, std::move(value));
+    return;
+  }
+  first->second = std::move(value);
+  parameters.erase(std::remove_if(first + 1, parameters.end(), is_named), parameters.end());
+}
+
 // First what the server would refuse, in its order, so that a client reads from us what it would read from
 // the server; then what the server would take and we do not.
-std::optional<StartupDefect> find_startup_defect(const StartupMessage& message) {
+std::optional<StartupDefect> find_startup_defect(const StartupMessage& message, bool user_may_be_missing) {
   if (protocol_major(message.version) != protocol_major(kProtocol30))
     return StartupDefect::unsupported_version;
   if (has_invalid_replication(message)) return StartupDefect::invalid_replication;
-  if (message.user().empty()) return StartupDefect::no_user;
+  if (message.user().empty() && !user_may_be_missing) return StartupDefect::no_user;
   if (has_duplicate(message)) return StartupDefect::duplicate_parameter;
   if (message.user().size() > kMaxNameBytes || message.database().size() > kMaxNameBytes)
     return StartupDefect::name_too_long;

@@ -59,6 +59,12 @@ struct StartupMessage {
   [[nodiscard]] std::string_view user() const;
   // The database that the server will open: the user's name where none was asked for.
   [[nodiscard]] std::string_view database() const;
+  // `replication` is true, as parse_bool() reads it: a walsender of no database. `replication=database` is
+  // none.
+  [[nodiscard]] bool is_physical_replication() const;
+
+  // Gives `name` the one value `value`, at its first place or behind all others.
+  void set(std::string_view name, std::string value);
 };
 
 using StartupPacket = std::variant<SslRequest, GssEncRequest, CancelRequest, StartupMessage>;
@@ -76,7 +82,9 @@ enum class StartupDefect {
   name_too_long,        // user or database of 64 bytes or more: the server would cut it to another name
   invalid_replication,  // neither a boolean, as parse_bool() reads it, nor "database"
 };
-[[nodiscard]] std::optional<StartupDefect> find_startup_defect(const StartupMessage& message);
+// `user_may_be_missing`: whoever asks will find out who the client is.
+[[nodiscard]] std::optional<StartupDefect> find_startup_defect(const StartupMessage& message,
+                                                               bool user_may_be_missing = false);
 
 // Appends the packet as the server reads it. For a StartupMessage: from its parameters, never from the
 // client's bytes, so that the server cannot read them differently than we did.

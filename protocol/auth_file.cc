@@ -1,0 +1,277 @@
+#include "protocol/auth_file.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <iterator>
+#include <optional>
+#include <utility>
+
+namespace pgveil::protocol {
+namespace {
+
+constexpr std::size_t kMaxDepth = 10;  // CONF_FILE_MAX_DEPTH
+// Ours: files that each include others several times multiply with every level.
+constexpr int kMaxFiles = 1000;
+constexpr const char* kCorrectTheName = "Correct the name, which is relative to the directory of this file.";
+
+bool is_blank(char byte) {
+  return byte == ' ' || byte == '\t' || byte == '\r';
+}
+
+bool is_all_blank(std::string_view text) {
+  return text.find_first_not_of(" \t\r\n") == std::string_view::npos;
+}
+
+struct Token : AuthToken {
+  bool before_comma = false;
+};
+
+// Takes the next token off `rest`; nullopt: there is none. Quotation marks may begin and end anywhere in it;
+// a missing one at the end is nobody's mistake.
+std::optional<Token> take_token(std::string_view& rest) {
+  while (!rest.empty() && (is_blank(rest.front()) || rest.front() == ',')) rest.remove_prefix(1);
+
+  Token token;
+  bool in_quote = false;
+  bool was_quote = false;  // the mark before this byte ended the quotation: another one means itself
+  bool saw_quote = false;
+  for (; !rest.empty() && (in_quote || !is_blank(rest.front())); rest.remove_prefix(1)) {
+    const char byte = rest.front();
+    const bool is_quote = byte == '"';
+    if (byte == '#' && !in_quote) {
+      rest = {};
+      break;
+    }
+    token.before_comma = byte == ',' && !in_quote;
+    if (token.before_comma) break;
+    if (!is_quote || was_quote) token.text += byte;
+    was_quote = in_quote && is_quote && !was_quote;
+    if (!is_quote) continue;
+    in_quote = !in_quote;
+    saw_quote = true;
+    if (token.text.empty()) token.quoted = true;
+  }
+  if (!saw_quote && token.text.empty()) return std::nullopt;
+  return token;
+}
+
+struct LogicalLine {
+  std::string text;
+  int lines = 0;  // in the file
+};
+
+// Takes a line off `rest`, with those that it goes on over behind a backslash: before anything is known of
+// quotes and comments. A backslash counts only if the line that it ends has brought it: an empty one ends
+// them all.
+LogicalLine take_line(std::string_view& rest) {
+  LogicalLine line;
+  std::size_t joined = 0;
+  while (!rest.empty()) {
+    const auto end = rest.find('\n');
+    line.text += rest.substr(0, end);
+    rest.remove_prefix(end == std::string_view::npos ? rest.size() : end + 1);
+    ++line.lines;
+    while (line.text.ends_with('\r')) line.text.pop_back();
+    if (line.text.size() <= joined || !line.text.ends_with('\\')) break;
+    line.text.pop_back();
+    joined = line.text.size();
+  }
+  return line;
+}
+
+// The path of `name`, which stands in `file`: the same for every way to write it.
+std::string path_of(const std::string& name, const std::string& file) {
+  auto path = (std::filesystem::path(file).parent_path() / name).lexically_normal();
+  if (!path.has_filename()) path = path.parent_path();  // "conf.d/"
+  return path.string();
+}
+
+enum class Directive { none, include, include_if_exists, include_dir };
+
+// The name may be quoted: PostgreSQL does not mind.
+Directive directive_of(const AuthLine& line) {
+  if (line.fields.size() != 2) return Directive::none;
+  const std::string& name = line.fields.front().front().text;
+  if (name == "include") return Directive::include;
+  if (name == "include_if_exists") return Directive::include_if_exists;
+  if (name == "include_dir") return Directive::include_dir;
+  return Directive::none;
+}
+
+class Splitter {
+ public:
+  explicit Splitter(const AuthFileSource& source) : source_(source) {}
+
+  // Appends the records of `text`, which is that of `file`, to `records`. `in_list`: it was named with an
+  // `@`.
+  void split(std::string_view text, const std::string& file, int first_line, bool in_list,
+             std::vector<AuthLine>& records);
+
+  [[nodiscard]] AuthFileMistakes& mistakes() { return mistakes_; }
+
+ private:
+  struct Place {
+    const std::string& file;
+    int line;
+    bool in_list;
+  };
+
+  void split_line(std::string_view text, const Place& place, std::vector<AuthLine>& records);
+  // nullopt: the line has no further field.
+  [[nodiscard]] std::optional<std::vector<AuthToken>> take_field(std::string_view& rest, const Place& place);
+  [[nodiscard]] std::vector<AuthToken> names_in(const std::string& file, const Place& place);
+  void follow(Directive directive, const AuthLine& line, const Place& place, std::vector<AuthLine>& records);
+  void include(const std::string& path, bool may_be_missing, const Place& place,
+               std::vector<AuthLine>& records);
+  void include_directory(const std::string& path, const Place& place, std::vector<AuthLine>& records);
+  // nullopt: a mistake, or missing where that is allowed.
+  [[nodiscard]] std::optional<std::string> read(const std::string& path, bool may_be_missing,
+                                                const Place& place);
+
+  void report(const Place& place, std::string problem, std::string remedy) {
+    mistakes_.push_back({place.file, place.line, std::move(problem), std::move(remedy)});
+  }
+
+  const AuthFileSource& source_;
+  std::vector<std::string> open_;  // the files that are being read, each named by the one before it
+  int files_ = 0;
+  AuthFileMistakes mistakes_;
+};
+
+void Splitter::split(std::string_view text, const std::string& file, int first_line, bool in_list,
+                     std::vector<AuthLine>& records) {
+  if (const auto nul = text.find('\0'); nul != std::string_view::npos) {
+    const auto lines = std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(nul), '\n');
+    report({file, first_line + static_cast<int>(lines), in_list}, "there is a NUL in the text",
+           "Save the file as ASCII or UTF-8.");
+    return;
+  }
+  open_.push_back(std::filesystem::path(file).lexically_normal().string());
+  while (!text.empty() && files_ <= kMaxFiles) {  // beyond: a mistake, and no end in sight
+    const LogicalLine line = take_line(text);
+    split_line(line.text, {file, first_line, in_list}, records);
+    first_line += line.lines;
+  }
+  open_.pop_back();
+}
+
+void Splitter::split_line(std::string_view text, const Place& place, std::vector<AuthLine>& records) {
+  const auto mistakes_before = mistakes_.size();
+  AuthLine line{place.file, place.line, {}};
+  while (auto field = take_field(text, place))
+    if (!field->empty()) line.fields.push_back(std::move(*field));
+  if (mistakes_.size() != mistakes_before || line.fields.empty()) return;
+  if (const auto directive = directive_of(line); directive != Directive::none)
+    return follow(directive, line, place, records);
+  records.push_back(std::move(line));
+}
+
+std::optional<std::vector<AuthToken>> Splitter::take_field(std::string_view& rest, const Place& place) {
+  const auto mistakes_before = mistakes_.size();
+  std::optional<std::vector<AuthToken>> names;
+  while (auto token = take_token(rest)) {
+    if (!names) names.emplace();
+    if (!token->quoted && token->text.size() > 1 && token->text.front() == '@') {
+      auto more = names_in(token->text.substr(1), place);
+      std::move(more.begin(), more.end(), std::back_inserter(*names));
+    } else {
+      names->push_back(std::move(*token));
+    }
+    if (!token->before_comma) break;
+  }
+  // PostgreSQL reads such a record as if the field were not there, and takes the next one for it.
+  if (names && names->empty() && !place.in_list && mistakes_.size() == mistakes_before)
+    report(place, "a list is empty: there is no name in its file",
+           "Write a name into the file, or take the record out.");
+  return names;
+}
+
+std::vector<AuthToken> Splitter::names_in(const std::string& file, const Place& place) {
+  const std::string path = path_of(file, place.file);
+  std::vector<AuthLine> lines;
+  if (const auto text = read(path, false, place)) split(*text, path, 1, true, lines);
+  std::vector<AuthToken> names;
+  for (AuthLine& line : lines)
+    for (auto& field : line.fields) std::move(field.begin(), field.end(), std::back_inserter(names));
+  return names;
+}
+
+void Splitter::follow(Directive directive, const AuthLine& line, const Place& place,
+                      std::vector<AuthLine>& records) {
+  const std::string& name = line.fields.back().front().text;
+  if (line.fields.back().size() > 1 || is_all_blank(name))
+    return report(place, in_quotes(line.fields.front().front().text) + " takes one name",
+                  "Put a name with a comma in it into quotation marks; write a line for each file.");
+  const std::string path = path_of(name, place.file);
+  if (directive == Directive::include_dir) return include_directory(path, place, records);
+  include(path, directive == Directive::include_if_exists, place, records);
+}
+
+void Splitter::include(const std::string& path, bool may_be_missing, const Place& place,
+                       std::vector<AuthLine>& records) {
+  if (const auto text = read(path, may_be_missing, place)) split(*text, path, 1, place.in_list, records);
+}
+
+// GetConfFilesInDir(): in the order of the C locale.
+void Splitter::include_directory(const std::string& path, const Place& place,
+                                 std::vector<AuthLine>& records) {
+  auto names = source_.list(path);
+  if (!names)
+    return report(place, "the directory " + in_quotes(path) + " cannot be read: " + names.error().text,
+                  kCorrectTheName);
+  std::sort(names->begin(), names->end());
+  for (const std::string& name : *names)
+    if (name.ends_with(".conf") && !name.starts_with('.'))
+      include((std::filesystem::path(path) / name).string(), false, place, records);
+}
+
+std::optional<std::string> Splitter::read(const std::string& path, bool may_be_missing, const Place& place) {
+  if (std::find(open_.begin(), open_.end(), path) != open_.end()) {
+    report(place, in_quotes(path) + " includes itself", "Take this line out.");
+    return std::nullopt;
+  }
+  if (open_.size() > kMaxDepth) {
+    report(place, in_quotes(path) + " is included more than " + std::to_string(kMaxDepth) + " deep",
+           "Include it from a file further up.");
+    return std::nullopt;
+  }
+  if (files_ >= kMaxFiles) {
+    if (files_++ == kMaxFiles)  // said once
+      report(place, "more than " + std::to_string(kMaxFiles) + " files are included",
+             "Include each file once, from one place.");
+    return std::nullopt;
+  }
+  ++files_;
+  auto text = source_.read(path);
+  if (text) return std::move(*text);
+  if (!text.error().is_missing || !may_be_missing)
+    report(place, in_quotes(path) + " cannot be read: " + text.error().text, kCorrectTheName);
+  return std::nullopt;
+}
+
+}  // namespace
+
+tl::expected<std::vector<AuthLine>, AuthFileMistakes> split_auth_file(std::string_view text,
+                                                                      const std::string& file, int first_line,
+                                                                      const AuthFileSource& source) {
+  Splitter splitter(source);
+  std::vector<AuthLine> records;
+  splitter.split(text, file, first_line, false, records);
+  if (!splitter.mistakes().empty()) return tl::unexpected(std::move(splitter.mistakes()));
+  return records;
+}
+
+std::string in_quotes(std::string_view text) {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  std::string shown = "\"";
+  for (const char byte : text) {
+    const auto octet = static_cast<unsigned char>(byte);
+    if (octet < ' ' || octet == 0x7f)
+      shown += {'\\', 'x', kHex[octet >> 4], kHex[octet & 15]};
+    else
+      shown += byte;
+  }
+  return shown + '"';
+}
+
+}  // namespace pgveil::protocol

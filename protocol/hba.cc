@@ -1,0 +1,120 @@
+#include "protocol/hba.h"
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+#include "protocol/hba_record.h"
+
+namespace pgveil::protocol {
+namespace {
+
+bool equal_ignoring_case(std::string_view left, std::string_view right) {
+  const auto lower = [](char byte) {
+    return byte >= 'A' && byte <= 'Z' ? static_cast<char>(byte - 'A' + 'a') : byte;
+  };
+  return std::equal(left.begin(), left.end(), right.begin(), right.end(),
+                    [&](char one, char other) { return lower(one) == lower(other); });
+}
+
+// hostname_match()
+bool matches_host_name(const std::string& rule, std::string_view name) {
+  if (!rule.starts_with('.')) return equal_ignoring_case(rule, name);
+  return name.size() >= rule.size() && equal_ignoring_case(rule, name.substr(name.size() - rule.size()));
+}
+
+bool matches_connection(RecordType type, const HbaClient& client) {
+  if (client.is_unix != (type == RecordType::local)) return false;
+  switch (type) {
+    case RecordType::hostssl: return client.has_tls;
+    case RecordType::hostnossl: return !client.has_tls;
+    case RecordType::hostgssenc: return false;  // GSSENCRequest is always declined
+    default: return true;
+  }
+}
+
+// check_db()
+bool matches_database(const NameRule& rule, const HbaClient& client) {
+  if (client.physical_replication) return rule.kind == NameRule::Kind::replication;
+  switch (rule.kind) {
+    case NameRule::Kind::all: return true;
+    case NameRule::Kind::same_user: return client.database == client.user;
+    case NameRule::Kind::replication: return false;
+    case NameRule::Kind::pattern: return rule.pattern->is_in(client.database);
+    case NameRule::Kind::name: return rule.name == client.database;
+  }
+  return false;
+}
+
+// check_role()
+bool matches_user(const NameRule& rule, const HbaClient& client) {
+  if (rule.kind == NameRule::Kind::pattern) return rule.pattern->is_in(client.user);
+  return rule.kind == NameRule::Kind::all || rule.name == client.user;
+}
+
+bool matches_names(const HbaRecord& record, const HbaClient& client) {
+  const auto of_database = [&](const NameRule& rule) { return matches_database(rule, client); };
+  const auto of_user = [&](const NameRule& rule) { return matches_user(rule, client); };
+  return std::any_of(record.databases.begin(), record.databases.end(), of_database) &&
+         std::any_of(record.users.begin(), record.users.end(), of_user);
+}
+
+// Of every address but a host name.
+bool matches_address(const AddressRule& rule, const IpAddress& address,
+                     const std::vector<LocalNetwork>& networks) {
+  if (const auto* network = std::get_if<Network>(&rule)) return is_in(address, *network);
+  if (std::holds_alternative<AnyAddress>(rule)) return true;
+  const bool whole_network = std::holds_alternative<SameNet>(rule);
+  return std::any_of(networks.begin(), networks.end(), [&](const LocalNetwork& local) {
+    return whole_network ? is_in(address, {local.address, local.netmask}) : address == local.address;
+  });
+}
+
+}  // namespace
+
+struct HbaRules::Record : HbaRecord {};
+
+tl::expected<HbaRules, AuthFileMistakes> HbaRules::parse(const std::vector<AuthLine>& lines) {
+  AuthFileMistakes mistakes;
+  std::vector<Record> records;
+  for (const AuthLine& line : lines) records.push_back({read_hba_record(line, mistakes)});
+  if (lines.empty())
+    mistakes.push_back({"", 0, "there is no record, so that nobody could log in",
+                        "Write one for everybody who may, such as \"hostssl all all all relay\"."});
+  if (!mistakes.empty()) return tl::unexpected(std::move(mistakes));
+  return HbaRules(std::move(records));
+}
+
+HbaRules::Verdict HbaRules::match(const HbaClient& client, const std::vector<LocalNetwork>& networks) const {
+  for (const Record& record : records_) {
+    if (!matches_connection(record.type, client) || !matches_names(record, client)) continue;
+    if (const auto* host = std::get_if<HostName>(&record.address)) {
+      if (!client.host_name) return {.rule = nullptr, .needs_host_name = true};
+      if (!matches_host_name(host->name, *client.host_name)) continue;
+    } else if (!matches_address(record.address, client.address, networks)) {
+      continue;
+    }
+    return {.rule = &record.rule, .needs_host_name = false};
+  }
+  return {};
+}
+
+bool HbaRules::uses_local_networks() const {
+  return std::any_of(records_.begin(), records_.end(), [](const Record& record) {
+    return std::holds_alternative<SameHost>(record.address) ||
+           std::holds_alternative<SameNet>(record.address);
+  });
+}
+
+std::vector<const HbaRule*> HbaRules::rules() const {
+  std::vector<const HbaRule*> rules;
+  for (const Record& record : records_) rules.push_back(&record.rule);
+  return rules;
+}
+
+HbaRules::HbaRules(std::vector<Record> records) : records_(std::move(records)) {}
+HbaRules::HbaRules(HbaRules&&) noexcept = default;
+HbaRules& HbaRules::operator=(HbaRules&&) noexcept = default;
+HbaRules::~HbaRules() = default;
+
+}  // namespace pgveil::protocol

@@ -1,0 +1,401 @@
+#include "protocol/hba_record.h"
+
+#include <arpa/inet.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <utility>
+
+namespace pgveil::protocol {
+namespace {
+
+constexpr std::array kRecordTypes{
+    std::pair{std::string_view("local"), RecordType::local},
+    std::pair{std::string_view("host"), RecordType::host},
+    std::pair{std::string_view("hostssl"), RecordType::hostssl},
+    std::pair{std::string_view("hostnossl"), RecordType::hostnossl},
+    std::pair{std::string_view("hostgssenc"), RecordType::hostgssenc},
+    std::pair{std::string_view("hostnogssenc"), RecordType::hostnogssenc},
+};
+constexpr std::array kMethods{
+    std::pair{std::string_view("reject"), HbaMethod::reject},
+    std::pair{std::string_view("relay"), HbaMethod::relay},
+    std::pair{std::string_view("cert"), HbaMethod::cert},
+    std::pair{std::string_view("peer"), HbaMethod::peer},
+    std::pair{std::string_view("trust"), HbaMethod::trust},
+};
+// PostgreSQL's others.
+constexpr std::array<std::string_view, 11> kMethodsOfTheServer{
+    "scram-sha-256", "md5", "password", "gss", "sspi", "ident", "pam", "ldap", "radius", "bsd", "oauth"};
+constexpr std::array kCertificateNames{
+    std::pair{std::string_view("CN"), CertificateName::common_name},
+    std::pair{std::string_view("DN"), CertificateName::distinguished_name},
+    std::pair{std::string_view("URI"), CertificateName::uri},
+    std::pair{std::string_view("DNS"), CertificateName::dns},
+    std::pair{std::string_view("EMAIL"), CertificateName::email},
+    std::pair{std::string_view("FINGERPRINT"), CertificateName::fingerprint},
+};
+constexpr std::array kClientCertificates{
+    std::pair{std::string_view("verify-ca"), ClientCertificate::verify_ca},
+    std::pair{std::string_view("verify-full"), ClientCertificate::verify_full},
+};
+constexpr std::array kBits{std::pair{std::string_view("0"), false}, std::pair{std::string_view("1"), true}};
+
+constexpr const char* kLayout = "Write TYPE DATABASE USER ADDRESS METHOD, without ADDRESS behind local.";
+
+// What a table calls `name`; nullopt: it is not in there.
+template <class Table>
+auto find_in(const Table& table, std::string_view name) -> std::optional<decltype(table.front().second)> {
+  for (const auto& [its_name, value] : table)
+    if (its_name == name) return value;
+  return std::nullopt;
+}
+
+template <class Table, class Value>
+std::string_view name_in(const Table& table, Value value) {
+  for (const auto& [name, its_value] : table)
+    if (its_value == value) return name;
+  return "";
+}
+
+std::size_t octets_of(const IpAddress& address) {
+  return address.is_ipv6 ? 16 : 4;
+}
+
+IpAddress netmask_of(bool is_ipv6, std::size_t bits) {
+  IpAddress mask{.is_ipv6 = is_ipv6};
+  for (std::size_t place = 0; place < bits; ++place)
+    mask.octets[place / 8] = static_cast<std::uint8_t>(mask.octets[place / 8] | (0x80 >> (place % 8)));
+  return mask;
+}
+
+bool is_loopback(const Network& network) {
+  static const Network kIpv4{{.is_ipv6 = false, .octets = {127}}, netmask_of(false, 8)};
+  static const Network kIpv6{*parse_ip_address("::1"), netmask_of(true, 128)};
+  const Network& loopback = network.address.is_ipv6 ? kIpv6 : kIpv4;
+  for (std::size_t place = 0; place < octets_of(network.address); ++place)
+    if ((network.netmask.octets[place] & loopback.netmask.octets[place]) != loopback.netmask.octets[place])
+      return false;
+  return is_in(network.address, loopback);
+}
+
+// Whether an address was meant, not a name: "10.1" and "0x0a000001" are addresses to inet_aton().
+bool looks_like_address(std::string_view text) {
+  if (text.find(':') != std::string_view::npos) return true;
+  const auto dot = text.rfind('.');
+  const auto last = dot == std::string_view::npos ? text : text.substr(dot + 1);
+  if (last.starts_with("0x") || last.starts_with("0X")) return true;
+  return !last.empty() && last.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
+// Reads one record, field by field; parse_hba_line().
+class RecordReader {
+ public:
+  RecordReader(const AuthLine& line, AuthFileMistakes& mistakes) : line_(line), mistakes_(mistakes) {}
+
+  // What it returns is to be used only where no mistake has been added.
+  HbaRecord read() {
+    record_.rule.file = line_.file;
+    record_.rule.line = line_.line;
+    if (read_type() && read_databases() && read_users() && read_address() && read_method()) read_options();
+    return std::move(record_);
+  }
+
+ private:
+  using Tokens = std::vector<AuthToken>;
+  struct Options {
+    std::optional<ClientCertificate> clientcert;
+    std::optional<CertificateName> clientname;
+    std::optional<std::string> map;
+    std::optional<bool> assign;
+  };
+
+  // Each of these returns whether the fields behind it can be read; it may have added a mistake in any case.
+  bool read_type();
+  bool read_databases();
+  bool read_users();
+  bool read_address();
+  bool read_netmask(const IpAddress& address);
+  bool read_method();
+  void read_options();
+
+  std::optional<NameRule> read_name(const AuthToken& token);
+  bool read_network(std::string_view address, std::string_view bits);
+  bool read_host_name(const AuthToken& token);
+  bool check_method();
+  bool read_option(const std::string& text, Options& options);
+  void apply(const Options& options);
+
+  // The next field; nullptr and a mistake where the line has come to its end.
+  const Tokens* next(const std::string& what);
+  // The same where there must be one token.
+  const AuthToken* next_single(const std::string& what);
+  bool mistake(std::string problem, std::string remedy) {
+    mistakes_.push_back({line_.file, line_.line, std::move(problem), std::move(remedy)});
+    return false;
+  }
+  template <class Table, class Value>
+  bool read_value(std::string_view option, std::string_view text, const Table& table,
+                  std::optional<Value>& value);
+
+  const AuthLine& line_;
+  AuthFileMistakes& mistakes_;
+  std::size_t field_ = 0;
+  std::string_view type_name_;
+  HbaRecord record_;
+};
+
+const RecordReader::Tokens* RecordReader::next(const std::string& what) {
+  if (field_ < line_.fields.size()) return &line_.fields[field_++];
+  mistake("the record ends before its " + what, kLayout);
+  return nullptr;
+}
+
+const AuthToken* RecordReader::next_single(const std::string& what) {
+  const Tokens* tokens = next(what);
+  if (tokens == nullptr || tokens->size() == 1) return tokens == nullptr ? nullptr : &tokens->front();
+  mistake("the record has more than one " + what, "Write a record for each.");
+  return nullptr;
+}
+
+bool RecordReader::read_type() {
+  const AuthToken* token = next_single("type");
+  if (token == nullptr) return false;
+  const auto type = find_in(kRecordTypes, token->text);
+  if (!type)
+    return mistake(in_quotes(token->text) + " is no type of record",
+                   "Write local, host, hostssl, hostnossl or hostnogssenc.");
+  type_name_ = token->text;
+  record_.type = *type;
+  record_.rule.is_local = *type == RecordType::local;
+  record_.rule.only_tls = *type == RecordType::hostssl;
+  return true;
+}
+
+bool RecordReader::read_databases() {
+  const Tokens* tokens = next("databases");
+  if (tokens == nullptr) return false;
+  for (const AuthToken& token : *tokens) {
+    if (!token.quoted && (token.text == "samerole" || token.text == "samegroup")) {
+      mistake(in_quotes(token.text) + " asks who is a member of a role, which a proxy does not know",
+              "Name the databases, or use a regular expression, or write relay and let the server's own "
+              "pg_hba.conf decide.");
+    } else if (auto rule = read_name(token)) {
+      if (!token.quoted && token.text == "sameuser") rule->kind = NameRule::Kind::same_user;
+      if (!token.quoted && token.text == "replication") rule->kind = NameRule::Kind::replication;
+      record_.databases.push_back(std::move(*rule));
+    }
+  }
+  return true;
+}
+
+bool RecordReader::read_users() {
+  const Tokens* tokens = next("users");
+  if (tokens == nullptr) return false;
+  for (const AuthToken& token : *tokens) {
+    if (!token.quoted && token.text.starts_with('+')) {
+      mistake(in_quotes(token.text) + " asks who is a member of a role, which a proxy does not know",
+              "Name the roles, or use a regular expression, or write relay and let the server's own "
+              "pg_hba.conf decide.");
+    } else if (auto rule = read_name(token)) {
+      record_.users.push_back(std::move(*rule));
+    }
+  }
+  return true;
+}
+
+// What databases and users have in common. A slash makes a regular expression even of a quoted token.
+std::optional<NameRule> RecordReader::read_name(const AuthToken& token) {
+  if (!token.quoted && token.text == "all") return NameRule{NameRule::Kind::all, {}, {}};
+  if (!token.text.starts_with('/')) return NameRule{NameRule::Kind::name, token.text, {}};
+  auto pattern = NamePattern::compile(std::string_view(token.text).substr(1));
+  if (pattern) return NameRule{NameRule::Kind::pattern, {}, std::move(*pattern)};
+  mistake(in_quotes(token.text) + " is no regular expression: " + pattern.error(), kRewritePattern);
+  return std::nullopt;
+}
+
+bool RecordReader::read_address() {
+  if (record_.type == RecordType::local) return true;
+  const AuthToken* token = next_single("address");
+  if (token == nullptr) return false;
+  const std::string_view text = token->text;
+  if (!token->quoted && text == "all") return record_.address = AnyAddress{}, true;
+  if (!token->quoted && text == "samehost") return record_.address = SameHost{}, true;
+  if (!token->quoted && text == "samenet") return record_.address = SameNet{}, true;
+  if (const auto slash = text.find('/'); slash != std::string_view::npos)
+    return read_network(text.substr(0, slash), text.substr(slash + 1));
+  if (const auto address = parse_ip_address(text)) return read_netmask(*address);
+  return read_host_name(*token);
+}
+
+bool RecordReader::read_network(std::string_view address, std::string_view bits) {
+  const auto parsed = parse_ip_address(address);
+  if (!parsed)
+    return mistake(
+        in_quotes(address) + " is no address",
+        "Write an address before the \"/\", such as 10.0.0.0/8 or fd00::/8; a host name has none.");
+  std::size_t count = 0;
+  const auto [end, error] = std::from_chars(bits.data(), bits.data() + bits.size(), count);
+  const std::size_t most = octets_of(*parsed) * 8;
+  if (error != std::errc() || end != bits.data() + bits.size() || count > most)
+    return mistake(in_quotes(bits) + " is no number of bits",
+                   "Write 0 to " + std::to_string(most) + " behind the \"/\".");
+  record_.address = Network{*parsed, netmask_of(parsed->is_ipv6, count)};
+  return true;
+}
+
+bool RecordReader::read_netmask(const IpAddress& address) {
+  const AuthToken* token = next_single("netmask");
+  if (token == nullptr) return false;
+  const auto netmask = parse_ip_address(token->text);
+  if (!netmask || netmask->is_ipv6 != address.is_ipv6)
+    return mistake(in_quotes(token->text) + " is no netmask for the address before it",
+                   "Write the bits behind the address, such as 10.0.0.0/8, or 192.0.2.1/32 for one client.");
+  record_.address = Network{address, *netmask};
+  return true;
+}
+
+bool RecordReader::read_host_name(const AuthToken& token) {
+  if (looks_like_address(token.text))
+    return mistake(in_quotes(token.text) + " is no address",
+                   "Write four decimal numbers without zeros in front, or an IPv6 address without brackets.");
+  if (token.text.empty()) return mistake("the address is empty", "Write all for every address.");
+  record_.address = HostName{token.text};
+  return true;
+}
+
+bool RecordReader::read_method() {
+  const AuthToken* token = next_single("method");
+  if (token == nullptr) return false;
+  if (const auto method = find_in(kMethods, token->text)) {
+    record_.rule.method = *method;
+    return check_method();
+  }
+  if (token->text == "ident" && record_.type == RecordType::local)
+    return mistake("\"ident\" means peer behind local", "Write peer.");
+  if (std::find(kMethodsOfTheServer.begin(), kMethodsOfTheServer.end(), token->text) !=
+      kMethodsOfTheServer.end())
+    return mistake(
+        in_quotes(token->text) + " is for the server to ask: pgveil does not ask for passwords itself",
+        "Write relay, with which the server asks the client.");
+  return mistake(in_quotes(token->text) + " is no method", "Write reject, relay, cert, peer or trust.");
+}
+
+bool RecordReader::check_method() {
+  const HbaMethod method = record_.rule.method;
+  const std::string stands = " stands behind " + std::string(type_name_);
+  if (method == HbaMethod::cert && record_.type != RecordType::hostssl)
+    return mistake("cert" + stands, "Write hostssl: only over TLS there is a certificate.");
+  if (method == HbaMethod::peer && record_.type != RecordType::local)
+    return mistake("peer" + stands,
+                   "Write local: only of a Unix socket does the system know who is at its other end.");
+  return true;
+}
+
+void RecordReader::read_options() {
+  Options options;
+  bool are_valid = true;
+  for (; field_ < line_.fields.size(); ++field_)
+    for (const AuthToken& token : line_.fields[field_])
+      if (!read_option(token.text, options)) are_valid = false;
+  if (are_valid) apply(options);
+}
+
+// The last one counts where an option stands twice, as in PostgreSQL.
+bool RecordReader::read_option(const std::string& text, Options& options) {
+  const auto equals = text.find('=');
+  if (equals == std::string::npos)
+    return mistake(in_quotes(text) + " is no option", "Write options as NAME=VALUE, without blanks.");
+  const std::string_view name = std::string_view(text).substr(0, equals);
+  const std::string_view value = std::string_view(text).substr(equals + 1);
+  if (name == "clientcert") return read_value(name, value, kClientCertificates, options.clientcert);
+  if (name == "clientname") return read_value(name, value, kCertificateNames, options.clientname);
+  if (name == "assign") return read_value(name, value, kBits, options.assign);
+  if (name == "map") return options.map = value, true;
+  return mistake(in_quotes(name) + " is no option",
+                 "The options are clientcert, clientname, map and assign.");
+}
+
+template <class Table, class Value>
+bool RecordReader::read_value(std::string_view option, std::string_view text, const Table& table,
+                              std::optional<Value>& value) {
+  if (const auto found = find_in(table, text)) return value = *found, true;
+  std::string names;
+  for (std::size_t place = 0; place < table.size(); ++place) {
+    if (place > 0) names += place + 1 < table.size() ? ", " : " or ";
+    names += table[place].first;
+  }
+  return mistake(in_quotes(text) + " is no value of " + std::string(option), "Write " + names + '.');
+}
+
+// The options of a record go together only with some types and methods, in whichever order they stand.
+void RecordReader::apply(const Options& options) {
+  HbaRule& rule = record_.rule;
+  const bool is_cert = rule.method == HbaMethod::cert;
+  if (options.clientcert && record_.type != RecordType::hostssl)
+    mistake("clientcert stands behind " + std::string(type_name_),
+            "Write hostssl: only over TLS there is a certificate.");
+  if (options.clientcert == ClientCertificate::verify_ca && is_cert)
+    mistake("cert does not go with clientcert=verify-ca",
+            "Take the option out: with cert the name is always compared.");
+  rule.clientcert =
+      is_cert ? ClientCertificate::verify_full : options.clientcert.value_or(ClientCertificate::not_required);
+
+  if (options.clientname && rule.clientcert == ClientCertificate::not_required)
+    mistake("clientname has no effect where no certificate is asked for",
+            "Take it out, or write cert or clientcert=verify-full.");
+  rule.clientname = options.clientname.value_or(CertificateName::common_name);
+
+  const bool compares_certificate =
+      rule.clientcert == ClientCertificate::verify_full && rule.method != HbaMethod::reject;
+  if (options.map && rule.method != HbaMethod::peer && !compares_certificate)
+    mistake("map has no effect where no name is compared",
+            "Take it out, or write cert, peer or clientcert=verify-full.");
+  rule.map = options.map.value_or("");
+
+  if (options.assign && !is_cert && rule.method != HbaMethod::peer)
+    mistake("assign does not go with " + std::string(name_of(rule.method)),
+            "Take it out, or write cert or peer: otherwise the server asks the client, whose answer may "
+            "depend on "
+            "the name that it gave.");
+  rule.assign = options.assign.value_or(false);
+
+  if (const auto* network = std::get_if<Network>(&record_.address))
+    rule.only_loopback = is_loopback(*network);
+}
+
+}  // namespace
+
+HbaRecord read_hba_record(const AuthLine& line, AuthFileMistakes& mistakes) {
+  return RecordReader(line, mistakes).read();
+}
+
+// check_ip(): bits outside the mask are ignored on both sides.
+bool is_in(const IpAddress& address, const Network& network) {
+  if (address.is_ipv6 != network.address.is_ipv6 || address.is_ipv6 != network.netmask.is_ipv6) return false;
+  for (std::size_t place = 0; place < octets_of(address); ++place)
+    if (((address.octets[place] ^ network.address.octets[place]) & network.netmask.octets[place]) != 0)
+      return false;
+  return true;
+}
+
+std::optional<IpAddress> parse_ip_address(std::string_view text) {
+  if (text.find('\0') != std::string_view::npos) return std::nullopt;
+  const std::string terminated(text);
+  IpAddress address;
+  if (inet_pton(AF_INET, terminated.c_str(), address.octets.data()) == 1) return address;
+  address.is_ipv6 = true;
+  if (inet_pton(AF_INET6, terminated.c_str(), address.octets.data()) == 1) return address;
+  return std::nullopt;
+}
+
+std::string_view name_of(HbaMethod method) {
+  return name_in(kMethods, method);
+}
+
+std::string_view name_of(CertificateName name) {
+  return name_in(kCertificateNames, name);
+}
+
+}  // namespace pgveil::protocol

@@ -1,0 +1,219 @@
+#include "protocol/ident.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "protocol/name_pattern.h"
+#include "protocol/startup.h"
+
+namespace pgveil::protocol {
+namespace {
+
+constexpr std::string_view kFirstGroup = "\\1";
+
+// A system user or a database user, as it stands in a line.
+struct NameOrPattern {
+  std::string text;
+  std::optional<NamePattern> pattern;  // where the text begins with a slash, be it quoted
+};
+
+struct ParsedLine {
+  std::string file;
+  int line = 0;
+  std::string map;
+  NameOrPattern system_user;
+  NameOrPattern database_user;
+  bool all = false;  // every database user
+};
+
+// A name with a control byte in it was made to deceive whoever reads it, or compares it up to a NUL.
+bool is_usable(std::string_view name) {
+  const auto is_control = [](char byte) { return static_cast<unsigned char>(byte) < 0x20 || byte == 0x7f; };
+  return !name.empty() && std::none_of(name.begin(), name.end(), is_control);
+}
+
+// Who a line says that a system user may be.
+struct Mapped {
+  enum class Outcome {
+    nobody,
+    user,  // `name`
+    stop,  // the name cannot be made: no further line may say otherwise
+  };
+  Outcome outcome = Outcome::nobody;
+  std::string name;
+};
+
+// check_ident_usermap(), up to the comparison: `asked_user` is the answer of a line that leaves open which
+// one.
+Mapped map_through(const ParsedLine& line, std::string_view system_user, std::string_view asked_user) {
+  std::optional<NamePattern::Found> found;
+  if (line.system_user.pattern) {
+    found = line.system_user.pattern->find_in(system_user);
+    if (!found) return {};
+  } else if (line.system_user.text != system_user) {
+    return {};
+  }
+  if (line.all) return {Mapped::Outcome::user, std::string(asked_user)};
+  if (line.database_user.pattern) {
+    if (!line.database_user.pattern->is_in(asked_user)) return {};
+    return {Mapped::Outcome::user, std::string(asked_user)};
+  }
+  std::string name = line.database_user.text;
+  if (const auto place = name.find(kFirstGroup); found && place != std::string::npos) {
+    if (!found->first_group) return {Mapped::Outcome::stop, ""};
+    name.replace(place, kFirstGroup.size(), *found->first_group);  // only the first, as in PostgreSQL
+  }
+  return {Mapped::Outcome::user, std::move(name)};
+}
+
+// check_usermap(): the first answer that is accepted, line by line, and within a line name by name.
+template <class Line, class Accept>
+std::optional<IdentMap::Match> first_match(const std::vector<Line>& lines, std::string_view map,
+                                           const std::vector<std::string>& system_users,
+                                           std::string_view asked_user, const Accept& accepts) {
+  if (map.empty()) {
+    for (const std::string& system_user : system_users)
+      if (is_usable(system_user) && accepts(system_user))
+        return IdentMap::Match{
+            .file = "", .line = 0, .system_user = system_user, .database_user = system_user};
+    return std::nullopt;
+  }
+  for (const ParsedLine& line : lines) {
+    if (line.map != map) continue;
+    for (const std::string& system_user : system_users) {
+      if (!is_usable(system_user)) continue;
+      Mapped mapped = map_through(line, system_user, asked_user);
+      if (mapped.outcome == Mapped::Outcome::stop) return std::nullopt;
+      if (mapped.outcome == Mapped::Outcome::user && accepts(mapped.name))
+        return IdentMap::Match{line.file, line.line, system_user, std::move(mapped.name)};
+    }
+  }
+  return std::nullopt;
+}
+
+// Reads one line; parse_ident_line().
+class LineReader {
+ public:
+  LineReader(const AuthLine& line, AuthFileMistakes& mistakes, AuthFileMistakes& warnings)
+      : line_(line), mistakes_(mistakes), warnings_(warnings) {}
+
+  // What it returns is to be used only where no mistake has been added.
+  ParsedLine read() {
+    ParsedLine parsed;
+    parsed.file = line_.file;
+    parsed.line = line_.line;
+    if (!has_three_names()) return parsed;
+    parsed.map = token(0).text;
+    parsed.system_user = read_name(token(1));
+    parsed.database_user = read_name(token(2));
+    parsed.all = !token(2).quoted && token(2).text == "all";
+    check_role();
+    check_group(parsed);
+    return parsed;
+  }
+
+ private:
+  [[nodiscard]] const AuthToken& token(std::size_t field) const { return line_.fields[field].front(); }
+
+  bool has_three_names() {
+    if (line_.fields.size() < 3)
+      return mistake("the line ends before its database user", "Write MAP SYSTEM-USER DATABASE-USER.");
+    for (std::size_t field = 0; field < 3; ++field)
+      if (line_.fields[field].size() > 1)
+        return mistake(
+            "there are several names where one belongs, of which the first is " +
+                in_quotes(token(field).text),
+            "Put a name or regular expression with a comma in it into quotation marks; write a line for "
+            "each name.");
+    if (line_.fields.size() > 3)
+      warn("what stands behind the third name is ignored: " + in_quotes(token(3).text),
+           "Put a name with a blank in it into quotation marks.");
+    return true;
+  }
+
+  NameOrPattern read_name(const AuthToken& token) {
+    if (!token.text.starts_with('/')) return {token.text, std::nullopt};
+    auto pattern = NamePattern::compile(std::string_view(token.text).substr(1));
+    if (!pattern) {
+      mistake(in_quotes(token.text) + " is no regular expression: " + pattern.error(), kRewritePattern);
+      return {token.text, std::nullopt};
+    }
+    if (!pattern->is_anchored())
+      warn(in_quotes(token.text) + " is found in the midst of longer names, too",
+           "Write ^ before and $ behind each of its alternatives, if whole names are meant.");
+    return {token.text, std::move(*pattern)};
+  }
+
+  void check_role() {
+    if (!token(2).quoted && token(2).text.starts_with('+'))
+      mistake(in_quotes(token(2).text) + " asks who is a member of a role, which a proxy does not know",
+              "Name the roles, each in a line of its own, or use a regular expression.");
+  }
+
+  // PostgreSQL notices the first of these when somebody logs in, and the second never.
+  void check_group(const ParsedLine& parsed) {
+    if (parsed.database_user.text.starts_with('/') ||
+        parsed.database_user.text.find(kFirstGroup) == std::string::npos)
+      return;
+    if (parsed.system_user.pattern && !parsed.system_user.pattern->has_group())
+      mistake(in_quotes(parsed.system_user.text) + " has no group in parentheses for \\1",
+              "Put parentheses around the part that is the database user.");
+    else if (!parsed.system_user.text.starts_with('/'))
+      warn("\\1 stands for itself, as the system user is no regular expression",
+           "Write a slash before the system user, or the name for \\1.");
+  }
+
+  bool mistake(std::string problem, std::string remedy) {
+    mistakes_.push_back({line_.file, line_.line, std::move(problem), std::move(remedy)});
+    return false;
+  }
+  void warn(std::string problem, std::string remedy) {
+    warnings_.push_back({line_.file, line_.line, std::move(problem), std::move(remedy)});
+  }
+
+  const AuthLine& line_;
+  AuthFileMistakes& mistakes_;
+  AuthFileMistakes& warnings_;
+};
+
+}  // namespace
+
+struct IdentMap::Line : ParsedLine {};
+
+tl::expected<IdentMap, AuthFileMistakes> IdentMap::parse(const std::vector<AuthLine>& lines) {
+  AuthFileMistakes mistakes;
+  IdentMap map;
+  for (const AuthLine& line : lines) map.lines_.push_back({LineReader(line, mistakes, map.warnings_).read()});
+  if (!mistakes.empty()) return tl::unexpected(std::move(mistakes));
+  return map;
+}
+
+std::optional<IdentMap::Match> IdentMap::check(std::string_view map,
+                                               const std::vector<std::string>& system_users,
+                                               std::string_view database_user) const {
+  return first_match(lines_, map, system_users, database_user,
+                     [&](const std::string& name) { return !name.empty() && name == database_user; });
+}
+
+std::optional<IdentMap::Match> IdentMap::assign(std::string_view map,
+                                                const std::vector<std::string>& system_users,
+                                                std::string_view asked_user) const {
+  // The server would cut a longer name, and take it for that of another user.
+  return first_match(lines_, map, system_users, asked_user,
+                     [](const std::string& name) { return !name.empty() && name.size() <= kMaxNameBytes; });
+}
+
+bool IdentMap::has_map(std::string_view map) const {
+  return std::any_of(lines_.begin(), lines_.end(), [&](const Line& line) { return line.map == map; });
+}
+
+const AuthFileMistakes& IdentMap::warnings() const {
+  return warnings_;
+}
+
+IdentMap::IdentMap() = default;
+IdentMap::IdentMap(IdentMap&&) noexcept = default;
+IdentMap& IdentMap::operator=(IdentMap&&) noexcept = default;
+IdentMap::~IdentMap() = default;
+
+}  // namespace pgveil::protocol
