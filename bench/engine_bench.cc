@@ -82,8 +82,9 @@ class Site {
     client.sslrootcert = folder_.write("root.crt", root_.certificate_pem());
     client.ssl_max_protocol_version = version;
     ServerSettings server;
-    server.ssl_cert_file = folder_.write("server.crt", server_.certificate_pem());
-    server.ssl_key_file = folder_.write("server.key", server_.key_pem());
+    server.certificates = {{.server_names = {},
+                            .ssl_cert_file = folder_.write("server.crt", server_.certificate_pem()),
+                            .ssl_key_file = folder_.write("server.key", server_.key_pem())}};
     client_context = built<ClientContext>(client);
     server_context = built<ServerContext>(server);
   }

@@ -14,5 +14,9 @@ namespace pgveil::tls {
 [[nodiscard]] std::int64_t seconds_since_1970(const ASN1_TIME* time);
 [[nodiscard]] CertificateNames names_of(X509* certificate);
 [[nodiscard]] PeerCertificate values_of(X509* certificate);
+// Of the DER, SHA-256, in lower-case hexadecimal.
+[[nodiscard]] std::string fingerprint_of(const X509* certificate);
+// To go on behind "the certificate" in a sentence: `of "CN=db"`, or what else it has for a name.
+[[nodiscard]] std::string holder_of(X509* certificate);
 
 }  // namespace pgveil::tls

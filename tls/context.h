@@ -2,9 +2,11 @@
 // threads.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <tl/expected.hpp>
 #include <vector>
 
@@ -23,6 +25,9 @@ enum class Version { tls1, tls1_1, tls1_2, tls1_3 };
 
 inline constexpr std::string_view kAlpnProtocol = "postgresql";  // PG_ALPN_PROTOCOL, pqcomm.h
 inline constexpr std::string_view kSystemTrust = "system";  // sslrootcert=system: OpenSSL's default store
+
+// How long before the end of a certificate of ours a context begins to warn.
+inline constexpr std::chrono::hours kExpiryNotice = std::chrono::hours(24 * 14);
 
 // libpq's settings, under libpq's names. Empty: not set.
 struct ClientSettings {
@@ -48,34 +53,70 @@ class ClientContext {
   ClientContext(const ClientContext&) = delete;
   ClientContext& operator=(const ClientContext&) = delete;
 
+  // What will keep our own certificate from being accepted, now or soon: it has expired, is not yet valid, or
+  // expires within kExpiryNotice. Judged when the context was built.
+  [[nodiscard]] const std::vector<SettingMistake>& warnings() const { return warnings_; }
+
  private:
   friend class Engine;
-  explicit ClientContext(ssl_ctx_st* context) : context_(context) {}
+  ClientContext(ssl_ctx_st* context, std::vector<SettingMistake> warnings)
+      : context_(context), warnings_(std::move(warnings)) {}
   ssl_ctx_st* context_;  // owned
+  std::vector<SettingMistake> warnings_;
 };
 
-// PostgreSQL's settings of the server side, under its names.
-struct ServerSettings {
-  std::string ssl_cert_file;  // required: PEM chain
+// What clients of TLS 1.2 are offered unless settings say otherwise: forward secrecy and AEAD, nothing else.
+inline constexpr std::string_view kDefaultCiphers = "ECDHE+AESGCM:ECDHE+CHACHA20";
+
+// One certificate of a listener.
+struct ServerCertificate {
+  // The names in SNI that it is for: exact, or `*.example.com` for one label. Empty: the default, for clients
+  // that send no name, or one that no other certificate is for.
+  std::vector<std::string> server_names;
+  std::string ssl_cert_file;  // required: PEM, the chain behind the leaf
   std::string ssl_key_file;   // required
-  std::string ssl_ca_file;    // asks clients for a certificate; one that is sent must verify
+};
+
+// PostgreSQL's settings of the server side, under its names. Empty: not set.
+struct ServerSettings {
+  // At least one; at most one of them a default. Without a default, a client whose name none is for is
+  // refused (alert unrecognized_name).
+  std::vector<ServerCertificate> certificates;
+  std::string ssl_passphrase_command;  // run by the shell for an encrypted key; `%p` is the prompt
+  std::string ssl_ca_file;             // asks clients for a certificate; one that is sent must verify
+  std::string ssl_crl_file;            // of client certificates; needs ssl_ca_file, as does the next
+  std::string ssl_crl_dir;
   Version ssl_min_protocol_version = Version::tls1_2;
   std::optional<Version> ssl_max_protocol_version;
+  std::string ssl_ciphers = std::string(kDefaultCiphers);  // TLS 1.2 and older
+  std::string ssl_tls13_ciphers;                           // empty: OpenSSL's own
+  std::string ssl_groups;  // empty: OpenSSL's own, post-quantum where it knows any
+  bool ssl_prefer_server_ciphers = true;
 };
 
-// For connections from a client. No renegotiation, compression, tickets or resumption.
+class ServerCertificates;  // tls/server_certificates.h
+
+// For connections from a client. No renegotiation, compression, tickets or resumption. Which certificate is
+// shown changes nothing else: versions, ciphers and what is asked of clients are the same for every name.
 class ServerContext {
  public:
+  // All mistakes at once. Runs ssl_passphrase_command, and waits for it, once for each encrypted key.
   [[nodiscard]] static tl::expected<std::shared_ptr<const ServerContext>, std::vector<SettingMistake>> build(
       const ServerSettings& settings);
   ~ServerContext();
   ServerContext(const ServerContext&) = delete;
   ServerContext& operator=(const ServerContext&) = delete;
 
+  // As ClientContext::warnings().
+  [[nodiscard]] const std::vector<SettingMistake>& warnings() const { return warnings_; }
+
  private:
   friend class Engine;
-  explicit ServerContext(ssl_ctx_st* context) : context_(context) {}
+  ServerContext(ssl_ctx_st* context, std::unique_ptr<const ServerCertificates> certificates,
+                std::vector<SettingMistake> warnings);
   ssl_ctx_st* context_;  // owned
+  std::unique_ptr<const ServerCertificates> certificates_;
+  std::vector<SettingMistake> warnings_;
 };
 
 }  // namespace pgveil::tls

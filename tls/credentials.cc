@@ -8,26 +8,28 @@
 
 namespace pgveil::tls {
 
+std::string in_quotes(std::string_view text) {
+  return "\"" + std::string(text) + "\"";
+}
+
 std::optional<SettingMistake> check_key_file(const std::string& path, std::string_view setting,
                                              KeyFileRule rule) {
   const auto mistake = [&](std::string problem, std::string remedy) {
     return SettingMistake{std::string(setting), std::move(problem), std::move(remedy)};
   };
-  const std::string quoted = "\"" + path + "\"";
+  const std::string key_file = "private key file " + in_quotes(path);
   struct stat file {};
   if (::stat(path.c_str(), &file) != 0)
-    return mistake("private key file " + quoted + " cannot be read: " + std::strerror(errno),
+    return mistake(key_file + " cannot be read: " + std::strerror(errno),
                    "check the path, and that the user of this process may read it");
-  if (!S_ISREG(file.st_mode))
-    return mistake("private key file " + quoted + " is not a regular file", "name a file");
+  if (!S_ISREG(file.st_mode)) return mistake(key_file + " is not a regular file", "name a file");
   if (rule == KeyFileRule::server && file.st_uid != ::geteuid() && file.st_uid != 0)
-    return mistake("private key file " + quoted + " must be owned by the user of this process or root",
-                   "chown the file");
+    return mistake(key_file + " must be owned by the user of this process or root", "chown the file");
   // A file of root's may be readable by a group, so that the system's certificate managers can share it.
   const bool too_open = file.st_uid == 0 ? (file.st_mode & (S_IWGRP | S_IXGRP | S_IRWXO)) != 0
                                          : (file.st_mode & (S_IRWXG | S_IRWXO)) != 0;
   if (too_open)
-    return mistake("private key file " + quoted + " has group or world access",
+    return mistake(key_file + " has group or world access",
                    "chmod 0600 the file, or 0640 if it is owned by root");
   return std::nullopt;
 }

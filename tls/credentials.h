@@ -9,10 +9,13 @@ namespace pgveil::tls {
 
 // A mistake in the settings that a context is built from: which setting, what is wrong, what to do.
 struct SettingMistake {
-  std::string setting;  // "sslkey"
-  std::string problem;  // `private key file "/etc/pgveil/client.key" has group or world access`
-  std::string remedy;   // `chmod 0600 /etc/pgveil/client.key, or 0640 if it is owned by root`
+  std::string setting;   // "sslkey"
+  std::string problem;   // `private key file "/etc/pgveil/client.key" has group or world access`
+  std::string remedy;    // `chmod 0600 /etc/pgveil/client.key, or 0640 if it is owned by root`
+  int certificate = -1;  // which of ServerSettings::certificates it is about; -1: none of them
 };
+// A file or a value in what a mistake says.
+[[nodiscard]] std::string in_quotes(std::string_view text);
 
 // Who judges a key file's mode.
 enum class KeyFileRule {

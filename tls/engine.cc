@@ -22,7 +22,12 @@ std::size_t Outgoing::append(ByteView bytes) {
 
 // What OpenSSL's callbacks find: the connection's own, and the caller's buffers for as long as a call runs.
 struct Engine::State {
-  enum class Stage { handshaking, established, failed };
+  enum class Stage {
+    handshaking,
+    established,
+    refused,  // TLS stands, and we do not want it: nothing but close() follows
+    failed,
+  };
 
   std::shared_ptr<const void> context;  // keeps the policy alive
   Ssl ssl;
@@ -97,10 +102,10 @@ BIO* make_bio(State* state) {
   return bio;
 }
 
-// --- the verdict on the server's certificate ---
+// --- the verdict on the peer's certificate ---
 
-// OpenSSL calls this for every certificate of the chain, the leaf last, and at every fault. The name is
-// checked here, where "no" still ends the handshake before anything of ours goes out.
+// OpenSSL calls this for every certificate of the chain, the leaf last, and at every fault. A server's name
+// is checked here, where "no" still ends the handshake before anything of ours goes out.
 int judge(int accepted, X509_STORE_CTX* verification) {
   auto* ssl =
       static_cast<SSL*>(X509_STORE_CTX_get_ex_data(verification, SSL_get_ex_data_X509_STORE_CTX_idx()));
@@ -139,6 +144,18 @@ class Lending {
   State& state_;
 };
 
+// After a handshake that went well: the peer gets close_notify, as from PostgreSQL, not an alert.
+Engine::Status refuse(State& state, Failure failure, std::string reason) {
+  state.stage = State::Stage::refused;
+  state.failure = plain_failure(failure, std::move(reason));
+  return Engine::Status::failed;
+}
+
+std::string server_name(const SSL* ssl) {
+  const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+  return name == nullptr ? "" : name;
+}
+
 Engine::Status fail(State& state, FailureReport report) {
   state.stage = State::Stage::failed;
   if (!state.verdict_given) state.failure = std::move(report);
@@ -149,10 +166,12 @@ Engine::Status fail(State& state, FailureReport report) {
 Engine::Status fail_as_openssl_says(State& state) {
   // A server that has shown its certificate has agreed on everything but ours: before TLS 1.3 that is how it
   // says that it wants one (RFC 5246, 7.4.6).
-  const bool wants_certificate =
-      state.host_matched && ERR_GET_REASON(ERR_peek_error()) == SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE;
+  const int reason = ERR_GET_REASON(ERR_peek_error());
+  const bool wants_certificate = state.host_matched && reason == SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE;
   FailureReport report = take_ssl_failure();
   if (wants_certificate) report.failure = Failure::rejected_by_peer;
+  // Of our callbacks only the choice of a certificate by name is reported like this.
+  if (reason == SSL_R_CALLBACK_FAILED) report = unrecognized_name_report(server_name(state.ssl.get()));
   return fail(state, std::move(report));
 }
 
@@ -182,17 +201,26 @@ Engine::Status check_handshake(State& state) {
   // not know of leads to a refusal.
   if (state.host && !(state.host_matched && SSL_get_verify_result(ssl) == X509_V_OK &&
                       SSL_get0_peer_certificate(ssl) != nullptr))
-    return fail(state, plain_failure(Failure::no_certificate, "the server has no verified certificate"));
+    return refuse(state, Failure::no_certificate, "the server has no verified certificate");
+  if (!state.host && SSL_get_verify_result(ssl) != X509_V_OK)
+    return refuse(state, Failure::invalid_certificate, "the client's certificate is not verified");
   // Not every release of OpenSSL refuses a name that was not offered.
   const std::string_view protocol = agreed_protocol(ssl);
   if (!protocol.empty() && protocol != kAlpnProtocol)
-    return fail(state, plain_failure(Failure::no_application_protocol,
-                                     "TLS was established with an unexpected ALPN protocol"));
+    return refuse(state, Failure::no_application_protocol,
+                  "TLS was established with an unexpected ALPN protocol");
   if (protocol.empty() && state.require_alpn)
-    return fail(state, plain_failure(Failure::no_application_protocol,
-                                     "direct TLS was established without ALPN protocol negotiation"));
+    return refuse(state, Failure::no_application_protocol,
+                  "direct TLS was established without ALPN protocol negotiation");
   state.stage = State::Stage::established;
   return Engine::Status::ready;
+}
+
+// Whether a client has been asked for its certificate and had one of a kind that the server takes: there is
+// no more direct question, and one that is shown is signed for.
+bool has_signed(const SSL* ssl) {
+  int signature = NID_undef;
+  return SSL_get_signature_type_nid(ssl, &signature) == 1;
 }
 
 // SSL_set_tlsext_host_name() without the macro's C cast; OpenSSL copies the name.
@@ -243,7 +271,7 @@ std::unique_ptr<Engine> Engine::to_client(std::shared_ptr<const ServerContext> c
 Engine::Status Engine::handshake(ByteView& ciphertext, Outgoing& out) {
   State& state = *state_;
   if (state.stage == State::Stage::established) return Status::ready;
-  if (state.stage == State::Stage::failed) return Status::failed;
+  if (state.stage != State::Stage::handshaking) return Status::failed;
   const Lending lending(state, &ciphertext, &out);
   const int result = SSL_do_handshake(state.ssl.get());
   if (result == 1) return check_handshake(state);
@@ -287,7 +315,7 @@ void Engine::close(Outgoing& out) {
   State& state = *state_;
   // After a failure OpenSSL has said what there is to say; before the handshake is done close_notify means
   // nothing.
-  if (state.stage != State::Stage::established) return;
+  if (state.stage != State::Stage::established && state.stage != State::Stage::refused) return;
   const Lending lending(state, nullptr, &out);
   if ((SSL_get_shutdown(state.ssl.get()) & SSL_SENT_SHUTDOWN) == 0) SSL_shutdown(state.ssl.get());
   ERR_clear_error();
@@ -306,6 +334,10 @@ Established Engine::established() const {
   const char* group_name = group > 0 ? SSL_group_to_name(ssl, static_cast<int>(group)) : nullptr;
   result.group = group_name != nullptr ? group_name : "-";
   result.alpn_agreed = agreed_protocol(ssl) == kAlpnProtocol;
+  const bool is_server = SSL_is_server(ssl) == 1;
+  if (is_server) result.server_name = server_name(ssl);
+  if (X509* own = SSL_get_certificate(ssl); own != nullptr && (is_server || has_signed(ssl)))
+    result.own_sha256_fingerprint = fingerprint_of(own);
   if (X509* peer = SSL_get0_peer_certificate(ssl)) result.peer = values_of(peer);
   return result;
 }

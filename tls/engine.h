@@ -36,10 +36,12 @@ class Outgoing {
 
 // What was agreed in the handshake.
 struct Established {
-  std::string version;       // "TLSv1.3"
-  std::string cipher;        // "TLS_AES_256_GCM_SHA384"
-  std::string group;         // "X25519"; "-" where the key exchange has none
-  bool alpn_agreed = false;  // on `postgresql`
+  std::string version;                 // "TLSv1.3"
+  std::string cipher;                  // "TLS_AES_256_GCM_SHA384"
+  std::string group;                   // "X25519"; "-" where the key exchange has none
+  bool alpn_agreed = false;            // on `postgresql`
+  std::string server_name;             // SNI, as the client sent it, on the server's end; empty: none
+  std::string own_sha256_fingerprint;  // of the certificate that we showed; empty: none
   std::optional<PeerCertificate> peer;
 };
 
@@ -103,7 +105,8 @@ class Engine {
   // closed, if close_notify came).
   void end_of_input();
 
-  // Appends close_notify, once; nothing after a failure.
+  // Appends close_notify, once; nothing after a failure, unless the handshake was done and it is we who will
+  // not have it (such as direct TLS without ALPN).
   void close(Outgoing& out);
 
   [[nodiscard]] const FailureReport& failure() const;

@@ -19,7 +19,8 @@ enum class Failure {
   no_certificate,           // the peer sent none
   rejected_by_peer,         // the peer's alert says that it did not like our certificate, or wants one
   no_common_version,        // no TLS version in common, ours or as the peer's alert says
-  no_common_parameters,     // no cipher, group or signature algorithm in common
+  no_common_parameters,     // no cipher, group or signature algorithm in common; or we have no certificate
+                            // for the name that the client asked for (SNI)
   no_application_protocol,  // ALPN: none in common, or `postgresql` was not agreed where it must be
   alert,                    // any other alert of the peer
   unexpected_eof,           // the connection ended inside the handshake, or later without close_notify

@@ -57,20 +57,6 @@ HostMatch match_address(std::string_view host, std::string_view octets) {
   return octets_of(std::string(host), octets.size()) == octets ? HostMatch::match : HostMatch::mismatch;
 }
 
-std::string printable(std::string_view name) {
-  constexpr std::string_view kHex = "0123456789abcdef";
-  std::string text;
-  for (const char c : name) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (byte >= 0x20 && byte < 0x7f && c != '"' && c != '\\') {
-      text += c;
-    } else {
-      text += {'\\', 'x', kHex[byte >> 4U], kHex[byte & 0xfU]};
-    }
-  }
-  return text;
-}
-
 std::string address_text(std::string_view octets) {
   std::array<char, INET6_ADDRSTRLEN> text{};
   const int family = octets.size() == sizeof(in_addr) ? AF_INET : AF_INET6;
@@ -108,6 +94,20 @@ bool is_ip_address(std::string_view host) {
 bool is_sent_as_sni(std::string_view host) {
   if (host.empty() || host.find(':') != std::string_view::npos) return false;
   return host.find_first_not_of("0123456789.") != std::string_view::npos;
+}
+
+std::string printable(std::string_view name) {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  std::string text;
+  for (const char c : name) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (byte >= 0x20 && byte < 0x7f && c != '"' && c != '\\') {
+      text += c;
+    } else {
+      text += {'\\', 'x', kHex[byte >> 4U], kHex[byte & 0xfU]};
+    }
+  }
+  return text;
 }
 
 std::string describe(const CertificateNames& names) {

@@ -38,6 +38,9 @@ enum class HostMatch {
 // Whether libpq sends `host` as SNI: not for an empty one, one of digits and dots alone, or one with a colon.
 [[nodiscard]] bool is_sent_as_sni(std::string_view host);
 
+// What a peer said of itself, for a person: quotes, backslashes and all but printable ASCII stand as `\x0a`.
+[[nodiscard]] std::string printable(std::string_view name);
+
 // The names for a person: `"db01.example.com", "*.example.com", 192.0.2.1`, or the CN where it decides.
 // Control bytes are escaped.
 [[nodiscard]] std::string describe(const CertificateNames& names);

@@ -22,11 +22,17 @@ struct Freed {
   }
 };
 
+// Of a stack with its certificates; a function since OpenSSL has a macro only.
+struct FreedChain {
+  void operator()(STACK_OF(X509) * chain) const noexcept { sk_X509_pop_free(chain, X509_free); }
+};
+
 using SslContext = std::unique_ptr<SSL_CTX, Freed<SSL_CTX_free>>;
 using Ssl = std::unique_ptr<SSL, Freed<SSL_free>>;
 using Bio = std::unique_ptr<BIO, Freed<BIO_free_all>>;
 using BioMethod = std::unique_ptr<BIO_METHOD, Freed<BIO_meth_free>>;
 using Certificate = std::unique_ptr<X509, Freed<X509_free>>;
+using CertificateChain = std::unique_ptr<STACK_OF(X509), FreedChain>;
 using PrivateKey = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY_free>>;
 
 // The oldest error of this thread's queue in OpenSSL's words; empties the queue. "" where there is none.

@@ -4,104 +4,190 @@
 #include <openssl/pem.h>
 
 #include <cstring>
-#include <optional>
+#include <ctime>
+#include <new>
+#include <span>
+#include <utility>
+
+#include "tls/certificate_values.h"
+#include "tls/context.h"
+#include "tls/passphrase.h"
 
 namespace pgveil::tls {
 namespace {
 
-std::string quoted(const std::string& path) {
-  return "\"" + path + "\"";
+SettingMistake mistake(const CertificateFiles& files, std::string_view setting, std::string problem,
+                       std::string remedy) {
+  return {std::string(setting), std::move(problem), std::move(remedy), files.certificate};
 }
 
-struct Password {
-  std::string_view text;
+// A question of OpenSSL's for a passphrase, and what came of it.
+struct Question {
+  const Passphrase& passphrase;
   bool asked = false;
+  std::string command_fault = {};
 };
 
-// Where there is no password it answers that there is none, so that OpenSSL never prompts on a terminal.
-// OpenSSL wipes `buffer` after use; no other copy is made.
-int give_password(char* buffer, int size, int /*for_writing*/, void* argument) {
-  auto& password = *static_cast<Password*>(argument);
-  password.asked = true;
-  if (password.text.empty() || password.text.size() > static_cast<std::size_t>(size)) return -1;
-  std::memcpy(buffer, password.text.data(), password.text.size());
-  return static_cast<int>(password.text.size());
+int answer_from_setting(std::string_view passphrase, std::span<char> buffer) {
+  if (passphrase.empty() || passphrase.size() > buffer.size()) return -1;
+  std::memcpy(buffer.data(), passphrase.data(), passphrase.size());
+  return static_cast<int>(passphrase.size());
 }
 
-SettingMistake encrypted_key_mistake(const OwnCertificate& own) {
-  const std::string problem = "private key file " + quoted(own.key_file) + " is encrypted";
-  const std::string key_setting(own.key_setting);
-  if (own.password_setting.empty())
-    return {key_setting, problem, "decrypt it with `openssl pkey -in KEY -out NEW_KEY`"};
-  const std::string password_setting(own.password_setting);
-  if (own.password.empty())
-    return {key_setting, problem + ", and no " + password_setting + " is set", "set " + password_setting};
-  return {key_setting, problem + ", and " + password_setting + " does not open it",
-          "check " + password_setting};
+int answer_from_command(Question& question, std::span<char> buffer) {
+  const auto size = run_passphrase_command(question.passphrase.value, buffer);
+  if (size) return static_cast<int>(*size);
+  question.command_fault = size.error();
+  return -1;
+}
+
+// Where there is no passphrase it answers that there is none, so that OpenSSL never prompts on a terminal.
+// OpenSSL wipes `buffer` after use; no other copy is made.
+int answer(char* buffer, int size, int /*for_writing*/, void* argument) {
+  auto& question = *static_cast<Question*>(argument);
+  // No command is run twice for one key: what it printed first was wrong.
+  const bool again = std::exchange(question.asked, true);
+  const std::span<char> room(buffer, static_cast<std::size_t>(size));
+  if (question.passphrase.value.empty()) return -1;
+  if (question.passphrase.source == Passphrase::Source::setting)
+    return answer_from_setting(question.passphrase.value, room);
+  return again ? -1 : answer_from_command(question, room);
+}
+
+SettingMistake encrypted_key_mistake(const CertificateFiles& files, const Question& question) {
+  const std::string setting(files.passphrase.setting);
+  if (!question.command_fault.empty())
+    return mistake(files, setting, question.command_fault,
+                   "run it as the user of this process: it must print the passphrase of " +
+                       in_quotes(files.key_file) + " and end with exit code 0");
+  const std::string problem = "private key file " + in_quotes(files.key_file) + " is encrypted, and ";
+  if (files.passphrase.value.empty())
+    return mistake(files, files.key_setting, problem + "no " + setting + " is set", "set " + setting);
+  return mistake(files, files.key_setting, problem + setting + " does not open it", "check " + setting);
 }
 
 // PEM first, then DER, as libpq (fe-secure-openssl.c: initialize_SSL). Of the two errors the one about PEM
 // tells more.
-PrivateKey read_key(const OwnCertificate& own, std::vector<SettingMistake>& mistakes) {
-  if (auto mistake = check_key_file(own.key_file, own.key_setting, own.key_rule)) {
-    mistakes.push_back(std::move(*mistake));
+PrivateKey read_key(const CertificateFiles& files, std::vector<SettingMistake>& mistakes) {
+  if (auto fault = check_key_file(files.key_file, files.key_setting, files.key_rule)) {
+    fault->certificate = files.certificate;
+    mistakes.push_back(std::move(*fault));
     return nullptr;
   }
   ERR_clear_error();
-  Password password{own.password};
-  const Bio file(BIO_new_file(own.key_file.c_str(), "rb"));
+  Question question{files.passphrase};
+  const Bio file(BIO_new_file(files.key_file.c_str(), "rb"));
   PrivateKey key;
-  if (file) key.reset(PEM_read_bio_PrivateKey(file.get(), nullptr, give_password, &password));
+  if (file) key.reset(PEM_read_bio_PrivateKey(file.get(), nullptr, answer, &question));
   const std::string pem_error = key ? "" : take_openssl_error();
-  if (file && !key && !password.asked && BIO_seek(file.get(), 0) == 0)
+  if (file && !key && !question.asked && BIO_seek(file.get(), 0) == 0)
     key.reset(d2i_PrivateKey_bio(file.get(), nullptr));
   ERR_clear_error();
   if (key) return key;
-  if (password.asked) {
-    mistakes.push_back(encrypted_key_mistake(own));
+  if (question.asked) {
+    mistakes.push_back(encrypted_key_mistake(files, question));
   } else {
-    mistakes.push_back({std::string(own.key_setting),
-                        "private key file " + quoted(own.key_file) + " cannot be loaded: " + pem_error,
-                        "the file must hold the private key of the certificate, as PEM or DER"});
+    mistakes.push_back(
+        mistake(files, files.key_setting,
+                "private key file " + in_quotes(files.key_file) + " cannot be loaded: " + pem_error,
+                "the file must hold the private key of the certificate, as PEM or DER"));
   }
   return nullptr;
 }
 
-bool load_chain(SSL_CTX* context, const OwnCertificate& own, std::vector<SettingMistake>& mistakes) {
-  Password none;
-  SSL_CTX_set_default_passwd_cb(context, give_password);
-  SSL_CTX_set_default_passwd_cb_userdata(context, &none);
+// Into a context of no other use, since OpenSSL reads chains into contexts only.
+SslContext read_chain(const SSL_CTX* context, const CertificateFiles& files,
+                      std::vector<SettingMistake>& mistakes) {
   ERR_clear_error();
-  const bool loaded = SSL_CTX_use_certificate_chain_file(context, own.cert_file.c_str()) == 1;
-  SSL_CTX_set_default_passwd_cb_userdata(context, nullptr);
-  SSL_CTX_set_default_passwd_cb(context, nullptr);
-  if (!loaded)
+  SslContext chain(SSL_CTX_new(TLS_method()));
+  const Passphrase none{Passphrase::Source::setting, {}, {}};
+  Question question{none};
+  if (chain) {
+    SSL_CTX_set_security_level(chain.get(), SSL_CTX_get_security_level(context));
+    SSL_CTX_set_default_passwd_cb(chain.get(), answer);
+    SSL_CTX_set_default_passwd_cb_userdata(chain.get(), &question);
+    if (SSL_CTX_use_certificate_chain_file(chain.get(), files.cert_file.c_str()) == 1) return chain;
+  }
+  mistakes.push_back(
+      mistake(files, files.cert_setting,
+              "certificate file " + in_quotes(files.cert_file) + " cannot be loaded: " + take_openssl_error(),
+              "the file must hold the certificate and its intermediates, as PEM, and be readable"));
+  return nullptr;
+}
+
+// The pair as `chain` would serve it.
+std::optional<OwnCertificate> pair_of(SSL_CTX* chain, PrivateKey key, const CertificateFiles& files,
+                                      std::vector<SettingMistake>& mistakes) {
+  ERR_clear_error();
+  X509* leaf = SSL_CTX_get0_certificate(chain);
+  if (X509_check_private_key(leaf, key.get()) != 1) {
+    mistakes.push_back(mistake(files, files.key_setting,
+                               "certificate " + in_quotes(files.cert_file) +
+                                   " does not match private key file " + in_quotes(files.key_file) + ": " +
+                                   take_openssl_error(),
+                               "name the key that the certificate was issued for"));
+    return std::nullopt;
+  }
+  if (SSL_CTX_use_PrivateKey(chain, key.get()) != 1) {
     mistakes.push_back(
-        {std::string(own.cert_setting),
-         "certificate file " + quoted(own.cert_file) + " cannot be loaded: " + take_openssl_error(),
-         "the file must hold the certificate and its intermediates, as PEM, and be readable"});
-  return loaded;
+        mistake(files, files.key_setting,
+                "private key file " + in_quotes(files.key_file) + " cannot be used: " + take_openssl_error(),
+                "use an RSA, ECDSA or Ed25519 key of the strength that this system's OpenSSL asks for"));
+    return std::nullopt;
+  }
+  STACK_OF(X509)* behind = nullptr;
+  SSL_CTX_get0_chain_certs(chain, &behind);
+  X509_up_ref(leaf);
+  // OpenSSL takes an empty chain for another thing than none.
+  return OwnCertificate{Certificate(leaf),
+                        CertificateChain(behind == nullptr ? nullptr : X509_chain_up_ref(behind)),
+                        std::move(key)};
+}
+
+// Empty where there is nothing to say.
+std::string fault_in_time(X509* certificate, std::int64_t now) {
+  const auto begins = seconds_since_1970(X509_get0_notBefore(certificate));
+  const auto ends = seconds_since_1970(X509_get0_notAfter(certificate));
+  if (now < begins) return "is not valid before " + utc_text(begins);
+  if (now > ends) return "expired on " + utc_text(ends);
+  if (now > ends - std::chrono::seconds(kExpiryNotice).count()) return "expires on " + utc_text(ends);
+  return {};
 }
 
 }  // namespace
 
-void load_own_certificate(SSL_CTX* context, const OwnCertificate& own,
-                          std::vector<SettingMistake>& mistakes) {
-  const bool chain = load_chain(context, own, mistakes);
-  const PrivateKey key = read_key(own, mistakes);
-  if (!chain || !key) return;
-  ERR_clear_error();
-  if (X509_check_private_key(SSL_CTX_get0_certificate(context), key.get()) != 1) {
-    mistakes.push_back({std::string(own.key_setting),
-                        "certificate " + quoted(own.cert_file) + " does not match private key file " +
-                            quoted(own.key_file) + ": " + take_openssl_error(),
-                        "name the key that the certificate was issued for"});
-  } else if (SSL_CTX_use_PrivateKey(context, key.get()) != 1) {
-    mistakes.push_back(
-        {std::string(own.key_setting),
-         "private key file " + quoted(own.key_file) + " cannot be used: " + take_openssl_error(),
-         "use an RSA, ECDSA or Ed25519 key of the strength that this system's OpenSSL asks for"});
-  }
+std::optional<OwnCertificate> load_own_certificate(const SSL_CTX* context, const CertificateFiles& files,
+                                                   std::vector<SettingMistake>& mistakes) {
+  const SslContext chain = read_chain(context, files, mistakes);
+  PrivateKey key = read_key(files, mistakes);
+  if (!chain || !key) return std::nullopt;
+  return pair_of(chain.get(), std::move(key), files, mistakes);
+}
+
+void use(SSL_CTX* context, const OwnCertificate& own) {
+  // It has been used in load_own_certificate(), so that nothing but memory can be missing.
+  if (SSL_CTX_use_cert_and_key(context, own.leaf.get(), own.key.get(), own.chain.get(), 1) != 1)
+    throw std::bad_alloc();
+}
+
+bool use(SSL* ssl, const OwnCertificate& own) {
+  SSL_certs_clear(ssl);
+  return SSL_use_cert_and_key(ssl, own.leaf.get(), own.key.get(), own.chain.get(), 1) == 1;
+}
+
+void warn_of_expiry(const OwnCertificate& own, const CertificateFiles& files,
+                    std::vector<SettingMistake>& warnings) {
+  const std::int64_t now = std::time(nullptr);
+  const auto check = [&](X509* certificate) {
+    const std::string fault = fault_in_time(certificate, now);
+    if (fault.empty()) return;
+    warnings.push_back(mistake(
+        files, files.cert_setting,
+        "the certificate " + holder_of(certificate) + " in " + in_quotes(files.cert_file) + ' ' + fault,
+        "have it renewed, then restart pgveil"));
+  };
+  check(own.leaf.get());
+  for (int i = 0; i < sk_X509_num(own.chain.get()); ++i) check(sk_X509_value(own.chain.get(), i));
 }
 
 }  // namespace pgveil::tls

@@ -1,6 +1,11 @@
-// Our own certificate chain and its key, from files into a context. For the .cc files of this layer only.
+// Our own certificate chain and its key: from files, and from there into a context or a connection. For the
+// .cc files of this layer only.
 #pragma once
 
+#include <openssl/ssl.h>
+
+#include <chrono>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,19 +15,45 @@
 
 namespace pgveil::tls {
 
+// Where the passphrase of an encrypted key comes from.
+struct Passphrase {
+  enum class Source { setting, command };
+  Source source;
+  std::string_view setting;  // its name: "sslpassword", "ssl_passphrase_command"
+  std::string_view value;    // the passphrase, or the command that prints it; empty: not set
+};
+
 // Files, under the names of their settings.
-struct OwnCertificate {
+struct CertificateFiles {
   std::string_view cert_setting;
   const std::string& cert_file;
   std::string_view key_setting;
   const std::string& key_file;
   KeyFileRule key_rule;
-  std::string_view password_setting;  // empty: there is none, and the key must not be encrypted
-  std::string_view password;
+  Passphrase passphrase;
+  int certificate = -1;  // as in SettingMistake
 };
 
-// Adds to `mistakes` whatever keeps the pair from being used. Expiry does not: the peer judges that, as with
-// libpq.
-void load_own_certificate(SSL_CTX* context, const OwnCertificate& own, std::vector<SettingMistake>& mistakes);
+struct OwnCertificate {
+  Certificate leaf;
+  CertificateChain chain;  // what is sent behind the leaf; none where the file has one certificate
+  PrivateKey key;
+};
+
+// Adds to `mistakes` whatever keeps the pair from being used, by the security level of `context`. Expiry does
+// not: the peer judges that, as with libpq.
+[[nodiscard]] std::optional<OwnCertificate> load_own_certificate(const SSL_CTX* context,
+                                                                 const CertificateFiles& files,
+                                                                 std::vector<SettingMistake>& mistakes);
+
+// To be shown by every connection of `context`.
+void use(SSL_CTX* context, const OwnCertificate& own);
+// To be shown by this connection, in place of what its context has. False, and an error in OpenSSL's queue,
+// where that cannot be.
+[[nodiscard]] bool use(SSL* ssl, const OwnCertificate& own);
+
+// What ClientContext::warnings() promises of one certificate and the intermediates behind it.
+void warn_of_expiry(const OwnCertificate& own, const CertificateFiles& files,
+                    std::vector<SettingMistake>& warnings);
 
 }  // namespace pgveil::tls

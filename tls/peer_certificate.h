@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "tls/host_name.h"
 
@@ -16,6 +17,15 @@ struct PeerCertificate {
   std::int64_t not_before = 0;     // seconds since 1970 UTC
   std::int64_t not_after = 0;
   CertificateNames names;
+
+  // For identity maps, octet for octet (NULs included), each in the certificate's own order.
+  std::vector<std::string> common_names;
+  // Whether the subject can be read as text: every attribute is a UTF8String, PrintableString, IA5String or
+  // T61String, and none holds a NUL. PostgreSQL reads the octets of any type as if they were text.
+  bool subject_is_text = false;
+  std::vector<std::string> dns_names;  // subject alternative names
+  std::vector<std::string> uris;
+  std::vector<std::string> emails;
 };
 
 // "2026-11-24 02:23:54 UTC"

@@ -43,9 +43,7 @@ Failure failure_of_verdict(int error) {
 }
 
 std::string sentence_of(const FailureReport& report, X509* certificate) {
-  // A certificate need not have a subject: its names then tell which one it is.
-  const std::string who = report.subject.empty() ? "The certificate for " + describe(names_of(certificate))
-                                                 : "The certificate of \"" + report.subject + "\"";
+  const std::string who = "The certificate " + holder_of(certificate);
   switch (report.failure) {
     case Failure::expired:
       return who + " expired on " + utc_text(seconds_since_1970(X509_get0_notAfter(certificate))) + ".";
@@ -128,6 +126,17 @@ FailureReport wrong_name_report(X509* leaf, const std::string& host) {
           .subject = name_text(X509_get_subject_name(leaf)),
           .issuer = name_text(X509_get_issuer_name(leaf)),
           .detail = "Host is \"" + host + "\"; the certificate names " + describe(names_of(leaf)) + "."};
+}
+
+FailureReport unrecognized_name_report(const std::string& name) {
+  return {.failure = Failure::no_common_parameters,
+          .reason = "unrecognized name",
+          .depth = 0,
+          .subject = {},
+          .issuer = {},
+          .detail = name.empty() ? "The client asked for no server name, and no certificate is the default."
+                                 : "The client asked for \"" + printable(name) +
+                                       "\", for which no certificate is set."};
 }
 
 FailureReport take_ssl_failure() {

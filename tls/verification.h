@@ -12,6 +12,8 @@ namespace pgveil::tls {
 // What OpenSSL last said of the chain, at the certificate that it stopped at.
 [[nodiscard]] FailureReport report_of(X509_STORE_CTX* verification);
 [[nodiscard]] FailureReport wrong_name_report(X509* leaf, const std::string& host);
+// For a client that asked for `name` (empty: for none), of which we have no certificate.
+[[nodiscard]] FailureReport unrecognized_name_report(const std::string& name);
 
 // What OpenSSL's error queue holds after a failed SSL call; empties it.
 [[nodiscard]] FailureReport take_ssl_failure();

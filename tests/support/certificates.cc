@@ -67,15 +67,12 @@ void add_extension(X509* certificate, int nid, const char* value) {
   need(extension && X509_add_ext(certificate, extension.get(), -1) == 1, value);
 }
 
-void add_common_names(X509* certificate, const std::vector<std::string>& names) {
-  X509_NAME* subject = X509_get_subject_name(certificate);
-  for (const auto& name : names) {
-    // V_ASN1_UTF8STRING, a type and no MBSTRING_* flag, takes the octets as they are, NULs included.
-    need(X509_NAME_add_entry_by_NID(subject, NID_commonName, V_ASN1_UTF8STRING,
-                                    reinterpret_cast<const unsigned char*>(name.data()),
-                                    static_cast<int>(name.size()), -1, 0) == 1,
-         "adding a CN");
-  }
+void add_attribute(X509* certificate, const Attribute& attribute) {
+  // A type that is no MBSTRING_* flag takes the octets as they are, NULs included.
+  need(X509_NAME_add_entry_by_NID(X509_get_subject_name(certificate), attribute.nid, attribute.type,
+                                  reinterpret_cast<const unsigned char*>(attribute.octets.data()),
+                                  static_cast<int>(attribute.octets.size()), -1, 0) == 1,
+       "adding to a subject");
 }
 
 int type_of(AlternativeName::Kind kind) {
@@ -110,7 +107,9 @@ tls::Certificate unsigned_certificate(const CertificateRequest& request, EVP_PKE
   set_time(X509_getm_notBefore(made.get()), request.not_before);
   set_time(X509_getm_notAfter(made.get()), request.not_after);
   need(X509_set_pubkey(made.get(), key) == 1, "setting the public key");
-  add_common_names(made.get(), request.common_names);
+  for (const auto& attribute : request.attributes) add_attribute(made.get(), attribute);
+  for (const auto& name : request.common_names)
+    add_attribute(made.get(), {NID_commonName, V_ASN1_UTF8STRING, name});
   add_alternative_names(made.get(), request.alternative_names);
   if (request.authority) {
     add_extension(made.get(), NID_basic_constraints, "critical,CA:TRUE");

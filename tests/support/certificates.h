@@ -26,6 +26,13 @@ struct AlternativeName {
 [[nodiscard]] AlternativeName email(std::string_view address);
 [[nodiscard]] AlternativeName uri(std::string_view text);
 
+// A part of a subject, octet for octet.
+struct Attribute {
+  int nid;   // such as NID_organizationName
+  int type;  // such as V_ASN1_BMPSTRING
+  std::string octets;
+};
+
 // What a certificate is to say.
 struct CertificateRequest {
   std::vector<std::string> common_names;  // octet for octet, in this order; none: an empty subject
@@ -37,6 +44,7 @@ struct CertificateRequest {
   // Validity, counted from now.
   std::chrono::seconds not_before = std::chrono::hours(-1);
   std::chrono::seconds not_after = std::chrono::hours(24);
+  std::vector<Attribute> attributes = {};  // of the subject, before the common names
 };
 
 // A certificate and its key.

@@ -1,6 +1,8 @@
 // What is said in the hello messages: ALPN, as PostgreSQL 17 wants it, and the server's name.
 #include <gtest/gtest.h>
 
+#include <utility>
+
 #include "tests/tls/peers.h"
 
 namespace pgveil::tls::test {
@@ -129,6 +131,41 @@ INSTANTIATE_TEST_SUITE_P(Offers, AlpnOfClient, testing::Values(
     Offer{"PostgresqlInsideAnother", {"x\x0apostgresql"}, false, false, false}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
+
+class DirectTlsWithoutAlpn : public testing::TestWithParam<int> {};
+
+// be_tls_open_server() is done with the handshake; ProcessSSLStartup() then closes.
+TEST_P(DirectTlsWithoutAlpn, IsClosedAsByPostgres) {
+  const Site site;
+  const auto context = openssl_client();
+  SSL_CTX_set_max_proto_version(context.get(), GetParam());
+  OpenSslEnd client(context.get(), OpenSslEnd::Side::client);
+  EngineEnd server(Engine::to_client(Site::build(site.server_settings()), true));
+  Bytes to_server;
+  Bytes to_client;
+  client.handshake({}, to_server);
+  (void)server.handshake(std::exchange(to_server, {}), to_client);
+  client.handshake(std::exchange(to_client, {}), to_server);
+  const Bytes startup = SSL_is_init_finished(client.ssl()) == 1 ? client.write("startup") : Bytes();
+  to_server.insert(to_server.end(), startup.begin(), startup.end());
+  ASSERT_EQ(server.handshake(to_server, to_client), Engine::Status::failed);
+  EXPECT_EQ(name_of(server.failure().failure), "no_application_protocol");
+  std::string received;
+  EXPECT_EQ(server.read(server.early(), received), Engine::Status::failed) << "nothing is read any more";
+  EXPECT_EQ(received, "");
+  const Bytes close_notify = server.close();
+  to_client.insert(to_client.end(), close_notify.begin(), close_notify.end());
+  Bytes ignored;
+  client.handshake(to_client, ignored);
+  client.read({});
+  EXPECT_EQ(SSL_is_init_finished(client.ssl()), 1);
+  EXPECT_EQ(SSL_get_shutdown(client.ssl()) & SSL_RECEIVED_SHUTDOWN, SSL_RECEIVED_SHUTDOWN);
+  EXPECT_EQ(client.error(), "") << "an alert came, not close_notify";
+  EXPECT_TRUE(server.close().empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(Versions, DirectTlsWithoutAlpn, testing::Values(TLS1_2_VERSION, TLS1_3_VERSION),
+                         [](const auto& row) { return row.param == TLS1_2_VERSION ? "Tls12" : "Tls13"; });
 
 // --- the server's name ---
 

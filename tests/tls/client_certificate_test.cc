@@ -1,6 +1,10 @@
 // Certificates of clients: ours, shown to an OpenSSL server, and an OpenSSL client's, shown to us.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <functional>
+#include <memory>
+
 #include "tests/tls/peers.h"
 
 namespace pgveil::tls::test {
@@ -95,83 +99,288 @@ INSTANTIATE_TEST_SUITE_P(Versions, OurClientCertificate, testing::Values(TLS1_2_
 
 // --- a client's ---
 
-class ClientsCertificate : public testing::TestWithParam<int> {
- protected:
-  Engine::Status connect(const Identity* shown) {
-    auto settings = site_.server_settings();
-    settings.ssl_ca_file = site_.folder.path("root.crt");
-    server_ = std::make_unique<EngineEnd>(Engine::to_client(Site::build(settings), false));
-    const auto context = openssl_client();
-    SSL_CTX_set_max_proto_version(context.get(), GetParam());
-    if (shown != nullptr) {
-      SSL_CTX_use_certificate(context.get(), shown->certificate());
-      SSL_CTX_use_PrivateKey(context.get(), shown->key());
-    }
-    client_ = std::make_unique<OpenSslEnd>(context.get(), OpenSslEnd::Side::client);
-    Bytes to_server;
-    Bytes to_client;
-    client_->handshake({}, to_server);
-    (void)server_->handshake(to_server, to_client);
-    to_server.clear();
-    client_->handshake(to_client, to_server);
-    to_client.clear();
-    const auto status = server_->handshake(to_server, to_client);
-    client_->read(to_client);
-    return status;
-  }
+CertificateRequest authority_named(const char* name) {
+  CertificateRequest request;
+  request.common_names = {name};
+  request.authority = true;
+  return request;
+}
 
-  Site site_;
-  std::unique_ptr<EngineEnd> server_;
-  std::unique_ptr<OpenSslEnd> client_;
+// A server that asks for certificates, and a client's certificate that a case changes before it is issued.
+struct Scene {
+  Site site;
+  Identity stranger = pgveil::test::authority("Unknown Root");
+  CertificateRequest request = app();
+  ServerSettings settings = site.server_settings();
+  // What the client shows; none: nothing.
+  std::shared_ptr<Identity> leaf;
+  std::vector<std::shared_ptr<Identity>> intermediates;
+
+  Scene() { settings.ssl_ca_file = site.folder.path("root.crt"); }
+  void issue_by(const Identity& issuer) { leaf = std::make_shared<Identity>(issued_by(issuer, request)); }
+  void issue() { issue_by(site.root); }
+  Identity& add_intermediate(CertificateRequest of = authority_named("Test Intermediate")) {
+    intermediates.push_back(std::make_shared<Identity>(issued_by(site.root, of)));
+    return *intermediates.back();
+  }
+  void crls(const std::vector<std::string>& pems) {
+    std::string all;
+    for (const auto& pem : pems) all += pem;
+    settings.ssl_crl_file = site.folder.write("clients.crl", all);
+  }
+  // A directory with what `openssl rehash` makes of a CRL.
+  void crl_directory(const Identity& issuer, const std::vector<const Identity*>& revoked) {
+    site.folder.write(crl_file_name(issuer), crl_pem(issuer, revoked));
+    settings.ssl_crl_dir = site.folder.path(".");
+  }
 };
 
-TEST_P(ClientsCertificate, IsTakenFromATrustedAuthority) {
-  const Identity good = issued_by(site_.root, app());
-  ASSERT_EQ(connect(&good), Engine::Status::ready) << server_->failure().reason;
-  const auto agreed = server_->engine().established();
-  ASSERT_TRUE(agreed.peer);
-  EXPECT_EQ(agreed.peer->subject, "CN=app");
+Acceptance connect(const Scene& scene, int version) {
+  const auto client = openssl_client();
+  SSL_CTX_set_min_proto_version(client.get(), version);
+  SSL_CTX_set_max_proto_version(client.get(), version);
+  std::vector<const Identity*> chain;
+  for (const auto& intermediate : scene.intermediates) chain.push_back(intermediate.get());
+  if (scene.leaf) show(client.get(), *scene.leaf, chain);
+  return accept(Site::build(scene.settings), client.get());
 }
 
-TEST_P(ClientsCertificate, MayBeMissing) {
-  ASSERT_EQ(connect(nullptr), Engine::Status::ready) << server_->failure().reason;
-  EXPECT_FALSE(server_->engine().established().peer);
+struct Taken {
+  const char* name;
+  std::function<void(Scene&)> prepare;
+  const char* subject;  // nullptr: no certificate
+};
+void PrintTo(const Taken& row, std::ostream* out) {
+  *out << row.name;
 }
 
-// A certificate that is shown must be good, also where none is needed.
-TEST_P(ClientsCertificate, MustBeOfATrustedAuthority) {
-  const Identity bad = self_signed(app());
-  EXPECT_EQ(connect(&bad), Engine::Status::failed);
-  EXPECT_EQ(name_of(server_->failure().failure), "untrusted_issuer");
-  EXPECT_EQ(server_->failure().subject, "CN=app");
-  EXPECT_NE(client_->error().find("alert unknown ca"), std::string::npos) << client_->error();
+class GoodClientCertificate : public testing::TestWithParam<Taken> {};
+
+TEST_P(GoodClientCertificate, IsTaken) {
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    Scene scene;
+    GetParam().prepare(scene);
+    const auto accepted = connect(scene, version);
+    ASSERT_EQ(accepted.status, Engine::Status::ready)
+        << accepted.server->failure().reason << ' ' << accepted.server->failure().detail;
+    const auto peer = accepted.server->engine().established().peer;
+    ASSERT_EQ(peer.has_value(), GetParam().subject != nullptr);
+    if (peer) {
+      EXPECT_EQ(peer->subject, GetParam().subject);
+    }
+  }
 }
 
-TEST_P(ClientsCertificate, MustNotHaveExpired) {
-  auto request = app();
-  request.not_after = -1min;
-  const Identity bad = issued_by(site_.root, request);
-  EXPECT_EQ(connect(&bad), Engine::Status::failed);
-  EXPECT_EQ(name_of(server_->failure().failure), "expired");
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(Chains, GoodClientCertificate, testing::Values(
+    Taken{"OfTheAuthority", [](Scene& s) { s.issue(); }, "CN=app"},
+    Taken{"OfAnIntermediateThatIsSent", [](Scene& s) { s.issue_by(s.add_intermediate()); }, "CN=app"},
+    Taken{"OfAnIntermediateInTheAuthorityFile",
+          [](Scene& s) {
+            s.issue_by(s.add_intermediate());
+            s.settings.ssl_ca_file = s.site.folder.write(
+                "ca.crt", s.site.root.certificate_pem() + s.intermediates[0]->certificate_pem());
+            s.intermediates.clear();
+          },
+          "CN=app"},
+    Taken{"ForClients",
+          [](Scene& s) {
+            s.request.extended_key_usage = "clientAuth";
+            s.issue();
+          },
+          "CN=app"},
+    Taken{"WithoutASubject",
+          [](Scene& s) {
+            s.request.common_names.clear();
+            s.request.alternative_names = {pgveil::test::uri("spiffe://prod/app")};
+            s.issue();
+          },
+          ""},
+    Taken{"NotRevoked",
+          [](Scene& s) {
+            s.issue();
+            s.crls({crl_pem(s.site.root, {})});
+          },
+          "CN=app"},
+    Taken{"NotRevokedInADirectory",
+          [](Scene& s) {
+            s.issue();
+            s.crl_directory(s.site.root, {});
+          },
+          "CN=app"},
+    Taken{"NeitherItNorItsIssuerRevoked",
+          [](Scene& s) {
+            const Identity& intermediate = s.add_intermediate();
+            s.issue_by(intermediate);
+            s.crls({crl_pem(s.site.root, {}), crl_pem(intermediate, {})});
+          },
+          "CN=app"},
+    // Who must show one is decided by the rules, after the StartupMessage.
+    Taken{"Missing", [](Scene&) {}, nullptr},
+    Taken{"MissingWhereThereAreCrls", [](Scene& s) { s.crls({crl_pem(s.site.root, {})}); }, nullptr}),
+    [](const auto& row) { return row.param.name; });
+// clang-format on
+
+struct Refused {
+  const char* name;
+  std::function<void(Scene&)> prepare;
+  Failure failure;
+  int depth;
+  const char* subject;
+  const char* issuer;
+  const char* detail;  // a part of it
+  const char* alert;   // as the client's OpenSSL calls it
+};
+void PrintTo(const Refused& row, std::ostream* out) {
+  *out << row.name;
 }
 
-TEST_P(ClientsCertificate, MustBeForClients) {
-  auto request = app();
-  request.extended_key_usage = "serverAuth";
-  const Identity bad = issued_by(site_.root, request);
-  EXPECT_EQ(connect(&bad), Engine::Status::failed);
-  EXPECT_EQ(name_of(server_->failure().failure), "wrong_purpose");
+class BadClientCertificate : public testing::TestWithParam<Refused> {};
+
+TEST_P(BadClientCertificate, IsRefusedWithItsReason) {
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    Scene scene;
+    GetParam().prepare(scene);
+    if (!scene.leaf) scene.issue();
+    const auto accepted = connect(scene, version);
+    EXPECT_EQ(accepted.status, Engine::Status::failed);
+    const FailureReport& report = accepted.server->failure();
+    EXPECT_EQ(name_of(report.failure), name_of(GetParam().failure)) << report.reason;
+    EXPECT_EQ(report.depth, GetParam().depth);
+    EXPECT_EQ(report.subject, GetParam().subject);
+    EXPECT_EQ(report.issuer, GetParam().issuer);
+    EXPECT_NE(report.detail.find(GetParam().detail), std::string::npos) << report.detail;
+    EXPECT_TRUE(accepted.client->error().ends_with(GetParam().alert)) << accepted.client->error();
+  }
 }
 
-TEST_P(ClientsCertificate, IsAskedForUnderTheNameOfItsAuthority) {
-  (void)connect(nullptr);
-  const auto* names = SSL_get0_peer_CA_list(client_->ssl());
-  ASSERT_EQ(sk_X509_NAME_num(names), 1);
-  EXPECT_EQ(X509_NAME_cmp(sk_X509_NAME_value(names, 0), X509_get_subject_name(site_.root.certificate())), 0);
-}
+constexpr const char* kRoot = "CN=Test Root";
 
-INSTANTIATE_TEST_SUITE_P(Versions, ClientsCertificate, testing::Values(TLS1_2_VERSION, TLS1_3_VERSION),
-                         [](const auto& row) { return row.param == TLS1_2_VERSION ? "Tls12" : "Tls13"; });
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(Chains, BadClientCertificate, testing::Values(
+    Refused{"OfAnUnknownAuthority", [](Scene& s) { s.issue_by(s.stranger); },
+            Failure::untrusted_issuer, 0, "CN=app", "CN=Unknown Root",
+            R"(The certificate of "CN=app" was issued by "CN=Unknown Root", which leads to no trusted authority)",
+            "alert unknown ca"},
+    Refused{"SelfSigned", [](Scene& s) { s.leaf = std::make_shared<Identity>(self_signed(s.request)); },
+            Failure::untrusted_issuer, 0, "CN=app", "CN=app", "self-signed certificate", "alert unknown ca"},
+    Refused{"IntermediateIsNotSent",
+            [](Scene& s) {
+              s.issue_by(s.add_intermediate());
+              s.intermediates.clear();
+            },
+            Failure::untrusted_issuer, 0, "CN=app", "CN=Test Intermediate", "leads to no trusted authority",
+            "alert unknown ca"},
+    Refused{"OfAnAuthorityOfTheSameName", [](Scene& s) { s.issue_by(pgveil::test::authority("Test Root")); },
+            Failure::invalid_certificate, 0, "CN=app", kRoot, "certificate signature failure", "alert decrypt error"},
+    Refused{"Expired", [](Scene& s) { s.request.not_after = -1min; },
+            Failure::expired, 0, "CN=app", kRoot, R"(The certificate of "CN=app" expired on 20)",
+            "alert certificate expired"},
+    Refused{"NotYetValid", [](Scene& s) { s.request.not_before = 1h; },
+            Failure::not_yet_valid, 0, "CN=app", kRoot, R"(The certificate of "CN=app" is not valid before 20)",
+            "alert bad certificate"},
+    Refused{"IssuerExpired",
+            [](Scene& s) {
+              auto request = authority_named("Test Intermediate");
+              request.not_after = -1min;
+              s.issue_by(s.add_intermediate(request));
+            },
+            Failure::expired, 1, "CN=Test Intermediate", kRoot, "expired on 20", "alert certificate expired"},
+    Refused{"ExpiredWithoutASubject",
+            [](Scene& s) {
+              s.request.common_names.clear();
+              s.request.alternative_names = {pgveil::test::uri("spiffe://prod/\napp")};
+              s.request.not_after = -1min;
+            },
+            Failure::expired, 0, "", kRoot, R"(The certificate for "spiffe://prod/\x0aapp" expired on 20)",
+            "alert certificate expired"},
+    Refused{"ForServersOnly", [](Scene& s) { s.request.extended_key_usage = "serverAuth"; },
+            Failure::wrong_purpose, 0, "CN=app", kRoot, R"(The certificate of "CN=app" was refused: )",
+            "alert unsupported certificate"},
+    Refused{"IssuedByAClient",
+            [](Scene& s) {
+              CertificateRequest request;
+              request.common_names = {"No Authority"};
+              s.issue_by(s.add_intermediate(request));
+            },
+            Failure::wrong_purpose, 1, "CN=No Authority", kRoot, "invalid CA certificate", "alert unknown ca"},
+    Refused{"WeakKey", [](Scene& s) { s.request.key = pgveil::test::KeyKind::rsa768; },
+            Failure::weak, 0, "CN=app", kRoot, "key too weak", "alert bad certificate"}),
+    [](const auto& row) { return row.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(Revocation, BadClientCertificate, testing::Values(
+    Refused{"Revoked",
+            [](Scene& s) {
+              s.issue();
+              s.crls({crl_pem(s.site.root, {s.leaf.get()})});
+            },
+            Failure::revoked, 0, "CN=app", kRoot, R"("CN=app" was revoked by its issuer "CN=Test Root")",
+            "alert certificate revoked"},
+    Refused{"RevokedInADirectory",
+            [](Scene& s) {
+              s.issue();
+              s.crl_directory(s.site.root, {s.leaf.get()});
+            },
+            Failure::revoked, 0, "CN=app", kRoot, "was revoked", "alert certificate revoked"},
+    Refused{"IssuerRevoked",
+            [](Scene& s) {
+              const Identity& intermediate = s.add_intermediate();
+              s.issue_by(intermediate);
+              s.crls({crl_pem(s.site.root, {&intermediate}), crl_pem(intermediate, {})});
+            },
+            Failure::revoked, 1, "CN=Test Intermediate", kRoot, "was revoked", "alert certificate revoked"},
+    Refused{"NoCrlOfTheIntermediate",
+            [](Scene& s) {
+              s.issue_by(s.add_intermediate());
+              s.crls({crl_pem(s.site.root, {})});
+            },
+            Failure::crl_unusable, 0, "CN=app", "CN=Test Intermediate", R"(a CRL of "CN=Test Intermediate")",
+            "alert unknown ca"},
+    Refused{"NoCrlOfTheRoot",
+            [](Scene& s) {
+              const Identity& intermediate = s.add_intermediate();
+              s.issue_by(intermediate);
+              s.crls({crl_pem(intermediate, {})});
+            },
+            Failure::crl_unusable, 1, "CN=Test Intermediate", kRoot, R"(a CRL of "CN=Test Root")",
+            "alert unknown ca"},
+    Refused{"CrlExpired", [](Scene& s) { s.crls({crl_pem(s.site.root, {}, -1min)}); },
+            Failure::crl_unusable, 0, "CN=app", kRoot, "CRL has expired", "alert certificate expired"},
+    Refused{"CrlOfAnImpostor",
+            [](Scene& s) { s.crls({crl_pem(pgveil::test::authority("Test Root"), {})}); },
+            Failure::crl_unusable, 0, "CN=app", kRoot, "CRL signature failure", "alert decrypt error"},
+    // OpenSSL alone would trust it.
+    Refused{"AuthorityLiesBesideTheCrls",
+            [](Scene& s) {
+              s.issue_by(s.stranger);
+              s.crl_directory(s.stranger, {});
+              std::string name = crl_file_name(s.stranger);
+              name.erase(name.find(".r") + 1, 1);
+              s.site.folder.write(name, s.stranger.certificate_pem());
+            },
+            Failure::untrusted_issuer, 0, "CN=app", "CN=Unknown Root", "leads to no trusted authority",
+            "alert unknown ca"}),
+    [](const auto& row) { return row.param.name; });
+// clang-format on
+
+TEST(ClientsCertificate, IsAskedForUnderTheNamesOfTheAuthorities) {
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    Scene scene;
+    scene.settings.ssl_ca_file = scene.site.folder.write(
+        "ca.crt", scene.site.root.certificate_pem() + scene.stranger.certificate_pem());
+    const auto accepted = connect(scene, version);
+    const auto* names = SSL_get0_peer_CA_list(accepted.client->ssl());
+    ASSERT_EQ(sk_X509_NAME_num(names), 2);
+    std::vector<std::string> told;
+    for (int i = 0; i < 2; ++i) {
+      char text[64] = "";
+      X509_NAME_get_text_by_NID(sk_X509_NAME_value(names, i), NID_commonName, text, sizeof text);
+      told.emplace_back(text);
+    }
+    std::sort(told.begin(), told.end());
+    EXPECT_EQ(told, (std::vector<std::string>{"Test Root", "Unknown Root"}));
+  }
+}
 
 TEST(ClientsCertificateWithoutAuthorities, IsNotAskedFor) {
   const Site site;

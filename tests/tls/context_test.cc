@@ -203,8 +203,7 @@ TEST(ClientContext, DoesNotForgetCrlsBesideTheSystemsAuthorities) {
 
 TEST(ServerContext, TellsAllMistakesAtOnce) {
   ServerSettings settings;
-  settings.ssl_cert_file = "/nonexistent/server.crt";
-  settings.ssl_key_file = "/nonexistent/server.key";
+  settings.certificates = {{{}, "/nonexistent/server.crt", "/nonexistent/server.key"}};
   settings.ssl_ca_file = "/nonexistent/clients.crt";
   const auto built = ServerContext::build(settings);
   ASSERT_FALSE(built);
@@ -216,10 +215,12 @@ TEST(ServerContext, TellsAllMistakesAtOnce) {
 TEST(ServerContext, RefusesAnEncryptedKey) {
   const Site site;
   auto settings = site.server_settings();
-  settings.ssl_key_file = site.folder.write("k", site.server.key_pem("sesame"));
+  const std::string key = site.folder.write("k", site.server.key_pem("sesame"));
+  settings.certificates[0].ssl_key_file = key;
   const auto built = ServerContext::build(settings);
   ASSERT_FALSE(built);
-  EXPECT_EQ(built.error()[0].problem, "private key file \"" + settings.ssl_key_file + "\" is encrypted");
+  EXPECT_EQ(built.error()[0].problem,
+            "private key file \"" + key + "\" is encrypted, and no ssl_passphrase_command is set");
 }
 
 TEST(VersionNames, AreReadWithoutCase) {

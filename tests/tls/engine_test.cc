@@ -310,27 +310,6 @@ TEST(Engine, RefusesAClientsRenegotiation) {
   EXPECT_EQ(answer_to_renegotiation(engine, peer), "no renegotiation");
 }
 
-TEST(Engine, GivesNoSessionToResume) {
-  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
-    const Site site;
-    auto engine = site.engine_to_client();
-    const auto context = openssl_client();
-    SSL_CTX_set_max_proto_version(context.get(), version);
-    OpenSslEnd peer(context.get(), OpenSslEnd::Side::client);
-    Bytes to_engine;
-    Bytes to_peer;
-    peer.handshake({}, to_engine);
-    (void)engine.handshake(to_engine, to_peer);
-    to_engine.clear();
-    peer.handshake(to_peer, to_engine);
-    to_peer.clear();
-    ASSERT_EQ(engine.handshake(to_engine, to_peer), Engine::Status::ready);
-    if (!to_peer.empty()) peer.handshake(to_peer, to_engine);
-    peer.read(engine.write("x"));
-    EXPECT_EQ(SSL_SESSION_is_resumable(SSL_get0_session(peer.ssl())), 0) << version;
-  }
-}
-
 // --- what was agreed ---
 
 TEST(Established, TellsWhatWasAgreed) {
@@ -348,6 +327,74 @@ TEST(Established, TellsWhatWasAgreed) {
   ASSERT_TRUE(agreed.peer);
   EXPECT_EQ(agreed.peer->subject, std::string("CN=") + Site::kHost);
   EXPECT_EQ(agreed.peer->issuer, "CN=Test Root");
+}
+
+// The SHA-256 of a certificate's DER, computed here.
+std::string fingerprint(const Identity& identity) {
+  unsigned char* der = nullptr;
+  const int size = i2d_X509(identity.certificate(), &der);
+  unsigned char digest[32];
+  EVP_Digest(der, static_cast<std::size_t>(size), digest, nullptr, EVP_sha256(), nullptr);
+  OPENSSL_free(der);
+  std::string text;
+  for (const unsigned byte : digest) {
+    char pair[3];
+    std::snprintf(pair, sizeof pair, "%02x", byte);
+    text += pair;
+  }
+  return text;
+}
+
+TEST(Established, TellsTheServersCertificateAtItsEnd) {
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    const Site site;
+    const auto client = openssl_client();
+    SSL_CTX_set_max_proto_version(client.get(), version);
+    const auto accepted = accept(Site::build(site.server_settings()), client.get());
+    ASSERT_EQ(accepted.status, Engine::Status::ready);
+    EXPECT_EQ(accepted.server->engine().established().own_sha256_fingerprint, fingerprint(site.server));
+  }
+}
+
+// What our client's end says of its own certificate, before a server that asks for one or not.
+std::string own_fingerprint(const Site& site, const Identity& own, SSL_CTX* server_context) {
+  auto settings = site.client_settings();
+  settings.sslcert = site.folder.write("own.crt", own.certificate_pem());
+  settings.sslkey = site.folder.write("own.key", own.key_pem());
+  EngineEnd client(Engine::to_server(Site::build(settings), {.host = Site::kHost}));
+  OpenSslEnd server(server_context, OpenSslEnd::Side::server);
+  EXPECT_EQ(shake_hands(client, server), Engine::Status::ready)
+      << client.failure().reason << ", " << server.error();
+  const bool reached_server = SSL_get0_peer_certificate(server.ssl()) != nullptr;
+  const auto told = client.engine().established().own_sha256_fingerprint;
+  EXPECT_EQ(!told.empty(), reached_server);
+  return told;
+}
+
+TEST(Established, TellsTheClientsCertificateAtItsEndWhereItWasShown) {
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    const Site site;
+    const Identity own = issued_by(
+        site.root,
+        {.common_names = {"app"}, .alternative_names = {}, .extended_key_usage = {}, .name_constraints = {}});
+    const auto context = openssl_server(site.server);
+    SSL_CTX_set_max_proto_version(context.get(), version);
+    EXPECT_EQ(own_fingerprint(site, own, context.get()), "") << "the server does not ask";
+    X509_STORE_add_cert(SSL_CTX_get_cert_store(context.get()), site.root.certificate());
+    SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
+    EXPECT_EQ(own_fingerprint(site, own, context.get()), fingerprint(own));
+    // A server that takes keys of another kind is shown none.
+    const Identity rsa = issued_by(site.root, {.common_names = {Site::kHost},
+                                               .alternative_names = {},
+                                               .extended_key_usage = {},
+                                               .name_constraints = {},
+                                               .key = pgveil::test::KeyKind::rsa2048});
+    const auto rsa_alone = openssl_server(rsa);
+    SSL_CTX_set_max_proto_version(rsa_alone.get(), version);
+    SSL_CTX_set_verify(rsa_alone.get(), SSL_VERIFY_PEER, nullptr);
+    SSL_CTX_set1_sigalgs_list(rsa_alone.get(), "RSA+SHA256:RSA-PSS+SHA256");
+    EXPECT_EQ(own_fingerprint(site, own, rsa_alone.get()), "");
+  }
 }
 
 TEST(Established, HasNoGroupWhereTheKeyExchangeHasNone) {

@@ -73,6 +73,115 @@ TEST(PeerCertificate, KeepsNamesOctetForOctetInTheirOrder) {
   EXPECT_EQ(names.alternative_names[2].value, "\x01");
 }
 
+// --- for identity maps ---
+
+TEST(PeerCertificate, KeepsCommonNamesOctetForOctetInTheirOrder) {
+  CertificateRequest request;
+  request.attributes = {{NID_organizationName, V_ASN1_UTF8STRING, "Acme, Inc."},
+                        {NID_commonName, V_ASN1_BMPSTRING, "\0b\0o\0b"s}};
+  request.common_names = {"ali\0ce"s, "J\xc3\xbcrgen", "x,CN=admin"};
+  const auto values = values_of(self_signed(request).certificate());
+  EXPECT_EQ(values.common_names,
+            (std::vector<std::string>{"\0b\0o\0b"s, "ali\0ce"s, "J\xc3\xbcrgen", "x,CN=admin"}));
+}
+
+TEST(PeerCertificate, KeepsAlternativeNamesByKindInTheirOrder) {
+  CertificateRequest request;
+  request.common_names = {"app"};
+  request.alternative_names = {
+      pgveil::test::uri("spiffe://prod/b"),    pgveil::test::dns("b.example.com"),
+      pgveil::test::email("b@example.com"),    pgveil::test::ip("\x7f\0\0\x01"s),
+      pgveil::test::dns("a\0b.example.com"s),  pgveil::test::uri("spiffe://prod/a\0b"s),
+      pgveil::test::email("a\0b@example.com"s)};
+  const auto values = values_of(self_signed(request).certificate());
+  EXPECT_EQ(values.dns_names, (std::vector<std::string>{"b.example.com", "a\0b.example.com"s}));
+  EXPECT_EQ(values.uris, (std::vector<std::string>{"spiffe://prod/b", "spiffe://prod/a\0b"s}));
+  EXPECT_EQ(values.emails, (std::vector<std::string>{"b@example.com", "a\0b@example.com"s}));
+}
+
+TEST(PeerCertificate, HasNoNamesWhereItHasNone) {
+  const auto values = values_of(pgveil::test::self_signed({}).certificate());
+  EXPECT_TRUE(values.common_names.empty());
+  EXPECT_TRUE(values.dns_names.empty());
+  EXPECT_TRUE(values.uris.empty());
+  EXPECT_TRUE(values.emails.empty());
+}
+
+struct TextualSubject {
+  const char* name;
+  std::vector<pgveil::test::Attribute> attributes;
+  bool is_text;
+  const char* subject;
+};
+void PrintTo(const TextualSubject& row, std::ostream* out) {
+  *out << row.name;
+}
+
+class SubjectIsText : public testing::TestWithParam<TextualSubject> {};
+
+TEST_P(SubjectIsText, WhereEveryAttributeIs) {
+  CertificateRequest request;
+  request.attributes = GetParam().attributes;
+  request.common_names = {"app"};
+  const auto values = values_of(self_signed(request).certificate());
+  EXPECT_EQ(values.subject_is_text, GetParam().is_text);
+  EXPECT_EQ(values.subject, GetParam().subject);
+}
+
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(Types, SubjectIsText, testing::Values(
+    TextualSubject{"CommonNameAlone", {}, true, "CN=app"},
+    TextualSubject{"Utf8String", {{NID_organizationName, V_ASN1_UTF8STRING, "\xc3\xbc"}}, true, "CN=app,O=\\C3\\BC"},
+    TextualSubject{"PrintableString", {{NID_countryName, V_ASN1_PRINTABLESTRING, "DE"}}, true, "CN=app,C=DE"},
+    TextualSubject{"Ia5String", {{NID_domainComponent, V_ASN1_IA5STRING, "example"}}, true, "CN=app,DC=example"},
+    TextualSubject{"T61String", {{NID_organizationName, V_ASN1_T61STRING, "Acme"}}, true, "CN=app,O=Acme"},
+    TextualSubject{"CommaInside", {{NID_organizationName, V_ASN1_UTF8STRING, "Acme, Inc."}}, true, "CN=app,O=Acme\\, Inc."},
+    TextualSubject{"BmpString", {{NID_organizationName, V_ASN1_BMPSTRING, "\0A"s}}, false, "CN=app,O=A"},
+    TextualSubject{"UniversalString", {{NID_organizationName, V_ASN1_UNIVERSALSTRING, "\0\0\0A"s}}, false, "CN=app,O=A"},
+    TextualSubject{"NulInside", {{NID_organizationName, V_ASN1_UTF8STRING, "A\0B"s}}, false, "CN=app,O=A\\00B"},
+    TextualSubject{"SecondOfTwo",
+                   {{NID_organizationName, V_ASN1_UTF8STRING, "Acme"}, {NID_organizationalUnitName, V_ASN1_BMPSTRING, "\0A"s}},
+                   false, "CN=app,OU=A,O=Acme"}),
+    [](const auto& row) { return row.param.name; });
+// clang-format on
+
+// What subject_is_text and the printed subject rely on.
+TEST(SubjectThatIsNotUtf8, IsNotReadByOpenSsl) {
+  CertificateRequest request;
+  request.common_names = {"J\xc3\xbcrgen"};
+  const auto identity = self_signed(request);
+  unsigned char* der = nullptr;
+  const int size = i2d_X509(identity.certificate(), &der);
+  std::string bytes(reinterpret_cast<const char*>(der), static_cast<std::size_t>(size));
+  OPENSSL_free(der);
+  const auto read = [&] {
+    const auto* place = reinterpret_cast<const unsigned char*>(bytes.data());
+    return Certificate(d2i_X509(nullptr, &place, size)) != nullptr;
+  };
+  ASSERT_TRUE(read());
+  // In the issuer and in the subject.
+  for (std::size_t at = 0; (at = bytes.find("\xc3\xbc", at)) != std::string::npos;)
+    bytes.replace(at, 2, "\xff\xff");
+  EXPECT_FALSE(read());
+}
+
+TEST(Holder, IsTheSubjectOrWhatElseStandsForIt) {
+  const auto root = pgveil::test::authority("Test Root");
+  CertificateRequest request;
+  const auto holder = [&] { return holder_of(issued_by(root, request).certificate()); };
+  EXPECT_TRUE(holder().starts_with("without a name and with the serial ")) << holder();
+  request.alternative_names = {pgveil::test::email("a@example.com")};
+  EXPECT_EQ(holder(), R"(for "a@example.com")");
+  request.alternative_names.push_back(pgveil::test::uri("spiffe://prod/\n"));
+  EXPECT_EQ(holder(), R"(for "spiffe://prod/\x0a")");
+  request.alternative_names.push_back(pgveil::test::dns("db.example.com"));
+  EXPECT_EQ(holder(), R"(for "db.example.com")");
+  request.common_names = {"db"};
+  EXPECT_EQ(holder(), R"(of "CN=db")");
+}
+
+// --- the rest ---
+
 TEST(PeerCertificate, TellsItsValidity) {
   CertificateRequest request;
   request.not_before = std::chrono::hours(-1);

@@ -202,6 +202,39 @@ bool shake_hands(EngineEnd& client, EngineEnd& server) {
   return client_status == Engine::Status::ready && server_status == Engine::Status::ready;
 }
 
+Acceptance accept(const std::shared_ptr<const ServerContext>& context, SSL_CTX* client,
+                  const std::string& server_name) {
+  Acceptance accepted{Engine::Status::want_input,
+                      std::make_unique<EngineEnd>(Engine::to_client(context, false)),
+                      std::make_unique<OpenSslEnd>(client, OpenSslEnd::Side::client)};
+  if (!server_name.empty()) set_server_name(accepted.client->ssl(), server_name);
+  Bytes to_server;
+  Bytes to_client;
+  bool client_done = accepted.client->handshake({}, to_server);
+  while (!to_server.empty()) {
+    if (accepted.status == Engine::Status::want_input)
+      accepted.status = accepted.server->handshake(std::exchange(to_server, {}), to_client);
+    to_server.clear();
+    // Under TLS 1.3 a client is done before the server has judged it, and reads what came of that.
+    if (client_done)
+      accepted.client->read(std::exchange(to_client, {}));
+    else
+      client_done = accepted.client->handshake(std::exchange(to_client, {}), to_server);
+  }
+  return accepted;
+}
+
+void set_server_name(SSL* ssl, const std::string& name) {
+  SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, const_cast<char*>(name.c_str()));
+}
+
+void show(SSL_CTX* client, const Identity& identity, const std::vector<const Identity*>& intermediates) {
+  SSL_CTX_use_certificate(client, identity.certificate());
+  SSL_CTX_use_PrivateKey(client, identity.key());
+  for (const Identity* intermediate : intermediates)
+    SSL_CTX_add1_chain_cert(client, intermediate->certificate());
+}
+
 // --- Site ---
 
 Site::Site() : root(pgveil::test::authority("Test Root")), server(issued_by(root, request_for(kHost))) {
@@ -218,8 +251,7 @@ ClientSettings Site::client_settings() const {
 
 ServerSettings Site::server_settings() const {
   ServerSettings settings;
-  settings.ssl_cert_file = folder.path("server.crt");
-  settings.ssl_key_file = folder.path("server.key");
+  settings.certificates = {{{}, folder.path("server.crt"), folder.path("server.key")}};
   return settings;
 }
 

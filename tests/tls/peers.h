@@ -91,6 +91,19 @@ void on_server_name(SSL_CTX* context, int (*callback)(SSL*, int*, void*), void* 
 [[nodiscard]] Engine::Status shake_hands(EngineEnd& engine, OpenSslEnd& peer, std::size_t piece = kWhole);
 [[nodiscard]] bool shake_hands(EngineEnd& client, EngineEnd& server);
 
+// Our server's end and a client of OpenSSL's, which have talked until there was nothing more to say.
+struct Acceptance {
+  Engine::Status status;
+  std::unique_ptr<EngineEnd> server;
+  std::unique_ptr<OpenSslEnd> client;
+};
+// `server_name` goes out as SNI unless it is empty.
+[[nodiscard]] Acceptance accept(const std::shared_ptr<const ServerContext>& context, SSL_CTX* client,
+                                const std::string& server_name = {});
+void set_server_name(SSL* ssl, const std::string& name);
+// To be shown where a server asks.
+void show(SSL_CTX* client, const Identity& identity, const std::vector<const Identity*>& intermediates = {});
+
 // An authority, a server's certificate for db.example.com, and the files and contexts made of them.
 class Site {
  public:

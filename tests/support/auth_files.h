@@ -1,0 +1,49 @@
+// The files that pg_hba.conf and pg_ident.conf include, as a test has them: in memory.
+#pragma once
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "protocol/auth_file.h"
+
+namespace pgveil::test {
+
+class FakeAuthFiles : public protocol::AuthFileSource {
+ public:
+  FakeAuthFiles() = default;
+  // Texts by path. One that is nullptr may not be read.
+  explicit FakeAuthFiles(std::map<std::string, const char*> files) : files_(std::move(files)) {}
+
+  [[nodiscard]] tl::expected<std::string, Error> read(const std::string& path) const override {
+    const auto file = files_.find(path);
+    if (file == files_.end()) return tl::unexpected(Error{true, "No such file or directory"});
+    if (file->second == nullptr) return tl::unexpected(Error{false, "Permission denied"});
+    return file->second;
+  }
+
+  // In the reverse of the C locale's order, which the reader must not rely on.
+  [[nodiscard]] tl::expected<std::vector<std::string>, Error> list(
+      const std::string& directory) const override {
+    std::vector<std::string> names;
+    for (auto file = files_.rbegin(); file != files_.rend(); ++file)
+      if (file->first.starts_with(directory + '/')) names.push_back(file->first.substr(directory.size() + 1));
+    if (names.empty()) return tl::unexpected(Error{true, "No such file or directory"});
+    return names;
+  }
+
+ private:
+  std::map<std::string, const char*> files_;
+};
+
+// "FILE:LINE: PROBLEM. REMEDY" of each, a line apart.
+inline std::string shown(const protocol::AuthFileMistakes& mistakes) {
+  std::string text;
+  for (const auto& mistake : mistakes)
+    text += mistake.file + ':' + std::to_string(mistake.line) + ": " + mistake.problem + ". " +
+            mistake.remedy + '\n';
+  return text;
+}
+
+}  // namespace pgveil::test

@@ -1,0 +1,48 @@
+#include "tls/policy.h"
+
+#include <strings.h>
+
+#include <array>
+
+namespace pgveil::tls {
+namespace {
+
+struct NamedVersion {
+  std::string_view name;
+  Version version;
+  int number;
+};
+constexpr std::array kVersions{NamedVersion{"TLSv1", Version::tls1, TLS1_VERSION},
+                               NamedVersion{"TLSv1.1", Version::tls1_1, TLS1_1_VERSION},
+                               NamedVersion{"TLSv1.2", Version::tls1_2, TLS1_2_VERSION},
+                               NamedVersion{"TLSv1.3", Version::tls1_3, TLS1_3_VERSION}};
+
+int number_of(Version version) {
+  return kVersions[static_cast<std::size_t>(version)].number;
+}
+
+}  // namespace
+
+std::optional<Version> version_from_name(std::string_view name) {
+  for (const auto& known : kVersions) {
+    if (known.name.size() == name.size() && ::strncasecmp(known.name.data(), name.data(), name.size()) == 0)
+      return known.version;
+  }
+  return std::nullopt;
+}
+
+std::string_view name_of(Version version) {
+  return kVersions[static_cast<std::size_t>(version)].name;
+}
+
+void set_common_policy(SSL_CTX* context, Version min, std::optional<Version> max) {
+  SSL_CTX_set_min_proto_version(context, number_of(min));
+  SSL_CTX_set_max_proto_version(context, max ? number_of(*max) : 0);
+  SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET);
+  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_num_tickets(context, 0);
+  SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                SSL_MODE_RELEASE_BUFFERS);
+}
+
+}  // namespace pgveil::tls

@@ -1,0 +1,15 @@
+// What contexts of both ends have in common. For the .cc files of this layer only.
+#pragma once
+
+#include <optional>
+
+#include "tls/context.h"
+#include "tls/openssl.h"
+
+namespace pgveil::tls {
+
+// Nothing that can be resumed, renegotiated or compressed; partial writes; and no buffers held by an idle
+// connection.
+void set_common_policy(SSL_CTX* context, Version min, std::optional<Version> max);
+
+}  // namespace pgveil::tls

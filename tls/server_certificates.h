@@ -1,0 +1,31 @@
+// The certificates of a listener, and which of them a client is shown. For the .cc files of this layer only.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "tls/context.h"
+#include "tls/openssl.h"
+#include "tls/own_certificate.h"
+#include "tls/server_names.h"
+
+namespace pgveil::tls {
+
+class ServerCertificates {
+ public:
+  // Of no use where there was a mistake. The security level is that of `context`.
+  [[nodiscard]] static std::unique_ptr<ServerCertificates> load(const SSL_CTX* context,
+                                                                const ServerSettings& settings,
+                                                                std::vector<SettingMistake>& mistakes,
+                                                                std::vector<SettingMistake>& warnings);
+  // Shows them to the clients of `context`, which must not outlive this.
+  void serve(SSL_CTX* context) const;
+
+ private:
+  static int choose(SSL* ssl, int* alert, void* self);
+
+  std::vector<OwnCertificate> own_;
+  ServerNames names_;  // places in own_
+};
+
+}  // namespace pgveil::tls

@@ -1,0 +1,42 @@
+#include "tls/server_names.h"
+
+#include <algorithm>
+
+namespace pgveil::tls {
+namespace {
+
+std::string lower_case(std::string_view name) {
+  std::string text(name);
+  std::transform(text.begin(), text.end(), text.begin(),
+                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
+  return text;
+}
+
+}  // namespace
+
+ServerNames::Added ServerNames::add(std::string_view name, std::size_t certificate) {
+  const bool wildcard = name.size() > 2 && name.starts_with("*.");
+  const std::string key = lower_case(wildcard ? name.substr(1) : name);
+  if (key.empty() || key.find('*') != std::string::npos) return Added::malformed;
+  const auto [place, is_new] = (wildcard ? wildcards_ : exact_).emplace(key, certificate);
+  return is_new || place->second == certificate ? Added::added : Added::taken;
+}
+
+bool ServerNames::add_default(std::size_t certificate) {
+  if (default_) return false;
+  default_ = certificate;
+  return true;
+}
+
+std::optional<std::size_t> ServerNames::find(std::string_view name) const {
+  const std::string key = lower_case(name);
+  if (const auto found = exact_.find(key); found != exact_.end()) return found->second;
+  const std::size_t dot = key.find('.');
+  if (dot != 0 && dot != std::string::npos) {
+    if (const auto found = wildcards_.find(std::string_view(key).substr(dot)); found != wildcards_.end())
+      return found->second;
+  }
+  return default_;
+}
+
+}  // namespace pgveil::tls

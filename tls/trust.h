@@ -1,0 +1,34 @@
+// Whom a context trusts: authorities and CRLs, from files into a context. For the .cc files of this layer
+// only.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tls/credentials.h"
+#include "tls/openssl.h"
+
+namespace pgveil::tls {
+
+// sslrootcert: a PEM file, or kSystemTrust.
+void trust_servers_of(SSL_CTX* context, const std::string& file, std::vector<SettingMistake>& mistakes);
+
+// ssl_ca_file: clients are asked for a certificate of one of these authorities, and are told their names. One
+// that is sent must verify; none need be sent.
+void ask_for_certificates_of(SSL_CTX* context, const std::string& file,
+                             std::vector<SettingMistake>& mistakes);
+
+// Files, under the names of their settings. Empty: not set.
+struct CrlFiles {
+  std::string_view file_setting;
+  const std::string& file;
+  std::string_view directory_setting;
+  const std::string& directory;
+  std::string_view whose;  // for a person: "the server's chain"
+};
+// Has every certificate of a chain checked against them, if any are set. PostgreSQL's clients check nothing
+// where their CRLs cannot be loaded; here that is a mistake.
+void load_crls(SSL_CTX* context, const CrlFiles& crls, std::vector<SettingMistake>& mistakes);
+
+}  // namespace pgveil::tls
