@@ -1,6 +1,7 @@
 #include "proxy/check.h"
 
 #include <iostream>
+#include <optional>
 
 #include "proxy/cli.h"
 #include "proxy/values.h"
@@ -16,22 +17,65 @@ std::string text_of(const UpstreamHost& host) {
   return text;
 }
 
-std::string versions_of(const tls::ClientSettings& settings) {
-  const std::string oldest(tls::name_of(settings.ssl_min_protocol_version));
-  if (!settings.ssl_max_protocol_version) return oldest + " or newer";
-  return oldest + " to " + std::string(tls::name_of(*settings.ssl_max_protocol_version));
+std::string versions_of(tls::Version min, std::optional<tls::Version> max) {
+  const std::string oldest(tls::name_of(min));
+  if (!max) return oldest + " or newer";
+  return oldest + " to " + std::string(tls::name_of(*max));
 }
 
 std::string tls_of(const UpstreamConfig& upstream) {
   if (!upstream.uses_tls()) return "no TLS";
   const auto& settings = upstream.tls;
-  std::string text = "TLS verify-full, " + versions_of(settings);
+  std::string text =
+      "TLS verify-full, " + versions_of(settings.ssl_min_protocol_version, settings.ssl_max_protocol_version);
   if (upstream.sslnegotiation == SslNegotiation::direct) text += ", direct";
   text += settings.sslrootcert == tls::kSystemTrust ? "; trusts the system's CAs"
                                                     : "; trusts " + settings.sslrootcert;
   if (!settings.sslcert.empty()) text += "; shows " + settings.sslcert;
   for (const auto* revoked : {&settings.sslcrl, &settings.sslcrldir})
     if (!revoked->empty()) text += "; revocation lists in " + *revoked;
+  return text;
+}
+
+std::string certificates_of(const tls::ServerSettings& settings) {
+  std::string text;
+  for (const auto& certificate : settings.certificates) {
+    text += (text.empty() ? "shows " : ", ") + certificate.ssl_cert_file;
+    std::string names;
+    for (const auto& name : certificate.server_names)
+      names += (names.empty() ? " to clients of " : ", ") + name;
+    text += names;
+  }
+  return text;
+}
+
+std::string tls_of(const ListenerConfig& listener) {
+  const auto policy = listener.tls_policy();
+  if (policy == ListenerTls::off) return "plaintext";
+  const auto& settings = listener.tls;
+  std::string text = policy == ListenerTls::require ? "TLS required, " : "TLS or plaintext, ";
+  text += versions_of(settings.ssl_min_protocol_version, settings.ssl_max_protocol_version) + ", ";
+  text += certificates_of(settings);
+  if (settings.ssl_ca_file.empty()) return text;
+  text += "; asks for client certificates of " + settings.ssl_ca_file;
+  for (const auto* revoked : {&settings.ssl_crl_file, &settings.ssl_crl_dir})
+    if (!revoked->empty()) text += "; revocation lists in " + *revoked;
+  return text;
+}
+
+// The built-in rules line by line, as they would stand in a file.
+std::string rules_of(const ListenerPolicy& listener) {
+  const std::string& built_in = listener.rules.built_in();
+  const auto count = listener.rules.rule_count();
+  const auto& hba = listener.config.hba;
+  if (built_in.empty())
+    return "  rules: " + std::to_string(count) + " in " + (hba.file.empty() ? "hba" : hba.file) + '\n';
+  std::string text = "  rules, built in:\n";
+  for (std::size_t begin = 0; begin < built_in.size();) {
+    const auto end = built_in.find('\n', begin);
+    text += "    " + built_in.substr(begin, end - begin) + '\n';
+    begin = end + 1;
+  }
   return text;
 }
 
@@ -43,14 +87,20 @@ int run_check(const ParsedConfig& parsed) {
     std::cerr << text_of(snapshot.error()) << std::flush;
     return kExitConfig;
   }
+  for (const auto& warning : (*snapshot)->warnings) std::cerr << "warning: " << warning.text() << '\n';
+  std::cerr << std::flush;
   std::cout << summary_of(**snapshot) << std::flush;
   return kExitOk;
 }
 
 std::string summary_of(const Snapshot& snapshot) {
   std::string text;
-  for (const auto& listener : snapshot.config.listeners)
-    text += "listener " + listener.address.text() + ": plaintext, to upstream " + listener.upstream + '\n';
+  for (const auto& listener : snapshot.listeners) {
+    const auto& config = listener.config;
+    text += "listener " + config.address.text() + ": " + tls_of(config) + ", to upstream " + config.upstream +
+            '\n';
+    text += rules_of(listener);
+  }
   for (const auto& [name, upstream] : snapshot.upstreams) {
     text += "upstream " + name + ": ";
     for (const auto& host : upstream.config.hosts)

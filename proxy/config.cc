@@ -20,6 +20,10 @@ std::string SocketAddress::text() const {
   return (is_ipv6 ? '[' + host + ']' : host) + ':' + std::to_string(port);
 }
 
+ListenerTls ListenerConfig::tls_policy() const {
+  return tls_setting.value_or(tls.certificates.empty() ? ListenerTls::off : ListenerTls::require);
+}
+
 bool UpstreamHost::is_unix() const {
   return host.starts_with('/') || host.starts_with('@');
 }

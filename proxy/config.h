@@ -34,14 +34,50 @@ enum class SaslMechanisms {
   verbatim,  // pass the list on as it is
 };
 
+enum class ListenerTls {
+  require,   // a StartupMessage in plaintext is refused
+  optional,  // either; libpq's default sslmode=prefer then falls back to plaintext without a word
+  off,
+};
+
+// Whether a CancelRequest in plaintext is taken where TLS is required: psql's Ctrl-C sends no other.
+enum class PlaintextCancel { allow, deny };
+
+// Where the server reads the client's identity, as information.
+enum class ClientIdentityIn {
+  application_name,  // behind what the client calls itself
+  options,           // as the custom setting pgveil.client_dn
+};
+
+// A text file, or its content written into the configuration.
+struct TextOrFile {
+  std::string text;  // empty: not set
+  std::string file;
+
+  [[nodiscard]] bool is_set() const { return !text.empty() || !file.empty(); }
+};
+
 struct ListenerConfig {
   SocketAddress address;
   std::string upstream;  // the name of an upstream
   // Plaintext beyond loopback and Unix sockets gives up secrecy between client and pgveil.
   bool allow_plaintext_from_network = false;
+  std::optional<ListenerTls> tls_setting;
+  tls::ServerCertificate certificate;  // the default one; its two files are empty where there is none
+  tls::ServerSettings tls;             // with all certificates together, once the configuration is read
+  PlaintextCancel plaintext_cancel = PlaintextCancel::allow;
+  TextOrFile hba;    // pg_hba.conf
+  TextOrFile ident;  // pg_ident.conf
+  // The upstream shows the same certificate as this listener, so that channel binding passes through.
+  bool shared_certificate = false;
+  bool log_client_identity = false;
+  ClientIdentityIn client_identity_in = ClientIdentityIn::application_name;
   SaslMechanisms sasl_mechanisms = SaslMechanisms::strip;
   unsigned unix_socket_permissions = 0777;  // PostgreSQL's default
   std::string unix_socket_group;            // empty: the group of the process
+
+  // What tls_setting says, or what follows from there being a certificate.
+  [[nodiscard]] ListenerTls tls_policy() const;
 };
 
 // One server of an upstream's list.
@@ -61,6 +97,7 @@ enum class SslNegotiation { postgres, direct };
 struct UpstreamConfig {
   std::string name;
   std::vector<UpstreamHost> hosts;  // tried in this order
+  std::string requirepeer;          // the user that must own the process behind a Unix socket; empty: any
   SslMode sslmode = SslMode::verify_full;
   SslNegotiation sslnegotiation = SslNegotiation::postgres;
   bool sslsni = true;
@@ -90,6 +127,7 @@ enum class LogLevel { debug, info, warning, error };
 struct LogConfig {
   LogLevel level = LogLevel::info;
   LogFormat format = LogFormat::text;
+  std::string audit_file;  // the audit records once more, as JSON lines; empty: only in the log
 };
 
 struct Config {

@@ -16,6 +16,9 @@ using values::in_quotes;
 std::span<const Setting<ListenerConfig>> settings_of(const SectionDraft<ListenerConfig>&) {
   return listener_settings();
 }
+std::span<const Setting<tls::ServerCertificate>> settings_of(const SectionDraft<tls::ServerCertificate>&) {
+  return certificate_settings();
+}
 std::span<const Setting<UpstreamSection>> settings_of(const SectionDraft<UpstreamSection>&) {
   return upstream_settings();
 }
@@ -60,7 +63,24 @@ std::string shown(const UpstreamHost& host) {
 SectionDraft<ListenerConfig>& ConfigDraft::add_listener(Origins::Place place) {
   std::string key = "listener[" + std::to_string(listeners_.size()) + ']';
   origins_.note(key, place);
+  certificates_.emplace_back();
   return listeners_.emplace_back(SectionDraft<ListenerConfig>{{}, std::move(key), std::move(place)});
+}
+
+std::deque<SectionDraft<tls::ServerCertificate>>& ConfigDraft::certificates_of(
+    const SectionDraft<ListenerConfig>& listener) {
+  const auto owner = std::find_if(listeners_.begin(), listeners_.end(),
+                                  [&](const auto& candidate) { return &candidate == &listener; });
+  return certificates_.at(static_cast<std::size_t>(owner - listeners_.begin()));
+}
+
+SectionDraft<tls::ServerCertificate>& ConfigDraft::add_certificate(
+    const SectionDraft<ListenerConfig>& listener, Origins::Place place) {
+  auto& certificates = certificates_of(listener);
+  std::string key = listener.key + ".certificate[" + std::to_string(certificates.size()) + ']';
+  origins_.note(key, place);
+  return certificates.emplace_back(
+      SectionDraft<tls::ServerCertificate>{{}, std::move(key), std::move(place)});
 }
 
 SectionDraft<UpstreamSection>& ConfigDraft::add_upstream(const std::string& name, Origins::Place place) {
@@ -84,6 +104,8 @@ void ConfigDraft::set(SectionDraft<Section>& section, const Setting<Section>& se
 
 template void ConfigDraft::set(SectionDraft<ListenerConfig>&, const Setting<ListenerConfig>&,
                                values::RawValue, const Origins::Place&);
+template void ConfigDraft::set(SectionDraft<tls::ServerCertificate>&, const Setting<tls::ServerCertificate>&,
+                               values::RawValue, const Origins::Place&);
 template void ConfigDraft::set(SectionDraft<UpstreamSection>&, const Setting<UpstreamSection>&,
                                values::RawValue, const Origins::Place&);
 template void ConfigDraft::set(SectionDraft<LimitsConfig>&, const Setting<LimitsConfig>&, values::RawValue,
@@ -93,7 +115,10 @@ template void ConfigDraft::set(SectionDraft<LogConfig>&, const Setting<LogConfig
 
 Reading ConfigDraft::finish() && {
   for (auto& upstream : upstreams_) check_upstream(upstream);
-  for (const auto& listener : listeners_) check_listener(listener);
+  for (auto& listener : listeners_) {
+    put_certificates_together(listener);
+    check_listener(listener);
+  }
   check_listeners_differ();
   std::stable_sort(mistakes_.begin(), mistakes_.end(),
                    [](const Mistake& a, const Mistake& b) { return a.line < b.line; });
@@ -129,23 +154,102 @@ void ConfigDraft::check_required(const SectionDraft<Section>& section) {
       add_at(section, setting.key, "is missing", std::string(setting.effect));
 }
 
+template <class Section>
+void ConfigDraft::refuse_without_effect(const SectionDraft<Section>& section, std::string_view setting,
+                                        const std::string& why) {
+  if (has(section, setting)) add_at(section, setting, "has no effect: " + why, "Remove it.");
+}
+
+// The default certificate first, then those for names, in the order of the file: the context's order.
+void ConfigDraft::put_certificates_together(SectionDraft<ListenerConfig>& listener) {
+  auto& certificates = listener.values.tls.certificates;
+  if (has(listener, "ssl_cert_file") || has(listener, "ssl_key_file"))
+    certificates.push_back(listener.values.certificate);
+  for (const auto& certificate : certificates_of(listener)) {
+    check_required(certificate);
+    certificates.push_back(certificate.values);
+  }
+}
+
 void ConfigDraft::check_listener(const SectionDraft<ListenerConfig>& listener) {
   check_required(listener);
   check_upstream_of(listener);
+  check_listener_address(listener);
+  check_listener_tls(listener);
+  check_listener_identity(listener);
+}
 
+void ConfigDraft::check_listener_address(const SectionDraft<ListenerConfig>& listener) {
   const auto& address = listener.values.address;
+  const auto policy = listener.values.tls_policy();
+  if (policy == ListenerTls::require)
+    refuse_without_effect(listener, "allow_plaintext_from_network", "this listener takes no plaintext");
   if (address.is_unix() || address.host.empty()) return;
-  if (!address.is_loopback() && !listener.values.allow_plaintext_from_network)
+  if (policy == ListenerTls::off && !address.is_loopback() && !listener.values.allow_plaintext_from_network)
     add_at(listener, "address",
            address.text() +
                " can be reached from the network, where everyone on the path would read and alter "
                "the sessions of this plaintext listener",
-           "Use 127.0.0.1, [::1] or a Unix socket, or allow it with " +
+           "Use 127.0.0.1, [::1] or a Unix socket, give it a certificate with " +
+               spelled(listener, "ssl_cert_file") + ", or allow it with " +
                spelled(listener, "allow_plaintext_from_network", "true") + ".");
   for (const char* key : {"unix_socket_permissions", "unix_socket_group"})
     if (has(listener, key))
       add_at(listener, key, "has no effect on " + address.text(),
              "Remove it, or make the address a Unix socket.");
+}
+
+void ConfigDraft::check_listener_tls(const SectionDraft<ListenerConfig>& listener) {
+  const auto& values = listener.values;
+  if (values.address.is_unix()) {
+    refuse_without_effect(listener, "tls", "a Unix socket never uses TLS");
+    check_listener_without_tls(listener, "a Unix socket never uses TLS");
+    return;
+  }
+  if (has(listener, "ssl_cert_file") && !has(listener, "ssl_key_file"))
+    add_at(listener, "ssl_cert_file", "is of no use without its key",
+           "Set " + spelled(listener, "ssl_key_file", "\"/path/to/server.key\"") + ".");
+  if (has(listener, "ssl_key_file") && !has(listener, "ssl_cert_file"))
+    add_at(listener, "ssl_key_file", "is of no use without its certificate",
+           "Set " + spelled(listener, "ssl_cert_file", "\"/path/to/server.crt\"") + ".");
+
+  const auto policy = values.tls_policy();
+  if (policy == ListenerTls::off) {
+    check_listener_without_tls(listener, has(listener, "tls") ? "tls is off" : "there is no ssl_cert_file");
+    return;
+  }
+  if (values.tls.certificates.empty())
+    add_at(listener, "tls", "needs a certificate",
+           "Set " + spelled(listener, "ssl_cert_file", "\"/path/to/server.crt\"") + " and " +
+               spelled(listener, "ssl_key_file", "\"/path/to/server.key\"") + ".");
+  if (policy == ListenerTls::require)
+    refuse_without_effect(listener, "sasl_mechanisms",
+                          "it concerns clients in plaintext, of which there are none");
+  else
+    refuse_without_effect(listener, "plaintext_cancel", "plaintext is allowed anyway");
+}
+
+void ConfigDraft::check_listener_without_tls(const SectionDraft<ListenerConfig>& listener,
+                                             const std::string& why) {
+  for (const auto& setting : listener_settings())
+    if (setting.only_for_tls) refuse_without_effect(listener, setting.key, why);
+  for (const char* key : {"ssl_cert_file", "ssl_key_file"}) refuse_without_effect(listener, key, why);
+  for (const auto& certificate : certificates_of(listener))
+    add({certificate.place.file, certificate.place.line, certificate.key, "has no effect: " + why,
+         "Remove it."});
+}
+
+void ConfigDraft::check_listener_identity(const SectionDraft<ListenerConfig>& listener) {
+  for (const auto& [text, file] : {std::pair{"hba", "hba_file"}, std::pair{"ident", "ident_file"}})
+    if (has(listener, text) && has(listener, file))
+      add_at(listener, file, std::string("cannot stand beside ") + text,
+             "Keep one of the two; a file can be included with the line `include FILE`.");
+  const auto& values = listener.values;
+  if (!values.log_client_identity)
+    refuse_without_effect(listener, "client_identity_in", "log_client_identity is not set");
+  else if (!values.address.is_unix() && values.tls.ssl_ca_file.empty())
+    refuse_without_effect(listener, "log_client_identity",
+                          "no client is asked for a certificate without ssl_ca_file");
 }
 
 void ConfigDraft::check_listeners_differ() {
@@ -167,7 +271,12 @@ void ConfigDraft::check_upstream_of(const SectionDraft<ListenerConfig>& listener
   if (wanted.empty()) return;
   std::vector<std::string_view> names;
   for (const auto& upstream : upstreams_) names.push_back(upstream.values.config.name);
-  if (std::find(names.begin(), names.end(), wanted) != names.end()) return;
+  if (const auto found = std::find(names.begin(), names.end(), wanted); found != names.end()) {
+    const auto& upstream = upstreams_[static_cast<std::size_t>(found - names.begin())].values.config;
+    if (listener.values.shared_certificate && !upstream.uses_tls())
+      refuse_without_effect(listener, "shared_certificate", "upstream " + in_quotes(wanted) + " uses no TLS");
+    return;
+  }
 
   const auto near = values::nearest(wanted, names);
   std::string remedy = "Add [upstream." + wanted + "].";
@@ -181,6 +290,9 @@ void ConfigDraft::check_upstream(SectionDraft<UpstreamSection>& upstream) {
   if (has_servers) {
     check_hosts(upstream);
     if (upstream.values.config.sslmode == SslMode::disable) check_plaintext(upstream);
+    const auto& servers = upstream.values.config.hosts;
+    if (std::none_of(servers.begin(), servers.end(), [](const auto& host) { return host.is_unix(); }))
+      refuse_without_effect(upstream, "requirepeer", "no host is a Unix socket");
   }
   if (upstream.values.config.uses_tls() || !has_servers)
     check_tls(upstream);
@@ -278,11 +390,9 @@ void ConfigDraft::check_without_tls(const SectionDraft<UpstreamSection>& upstrea
   const bool all_unix = upstream.values.config.sslmode != SslMode::disable;
   const std::string why = all_unix ? "a Unix socket never uses TLS"
                                    : "there is no TLS with " + spelled(upstream, "sslmode", "\"disable\"");
-  if (all_unix && has(upstream, "sslmode"))
-    add_at(upstream, "sslmode", "has no effect: " + why, "Remove it.");
+  if (all_unix) refuse_without_effect(upstream, "sslmode", why);
   for (const auto& setting : upstream_settings())
-    if (setting.only_for_tls && has(upstream, setting.key))
-      add_at(upstream, setting.key, "has no effect: " + why, "Remove it.");
+    if (setting.only_for_tls) refuse_without_effect(upstream, setting.key, why);
 }
 
 }  // namespace pgveil::proxy

@@ -37,12 +37,21 @@ class ConfigDraft {
 
   // The section stays where it is as long as the draft.
   SectionDraft<ListenerConfig>& add_listener(Origins::Place place);
+  // A [[listener.certificate]] of `listener`.
+  SectionDraft<tls::ServerCertificate>& add_certificate(const SectionDraft<ListenerConfig>& listener,
+                                                        Origins::Place place);
   SectionDraft<UpstreamSection>& add_upstream(const std::string& name, Origins::Place place);
 
   // Takes a value, or notes the mistake. `raw` is wiped if the setting is a secret.
   template <class Section>
   void set(SectionDraft<Section>& section, const Setting<Section>& setting, values::RawValue raw,
            const Origins::Place& place);
+
+  // Where the text of a setting begins, which may be below its key: for mistakes inside of it.
+  template <class Section>
+  void note_text(const SectionDraft<Section>& section, std::string_view setting, Origins::Place place) {
+    origins_.note(section.key_of(setting) + ".text", std::move(place));
+  }
 
   void add(Mistake mistake) { mistakes_.push_back(std::move(mistake)); }
   [[nodiscard]] const Mistakes& mistakes() const { return mistakes_; }
@@ -62,9 +71,19 @@ class ConfigDraft {
               std::string remedy);
   template <class Section>
   void check_required(const SectionDraft<Section>& section);
+  [[nodiscard]] std::deque<SectionDraft<tls::ServerCertificate>>& certificates_of(
+      const SectionDraft<ListenerConfig>& listener);
+  void put_certificates_together(SectionDraft<ListenerConfig>& listener);
   void check_listener(const SectionDraft<ListenerConfig>& listener);
+  void check_listener_address(const SectionDraft<ListenerConfig>& listener);
+  void check_listener_tls(const SectionDraft<ListenerConfig>& listener);
+  void check_listener_without_tls(const SectionDraft<ListenerConfig>& listener, const std::string& why);
+  void check_listener_identity(const SectionDraft<ListenerConfig>& listener);
   void check_listeners_differ();
   void check_upstream_of(const SectionDraft<ListenerConfig>& listener);
+  template <class Section>
+  void refuse_without_effect(const SectionDraft<Section>& section, std::string_view setting,
+                             const std::string& why);
   void check_upstream(SectionDraft<UpstreamSection>& upstream);
   bool put_hosts_together(SectionDraft<UpstreamSection>& upstream);
   void check_hosts(const SectionDraft<UpstreamSection>& upstream);
@@ -73,6 +92,7 @@ class ConfigDraft {
   void check_without_tls(const SectionDraft<UpstreamSection>& upstream);
 
   std::deque<SectionDraft<ListenerConfig>> listeners_;
+  std::deque<std::deque<SectionDraft<tls::ServerCertificate>>> certificates_;  // of each listener
   std::deque<SectionDraft<UpstreamSection>> upstreams_;
   Origins origins_;
   Mistakes mistakes_;

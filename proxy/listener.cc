@@ -102,8 +102,9 @@ std::optional<std::string> bind_tcp(const ListenerConfig& config, const KernelAd
 }  // namespace
 
 tl::expected<std::unique_ptr<Listener>, std::string> Listener::open(uv_loop_t* loop,
-                                                                    const ListenerConfig& config,
+                                                                    const ListenerPolicy& policy,
                                                                     Worker& worker) {
+  const ListenerConfig& config = policy.config;
   const auto address = kernel_address(config.address);
   if (!address) return tl::unexpected("cannot listen on " + config.address.text() + ": not an address");
   OpenedSocket opened(::socket(address->family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
@@ -112,19 +113,19 @@ tl::expected<std::unique_ptr<Listener>, std::string> Listener::open(uv_loop_t* l
                                           : bind_tcp(config, *address, opened.get());
   if (problem) return tl::unexpected(*problem);
   if (::listen(opened.get(), kBacklog) != 0) return tl::unexpected(failed(config, "listen"));
-  return std::unique_ptr<Listener>(new Listener(loop, config, worker, opened.release()));
+  return std::unique_ptr<Listener>(new Listener(loop, policy, worker, opened.release()));
 }
 
-Listener::Listener(uv_loop_t* loop, const ListenerConfig& config, Worker& worker, int descriptor)
-    : config_(config),
+Listener::Listener(uv_loop_t* loop, const ListenerPolicy& policy, Worker& worker, int descriptor)
+    : policy_(policy),
       worker_(worker),
       descriptor_(descriptor),
       address_(bound_address(descriptor).text()),
       poll_(new uv_poll_t),
       pause_(loop, *this) {
   struct stat file {};
-  if (config.address.is_unix() && ::stat(config.address.unix_path.c_str(), &file) == 0)
-    socket_inode_ = file.st_ino;
+  const SocketAddress& address = policy.config.address;
+  if (address.is_unix() && ::stat(address.unix_path.c_str(), &file) == 0) socket_inode_ = file.st_ino;
   uv_poll_init(loop, poll_.get(), descriptor_);
   poll_->data = this;
   watch();
@@ -134,7 +135,7 @@ Listener::~Listener() {
   poll_.reset();
   ::close(descriptor_);
   struct stat file {};
-  const char* path = config_.address.unix_path.c_str();
+  const char* path = policy_.config.address.unix_path.c_str();
   if (socket_inode_ != 0 && ::stat(path, &file) == 0 && file.st_ino == socket_inode_) ::unlink(path);
 }
 
@@ -152,7 +153,7 @@ void Listener::accept_all() {
       const int on = 1;
       if (!peer.is_unix()) ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
       if (!peer.is_unix()) ::setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-      worker_.adopt(descriptor, peer, config_, address_);
+      worker_.adopt(descriptor, peer, policy_, address_);
       continue;
     }
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {

@@ -11,16 +11,17 @@
 #include "proxy/config.h"
 #include "proxy/deadline.h"
 #include "proxy/handle.h"
+#include "proxy/snapshot.h"
 #include "proxy/worker.h"
 
 namespace pgveil::proxy {
 
 class Listener final : private Wakeable {
  public:
-  // Binds and listens; accepted connections go to `worker`. `config` and `worker` must outlive the listener.
+  // Binds and listens; accepted connections go to `worker`. `policy` and `worker` must outlive the listener.
   // The error is a sentence that says what to do.
   [[nodiscard]] static tl::expected<std::unique_ptr<Listener>, std::string> open(uv_loop_t* loop,
-                                                                                 const ListenerConfig& config,
+                                                                                 const ListenerPolicy& policy,
                                                                                  Worker& worker);
   // Closes; removes the file of a Unix socket, if it is still ours.
   ~Listener();
@@ -31,13 +32,13 @@ class Listener final : private Wakeable {
   [[nodiscard]] const std::string& address() const { return address_; }
 
  private:
-  Listener(uv_loop_t* loop, const ListenerConfig& config, Worker& worker, int descriptor);
+  Listener(uv_loop_t* loop, const ListenerPolicy& policy, Worker& worker, int descriptor);
   void wake() override;  // after a pause
   void accept_all();
   void watch();
   static void on_readable(uv_poll_t* poll, int status, int events);
 
-  const ListenerConfig& config_;
+  const ListenerPolicy& policy_;
   Worker& worker_;
   int descriptor_;
   std::string address_;

@@ -1,17 +1,24 @@
 #include "proxy/log.h"
 
 #include <spdlog/async.h>
+#include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <memory>
 
 namespace pgveil::proxy {
 namespace {
 
 constexpr std::size_t kQueuedLines = 8192;
 
+constexpr const char* kJsonPattern = R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ",%v})";
+
+constexpr std::string_view kAuditEvent = "audit";
+
 bool writes_json = false;
+std::shared_ptr<spdlog::logger> audit_log;  // null: there is no audit file
 
 spdlog::level::level_enum spdlog_level(LogLevel level) {
   switch (level) {
@@ -66,35 +73,65 @@ bool is_plain(char c) {
   return c > ' ' && c < 0x7f && c != '"' && c != '\\' && c != '=';
 }
 
+void begin_line(std::string& line, bool as_json, spdlog::level::level_enum level, std::string_view event) {
+  if (!as_json) {
+    line = event;
+    return;
+  }
+  const auto name = spdlog::level::to_string_view(level);
+  line = R"("level":")";
+  line.append(name.data(), name.size());
+  line += R"(","event":)";
+  append_quoted(line, event);
+}
+
+void append_key(std::string& line, bool as_json, std::string_view key) {
+  line += as_json ? ",\"" : " ";
+  line += key;
+  line += as_json ? "\":" : "=";
+}
+
+void append_field(std::string& line, bool as_json, std::string_view key, std::string_view value) {
+  if (value.empty()) value = "-";
+  append_key(line, as_json, key);
+  if (!as_json && std::all_of(value.begin(), value.end(), is_plain)) {
+    line += value;
+  } else {
+    append_quoted(line, value);
+  }
+}
+
 }  // namespace
 
-void start_log(const LogConfig& config) {
+std::optional<std::string> start_log(const LogConfig& config) {
   writes_json = config.format == LogFormat::json;
   spdlog::init_thread_pool(kQueuedLines, 1);
   auto logger = spdlog::create_async_nb<spdlog::sinks::stderr_sink_mt>("pgveil");
-  logger->set_pattern(writes_json ? R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ",%v})" : "%Y-%m-%dT%H:%M:%S.%eZ %L %v",
+  logger->set_pattern(writes_json ? kJsonPattern : "%Y-%m-%dT%H:%M:%S.%eZ %L %v",
                       spdlog::pattern_time_type::utc);
   logger->set_level(spdlog_level(config.level));
   logger->flush_on(spdlog::level::debug);
   spdlog::set_default_logger(std::move(logger));
+  if (config.audit_file.empty()) return std::nullopt;
+  try {
+    // Blocks where the queue is full: an audit record is not to be lost.
+    audit_log = spdlog::create_async<spdlog::sinks::basic_file_sink_mt>("audit", config.audit_file);
+  } catch (const spdlog::spdlog_ex& error) {  // the one way in which spdlog says so
+    return error.what();
+  }
+  audit_log->set_pattern(kJsonPattern, spdlog::pattern_time_type::utc);
+  audit_log->flush_on(spdlog::level::debug);
+  return std::nullopt;
 }
 
 void stop_log() {
+  audit_log.reset();
   spdlog::shutdown();
 }
 
 LogLine::LogLine(LogLevel level, std::string_view event)
     : level_(level), wanted_(spdlog::should_log(spdlog_level(level))) {
-  if (!wanted_) return;
-  if (writes_json) {
-    line_ = R"("level":")";
-    const auto name = spdlog::level::to_string_view(spdlog_level(level));
-    line_.append(name.data(), name.size());
-    line_ += R"(","event":)";
-    append_quoted(line_, event);
-  } else {
-    line_ = event;
-  }
+  if (wanted_) begin_line(line_, writes_json, spdlog_level(level), event);
 }
 
 LogLine::~LogLine() {
@@ -102,25 +139,31 @@ LogLine::~LogLine() {
 }
 
 LogLine& LogLine::add(std::string_view key, std::string_view value) {
-  if (!wanted_) return *this;
-  if (value.empty()) value = "-";
-  line_ += writes_json ? ",\"" : " ";
-  line_ += key;
-  line_ += writes_json ? "\":" : "=";
-  if (!writes_json && std::all_of(value.begin(), value.end(), is_plain)) {
-    line_ += value;
-  } else {
-    append_quoted(line_, value);
-  }
+  if (wanted_) append_field(line_, writes_json, key, value);
   return *this;
 }
 
 LogLine& LogLine::add(std::string_view key, std::uint64_t value) {
   if (!wanted_) return *this;
-  line_ += writes_json ? ",\"" : " ";
-  line_ += key;
-  line_ += writes_json ? "\":" : "=";
+  append_key(line_, writes_json, key);
   line_ += std::to_string(value);
+  return *this;
+}
+
+AuditRecord::AuditRecord() {
+  begin_line(line_, writes_json, spdlog::level::info, kAuditEvent);
+  if (audit_log) begin_line(json_, true, spdlog::level::info, kAuditEvent);
+}
+
+AuditRecord::~AuditRecord() {
+  auto log = spdlog::default_logger();
+  if (log->level() <= spdlog::level::info) log->log(spdlog::level::info, "{}", line_);
+  if (audit_log) audit_log->log(spdlog::level::info, "{}", json_);
+}
+
+AuditRecord& AuditRecord::add(std::string_view key, std::string_view value) {
+  append_field(line_, writes_json, key, value);
+  if (audit_log) append_field(json_, true, key, value);
   return *this;
 }
 

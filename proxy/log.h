@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
@@ -10,8 +11,8 @@
 namespace pgveil::proxy {
 
 // To standard error, through a thread of its own: a reader that is slow or gone holds up no session. Lines
-// that do not fit its queue push out the oldest.
-void start_log(const LogConfig& config);
+// that do not fit its queue push out the oldest. Answers what is wrong with the audit file, if anything.
+[[nodiscard]] std::optional<std::string> start_log(const LogConfig& config);
 // Writes out what is queued.
 void stop_log();
 
@@ -32,6 +33,22 @@ class LogLine {
   LogLevel level_;
   bool wanted_;
   std::string line_;
+};
+
+// One audit record, written when it goes out of scope: to the log as a line of level info, and to the audit
+// file, whatever the level, as JSON.
+class AuditRecord {
+ public:
+  AuditRecord();
+  ~AuditRecord();
+  AuditRecord(const AuditRecord&) = delete;
+  AuditRecord& operator=(const AuditRecord&) = delete;
+
+  AuditRecord& add(std::string_view key, std::string_view value);
+
+ private:
+  std::string line_;  // as the log wants it
+  std::string json_;  // for the audit file; empty where there is none
 };
 
 }  // namespace pgveil::proxy

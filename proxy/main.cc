@@ -21,7 +21,10 @@ int run(Invocation invocation) {
     std::fputs(text_of(snapshot.error()).c_str(), stderr);
     return kExitConfig;
   }
-  start_log((*snapshot)->config.log);
+  if (const auto problem = start_log((*snapshot)->config.log)) {
+    std::fprintf(stderr, "pgveil: the audit file cannot be written: %s\n", problem->c_str());
+    return kExitConfig;
+  }
   const int exit_code = serve(*snapshot);
   stop_log();
   return exit_code;

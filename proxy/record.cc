@@ -21,11 +21,12 @@ LogLevel level_of(const ReasonInfo& reason) {
 void add_parties(LogLine& line, const Record& record) {
   line.add("client", record.client)
       .add("listener", record.listener)
-      .add("identity", "")
+      .add("identity", record.identity)
       .add("user", record.user)
       .add("database", record.database)
       .add("upstream", record.upstream)
       .add("server", record.server);
+  line.add("client_tls", record.client_tls ? record.client_tls->version : "");
   const auto& tls = record.server_tls;
   line.add("tls", tls ? tls->version : "")
       .add("cipher", tls ? tls->cipher : "")
@@ -35,7 +36,69 @@ void add_parties(LogLine& line, const Record& record) {
       .add("server_not_after", verified ? tls::utc_text(tls->peer->not_after) : "");
 }
 
+std::string place_text(const std::string& file, int line) {
+  return file.empty() ? "" : file + ':' + std::to_string(line);
+}
+
+// "DNS:db.example.com, URI:spiffe://prod/app", as openssl writes them.
+std::string alternative_names(const tls::PeerCertificate& certificate) {
+  std::string text;
+  const auto add = [&text](std::string_view kind, const std::vector<std::string>& names) {
+    for (const auto& name : names) text.append(text.empty() ? "" : ", ").append(kind).append(name);
+  };
+  add("DNS:", certificate.dns_names);
+  add("URI:", certificate.uris);
+  add("email:", certificate.emails);
+  return text;
+}
+
 }  // namespace
+
+void Record::take(const Decision& decision) {
+  if (decision.rule == nullptr) return;
+  rule = place_text(decision.rule->file, decision.rule->line);
+  method = protocol::name_of(decision.rule->method);
+  system_user = decision.system_user;
+  map_line = place_text(decision.mapped.file, decision.mapped.line);
+  if (identity.empty()) identity = decision.system_user;
+}
+
+void Record::forget_certificate() {
+  if (client_tls) client_tls->peer.reset();
+}
+
+void log_audit(const Record& record, const Ending* refusal) {
+  const bool accepted = refusal == nullptr;
+  AuditRecord audit;
+  audit.add("session", record.session)
+      .add("outcome", accepted ? "accepted" : "refused")
+      .add("reason", accepted ? "" : describe(refusal->reason).name)
+      .add("client", record.client)
+      .add("listener", record.listener);
+  const auto* certificate =
+      record.client_tls && record.client_tls->peer ? &*record.client_tls->peer : nullptr;
+  audit.add("subject", certificate != nullptr ? certificate->subject : "")
+      .add("issuer", certificate != nullptr ? certificate->issuer : "")
+      .add("serial", certificate != nullptr ? certificate->serial : "")
+      .add("fingerprint", certificate != nullptr ? certificate->sha256_fingerprint : "")
+      .add("names", certificate != nullptr ? alternative_names(*certificate) : "")
+      .add("not_after", certificate != nullptr ? tls::utc_text(certificate->not_after) : "")
+      .add("system_user", record.system_user)
+      .add("rule", record.rule)
+      .add("method", record.method)
+      .add("map", record.map_line)
+      .add("requested_user", record.requested_user)
+      .add("user", record.user)
+      .add("database", record.database)
+      .add("upstream", record.upstream)
+      .add("server", record.server);
+  for (const auto& [side, tls] : {std::pair{std::string("client_"), &record.client_tls},
+                                  std::pair{std::string("server_"), &record.server_tls}})
+    audit.add(side + "tls", *tls ? (*tls)->version : "")
+        .add(side + "cipher", *tls ? (*tls)->cipher : "")
+        .add(side + "group", *tls ? (*tls)->group : "");
+  audit.add("client_server_name", record.client_tls ? record.client_tls->server_name : "");
+}
 
 void log_session_started(const Record& record) {
   LogLine line(LogLevel::info, "session_started");

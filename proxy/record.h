@@ -1,5 +1,5 @@
-// What is known of a session, for observers only: the log line at the start of its relay and the one at its
-// end.
+// What is known of a session, for observers only: the audit record once its login is decided, the log line at
+// the start of its relay and the one at its end.
 #pragma once
 
 #include <chrono>
@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "proxy/ending.h"
+#include "proxy/rules.h"
 #include "tls/engine.h"
 
 namespace pgveil::proxy {
@@ -17,16 +18,32 @@ struct Record {
   std::string session;   // unique in the process: "7f3a-2b"
   std::string client;    // address
   std::string listener;  // address
-  std::string user;
+  std::string
+      identity;  // the subject of the client's certificate, or who is at the other end of a Unix socket
+  std::string system_user;  // the name that was mapped
+  std::string rule;         // where it stands: "/etc/pgveil/pg_hba.conf:7"
+  std::string method;       // of the rule
+  std::string map_line;     // likewise; empty: no map was asked
+  std::string requested_user;
+  std::string user;  // that the server sees
   std::string database;
   std::string upstream;         // name
   std::string server;           // address
   std::string server_sqlstate;  // with which the server refused the login
+  std::optional<tls::Established> client_tls;
   std::optional<tls::Established> server_tls;
+  bool is_audited = false;
   std::uint64_t sent_bytes = 0;      // to the client, after its login
   std::uint64_t received_bytes = 0;  // from the client, its login included
   std::chrono::steady_clock::time_point accepted = std::chrono::steady_clock::now();
+
+  void take(const Decision& decision);
+  // An established session keeps the identity, but no certificate.
+  void forget_certificate();
 };
+
+// Who came, by which rule and map line, and became whom; or why not.
+void log_audit(const Record& record, const Ending* refusal);
 
 void log_session_started(const Record& record);
 void log_session_closed(const Record& record, const Ending& ending, std::string_view phase);

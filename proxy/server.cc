@@ -43,6 +43,8 @@ class Server final : public Wakeable {
   [[nodiscard]] int run() {
     // First, so that a signal finds its handler as soon as anybody can know that we listen.
     for (const int number : {SIGTERM, SIGINT, SIGHUP}) watch_signal(number);
+    for (const Mistake& warning : snapshot_->warnings)
+      LogLine(LogLevel::warning, "configuration").add("warning", warning.text());
     if (!listen()) return kExitUnavailable;
     uv_run(&loop_.loop, UV_RUN_DEFAULT);
     LogLine(LogLevel::info, "stopped").add("abandoned_sessions", abandoned_);
@@ -63,15 +65,15 @@ class Server final : public Wakeable {
   };
 
   bool listen() {
-    for (const ListenerConfig& config : snapshot_->config.listeners) {
-      auto listener = Listener::open(&loop_.loop, config, *worker_);
+    for (const ListenerPolicy& policy : snapshot_->listeners) {
+      auto listener = Listener::open(&loop_.loop, policy, *worker_);
       if (!listener) {
         LogLine(LogLevel::error, "listen_failed").add("error", listener.error());
         return false;
       }
       LogLine(LogLevel::info, "listening")
           .add("address", (*listener)->address())
-          .add("upstream", config.upstream);
+          .add("upstream", policy.config.upstream);
       listeners_.push_back(std::move(*listener));
     }
     return true;

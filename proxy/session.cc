@@ -1,17 +1,22 @@
 #include "proxy/session.h"
 
 #include <fmt/format.h>
+#include <strings.h>
 
 #include <algorithm>
+#include <cctype>
 #include <utility>
 
 #include "protocol/backend.h"
+#include "proxy/client_failure.h"
+#include "proxy/identity.h"
 #include "proxy/upstream_failure.h"
 #include "tls/digest.h"
 
 namespace pgveil::proxy {
 namespace {
 
+constexpr const char* kClientDn = "pgveil.client_dn";
 constexpr std::size_t kStartupReadBytes = 16'384;  // more than a startup packet, less than a flood
 constexpr std::size_t kMaxLoginBacklog = 1'048'576;
 constexpr std::chrono::seconds kCancelTimeout{10};
@@ -25,6 +30,11 @@ constexpr std::chrono::seconds kLastAnswerTimeout{30};
 // "7f3a-2b": which run of the program, and which of its sessions.
 std::string session_name(SessionId id) {
   return fmt::format("{:04x}-{:x}", id >> 32U, id & 0xffffffffU);
+}
+
+protocol::NegotiationPolicy negotiation_policy(const ListenerPolicy& listener) {
+  const bool takes_tls = listener.tls != nullptr;
+  return {.tls = takes_tls, .direct_tls = takes_tls, .user_may_be_missing = listener.rules.may_assign()};
 }
 
 // Drops what `reader` has consumed from the front of `bytes`.
@@ -53,20 +63,23 @@ bool is_drained(Stream& stream, Scratch& scratch) {
 }  // namespace
 
 Session::Session(SessionHost& host, SessionId id, int descriptor, const KernelAddress& peer,
-                 std::shared_ptr<const Snapshot> snapshot, const ListenerConfig& listener,
+                 std::shared_ptr<const Snapshot> snapshot, const ListenerPolicy& listener,
                  std::string listener_address)
     : host_(host),
       id_(id),
       snapshot_(std::move(snapshot)),
-      listener_(listener),
+      policy_(listener),
+      client_address_(peer),
       client_is_local_(peer.is_unix() || peer.is_loopback()),
       client_(std::make_unique<SocketStream>(host.loop(), descriptor, *this)),
       deadline_(host.loop(), *this),
-      negotiation_(std::make_unique<protocol::Negotiation>(protocol::NegotiationPolicy{})) {
+      negotiation_(std::make_unique<protocol::Negotiation>(negotiation_policy(listener))) {
   record_.session = session_name(id);
   record_.client = peer.text();
   record_.listener = std::move(listener_address);
-  record_.upstream = listener.upstream;
+  record_.upstream = listener.config.upstream;
+  if (peer.is_unix() && (listener.rules.asks_for_peer() || listener.config.log_client_identity))
+    unix_user_ = peer_user(descriptor);
   deadline_.set(snapshot_->config.limits.startup_timeout);
 }
 
@@ -94,6 +107,8 @@ void Session::advance() {
 Session::Phase Session::step() {
   switch (phase_) {
     case Phase::negotiate: return negotiate();
+    case Phase::accept_tls: return accept_tls();
+    case Phase::read_startup: return negotiate();
     case Phase::authorize: return authorize();
     case Phase::connect:
     case Phase::verify_upstream: return connect();
@@ -117,14 +132,14 @@ Session::Phase Session::negotiate() {
     switch (event) {
       case protocol::Negotiation::Event::startup: return Phase::authorize;
       case protocol::Negotiation::Event::cancel: return begin_cancel();
-      case protocol::Negotiation::Event::accept_tls:  // not offered by a plaintext listener
+      case protocol::Negotiation::Event::accept_tls: return begin_tls();
       case protocol::Negotiation::Event::failed: return end(negotiation_ending());
       case protocol::Negotiation::Event::more: break;
     }
-    if (!client_->readable()) return Phase::negotiate;
+    if (!client_->readable()) return phase_;
     const auto read = client_->read(host_.scratch(), kStartupReadBytes);
     switch (read.status) {
-      case Stream::Status::blocked: return Phase::negotiate;
+      case Stream::Status::blocked: return phase_;
       case Stream::Status::bytes: break;
       case Stream::Status::failed: return end({.reason = Reason::client_lost, .detail = client_->error()});
       case Stream::Status::ended:
@@ -137,18 +152,84 @@ Session::Phase Session::negotiate() {
   }
 }
 
+// What has been read behind the SSLRequest, or as direct TLS, is the handshake's and nobody else's.
+Session::Phase Session::begin_tls() {
+  auto engine = tls::Engine::to_client(policy_.tls, negotiation_->direct_tls());
+  auto stream =
+      std::make_unique<TlsStream>(std::move(client_), std::move(engine), std::exchange(client_in_, {}));
+  accepting_ = stream.get();
+  client_ = std::move(stream);
+  return Phase::accept_tls;
+}
+
+Session::Phase Session::accept_tls() {
+  if (deadline_.passed()) return end(timeout_ending());
+  switch (accepting_->shake_hands(host_.scratch())) {
+    case TlsStream::Handshake::waiting: return Phase::accept_tls;
+    case TlsStream::Handshake::failed: return end(client_tls_ending(accepting_->failure()));
+    case TlsStream::Handshake::done: break;
+  }
+  record_.client_tls = accepting_->established();
+  if (record_.client_tls->peer) record_.identity = record_.client_tls->peer->subject;
+  negotiation_->tls_established();
+  return Phase::read_startup;
+}
+
+// The TLS policy is enforced here, whatever way the StartupMessage has come. Waits only for the client's host
+// name, and only where a rule goes by it.
 Session::Phase Session::authorize() {
+  if (deadline_.passed())
+    return end(
+        {.reason = Reason::startup_timeout, .detail = "The client's host name was not found in time."});
+  client_->pause_reading();
   const auto& startup = negotiation_->startup();
   record_.user = startup.user();
+  record_.requested_user = startup.user();
   record_.database = startup.database();
+  const bool has_tls = negotiation_->inside_tls();
+  if (!has_tls && policy_.tls && policy_.config.tls_policy() == ListenerTls::require)
+    return end({.reason = Reason::tls_required,
+                .hint = "Connect with sslmode=verify-full (or at least sslmode=require)."});
+  if (client_name_ && !client_name_->found()) return Phase::authorize;
+
+  const bool has_certificate = record_.client_tls && record_.client_tls->peer;
+  const Visitor visitor{.address = client_address_,
+                        .has_tls = has_tls,
+                        .certificate = has_certificate ? &*record_.client_tls->peer : nullptr,
+                        .unix_user = unix_user_,
+                        .user = startup.user(),
+                        .database = startup.database(),
+                        .physical_replication = startup.is_physical_replication(),
+                        .host_name = client_name_ ? client_name_->found() : std::nullopt};
+  const Decision decision = policy_.rules.decide(visitor);
+  if (decision.needs_host_name) {
+    client_name_ = std::make_unique<ClientName>(host_.loop(), client_address_, *this);
+    return Phase::authorize;
+  }
+  client_name_.reset();
+  return admit(decision);
+}
+
+Session::Phase Session::admit(const Decision& decision) {
+  record_.take(decision);
+  if (decision.refusal) return end(*decision.refusal);
   if (!host_.enter_session())
     return end(
         {.reason = Reason::too_many_sessions,
          .detail = "All " + std::to_string(snapshot_->config.limits.max_sessions) + " sessions are in use.",
          .hint = "Raise limits.max_sessions, or close sessions."});
   in_session_ = true;
-  client_->pause_reading();
-  link_ = std::make_unique<UpstreamLink>(host_.loop(), snapshot_->upstream_of(listener_), *this);
+  method_ = decision.rule->method;
+  startup_ = negotiation_->take_startup();
+  if (decision.rule->assign) startup_.set("user", decision.database_user);
+  record_.user = startup_.user();
+  record_.database = startup_.database();
+  if (policy_.config.log_client_identity) tell_server_identity();
+  if (!protocol::fits_startup_packet(startup_))
+    return end({.reason = Reason::protocol_violation,
+                .detail = "The startup packet has no room left for the client's identity.",
+                .hint = "Send shorter parameters, or turn log_client_identity off."});
+  link_ = std::make_unique<UpstreamLink>(host_.loop(), snapshot_->upstream_of(policy_.config), *this);
   return Phase::connect;
 }
 
@@ -170,15 +251,34 @@ Session::Phase Session::connect() {
 Session::Phase Session::begin_login() {
   record_.server_tls = link_->tls();
   server_ = link_->take_stream();
-  login_ = std::make_unique<RelayedLogin>(listener_.sasl_mechanisms);
+  if (policy_.config.shared_certificate && record_.client_tls && record_.server_tls &&
+      record_.server_tls->peer->sha256_fingerprint != record_.client_tls->own_sha256_fingerprint)
+    return end({.reason = Reason::upstream_certificate_not_shared,
+                .detail = "The listener shows the certificate with fingerprint " +
+                          record_.client_tls->own_sha256_fingerprint + ", the server the one with " +
+                          record_.server_tls->peer->sha256_fingerprint + ".",
+                .hint = "Give both the very same certificate file, or turn shared_certificate off."});
+  login_ = choose_login();
   relay_ = std::make_unique<Relay>(*client_, *server_, snapshot_->config.limits.relay_buffer);
   protocol::Bytes startup;
-  protocol::encode_startup_message(negotiation_->startup(), startup);
+  protocol::encode_startup_message(startup_, startup);
   server_->write(host_.scratch(), startup);
-  if (!client_in_.empty()) server_->write(host_.scratch(), client_in_);
-  wipe_away(client_in_);
-  client_->resume_reading();
+  if (login_->asks_client()) {
+    if (!client_in_.empty()) server_->write(host_.scratch(), client_in_);
+    wipe_away(client_in_);
+    client_->resume_reading();
+  }
   return Phase::log_in;
+}
+
+std::unique_ptr<Login> Session::choose_login() const {
+  if (method_ != protocol::HbaMethod::relay) return std::make_unique<VouchedLogin>();
+  if (!record_.client_tls)
+    return std::make_unique<RelayedLogin>(policy_.config.sasl_mechanisms == SaslMechanisms::strip
+                                              ? ChannelBinding::stripped
+                                              : ChannelBinding::passed_on);
+  const bool ends_here = record_.server_tls && !policy_.config.shared_certificate;
+  return std::make_unique<RelayedLogin>(ends_here ? ChannelBinding::refused : ChannelBinding::passed_on);
 }
 
 Session::Phase Session::log_in() {
@@ -207,15 +307,64 @@ Session::Phase Session::log_in() {
 
 // Passes on what the client says in its login, and wipes what may be a password from the scratch memory.
 std::optional<Ending> Session::forward_login_of_client() {
+  if (!login_->asks_client())
+    return client_->peer_gone() ? std::optional<Ending>({.reason = Reason::client_closed}) : std::nullopt;
+  if (login_->holds_client()) {
+    auto ending = hold_login_of_client();
+    if (ending || login_->holds_client()) return ending;
+  }
   const auto before = relay_->bytes_to_server();
   const auto status = relay_->advance_to_server(host_.scratch());
   const auto moved =
       std::min<std::uint64_t>(relay_->bytes_to_server() - before, host_.scratch().incoming.size());
   tls::wipe(std::span(host_.scratch().incoming).first(moved));
+  if (record_.client_tls) tls::wipe(std::span(host_.scratch().plaintext).first(moved));
   if (status == Stream::Status::ended) return left_login_ending();
   if (status == Stream::Status::failed)
     return Ending{.reason = Reason::client_lost, .detail = client_->error()};
   return std::nullopt;
+}
+
+// Collects the client's answer until the login has judged it, and passes it on if it may.
+std::optional<Ending> Session::hold_login_of_client() {
+  while (client_->readable()) {
+    const auto read = client_->read(host_.scratch(), kStartupReadBytes);
+    if (read.status == Stream::Status::blocked) return std::nullopt;
+    if (read.status == Stream::Status::ended) return left_login_ending();
+    if (read.status == Stream::Status::failed)
+      return Ending{.reason = Reason::client_lost, .detail = client_->error()};
+    record_.received_bytes += read.bytes.size();
+    client_in_.insert(client_in_.end(), read.bytes.begin(), read.bytes.end());
+    const auto judgement = login_->judge_client(client_in_);
+    if (judgement == Login::Judgement::failed) return login_->ending();
+    if (judgement == Login::Judgement::waiting) continue;
+    server_->write(host_.scratch(), client_in_);
+    wipe_away(client_in_);
+    return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+// As information: the client can set both itself later, and a server must not decide by it.
+void Session::tell_server_identity() {
+  const std::string& identity = record_.identity;
+  if (identity.empty()) return;
+  if (policy_.config.client_identity_in == ClientIdentityIn::application_name) {
+    const std::string name(startup_.find("application_name").value_or(""));
+    startup_.set("application_name", name.empty() ? identity : name + " [" + identity + ']');
+    return;
+  }
+  // The server takes the last value of `options`, and parameters of the packet after them (postgres.c:
+  // process_startup_options).
+  std::erase_if(startup_.parameters,
+                [](const auto& parameter) { return strcasecmp(parameter.first.c_str(), kClientDn) == 0; });
+  std::string options(startup_.find("options").value_or(""));
+  options += std::string(options.empty() ? "" : " ") + "-c " + kClientDn + '=';
+  for (const char character : identity) {  // pg_split_opts()
+    if (character == '\\' || std::isspace(static_cast<unsigned char>(character)) != 0) options += '\\';
+    options += character;
+  }
+  startup_.set("options", std::move(options));
 }
 
 Session::Phase Session::begin_relay() {
@@ -225,8 +374,11 @@ Session::Phase Session::begin_relay() {
   }
   if (login_->cancel_key()) {
     cancel_key_ = login_->cancel_key();
-    host_.cancel_routes().add(*cancel_key_, {.upstream = listener_.upstream, .server = *link_->server()});
+    host_.cancel_routes().add(*cancel_key_,
+                              {.upstream = policy_.config.upstream, .server = *link_->server()});
   }
+  if (!login_->asks_client()) client_->resume_reading();
+  audit(nullptr);
   forget_login();
   log_session_started(record_);
   last_activity_ = uv_now(host_.loop());
@@ -267,8 +419,10 @@ Session::Phase Session::relay_in_silence() {
 // A key that this process does not know goes to the upstream's only server: another replica may have relayed
 // it.
 Session::Phase Session::begin_cancel() {
+  if (policy_.config.plaintext_cancel == PlaintextCancel::deny && policy_.tls && !negotiation_->inside_tls())
+    return end({.reason = Reason::plaintext_cancel_denied});
   const auto route = host_.cancel_routes().find(negotiation_->cancel());
-  const Upstream* upstream = &snapshot_->upstream_of(listener_);
+  const Upstream* upstream = &snapshot_->upstream_of(policy_.config);
   if (route) {
     const auto found = snapshot_->upstreams.find(route->upstream);
     upstream = found == snapshot_->upstreams.end() ? nullptr : &found->second;
@@ -322,6 +476,7 @@ Session::Phase Session::end(const Ending& ending) {
     record_.received_bytes += relay_->bytes_to_server();
   }
   tell_client(ending);
+  if (has_startup()) audit(&ending);
   log_session_closed(record_, ending, name_of(phase_));
   leave();
   relay_.reset();
@@ -380,6 +535,18 @@ Ending Session::timeout_ending() const {
           .hint = "Answer the server's password request in time, or raise limits.startup_timeout."};
 }
 
+// Whether it is known what the client wanted.
+bool Session::has_startup() const {
+  return phase_ > Phase::read_startup && phase_ < Phase::forward_cancel;
+}
+
+// Once a session, when it is known how its login went.
+void Session::audit(const Ending* refusal) {
+  if (std::exchange(record_.is_audited, true)) return;
+  log_audit(record_, refusal);
+  record_.forget_certificate();
+}
+
 // The client's end came before ReadyForQuery: to ask its user for a password, or because it was refused.
 Ending Session::left_login_ending() {
   record_.server_sqlstate = login_->refusal();
@@ -399,6 +566,7 @@ Ending Session::lost_login_ending() {
 // Whether an ErrorResponse would be read as one.
 bool Session::client_expects_message() const {
   switch (phase_) {
+    case Phase::accept_tls: return false;
     case Phase::forward_cancel: return false;  // such a client takes any byte for a failure
     case Phase::relay: return relay_->at_client_boundary();
     default: return true;
@@ -409,7 +577,8 @@ void Session::tell_client(const Ending& ending) {
   const ReasonInfo& reason = describe(ending.reason);
   if (reason.sqlstate.empty() || !client_expects_message()) return;
   // Before its StartupMessage a client cannot read an error; it just finds the connection closed.
-  if (ending.reason == Reason::shutting_down && phase_ == Phase::negotiate) return;
+  const bool has_asked = phase_ != Phase::negotiate && phase_ != Phase::read_startup;
+  if (ending.reason == Reason::shutting_down && !has_asked) return;
   const std::string message = ending.message.empty() ? std::string(reason.message) : ending.message;
   protocol::Bytes error;
   if (negotiation_ && negotiation_->wants_old_error()) {
@@ -448,11 +617,16 @@ void Session::forget_login() {
   login_.reset();
   link_.reset();
   negotiation_.reset();
+  accepting_ = nullptr;
+  client_name_.reset();
+  startup_ = {};
 }
 
 std::string_view name_of(Session::Phase phase) {
   switch (phase) {
     case Session::Phase::negotiate: return "negotiate";
+    case Session::Phase::accept_tls: return "accept_tls";
+    case Session::Phase::read_startup: return "read_startup";
     case Session::Phase::authorize: return "authorize";
     case Session::Phase::connect: return "connect";
     case Session::Phase::verify_upstream: return "verify_upstream";

@@ -12,6 +12,7 @@
 #include "protocol/negotiation.h"
 #include "proxy/address.h"
 #include "proxy/cancel.h"
+#include "proxy/client_name.h"
 #include "proxy/deadline.h"
 #include "proxy/ending.h"
 #include "proxy/login.h"
@@ -19,6 +20,7 @@
 #include "proxy/relay.h"
 #include "proxy/snapshot.h"
 #include "proxy/socket_stream.h"
+#include "proxy/tls_stream.h"
 #include "proxy/upstream_link.h"
 
 namespace pgveil::proxy {
@@ -49,8 +51,10 @@ class Session final : public Wakeable {
  public:
   // In the order of life; the names stand in the log.
   enum class Phase {
-    negotiate,        // GSSENCRequest, SSLRequest, CancelRequest or StartupMessage
-    authorize,        // is there a place for it
+    negotiate,        // GSSENCRequest, SSLRequest, direct TLS; or CancelRequest or StartupMessage at once
+    accept_tls,       // TLS handshake with the client
+    read_startup,     // StartupMessage or CancelRequest, inside TLS
+    authorize,        // TLS policy, rules and identity; is there a place for it
     connect,          // resolve, TCP or Unix socket, SSLRequest
     verify_upstream,  // TLS handshake: chain, name, CRL
     log_in,           // until the server's ReadyForQuery
@@ -62,7 +66,7 @@ class Session final : public Wakeable {
 
   // Owns `descriptor`. `host` must outlive the session; `listener` belongs to the snapshot.
   Session(SessionHost& host, SessionId id, int descriptor, const KernelAddress& peer,
-          std::shared_ptr<const Snapshot> snapshot, const ListenerConfig& listener,
+          std::shared_ptr<const Snapshot> snapshot, const ListenerPolicy& listener,
           std::string listener_address);
   ~Session();
   Session(const Session&) = delete;
@@ -78,6 +82,7 @@ class Session final : public Wakeable {
   [[nodiscard]] Phase step();
 
   [[nodiscard]] Phase negotiate();
+  [[nodiscard]] Phase accept_tls();
   [[nodiscard]] Phase authorize();
   [[nodiscard]] Phase connect();
   [[nodiscard]] Phase log_in();
@@ -86,6 +91,8 @@ class Session final : public Wakeable {
   [[nodiscard]] Phase forward_cancel();
   [[nodiscard]] Phase close();
 
+  [[nodiscard]] Phase begin_tls();
+  [[nodiscard]] Phase admit(const Decision& decision);
   [[nodiscard]] Phase begin_login();
   [[nodiscard]] Phase begin_relay();
   [[nodiscard]] Phase begin_cancel();
@@ -96,6 +103,11 @@ class Session final : public Wakeable {
   [[nodiscard]] Ending lost_login_ending();
   [[nodiscard]] Ending left_login_ending();
   [[nodiscard]] std::optional<Ending> forward_login_of_client();
+  [[nodiscard]] std::optional<Ending> hold_login_of_client();
+  [[nodiscard]] std::unique_ptr<Login> choose_login() const;
+  void tell_server_identity();
+  [[nodiscard]] bool has_startup() const;
+  void audit(const Ending* refusal);
   [[nodiscard]] bool client_expects_message() const;
   void tell_client(const Ending& ending);
   void leave();
@@ -104,7 +116,8 @@ class Session final : public Wakeable {
   SessionHost& host_;
   const SessionId id_;
   const std::shared_ptr<const Snapshot> snapshot_;
-  const ListenerConfig& listener_;
+  const ListenerPolicy& policy_;  // of the listener
+  const KernelAddress client_address_;
   const bool client_is_local_;  // on loopback or a Unix socket: the operator's own application
   Phase phase_ = Phase::negotiate;
   bool advancing_ = false;
@@ -121,8 +134,13 @@ class Session final : public Wakeable {
 
   // Until the relay begins.
   std::unique_ptr<protocol::Negotiation> negotiation_;
+  TlsStream* accepting_ = nullptr;  // client_, during its handshake
+  std::string unix_user_;           // who is at the other end of a Unix socket, where somebody wants to know
+  std::unique_ptr<ClientName> client_name_;
+  protocol::StartupMessage startup_;  // as the server is to read it
+  protocol::HbaMethod method_ = protocol::HbaMethod::reject;
   std::unique_ptr<UpstreamLink> link_;
-  std::unique_ptr<RelayedLogin> login_;
+  std::unique_ptr<Login> login_;
   protocol::Bytes client_in_;  // read and not yet passed on
   protocol::Bytes server_in_;
 

@@ -22,6 +22,7 @@ using values::Problem;
 using values::RawValue;
 using values::read_hosts_and_ports;
 using values::Secret;
+using values::ServerNameList;
 using values::Size;
 using values::Text;
 using values::TlsVersion;
@@ -106,6 +107,8 @@ constexpr Setting<UpstreamSection> with_ports(Setting<UpstreamSection> row) {
 
 std::span<const Setting<ListenerConfig>> listener_settings() {
   using L = ListenerConfig;
+  using C = tls::ServerCertificate;
+  using T = tls::ServerSettings;
   static constexpr std::array kRows{
       with_flag("listen", required(setting<ListenAddress, &L::address>(
                               "address",
@@ -116,6 +119,64 @@ std::span<const Setting<ListenerConfig>> listener_settings() {
       setting<Boolean, &L::allow_plaintext_from_network>(
           "allow_plaintext_from_network",
           "Allows an address beyond loopback: everyone on the path reads and alters the sessions."),
+      setting<values::ListenerTlsWord, &L::tls_setting>("tls",
+                                                        "`require` refuses plaintext sessions, and is the "
+                                                        "default with a certificate; `optional` takes both; "
+                                                        "`off` is the default without one."),
+      setting<Path, &L::certificate, &C::ssl_cert_file>(
+          "ssl_cert_file", "The certificate that clients see, with its chain (PEM); needs `ssl_key_file`."),
+      setting<Path, &L::certificate, &C::ssl_key_file>(
+          "ssl_key_file", "The private key of `ssl_cert_file`; ours with mode 0600, or root's with 0640."),
+      only_for_tls(setting<Text, &L::tls, &T::ssl_passphrase_command>(
+          "ssl_passphrase_command",
+          "Run by the shell for an encrypted key; its first line of output is the passphrase, `%p` the "
+          "prompt.")),
+      only_for_tls(
+          setting<Path, &L::tls, &T::ssl_ca_file>("ssl_ca_file",
+                                                  "Asks clients for a certificate, and trusts these CAs "
+                                                  "(PEM) to have issued it. The rules say who needs "
+                                                  "one.")),
+      only_for_tls(setting<Path, &L::tls, &T::ssl_crl_file>(
+          "ssl_crl_file", "Certificate revocation lists (PEM) for the whole chain of client certificates.")),
+      only_for_tls(setting<Path, &L::tls, &T::ssl_crl_dir>(
+          "ssl_crl_dir", "A directory of such lists, as `openssl rehash` prepares it.")),
+      only_for_tls(with_flag("listener-ssl-min-protocol-version",
+                             setting<TlsVersion, &L::tls, &T::ssl_min_protocol_version>(
+                                 "ssl_min_protocol_version", "The oldest TLS version to accept."))),
+      only_for_tls(with_flag("listener-ssl-max-protocol-version",
+                             setting<TlsVersion, &L::tls, &T::ssl_max_protocol_version>(
+                                 "ssl_max_protocol_version",
+                                 "The newest TLS version to accept; default is the newest there is."))),
+      only_for_tls(setting<Text, &L::tls, &T::ssl_ciphers>(
+          "ssl_ciphers", "Ciphers of TLS 1.2 and older, as OpenSSL's cipher list.")),
+      only_for_tls(setting<Text, &L::tls, &T::ssl_tls13_ciphers>(
+          "ssl_tls13_ciphers", "Cipher suites of TLS 1.3, with colons between; default is OpenSSL's.")),
+      only_for_tls(
+          setting<Text, &L::tls, &T::ssl_groups>("ssl_groups",
+                                                 "Groups of the key exchange, with colons between; default "
+                                                 "is OpenSSL's, post-quantum where it can.")),
+      only_for_tls(setting<Boolean, &L::tls, &T::ssl_prefer_server_ciphers>(
+          "ssl_prefer_server_ciphers",
+          "Takes the first cipher of our list that the client has, not of its own.")),
+      only_for_tls(setting<OneOf<values::kPlaintextCancels>, &L::plaintext_cancel>(
+          "plaintext_cancel",
+          "Whether a cancel request may come in plaintext where sessions may not; psql's Ctrl-C always "
+          "does.")),
+      only_in_files(setting<Text, &L::hba, &TextOrFile::text>(
+          "hba", "Rules in the format of pg_hba.conf: who may come in, and how. See docs/access-rules.md.")),
+      setting<Path, &L::hba, &TextOrFile::file>("hba_file", "A file with such rules instead."),
+      only_in_files(setting<Text, &L::ident, &TextOrFile::text>(
+          "ident", "Maps in the format of pg_ident.conf: which certificate may be which database user.")),
+      setting<Path, &L::ident, &TextOrFile::file>("ident_file", "A file with such maps instead."),
+      only_for_tls(
+          setting<Boolean, &L::shared_certificate>("shared_certificate",
+                                                   "The server has the same certificate and key as this "
+                                                   "listener: channel binding then passes through.")),
+      setting<Boolean, &L::log_client_identity>(
+          "log_client_identity", "Tells the server the client's identity, as information and not as proof."),
+      setting<OneOf<values::kClientIdentityIn>, &L::client_identity_in>(
+          "client_identity_in",
+          "Where: behind the client's `application_name`, or in `options` as `pgveil.client_dn`."),
       setting<OneOf<values::kSaslMechanisms>, &L::sasl_mechanisms>(
           "sasl_mechanisms",
           "`strip` hides SCRAM-SHA-256-PLUS, which no plaintext client can do; `verbatim` hides nothing."),
@@ -123,6 +184,19 @@ std::span<const Setting<ListenerConfig>> listener_settings() {
           "unix_socket_permissions", "Mode of the Unix socket; who may write, may connect."),
       setting<Text, &L::unix_socket_group>(
           "unix_socket_group", "Group of the Unix socket, by name or number; default is the process's."),
+  };
+  return kRows;
+}
+
+std::span<const Setting<tls::ServerCertificate>> certificate_settings() {
+  using C = tls::ServerCertificate;
+  static constexpr std::array kRows{
+      only_in_files(required(setting<ServerNameList, &C::server_names>(
+          "server_names",
+          "The names in SNI that it is for: `db.example.com`, or `*.example.com` for one label in front."))),
+      only_in_files(required(
+          setting<Path, &C::ssl_cert_file>("ssl_cert_file", "The certificate with its chain (PEM)."))),
+      only_in_files(required(setting<Path, &C::ssl_key_file>("ssl_key_file", "Its private key."))),
   };
   return kRows;
 }
@@ -140,6 +214,8 @@ std::span<const Setting<UpstreamSection>> upstream_settings() {
       setting<NumericAddressList, &U::hostaddrs>(
           "hostaddr", "Numeric addresses to connect to, one for each `host`, instead of resolving it."),
       only_in_files(setting<PortList, &U::ports>("port", "One port for all hosts, or one for each.")),
+      setting<Text, &U::config, &C::requirepeer>(
+          "requirepeer", "The user of this system that must run the server behind a Unix socket."),
       setting<Duration<milliseconds, 0, kLongest>, &U::config, &C::connect_timeout>(
           "connect_timeout", "How long connecting to one address may take; `0s` leaves it to the kernel."),
       setting<values::SessionAttributes, &U::target_session_attrs>("target_session_attrs",
@@ -207,6 +283,8 @@ std::span<const Setting<LogConfig>> log_settings() {
                 setting<OneOf<values::kLogLevels>, &L::level>("level", "The least severe line to write.")),
       with_flag("log-format", setting<OneOf<values::kLogFormats>, &L::format>(
                                   "format", "`text` is key=value lines, `json` one object a line.")),
+      setting<Path, &L::audit_file>(
+          "audit_file", "A file for the audit records, as JSON lines; they stand in the log, too."),
   };
   return kRows;
 }

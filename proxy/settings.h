@@ -52,6 +52,8 @@ struct Setting {
 };
 
 [[nodiscard]] std::span<const Setting<ListenerConfig>> listener_settings();
+// Of a [[listener.certificate]].
+[[nodiscard]] std::span<const Setting<tls::ServerCertificate>> certificate_settings();
 [[nodiscard]] std::span<const Setting<UpstreamSection>> upstream_settings();
 [[nodiscard]] std::span<const Setting<LimitsConfig>> limits_settings();
 [[nodiscard]] std::span<const Setting<LogConfig>> log_settings();

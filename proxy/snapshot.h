@@ -6,8 +6,10 @@
 #include <memory>
 #include <string>
 #include <tl/expected.hpp>
+#include <vector>
 
 #include "proxy/config.h"
+#include "proxy/rules.h"
 #include "tls/context.h"
 
 namespace pgveil::proxy {
@@ -18,9 +20,18 @@ struct Upstream {
       tls;  // null with sslmode = "disable" or where all hosts are Unix sockets
 };
 
+// What a listener's sessions are judged by.
+struct ListenerPolicy {
+  ListenerConfig config;
+  std::shared_ptr<const tls::ServerContext> tls;  // null where it takes no TLS
+  AccessRules rules;
+};
+
 struct Snapshot {
   Config config;
+  std::vector<ListenerPolicy> listeners;  // in the order of the configuration
   std::map<std::string, Upstream> upstreams;
+  Mistakes warnings;  // what works, but is hardly meant
 
   [[nodiscard]] const Upstream& upstream_of(const ListenerConfig& listener) const {
     return upstreams.at(listener.upstream);

@@ -6,25 +6,26 @@ namespace pgveil::proxy {
 
 TlsStream::Handshake TlsStream::shake_hands(Scratch& scratch) {
   for (;;) {
-    // The first round has no ciphertext: a client speaks first.
-    const Read received =
-        inner_->readable() ? inner_->read(scratch, scratch.incoming.size()) : Read{Status::blocked, {}};
+    const auto early = std::exchange(early_, {});
+    Read received{Status::bytes, early};
+    // The first round may have no ciphertext: a client speaks first.
+    if (early.empty())
+      received =
+          inner_->readable() ? inner_->read(scratch, scratch.incoming.size()) : Read{Status::blocked, {}};
     if (received.status == Status::ended || received.status == Status::failed) engine_->end_of_input();
     ByteView ciphertext = received.bytes;
-    tls::Outgoing out(scratch.outgoing);
-    const auto status = engine_->handshake(ciphertext, out);
-    inner_->write(scratch, out.written());
-    switch (status) {
-      case tls::Engine::Status::ready:
-        early_.assign(ciphertext.begin(), ciphertext.end());
-        return Handshake::done;
-      case tls::Engine::Status::want_room: break;  // sent: go on
-      case tls::Engine::Status::want_input:
-        if (received.status != Status::bytes) return Handshake::waiting;
-        break;
-      case tls::Engine::Status::closed:
-      case tls::Engine::Status::failed: return Handshake::failed;
+    auto status = tls::Engine::Status::want_room;
+    while (status == tls::Engine::Status::want_room) {
+      tls::Outgoing out(scratch.outgoing);
+      status = engine_->handshake(ciphertext, out);
+      inner_->write(scratch, out.written());
     }
+    if (status == tls::Engine::Status::ready) {
+      early_.assign(ciphertext.begin(), ciphertext.end());
+      return Handshake::done;
+    }
+    if (status != tls::Engine::Status::want_input) return Handshake::failed;
+    if (received.status != Status::bytes) return Handshake::waiting;
   }
 }
 

@@ -10,8 +10,10 @@ namespace pgveil::proxy {
 
 class TlsStream final : public Stream {
  public:
-  TlsStream(std::unique_ptr<Stream> inner, std::unique_ptr<tls::Engine> engine)
-      : inner_(std::move(inner)), engine_(std::move(engine)) {}
+  // `early`: ciphertext that was read from `inner` before it was known to be TLS.
+  TlsStream(std::unique_ptr<Stream> inner, std::unique_ptr<tls::Engine> engine,
+            std::vector<std::uint8_t> early = {})
+      : inner_(std::move(inner)), engine_(std::move(engine)), early_(std::move(early)) {}
 
   // Goes on with the handshake as far as what has come allows. `failed`: failure() says why, and an alert may
   // have been written.
@@ -39,7 +41,7 @@ class TlsStream final : public Stream {
 
   std::unique_ptr<Stream> inner_;
   std::unique_ptr<tls::Engine> engine_;
-  std::vector<std::uint8_t> early_;  // ciphertext that came with the last bytes of the handshake
+  std::vector<std::uint8_t> early_;  // ciphertext that came before its time
   bool ended_ = false;               // close_notify, or the end of the connection
   bool failed_ = false;              // a record that cannot be decrypted, or an alert
 };

@@ -2,6 +2,7 @@
 #include <toml++/toml.h>
 
 #include <algorithm>
+#include <initializer_list>
 #include <utility>
 
 #include "proxy/draft.h"
@@ -13,6 +14,8 @@ namespace {
 using values::in_quotes;
 using values::RawValue;
 
+constexpr std::string_view kCertificates = "certificate";
+
 Origins::Place place_of(const std::string& file, const toml::source_region& source) {
   return {file, static_cast<int>(source.begin.line)};
 }
@@ -23,6 +26,13 @@ RawValue raw_value(const toml::node& node) {
   if (const auto* integer = node.as_integer()) return {Kind::integer, std::to_string(integer->get())};
   if (const auto* boolean = node.as_boolean()) return {Kind::boolean, boolean->get() ? "true" : "false"};
   return {Kind::other, ""};
+}
+
+// TOML leaves out a line break right behind the opening quotes: the text then begins one line below.
+int first_line_of(std::string_view text, const toml::source_region& source) {
+  const auto breaks = static_cast<toml::source_index>(std::count(text.begin(), text.end(), '\n'));
+  const bool begins_below = source.end.line - source.begin.line > breaks;
+  return static_cast<int>(source.begin.line) + (begins_below ? 1 : 0);
 }
 
 class TomlReader {
@@ -55,8 +65,23 @@ class TomlReader {
       return;
     }
     for (auto& element : *array) {
+      auto& table = *element.as_table();
       auto& section = draft_.add_listener(place_of(file_, element.source()));
-      read_section(*element.as_table(), listener_settings(), section);
+      read_section(table, listener_settings(), section, {kCertificates});
+      if (auto* certificates = table.get(kCertificates)) read_certificates(*certificates, section);
+    }
+  }
+
+  void read_certificates(toml::node& node, const SectionDraft<ListenerConfig>& listener) {
+    auto* array = node.as_array();
+    if (array == nullptr || !array->is_array_of_tables()) {
+      complain(node, listener.key_of(kCertificates), "must be an array of tables",
+               "Write [[listener.certificate]] above each one.");
+      return;
+    }
+    for (auto& element : *array) {
+      auto& section = draft_.add_certificate(listener, place_of(file_, element.source()));
+      read_section(*element.as_table(), certificate_settings(), section);
     }
   }
 
@@ -101,18 +126,23 @@ class TomlReader {
 
   template <class Section>
   void read_section(toml::table& table, std::span<const Setting<Section>> settings,
-                    SectionDraft<Section>& section) {
+                    SectionDraft<Section>& section,
+                    std::initializer_list<std::string_view> subsections = {}) {
     for (auto&& [key, node] : table) {
+      if (std::find(subsections.begin(), subsections.end(), key.str()) != subsections.end()) continue;
       const auto setting = std::find_if(settings.begin(), settings.end(), [&k = key](const auto& candidate) {
         return candidate.key == k.str();
       });
       if (setting == settings.end()) {
         std::vector<std::string_view> known;
         for (const auto& candidate : settings) known.push_back(candidate.key);
+        known.insert(known.end(), subsections.begin(), subsections.end());
         complain_unknown(key, section.key, known);
         continue;
       }
       draft_.set(section, *setting, raw_value(node), place_of(file_, key.source()));
+      if (const auto* text = node.as_string())
+        draft_.note_text(section, setting->key, {file_, first_line_of(text->get(), node.source())});
       if (auto* text = node.as_string(); text != nullptr && setting->secret) tls::wipe(text->get());
     }
   }

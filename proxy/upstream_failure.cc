@@ -104,6 +104,13 @@ Ending refused_greeting(const ServerAddress& server, protocol::UpstreamGreeting:
   }
 }
 
+Ending wrong_peer(const ServerAddress& server, const std::string& required, const std::string& user) {
+  return {.reason = Reason::upstream_wrong_peer,
+          .detail = fmt::format("requirepeer is \"{}\", but the server on {} runs as {}.", required,
+                                server.address.text(), user.empty() ? "an unknown user" : '"' + user + '"'),
+          .hint = "Check who listens on this socket, or mend requirepeer."};
+}
+
 Ending tls_ending(const ServerAddress& server, const tls::FailureReport& failure) {
   Ending ending{.reason = reason_of(failure.failure)};
   ending.detail = failure.detail.empty() ? fmt::format("{}: {}.", name_and_address(server), failure.reason)

@@ -17,6 +17,9 @@ namespace pgveil::proxy {
 // Any answer but a lone `S`.
 [[nodiscard]] Ending refused_greeting(const ServerAddress& server, protocol::UpstreamGreeting::Answer answer,
                                       std::uint8_t byte);
+// The process behind a Unix socket runs as another user than requirepeer says; empty: nobody knows as whom.
+[[nodiscard]] Ending wrong_peer(const ServerAddress& server, const std::string& required,
+                                const std::string& user);
 // The handshake failed, or the server's certificate was refused.
 [[nodiscard]] Ending tls_ending(const ServerAddress& server, const tls::FailureReport& failure);
 

@@ -1,5 +1,6 @@
 #include "proxy/upstream_link.h"
 
+#include "proxy/identity.h"
 #include "proxy/upstream_failure.h"
 
 namespace pgveil::proxy {
@@ -68,7 +69,13 @@ UpstreamLink::Step UpstreamLink::connect(Scratch& scratch) {
     case Connector::State::connected: break;
   }
   server_ = connector_.server();
-  socket_ = std::make_unique<SocketStream>(loop_, connector_.take_descriptor(), owner_);
+  const int descriptor = connector_.take_descriptor();
+  socket_ = std::make_unique<SocketStream>(loop_, descriptor, owner_);
+  if (server_->address.is_unix() && !upstream_.config.requirepeer.empty()) {
+    const std::string user = peer_user(descriptor);
+    if (user != upstream_.config.requirepeer)
+      return fail(wrong_peer(*server_, upstream_.config.requirepeer, user));
+  }
   if (!wants_tls()) return Step::done;
   if (upstream_.config.sslnegotiation == SslNegotiation::direct) return begin_tls();
   protocol::Bytes request;

@@ -97,6 +97,11 @@ std::string show_with_unit(std::int64_t value, std::string_view of_zero, const U
   return "";
 }
 
+// Clients send names, never addresses (RFC 6066, 3).
+bool is_sent_as_server_name(std::string_view name) {
+  return !is_ipv4(std::string(name)) && name.find('.') != 0;
+}
+
 // libpq takes a host as it is; these are the spellings that could only fail later, and less clearly.
 std::optional<Problem> check_host(const std::string& host) {
   const auto is_control = [](char byte) { return static_cast<unsigned char>(byte) <= ' ' || byte == '\x7f'; };
@@ -341,6 +346,20 @@ Read<std::vector<std::string>> NumericAddressList::read(const RawValue& raw) {
       return problem(in_quotes(address) + " is no numeric address",
                      "Write IPv4 or IPv6 addresses without brackets and ports; a name belongs to `host`.");
   return addresses;
+}
+
+Read<std::vector<std::string>> ServerNameList::read(const RawValue& raw) {
+  const auto text = read_text(raw);
+  if (!text) return tl::unexpected(text.error());
+  auto names = split(*text, ',');
+  for (const auto& name : names) {
+    const auto bare = std::string_view(name).substr(name.starts_with("*.") ? 2 : 0);
+    if (bare.empty() || bare.find_first_of("* /:") != std::string_view::npos || !is_sent_as_server_name(bare))
+      return problem(
+          in_quotes(name) + " is no name that a client sends",
+          R"(Write host names, such as "db.example.com" or "*.example.com", with commas between.)");
+  }
+  return names;
 }
 
 Read<std::vector<std::uint16_t>> PortList::read(const RawValue& raw) {

@@ -133,6 +133,14 @@ struct HostList {
   [[nodiscard]] static std::string show(const Value& value);
 };
 
+// What clients may call a server by SNI: "db.example.com", or "*.example.com" for one label in front.
+struct ServerNameList {
+  using Value = std::vector<std::string>;
+  [[nodiscard]] static std::string type() { return "string, comma list"; }
+  [[nodiscard]] static Read<Value> read(const RawValue& raw);
+  [[nodiscard]] static std::string show(const Value& value) { return HostList::show(value); }
+};
+
 struct NumericAddressList {
   using Value = std::vector<std::string>;
   [[nodiscard]] static std::string type() { return "string, comma list"; }
@@ -204,10 +212,25 @@ inline constexpr std::array kLogFormats{Word<LogFormat>{"text", LogFormat::text}
                                         Word<LogFormat>{"json", LogFormat::json}};
 inline constexpr std::array kSaslMechanisms{Word<SaslMechanisms>{"strip", SaslMechanisms::strip},
                                             Word<SaslMechanisms>{"verbatim", SaslMechanisms::verbatim}};
+inline constexpr std::array kListenerTls{Word<ListenerTls>{"require", ListenerTls::require},
+                                         Word<ListenerTls>{"optional", ListenerTls::optional},
+                                         Word<ListenerTls>{"off", ListenerTls::off}};
+inline constexpr std::array kPlaintextCancels{Word<PlaintextCancel>{"allow", PlaintextCancel::allow},
+                                              Word<PlaintextCancel>{"deny", PlaintextCancel::deny}};
+inline constexpr std::array kClientIdentityIn{
+    Word<ClientIdentityIn>{"application_name", ClientIdentityIn::application_name},
+    Word<ClientIdentityIn>{"options", ClientIdentityIn::options}};
 inline constexpr std::array kSslNegotiations{Word<SslNegotiation>{"postgres", SslNegotiation::postgres},
                                              Word<SslNegotiation>{"direct", SslNegotiation::direct}};
 inline constexpr std::array kSslModes{Word<SslMode>{"verify-full", SslMode::verify_full},
                                       Word<SslMode>{"disable", SslMode::disable}};
+
+// Its default depends on whether there is a certificate.
+struct ListenerTlsWord : OneOf<kListenerTls> {
+  [[nodiscard]] static std::string show(std::optional<ListenerTls> value) {
+    return value ? OneOf::show(*value) : "";
+  }
+};
 
 // Says of libpq's other modes why there are none here.
 struct SslModeWord : OneOf<kSslModes> {

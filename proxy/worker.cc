@@ -30,7 +30,7 @@ Worker::Worker(uv_loop_t* loop, std::shared_ptr<const Snapshot> snapshot)
   reaper_->data = this;
 }
 
-void Worker::adopt(int descriptor, const KernelAddress& peer, const ListenerConfig& listener,
+void Worker::adopt(int descriptor, const KernelAddress& peer, const ListenerPolicy& listener,
                    const std::string& listener_address) {
   const SessionId id = ++next_id_;
   auto session =

@@ -21,7 +21,7 @@ class Worker final : public SessionHost {
   Worker& operator=(const Worker&) = delete;
 
   // Begins a session for an accepted, non-blocking socket, which the session owns from here on.
-  void adopt(int descriptor, const KernelAddress& peer, const ListenerConfig& listener,
+  void adopt(int descriptor, const KernelAddress& peer, const ListenerPolicy& listener,
              const std::string& listener_address);
 
   // Ends every session; `when_empty` is called once the last one is gone.

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from harness.certificates import CLIENT, Authority
+from harness.certificates import CLIENT, DAY, Authority
 from harness.pgveil import BINARY
 from harness.processes import run
 
@@ -15,7 +15,9 @@ class Files:
 
     def __init__(self, directory):
         authority = Authority(directory, "test root")
-        client = authority.issue("client", usage=CLIENT)
+        # Far from the day on which pgveil begins to warn.
+        client = authority.issue("client", usage=CLIENT, lifetime=90 * DAY)
+        server = authority.issue("localhost", dns=["localhost"], lifetime=90 * DAY)
         crl = authority.revoke()
         crldir = directory / "crls"
         crldir.mkdir()
@@ -25,6 +27,9 @@ class Files:
             "sslkey": client.key,
             "sslcrl": crl,
             "sslcrldir": crldir,
+            "ssl_cert_file": server.certificate,
+            "ssl_key_file": server.key,
+            "ssl_ca_file": authority.file,
         }
 
     def put_into(self, text: str) -> str:

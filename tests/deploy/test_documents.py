@@ -87,7 +87,7 @@ def test_the_map_of_the_code_has_every_file(layer):
 
 def test_every_event_of_the_log_is_documented():
     sources = "".join(file.read_text() for file in sorted((ROOT / "proxy").glob("*.cc")))
-    events = set(re.findall(r'LogLine(?: line)?\([^";]*"(\w+)"\)', sources))
+    events = set(re.findall(r'(?:LogLine(?: line)?\([^";]*|kAuditEvent = )"(\w+)"', sources))
     assert {"session_closed", "listening"} <= events
     table = (ROOT / "docs/reasons.md").read_text().split("| Event |")[1].split("\n\n")[0]
     assert events == set(re.findall(r"`(\w+)`", re.sub(r"(?m)\|[^|]*\|$", "", table)))

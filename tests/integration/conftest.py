@@ -14,6 +14,7 @@ from harness.pgveil import BINARY, EX_CONFIG, Pgveil, toml
 from harness.postgres import Cluster
 from harness.processes import environment, run
 from harness.scripted_server import ScriptedServer
+from harness.tree import Tree, Unavailable
 
 # psycopg2's libpq reads the environment of this process.
 os.environ.update(environment())
@@ -48,6 +49,23 @@ def credentials(authority):
 def postgres(workplace, authority):
     """The real server; see harness/postgres.py for its roles."""
     cluster = Cluster(workplace / "pg", authority)
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="session")
+def newer_tree(workplace):
+    """PostgreSQL 18 with its libpq; see harness/tree.py."""
+    try:
+        return Tree(workplace)
+    except Unavailable as reason:
+        pytest.skip(f"PostgreSQL 18 is not tested: {reason}")
+
+
+@pytest.fixture(scope="session")
+def newer_postgres(workplace, authority, newer_tree):
+    """As `postgres`, of version 18."""
+    cluster = Cluster(workplace / "pg18", authority, newer_tree)
     yield cluster
     cluster.stop()
 

@@ -37,7 +37,13 @@ host = "/run/postgresql"
   EXPECT_EQ(
       testing::internal::GetCapturedStdout(),
       "listener 127.0.0.1:5432: plaintext, to upstream primary\n"
+      "  rules, built in:\n"
+      "    host all all all relay\n"
+      "    host replication all all relay\n"
       "listener unix:/run/pgveil/.s.PGSQL.5433: plaintext, to upstream local\n"
+      "  rules, built in:\n"
+      "    local all all relay\n"
+      "    local replication all relay\n"
       "upstream local: unix:/run/postgresql/.s.PGSQL.5432; no TLS\n"
       "upstream primary: db01.example.com:6432 (192.0.2.1), [::1]:6432; TLS verify-full, TLSv1.2 to TLSv1.3, "
       "direct; trusts the system's CAs\n"

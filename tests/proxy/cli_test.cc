@@ -80,10 +80,10 @@ std::string name_of_sample(const testing::TestParamInfo<SettingSample>& row) {
 Words words_around(const SettingSample& sample) {
   std::vector<std::pair<std::string, std::string>> flags{
       {"--listen", "127.0.0.1:5432"}, {"--upstream", "db01.example.com"}, {"--sslrootcert", "system"}};
-  if (sample.key == "sslmode") flags.pop_back();
+  if (sample.key == "sslmode" || sample.key == "requirepeer") flags.pop_back();
   for (const auto& line : lines_of(sample.alongside)) {
     const auto key = line.substr(0, line.find(' '));
-    auto value = line.substr(line.find('"'));
+    auto value = line.substr(line.find("= ") + 2);
     std::erase(value, '"');
     const auto flag = names_of({.section = sample.section,
                                 .key = key,

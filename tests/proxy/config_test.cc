@@ -265,7 +265,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"BooleanInQuotes", "upstream", R"(sslsni = "true")", "upstream.primary.sslsni", "boolean", "without quotes"},
         Refused{"BooleanAsLibpqHasIt", "upstream", "sslsni = 1", "upstream.primary.sslsni", "boolean", "true or false"},
         Refused{"UnknownKeyOfTheLimits", "limits", "max_session = 1", "limits.max_session", "no such key", "\"max_sessions\""},
-        Refused{"UnknownKeyFarFromAll", "log", "colour = true", "log.colour", "no such key", "level or format"}),
+        Refused{"UnknownKeyFarFromAll", "log", "colour = true", "log.colour", "no such key", "level, format or audit_file"}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
@@ -339,7 +339,8 @@ max_sessions = 0
       "a loopback address.\n"
       "pgveil.toml:9: listener[0].address: 0.0.0.0:5432 can be reached from the network, where everyone on "
       "the path would read and alter the sessions of this plaintext listener. Use 127.0.0.1, [::1] or a Unix "
-      "socket, or allow it with allow_plaintext_from_network = true.\n"
+      "socket, give it a certificate with ssl_cert_file, or allow it with allow_plaintext_from_network = "
+      "true.\n"
       "pgveil.toml:11: limits.max_sessions: 0 is out of range. Write a number from 1 to 1000000.\n");
 }
 

@@ -22,6 +22,7 @@ std::string text_of(const std::filesystem::path& path) {
 
 std::string heading_of(const std::string& section) {
   if (section == "listener") return "## `[[listener]]`";
+  if (section == "certificate") return "## `[[listener.certificate]]`";
   if (section == "upstream") return "## `[upstream.NAME]`";
   return "## `[" + section + "]`";
 }
@@ -55,7 +56,7 @@ std::vector<std::string> expected_lines() {
 
 TEST(ConfigurationPage, HasEveryKeyWithTypeDefaultFlagAndEffectAndNoOther) {
   std::vector<std::string> headings;
-  for (const char* section : {"listener", "upstream", "limits", "log"})
+  for (const char* section : {"listener", "certificate", "upstream", "limits", "log"})
     headings.push_back(heading_of(section));
   std::vector<std::string> found;
   for (const auto& line : lines_of(text_of(kRoot / "docs/configuration.md"))) {

@@ -16,7 +16,7 @@
 namespace pgveil::proxy {
 
 struct SettingSample {
-  std::string section;  // "listener", "upstream", "limits", "log"
+  std::string section;  // "listener", "certificate", "upstream", "limits", "log"
   std::string key;
   std::string toml;
   std::string outside;    // as a flag or variable gives it
@@ -33,6 +33,13 @@ inline const UpstreamConfig& only_upstream(const Config& config) {
   return config.upstreams.begin()->second;
 }
 
+inline constexpr const char* kCertificate = "ssl_cert_file = \"/s.crt\"\nssl_key_file = \"/s.key\"";
+inline constexpr const char* kCertificateAndCa =
+    "ssl_cert_file = \"/s.crt\"\nssl_key_file = \"/s.key\"\nssl_ca_file = \"/ca.crt\"";
+inline constexpr const char* kCertificateCaAndIdentity =
+    "ssl_cert_file = \"/s.crt\"\nssl_key_file = \"/s.key\"\nssl_ca_file = \"/ca.crt\"\nlog_client_identity = "
+    "true";
+
 // clang-format off
 inline const std::vector<SettingSample>& setting_samples() {
   using namespace std::chrono_literals;
@@ -43,6 +50,48 @@ inline const std::vector<SettingSample>& setting_samples() {
        [](const Config& c) { return c.listeners[0].upstream == "primary"; }},
       {"listener", "allow_plaintext_from_network", "true", "true", "maybe", "",
        [](const Config& c) { return c.listeners[0].allow_plaintext_from_network; }},
+      {"listener", "tls", R"("optional")", "optional", "sometimes", kCertificate,
+       [](const Config& c) { return c.listeners[0].tls_policy() == ListenerTls::optional; }},
+      {"listener", "ssl_cert_file", R"("/s.crt")", "/s.crt", "", R"(ssl_key_file = "/s.key")",
+       [](const Config& c) { return c.listeners[0].tls.certificates.at(0).ssl_cert_file == "/s.crt"; }},
+      {"listener", "ssl_key_file", R"("/s.key")", "/s.key", "", R"(ssl_cert_file = "/s.crt")",
+       [](const Config& c) { return c.listeners[0].tls.certificates.at(0).ssl_key_file == "/s.key"; }},
+      {"listener", "ssl_passphrase_command", R"("echo sesame")", "echo sesame", "", kCertificate,
+       [](const Config& c) { return c.listeners[0].tls.ssl_passphrase_command == "echo sesame"; }},
+      {"listener", "ssl_ca_file", R"("/ca.crt")", "/ca.crt", "", kCertificate,
+       [](const Config& c) { return c.listeners[0].tls.ssl_ca_file == "/ca.crt"; }},
+      {"listener", "ssl_crl_file", R"("/ca.crl")", "/ca.crl", "", kCertificate,
+       [](const Config& c) { return c.listeners[0].tls.ssl_crl_file == "/ca.crl"; }},
+      {"listener", "ssl_crl_dir", R"("/crls")", "/crls", "", kCertificate,
+       [](const Config& c) { return c.listeners[0].tls.ssl_crl_dir == "/crls"; }},
+      {"listener", "ssl_min_protocol_version", R"("TLSv1.3")", "TLSv1.3", "TLSv1.4", kCertificate,
+       [](const Config& c) { return c.listeners[0].tls.ssl_min_protocol_version == tls::Version::tls1_3; }},
+      {"listener", "ssl_max_protocol_version", R"("TLSv1.2")", "TLSv1.2", "SSLv3", kCertificate,
+       [](const Config& c) { return c.listeners[0].tls.ssl_max_protocol_version == tls::Version::tls1_2; }},
+      {"listener", "ssl_ciphers", R"("HIGH")", "HIGH", "", kCertificate,
+       [](const Config& c) { return c.listeners[0].tls.ssl_ciphers == "HIGH"; }},
+      {"listener", "ssl_tls13_ciphers", R"("TLS_AES_128_GCM_SHA256")", "TLS_AES_128_GCM_SHA256", "", kCertificate,
+       [](const Config& c) { return c.listeners[0].tls.ssl_tls13_ciphers == "TLS_AES_128_GCM_SHA256"; }},
+      {"listener", "ssl_groups", R"("P-256")", "P-256", "", kCertificate,
+       [](const Config& c) { return c.listeners[0].tls.ssl_groups == "P-256"; }},
+      {"listener", "ssl_prefer_server_ciphers", "false", "off", "both", kCertificate,
+       [](const Config& c) { return !c.listeners[0].tls.ssl_prefer_server_ciphers; }},
+      {"listener", "plaintext_cancel", R"("deny")", "deny", "never", kCertificate,
+       [](const Config& c) { return c.listeners[0].plaintext_cancel == PlaintextCancel::deny; }},
+      {"listener", "hba", R"("host all all all relay")", "", "", "",
+       [](const Config& c) { return c.listeners[0].hba.text == "host all all all relay"; }},
+      {"listener", "hba_file", R"("/pg_hba.conf")", "/pg_hba.conf", "", "",
+       [](const Config& c) { return c.listeners[0].hba.file == "/pg_hba.conf"; }},
+      {"listener", "ident", R"("map name user")", "", "", "",
+       [](const Config& c) { return c.listeners[0].ident.text == "map name user"; }},
+      {"listener", "ident_file", R"("/pg_ident.conf")", "/pg_ident.conf", "", "",
+       [](const Config& c) { return c.listeners[0].ident.file == "/pg_ident.conf"; }},
+      {"listener", "shared_certificate", "true", "true", "half", kCertificate,
+       [](const Config& c) { return c.listeners[0].shared_certificate; }},
+      {"listener", "log_client_identity", "true", "true", "who", kCertificateAndCa,
+       [](const Config& c) { return c.listeners[0].log_client_identity; }},
+      {"listener", "client_identity_in", R"("options")", "options", "header", kCertificateCaAndIdentity,
+       [](const Config& c) { return c.listeners[0].client_identity_in == ClientIdentityIn::options; }},
       {"listener", "sasl_mechanisms", R"("verbatim")", "verbatim", "plus", "",
        [](const Config& c) { return c.listeners[0].sasl_mechanisms == SaslMechanisms::verbatim; }},
       {"listener", "unix_socket_permissions", R"("0770")", "0770", "rwx", R"(address = "unix:/run/.s.PGSQL.5432")",
@@ -50,12 +99,22 @@ inline const std::vector<SettingSample>& setting_samples() {
       {"listener", "unix_socket_group", R"("app")", "app", "", R"(address = "unix:/run/.s.PGSQL.5432")",
        [](const Config& c) { return c.listeners[0].unix_socket_group == "app"; }},
 
+      {"certificate", "server_names", R"("db07.example.com,*.db.example.com")", "", "192.0.2.7",
+       kCertificate,
+       [](const Config& c) { return c.listeners[0].tls.certificates.at(0).server_names.at(1) == "*.db.example.com"; }},
+      {"certificate", "ssl_cert_file", R"("/s.crt")", "", "", "server_names = \"db\"\nssl_key_file = \"/s.key\"",
+       [](const Config& c) { return c.listeners[0].tls.certificates.at(0).ssl_cert_file == "/s.crt"; }},
+      {"certificate", "ssl_key_file", R"("/s.key")", "", "", "server_names = \"db\"\nssl_cert_file = \"/s.crt\"",
+       [](const Config& c) { return c.listeners[0].tls.certificates.at(0).ssl_key_file == "/s.key"; }},
+
       {"upstream", "host", R"("db07")", "db07:5433", "db07.", "",
        [](const Config& c) { return only_upstream(c).hosts[0].host == "db07"; }},
       {"upstream", "hostaddr", R"("192.0.2.7")", "192.0.2.7", "db07", "",
        [](const Config& c) { return only_upstream(c).hosts[0].hostaddr == "192.0.2.7"; }},
       {"upstream", "port", "5433", "", "", "",
        [](const Config& c) { return only_upstream(c).hosts[0].port == 5433; }},
+      {"upstream", "requirepeer", R"("postgres")", "postgres", "", R"(host = "/run/postgresql")",
+       [](const Config& c) { return only_upstream(c).requirepeer == "postgres"; }},
       {"upstream", "connect_timeout", R"("3s")", "3s", "3", "",
        [](const Config& c) { return only_upstream(c).connect_timeout == 3s; }},
       {"upstream", "target_session_attrs", R"("any")", "any", "read-write", "",
@@ -108,6 +167,8 @@ inline const std::vector<SettingSample>& setting_samples() {
        [](const Config& c) { return c.log.level == LogLevel::debug; }},
       {"log", "format", R"("json")", "json", "xml", "",
        [](const Config& c) { return c.log.format == LogFormat::json; }},
+      {"log", "audit_file", R"("/audit.json")", "/audit.json", "", "",
+       [](const Config& c) { return c.log.audit_file == "/audit.json"; }},
   };
   return kSamples;
 }
@@ -117,6 +178,7 @@ inline const std::vector<SettingSample>& setting_samples() {
 template <class Use>
 void for_each_setting(const Use& use) {
   for (const auto& setting : listener_settings()) use(std::string("listener"), setting);
+  for (const auto& setting : certificate_settings()) use(std::string("certificate"), setting);
   for (const auto& setting : upstream_settings()) use(std::string("upstream"), setting);
   for (const auto& setting : limits_settings()) use(std::string("limits"), setting);
   for (const auto& setting : log_settings()) use(std::string("log"), setting);
@@ -165,10 +227,12 @@ class TomlLines {
   [[nodiscard]] std::string text() const {
     std::string text;
     for (const auto& [section, header] : {std::pair<std::string, std::string>{"listener", "[[listener]]"},
+                                          {"certificate", "[[listener.certificate]]"},
                                           {"upstream", "[upstream.primary]"},
                                           {"limits", "[limits]"},
                                           {"log", "[log]"}}) {
-      text += header + '\n';
+      const auto is_of_it = [&name = section](const Line& line) { return line.section == name; };
+      if (std::any_of(lines_.begin(), lines_.end(), is_of_it)) text += header + '\n';
       for (const auto& line : lines_)
         if (line.section == section) text += line.text + '\n';
     }
@@ -196,7 +260,7 @@ inline std::vector<std::string> lines_of(const std::string& text) {
 // TLS settings are refused without TLS.
 inline TomlLines toml_with(const SettingSample& sample, const std::string& value) {
   TomlLines toml;
-  if (sample.key == "sslmode") toml.remove("upstream", "sslrootcert");
+  if (sample.key == "sslmode" || sample.key == "requirepeer") toml.remove("upstream", "sslrootcert");
   for (const auto& line : lines_of(sample.alongside)) toml.set(sample.section, line);
   return toml.set(sample.section, sample.key + " = " + value);
 }

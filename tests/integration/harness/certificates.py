@@ -61,18 +61,28 @@ class Authority:
         # What whoever trusts this authority is given.
         self.file = self._write("crt", pem(self.certificate))
 
-    def issue(self, *common_names: str, dns=(), ips=(), kind: str = "ec", usage=SERVER, chain: bool = True,
-              passphrase: str | None = None, **options) -> Credentials:
-        """A certificate for a server or client. With `chain`, the intermediates are sent with it."""
+    def issue(self, *common_names: str, dns=(), ips=(), uris=(), emails=(), kind: str = "ec", usage=SERVER,
+              chain: bool = True, passphrase: str | None = None, name: x509.Name | None = None,
+              **options) -> Credentials:
+        """A certificate for a server or client; `name` is a subject of other attributes than CN. With `chain`, the
+        intermediates are sent with it."""
         key = new_key(kind)
-        names = [*map(x509.DNSName, dns), *(x509.IPAddress(ipaddress.ip_address(ip)) for ip in ips)]
-        certificate = self._sign(subject(*common_names), key, names=names, usage=usage, **options)
+        names = [
+            *map(x509.DNSName, dns),
+            *(x509.IPAddress(ipaddress.ip_address(ip)) for ip in ips),
+            *map(x509.UniformResourceIdentifier, uris),
+            *map(x509.RFC822Name, emails),
+        ]
+        certificate = self._sign(name or subject(*common_names), key, names=names, usage=usage, **options)
         sent = [certificate, *(self._intermediates() if chain else [])]
         return Credentials(
             self._write("crt", b"".join(map(pem, sent))),
             self._write_key(key, passphrase),
             certificate.serial_number,
         )
+
+    def issue_to_client(self, *common_names: str, **options) -> Credentials:
+        return self.issue(*common_names, usage=CLIENT, **options)
 
     def issue_with_pss(self, name: str) -> Credentials:
         """A certificate whose signature is RSA-PSS; of an authority with an RSA key."""

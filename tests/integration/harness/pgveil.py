@@ -24,7 +24,9 @@ def toml(configuration: dict) -> str:
     def section(header: str, settings: dict) -> None:
         lines.append(header)
         # A TOML string, number or boolean is written as in JSON.
-        lines.extend(f"{key} = {json.dumps(value)}" for key, value in settings.items())
+        lines.extend(f"{key} = {json.dumps(value)}" for key, value in settings.items() if key != "certificate")
+        for certificate in settings.get("certificate", []):
+            section(f"[{header.strip('[]')}.certificate]".join("[]"), certificate)
 
     for name, content in configuration.items():
         if name == "listener":
@@ -67,6 +69,11 @@ class Pgveil(Daemon):
         settings = {"host": host, "port": port, "sslmode": "disable", "user": "trusted",
                     "dbname": "ledger", **parameters}  # fmt: skip
         return " ".join(f"{key}='{value}'" for key, value in settings.items())
+
+    def tls_string(self, **parameters) -> str:
+        """libpq's, for a client that knows whom it talks to; `sslrootcert` has to be given."""
+        return self.connection_string(**{"host": "localhost", "hostaddr": self.address[0], "sslmode": "verify-full",
+                                         **parameters})  # fmt: skip
 
     def psql(self, *commands: str, input: str | None = None, **parameters):
         """Runs psql through pgveil, with TLS off; each command stands for itself."""

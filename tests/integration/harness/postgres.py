@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness.certificates import Authority
 from harness.processes import POSTGRES_BIN, Daemon, environment, run, run_or_fail
+from harness.tree import Tree
 
 # PostgreSQL refuses to run as root.
 ACCOUNT = "postgres" if os.geteuid() == 0 else None
@@ -32,12 +33,19 @@ autovacuum = off
 # No `host` line: whoever comes over TCP without TLS is refused.
 HBA = """
 local    all          postgres                  trust
+local    all          billing,orders            trust
 local    all          all                       scram-sha-256
 hostssl  replication  replicator  127.0.0.1/32  scram-sha-256
 hostssl  all          trusted     127.0.0.1/32  trust
 hostssl  all          old         127.0.0.1/32  md5
 hostssl  all          certified   127.0.0.1/32  cert
+hostssl  all          billing     127.0.0.1/32  cert map=proxies
 hostssl  all          all         127.0.0.1/32  scram-sha-256
+"""
+
+# The certificate of a pgveil may be the roles that pgveil vouches for.
+IDENT = """
+proxies  pgveil  billing
 """
 
 PASSWORD = "correct horse"
@@ -46,6 +54,8 @@ ROLES = f"""
 CREATE ROLE app LOGIN PASSWORD '{PASSWORD}';
 CREATE ROLE trusted LOGIN SUPERUSER;
 CREATE ROLE certified LOGIN;
+CREATE ROLE billing LOGIN;
+CREATE ROLE orders LOGIN;
 CREATE ROLE replicator LOGIN REPLICATION PASSWORD '{PASSWORD}';
 SET password_encryption = 'md5';
 CREATE ROLE old LOGIN PASSWORD '{PASSWORD}';
@@ -55,10 +65,12 @@ CREATE DATABASE ledger OWNER app;
 
 
 class Cluster:
-    """Runs from construction to stop(). `authority` issues its certificate and those of its clients."""
+    """Runs from construction to stop(). `authority` issues its certificate and those of its clients; `tree` has
+    another PostgreSQL than the machine's."""
 
-    def __init__(self, directory: Path, authority: Authority):
+    def __init__(self, directory: Path, authority: Authority, tree: Tree | None = None):
         self.directory = directory
+        self.tree = tree
         self.authority = authority
         self.data = directory / "data"
         directory.mkdir()
@@ -78,6 +90,10 @@ class Cluster:
             "sslrootcert": str(self.authority.file),
             **settings,
         }
+
+    def unix_upstream(self, **settings) -> dict:
+        """The settings of pgveil that lead to the Unix socket, without TLS."""
+        return {"host": str(self.directory), "port": self.port, **settings}
 
     def admin(self, sql: str, database: str = "postgres") -> str:
         """Runs SQL as superuser through the Unix socket, beside pgveil; answers the rows."""
@@ -99,6 +115,7 @@ class Cluster:
         self._place("server.key", credentials.key.read_bytes())
         self._place("clients.crt", self.authority.file.read_bytes())
         self._place("pg_hba.conf", HBA.encode())
+        self._place("pg_ident.conf", IDENT.encode())
         with open(self.data / "postgresql.conf", "a", encoding="ascii") as file:
             file.write(SETTINGS + f"unix_socket_directories = '{self.directory}'\n")
 
@@ -107,11 +124,7 @@ class Cluster:
         for _ in range(5):
             with socket.create_server(("127.0.0.1", 0)) as probe:
                 self.port = probe.getsockname()[1]
-            self._postmaster = Daemon(
-                f"{POSTGRES_BIN}/postgres", "-D", self.data, "-p", self.port,
-                prefix=("setpriv", "--reuid", ACCOUNT, "--regid", ACCOUNT, "--clear-groups") if ACCOUNT else (),
-                last_signal="QUIT",
-            )  # fmt: skip
+            self._postmaster = self._daemon("postgres", "-D", self.data, "-p", self.port)
             try:
                 self._postmaster.wait_for_line("database system is ready to accept connections")
                 return
@@ -121,8 +134,17 @@ class Cluster:
                 self._postmaster.wait()
         raise AssertionError("no free port could be kept")
 
+    def _daemon(self, program: str, *arguments) -> Daemon:
+        if self.tree:
+            return Daemon(*self.tree.command(program, *arguments, user=ACCOUNT), last_signal="QUIT")
+        prefix = ("setpriv", "--reuid", ACCOUNT, "--regid", ACCOUNT, "--clear-groups") if ACCOUNT else ()
+        return Daemon(f"{POSTGRES_BIN}/{program}", *arguments, prefix=prefix, last_signal="QUIT")
+
     def _as_owner(self, program: str, *arguments) -> None:
-        done = run(f"{POSTGRES_BIN}/{program}", *arguments, user=ACCOUNT, cwd="/", env=environment())
+        if self.tree:
+            done = run(*self.tree.command(program, *arguments, user=ACCOUNT), cwd="/")
+        else:
+            done = run(f"{POSTGRES_BIN}/{program}", *arguments, user=ACCOUNT, cwd="/", env=environment())
         assert done.returncode == 0, done.stderr
 
     def _place(self, name: str, content: bytes) -> None:

@@ -1,0 +1,82 @@
+"""A newer PostgreSQL than the machine's, without touching the machine: packages of Debian sid, unpacked into a cache
+folder and run with chroot. Nothing of them is installed, and none of their scripts is run."""
+
+import os
+import pwd
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from harness.processes import environment
+
+SUITE = "sid"
+VERSION = "18"
+PACKAGES = f"postgresql-{VERSION},postgresql-client-{VERSION},openssl"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pgveil-tests"
+
+
+class Unavailable(Exception):
+    """Says why there is no such tree here."""
+
+
+class Tree:
+    """`shared` is a directory that programs see under the same name inside and outside."""
+
+    def __init__(self, shared: Path):
+        if os.geteuid() != 0:
+            raise Unavailable("a tree of Debian packages can be made and entered by root only")
+        if not Path("/usr/sbin/debootstrap").exists():
+            raise Unavailable("debootstrap is not installed")
+        self.root = CACHE / f"{SUITE}-postgresql-{VERSION}"
+        self.shared = shared
+        if not (self.root / "complete").exists():
+            self._make()
+        (self.root / str(shared).lstrip("/")).mkdir(parents=True, exist_ok=True)
+
+    def command(self, program: str, *arguments, user: str | None = None) -> list[str]:
+        """Runs a program of PostgreSQL inside; the mounts go with its process."""
+        account = pwd.getpwnam(user or "root")
+        words = [
+            f"--userspec={account.pw_uid}:{account.pw_gid}", str(self.root),
+            "/usr/bin/env", f"PATH=/usr/lib/postgresql/{VERSION}/bin:/usr/bin", program, *map(str, arguments),
+        ]  # fmt: skip
+        script = f"""
+            mount --bind '{self.shared}' '{self.root}{self.shared}' &&
+            mount --bind /dev '{self.root}/dev' && mount -t tmpfs none '{self.root}/dev/shm' &&
+            mount -t proc none '{self.root}/proc' &&
+            exec /usr/sbin/chroot "$@"
+        """
+        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", *words]
+
+    def _make(self) -> None:
+        shutil.rmtree(self.root, ignore_errors=True)
+        packages = self.root.with_suffix(".packages")
+        shutil.rmtree(packages, ignore_errors=True)
+        self.root.mkdir(parents=True)
+        loaded = subprocess.run(
+            ["debootstrap", "--download-only", "--variant=minbase", f"--include={PACKAGES}", SUITE, packages,
+             debian_mirror()],
+            capture_output=True, text=True, timeout=600, env=environment(PATH="/usr/sbin:/usr/bin:/sbin:/bin"),
+        )  # fmt: skip
+        if loaded.returncode != 0:
+            raise Unavailable(f"Debian {SUITE} cannot be loaded: {loaded.stdout[-300:]}{loaded.stderr[-300:]}")
+        for package in sorted((packages / "var/cache/apt/archives").glob("*.deb")):
+            subprocess.run(["dpkg-deb", "--extract", package, self.root], check=True)
+        shutil.rmtree(packages)
+        # What a script of base-passwd would have written.
+        accounts = [pwd.getpwnam("root"), pwd.getpwnam("postgres")]
+        lines = [f"{a.pw_name}:x:{a.pw_uid}:{a.pw_gid}::/:/bin/sh\n" for a in accounts]
+        (self.root / "etc/passwd").write_text("".join(lines))
+        (self.root / "complete").touch()
+
+
+def debian_mirror() -> str:
+    """The one from which this machine gets its own packages."""
+    sources = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
+    for source in sources:
+        if source.is_file():
+            for url in re.findall(r"^(?:URIs:|deb\b(?: \[.*\])?)\s*(https?://\S+)", source.read_text(), re.MULTILINE):
+                if "security" not in url:
+                    return url.rstrip("/")
+    raise Unavailable("no Debian mirror stands in the apt sources")

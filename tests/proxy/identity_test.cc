@@ -1,0 +1,51 @@
+// Which names of a certificate a rule may use.
+#include "proxy/identity.h"
+
+#include <gtest/gtest.h>
+
+namespace pgveil::proxy {
+namespace {
+
+using protocol::CertificateName;
+using Names = std::vector<std::string>;
+
+tls::PeerCertificate certificate() {
+  tls::PeerCertificate certificate;
+  certificate.subject = "CN=app,O=Example";
+  certificate.sha256_fingerprint = "00ff";
+  certificate.common_names = {"app"};
+  certificate.subject_is_text = true;
+  certificate.dns_names = {"a.example.com", "b.example.com"};
+  certificate.uris = {"spiffe://prod/app"};
+  certificate.emails = {"app@example.com"};
+  return certificate;
+}
+
+TEST(SystemUsers, AreWhatClientnameReads) {
+  EXPECT_EQ(system_users(certificate(), CertificateName::common_name), Names{"app"});
+  EXPECT_EQ(system_users(certificate(), CertificateName::distinguished_name), Names{"CN=app,O=Example"});
+  EXPECT_EQ(system_users(certificate(), CertificateName::uri), Names{"spiffe://prod/app"});
+  EXPECT_EQ(system_users(certificate(), CertificateName::dns), (Names{"a.example.com", "b.example.com"}));
+  EXPECT_EQ(system_users(certificate(), CertificateName::email), Names{"app@example.com"});
+  EXPECT_EQ(system_users(certificate(), CertificateName::fingerprint), Names{"00ff"});
+}
+
+TEST(SystemUsers, AreNoneWhereItIsNotCertainWhichNameIsMeant) {
+  auto several = certificate();
+  several.common_names = {"app", "admin"};
+  EXPECT_EQ(system_users(several, CertificateName::common_name), Names{});
+  auto none = certificate();
+  none.common_names = {};
+  EXPECT_EQ(system_users(none, CertificateName::common_name), Names{});
+  auto no_text = certificate();
+  no_text.subject_is_text = false;
+  EXPECT_EQ(system_users(no_text, CertificateName::common_name), Names{});
+  EXPECT_EQ(system_users(no_text, CertificateName::distinguished_name), Names{});
+  EXPECT_EQ(system_users(no_text, CertificateName::uri), Names{"spiffe://prod/app"});
+  auto no_subject = certificate();
+  no_subject.subject = "";
+  EXPECT_EQ(system_users(no_subject, CertificateName::distinguished_name), Names{});
+}
+
+}  // namespace
+}  // namespace pgveil::proxy
