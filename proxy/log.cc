@@ -6,6 +6,9 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
 #include <memory>
 
 namespace pgveil::proxy {
@@ -113,6 +116,9 @@ std::optional<std::string> start_log(const LogConfig& config) {
   logger->flush_on(spdlog::level::debug);
   spdlog::set_default_logger(std::move(logger));
   if (config.audit_file.empty()) return std::nullopt;
+  // spdlog would make the directories of a path that is mistyped.
+  if (!std::ofstream(config.audit_file, std::ios::app))
+    return config.audit_file + ": " + std::strerror(errno);
   try {
     // Blocks where the queue is full: an audit record is not to be lost.
     audit_log = spdlog::create_async<spdlog::sinks::basic_file_sink_mt>("audit", config.audit_file);

@@ -23,6 +23,7 @@ int run(Invocation invocation) {
   }
   if (const auto problem = start_log((*snapshot)->config.log)) {
     std::fprintf(stderr, "pgveil: the audit file cannot be written: %s\n", problem->c_str());
+    stop_log();
     return kExitConfig;
   }
   const int exit_code = serve(*snapshot);

@@ -114,9 +114,9 @@ def pgveil(folder):
 def refusal(folder):
     """Runs pgveil with a configuration that it must refuse; answers what it says."""
 
-    def start(upstream, exit_code=EX_CONFIG, *, address="127.0.0.1:0"):
+    def start(upstream, exit_code=EX_CONFIG, *, address="127.0.0.1:0", **listener):
         file = folder / "refused.toml"
-        listener = {"address": address, "upstream": "primary"}
+        listener = {"address": address, "upstream": "primary", **listener}
         file.write_text(toml({"listener": [listener], "upstream": {"primary": upstream}}), encoding="utf-8")
         done = run(BINARY, "run", "--config", file)
         assert done.returncode == exit_code, done.stderr

@@ -8,9 +8,9 @@ import struct
 import pytest
 
 from harness import wire
-from harness.pgveil import psql
-from harness.postgres import PASSWORD
+from harness.certificates import Authority
 from harness.processes import eventually
+from harness.tls_clients import answer, certificate, run_psql, tls_socket
 
 TLS_ROW = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
 
@@ -19,20 +19,6 @@ TLS_ROW = "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
 def proxy(pgveil, postgres, credentials):
     """TLS in front, the Unix socket of the server behind."""
     return pgveil(postgres.unix_upstream(), listener=certificate(credentials))
-
-
-def certificate(credentials, **more) -> dict:
-    return {"ssl_cert_file": str(credentials.certificate), "ssl_key_file": str(credentials.key), **more}
-
-
-def run_psql(proxy, authority, *commands, **parameters):
-    parameters = {"user": "app", "password": PASSWORD, "sslrootcert": authority.file, **parameters}
-    return psql(proxy.tls_string(**parameters), *commands)
-
-
-def answer(done) -> str:
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 @pytest.mark.parametrize("sslmode", ["require", "verify-ca", "verify-full", "prefer"])
@@ -54,19 +40,6 @@ def test_plaintext_is_refused_where_tls_is_required(proxy, authority):
 def test_a_plaintext_cancel_request_still_works(proxy, authority):
     done = run_psql(proxy, authority, "SELECT pg_cancel_backend(pg_backend_pid())")
     assert "canceling statement" in done.stderr
-
-
-def tls_socket(proxy, authority, *, alpn=("postgresql",), direct=False, **settings):
-    context = ssl.create_default_context(cafile=str(authority.file))
-    if alpn:
-        context.set_alpn_protocols(list(alpn))
-    for name, value in settings.items():
-        setattr(context, name, value)
-    raw = socket.create_connection(proxy.address, timeout=20)
-    if not direct:
-        raw.sendall(wire.SSL_REQUEST)
-        assert raw.recv(1) == b"S"
-    return context.wrap_socket(raw, server_hostname="localhost")
 
 
 def test_direct_tls_works_on_the_same_port(proxy, authority):
@@ -165,8 +138,6 @@ def test_the_last_word_arrives_inside_tls(proxy, authority):
 
 
 def test_a_client_that_is_not_convinced_is_named_in_the_log(proxy, folder):
-    from harness.certificates import Authority
-
     other = Authority(folder, "other root")
     assert run_psql(proxy, other, "SELECT 1").returncode != 0
     line = proxy.end_of_session()

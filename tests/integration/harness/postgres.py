@@ -1,5 +1,6 @@
 """A PostgreSQL of the tests' own: TLS only over TCP, with a role for every way to log in."""
 
+import contextlib
 import os
 import shutil
 import signal
@@ -104,15 +105,40 @@ class Cluster:
             input=sql, stdin=None,
         ).strip()  # fmt: skip
 
+    @property
+    def address(self) -> tuple[str, int]:
+        return "127.0.0.1", self.port
+
+    @contextlib.contextmanager
+    def reconfigured(self, *, hba: str = HBA, ident: str = IDENT, **settings):
+        """For the time of a `with`: other files and settings, as far as a reload takes them."""
+        self._reconfigure(hba, ident, [f"ALTER SYSTEM SET {name} = '{value}'" for name, value in settings.items()])
+        try:
+            yield self
+        finally:
+            self._reconfigure(HBA, IDENT, [f"ALTER SYSTEM RESET {name}" for name in settings])
+
+    def _reconfigure(self, hba: str, ident: str, commands: list[str]) -> None:
+        # admin() has to get in, whatever is tried.
+        self._place("pg_hba.conf", f"local all postgres trust\n{hba}".encode())
+        self._place("pg_ident.conf", ident.encode())
+        before = len(self._postmaster.lines)
+        self.admin(";\n".join([*commands, "SELECT pg_reload_conf()"]))
+        # Whoever is accepted after this line is accepted after all of the reload.
+        self._postmaster.wait_for_line("received SIGHUP", after=before)
+        self.admin("SELECT 1")
+        said = "\n".join(self._postmaster.lines[before:])
+        assert "not reloaded" not in said and "could not" not in said, said
+
     def stop(self) -> None:
         # Immediate shutdown: the data is thrown away in any case.
         self._postmaster.stop(signal.SIGQUIT)
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _configure(self) -> None:
-        credentials = self.authority.issue("localhost", dns=["localhost"])
-        self._place("server.crt", credentials.certificate.read_bytes())
-        self._place("server.key", credentials.key.read_bytes())
+        self.credentials = self.authority.issue("localhost", dns=["localhost"])
+        self._place("server.crt", self.credentials.certificate.read_bytes())
+        self._place("server.key", self.credentials.key.read_bytes())
         self._place("clients.crt", self.authority.file.read_bytes())
         self._place("pg_hba.conf", HBA.encode())
         self._place("pg_ident.conf", IDENT.encode())
