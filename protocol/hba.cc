@@ -77,6 +77,7 @@ struct HbaRules::Record : HbaRecord {};
 tl::expected<HbaRules, AuthFileMistakes> HbaRules::parse(const std::vector<AuthLine>& lines) {
   AuthFileMistakes mistakes;
   std::vector<Record> records;
+  records.reserve(lines.size());
   for (const AuthLine& line : lines) records.push_back({read_hba_record(line, mistakes)});
   if (lines.empty())
     mistakes.push_back({"", 0, "there is no record, so that nobody could log in",

@@ -71,9 +71,9 @@ IpAddress netmask_of(bool is_ipv6, std::size_t bits) {
 }
 
 bool is_loopback(const Network& network) {
-  static const Network kIpv4{{.is_ipv6 = false, .octets = {127}}, netmask_of(false, 8)};
-  static const Network kIpv6{*parse_ip_address("::1"), netmask_of(true, 128)};
-  const Network& loopback = network.address.is_ipv6 ? kIpv6 : kIpv4;
+  static const Network ipv4{{.is_ipv6 = false, .octets = {127}}, netmask_of(false, 8)};
+  static const Network ipv6{*parse_ip_address("::1"), netmask_of(true, 128)};
+  const Network& loopback = network.address.is_ipv6 ? ipv6 : ipv4;
   for (std::size_t place = 0; place < octets_of(network.address); ++place)
     if ((network.netmask.octets[place] & loopback.netmask.octets[place]) != loopback.netmask.octets[place])
       return false;

@@ -49,8 +49,9 @@ class ConfigDraft {
 
   // Where the text of a setting begins, which may be below its key: for mistakes inside of it.
   template <class Section>
-  void note_text(const SectionDraft<Section>& section, std::string_view setting, Origins::Place place) {
-    origins_.note(section.key_of(setting) + ".text", std::move(place));
+  void note_text(const SectionDraft<Section>& section, std::string_view setting,
+                 const Origins::Place& place) {
+    origins_.note(section.key_of(setting) + ".text", place);
   }
 
   void add(Mistake mistake) { mistakes_.push_back(std::move(mistake)); }

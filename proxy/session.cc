@@ -566,7 +566,7 @@ Ending Session::lost_login_ending() {
 // Whether an ErrorResponse would be read as one.
 bool Session::client_expects_message() const {
   switch (phase_) {
-    case Phase::accept_tls: return false;
+    case Phase::accept_tls:
     case Phase::forward_cancel: return false;  // such a client takes any byte for a failure
     case Phase::relay: return relay_->at_client_boundary();
     default: return true;
