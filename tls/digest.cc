@@ -1,14 +1,37 @@
 #include "tls/digest.h"
 
 #include <openssl/crypto.h>
+#include <openssl/err.h>
+#include <openssl/hmac.h>
 #include <openssl/rand.h>
 
+#include <cassert>
 #include <cstdlib>
 
+#include "tls/openssl.h"
+
 namespace pgveil::tls {
+namespace {
+
+using Digest = std::unique_ptr<EVP_MD, Freed<EVP_MD_free>>;
+
+std::span<const std::uint8_t> bytes_of(std::string_view text) {
+  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+}
+
+std::string hexadecimal(std::span<const std::uint8_t> bytes) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string text;
+  for (const std::uint8_t byte : bytes) {
+    text += kDigits[byte >> 4];
+    text += kDigits[byte & 0xf];
+  }
+  return text;
+}
+
+}  // namespace
 
 void fill_random(std::span<std::uint8_t> bytes) {
-  // Without randomness nothing here can be done safely.
   if (RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) != 1) std::abort();
 }
 
@@ -19,6 +42,64 @@ void wipe(std::string& secret) {
 
 void wipe(std::span<std::uint8_t> secret) {
   OPENSSL_cleanse(secret.data(), secret.size());
+}
+
+Sha256 sha256(std::span<const std::uint8_t> bytes) {
+  Sha256 hash;
+  if (EVP_Digest(bytes.data(), bytes.size(), hash.data(), nullptr, EVP_sha256(), nullptr) != 1) std::abort();
+  return hash;
+}
+
+Sha256 hmac_sha256(std::span<const std::uint8_t> key, std::span<const std::uint8_t> bytes) {
+  // Null pointers for both would be taken as a question for the size.
+  constexpr std::uint8_t kNothing = 0;
+  const std::uint8_t* key_bytes = key.empty() ? &kNothing : key.data();
+  Sha256 mac;
+  if (HMAC(EVP_sha256(), key_bytes, static_cast<int>(key.size()), bytes.data(), bytes.size(), mac.data(),
+           nullptr) == nullptr)
+    std::abort();
+  return mac;
+}
+
+Sha256 pbkdf2_hmac_sha256(std::string_view password, std::span<const std::uint8_t> salt,
+                          std::uint32_t iterations) {
+  assert(iterations >= 1);
+  Sha256 key;
+  if (PKCS5_PBKDF2_HMAC(password.data(), static_cast<int>(password.size()), salt.data(),
+                        static_cast<int>(salt.size()), static_cast<int>(iterations), EVP_sha256(),
+                        static_cast<int>(key.size()), key.data()) != 1)
+    std::abort();
+  return key;
+}
+
+std::optional<std::string> md5_hex(std::span<const std::uint8_t> bytes) {
+  const Digest md5(EVP_MD_fetch(nullptr, "MD5", nullptr));
+  std::array<std::uint8_t, 16> hash{};
+  if (!md5 || EVP_Digest(bytes.data(), bytes.size(), hash.data(), nullptr, md5.get(), nullptr) != 1) {
+    ERR_clear_error();
+    return std::nullopt;
+  }
+  return hexadecimal(hash);
+}
+
+std::optional<std::string> md5_password(std::string_view user, std::string_view password,
+                                        std::span<const std::uint8_t> salt) {
+  std::string text;
+  text.reserve(password.size() + user.size());  // no copy is left behind by growing
+  text.append(password).append(user);
+  auto stored = md5_hex(bytes_of(text));  // what pg_authid holds: as good as the password for such a login
+  wipe(text);
+  if (!stored) return std::nullopt;
+
+  stored->append(salt.begin(), salt.end());
+  auto answer = md5_hex(bytes_of(*stored));
+  wipe(*stored);
+  if (answer) answer->insert(0, "md5");
+  return answer;
+}
+
+bool equal_in_constant_time(std::span<const std::uint8_t> left, std::span<const std::uint8_t> right) {
+  return left.size() == right.size() && CRYPTO_memcmp(left.data(), right.data(), left.size()) == 0;
 }
 
 }  // namespace pgveil::tls
