@@ -1,0 +1,56 @@
+// Secrets that wipe themselves. This layer has no cryptographic library to do it.
+#pragma once
+
+#include <string.h>  // explicit_bzero: a write that the compiler keeps
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "protocol/bytes.h"
+
+namespace pgveil::protocol {
+
+// 32 bytes: a key or a hash of SCRAM-SHA-256. Every copy is wiped when it goes.
+class SecretKey {
+ public:
+  static constexpr std::size_t kBytes = 32;
+
+  SecretKey() = default;
+  // Takes the bytes, and wipes where they stood.
+  explicit SecretKey(std::array<std::uint8_t, kBytes>&& bytes) : bytes_(bytes) {
+    explicit_bzero(bytes.data(), kBytes);
+  }
+  SecretKey(const SecretKey&) = default;
+  SecretKey& operator=(const SecretKey&) = default;
+  ~SecretKey() { explicit_bzero(bytes_.data(), kBytes); }
+
+  [[nodiscard]] ByteView view() const { return bytes_; }
+  [[nodiscard]] std::span<std::uint8_t, kBytes> bytes() { return bytes_; }
+
+ private:
+  std::array<std::uint8_t, kBytes> bytes_{};
+};
+
+// A password. It moves and leaves nothing behind; a copy would be one more to keep track of.
+class SecretText {
+ public:
+  SecretText() = default;
+  explicit SecretText(std::string_view text) : characters_(text.begin(), text.end()) {}
+  SecretText(SecretText&& other) noexcept : characters_(std::move(other.characters_)) {}
+  SecretText& operator=(SecretText&& other) noexcept {
+    characters_.swap(other.characters_);
+    return *this;
+  }
+  ~SecretText() { explicit_bzero(characters_.data(), characters_.size()); }
+
+  [[nodiscard]] std::string_view view() const { return {characters_.data(), characters_.size()}; }
+
+ private:
+  std::vector<char> characters_;
+};
+
+}  // namespace pgveil::protocol
