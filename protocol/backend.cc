@@ -124,4 +124,18 @@ void encode_old_error_response(std::string_view text, Bytes& out) {
   writer.write_c_string("FATAL:  " + fitted(text, kMaxErrorTextBytes) + '\n');
 }
 
+void encode_authentication(AuthenticationCode code, ByteView data, Bytes& out) {
+  ByteWriter writer(out);
+  writer.write_uint8(kAuthentication);
+  const std::size_t length = writer.begin_length();
+  writer.write_uint32(static_cast<std::uint32_t>(code));
+  writer.write_bytes(data);
+  writer.end_length(length);
+}
+
+tl::expected<ByteView, DecodeError> decode_md5_salt(ByteView data) {
+  if (data.size() != kMd5SaltBytes) return tl::unexpected(DecodeError::bad_length);
+  return data;
+}
+
 }  // namespace pgveil::protocol

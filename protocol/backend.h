@@ -70,4 +70,12 @@ void encode_error_response(const ErrorFields& fields, Bytes& out);
 // (src/backend/utils/error/elog.c, send_message_to_frontend).
 void encode_old_error_response(std::string_view text, Bytes& out);
 
+// AuthenticationOk and AuthenticationCleartextPassword have no data; that of MD5Password is a salt, and that
+// of SASLContinue and SASLFinal is the mechanism's.
+void encode_authentication(AuthenticationCode code, ByteView data, Bytes& out);
+
+inline constexpr std::size_t kMd5SaltBytes = 4;
+// The salt of an AuthenticationMD5Password's data; points into it.
+[[nodiscard]] tl::expected<ByteView, DecodeError> decode_md5_salt(ByteView data);
+
 }  // namespace pgveil::protocol

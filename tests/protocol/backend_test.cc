@@ -209,5 +209,24 @@ TEST(ErrorResponse, IsALineForAClientOlderThanProtocol3) {
   EXPECT_EQ(out, "'EFATAL:  no way' 0a 00"_wire);
 }
 
+TEST(Authentication, IsWrittenAsItIsRead) {
+  Bytes ok;
+  encode_authentication(AuthenticationCode::ok, {}, ok);
+  EXPECT_EQ(ok, "'R' 00000008 00000000"_wire);
+  Bytes cleartext;
+  encode_authentication(AuthenticationCode::cleartext_password, {}, cleartext);
+  EXPECT_EQ(cleartext, "'R' 00000008 00000003"_wire);
+  Bytes final_message;
+  encode_authentication(AuthenticationCode::sasl_final, "'v=abc'"_wire, final_message);
+  EXPECT_EQ(final_message, "'R' 0000000d 0000000c 'v=abc'"_wire);
+}
+
+TEST(Md5Salt, HasFourBytes) {
+  const auto data = "'salt'"_wire;
+  EXPECT_EQ(as_text(*decode_md5_salt(data)), "salt");
+  for (const auto& wrong : {""_wire, "'sal'"_wire, "'salty'"_wire})
+    EXPECT_EQ(decode_md5_salt(wrong).error(), DecodeError::bad_length);
+}
+
 }  // namespace
 }  // namespace pgveil::protocol
