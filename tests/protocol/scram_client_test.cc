@@ -1,0 +1,253 @@
+#include "protocol/scram_client.h"
+
+#include <gtest/gtest.h>
+
+#include "protocol/backend.h"
+#include "tests/support/scram_hash.h"
+#include "tests/support/wire.h"
+
+namespace pgveil::protocol {
+namespace {
+
+constexpr std::string_view kNonce = "aG5mm+DTv5oRYNIABqsqcGJy";
+constexpr std::string_view kServerFirst =
+    "r=aG5mm+DTv5oRYNIABqsqcGJyNL0Jy9pfxO70R5rBaWNFtogp,s=veWIwUz48iJMYWeU26l5TA==,i=4096";
+
+using Mechanisms = std::vector<std::string_view>;
+const Mechanisms kBoth{kScramSha256Plus, kScramSha256};
+const Mechanisms kPlainOnly{kScramSha256};
+const Mechanisms kPlusOnly{kScramSha256Plus};
+
+// --- what to choose
+// -----------------------------------------------------------------------------------------
+
+enum class Connection { plain, tls, tls_without_end_point };
+
+struct Choice {
+  const char* name;
+  ChannelBinding policy;
+  Connection connection;
+  Mechanisms offered;
+  std::string_view mechanism;  // empty: none, for the reason below
+  std::string_view header;
+  ScramFailure failure = ScramFailure::no_mechanism;
+};
+
+class MechanismChoice : public testing::TestWithParam<Choice> {};
+
+TEST_P(MechanismChoice, IsAsThePolicySays) {
+  const auto& row = GetParam();
+  const test::ScramHash hash;
+  const Bytes end_point = row.connection == Connection::tls ? test::repeated(7, 32) : Bytes();
+  ScramClient client(hash, {row.policy, row.connection != Connection::plain, end_point}, std::string(kNonce));
+  const auto start = client.start(row.offered);
+  if (row.mechanism.empty()) {
+    ASSERT_FALSE(start.has_value());
+    EXPECT_EQ(start.error(), row.failure);
+  } else {
+    ASSERT_TRUE(start.has_value());
+    EXPECT_EQ(start->mechanism, row.mechanism);
+    EXPECT_EQ(start->client_first, std::string(row.header) + "n=,r=" + std::string(kNonce));
+    EXPECT_EQ(client.binds_channel(), row.mechanism == kScramSha256Plus);
+  }
+}
+
+constexpr auto kDisable = ChannelBinding::disable;
+constexpr auto kPrefer = ChannelBinding::prefer;
+constexpr auto kRequire = ChannelBinding::require;
+constexpr auto kPlain = Connection::plain;
+constexpr auto kTls = Connection::tls;
+constexpr auto kUndefined = Connection::tls_without_end_point;
+
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(
+    Scram, MechanismChoice,
+    testing::Values(
+        Choice{"DisableTlsBoth", kDisable, kTls, kBoth, kScramSha256, "n,,"},
+        Choice{"DisableTlsPlain", kDisable, kTls, kPlainOnly, kScramSha256, "n,,"},
+        Choice{"DisableTlsPlus", kDisable, kTls, kPlusOnly, "", ""},
+        Choice{"DisablePlainPlain", kDisable, kPlain, kPlainOnly, kScramSha256, "n,,"},
+        Choice{"PreferTlsBoth", kPrefer, kTls, kBoth, kScramSha256Plus, kBindingHeader},
+        Choice{"PreferTlsBothInTheOtherOrder", kPrefer, kTls, {kScramSha256, kScramSha256Plus}, kScramSha256Plus,
+               kBindingHeader},
+        Choice{"PreferTlsPlus", kPrefer, kTls, kPlusOnly, kScramSha256Plus, kBindingHeader},
+        Choice{"PreferTlsPlain", kPrefer, kTls, kPlainOnly, kScramSha256, "y,,"},
+        Choice{"PreferUndefinedBoth", kPrefer, kUndefined, kBoth, kScramSha256, "n,,"},
+        Choice{"PreferUndefinedPlain", kPrefer, kUndefined, kPlainOnly, kScramSha256, "y,,"},
+        Choice{"PreferUndefinedPlus", kPrefer, kUndefined, kPlusOnly, "", ""},
+        Choice{"PreferPlainPlain", kPrefer, kPlain, kPlainOnly, kScramSha256, "n,,"},
+        Choice{"PreferPlainBoth", kPrefer, kPlain, kBoth, kScramSha256, "n,,"},
+        Choice{"PreferUnknownBeside", kPrefer, kPlain, {"OAUTHBEARER", kScramSha256}, kScramSha256, "n,,"},
+        Choice{"PreferUnknownAlone", kPrefer, kTls, {"OAUTHBEARER"}, "", ""},
+        Choice{"PreferNothing", kPrefer, kTls, {}, "", ""},
+        Choice{"RequireTlsBoth", kRequire, kTls, kBoth, kScramSha256Plus, kBindingHeader},
+        Choice{"RequireTlsPlain", kRequire, kTls, kPlainOnly, "", "", ScramFailure::binding_not_offered},
+        Choice{"RequirePlainBoth", kRequire, kPlain, kBoth, "", "", ScramFailure::binding_without_tls},
+        Choice{"RequireUndefinedBoth", kRequire, kUndefined, kBoth, "", "", ScramFailure::binding_undefined}),
+    [](const auto& row) { return row.param.name; });
+// clang-format on
+
+// --- what the server says
+// -----------------------------------------------------------------------------------
+
+class AScramClient : public testing::Test {
+ protected:
+  void SetUp() override { ASSERT_TRUE(client_.start(kPlainOnly).has_value()); }
+
+  void answer_the_server() {
+    const auto salting = client_.take_server_first(as_bytes(kServerFirst));
+    ASSERT_TRUE(salting.has_value());
+    ASSERT_TRUE(client_.answer(keys_of(test::salted_password("secret", *salting), hash_)).has_value());
+  }
+
+  test::ScramHash hash_;
+  ScramClient client_{hash_, {}, std::string(kNonce)};
+};
+
+struct BadMessage {
+  const char* name;
+  std::string message;
+  ScramFailure failure;
+};
+
+class BadServerFirst : public AScramClient, public testing::WithParamInterface<BadMessage> {};
+
+TEST_P(BadServerFirst, IsNotAnswered) {
+  const auto salting = client_.take_server_first(as_bytes(GetParam().message));
+  ASSERT_FALSE(salting.has_value());
+  EXPECT_EQ(salting.error(), GetParam().failure);
+  EXPECT_EQ(client_.answer({}), tl::unexpected(ScramFailure::unexpected_message));
+}
+
+constexpr auto kMalformed = ScramFailure::malformed_message;
+const std::string kGoodNonce = "r=" + std::string(kNonce) + "more";
+
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(
+    Scram, BadServerFirst,
+    testing::Values(
+        BadMessage{"Empty", "", kMalformed},
+        BadMessage{"NonceOfAnother", "r=bG5mm+DTv5oRYNIABqsqcGJymore,s=AAAA,i=1", ScramFailure::nonce_mismatch},
+        BadMessage{"NonceOursAlone", "r=" + std::string(kNonce) + ",s=AAAA,i=1", ScramFailure::nonce_mismatch},
+        BadMessage{"NonceCut", "r=aG5mm,s=AAAA,i=1", ScramFailure::nonce_mismatch},
+        BadMessage{"NonceEmpty", "r=,s=AAAA,i=1", ScramFailure::nonce_mismatch},
+        BadMessage{"NonceBehindOther", "r=x" + std::string(kNonce) + "x,s=AAAA,i=1", ScramFailure::nonce_mismatch},
+        BadMessage{"NonceNotPrintable", kGoodNonce + "\x7f,s=AAAA,i=1", kMalformed},
+        BadMessage{"NonceOutsideAscii", kGoodNonce + "\xc3\xa9,s=AAAA,i=1", kMalformed},
+        BadMessage{"NonceWithNul", kGoodNonce + std::string(1, '\0') + ",s=AAAA,i=1", kMalformed},
+        BadMessage{"MandatoryExtension", "m=x," + kGoodNonce + ",s=AAAA,i=1", kMalformed},
+        BadMessage{"OtherOrder", kGoodNonce + ",i=1,s=AAAA", kMalformed},
+        BadMessage{"NoSalt", kGoodNonce + ",i=1", kMalformed},
+        BadMessage{"EmptySalt", kGoodNonce + ",s=,i=1", kMalformed},
+        BadMessage{"SaltThatIsNoBase64", kGoodNonce + ",s=AA*A,i=1", kMalformed},
+        BadMessage{"SaltWithSpace", kGoodNonce + ",s=AA A,i=1", kMalformed},
+        BadMessage{"SaltWithoutPadding", kGoodNonce + ",s=AA,i=1", kMalformed},
+        BadMessage{"NoIterations", kGoodNonce + ",s=AAAA", kMalformed},
+        BadMessage{"EmptyIterations", kGoodNonce + ",s=AAAA,i=", kMalformed},
+        BadMessage{"ZeroIterations", kGoodNonce + ",s=AAAA,i=0", kMalformed},
+        BadMessage{"NegativeIterations", kGoodNonce + ",s=AAAA,i=-1", kMalformed},
+        BadMessage{"SignedIterations", kGoodNonce + ",s=AAAA,i=+1", kMalformed},
+        BadMessage{"HexadecimalIterations", kGoodNonce + ",s=AAAA,i=0x10", kMalformed},
+        BadMessage{"IterationsWithSpace", kGoodNonce + ",s=AAAA,i= 1", kMalformed},
+        BadMessage{"LettersBehindIterations", kGoodNonce + ",s=AAAA,i=1x", kMalformed},
+        BadMessage{"OneIterationTooMany", kGoodNonce + ",s=AAAA,i=1000001", ScramFailure::too_many_iterations},
+        BadMessage{"HugeIterations", kGoodNonce + ",s=AAAA,i=2147483648", ScramFailure::too_many_iterations},
+        BadMessage{"EndlessIterations", kGoodNonce + ",s=AAAA,i=" + std::string(300, '9'),
+                   ScramFailure::too_many_iterations},
+        BadMessage{"CommaBehind", kGoodNonce + ",s=AAAA,i=1,", kMalformed},
+        BadMessage{"ExtensionBehind", kGoodNonce + ",s=AAAA,i=1,x=y", kMalformed},
+        BadMessage{"NulBehind", kGoodNonce + ",s=AAAA,i=1" + std::string(1, '\0'), kMalformed},
+        BadMessage{"ServerFinal", "v=3vgAuEq0GWx6tzthZYYWKodOMDcM3gsMnmaIVVCAp1U=", kMalformed}),
+    [](const auto& row) { return row.param.name; });
+// clang-format on
+
+TEST_F(AScramClient, ComputesAsManyIterationsAsItsLimit) {
+  const auto salting = client_.take_server_first(as_bytes(kGoodNonce + ",s=AAAA,i=1000000"));
+  ASSERT_TRUE(salting.has_value());
+  EXPECT_EQ(*salting, (ScramSalting{kMaxScramIterations, Bytes(3)}));
+}
+
+class BadServerFinal : public AScramClient, public testing::WithParamInterface<BadMessage> {};
+
+TEST_P(BadServerFinal, DoesNotEndTheLogin) {
+  answer_the_server();
+  const auto taken = client_.take_server_final(as_bytes(GetParam().message));
+  ASSERT_FALSE(taken.has_value());
+  EXPECT_EQ(taken.error(), GetParam().failure);
+  EXPECT_FALSE(client_.finished());
+}
+
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(
+    Scram, BadServerFinal,
+    testing::Values(
+        BadMessage{"Empty", "", kMalformed},
+        BadMessage{"ErrorOfTheServer", "e=invalid-proof", ScramFailure::refused},
+        BadMessage{"ErrorWithoutText", "e=", ScramFailure::refused},
+        BadMessage{"LetterAlone", "e", kMalformed},
+        BadMessage{"SignatureOfAnother", "v=2vgAuEq0GWx6tzthZYYWKodOMDcM3gsMnmaIVVCAp1U=",
+                   ScramFailure::incorrect_signature},
+        BadMessage{"SignatureTooShort", "v=3vgAuEq0GWx6tzthZYYWKodOMDcM3gsMnmaIVVCA", kMalformed},
+        BadMessage{"SignatureTooLong", "v=AAAA3vgAuEq0GWx6tzthZYYWKodOMDcM3gsMnmaIVVCAp1U=", kMalformed},
+        BadMessage{"SignatureEmpty", "v=", kMalformed},
+        BadMessage{"SignatureThatIsNoBase64", "v=*vgAuEq0GWx6tzthZYYWKodOMDcM3gsMnmaIVVCAp1U=", kMalformed},
+        BadMessage{"ExtensionBehind", "v=3vgAuEq0GWx6tzthZYYWKodOMDcM3gsMnmaIVVCAp1U=,x=y", kMalformed},
+        BadMessage{"ServerFirstAgain", std::string(kServerFirst), kMalformed}),
+    [](const auto& row) { return row.param.name; });
+// clang-format on
+
+TEST_F(AScramClient, TakesTheSignatureOfItsServer) {
+  answer_the_server();
+  EXPECT_TRUE(
+      client_.take_server_final(as_bytes("v=3vgAuEq0GWx6tzthZYYWKodOMDcM3gsMnmaIVVCAp1U=")).has_value());
+  EXPECT_TRUE(client_.finished());
+}
+
+TEST_F(AScramClient, ComparesTheSignatureInConstantTime) {
+  answer_the_server();
+  (void)client_.take_server_final(as_bytes("v=2vgAuEq0GWx6tzthZYYWKodOMDcM3gsMnmaIVVCAp1U="));
+  EXPECT_EQ(hash_.calls().equal, 1);
+}
+
+// --- order
+// --------------------------------------------------------------------------------------------------
+
+constexpr auto kOutOfOrder = ScramFailure::unexpected_message;
+
+TEST_F(AScramClient, StartsOnce) {
+  EXPECT_EQ(client_.start(kPlainOnly).error(), kOutOfOrder);
+}
+
+TEST_F(AScramClient, DoesNotAnswerBeforeItIsAsked) {
+  EXPECT_EQ(client_.answer({}), tl::unexpected(kOutOfOrder));
+}
+
+TEST_F(AScramClient, TakesNoSignatureBeforeItHasAnswered) {
+  EXPECT_EQ(client_.take_server_final(as_bytes("v=")).error(), kOutOfOrder);
+}
+
+TEST_F(AScramClient, IsAskedOnce) {
+  answer_the_server();
+  EXPECT_EQ(client_.take_server_first(as_bytes(kServerFirst)).error(), kOutOfOrder);
+  // And that was the end of it.
+  EXPECT_EQ(client_.take_server_final(as_bytes("v=3vgAuEq0GWx6tzthZYYWKodOMDcM3gsMnmaIVVCAp1U=")).error(),
+            kOutOfOrder);
+}
+
+TEST_F(AScramClient, TakesNothingOnceFinished) {
+  answer_the_server();
+  constexpr std::string_view kFinal = "v=3vgAuEq0GWx6tzthZYYWKodOMDcM3gsMnmaIVVCAp1U=";
+  ASSERT_TRUE(client_.take_server_final(as_bytes(kFinal)).has_value());
+  EXPECT_EQ(client_.take_server_final(as_bytes(kFinal)).error(), kOutOfOrder);
+  EXPECT_FALSE(client_.finished());
+}
+
+TEST(ScramClientBeforeItsStart, TakesNothing) {
+  const test::ScramHash hash;
+  ScramClient client(hash, {}, std::string(kNonce));
+  EXPECT_EQ(client.take_server_first(as_bytes(kServerFirst)).error(), kOutOfOrder);
+  EXPECT_EQ(client.start(kPlainOnly).error(), kOutOfOrder);
+}
+
+}  // namespace
+}  // namespace pgveil::protocol
