@@ -7,13 +7,6 @@ constexpr std::uint32_t kNoData = 0xffffffff;  // -1: the client has sent no ini
 
 }  // namespace
 
-tl::expected<std::string_view, DecodeError> decode_sasl_mechanism_choice(ByteView body) {
-  ByteReader reader(body);
-  const auto mechanism = reader.read_c_string();
-  if (!mechanism) return tl::unexpected(DecodeError::bad_layout);
-  return *mechanism;
-}
-
 void encode_terminate(Bytes& out) {
   ByteWriter writer(out);
   writer.write_uint8(kTerminate);

@@ -16,9 +16,6 @@ inline constexpr char kTerminate = 'X';
 // PG_MAX_AUTH_TOKEN_LENGTH (libpq-be.h): the longest answer that a server reads, length word included.
 inline constexpr std::uint32_t kMaxPasswordMessageLength = 65'535;
 
-// The mechanism that a SASLInitialResponse chooses; points into `body`.
-[[nodiscard]] tl::expected<std::string_view, DecodeError> decode_sasl_mechanism_choice(ByteView body);
-
 void encode_terminate(Bytes& out);
 
 // PG_MAX_SASL_MESSAGE_LENGTH (src/backend/libpq/auth-scram.c): of a SCRAM message from a client, length word

@@ -117,8 +117,8 @@ Login::Judgement RelayedLogin::judge_client(protocol::ByteView from_client) {
   // What is no answer to the question is for the server to refuse.
   holds_client_ = false;
   if (!decoded || (*decoded)->type != protocol::kPasswordMessage) return Judgement::passed;
-  const auto mechanism = protocol::decode_sasl_mechanism_choice((*decoded)->body);
-  if (!mechanism || *mechanism != protocol::kScramSha256Plus) return Judgement::passed;
+  const auto response = protocol::decode_sasl_initial_response((*decoded)->body);
+  if (!response || response->mechanism != protocol::kScramSha256Plus) return Judgement::passed;
   static_cast<void>(
       fail({.reason = Reason::channel_binding_not_relayed,
             .detail =
