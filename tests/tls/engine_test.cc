@@ -366,7 +366,7 @@ std::string own_fingerprint(const Site& site, const Identity& own, SSL_CTX* serv
   EXPECT_EQ(shake_hands(client, server), Engine::Status::ready)
       << client.failure().reason << ", " << server.error();
   const bool reached_server = SSL_get0_peer_certificate(server.ssl()) != nullptr;
-  const auto told = client.engine().established().own_sha256_fingerprint;
+  auto told = client.engine().established().own_sha256_fingerprint;
   EXPECT_EQ(!told.empty(), reached_server);
   return told;
 }
