@@ -99,7 +99,7 @@ std::optional<SecretKey> decode_scram_key(std::string_view base64) {
   if (!bytes) return std::nullopt;
   std::optional<SecretKey> key;
   if (bytes->size() == SecretKey::kBytes) std::ranges::copy(*bytes, key.emplace().bytes().begin());
-  explicit_bzero(bytes->data(), bytes->size());
+  wipe_secret(*bytes);
   return key;
 }
 

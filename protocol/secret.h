@@ -14,6 +14,12 @@
 
 namespace pgveil::protocol {
 
+// Overwrites what must not stay in memory. (explicit_bzero() takes no null pointer, not even for nothing.)
+template <class Container>
+void wipe_secret(Container& secret) {
+  if (!secret.empty()) explicit_bzero(secret.data(), secret.size() * sizeof(*secret.data()));
+}
+
 // 32 bytes: a key or a hash of SCRAM-SHA-256. Every copy is wiped when it goes.
 class SecretKey {
  public:
@@ -45,7 +51,7 @@ class SecretText {
     characters_.swap(other.characters_);
     return *this;
   }
-  ~SecretText() { explicit_bzero(characters_.data(), characters_.size()); }
+  ~SecretText() { wipe_secret(characters_); }
 
   [[nodiscard]] std::string_view view() const { return {characters_.data(), characters_.size()}; }
 
