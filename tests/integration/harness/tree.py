@@ -31,7 +31,10 @@ class Tree:
         self.root = CACHE / f"{SUITE}-postgresql-{VERSION}"
         self.shared = shared
         if not (self.root / "complete").exists():
-            self._make()
+            try:
+                self._make()
+            except (OSError, subprocess.SubprocessError) as error:
+                raise Unavailable(f"the tree of Debian {SUITE} cannot be made: {error}") from error
         (self.root / str(shared).lstrip("/")).mkdir(parents=True, exist_ok=True)
 
     def command(self, program: str, *arguments, user: str | None = None) -> list[str]:
@@ -57,7 +60,7 @@ class Tree:
         loaded = subprocess.run(
             ["debootstrap", "--download-only", "--variant=minbase", f"--include={PACKAGES}", SUITE, packages,
              debian_mirror()],
-            capture_output=True, text=True, timeout=600, env=environment(PATH="/usr/sbin:/usr/bin:/sbin:/bin"),
+            capture_output=True, text=True, timeout=240, env=environment(PATH="/usr/sbin:/usr/bin:/sbin:/bin"),
         )  # fmt: skip
         if loaded.returncode != 0:
             raise Unavailable(f"Debian {SUITE} cannot be loaded: {loaded.stdout[-300:]}{loaded.stderr[-300:]}")
@@ -68,6 +71,9 @@ class Tree:
         accounts = [pwd.getpwnam("root"), pwd.getpwnam("postgres")]
         lines = [f"{a.pw_name}:x:{a.pw_uid}:{a.pw_gid}::/:/bin/sh\n" for a in accounts]
         (self.root / "etc/passwd").write_text("".join(lines))
+        # Sid may be between two states of itself.
+        server = f"/usr/lib/postgresql/{VERSION}/bin/postgres"
+        subprocess.run(["/usr/sbin/chroot", self.root, server, "--version"], check=True, capture_output=True)
         (self.root / "complete").touch()
 
 
