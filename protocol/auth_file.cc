@@ -261,9 +261,9 @@ tl::expected<std::vector<AuthLine>, AuthFileMistakes> split_auth_file(std::strin
   return records;
 }
 
-std::string in_quotes(std::string_view text) {
+std::string escaped(std::string_view text) {
   constexpr std::string_view kHex = "0123456789abcdef";
-  std::string shown = "\"";
+  std::string shown;
   for (const char byte : text) {
     const auto octet = static_cast<unsigned char>(byte);
     if (octet < ' ' || octet == 0x7f)
@@ -271,7 +271,11 @@ std::string in_quotes(std::string_view text) {
     else
       shown += byte;
   }
-  return shown + '"';
+  return shown;
+}
+
+std::string in_quotes(std::string_view text) {
+  return '"' + escaped(text) + '"';
 }
 
 }  // namespace pgveil::protocol

@@ -51,7 +51,8 @@ class AuthFileSource {
 [[nodiscard]] tl::expected<std::vector<AuthLine>, AuthFileMistakes> split_auth_file(
     std::string_view text, const std::string& file, int first_line, const AuthFileSource& source);
 
-// `text` in quotation marks, as messages show it: with control bytes as \x00.
+// `text` as messages show it, with control bytes as \x00; in quotation marks.
+[[nodiscard]] std::string escaped(std::string_view text);
 [[nodiscard]] std::string in_quotes(std::string_view text);
 
 }  // namespace pgveil::protocol

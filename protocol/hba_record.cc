@@ -211,7 +211,7 @@ std::optional<NameRule> RecordReader::read_name(const AuthToken& token) {
   if (!token.text.starts_with('/')) return NameRule{NameRule::Kind::name, token.text, {}};
   auto pattern = NamePattern::compile(std::string_view(token.text).substr(1));
   if (pattern) return NameRule{NameRule::Kind::pattern, {}, std::move(*pattern)};
-  mistake(in_quotes(token.text) + " is no regular expression: " + pattern.error(), kRewritePattern);
+  mistake(in_quotes(token.text) + " is no regular expression: " + escaped(pattern.error()), kRewritePattern);
   return std::nullopt;
 }
 

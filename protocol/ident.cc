@@ -135,7 +135,8 @@ class LineReader {
     if (!token.text.starts_with('/')) return {token.text, std::nullopt};
     auto pattern = NamePattern::compile(std::string_view(token.text).substr(1));
     if (!pattern) {
-      mistake(in_quotes(token.text) + " is no regular expression: " + pattern.error(), kRewritePattern);
+      mistake(in_quotes(token.text) + " is no regular expression: " + escaped(pattern.error()),
+              kRewritePattern);
       return {token.text, std::nullopt};
     }
     if (!pattern->is_anchored())

@@ -232,6 +232,7 @@ INSTANTIATE_TEST_SUITE_P(
         Mistaken{"ExpressionOfTheSystemUser", "m \"/(\" ann", "\"/(\" is no regular expression: missing ): (. Rewrite it: the regular expressions are RE2's, which have no back references and no lookaround."},
         Mistaken{"ExpressionOfTheSystemUserBeforeAGroup", R"(m "/^(" \1)", "\"/^(\" is no regular expression: missing ): ^(. Rewrite it: the regular expressions are RE2's, which have no back references and no lookaround."},
         Mistaken{"ExpressionOfTheDatabaseUser", R"(m Ann /^(a)\1$)", "\"/^(a)\\1$\" is no regular expression: invalid escape sequence: \\1. Rewrite it: the regular expressions are RE2's, which have no back references and no lookaround."},
+        Mistaken{"ExpressionWithAControlByte", "m /(\x01 ann", "\"/(\\x01\" is no regular expression: missing ): (\\x01. Rewrite it: the regular expressions are RE2's, which have no back references and no lookaround."},
         Mistaken{"NoGroup", R"(m /^\w+$ \1)", "\"/^\\w+$\" has no group in parentheses for \\1. Put parentheses around the part that is the database user."},
         Mistaken{"GroupThatDoesNotCapture", R"(m /^(?:a|b)$ u\1)", "\"/^(?:a|b)$\" has no group in parentheses for \\1. Put parentheses around the part that is the database user."}),
     [](const auto& row) { return row.param.name; });
