@@ -97,6 +97,7 @@ void log_audit(const Record& record, const Ending* refusal) {
     audit.add(side + "tls", *tls ? (*tls)->version : "")
         .add(side + "cipher", *tls ? (*tls)->cipher : "")
         .add(side + "group", *tls ? (*tls)->group : "");
+  audit.add("detail", accepted ? "" : refusal->detail.empty() ? refusal->message : refusal->detail);
   audit.add("client_server_name", record.client_tls ? record.client_tls->server_name : "");
 }
 

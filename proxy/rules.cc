@@ -190,7 +190,9 @@ std::string built_in_rules(const ListenerConfig& listener) {
   switch (listener.tls_policy()) {
     case ListenerTls::require: return both("hostssl", "all all relay" + certificate);
     case ListenerTls::optional:
-      return both("hostssl", "all all relay" + certificate) + both("hostnossl", "all all relay");
+      // Plaintext would be a way round the certificate.
+      return certificate.empty() ? both("host", "all all relay")
+                                 : both("hostssl", "all all relay" + certificate);
     case ListenerTls::off: break;
   }
   return both("host", "all all relay");

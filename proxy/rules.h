@@ -69,7 +69,7 @@ class AccessRules {
 };
 
 // What a listener without rules of its own does: everybody may come in that its TLS settings admit, and the
-// server asks for the password. With ssl_ca_file a certificate is required on TLS.
+// server asks for the password. With ssl_ca_file a certificate is required, and so TLS.
 [[nodiscard]] std::string built_in_rules(const ListenerConfig& listener);
 
 }  // namespace pgveil::proxy

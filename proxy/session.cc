@@ -17,6 +17,7 @@ namespace pgveil::proxy {
 namespace {
 
 constexpr const char* kClientDn = "pgveil.client_dn";
+constexpr const char* kApplicationName = "application_name";
 constexpr std::size_t kStartupReadBytes = 16'384;  // more than a startup packet, less than a flood
 constexpr std::size_t kMaxLoginBacklog = 1'048'576;
 constexpr std::chrono::seconds kCancelTimeout{10};
@@ -40,6 +41,25 @@ protocol::NegotiationPolicy negotiation_policy(const ListenerPolicy& listener) {
 // Drops what `reader` has consumed from the front of `bytes`.
 void consume(protocol::Bytes& bytes, const protocol::ByteReader& reader) {
   bytes.erase(bytes.begin(), bytes.end() - static_cast<std::ptrdiff_t>(reader.remaining()));
+}
+
+// Removes a setting of the server's, whose names have no case, and answers the value that would have counted:
+// the last.
+std::string take_setting(protocol::StartupMessage& startup, const char* setting) {
+  std::string value;
+  std::erase_if(startup.parameters, [&](const auto& parameter) {
+    if (strcasecmp(parameter.first.c_str(), setting) != 0) return false;
+    value = parameter.second;
+    return true;
+  });
+  return value;
+}
+
+// The server cuts an application_name to the length of a name: what the client calls itself gives way.
+std::string with_identity(std::string_view name, const std::string& identity) {
+  const std::string suffix = " [" + identity + ']';
+  if (name.empty() || suffix.size() >= protocol::kMaxNameBytes) return identity;
+  return std::string(name.substr(0, protocol::kMaxNameBytes - suffix.size())) + suffix;
 }
 
 // Frees the memory; what a client sent in its login may be a password.
@@ -350,14 +370,13 @@ void Session::tell_server_identity() {
   const std::string& identity = record_.identity;
   if (identity.empty()) return;
   if (policy_.config.client_identity_in == ClientIdentityIn::application_name) {
-    const std::string name(startup_.find("application_name").value_or(""));
-    startup_.set("application_name", name.empty() ? identity : name + " [" + identity + ']');
+    const auto name = take_setting(startup_, kApplicationName);
+    startup_.set(kApplicationName, with_identity(name, identity));
     return;
   }
   // The server takes the last value of `options`, and parameters of the packet after them (postgres.c:
   // process_startup_options).
-  std::erase_if(startup_.parameters,
-                [](const auto& parameter) { return strcasecmp(parameter.first.c_str(), kClientDn) == 0; });
+  static_cast<void>(take_setting(startup_, kClientDn));
   std::string options(startup_.find("options").value_or(""));
   options += std::string(options.empty() ? "" : " ") + "-c " + kClientDn + '=';
   for (const char character : identity) {  // pg_split_opts()
@@ -476,7 +495,8 @@ Session::Phase Session::end(const Ending& ending) {
     record_.received_bytes += relay_->bytes_to_server();
   }
   tell_client(ending);
-  if (has_startup()) audit(&ending);
+  // A certificate that was refused is somebody, too.
+  if (has_startup() || ending.reason == Reason::client_certificate_invalid) audit(&ending);
   log_session_closed(record_, ending, name_of(phase_));
   leave();
   relay_.reset();

@@ -112,13 +112,17 @@ def pgveil(folder):
 
 @pytest.fixture
 def refusal(folder):
-    """Runs pgveil with a configuration that it must refuse; answers what it says."""
+    """Runs pgveil with a configuration that it must refuse; answers what it says. `check` must say the same of
+    mistakes in it."""
 
     def start(upstream, exit_code=EX_CONFIG, *, address="127.0.0.1:0", **listener):
         file = folder / "refused.toml"
         listener = {"address": address, "upstream": "primary", **listener}
         file.write_text(toml({"listener": [listener], "upstream": {"primary": upstream}}), encoding="utf-8")
         done = run(BINARY, "run", "--config", file)
+        if exit_code == EX_CONFIG:
+            checked = run(BINARY, "check", "--config", file)
+            assert (checked.returncode, checked.stderr) == (done.returncode, done.stderr)
         assert done.returncode == exit_code, done.stderr
         return done.stderr
 

@@ -140,7 +140,8 @@ INSTANTIATE_TEST_SUITE_P(
         BuiltIn{"UnixSocket", kUnix, "local all all relay\nlocal replication all relay\n"},
         BuiltIn{"Tls", kTls, "hostssl all all all relay\nhostssl replication all all relay\n"},
         BuiltIn{"TlsWithClientCertificates", kTlsWithCa, "hostssl all all all relay clientcert=verify-ca\nhostssl replication all all relay clientcert=verify-ca\n"},
-        BuiltIn{"OptionalTls", std::string(kTls) + "tls = \"optional\"\n", "hostssl all all all relay\nhostssl replication all all relay\nhostnossl all all all relay\nhostnossl replication all all relay\n"}),
+        BuiltIn{"OptionalTls", std::string(kTls) + "tls = \"optional\"\n", "host all all all relay\nhost replication all all relay\n"},
+        BuiltIn{"OptionalTlsWithClientCertificates", std::string(kTlsWithCa) + "tls = \"optional\"\n", "hostssl all all all relay clientcert=verify-ca\nhostssl replication all all relay clientcert=verify-ca\n"}),
     [](const auto& row) { return std::string(row.param.name); });
 // clang-format on
 

@@ -44,6 +44,14 @@ def pem(certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
+def rehashed(directory: Path, *crls: Path) -> Path:
+    """The directory, with copies of revocation lists in it under the names that OpenSSL looks for."""
+    for number, crl in enumerate(crls):
+        (directory / f"{number}.crl").write_bytes(crl.read_bytes())
+    run_or_fail("openssl", "rehash", directory)
+    return directory
+
+
 class Authority:
     """A CA: a root, or an intermediate where `issuer` is given."""
 
@@ -82,7 +90,11 @@ class Authority:
         )
 
     def issue_to_client(self, *common_names: str, **options) -> Credentials:
-        return self.issue(*common_names, usage=CLIENT, **options)
+        return self.issue(*common_names, **{"usage": CLIENT, **options})
+
+    @property
+    def serial_number(self) -> int:
+        return self.certificate.serial_number
 
     def issue_with_pss(self, name: str) -> Credentials:
         """A certificate whose signature is RSA-PSS; of an authority with an RSA key."""
@@ -101,7 +113,7 @@ class Authority:
         certificate = self._sign(subject(name), key, names=[x509.DNSName(name)], signer=(subject(name), key))
         return Credentials(self._write("crt", pem(certificate)), self._write_key(key))
 
-    def revoke(self, *credentials: Credentials, age=DAY, lifetime=2 * DAY) -> Path:
+    def revoke(self, *credentials: "Credentials | Authority", age=DAY, lifetime=2 * DAY) -> Path:
         """A revocation list that names `credentials`; without any, an empty one."""
         now = datetime.datetime.utcnow()
         crl = x509.CertificateRevocationListBuilder().issuer_name(self.subject)
