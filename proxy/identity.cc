@@ -1,12 +1,50 @@
 #include "proxy/identity.h"
 
 #include <pwd.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
+#include <cctype>
+#include <string_view>
+#include <utility>
 
 namespace pgveil::proxy {
+namespace {
+
+constexpr const char* kApplicationName = "application_name";
+constexpr const char* kClientDn = "pgveil.client_dn";
+
+// Removes a setting of the server's, whose names have no case, and answers the value that would have counted:
+// the last.
+std::string take_setting(protocol::StartupMessage& startup, const char* setting) {
+  std::string value;
+  std::erase_if(startup.parameters, [&](const auto& parameter) {
+    if (strcasecmp(parameter.first.c_str(), setting) != 0) return false;
+    value = parameter.second;
+    return true;
+  });
+  return value;
+}
+
+std::string with_identity(std::string_view name, const std::string& identity) {
+  const std::string suffix = " [" + identity + ']';
+  if (name.empty() || suffix.size() >= protocol::kMaxNameBytes) return identity;
+  return std::string(name.substr(0, protocol::kMaxNameBytes - suffix.size())) + suffix;
+}
+
+// As a word of `options`, which the server splits at blanks (pg_split_opts()).
+std::string as_option_word(std::string_view text) {
+  std::string word;
+  for (const char character : text) {
+    if (character == '\\' || std::isspace(static_cast<unsigned char>(character)) != 0) word += '\\';
+    word += character;
+  }
+  return word;
+}
+
+}  // namespace
 
 std::vector<std::string> system_users(const tls::PeerCertificate& certificate,
                                       protocol::CertificateName name) {
@@ -35,6 +73,21 @@ std::string peer_user(int descriptor) {
   passwd* found = nullptr;
   ::getpwuid_r(credentials.uid, &entry, memory.data(), memory.size(), &found);
   return found == nullptr ? std::string() : found->pw_name;
+}
+
+void announce_identity(protocol::StartupMessage& startup, const std::string& identity,
+                       ClientIdentityIn place) {
+  if (place == ClientIdentityIn::application_name) {
+    const std::string name = take_setting(startup, kApplicationName);
+    startup.set(kApplicationName, with_identity(name, identity));
+    return;
+  }
+  // The last value in `options` counts, but a parameter of the packet comes after all of them (postgres.c:
+  // process_startup_options).
+  static_cast<void>(take_setting(startup, kClientDn));
+  std::string options(startup.find("options").value_or(""));
+  if (!options.empty()) options += ' ';
+  startup.set("options", options + "-c " + kClientDn + '=' + as_option_word(identity));
 }
 
 }  // namespace pgveil::proxy

@@ -5,6 +5,8 @@
 #include <vector>
 
 #include "protocol/hba.h"
+#include "protocol/startup.h"
+#include "proxy/config.h"
 #include "tls/peer_certificate.h"
 
 namespace pgveil::proxy {
@@ -18,5 +20,11 @@ namespace pgveil::proxy {
 // The user that owns the process at the other end of a Unix socket, as PostgreSQL's `peer` and libpq's
 // requirepeer ask for it; empty: the kernel or the user database does not say.
 [[nodiscard]] std::string peer_user(int descriptor);
+
+// Tells the server who the client is, whatever the client itself says there. As information: a session can
+// change both places later, and nothing may be decided by them. In the application_name the client's own part
+// gives way, since the server cuts the whole to the length of a name.
+void announce_identity(protocol::StartupMessage& startup, const std::string& identity,
+                       ClientIdentityIn place);
 
 }  // namespace pgveil::proxy

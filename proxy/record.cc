@@ -60,7 +60,6 @@ void Record::take(const Decision& decision) {
   method = protocol::name_of(decision.rule->method);
   system_user = decision.system_user;
   map_line = place_text(decision.mapped.file, decision.mapped.line);
-  if (identity.empty()) identity = decision.system_user;
 }
 
 void Record::forget_certificate() {

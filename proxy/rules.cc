@@ -103,10 +103,15 @@ Ending not_mapped(const Visitor& visitor, const protocol::HbaRule& rule,
   return ending;
 }
 
-Mistakes placed(const protocol::AuthFileMistakes& mistakes, const std::string& key) {
+// A mistake of the whole, such as that there is no record, stands where the setting does.
+Mistakes placed(const protocol::AuthFileMistakes& mistakes, const std::string& key, const Origins& origins) {
+  const auto whole = origins.find(origins.knows(key) ? key : key + "_file");
   Mistakes result;
-  for (const auto& mistake : mistakes)
-    result.push_back({mistake.file, mistake.line, key, mistake.problem, mistake.remedy});
+  for (const auto& mistake : mistakes) {
+    const bool has_place = !mistake.file.empty();
+    result.push_back({has_place ? mistake.file : whole.file, has_place ? mistake.line : whole.line, key,
+                      mistake.problem, mistake.remedy});
+  }
   return result;
 }
 
@@ -130,7 +135,7 @@ tl::expected<std::vector<protocol::AuthLine>, Mistakes> read_lines(const TextOrF
     place = {setting.file, 1};
   }
   auto lines = protocol::split_auth_file(text, place.file, place.line, files);
-  if (!lines) return tl::unexpected(placed(lines.error(), key));
+  if (!lines) return tl::unexpected(placed(lines.error(), key, origins));
   return *std::move(lines);
 }
 
@@ -230,7 +235,7 @@ tl::expected<AccessRules, Mistakes> AccessRules::build(const ListenerConfig& lis
     } else if (auto map = protocol::IdentMap::parse(*lines)) {
       ident = *std::move(map);
     } else {
-      keep(placed(map.error(), ident_key));
+      keep(placed(map.error(), ident_key, origins));
       ident_is_known = false;
     }
   }
@@ -241,13 +246,13 @@ tl::expected<AccessRules, Mistakes> AccessRules::build(const ListenerConfig& lis
     return tl::unexpected(std::move(mistakes));
   }
   auto hba = protocol::HbaRules::parse(*lines);
-  if (!hba) keep(placed(hba.error(), hba_key));
+  if (!hba) keep(placed(hba.error(), hba_key, origins));
   if (!hba || !ident_is_known) return tl::unexpected(std::move(mistakes));
 
   const RuleCheck check(listener, hba_key, ident, mistakes, warnings);
   for (const auto* rule : hba->rules()) check.check(*rule);
   if (!mistakes.empty()) return tl::unexpected(std::move(mistakes));
-  for (auto& warning : placed(ident.warnings(), ident_key)) warnings.push_back(std::move(warning));
+  for (auto& warning : placed(ident.warnings(), ident_key, origins)) warnings.push_back(std::move(warning));
   return AccessRules(*std::move(hba), std::move(ident), std::move(built_in));
 }
 

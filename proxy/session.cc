@@ -1,10 +1,8 @@
 #include "proxy/session.h"
 
 #include <fmt/format.h>
-#include <strings.h>
 
 #include <algorithm>
-#include <cctype>
 #include <utility>
 
 #include "protocol/backend.h"
@@ -16,8 +14,6 @@
 namespace pgveil::proxy {
 namespace {
 
-constexpr const char* kClientDn = "pgveil.client_dn";
-constexpr const char* kApplicationName = "application_name";
 constexpr std::size_t kStartupReadBytes = 16'384;  // more than a startup packet, less than a flood
 constexpr std::size_t kMaxLoginBacklog = 1'048'576;
 constexpr std::chrono::seconds kCancelTimeout{10};
@@ -41,25 +37,6 @@ protocol::NegotiationPolicy negotiation_policy(const ListenerPolicy& listener) {
 // Drops what `reader` has consumed from the front of `bytes`.
 void consume(protocol::Bytes& bytes, const protocol::ByteReader& reader) {
   bytes.erase(bytes.begin(), bytes.end() - static_cast<std::ptrdiff_t>(reader.remaining()));
-}
-
-// Removes a setting of the server's, whose names have no case, and answers the value that would have counted:
-// the last.
-std::string take_setting(protocol::StartupMessage& startup, const char* setting) {
-  std::string value;
-  std::erase_if(startup.parameters, [&](const auto& parameter) {
-    if (strcasecmp(parameter.first.c_str(), setting) != 0) return false;
-    value = parameter.second;
-    return true;
-  });
-  return value;
-}
-
-// The server cuts an application_name to the length of a name: what the client calls itself gives way.
-std::string with_identity(std::string_view name, const std::string& identity) {
-  const std::string suffix = " [" + identity + ']';
-  if (name.empty() || suffix.size() >= protocol::kMaxNameBytes) return identity;
-  return std::string(name.substr(0, protocol::kMaxNameBytes - suffix.size())) + suffix;
 }
 
 // Frees the memory; what a client sent in its login may be a password.
@@ -99,7 +76,7 @@ Session::Session(SessionHost& host, SessionId id, int descriptor, const KernelAd
   record_.listener = std::move(listener_address);
   record_.upstream = listener.config.upstream;
   if (peer.is_unix() && (listener.rules.asks_for_peer() || listener.config.log_client_identity))
-    unix_user_ = peer_user(descriptor);
+    record_.identity = unix_user_ = peer_user(descriptor);
   deadline_.set(snapshot_->config.limits.startup_timeout);
 }
 
@@ -210,6 +187,7 @@ Session::Phase Session::authorize() {
   if (!has_tls && policy_.tls && policy_.config.tls_policy() == ListenerTls::require)
     return end({.reason = Reason::tls_required,
                 .hint = "Connect with sslmode=verify-full (or at least sslmode=require)."});
+  if (client_->peer_gone()) return end({.reason = Reason::client_closed});
   if (client_name_ && !client_name_->found()) return Phase::authorize;
 
   const bool has_certificate = record_.client_tls && record_.client_tls->peer;
@@ -244,7 +222,8 @@ Session::Phase Session::admit(const Decision& decision) {
   if (decision.rule->assign) startup_.set("user", decision.database_user);
   record_.user = startup_.user();
   record_.database = startup_.database();
-  if (policy_.config.log_client_identity) tell_server_identity();
+  if (policy_.config.log_client_identity && !record_.identity.empty())
+    announce_identity(startup_, record_.identity, policy_.config.client_identity_in);
   if (!protocol::fits_startup_packet(startup_))
     return end({.reason = Reason::protocol_violation,
                 .detail = "The startup packet has no room left for the client's identity.",
@@ -363,27 +342,6 @@ std::optional<Ending> Session::hold_login_of_client() {
     return std::nullopt;
   }
   return std::nullopt;
-}
-
-// As information: the client can set both itself later, and a server must not decide by it.
-void Session::tell_server_identity() {
-  const std::string& identity = record_.identity;
-  if (identity.empty()) return;
-  if (policy_.config.client_identity_in == ClientIdentityIn::application_name) {
-    const auto name = take_setting(startup_, kApplicationName);
-    startup_.set(kApplicationName, with_identity(name, identity));
-    return;
-  }
-  // The server takes the last value of `options`, and parameters of the packet after them (postgres.c:
-  // process_startup_options).
-  static_cast<void>(take_setting(startup_, kClientDn));
-  std::string options(startup_.find("options").value_or(""));
-  options += std::string(options.empty() ? "" : " ") + "-c " + kClientDn + '=';
-  for (const char character : identity) {  // pg_split_opts()
-    if (character == '\\' || std::isspace(static_cast<unsigned char>(character)) != 0) options += '\\';
-    options += character;
-  }
-  startup_.set("options", std::move(options));
 }
 
 Session::Phase Session::begin_relay() {

@@ -105,7 +105,6 @@ class Session final : public Wakeable {
   [[nodiscard]] std::optional<Ending> forward_login_of_client();
   [[nodiscard]] std::optional<Ending> hold_login_of_client();
   [[nodiscard]] std::unique_ptr<Login> choose_login() const;
-  void tell_server_identity();
   [[nodiscard]] bool has_startup() const;
   void audit(const Ending* refusal);
   [[nodiscard]] bool client_expects_message() const;

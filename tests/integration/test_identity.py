@@ -1,5 +1,8 @@
 """Identity: every kind of name that a certificate has, the maps, and what the server is told."""
 
+import getpass
+import pwd
+
 import pytest
 from cryptography import x509
 from cryptography.x509.name import _ASN1Type
@@ -119,8 +122,6 @@ def test_trust_with_a_certificate_lets_it_be_anybody(start, authority):
 
 
 def test_the_process_at_the_other_end_of_a_socket_is_the_user(pgveil, postgres, folder):
-    import getpass
-
     socket = {"address": f"unix:{folder}/.s.PGSQL.5432"}
     rules = {"hba": "local all all peer map=m", "ident": f"m {getpass.getuser()} billing"}
     proxy = pgveil(postgres.unix_upstream(), listener={**socket, **rules})
@@ -130,14 +131,12 @@ def test_the_process_at_the_other_end_of_a_socket_is_the_user(pgveil, postgres, 
 
 
 def test_the_server_must_run_as_requirepeer(pgveil, postgres):
-    import pwd
-
     owner = pwd.getpwuid(postgres.directory.stat().st_uid).pw_name
     assert pgveil(postgres.unix_upstream(requirepeer=owner)).query("SELECT 1", user="billing") == "1"
     wrong = pgveil(postgres.unix_upstream(requirepeer="somebody"))
     done = wrong.psql("SELECT 1", user="billing")
     assert "FATAL:  the process behind the server's Unix socket runs as another user" in done.stderr
-    assert f'requirepeer is "somebody"' in done.stderr and owner in done.stderr
+    assert 'requirepeer is "somebody"' in done.stderr and owner in done.stderr
 
 
 class TestTheServerIsTold:
@@ -156,6 +155,11 @@ class TestTheServerIsTold:
     def test_in_the_name_of_the_application(self, start, authority, client):
         proxy = start(self.RULE, log_client_identity=True)
         assert self.ask(proxy, authority, client, "SHOW application_name") == r"psql [CN=back office,O=Acme\, Inc.]"
+
+    def test_of_the_user_at_the_other_end_of_a_socket(self, pgveil, postgres, folder):
+        listener = {"address": f"unix:{folder}/.s.PGSQL.5432", "log_client_identity": True}
+        proxy = pgveil(postgres.unix_upstream(), listener=listener)
+        assert proxy.query("SHOW application_name", user="billing") == f"psql [{getpass.getuser()}]"
 
     def test_in_a_setting_that_the_client_cannot_give_itself(self, start, authority, client):
         proxy = start(self.RULE, log_client_identity=True, client_identity_in="options")

@@ -47,5 +47,38 @@ TEST(SystemUsers, AreNoneWhereItIsNotCertainWhichNameIsMeant) {
   EXPECT_EQ(system_users(no_subject, CertificateName::distinguished_name), Names{});
 }
 
+struct Announced {
+  const char* name;
+  std::vector<std::pair<std::string, std::string>> parameters;
+  ClientIdentityIn place;
+  std::vector<std::pair<std::string, std::string>> expected;
+};
+void PrintTo(const Announced& row, std::ostream* out) {
+  *out << row.name;
+}
+class Announcement : public testing::TestWithParam<Announced> {};
+
+TEST_P(Announcement, StandsWhereTheServerReadsItLast) {
+  protocol::StartupMessage startup{protocol::kProtocol30, GetParam().parameters};
+  announce_identity(startup, "CN=a b", GetParam().place);
+  EXPECT_EQ(startup.parameters, GetParam().expected);
+}
+
+// clang-format off
+constexpr auto kName = ClientIdentityIn::application_name;
+constexpr auto kOptions = ClientIdentityIn::options;
+INSTANTIATE_TEST_SUITE_P(
+    Identity, Announcement,
+    testing::Values(
+        Announced{"NoName", {{"user", "u"}}, kName, {{"user", "u"}, {"application_name", "CN=a b"}}},
+        Announced{"Name", {{"application_name", "psql"}}, kName, {{"application_name", "psql [CN=a b]"}}},
+        Announced{"LongName", {{"application_name", std::string(70, 'x')}}, kName, {{"application_name", std::string(54, 'x') + " [CN=a b]"}}},
+        Announced{"TheLastSpellingCounts", {{"application_name", "a"}, {"Application_Name", "b"}}, kName, {{"application_name", "b [CN=a b]"}}},
+        Announced{"NoOptions", {}, kOptions, {{"options", R"(-c pgveil.client_dn=CN=a\ b)"}}},
+        Announced{"Options", {{"options", "-c a=b"}}, kOptions, {{"options", R"(-c a=b -c pgveil.client_dn=CN=a\ b)"}}},
+        Announced{"AParameterOfTheSameName", {{"PGVEIL.client_dn", "CN=x"}}, kOptions, {{"options", R"(-c pgveil.client_dn=CN=a\ b)"}}}),
+    [](const auto& row) { return std::string(row.param.name); });
+// clang-format on
+
 }  // namespace
 }  // namespace pgveil::proxy

@@ -79,6 +79,7 @@ INSTANTIATE_TEST_SUITE_P(
         RefusedRules{"TrustOfMoreThanLoopback", with_hba(kTls, "hostssl all all 126.0.0.0/7 trust"), "trust would let in"},
         RefusedRules{"TrustOfSameHost", with_hba(kTls, "hostssl all all samehost trust"), "trust would let in"},
         RefusedRules{"MapThatIsNowhere", with_hba(kTlsWithCa, "hostssl all all all cert map=nowhere"), "there is no map \"nowhere\""},
+        RefusedRules{"NoRecord", with_hba(kTls, "# nobody"), "pgveil.toml:6: listener[0].hba: there is no record"},
         RefusedRules{"SecondLine", with_hba(kTls, "# first\nhostssl all all all nonsense"), "pgveil.toml:8: "},
         RefusedRules{"NoSuchFile", std::string(kTls) + "hba_file = \"/nonexistent/pg_hba.conf\"\n", "pgveil.toml:6: listener[0].hba_file: cannot read \"/nonexistent/pg_hba.conf\": No such file or directory."},
         RefusedRules{"NoSuchIdentFile", std::string(kTls) + "ident_file = \"/nonexistent/pg_ident.conf\"\n", "listener[0].ident_file: cannot read"},
