@@ -86,7 +86,9 @@ def test_a_client_hello_behind_the_ssl_request_is_taken(proxy, authority):
                 break
             except ssl.SSLWantReadError:
                 raw.sendall(outgoing.read())
-                incoming.write(raw.recv(65536))
+                received = raw.recv(65536)
+                assert received, "the handshake was not answered"
+                incoming.write(received)
         tls.write(wire.startup_message(user="billing", database="ledger"))
         raw.sendall(outgoing.read())
         incoming.write(raw.recv(65536))
