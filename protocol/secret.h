@@ -46,6 +46,8 @@ class SecretText {
  public:
   SecretText() = default;
   explicit SecretText(std::string_view text) : characters_(text.begin(), text.end()) {}
+  // Takes the characters themselves; they may not have moved while they came together.
+  explicit SecretText(std::vector<char>&& characters) noexcept : characters_(std::move(characters)) {}
   SecretText(SecretText&& other) noexcept : characters_(std::move(other.characters_)) {}
   SecretText& operator=(SecretText&& other) noexcept {
     characters_.swap(other.characters_);

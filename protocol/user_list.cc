@@ -1,0 +1,133 @@
+#include "protocol/user_list.h"
+
+#include <algorithm>
+#include <map>
+#include <optional>
+#include <utility>
+
+#include "protocol/backend.h"
+#include "protocol/startup.h"
+
+namespace pgveil::protocol {
+namespace {
+
+constexpr std::string_view kBlanks = " \t\r\v\f";  // isspace() within a line
+constexpr std::string_view kMd5 = "md5";
+constexpr std::size_t kMd5Size = 35;                         // MD5_PASSWD_LEN
+constexpr std::string_view kMd5Digits = "0123456789abcdef";  // MD5_PASSWD_CHARSET
+
+void skip_blanks(std::string_view& rest) {
+  rest.remove_prefix(std::min(rest.find_first_not_of(kBlanks), rest.size()));
+}
+
+// Takes a value in quotation marks off `rest`; nullopt where it does not begin there, or does not end. It is
+// secret even where it should be a name: see the header.
+std::optional<SecretText> take_value(std::string_view& rest) {
+  if (!rest.starts_with('"')) return std::nullopt;
+  std::size_t end = rest.find('"', 1);
+  while (end != rest.npos && rest.substr(end).starts_with("\"\"")) end = rest.find('"', end + 2);
+  if (end == rest.npos) return std::nullopt;
+
+  std::vector<char> characters;
+  characters.reserve(end);  // no growing, which would leave a part behind
+  for (std::size_t place = 1; place < end; ++place) {
+    characters.push_back(rest[place]);
+    if (rest[place] == '"') ++place;
+  }
+  rest.remove_prefix(end + 1);
+  return SecretText(std::move(characters));
+}
+
+bool is_md5(std::string_view secret) {
+  return secret.size() == kMd5Size && secret.starts_with(kMd5) &&
+         secret.find_first_not_of(kMd5Digits, kMd5.size()) == secret.npos;
+}
+
+// nullopt: begins as a SCRAM secret, and is none.
+std::optional<UserSecret> read_secret(SecretText text) {
+  const std::string_view secret = text.view();
+  if (secret.starts_with(kScramSha256) && secret.substr(kScramSha256.size()).starts_with('$'))
+    return parse_scram_secret(secret);
+  if (is_md5(secret)) return Md5Secret{};
+  return UserSecret(std::move(text));
+}
+
+class UserListReader {
+ public:
+  explicit UserListReader(const std::string& file) : file_(file) {}
+
+  void read_line(std::string_view text, int line);
+
+  [[nodiscard]] std::vector<UserListEntry>& entries() { return entries_; }
+  [[nodiscard]] AuthFileMistakes& mistakes() { return mistakes_; }
+
+ private:
+  void add_user(std::string user, SecretText secret, int line);
+
+  void report(int line, std::string problem, std::string remedy) {
+    mistakes_.push_back({file_, line, std::move(problem), std::move(remedy)});
+  }
+
+  const std::string& file_;
+  std::vector<UserListEntry> entries_;
+  std::map<std::string, int> lines_;  // by user
+  AuthFileMistakes mistakes_;
+};
+
+void UserListReader::read_line(std::string_view text, int line) {
+  if (text.find('\0') != text.npos)
+    return report(line, "there is a NUL in the text", "Save the file as ASCII or UTF-8.");
+  skip_blanks(text);
+  if (text.empty() || text.starts_with(';')) return;
+  if (!text.starts_with('"'))
+    return report(line, "the line does not begin with a quotation mark",
+                  "Write \"user\" \"secret\", or a semicolon before a comment.");
+  const auto user = take_value(text);
+  if (!user)
+    return report(line, "the user does not end with a quotation mark on this line",
+                  "Write \"user\" \"secret\", with each quotation mark in a value doubled.");
+  skip_blanks(text);
+  auto secret = take_value(text);
+  if (!secret)
+    return report(
+        line, "no secret in quotation marks follows the user on this line",
+        "Write \"user\" \"secret\", with a blank between, and each quotation mark in a value doubled.");
+  add_user(std::string(user->view()), std::move(*secret), line);
+}
+
+void UserListReader::add_user(std::string user, SecretText secret, int line) {
+  if (user.empty()) {
+    report(line, "the user is empty", "Write its name, or take the line out.");
+  } else if (user.size() > kMaxNameBytes) {
+    report(line, "the user is longer than " + std::to_string(kMaxNameBytes) + " bytes",
+           "Write the name as the server has it, which cuts longer ones.");
+  } else if (const auto [first, is_new] = lines_.emplace(user, line); !is_new) {
+    report(line, "line " + std::to_string(first->second) + " has the same user", "Take one of the two out.");
+  }
+
+  if (secret.view().empty())
+    return report(line, "the secret is empty", "Write the user's secret, or take the line out.");
+  auto read = read_secret(std::move(secret));
+  if (!read)
+    return report(line,
+                  "the secret begins with SCRAM-SHA-256$, but is no SCRAM secret, or one of more than " +
+                      std::to_string(kMaxScramIterations) + " iterations",
+                  "Copy all of rolpassword from the server's pg_authid.");
+  entries_.push_back({std::move(user), std::move(*read), line});
+}
+
+}  // namespace
+
+tl::expected<std::vector<UserListEntry>, AuthFileMistakes> parse_user_list(std::string_view text,
+                                                                           const std::string& file) {
+  UserListReader reader(file);
+  for (int line = 1; !text.empty(); ++line) {
+    const auto size = std::min(text.find('\n'), text.size());
+    reader.read_line(text.substr(0, size), line);
+    text.remove_prefix(std::min(size + 1, text.size()));
+  }
+  if (!reader.mistakes().empty()) return tl::unexpected(std::move(reader.mistakes()));
+  return std::move(reader.entries());
+}
+
+}  // namespace pgveil::protocol
