@@ -15,7 +15,18 @@ std::string alpn_protocols() {
   return std::string(1, static_cast<char>(kAlpnProtocol.size())) + std::string(kAlpnProtocol);
 }
 
+CertificateFiles client_files(const std::string& sslcert, const std::string& sslkey,
+                              std::string_view sslpassword) {
+  return {"sslcert",          sslcert,
+          "sslkey",           sslkey,
+          KeyFileRule::libpq, {Passphrase::Source::setting, "sslpassword", sslpassword}};
+}
+
 }  // namespace
+
+ClientContext::ClientContext(ssl_ctx_st* context, std::unique_ptr<const OwnCertificate> own,
+                             std::vector<SettingMistake> warnings)
+    : context_(context), own_(std::move(own)), warnings_(std::move(warnings)) {}
 
 tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>> ClientContext::build(
     const ClientSettings& settings) {
@@ -32,10 +43,7 @@ tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>> 
     mistakes.push_back({settings.sslcert.empty() ? "sslcert" : "sslkey", "sslcert and sslkey go together",
                         "set both, or none for a server that asks for no client certificate"});
   } else if (!settings.sslcert.empty()) {
-    const CertificateFiles files{
-        "sslcert",          settings.sslcert,
-        "sslkey",           settings.sslkey,
-        KeyFileRule::libpq, {Passphrase::Source::setting, "sslpassword", settings.sslpassword}};
+    const auto files = client_files(settings.sslcert, settings.sslkey, settings.sslpassword);
     if (const auto own = load_own_certificate(context.get(), files, mistakes)) {
       warn_of_expiry(*own, files, warnings);
       use(context.get(), *own);
@@ -46,7 +54,23 @@ tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>> 
                           static_cast<unsigned>(protocols.size()));
   SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
   if (!mistakes.empty()) return tl::unexpected(std::move(mistakes));
-  return std::shared_ptr<const ClientContext>(new ClientContext(context.release(), std::move(warnings)));
+  return std::shared_ptr<const ClientContext>(
+      new ClientContext(context.release(), nullptr, std::move(warnings)));
+}
+
+tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>>
+ClientContext::with_certificate(const std::string& sslcert, const std::string& sslkey,
+                                std::string_view sslpassword) const {
+  Mistakes mistakes;
+  Mistakes warnings;
+  const auto files = client_files(sslcert, sslkey, sslpassword);
+  auto own = load_own_certificate(context_, files, mistakes);
+  if (!own) return tl::unexpected(std::move(mistakes));
+  warn_of_expiry(*own, files, warnings);
+  auto kept = std::make_unique<const OwnCertificate>(std::move(*own));
+  SSL_CTX_up_ref(context_);
+  return std::shared_ptr<const ClientContext>(
+      new ClientContext(context_, std::move(kept), std::move(warnings)));
 }
 
 ClientContext::~ClientContext() {

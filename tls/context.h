@@ -41,6 +41,8 @@ struct ClientSettings {
   std::optional<Version> ssl_max_protocol_version;
 };
 
+struct OwnCertificate;  // tls/own_certificate.h
+
 // For connections to a server: always verify-full. The chain must end at a self-signed root of sslrootcert,
 // every certificate of it is checked against the CRLs where any are set, and the leaf must be for the host
 // (tls/host_name.h). A setting that cannot be loaded is a mistake and never ignored.
@@ -49,6 +51,11 @@ class ClientContext {
   // All mistakes at once.
   [[nodiscard]] static tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>> build(
       const ClientSettings& settings);
+  // The same but for our own certificate, which replaces that of the settings: for one role of many. Costs
+  // what the certificate does, since all else is shared. `sslpassword` is that of an encrypted key.
+  [[nodiscard]] tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>>
+  with_certificate(const std::string& sslcert, const std::string& sslkey,
+                   std::string_view sslpassword = {}) const;
   ~ClientContext();
   ClientContext(const ClientContext&) = delete;
   ClientContext& operator=(const ClientContext&) = delete;
@@ -59,9 +66,10 @@ class ClientContext {
 
  private:
   friend class Engine;
-  ClientContext(ssl_ctx_st* context, std::vector<SettingMistake> warnings)
-      : context_(context), warnings_(std::move(warnings)) {}
-  ssl_ctx_st* context_;  // owned
+  ClientContext(ssl_ctx_st* context, std::unique_ptr<const OwnCertificate> own,
+                std::vector<SettingMistake> warnings);
+  ssl_ctx_st* context_;                        // owned, with others
+  std::unique_ptr<const OwnCertificate> own_;  // shown in place of what context_ has; null: that
   std::vector<SettingMistake> warnings_;
 };
 

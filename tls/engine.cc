@@ -6,9 +6,11 @@
 #include <cassert>
 #include <climits>
 #include <cstring>
+#include <new>
 
 #include "tls/certificate_values.h"
 #include "tls/openssl.h"
+#include "tls/own_certificate.h"
 #include "tls/verification.h"
 
 namespace pgveil::tls {
@@ -241,8 +243,10 @@ std::unique_ptr<Engine> Engine::to_server(std::shared_ptr<const ClientContext> c
                                           ServerIdentity server) {
   auto state = std::make_unique<State>();
   state->ssl.reset(SSL_new(context->context_));
-  state->context = std::move(context);
   SSL* ssl = state->ssl.get();
+  // It has been checked when it was loaded, so that nothing but memory can be missing.
+  if (context->own_ && !use(ssl, *context->own_)) throw std::bad_alloc();
+  state->context = std::move(context);
   BIO* bio = make_bio(state.get());
   SSL_set_bio(ssl, bio, bio);
   SSL_set_ex_data(ssl, 0, state.get());

@@ -184,6 +184,35 @@ TEST_P(EstablishedEngine, HoldsLittleOfOpenSslsHeapAtTheServersEnd) {
   RecordProperty("bytes_with_client_certificate", static_cast<int>(with));
 }
 
+// A role's certificate beside a trust of 50 authorities: a certificate and its key, each time.
+TEST(RoleCertificates, ShareAllElse) {
+  if (OpenSSL_version_num() >= 0x30100000UL) GTEST_SKIP() << "measured for OpenSSL 3.0 only";
+  constexpr std::size_t kMostOfEach = 8 * 1'024;
+  const Site site;
+  std::string trusted = site.root.certificate_pem();
+  for (int i = 0; i < 49; ++i)
+    trusted += pgveil::test::authority("Root " + std::to_string(i)).certificate_pem();
+  auto settings = site.client_settings();
+  settings.sslrootcert = site.folder.write("roots.crt", trusted);
+  const auto role_of = [&](const ClientContext& base) {
+    return base.with_certificate(site.folder.path("server.crt"), site.folder.path("server.key")).value();
+  };
+  role_of(*Site::build(settings));  // what OpenSSL makes at the first use and keeps
+
+  const std::size_t before = openssl_bytes;
+  const auto base = Site::build(settings);
+  const std::size_t of_base = openssl_bytes - before;
+  std::vector<std::shared_ptr<const ClientContext>> roles;
+  while (roles.size() < 100) roles.push_back(role_of(*base));
+  const std::size_t of_roles = openssl_bytes - before - of_base;
+
+  EXPECT_LE(of_roles, roles.size() * kMostOfEach);
+  EXPECT_GT(of_roles, roles.size() * 1'024) << "the count counts nothing";
+  EXPECT_GT(of_base, 10 * kMostOfEach) << "there is nothing to share";
+  RecordProperty("bytes_of_base", static_cast<int>(of_base));
+  RecordProperty("bytes_of_100_roles", static_cast<int>(of_roles));
+}
+
 INSTANTIATE_TEST_SUITE_P(Version, EstablishedEngine, testing::Values(Version::tls1_2, Version::tls1_3),
                          [](const auto& row) { return row.param == Version::tls1_2 ? "Tls12" : "Tls13"; });
 
