@@ -9,6 +9,7 @@
 #include <new>
 
 #include "tls/certificate_values.h"
+#include "tls/channel_binding.h"
 #include "tls/openssl.h"
 #include "tls/own_certificate.h"
 #include "tls/verification.h"
@@ -342,7 +343,11 @@ Established Engine::established() const {
   if (is_server) result.server_name = server_name(ssl);
   if (X509* own = SSL_get_certificate(ssl); own != nullptr && (is_server || has_signed(ssl)))
     result.own_sha256_fingerprint = fingerprint_of(own);
-  if (X509* peer = SSL_get0_peer_certificate(ssl)) result.peer = values_of(peer);
+  X509* peer = SSL_get0_peer_certificate(ssl);
+  if (peer != nullptr) result.peer = values_of(peer);
+  X509* server = is_server ? SSL_get_certificate(ssl) : peer;
+  auto& end_point = is_server ? result.own_end_point : result.peer_end_point;
+  if (server != nullptr) end_point = server_end_point_of(server).value_or(std::vector<std::uint8_t>{});
   return result;
 }
 

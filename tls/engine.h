@@ -10,6 +10,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "tls/context.h"
 #include "tls/failure.h"
@@ -43,6 +44,10 @@ struct Established {
   std::string server_name;             // SNI, as the client sent it, on the server's end; empty: none
   std::string own_sha256_fingerprint;  // of the certificate that we showed; empty: none
   std::optional<PeerCertificate> peer;
+  // tls-server-end-point (RFC 5929) of the server's certificate, to which SCRAM-SHA-256-PLUS binds a login:
+  // of ours on the server's end, of the peer's on the client's. Empty: it is undefined for that certificate.
+  std::vector<std::uint8_t> own_end_point;
+  std::vector<std::uint8_t> peer_end_point;
 };
 
 class Engine {

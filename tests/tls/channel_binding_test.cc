@@ -6,8 +6,9 @@
 #include <stdexcept>
 
 #include "tests/support/certificates.h"
+#include "tests/tls/peers.h"
 
-namespace pgveil::tls {
+namespace pgveil::tls::test {
 namespace {
 
 using DigestContext = std::unique_ptr<EVP_MD_CTX, Freed<EVP_MD_CTX_free>>;
@@ -28,11 +29,12 @@ PrivateKey key_of(const std::string& kind) {
 }
 
 // A certificate signed with a key of that kind and that digest (null: the kind has its own), as it comes off
-// the wire.
-Certificate signed_with(const std::string& kind, const char* digest) {
-  test::CertificateRequest request;
-  request.common_names = {"db.example.com"};
-  const test::Identity model = test::self_signed(request);
+// the wire, and its own key.
+Identity signed_with(const std::string& kind, const char* digest,
+                     const std::string& host = "db.example.com") {
+  CertificateRequest request;
+  request.common_names = {host};
+  const Identity model = self_signed(request);
   const Certificate certificate(X509_dup(model.certificate()));
   const PrivateKey key = key_of(kind);
   const DigestContext context(EVP_MD_CTX_new());
@@ -45,7 +47,15 @@ Certificate signed_with(const std::string& kind, const char* digest) {
 
   const Octets der = der_of(certificate.get());
   const unsigned char* place = der.data();
-  return Certificate(d2i_X509(nullptr, &place, static_cast<long>(der.size())));
+  EVP_PKEY_up_ref(model.key());
+  return {Certificate(d2i_X509(nullptr, &place, static_cast<long>(der.size()))), PrivateKey(model.key())};
+}
+
+CertificateRequest of_ed25519(const std::string& common_name) {
+  CertificateRequest request;
+  request.common_names = {common_name};
+  request.key = pgveil::test::KeyKind::ed25519;
+  return request;
 }
 
 Octets hash_of(const X509* certificate, const char* digest) {
@@ -68,10 +78,10 @@ struct Signature {
 class ServerEndPoint : public testing::TestWithParam<Signature> {};
 
 TEST_P(ServerEndPoint, IsTheCertificateHashedWithTheDigestOfItsSignature) {
-  const Certificate certificate = signed_with(GetParam().key, GetParam().digest);
-  const auto binding = server_end_point_of(certificate.get());
+  const Identity identity = signed_with(GetParam().key, GetParam().digest);
+  const auto binding = server_end_point_of(identity.certificate());
   ASSERT_TRUE(binding.has_value());
-  EXPECT_EQ(*binding, hash_of(certificate.get(), GetParam().bound_by));
+  EXPECT_EQ(*binding, hash_of(identity.certificate(), GetParam().bound_by));
 }
 
 // clang-format off
@@ -99,8 +109,8 @@ INSTANTIATE_TEST_SUITE_P(
 class UndefinedServerEndPoint : public testing::TestWithParam<Signature> {};
 
 TEST_P(UndefinedServerEndPoint, IsNoneAndLeavesNoError) {
-  const Certificate certificate = signed_with(GetParam().key, GetParam().digest);
-  EXPECT_EQ(server_end_point_of(certificate.get()), std::nullopt);
+  const Identity identity = signed_with(GetParam().key, GetParam().digest);
+  EXPECT_EQ(server_end_point_of(identity.certificate()), std::nullopt);
   EXPECT_EQ(ERR_peek_error(), 0U);
 }
 
@@ -112,14 +122,89 @@ INSTANTIATE_TEST_SUITE_P(ChannelBinding, UndefinedServerEndPoint,
 // The digest is that of the signature, which is the issuer's, and not one that fits the certificate's own
 // key.
 TEST(ChannelBinding, OfACertificateFromAnEd25519AuthorityIsUndefined) {
-  test::CertificateRequest request;
-  request.common_names = {"authority"};
+  CertificateRequest request = of_ed25519("authority");
   request.authority = true;
-  request.key = test::KeyKind::ed25519;
-  const test::Identity issuer = test::self_signed(request);
-  const test::Identity leaf = test::issued_by(issuer, test::CertificateRequest{});
+  const Identity issuer = self_signed(request);
+  const Identity leaf = issued_by(issuer, CertificateRequest{});
   EXPECT_EQ(server_end_point_of(leaf.certificate()), std::nullopt);
 }
 
+// --- of a connection ---
+
+// Both ends are ours. The server has a certificate for each of two names, and a default that has no binding.
+class EstablishedEndPoint : public testing::TestWithParam<Version> {
+ protected:
+  EstablishedEndPoint() {
+    write("sha384", sha384_);
+    write("sha256", sha256_);
+    write("ed25519", ed25519_);
+    server_settings_.certificates = {{{}, file("ed25519.crt"), file("ed25519.key")},
+                                     {{"db.example.com"}, file("sha384.crt"), file("sha384.key")},
+                                     {{"other.example.com"}, file("sha256.crt"), file("sha256.key")}};
+    // Each is its own authority.
+    client_settings_.sslrootcert = site_.folder.write(
+        "roots.crt", sha384_.certificate_pem() + sha256_.certificate_pem() + ed25519_.certificate_pem());
+    client_settings_.ssl_min_protocol_version = GetParam();
+    client_settings_.ssl_max_protocol_version = GetParam();
+  }
+
+  void write(const std::string& name, const Identity& identity) const {
+    site_.folder.write(name + ".crt", identity.certificate_pem());
+    site_.folder.write(name + ".key", identity.key_pem());
+  }
+  [[nodiscard]] std::string file(const std::string& name) const { return site_.folder.path(name); }
+
+  struct Ends {
+    Established server;
+    Established client;
+  };
+  [[nodiscard]] Ends connect(const std::string& host) const {
+    EngineEnd client(Engine::to_server(Site::build(client_settings_), {.host = host}));
+    EngineEnd server(Engine::to_client(Site::build(server_settings_), false));
+    if (!shake_hands(client, server)) throw std::runtime_error(client.failure().reason);
+    return {server.engine().established(), client.engine().established()};
+  }
+
+  Site site_;
+  Identity sha384_ = signed_with("EC", "SHA384", "db.example.com");
+  Identity sha256_ = signed_with("EC", "SHA256", "other.example.com");
+  Identity ed25519_ = self_signed(of_ed25519("third.example.com"));
+  ServerSettings server_settings_ = site_.server_settings();
+  ClientSettings client_settings_ = site_.client_settings();
+};
+
+TEST_P(EstablishedEndPoint, IsThatOfTheCertificateThatTheNameBrought) {
+  const auto db = connect("db.example.com");
+  EXPECT_EQ(db.server.own_end_point, hash_of(sha384_.certificate(), "SHA384"));
+  EXPECT_EQ(db.client.peer_end_point, hash_of(sha384_.certificate(), "SHA384"));
+  const auto other = connect("other.example.com");
+  EXPECT_EQ(other.server.own_end_point, hash_of(sha256_.certificate(), "SHA256"));
+  EXPECT_EQ(other.client.peer_end_point, hash_of(sha256_.certificate(), "SHA256"));
+}
+
+TEST_P(EstablishedEndPoint, IsEmptyWhereItIsUndefined) {
+  const auto third = connect("third.example.com");
+  ASSERT_TRUE(third.client.peer);
+  EXPECT_EQ(third.server.own_end_point, Octets{});
+  EXPECT_EQ(third.client.peer_end_point, Octets{});
+}
+
+TEST_P(EstablishedEndPoint, IsNeverThatOfAClientsCertificate) {
+  CertificateRequest request;
+  request.common_names = {"app"};
+  write("app", issued_by(site_.root, request));
+  server_settings_.ssl_ca_file = file("root.crt");
+  client_settings_.sslcert = file("app.crt");
+  client_settings_.sslkey = file("app.key");
+  const auto ends = connect("db.example.com");
+  ASSERT_TRUE(ends.server.peer);
+  ASSERT_NE(ends.client.own_sha256_fingerprint, "");
+  EXPECT_EQ(ends.server.peer_end_point, Octets{});
+  EXPECT_EQ(ends.client.own_end_point, Octets{});
+}
+
+INSTANTIATE_TEST_SUITE_P(Versions, EstablishedEndPoint, testing::Values(Version::tls1_2, Version::tls1_3),
+                         [](const auto& row) { return row.param == Version::tls1_2 ? "Tls12" : "Tls13"; });
+
 }  // namespace
-}  // namespace pgveil::tls
+}  // namespace pgveil::tls::test
