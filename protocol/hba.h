@@ -31,9 +31,11 @@ struct LocalNetwork {
 
 enum class HbaMethod {
   reject,
-  relay,  // the server asks the client: pgveil's own word
-  cert,   // the certificate says who it is
-  peer,   // the operating system says who is at the other end of a Unix socket
+  relay,          // the server asks the client: pgveil's own word
+  scram_sha_256,  // pgveil asks the client, and logs in to the server itself
+  password,       // likewise, in cleartext inside TLS
+  cert,           // the certificate says who it is
+  peer,           // the operating system says who is at the other end of a Unix socket
   trust,
 };
 [[nodiscard]] std::string_view name_of(HbaMethod method);

@@ -21,13 +21,15 @@ constexpr std::array kRecordTypes{
 constexpr std::array kMethods{
     std::pair{std::string_view("reject"), HbaMethod::reject},
     std::pair{std::string_view("relay"), HbaMethod::relay},
+    std::pair{std::string_view("scram-sha-256"), HbaMethod::scram_sha_256},
+    std::pair{std::string_view("password"), HbaMethod::password},
     std::pair{std::string_view("cert"), HbaMethod::cert},
     std::pair{std::string_view("peer"), HbaMethod::peer},
     std::pair{std::string_view("trust"), HbaMethod::trust},
 };
 // PostgreSQL's others.
-constexpr std::array<std::string_view, 11> kMethodsOfTheServer{
-    "scram-sha-256", "md5", "password", "gss", "sspi", "ident", "pam", "ldap", "radius", "bsd", "oauth"};
+constexpr std::array<std::string_view, 9> kMethodsOfTheServer{"md5",  "gss",    "sspi", "ident", "pam",
+                                                              "ldap", "radius", "bsd",  "oauth"};
 constexpr std::array kCertificateNames{
     std::pair{std::string_view("CN"), CertificateName::common_name},
     std::pair{std::string_view("DN"), CertificateName::distinguished_name},
@@ -276,10 +278,10 @@ bool RecordReader::read_method() {
     return mistake("\"ident\" means peer behind local", "Write peer.");
   if (std::find(kMethodsOfTheServer.begin(), kMethodsOfTheServer.end(), token->text) !=
       kMethodsOfTheServer.end())
-    return mistake(
-        in_quotes(token->text) + " is for the server to ask: pgveil does not ask for passwords itself",
-        "Write relay, with which the server asks the client.");
-  return mistake(in_quotes(token->text) + " is no method", "Write reject, relay, cert, peer or trust.");
+    return mistake(in_quotes(token->text) + " is for the server to ask: pgveil itself does not",
+                   "Write relay, with which the server asks the client, or scram-sha-256.");
+  return mistake(in_quotes(token->text) + " is no method",
+                 "Write reject, relay, scram-sha-256, password, cert, peer or trust.");
 }
 
 bool RecordReader::check_method() {
@@ -290,6 +292,10 @@ bool RecordReader::check_method() {
   if (method == HbaMethod::peer && record_.type != RecordType::local)
     return mistake("peer" + stands,
                    "Write local: only of a Unix socket does the system know who is at its other end.");
+  if (method == HbaMethod::password && record_.type != RecordType::hostssl)
+    return mistake("password" + stands,
+                   "Write hostssl: without TLS everyone on the path would read the password; or write "
+                   "scram-sha-256.");
   return true;
 }
 

@@ -117,6 +117,9 @@ class ServerContext {
 
   // As ClientContext::warnings().
   [[nodiscard]] const std::vector<SettingMistake>& warnings() const { return warnings_; }
+  // Whether a client can bind a login to its connection, whichever of the certificates it is shown
+  // (tls/channel_binding.h).
+  [[nodiscard]] bool binds_channels() const;
 
  private:
   friend class Engine;

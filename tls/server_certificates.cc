@@ -1,8 +1,11 @@
 #include "tls/server_certificates.h"
 
+#include <algorithm>
 #include <optional>
 #include <string>
 #include <utility>
+
+#include "tls/channel_binding.h"
 
 namespace pgveil::tls {
 namespace {
@@ -76,6 +79,11 @@ void ServerCertificates::serve(SSL_CTX* context) const {
   // SSL_CTX_set_tlsext_servername_callback() and _arg() without the macros' C casts.
   SSL_CTX_callback_ctrl(context, SSL_CTRL_SET_TLSEXT_SERVERNAME_CB, reinterpret_cast<void (*)()>(choose));
   SSL_CTX_ctrl(context, SSL_CTRL_SET_TLSEXT_SERVERNAME_ARG, 0, const_cast<ServerCertificates*>(this));
+}
+
+bool ServerCertificates::have_end_points() const {
+  return std::all_of(own_.begin(), own_.end(),
+                     [](const auto& own) { return server_end_point_of(own.leaf.get()).has_value(); });
 }
 
 // OpenSSL calls this for each ClientHello, with or without a name in it. SSL_set_SSL_CTX() would be the usual

@@ -20,6 +20,8 @@ class ServerCertificates {
                                                                 std::vector<SettingMistake>& warnings);
   // Shows them to the clients of `context`, which must not outlive this.
   void serve(SSL_CTX* context) const;
+  // Whether tls-server-end-point is defined for every one of them.
+  [[nodiscard]] bool have_end_points() const;
 
  private:
   static int choose(SSL* ssl, int* alert, void* self);

@@ -123,6 +123,10 @@ ServerContext::ServerContext(ssl_ctx_st* context, std::unique_ptr<const ServerCe
                              std::vector<SettingMistake> warnings)
     : context_(context), certificates_(std::move(certificates)), warnings_(std::move(warnings)) {}
 
+bool ServerContext::binds_channels() const {
+  return certificates_->have_end_points();
+}
+
 tl::expected<std::shared_ptr<const ServerContext>, std::vector<SettingMistake>> ServerContext::build(
     const ServerSettings& settings) {
   SslContext context(SSL_CTX_new(TLS_server_method()));

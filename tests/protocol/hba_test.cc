@@ -417,11 +417,14 @@ INSTANTIATE_TEST_SUITE_P(
         Mistaken{"AddressInHexadecimal", "host all all 0x0a000001 relay", "\"0x0a000001\" is no address. Write four decimal numbers without zeros in front, or an IPv6 address without brackets."},
         Mistaken{"AddressInBrackets", "host all all [::1] relay", "\"[::1]\" is no address. Write four decimal numbers without zeros in front, or an IPv6 address without brackets."},
         Mistaken{"AddressEmpty", "host all all \"\" relay", "the address is empty. Write all for every address."},
-        Mistaken{"Method", "host all all all rely", "\"rely\" is no method. Write reject, relay, cert, peer or trust."},
+        Mistaken{"Method", "host all all all rely", "\"rely\" is no method. Write reject, relay, scram-sha-256, password, cert, peer or trust."},
         Mistaken{"Methods", "hostssl all all all cert,trust", "the record has more than one method. Write a record for each."},
-        Mistaken{"AddressBehindLocal", "local all all 127.0.0.1/32 trust", "\"127.0.0.1/32\" is no method. Write reject, relay, cert, peer or trust."},
+        Mistaken{"AddressBehindLocal", "local all all 127.0.0.1/32 trust", "\"127.0.0.1/32\" is no method. Write reject, relay, scram-sha-256, password, cert, peer or trust."},
         Mistaken{"IdentBehindLocal", "local all all ident", "\"ident\" means peer behind local. Write peer."},
         Mistaken{"CertWithoutTls", "host all all all cert", "cert stands behind host. Write hostssl: only over TLS there is a certificate."},
+        Mistaken{"PasswordWithoutTls", "host all all all password", "password stands behind host. Write hostssl: without TLS everyone on the path would read the password; or write scram-sha-256."},
+        Mistaken{"PasswordBehindLocal", "local all all password", "password stands behind local. Write hostssl: without TLS everyone on the path would read the password; or write scram-sha-256."},
+        Mistaken{"AssignOfScram", "hostssl all all all scram-sha-256 clientcert=verify-full assign=1", "assign does not go with scram-sha-256. Take it out, or write cert or peer: otherwise the server asks the client, whose answer may depend on the name that it gave."},
         Mistaken{"CertBehindLocal", "local all all cert", "cert stands behind local. Write hostssl: only over TLS there is a certificate."},
         Mistaken{"PeerOverTheNetwork", "hostssl all all all peer", "peer stands behind hostssl. Write local: only of a Unix socket does the system know who is at its other end."},
         Mistaken{"NoOption", "host all all all relay verify-full", "\"verify-full\" is no option. Write options as NAME=VALUE, without blanks."},
@@ -448,14 +451,15 @@ TEST_P(MethodOfTheServer, IsAMistakeThatPointsToRelay) {
   const std::string method = GetParam();
   const auto rules = parsed("hostssl all all all " + method + " map=m ldapserver=x");
   ASSERT_FALSE(rules.has_value());
-  EXPECT_EQ(shown(rules.error()), "hba:1: \"" + method +
-                                      "\" is for the server to ask: pgveil does not ask for passwords "
-                                      "itself. Write relay, with which the server asks the client.\n");
+  EXPECT_EQ(shown(rules.error()),
+            "hba:1: \"" + method +
+                "\" is for the server to ask: pgveil itself does not. Write relay, with "
+                "which the server asks the client, or scram-sha-256.\n");
 }
 
 INSTANTIATE_TEST_SUITE_P(Hba, MethodOfTheServer,
-                         testing::Values("scram-sha-256", "md5", "password", "gss", "sspi", "ident", "pam",
-                                         "ldap", "radius", "bsd", "oauth"));
+                         testing::Values("md5", "gss", "sspi", "ident", "pam", "ldap", "radius", "bsd",
+                                         "oauth"));
 
 TEST(HbaMistakes, OfAFileAreNamedAllAtOnce) {
   const auto rules = parsed(
