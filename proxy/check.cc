@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "proxy/cli.h"
+#include "proxy/login_forecast.h"
 #include "proxy/values.h"
 
 namespace pgveil::proxy {
@@ -79,6 +80,17 @@ std::string rules_of(const ListenerPolicy& listener) {
   return text;
 }
 
+std::string logins_of(const ListenerPolicy& listener, const Upstream& upstream) {
+  std::string text;
+  for (const auto& forecast : forecast_logins(listener, upstream)) {
+    text += "  logins by " + std::string(protocol::name_of(forecast.method)) +
+            (forecast.client_has_tls ? ", clients with TLS: " : ", clients without TLS: ") + forecast.works +
+            '\n';
+    if (!forecast.fails.empty()) text += "    " + forecast.fails + '\n';
+  }
+  return text;
+}
+
 }  // namespace
 
 int run_check(const ParsedConfig& parsed) {
@@ -100,6 +112,7 @@ std::string summary_of(const Snapshot& snapshot) {
     text += "listener " + config.address.text() + ": " + tls_of(config) + ", to upstream " + config.upstream +
             '\n';
     text += rules_of(listener);
+    text += logins_of(listener, snapshot.upstream_of(config));
   }
   for (const auto& [name, upstream] : snapshot.upstreams) {
     text += "upstream " + name + ": ";

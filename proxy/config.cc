@@ -6,6 +6,26 @@
 
 namespace pgveil::proxy {
 
+std::vector<std::string> harmless_startup_parameters() {
+  return {"application_name",
+          "client_encoding",
+          "DateStyle",
+          "IntervalStyle",
+          "TimeZone",
+          "extra_float_digits",
+          "bytea_output",
+          "standard_conforming_strings",
+          "statement_timeout",
+          "lock_timeout",
+          "idle_in_transaction_session_timeout",
+          "idle_session_timeout",
+          "transaction_timeout",
+          "default_transaction_isolation",
+          "default_transaction_read_only",
+          "default_transaction_deferrable",
+          "replication"};
+}
+
 bool SocketAddress::is_loopback() const {
   in_addr v4{};
   if (inet_pton(AF_INET, host.c_str(), &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;

@@ -12,6 +12,8 @@
 #include <tl/expected.hpp>
 #include <vector>
 
+#include "protocol/scram_client.h"
+#include "proxy/auth_methods.h"
 #include "tls/context.h"
 
 namespace pgveil::proxy {
@@ -57,6 +59,16 @@ struct TextOrFile {
   [[nodiscard]] bool is_set() const { return !text.empty() || !file.empty(); }
 };
 
+// A startup parameter that the operator gives: to every session, or to those whose client names none.
+struct FixedOrDefault {
+  std::string fixed;
+  std::string fallback;
+};
+
+// The startup parameters that a client may give to a session that pgveil vouches for, unless the operator
+// says otherwise: those that no SQL is run by, and that do not change whose functions a session's SQL finds.
+[[nodiscard]] std::vector<std::string> harmless_startup_parameters();
+
 struct ListenerConfig {
   SocketAddress address;
   std::string upstream;  // the name of an upstream
@@ -66,8 +78,14 @@ struct ListenerConfig {
   tls::ServerCertificate certificate;  // the default one; its two files are empty where there is none
   tls::ServerSettings tls;             // with all certificates together, once the configuration is read
   PlaintextCancel plaintext_cancel = PlaintextCancel::allow;
-  TextOrFile hba;    // pg_hba.conf
-  TextOrFile ident;  // pg_ident.conf
+  TextOrFile hba;         // pg_hba.conf
+  TextOrFile ident;       // pg_ident.conf
+  std::string auth_file;  // PgBouncer's: the users of method scram-sha-256
+  FixedOrDefault database;
+  FixedOrDefault options;
+  FixedOrDefault application_name;
+  // What a client of method cert, peer or trust may send.
+  std::vector<std::string> allowed_startup_parameters = harmless_startup_parameters();
   // The upstream shows the same certificate as this listener, so that channel binding passes through.
   bool shared_certificate = false;
   bool log_client_identity = false;
@@ -102,6 +120,14 @@ struct UpstreamConfig {
   SslNegotiation sslnegotiation = SslNegotiation::postgres;
   bool sslsni = true;
   tls::ClientSettings tls;
+  // Of the logins that pgveil completes. `require_auth` also holds for those that it relays, once it is set.
+  protocol::ChannelBinding channel_binding = protocol::ChannelBinding::prefer;
+  std::optional<AuthMethods> require_auth;
+  std::string passfile;                       // libpq's .pgpass
+  std::vector<std::string> password_command;  // program and arguments
+  std::chrono::milliseconds password_command_timeout{10'000};
+  std::chrono::milliseconds password_command_ttl{0};  // 0: run for every login
+  std::string role_certificates;                      // directory of ROLE.crt and ROLE.key
   std::chrono::milliseconds connect_timeout{10'000};  // of each address; 0: no limit of its own
   bool keepalives = true;
   std::chrono::seconds keepalives_idle{0};      // 0: the system's
@@ -109,6 +135,8 @@ struct UpstreamConfig {
   int keepalives_count = 0;                     // 0: the system's
   std::chrono::milliseconds tcp_user_timeout{0};
 
+  // Whether pgveil has passwords for it.
+  [[nodiscard]] bool holds_passwords() const { return !passfile.empty() || !password_command.empty(); }
   // Whether any of its hosts is reached over TLS: never a Unix socket, as in libpq.
   [[nodiscard]] bool uses_tls() const;
 };
@@ -118,6 +146,7 @@ struct LimitsConfig {
   std::chrono::milliseconds idle_timeout{0};          // no byte either way; 0: off
   std::chrono::milliseconds shutdown_timeout{5'000};  // how long ended sessions may take to flush at SIGTERM
   std::size_t max_sessions = 10'000;
+  bool core_dumps = false;  // they hold keys and passwords
   std::size_t relay_buffer =
       std::size_t{256} * 1024;  // the most that is read at once in one direction of a session
 };

@@ -6,6 +6,8 @@
 #include <map>
 #include <utility>
 
+#include "protocol/startup.h"
+#include "proxy/password_command.h"
 #include "tls/digest.h"
 
 namespace pgveil::proxy {
@@ -160,6 +162,13 @@ void ConfigDraft::refuse_without_effect(const SectionDraft<Section>& section, st
   if (has(section, setting)) add_at(section, setting, "has no effect: " + why, "Remove it.");
 }
 
+template <class Section>
+void ConfigDraft::refuse_both(const SectionDraft<Section>& section, std::string_view setting,
+                              std::string_view other, const std::string& remedy) {
+  if (has(section, setting) && has(section, other))
+    add_at(section, setting, "cannot stand beside " + spelled(section, other), remedy);
+}
+
 // The default certificate first, then those for names, in the order of the file: the context's order.
 void ConfigDraft::put_certificates_together(SectionDraft<ListenerConfig>& listener) {
   auto& certificates = listener.values.tls.certificates;
@@ -177,6 +186,7 @@ void ConfigDraft::check_listener(const SectionDraft<ListenerConfig>& listener) {
   check_listener_address(listener);
   check_listener_tls(listener);
   check_listener_identity(listener);
+  check_listener_parameters(listener);
 }
 
 void ConfigDraft::check_listener_address(const SectionDraft<ListenerConfig>& listener) {
@@ -241,15 +251,27 @@ void ConfigDraft::check_listener_without_tls(const SectionDraft<ListenerConfig>&
 
 void ConfigDraft::check_listener_identity(const SectionDraft<ListenerConfig>& listener) {
   for (const auto& [text, file] : {std::pair{"hba", "hba_file"}, std::pair{"ident", "ident_file"}})
-    if (has(listener, text) && has(listener, file))
-      add_at(listener, file, std::string("cannot stand beside ") + text,
-             "Keep one of the two; a file can be included with the line `include FILE`.");
+    refuse_both(listener, file, text,
+                "Keep one of the two; a file can be included with the line `include FILE`.");
   const auto& values = listener.values;
   if (!values.log_client_identity)
     refuse_without_effect(listener, "client_identity_in", "log_client_identity is not set");
   else if (!values.address.is_unix() && values.tls.ssl_ca_file.empty())
     refuse_without_effect(listener, "log_client_identity",
                           "no client is asked for a certificate without ssl_ca_file");
+}
+
+void ConfigDraft::check_listener_parameters(const SectionDraft<ListenerConfig>& listener) {
+  for (const auto& [fixed, fallback] :
+       {std::pair{"database", "default_database"}, std::pair{"options", "default_options"},
+        std::pair{"application_name", "default_application_name"}})
+    refuse_both(listener, fallback, fixed,
+                "Keep the one that is meant: the other is for every client alike.");
+  for (const auto& [key, name] : {std::pair{"database", &listener.values.database.fixed},
+                                  std::pair{"default_database", &listener.values.database.fallback}})
+    if (name->size() > protocol::kMaxNameBytes)
+      add_at(listener, key, "has " + std::to_string(name->size()) + " bytes",
+             "The name of a database has at most " + std::to_string(protocol::kMaxNameBytes) + '.');
 }
 
 void ConfigDraft::check_listeners_differ() {
@@ -294,6 +316,7 @@ void ConfigDraft::check_upstream(SectionDraft<UpstreamSection>& upstream) {
     if (std::none_of(servers.begin(), servers.end(), [](const auto& host) { return host.is_unix(); }))
       refuse_without_effect(upstream, "requirepeer", "no host is a Unix socket");
   }
+  check_credentials(upstream);
   if (upstream.values.config.uses_tls() || !has_servers)
     check_tls(upstream);
   else
@@ -383,6 +406,21 @@ void ConfigDraft::check_tls(const SectionDraft<UpstreamSection>& upstream) {
            std::string(tls::name_of(*max)) + " is older than the oldest version to accept, " +
                std::string(tls::name_of(settings.ssl_min_protocol_version)),
            "Raise it, or lower " + spelled(upstream, "ssl_min_protocol_version") + ".");
+}
+
+void ConfigDraft::check_credentials(const SectionDraft<UpstreamSection>& upstream) {
+  refuse_both(upstream, "password_command", "passfile", "Keep the one that has the passwords.");
+  refuse_both(upstream, "role_certificates", "sslcert",
+              "Keep role_certificates for a certificate of each role, or sslcert for the same one for all.");
+  if (const auto& command = upstream.values.config.password_command; !command.empty())
+    if (const auto problem = check_password_command(command))
+      add_at(upstream, "password_command", *problem,
+             "Write %h for the host, %p for the port, %u for the user, %d for the database, and %% for a "
+             "percent "
+             "sign.");
+  if (!has(upstream, "password_command"))
+    for (const char* key : {"password_command_timeout", "password_command_ttl"})
+      refuse_without_effect(upstream, key, "there is no password_command");
 }
 
 // A setting of TLS where there is none would make its reader believe in a protection that is not there.

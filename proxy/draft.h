@@ -80,8 +80,13 @@ class ConfigDraft {
   void check_listener_tls(const SectionDraft<ListenerConfig>& listener);
   void check_listener_without_tls(const SectionDraft<ListenerConfig>& listener, const std::string& why);
   void check_listener_identity(const SectionDraft<ListenerConfig>& listener);
+  void check_listener_parameters(const SectionDraft<ListenerConfig>& listener);
   void check_listeners_differ();
   void check_upstream_of(const SectionDraft<ListenerConfig>& listener);
+  // Of two settings that say the same thing differently only one may stand.
+  template <class Section>
+  void refuse_both(const SectionDraft<Section>& section, std::string_view setting, std::string_view other,
+                   const std::string& remedy);
   template <class Section>
   void refuse_without_effect(const SectionDraft<Section>& section, std::string_view setting,
                              const std::string& why);
@@ -90,6 +95,7 @@ class ConfigDraft {
   void check_hosts(const SectionDraft<UpstreamSection>& upstream);
   void check_plaintext(const SectionDraft<UpstreamSection>& upstream);
   void check_tls(const SectionDraft<UpstreamSection>& upstream);
+  void check_credentials(const SectionDraft<UpstreamSection>& upstream);
   void check_without_tls(const SectionDraft<UpstreamSection>& upstream);
 
   std::deque<SectionDraft<ListenerConfig>> listeners_;

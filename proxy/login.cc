@@ -1,5 +1,7 @@
 #include "proxy/login.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "protocol/frontend.h"
@@ -10,104 +12,104 @@ namespace {
 // Long notices and parameters are legal before ReadyForQuery; nothing near this size is sent by any server.
 constexpr std::uint32_t kMaxLoginMessageLength = 1024 * 1024;
 
-// What libpq takes before ReadyForQuery (fe-connect.c: PQconnectPoll, fe-protocol3.c: pqParseInput3).
-bool belongs_to_login(char type) {
+// What libpq takes before AuthenticationOk, and then before ReadyForQuery (fe-connect.c: PQconnectPoll,
+// fe-protocol3.c: pqParseInput3).
+bool belongs_to_login(char type, bool authenticated) {
   switch (type) {
+    case protocol::kErrorResponse: return true;
+    case protocol::kNegotiateProtocolVersion: return !authenticated;
     case protocol::kBackendKeyData:
-    case protocol::kErrorResponse:
-    case protocol::kNegotiateProtocolVersion:
     case protocol::kNoticeResponse:
     case protocol::kParameterStatus:
-    case protocol::kReadyForQuery: return true;
+    case protocol::kReadyForQuery: return authenticated;
     default: return false;
-  }
-}
-
-Ending not_understood(const std::string& what) {
-  return {.reason = Reason::upstream_protocol_violation,
-          .detail = "The server sent " + what + " during the login.",
-          .hint = "Check that a PostgreSQL server is behind this address."};
-}
-
-// How an authentication request is called in a sentence.
-std::string name_of(protocol::AuthenticationCode code) {
-  using Code = protocol::AuthenticationCode;
-  switch (code) {
-    case Code::cleartext_password: return "a password in cleartext";
-    case Code::md5_password: return "an MD5 password";
-    case Code::sasl:
-    case Code::sasl_continue:
-    case Code::sasl_final: return "a SASL login, such as SCRAM-SHA-256";
-    default: return "authentication request " + std::to_string(static_cast<std::uint32_t>(code));
   }
 }
 
 }  // namespace
 
-Login::Progress Login::advance(protocol::ByteReader& from_server, protocol::Bytes& to_client) {
+Login::Progress Login::advance(protocol::ByteReader& from_server, LoginAnswers& answers) {
   for (;;) {
-    const auto decoded = protocol::decode_message(from_server, kMaxLoginMessageLength);
+    protocol::ByteReader ahead = from_server;
+    const auto decoded = protocol::decode_message(ahead, kMaxLoginMessageLength);
     if (!decoded) {
-      static_cast<void>(fail(not_understood("a message of impossible length")));
+      static_cast<void>(fail(login_not_understood("a message of impossible length")));
       return Progress::failed;
     }
     if (!decoded->has_value()) return Progress::waiting;
     const protocol::Message& message = **decoded;
     if (message.type == protocol::kAuthentication) {
+      if (authenticated_) {
+        static_cast<void>(fail(login_not_understood("an authentication request behind AuthenticationOk")));
+        return Progress::failed;
+      }
       const auto authentication = protocol::decode_authentication(message.body);
-      const bool taken = authentication ? take_authentication(*authentication, message, to_client)
-                                        : fail(not_understood("an authentication request that is too short"));
-      if (!taken) return Progress::failed;
+      const Taken taken = authentication
+                              ? take_authentication(*authentication, message, answers)
+                              : fail(login_not_understood("an authentication request that is too short"));
+      if (taken == Taken::failed) return Progress::failed;
+      if (taken == Taken::later) return Progress::waiting;
+      from_server = ahead;
+      authenticated_ = authentication->code == protocol::AuthenticationCode::ok;
       continue;
     }
-    if (!belongs_to_login(message.type)) {
-      static_cast<void>(fail(not_understood("a message that belongs to no login")));
+    if (!belongs_to_login(message.type, authenticated_)) {
+      static_cast<void>(fail(login_not_understood("a message that belongs to no login")));
       return Progress::failed;
     }
-    to_client.insert(to_client.end(), message.whole.begin(), message.whole.end());
+    from_server = ahead;
+    answers.to_client.insert(answers.to_client.end(), message.whole.begin(), message.whole.end());
     if (message.type == protocol::kBackendKeyData) {
       if (auto key = protocol::decode_backend_key_data(message.body)) cancel_key_ = std::move(*key);
     } else if (message.type == protocol::kErrorResponse) {
       const auto fields = protocol::decode_error_fields(message.body);
       refusal_ = fields && !fields->sqlstate.empty() ? fields->sqlstate : "unknown";
+      note_refusal();
     } else if (message.type == protocol::kReadyForQuery) {
       return Progress::finished;
     }
   }
 }
 
-bool Login::fail(Ending ending) {
+Login::Taken Login::fail(Ending ending) {
   ending_ = std::move(ending);
-  return false;
+  return Taken::failed;
 }
 
-bool RelayedLogin::take_authentication(const protocol::Authentication& authentication,
-                                       const protocol::Message& message, protocol::Bytes& to_client) {
-  if (binding_ == ChannelBinding::passed_on || authentication.code != protocol::AuthenticationCode::sasl) {
-    to_client.insert(to_client.end(), message.whole.begin(), message.whole.end());
-    return true;
+Login::Taken RelayedLogin::take_authentication(const protocol::Authentication& authentication,
+                                               const protocol::Message& message, LoginAnswers& answers) {
+  const auto pass_on = [&] {
+    answers.to_client.insert(answers.to_client.end(), message.whole.begin(), message.whole.end());
+    return Taken::yes;
+  };
+  using Code = protocol::AuthenticationCode;
+  const bool is_step = authentication.code == Code::sasl_continue ||
+                       authentication.code == Code::sasl_final || authentication.code == Code::gss_continue;
+  if (!is_step && !(authentication.code == Code::ok && asked_)) {
+    const auto method = method_of(authentication);
+    if (method ? !allowed_.has(*method) : allowed_ != AuthMethods::all())
+      return fail(method_not_allowed(authentication, allowed_));
   }
+  asked_ = true;
+  if (binding_ == ChannelBinding::passed_on || authentication.code != protocol::AuthenticationCode::sasl)
+    return pass_on();
   auto mechanisms = protocol::decode_sasl_mechanisms(authentication.data);
-  if (!mechanisms) return fail(not_understood("a list of SASL mechanisms that is not well formed"));
+  if (!mechanisms) return fail(login_not_understood("a list of SASL mechanisms that is not well formed"));
   const auto plus = std::find(mechanisms->begin(), mechanisms->end(), protocol::kScramSha256Plus);
-  if (plus == mechanisms->end()) {
-    to_client.insert(to_client.end(), message.whole.begin(), message.whole.end());
-    return true;
-  }
+  if (plus == mechanisms->end()) return pass_on();
   if (binding_ == ChannelBinding::refused) {
     // The list stays whole: a client with channel_binding=disable says in its answer whether it saw PLUS, and
     // that is part of its proof.
     holds_client_ = true;
-    to_client.insert(to_client.end(), message.whole.begin(), message.whole.end());
-    return true;
+    return pass_on();
   }
   mechanisms->erase(plus);
   if (mechanisms->empty())
     return fail({.reason = Reason::upstream_requires_channel_binding,
                  .detail = "The server offers only SCRAM-SHA-256-PLUS.",
                  .hint = "Let the server offer SCRAM-SHA-256 as well."});
-  protocol::encode_authentication_sasl(*mechanisms, to_client);
-  return true;
+  protocol::encode_authentication_sasl(*mechanisms, answers.to_client);
+  return Taken::yes;
 }
 
 Login::Judgement RelayedLogin::judge_client(protocol::ByteView from_client) {
@@ -129,16 +131,38 @@ Login::Judgement RelayedLogin::judge_client(protocol::ByteView from_client) {
   return Judgement::failed;
 }
 
-bool VouchedLogin::take_authentication(const protocol::Authentication& authentication,
-                                       const protocol::Message& message, protocol::Bytes& to_client) {
-  if (authentication.code != protocol::AuthenticationCode::ok)
-    return fail(
-        {.reason = Reason::upstream_asks_for_password,
-         .detail = "The server asks for " + name_of(authentication.code) + ".",
-         .hint = "Let the server accept the proxy by its client certificate (cert map=...), by peer or by "
-                 "trust; or use a rule with method relay, so that the client is asked."});
-  to_client.insert(to_client.end(), message.whole.begin(), message.whole.end());
-  return true;
+std::string describe(const protocol::Authentication& request) {
+  const auto method = method_of(request);
+  if (method == AuthMethod::password) return "a password in cleartext";
+  if (method == AuthMethod::md5) return "an MD5 password";
+  if (method == AuthMethod::scram_sha_256) return "a SCRAM-SHA-256 login";
+  if (method == AuthMethod::gss) return "a GSSAPI login";
+  if (method == AuthMethod::sspi) return "an SSPI login";
+  if (method == AuthMethod::oauth) return "an OAuth token (OAUTHBEARER)";
+  if (request.code != protocol::AuthenticationCode::sasl)
+    return fmt::format("authentication request {}", static_cast<std::uint32_t>(request.code));
+  std::string names;
+  if (const auto mechanisms = protocol::decode_sasl_mechanisms(request.data))
+    for (const auto name : *mechanisms) names.append(names.empty() ? "" : ", ").append(name);
+  return "a SASL login by " + (names.empty() ? "no mechanism" : names);
+}
+
+Ending method_not_allowed(const protocol::Authentication& request, AuthMethods allowed) {
+  const auto method = method_of(request);
+  const bool asks = request.code != protocol::AuthenticationCode::ok;
+  return {.reason = Reason::upstream_auth_not_allowed,
+          .detail = (asks ? "The server asks for " + describe(request)
+                          : "The server accepts the login without asking for anything") +
+                    "; allowed is " + allowed.text() + '.',
+          .hint = "Mend the server's pg_hba.conf" +
+                  (method ? ", or allow it with \"" + std::string(name_of(*method)) + "\" in require_auth."
+                          : std::string("."))};
+}
+
+Ending login_not_understood(const std::string& what) {
+  return {.reason = Reason::upstream_protocol_violation,
+          .detail = "The server sent " + what + " during the login.",
+          .hint = "Check that a PostgreSQL server is behind this address."};
 }
 
 }  // namespace pgveil::proxy

@@ -1,5 +1,6 @@
 // Ways of logging in to the server: one class each. A login takes what the server says until its
-// ReadyForQuery and decides what the client gets of it.
+// ReadyForQuery and decides what the client gets of it. Those in which client and server talk to each other
+// are here; those in which pgveil talks to both are in completed_login.h.
 #pragma once
 
 #include <optional>
@@ -8,29 +9,45 @@
 #include "protocol/backend.h"
 #include "protocol/bytes.h"
 #include "protocol/message.h"
-#include "proxy/config.h"
+#include "proxy/auth_methods.h"
 #include "proxy/ending.h"
 
 namespace pgveil::proxy {
 
+// What is to be sent; what goes to the server may be a secret.
+struct LoginAnswers {
+  protocol::Bytes to_client;
+  protocol::Bytes to_server;
+};
+
 class Login {
  public:
   enum class Progress {
-    waiting,   // the server has more to say
+    waiting,   // for more of the server or of the client, or for a wake-up
     finished,  // ReadyForQuery has come: what is left of the input belongs to the relay
     failed,    // ending() says why
   };
 
   virtual ~Login() = default;
 
-  // Takes whole messages from the front of `from_server` and appends to `to_client` what the client is to
-  // get.
-  [[nodiscard]] Progress advance(protocol::ByteReader& from_server, protocol::Bytes& to_client);
+  // Takes whole messages from the front of `from_server`. A message may be left there until something else
+  // has come, so it may be called without new bytes.
+  [[nodiscard]] Progress advance(protocol::ByteReader& from_server, LoginAnswers& answers);
 
-  // Whether the client takes part. Otherwise nothing is read from it before the relay begins.
-  [[nodiscard]] virtual bool asks_client() const = 0;
-  // While true, what the client says is for judge_client() before it goes on to the server.
+  // What becomes of the client's bytes.
+  enum class ClientPart {
+    silent,    // nothing is read from it before the relay begins
+    relayed,   // they go to the server
+    answered,  // they are for take_client()
+  };
+  [[nodiscard]] virtual ClientPart client_part() const = 0;
+  // While true, what a relayed client says is for judge_client() before it goes on to the server.
   [[nodiscard]] virtual bool holds_client() const { return false; }
+  // Takes whole messages from the front of `from_client`, of a client that is answered. False: ending() says
+  // why the login fails.
+  [[nodiscard]] virtual bool take_client(protocol::ByteReader& /*from_client*/, LoginAnswers& /*answers*/) {
+    return true;
+  }
   // Looks at what the client has said so far. True: it may go on as it is. `failed`: ending() says why.
   enum class Judgement { waiting, passed, failed };
   [[nodiscard]] virtual Judgement judge_client(protocol::ByteView /*from_client*/) {
@@ -42,15 +59,25 @@ class Login {
   // The SQLSTATE with which the server refused the login; empty: it did not.
   [[nodiscard]] const std::string& refusal() const { return refusal_; }
   [[nodiscard]] const Ending& ending() const { return ending_; }
+  // How pgveil has logged in by itself: libpq's word for the method; empty where it has not.
+  [[nodiscard]] virtual std::string_view server_method() const { return {}; }
 
  protected:
-  // An authentication request (or AuthenticationOk) of the server. False: ending_ says why the login fails.
-  [[nodiscard]] virtual bool take_authentication(const protocol::Authentication& authentication,
-                                                 const protocol::Message& message,
-                                                 protocol::Bytes& to_client) = 0;
-  [[nodiscard]] bool fail(Ending ending);
+  enum class Taken {
+    yes,
+    later,   // as it stands, with the next call of advance()
+    failed,  // fail() was called
+  };
+  // An authentication request (or AuthenticationOk) of the server.
+  [[nodiscard]] virtual Taken take_authentication(const protocol::Authentication& authentication,
+                                                  const protocol::Message& message,
+                                                  LoginAnswers& answers) = 0;
+  // The server refuses, before or behind AuthenticationOk.
+  virtual void note_refusal() {}
+  [[nodiscard]] Taken fail(Ending ending);
 
  private:
+  bool authenticated_ = false;  // AuthenticationOk has come
   std::optional<protocol::CancelRequest> cancel_key_;
   std::string refusal_;
   Ending ending_;
@@ -67,32 +94,29 @@ enum class ChannelBinding {
 // A login that is relayed: the server asks, the client answers, and nothing is changed but that list.
 class RelayedLogin final : public Login {
  public:
-  explicit RelayedLogin(ChannelBinding binding) : binding_(binding) {}
+  // `allowed`: what the server may ask for, so that a client that answers anything does not.
+  RelayedLogin(ChannelBinding binding, AuthMethods allowed) : binding_(binding), allowed_(allowed) {}
 
-  [[nodiscard]] bool asks_client() const override { return true; }
+  [[nodiscard]] ClientPart client_part() const override { return ClientPart::relayed; }
   [[nodiscard]] bool holds_client() const override { return holds_client_; }
   [[nodiscard]] Judgement judge_client(protocol::ByteView from_client) override;
 
  private:
-  [[nodiscard]] bool take_authentication(const protocol::Authentication& authentication,
-                                         const protocol::Message& message,
-                                         protocol::Bytes& to_client) override;
+  [[nodiscard]] Taken take_authentication(const protocol::Authentication& authentication,
+                                          const protocol::Message& message, LoginAnswers& answers) override;
 
   ChannelBinding binding_;
+  AuthMethods allowed_;
+  bool asked_ = false;         // by the server
   bool holds_client_ = false;  // until it has chosen a mechanism
 };
 
-// A login in which the server takes pgveil's word, by trust, peer or pgveil's own client certificate, for a
-// client that pgveil has identified. A server that asks for more ends it: the question is not the client's to
-// answer.
-class VouchedLogin final : public Login {
- public:
-  [[nodiscard]] bool asks_client() const override { return false; }
+// Why a server may not ask for this, or accept a login without asking.
+[[nodiscard]] Ending method_not_allowed(const protocol::Authentication& request, AuthMethods allowed);
+// What a request asks for, in a sentence: "an MD5 password".
+[[nodiscard]] std::string describe(const protocol::Authentication& request);
 
- private:
-  [[nodiscard]] bool take_authentication(const protocol::Authentication& authentication,
-                                         const protocol::Message& message,
-                                         protocol::Bytes& to_client) override;
-};
+// For the sentence about a server that breaks the protocol: "The server sent ... during the login."
+[[nodiscard]] Ending login_not_understood(const std::string& what);
 
 }  // namespace pgveil::proxy

@@ -1,5 +1,7 @@
 // pgveil [run|check]: see `pgveil --help`.
 
+#include <sys/prctl.h>
+
 #include <cstdio>
 #include <exception>
 #include <memory>
@@ -14,7 +16,13 @@ namespace {
 
 using namespace pgveil::proxy;
 
+// Before any secret is read: neither a core dump nor a debugger of the same user is to see it.
+void hide_memory(const LimitsConfig& limits) {
+  if (!limits.core_dumps) ::prctl(PR_SET_DUMPABLE, 0);
+}
+
 int run(Invocation invocation) {
+  hide_memory(invocation.parsed.config.limits);
   const auto snapshot = build_snapshot(invocation.parsed);
   wipe_secrets(invocation.parsed.config);
   if (!snapshot) {

@@ -75,6 +75,7 @@ std::size_t place_of_script(const std::vector<std::string>& argv) {
 tl::expected<std::vector<std::string>, std::string> arguments_of(const std::vector<std::string>& argv,
                                                                  const PasswordTarget& target) {
   std::vector<std::string> arguments;
+  arguments.reserve(argv.size());
   for (const std::string& argument : argv) {
     arguments.push_back(expanded(argument, target));
     if (arguments.back().starts_with('-') && !argument.starts_with('-'))
@@ -100,6 +101,7 @@ std::vector<std::string> environment_of(const PasswordTarget& target) {
 
 std::vector<char*> pointers_to(std::vector<std::string>& texts) {
   std::vector<char*> pointers;
+  pointers.reserve(texts.size() + 1);
   for (std::string& text : texts) pointers.push_back(text.data());
   pointers.push_back(nullptr);
   return pointers;
@@ -169,7 +171,7 @@ class PasswordCommands::Command final : public Wakeable {
   int spawn(uv_loop_t* loop, int output, std::vector<std::string> arguments);
   void read_rest();
   [[nodiscard]] PasswordAnswer outcome(std::int64_t status, int signal) const;
-  void settle(PasswordAnswer answer);
+  void settle(const PasswordAnswer& answer);
   void stop();
   void wipe_output() { protocol::wipe_secret(output_); }
 
@@ -277,7 +279,7 @@ PasswordAnswer PasswordCommands::Command::outcome(std::int64_t status, int signa
   return first_line_of({output_.data(), size_});
 }
 
-void PasswordCommands::Command::settle(PasswordAnswer answer) {
+void PasswordCommands::Command::settle(const PasswordAnswer& answer) {
   stop();
   if (owner_ != nullptr) std::exchange(owner_, nullptr)->ended(*this, answer);
   // One by one: who is woken may let go of others.

@@ -5,7 +5,6 @@
 #include <uv.h>
 
 #include <chrono>
-#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -14,6 +13,7 @@
 #include <optional>
 #include <string>
 #include <tl/expected.hpp>
+#include <tuple>
 #include <vector>
 
 #include "protocol/secret.h"
@@ -28,8 +28,6 @@ struct PasswordCommandConfig {
   std::vector<std::string> argv;
   std::chrono::milliseconds timeout{};  // 0: none
   std::chrono::milliseconds ttl{};      // how long a password is good for others, too; 0: not at all
-
-  friend auto operator<=>(const PasswordCommandConfig&, const PasswordCommandConfig&) = default;
 };
 
 // What is wrong with a command, as the end of a sentence that begins with its setting; nullopt: nothing.
@@ -41,8 +39,6 @@ struct PasswordTarget {
   std::uint16_t port = 0;
   std::string user;
   std::string database;
-
-  friend auto operator<=>(const PasswordTarget&, const PasswordTarget&) = default;
 };
 
 // Or why there is none: a sentence for the log, with nothing of what the command printed.
@@ -84,7 +80,12 @@ class PasswordCommands {
   struct Key {
     PasswordCommandConfig config;
     PasswordTarget target;
-    friend auto operator<=>(const Key&, const Key&) = default;
+
+    [[nodiscard]] auto all() const {
+      return std::tie(config.argv, config.timeout, config.ttl, target.host, target.port, target.user,
+                      target.database);
+    }
+    bool operator<(const Key& other) const { return all() < other.all(); }
   };
   struct Cached;
   using Cache = std::map<Key, Cached>;

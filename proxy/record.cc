@@ -63,6 +63,11 @@ void Record::take(const Decision& decision) {
 }
 
 void Record::forget_certificate() {
+  for (auto* tls : {&client_tls, &server_tls}) {
+    if (!*tls) continue;
+    (*tls)->own_end_point = {};
+    (*tls)->peer_end_point = {};
+  }
   if (client_tls) client_tls->peer.reset();
 }
 
@@ -90,7 +95,8 @@ void log_audit(const Record& record, const Ending* refusal) {
       .add("user", record.user)
       .add("database", record.database)
       .add("upstream", record.upstream)
-      .add("server", record.server);
+      .add("server", record.server)
+      .add("server_method", record.server_method);
   for (const auto& [side, tls] : {std::pair{std::string("client_"), &record.client_tls},
                                   std::pair{std::string("server_"), &record.server_tls}})
     audit.add(side + "tls", *tls ? (*tls)->version : "")

@@ -29,6 +29,7 @@ struct Record {
   std::string database;
   std::string upstream;         // name
   std::string server;           // address
+  std::string server_method;    // by which pgveil has logged in itself: "SCRAM-SHA-256-PLUS", "none"
   std::string server_sqlstate;  // with which the server refused the login
   std::optional<tls::Established> client_tls;
   std::optional<tls::Established> server_tls;

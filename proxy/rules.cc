@@ -159,6 +159,9 @@ class RuleCheck {
           rule, "trust would let in whoever reaches this listener, as whomever they say",
           "Add clientcert=verify-ca to a hostssl record, narrow the address to 127.0.0.0/8 or ::1, or use "
           "relay.");
+    if (rule.method == HbaMethod::scram_sha_256 && listener_.auth_file.empty())
+      complain(rule, "scram-sha-256 lets nobody in without the secrets of the users",
+               "Set auth_file, or write relay, with which the server asks the client.");
     if (!rule.map.empty() && !ident_.has_map(rule.map))
       complain(rule, "there is no map \"" + rule.map + "\", so the rule lets nobody in",
                "Add its lines to ident or ident_file.");
@@ -284,6 +287,16 @@ bool AccessRules::uses(protocol::HbaMethod method) const {
   const auto rules = hba_.rules();
   return std::any_of(rules.begin(), rules.end(),
                      [method](const auto* rule) { return rule->method == method; });
+}
+
+bool AccessRules::vouches() const {
+  const auto rules = hba_.rules();
+  return std::any_of(rules.begin(), rules.end(),
+                     [](const auto* rule) { return is_vouched_for(rule->method); });
+}
+
+bool is_vouched_for(protocol::HbaMethod method) {
+  return method == HbaMethod::cert || method == HbaMethod::peer || method == HbaMethod::trust;
 }
 
 // The certificate first, then whether its name (or the process's) may be this database user.

@@ -55,6 +55,8 @@ class AccessRules {
   [[nodiscard]] const std::string& built_in() const { return built_in_; }
   [[nodiscard]] std::size_t rule_count() const { return hba_.rules().size(); }
   [[nodiscard]] bool uses(protocol::HbaMethod method) const;
+  // Whether some rule lets clients in that prove nothing to the server: pgveil's word has to do.
+  [[nodiscard]] bool vouches() const;
 
  private:
   AccessRules(protocol::HbaRules hba, protocol::IdentMap ident, std::string built_in);
@@ -67,6 +69,9 @@ class AccessRules {
   bool may_assign_ = false;
   bool asks_for_peer_ = false;
 };
+
+// Whether a client that has come in by this method has nothing to show to the server.
+[[nodiscard]] bool is_vouched_for(protocol::HbaMethod method);
 
 // What a listener without rules of its own does: everybody may come in that its TLS settings admit, and the
 // server asks for the password. With ssl_ca_file a certificate is required, and so TLS.

@@ -8,6 +8,7 @@
 #include "protocol/backend.h"
 #include "proxy/client_failure.h"
 #include "proxy/identity.h"
+#include "proxy/startup_parameters.h"
 #include "proxy/upstream_failure.h"
 #include "tls/digest.h"
 
@@ -127,7 +128,10 @@ Session::Phase Session::negotiate() {
     consume(client_in_, in);
     if (!answer.empty()) client_->write(host_.scratch(), answer);
     switch (event) {
-      case protocol::Negotiation::Event::startup: return Phase::authorize;
+      case protocol::Negotiation::Event::startup:
+        startup_ = negotiation_->take_startup();
+        set_database(startup_, policy_.config);
+        return Phase::authorize;
       case protocol::Negotiation::Event::cancel: return begin_cancel();
       case protocol::Negotiation::Event::accept_tls: return begin_tls();
       case protocol::Negotiation::Event::failed: return end(negotiation_ending());
@@ -179,10 +183,9 @@ Session::Phase Session::authorize() {
     return end(
         {.reason = Reason::startup_timeout, .detail = "The client's host name was not found in time."});
   client_->pause_reading();
-  const auto& startup = negotiation_->startup();
-  record_.user = startup.user();
-  record_.requested_user = startup.user();
-  record_.database = startup.database();
+  record_.user = startup_.user();
+  record_.requested_user = startup_.user();
+  record_.database = startup_.database();
   const bool has_tls = negotiation_->inside_tls();
   if (!has_tls && policy_.tls && policy_.config.tls_policy() == ListenerTls::require)
     return end({.reason = Reason::tls_required,
@@ -191,15 +194,22 @@ Session::Phase Session::authorize() {
   if (client_name_ && !client_name_->found()) return Phase::authorize;
 
   const bool has_certificate = record_.client_tls && record_.client_tls->peer;
-  const Visitor visitor{.address = client_address_,
-                        .has_tls = has_tls,
-                        .certificate = has_certificate ? &*record_.client_tls->peer : nullptr,
-                        .unix_user = unix_user_,
-                        .user = startup.user(),
-                        .database = startup.database(),
-                        .physical_replication = startup.is_physical_replication(),
-                        .host_name = client_name_ ? client_name_->found() : std::nullopt};
-  const Decision decision = policy_.rules.decide(visitor);
+  Visitor visitor{.address = client_address_,
+                  .has_tls = has_tls,
+                  .certificate = has_certificate ? &*record_.client_tls->peer : nullptr,
+                  .unix_user = unix_user_,
+                  .user = startup_.user(),
+                  .database = startup_.database(),
+                  .physical_replication = startup_.is_physical_replication(),
+                  .host_name = client_name_ ? client_name_->found() : std::nullopt};
+  Decision decision = policy_.rules.decide(visitor);
+  const bool assigns = decision.rule != nullptr && decision.rule->assign && !decision.refusal;
+  if (assigns && startup_.find("database").value_or("").empty()) {
+    // The database of the user that the client becomes: it is for the rules to say whether it may go there.
+    record_.database = decision.database_user;
+    visitor.database = record_.database;
+    decision = policy_.rules.decide(visitor);
+  }
   if (decision.needs_host_name) {
     client_name_ = std::make_unique<ClientName>(host_.loop(), client_address_, *this);
     return Phase::authorize;
@@ -218,18 +228,34 @@ Session::Phase Session::admit(const Decision& decision) {
          .hint = "Raise limits.max_sessions, or close sessions."});
   in_session_ = true;
   method_ = decision.rule->method;
-  startup_ = negotiation_->take_startup();
-  if (decision.rule->assign) startup_.set("user", decision.database_user);
+  if (decision.rule->assign) {
+    startup_.set("user", decision.database_user);
+    startup_.set("database", record_.database);
+  }
   record_.user = startup_.user();
   record_.database = startup_.database();
+  if (auto refusal = prepare_startup()) return end(*refusal);
+  const Upstream& upstream = snapshot_->upstream_of(policy_.config);
+  auto context = upstream.tls;
+  if (is_vouched_for(method_) && !upstream.config.role_certificates.empty()) {
+    context = upstream.held.certificate_of(startup_.user());
+    if (!context) return end(no_role_certificate(upstream.config, record_.user));
+  }
+  link_ = std::make_unique<UpstreamLink>(host_.loop(), upstream, std::move(context), *this);
+  return Phase::connect;
+}
+
+// What the server reads beside user and database.
+std::optional<Ending> Session::prepare_startup() {
+  if (is_vouched_for(method_))
+    if (auto refusal = refuse_parameter(startup_, policy_.config)) return refusal;
+  set_parameters(startup_, policy_.config);
   if (policy_.config.log_client_identity && !record_.identity.empty())
     announce_identity(startup_, record_.identity, policy_.config.client_identity_in);
-  if (!protocol::fits_startup_packet(startup_))
-    return end({.reason = Reason::protocol_violation,
-                .detail = "The startup packet has no room left for the client's identity.",
-                .hint = "Send shorter parameters, or turn log_client_identity off."});
-  link_ = std::make_unique<UpstreamLink>(host_.loop(), snapshot_->upstream_of(policy_.config), *this);
-  return Phase::connect;
+  if (protocol::fits_startup_packet(startup_)) return std::nullopt;
+  return Ending{.reason = Reason::protocol_violation,
+                .detail = "The startup packet has no room left for what the proxy adds to it.",
+                .hint = "Send shorter parameters, or turn log_client_identity off."};
 }
 
 Session::Phase Session::connect() {
@@ -257,12 +283,20 @@ Session::Phase Session::begin_login() {
                           record_.client_tls->own_sha256_fingerprint + ", the server the one with " +
                           record_.server_tls->peer->sha256_fingerprint + ".",
                 .hint = "Give both the very same certificate file, or turn shared_certificate off."});
-  login_ = choose_login();
+  login_ = choose_login({.listener = policy_,
+                         .upstream = snapshot_->upstream_of(policy_.config),
+                         .host = link_->server()->host,
+                         .method = method_,
+                         .user = std::string(startup_.user()),
+                         .database = std::string(startup_.database()),
+                         .client_tls = record_.client_tls,
+                         .server_tls = record_.server_tls},
+                        host_.login_services(), *this);
   relay_ = std::make_unique<Relay>(*client_, *server_, snapshot_->config.limits.relay_buffer);
   protocol::Bytes startup;
   protocol::encode_startup_message(startup_, startup);
   server_->write(host_.scratch(), startup);
-  if (login_->asks_client()) {
+  if (login_->client_part() == Login::ClientPart::relayed) {
     if (!client_in_.empty()) server_->write(host_.scratch(), client_in_);
     wipe_away(client_in_);
     client_->resume_reading();
@@ -270,54 +304,105 @@ Session::Phase Session::begin_login() {
   return Phase::log_in;
 }
 
-std::unique_ptr<Login> Session::choose_login() const {
-  if (method_ != protocol::HbaMethod::relay) return std::make_unique<VouchedLogin>();
-  if (!record_.client_tls)
-    return std::make_unique<RelayedLogin>(policy_.config.sasl_mechanisms == SaslMechanisms::strip
-                                              ? ChannelBinding::stripped
-                                              : ChannelBinding::passed_on);
-  const bool ends_here = record_.server_tls && !policy_.config.shared_certificate;
-  return std::make_unique<RelayedLogin>(ends_here ? ChannelBinding::refused : ChannelBinding::passed_on);
-}
-
 Session::Phase Session::log_in() {
   if (deadline_.passed()) return end(timeout_ending());
-  while (server_->readable()) {
-    const auto read = server_->read(host_.scratch(), host_.scratch().incoming.size());
-    if (read.status == Stream::Status::blocked) break;
-    if (read.status != Stream::Status::bytes) {
-      return end(lost_login_ending());
-    }
-    server_in_.insert(server_in_.end(), read.bytes.begin(), read.bytes.end());
-    protocol::ByteReader in(server_in_);
-    protocol::Bytes to_client;
-    const auto progress = login_->advance(in, to_client);
-    consume(server_in_, in);
-    client_->write(host_.scratch(), to_client);
-    if (progress == RelayedLogin::Progress::failed) return end(login_->ending());
-    if (progress == RelayedLogin::Progress::finished) return begin_relay();
-    if (client_->unwritten() > kMaxLoginBacklog)
+  bool has_server_more = true;
+  while (has_server_more) {
+    // Also without new bytes: the login may have waited for something else.
+    const auto progress = advance_login();
+    if (progress == Login::Progress::failed) return end(login_->ending());
+    if (progress == Login::Progress::finished) return begin_relay();
+    if (client_->unwritten() + server_in_.size() > kMaxLoginBacklog)
       return end({.reason = Reason::upstream_protocol_violation,
                   .detail = "The server sent more during the login than the client would read."});
+    if (auto ending = take_login_of_client()) return end(*ending);
+
+    has_server_more = false;
+    if (!server_->readable()) break;
+    const auto read = server_->read(host_.scratch(), host_.scratch().incoming.size());
+    if (read.status == Stream::Status::blocked) break;
+    if (read.status != Stream::Status::bytes) return end(lost_login_ending());
+    server_in_.insert(server_in_.end(), read.bytes.begin(), read.bytes.end());
+    has_server_more = true;
   }
-  if (auto ending = forward_login_of_client()) return end(*ending);
   return Phase::log_in;
 }
 
-// Passes on what the client says in its login, and wipes what may be a password from the scratch memory.
+// Lets the login take what the server has said so far.
+Login::Progress Session::advance_login() {
+  protocol::ByteReader in(server_in_);
+  LoginAnswers answers;
+  const auto progress = login_->advance(in, answers);
+  consume(server_in_, in);
+  send(answers);
+  return progress;
+}
+
+void Session::send(LoginAnswers& answers) {
+  if (!answers.to_client.empty()) client_->write(host_.scratch(), answers.to_client);
+  if (answers.to_server.empty()) return;
+  server_->write(host_.scratch(), answers.to_server);
+  wipe_away(answers.to_server);
+}
+
+std::optional<Ending> Session::take_login_of_client() {
+  switch (login_->client_part()) {
+    case Login::ClientPart::relayed: return forward_login_of_client();
+    case Login::ClientPart::answered: return answer_login_of_client();
+    case Login::ClientPart::silent: break;
+  }
+  return client_->peer_gone() ? std::optional(left_login_ending()) : std::nullopt;
+}
+
+// Reads the client's answers to what pgveil asks it, and wipes them from the scratch memory. Once there is no
+// more to ask it is paused again.
+std::optional<Ending> Session::answer_login_of_client() {
+  client_->resume_reading();
+  for (;;) {
+    protocol::ByteReader in(client_in_);
+    LoginAnswers answers;
+    const bool taken = login_->take_client(in, answers);
+    const auto used = client_in_.size() - in.remaining();
+    tls::wipe(std::span(client_in_).first(used));
+    consume(client_in_, in);
+    send(answers);
+    if (!taken) return login_->ending();
+    if (login_->client_part() != Login::ClientPart::answered) {
+      client_->pause_reading();
+      wake();  // the server's request has waited for this
+      return std::nullopt;
+    }
+    if (!client_->readable()) return std::nullopt;
+    const auto read = client_->read(host_.scratch(), kStartupReadBytes);
+    if (read.status == Stream::Status::blocked) return std::nullopt;
+    if (read.status == Stream::Status::ended) return left_login_ending();
+    if (read.status == Stream::Status::failed)
+      return Ending{.reason = Reason::client_lost, .detail = client_->error()};
+    record_.received_bytes += read.bytes.size();
+    client_in_.insert(client_in_.end(), read.bytes.begin(), read.bytes.end());
+    wipe_scratch(read.bytes.size());
+  }
+}
+
+// What a client says in its login may be a password.
+void Session::wipe_scratch(std::size_t size) {
+  Scratch& scratch = host_.scratch();
+  const auto wipe = [size](std::vector<std::uint8_t>& bytes) {
+    tls::wipe(std::span(bytes).first(std::min(size, bytes.size())));
+  };
+  wipe(scratch.incoming);
+  if (record_.client_tls) wipe(scratch.plaintext);
+}
+
+// Passes on what the client says in its login.
 std::optional<Ending> Session::forward_login_of_client() {
-  if (!login_->asks_client())
-    return client_->peer_gone() ? std::optional<Ending>({.reason = Reason::client_closed}) : std::nullopt;
   if (login_->holds_client()) {
     auto ending = hold_login_of_client();
     if (ending || login_->holds_client()) return ending;
   }
   const auto before = relay_->bytes_to_server();
   const auto status = relay_->advance_to_server(host_.scratch());
-  const auto moved =
-      std::min<std::uint64_t>(relay_->bytes_to_server() - before, host_.scratch().incoming.size());
-  tls::wipe(std::span(host_.scratch().incoming).first(moved));
-  if (record_.client_tls) tls::wipe(std::span(host_.scratch().plaintext).first(moved));
+  wipe_scratch(relay_->bytes_to_server() - before);
   if (status == Stream::Status::ended) return left_login_ending();
   if (status == Stream::Status::failed)
     return Ending{.reason = Reason::client_lost, .detail = client_->error()};
@@ -354,7 +439,12 @@ Session::Phase Session::begin_relay() {
     host_.cancel_routes().add(*cancel_key_,
                               {.upstream = policy_.config.upstream, .server = *link_->server()});
   }
-  if (!login_->asks_client()) client_->resume_reading();
+  if (login_->client_part() != Login::ClientPart::relayed) {
+    // What came too early is the session's all the same.
+    if (!client_in_.empty()) server_->write(host_.scratch(), client_in_);
+    client_->resume_reading();
+  }
+  record_.server_method = login_->server_method();
   audit(nullptr);
   forget_login();
   log_session_started(record_);
@@ -411,7 +501,7 @@ Session::Phase Session::begin_cancel() {
   in_cancel_ = true;
   client_->pause_reading();
   deadline_.set(kCancelTimeout);
-  link_ = std::make_unique<UpstreamLink>(host_.loop(), *upstream, *this,
+  link_ = std::make_unique<UpstreamLink>(host_.loop(), *upstream, upstream->tls, *this,
                                          route ? std::optional(route->server) : std::nullopt);
   return Phase::forward_cancel;
 }

@@ -16,6 +16,7 @@
 #include "proxy/deadline.h"
 #include "proxy/ending.h"
 #include "proxy/login.h"
+#include "proxy/login_choice.h"
 #include "proxy/record.h"
 #include "proxy/relay.h"
 #include "proxy/snapshot.h"
@@ -33,6 +34,7 @@ class SessionHost {
   [[nodiscard]] virtual uv_loop_t* loop() = 0;
   [[nodiscard]] virtual Scratch& scratch() = 0;
   [[nodiscard]] virtual CancelRoutes& cancel_routes() = 0;
+  [[nodiscard]] virtual LoginServices login_services() = 0;
 
   // A place among limits.max_sessions, or among the cancel requests under way; false: there is none.
   [[nodiscard]] virtual bool enter_session() = 0;
@@ -93,6 +95,7 @@ class Session final : public Wakeable {
 
   [[nodiscard]] Phase begin_tls();
   [[nodiscard]] Phase admit(const Decision& decision);
+  [[nodiscard]] std::optional<Ending> prepare_startup();
   [[nodiscard]] Phase begin_login();
   [[nodiscard]] Phase begin_relay();
   [[nodiscard]] Phase begin_cancel();
@@ -102,9 +105,13 @@ class Session final : public Wakeable {
   [[nodiscard]] Ending timeout_ending() const;
   [[nodiscard]] Ending lost_login_ending();
   [[nodiscard]] Ending left_login_ending();
+  [[nodiscard]] std::optional<Ending> take_login_of_client();
+  [[nodiscard]] std::optional<Ending> answer_login_of_client();
   [[nodiscard]] std::optional<Ending> forward_login_of_client();
   [[nodiscard]] std::optional<Ending> hold_login_of_client();
-  [[nodiscard]] std::unique_ptr<Login> choose_login() const;
+  [[nodiscard]] Login::Progress advance_login();
+  void send(LoginAnswers& answers);
+  void wipe_scratch(std::size_t size);
   [[nodiscard]] bool has_startup() const;
   void audit(const Ending* refusal);
   [[nodiscard]] bool client_expects_message() const;

@@ -7,12 +7,15 @@
 namespace pgveil::proxy {
 namespace {
 
+using values::AuthMethodList;
 using values::Boolean;
+using values::CommandWords;
 using values::Duration;
 using values::HostList;
 using values::Integer;
 using values::kLongest;
 using values::ListenAddress;
+using values::NameList;
 using values::NumericAddressList;
 using values::OneOf;
 using values::Path;
@@ -168,6 +171,25 @@ std::span<const Setting<ListenerConfig>> listener_settings() {
       only_in_files(setting<Text, &L::ident, &TextOrFile::text>(
           "ident", "Maps in the format of pg_ident.conf: which certificate may be which database user.")),
       setting<Path, &L::ident, &TextOrFile::file>("ident_file", "A file with such maps instead."),
+      setting<Path, &L::auth_file>(
+          "auth_file",
+          "The users of method scram-sha-256 with their secrets, in the format of PgBouncer's userlist.txt; "
+          "mode 0600."),
+      setting<Text, &L::database, &FixedOrDefault::fixed>(
+          "database", "The database of every session, whatever was asked."),
+      setting<Text, &L::database, &FixedOrDefault::fallback>(
+          "default_database", "The database of a client that names none; default is the user's name."),
+      setting<Text, &L::options, &FixedOrDefault::fixed>(
+          "options", "The startup parameter `options` of every session, such as `-c statement_timeout=5s`."),
+      setting<Text, &L::options, &FixedOrDefault::fallback>("default_options",
+                                                            "The same, for a client that sends none."),
+      setting<Text, &L::application_name, &FixedOrDefault::fixed>("application_name",
+                                                                  "The application_name of every session."),
+      setting<Text, &L::application_name, &FixedOrDefault::fallback>(
+          "default_application_name", "The same, for a client that sends none."),
+      setting<NameList, &L::allowed_startup_parameters>(
+          "allowed_startup_parameters",
+          "What a client of method cert, peer or trust may send besides user and database."),
       only_for_tls(
           setting<Boolean, &L::shared_certificate>("shared_certificate",
                                                    "The server has the same certificate and key as this "
@@ -246,6 +268,32 @@ std::span<const Setting<UpstreamSection>> upstream_settings() {
           "sslnegotiation", "`direct` begins with TLS and saves a round trip; PostgreSQL 17 or newer.")),
       only_for_tls(setting<Boolean, &U::config, &C::sslsni>(
           "sslsni", "Sends the host name in the clear (SNI). The certificate is checked in any case.")),
+      only_for_tls(setting<OneOf<values::kChannelBindings>, &U::config, &C::channel_binding>(
+          "channel_binding",
+          "Of logins that pgveil completes: `prefer` binds them to the TLS connection where the server can, "
+          "`require` fails elsewhere, `disable` never does.")),
+      setting<AuthMethodList, &U::config, &C::require_auth>(
+          "require_auth",
+          "What the server may ask for: `scram-sha-256`, `md5`, `password`, `none`, ...; `!md5` excludes. "
+          "Default "
+          "is `scram-sha-256` where pgveil has a password, else `none`; for relayed logins anything."),
+      setting<Path, &U::config, &C::passfile>(
+          "passfile",
+          "Passwords for clients of method cert, peer or trust, in the format of .pgpass; mode 0600."),
+      only_in_files(setting<CommandWords, &U::config, &C::password_command>(
+          "password_command",
+          "A program that prints such a password, with its arguments; no shell. `%h` `%p` `%u` `%d` are "
+          "host, port, "
+          "user and database.")),
+      only_in_files(
+          setting<Duration<milliseconds, 1, values::kDay>, &U::config, &C::password_command_timeout>(
+              "password_command_timeout", "How long password_command may run.")),
+      only_in_files(setting<Duration<milliseconds, 0, values::kDay>, &U::config, &C::password_command_ttl>(
+          "password_command_ttl", "How long its answer is used again; `0s` runs it for every login.")),
+      only_for_tls(setting<Path, &U::config, &C::role_certificates>(
+          "role_certificates",
+          "A directory of client certificates, ROLE.crt and ROLE.key, shown for clients that pgveil vouches "
+          "for.")),
       setting<Boolean, &U::config, &C::keepalives>("keepalives", "TCP keepalives to the server."),
       setting<Duration<seconds, 0, kLongestKeepalive>, &U::config, &C::keepalives_idle>(
           "keepalives_idle", "Silence before the first keepalive; `0s` is the system's default."),
@@ -272,6 +320,8 @@ std::span<const Setting<LimitsConfig>> limits_settings() {
           "max_sessions", "Sessions at a time; a client over it gets SQLSTATE 53300."),
       setting<Size<std::size_t{16} << 10, std::size_t{4} << 20>, &L::relay_buffer>(
           "relay_buffer", "The most that is read at once in one direction of a session."),
+      setting<Boolean, &L::core_dumps>("core_dumps",
+                                       "Allows core dumps and debuggers, which see keys and passwords."),
   };
   return kRows;
 }

@@ -39,11 +39,26 @@ class SnapshotBuilder {
       return;
     }
     warn_of_channel_binding(config, key, *rules);
-    snapshot_->listeners.push_back({config, std::move(context), *std::move(rules)});
+    warn_of_unbound_logins(context.get(), key, *rules);
+    auto users = load_users(config, key, *rules);
+    snapshot_->listeners.push_back({config, std::move(context), *std::move(rules), std::move(users)});
+  }
+
+  [[nodiscard]] AuthUsers load_users(const ListenerConfig& config, const std::string& key,
+                                     const AccessRules& rules) {
+    if (config.auth_file.empty()) return {};
+    const std::string file_key = key + ".auth_file";
+    if (!rules.uses(protocol::HbaMethod::scram_sha_256))
+      complain(file_key, "has no effect: no rule of this listener has method scram-sha-256",
+               "Remove it, or write such a rule.");
+    auto users = AuthUsers::load(config.auth_file, file_key, parsed_.origins, snapshot_->warnings);
+    if (users) return *std::move(users);
+    for (auto& mistake : users.error()) mistakes_.push_back(std::move(mistake));
+    return {};
   }
 
   void add_upstream(const std::string& name, const UpstreamConfig& config) {
-    Upstream upstream{snapshot_->config.upstreams.at(name), nullptr};
+    Upstream upstream{snapshot_->config.upstreams.at(name), nullptr, {}};
     const std::string key = "upstream." + name;
     if (config.uses_tls()) {
       if (auto context = tls::ClientContext::build(config.tls)) {
@@ -54,7 +69,28 @@ class SnapshotBuilder {
         for (const auto& mistake : context.error()) mistakes_.push_back(placed(mistake, key));
       }
     }
+    if (auto held =
+            HeldCredentials::load(config, upstream.tls.get(), key, parsed_.origins, snapshot_->warnings)) {
+      upstream.held = *std::move(held);
+    } else {
+      for (auto& mistake : held.error()) mistakes_.push_back(std::move(mistake));
+    }
+    refuse_unused_credentials(config, key);
     snapshot_->upstreams.emplace(name, std::move(upstream));
+  }
+
+  // What is held is for clients that pgveil vouches for.
+  void refuse_unused_credentials(const UpstreamConfig& config, const std::string& key) {
+    if (snapshot_->listeners.size() != parsed_.config.listeners.size()) return;  // not all rules are known
+    for (const auto& listener : snapshot_->listeners)
+      if (listener.config.upstream == config.name && listener.rules.vouches()) return;
+    for (const auto& [setting, is_set] : {std::pair{"passfile", !config.passfile.empty()},
+                                          std::pair{"password_command", !config.password_command.empty()},
+                                          std::pair{"role_certificates", !config.role_certificates.empty()}})
+      if (is_set)
+        complain(key + '.' + setting,
+                 "has no effect: no rule of a listener that leads here has method cert, peer or trust",
+                 "Remove it, or write such a rule.");
   }
 
   // fe-connect.c: with sslmode=prefer, libpq's default, every error of a login over TLS leads to another
@@ -82,6 +118,20 @@ class SnapshotBuilder {
          "certificate and set shared_certificate = true.");
   }
 
+  // RFC 5929 leaves tls-server-end-point undefined for them, and PostgreSQL's libpq fails.
+  void warn_of_unbound_logins(const tls::ServerContext* context, const std::string& key,
+                              const AccessRules& rules) {
+    if (context == nullptr || context->binds_channels()) return;
+    if (!rules.uses(protocol::HbaMethod::scram_sha_256)) return;
+    warn(key + ".ssl_cert_file",
+         "a certificate of this listener is signed with an algorithm without a digest of its own (Ed25519, "
+         "Ed448): "
+         "logins by scram-sha-256 cannot be bound to the TLS connection, and clients with "
+         "channel_binding=require "
+         "fail",
+         "Use a certificate that is signed with ECDSA or RSA.");
+  }
+
   [[nodiscard]] Mistake placed(const tls::SettingMistake& mistake, const std::string& section) const {
     std::string key = section + '.';
     // The certificate of the listener itself is the first one, if it has any.
@@ -96,6 +146,11 @@ class SnapshotBuilder {
     key += mistake.setting;
     const auto place = parsed_.origins.find(key);
     return {place.file, place.line, key, mistake.problem, mistake.remedy};
+  }
+
+  void complain(const std::string& key, std::string problem, std::string remedy) {
+    const auto place = parsed_.origins.find(key);
+    mistakes_.push_back({place.file, place.line, key, std::move(problem), std::move(remedy)});
   }
 
   void warn(const std::string& key, std::string problem, std::string remedy) {

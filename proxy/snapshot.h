@@ -8,7 +8,9 @@
 #include <tl/expected.hpp>
 #include <vector>
 
+#include "proxy/auth_users.h"
 #include "proxy/config.h"
+#include "proxy/credentials.h"
 #include "proxy/rules.h"
 #include "tls/context.h"
 
@@ -18,6 +20,7 @@ struct Upstream {
   UpstreamConfig config;
   std::shared_ptr<const tls::ClientContext>
       tls;  // null with sslmode = "disable" or where all hosts are Unix sockets
+  HeldCredentials held;
 };
 
 // What a listener's sessions are judged by.
@@ -25,6 +28,7 @@ struct ListenerPolicy {
   ListenerConfig config;
   std::shared_ptr<const tls::ServerContext> tls;  // null where it takes no TLS
   AccessRules rules;
+  AuthUsers users;  // of method scram-sha-256
 };
 
 struct Snapshot {

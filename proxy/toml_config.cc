@@ -25,6 +25,15 @@ RawValue raw_value(const toml::node& node) {
   if (const auto* text = node.as_string()) return {Kind::text, text->get()};
   if (const auto* integer = node.as_integer()) return {Kind::integer, std::to_string(integer->get())};
   if (const auto* boolean = node.as_boolean()) return {Kind::boolean, boolean->get() ? "true" : "false"};
+  if (const auto* array = node.as_array()) {
+    RawValue list{Kind::list, ""};
+    for (const auto& element : *array) {
+      const auto* text = element.as_string();
+      if (text == nullptr) return {Kind::other, ""};
+      list.items.push_back(text->get());
+    }
+    return list;
+  }
   return {Kind::other, ""};
 }
 

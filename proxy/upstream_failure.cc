@@ -111,6 +111,12 @@ Ending wrong_peer(const ServerAddress& server, const std::string& required, cons
           .hint = "Check who listens on this socket, or mend requirepeer."};
 }
 
+Ending no_role_certificate(const UpstreamConfig& upstream, const std::string& role) {
+  return {.reason = Reason::role_certificate_missing,
+          .detail = fmt::format("There is no {}.crt in \"{}\".", role, upstream.role_certificates),
+          .hint = "Put the role's certificate and key there, and restart."};
+}
+
 Ending tls_ending(const ServerAddress& server, const tls::FailureReport& failure) {
   Ending ending{.reason = reason_of(failure.failure)};
   ending.detail = failure.detail.empty() ? fmt::format("{}: {}.", name_and_address(server), failure.reason)

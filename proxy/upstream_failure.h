@@ -20,6 +20,8 @@ namespace pgveil::proxy {
 // The process behind a Unix socket runs as another user than requirepeer says; empty: nobody knows as whom.
 [[nodiscard]] Ending wrong_peer(const ServerAddress& server, const std::string& required,
                                 const std::string& user);
+// role_certificates has none for a client that pgveil vouches for.
+[[nodiscard]] Ending no_role_certificate(const UpstreamConfig& upstream, const std::string& role);
 // The handshake failed, or the server's certificate was refused.
 [[nodiscard]] Ending tls_ending(const ServerAddress& server, const tls::FailureReport& failure);
 

@@ -11,10 +11,12 @@ constexpr std::size_t kGreetingBytes = 2;
 
 }  // namespace
 
-UpstreamLink::UpstreamLink(uv_loop_t* loop, const Upstream& upstream, Wakeable& owner,
+UpstreamLink::UpstreamLink(uv_loop_t* loop, const Upstream& upstream,
+                           std::shared_ptr<const tls::ClientContext> tls, Wakeable& owner,
                            std::optional<ServerAddress> only)
     : loop_(loop),
       upstream_(upstream),
+      context_(std::move(tls)),
       owner_(owner),
       connector_(loop, upstream.config, *this, std::move(only)),
       connect_deadline_(loop, *this) {}
@@ -100,9 +102,9 @@ UpstreamLink::Step UpstreamLink::greet(Scratch& scratch) {
 
 UpstreamLink::Step UpstreamLink::begin_tls() {
   auto engine = tls::Engine::to_server(
-      upstream_.tls, {.host = server_->host.host,
-                      .send_sni = upstream_.config.sslsni,
-                      .require_alpn = upstream_.config.sslnegotiation == SslNegotiation::direct});
+      context_, {.host = server_->host.host,
+                 .send_sni = upstream_.config.sslsni,
+                 .require_alpn = upstream_.config.sslnegotiation == SslNegotiation::direct});
   tls_stream_ = std::make_unique<TlsStream>(std::move(socket_), std::move(engine));
   return Step::shake_hands;
 }

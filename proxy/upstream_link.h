@@ -22,9 +22,10 @@ class UpstreamLink final : private Wakeable {
     failed,       // failure() says why
   };
 
-  // `upstream` and `owner` must outlive the link. `only`: see Connector.
-  UpstreamLink(uv_loop_t* loop, const Upstream& upstream, Wakeable& owner,
-               std::optional<ServerAddress> only = std::nullopt);
+  // `upstream` and `owner` must outlive the link. `tls`: of the upstream, or with another client certificate.
+  // `only`: see Connector.
+  UpstreamLink(uv_loop_t* loop, const Upstream& upstream, std::shared_ptr<const tls::ClientContext> tls,
+               Wakeable& owner, std::optional<ServerAddress> only = std::nullopt);
 
   [[nodiscard]] State advance(Scratch& scratch);
 
@@ -52,6 +53,7 @@ class UpstreamLink final : private Wakeable {
 
   uv_loop_t* loop_;
   const Upstream& upstream_;
+  std::shared_ptr<const tls::ClientContext> context_;
   Wakeable& owner_;
   Connector connector_;
   Deadline connect_deadline_;  // of the address under way

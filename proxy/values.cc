@@ -348,6 +348,46 @@ Read<std::vector<std::string>> NumericAddressList::read(const RawValue& raw) {
   return addresses;
 }
 
+Read<std::vector<std::string>> NameList::read(const RawValue& raw) {
+  const auto text = read_text(raw);
+  if (!text) return tl::unexpected(text.error());
+  auto names = split(*text, ',');
+  for (auto& name : names) {
+    const auto begin = name.find_first_not_of(" \t\n");
+    if (begin == std::string::npos) return problem("has an empty element in its list", "Remove the comma.");
+    name = name.substr(begin, name.find_last_not_of(" \t\n") - begin + 1);
+  }
+  return names;
+}
+
+Read<std::vector<std::string>> CommandWords::read(const RawValue& raw) {
+  if (raw.kind != Kind::list)
+    return problem("must be an array of strings",
+                   R"(Write the program and each argument by itself: ["/usr/bin/token", "--user", "%u"].)");
+  if (raw.items.empty() || raw.items.front().empty())
+    return problem("names no program", "Write the program first.");
+  for (const auto& item : raw.items)
+    if (item.find('\0') != std::string::npos) return problem("holds a NUL", "Remove it.");
+  return raw.items;
+}
+
+std::string CommandWords::show(const std::vector<std::string>& value) {
+  std::string text;
+  for (const auto& word : value) text.append(text.empty() ? "[" : ", ").append(in_quotes(word));
+  return text.empty() ? text : text + ']';
+}
+
+Read<AuthMethods> AuthMethodList::read(const RawValue& raw) {
+  const auto text = read_text(raw);
+  if (!text) return tl::unexpected(text.error());
+  auto methods = parse_auth_methods(*text);
+  if (!methods)
+    return problem(methods.error(),
+                   "Known are password, md5, gss, sspi, scram-sha-256, oauth and none; all of them may be "
+                   "negated with \"!\".");
+  return *methods;
+}
+
 Read<std::vector<std::string>> ServerNameList::read(const RawValue& raw) {
   const auto text = read_text(raw);
   if (!text) return tl::unexpected(text.error());

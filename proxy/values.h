@@ -18,9 +18,10 @@ namespace pgveil::proxy::values {
 
 // A value before it is understood. Flags and variables have no types: all of theirs are `untyped`.
 struct RawValue {
-  enum class Kind { text, integer, boolean, untyped, other };
+  enum class Kind { text, integer, boolean, list, untyped, other };
   Kind kind = Kind::untyped;
-  std::string text;  // "15s", "5432", "true"; empty for `other`
+  std::string text;                     // "15s", "5432", "true"; empty for `list` and `other`
+  std::vector<std::string> items = {};  // of a list of strings
 };
 
 struct Problem {
@@ -148,6 +149,30 @@ struct NumericAddressList {
   [[nodiscard]] static std::string show(const Value& value) { return HostList::show(value); }
 };
 
+// Names with commas between them.
+struct NameList {
+  using Value = std::vector<std::string>;
+  [[nodiscard]] static std::string type() { return "string, comma list"; }
+  [[nodiscard]] static Read<Value> read(const RawValue& raw);
+  [[nodiscard]] static std::string show(const Value& value) { return HostList::show(value); }
+};
+
+// A program and its arguments, which no shell reads.
+struct CommandWords {
+  using Value = std::vector<std::string>;
+  [[nodiscard]] static std::string type() { return "array of strings"; }
+  [[nodiscard]] static Read<Value> read(const RawValue& raw);
+  [[nodiscard]] static std::string show(const Value& value);
+};
+
+// libpq's require_auth: "scram-sha-256,md5", or "!password".
+struct AuthMethodList {
+  using Value = AuthMethods;
+  [[nodiscard]] static std::string type() { return "string, comma list"; }
+  [[nodiscard]] static Read<Value> read(const RawValue& raw);
+  [[nodiscard]] static std::string show(std::optional<Value> value) { return value ? value->text() : ""; }
+};
+
 struct PortList {
   using Value = std::vector<std::uint16_t>;
   [[nodiscard]] static std::string type() { return "integer, or string with a comma list"; }
@@ -222,6 +247,10 @@ inline constexpr std::array kClientIdentityIn{
     Word<ClientIdentityIn>{"options", ClientIdentityIn::options}};
 inline constexpr std::array kSslNegotiations{Word<SslNegotiation>{"postgres", SslNegotiation::postgres},
                                              Word<SslNegotiation>{"direct", SslNegotiation::direct}};
+inline constexpr std::array kChannelBindings{
+    Word<protocol::ChannelBinding>{"disable", protocol::ChannelBinding::disable},
+    Word<protocol::ChannelBinding>{"prefer", protocol::ChannelBinding::prefer},
+    Word<protocol::ChannelBinding>{"require", protocol::ChannelBinding::require}};
 inline constexpr std::array kSslModes{Word<SslMode>{"verify-full", SslMode::verify_full},
                                       Word<SslMode>{"disable", SslMode::disable}};
 

@@ -24,6 +24,8 @@ Worker::Worker(uv_loop_t* loop, std::shared_ptr<const Snapshot> snapshot)
     : loop_(loop),
       snapshot_(std::move(snapshot)),
       scratch_(snapshot_->config.limits.relay_buffer),
+      scram_keyring_(loop),
+      password_commands_(loop),
       reaper_(new uv_idle_t),
       next_id_(first_id()) {
   uv_idle_init(loop_, reaper_.get());

@@ -33,6 +33,7 @@ class Worker final : public SessionHost {
   uv_loop_t* loop() override { return loop_; }
   Scratch& scratch() override { return scratch_; }
   CancelRoutes& cancel_routes() override { return cancel_routes_; }
+  LoginServices login_services() override { return {scram_keyring_, password_commands_}; }
   bool enter_session() override;
   void leave_session() override { --established_; }
   bool enter_cancel() override;
@@ -48,6 +49,8 @@ class Worker final : public SessionHost {
   std::shared_ptr<const Snapshot> snapshot_;
   Scratch scratch_;
   CancelRoutes cancel_routes_;
+  ScramKeyring scram_keyring_;
+  PasswordCommands password_commands_;
   std::unordered_map<SessionId, std::unique_ptr<Session>> sessions_;
   std::vector<SessionId> over_;  // to be destroyed at the next turn of the loop
   Handle<uv_idle_t> reaper_;

@@ -114,7 +114,8 @@ class TestTheServerIsToldTheTruth:
 
         def ask(setting, *pairs, **listener):
             rule = "hostssl all all all trust clientcert=verify-ca"
-            proxy = start(rule, log_client_identity=True, **listener)
+            allowed = "options,application_name,pgveil.client_dn"
+            proxy = start(rule, log_client_identity=True, allowed_startup_parameters=allowed, **listener)
             with tls_client(proxy, authority, credentials=client) as session:
                 session.send(wire.startup_message(("user", "billing"), ("database", "ledger"), *pairs))
                 kind = b""

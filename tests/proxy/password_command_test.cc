@@ -384,6 +384,7 @@ TEST_F(PasswordCommand, IsNotSharedByDifferentLogins) {
   targets[3].user = "report";
   targets[4].database = "archive";
   std::vector<std::unique_ptr<PasswordRequest>> asked;
+  asked.reserve(targets.size());
   const auto config = shell("echo $PGHOST $PGPORT $PGUSER $PGDATABASE");
   for (const auto& target : targets) asked.push_back(commands_->request(config, target, waiter_));
   run();

@@ -1,0 +1,21 @@
+// Files that hold passwords: read whole, wiped when they go, and refused where others may read them.
+#pragma once
+
+#include <string>
+#include <tl/expected.hpp>
+
+#include "protocol/auth_file.h"
+#include "protocol/secret.h"
+#include "proxy/config.h"
+
+namespace pgveil::proxy {
+
+// The mode is that of a private key: 0600, or 0640 where root owns the file. `key` is the setting's in
+// `origins`.
+[[nodiscard]] tl::expected<protocol::SecretText, Mistake> read_secret_file(const std::string& path,
+                                                                           const std::string& key,
+                                                                           const Origins& origins);
+
+[[nodiscard]] Mistakes mistakes_of(const protocol::AuthFileMistakes& mistakes, const std::string& key);
+
+}  // namespace pgveil::proxy
