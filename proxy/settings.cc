@@ -272,6 +272,8 @@ std::span<const Setting<LimitsConfig>> limits_settings() {
           "max_sessions", "Sessions at a time; a client over it gets SQLSTATE 53300."),
       setting<Size<std::size_t{16} << 10, std::size_t{4} << 20>, &L::relay_buffer>(
           "relay_buffer", "The most that is read at once in one direction of a session."),
+      setting<Integer<unsigned, 0, kMostWorkers>, &L::workers>(
+          "workers", "Threads that serve sessions; 0 is one for each CPU that the process may use."),
   };
   return kRows;
 }

@@ -162,6 +162,8 @@ inline const std::vector<SettingSample>& setting_samples() {
        [](const Config& c) { return c.limits.max_sessions == 12; }},
       {"limits", "relay_buffer", R"("64KiB")", "64KiB", "5MiB", "",
        [](const Config& c) { return c.limits.relay_buffer == 65'536; }},
+      {"limits", "workers", "4", "4", "257", "",
+       [](const Config& c) { return c.limits.workers == 4; }},
 
       {"log", "level", R"("debug")", "debug", "verbose", "",
        [](const Config& c) { return c.log.level == LogLevel::debug; }},
