@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <latch>
 #include <thread>
 #include <vector>
 
@@ -24,37 +25,44 @@ TEST(Places, ThatAreGivenBackAreFree) {
   EXPECT_TRUE(places.take(1));
 }
 
-TEST(Places, AreNeverMoreThanThereAreForThreadsThatHurry) {
-  constexpr std::size_t kMost = 3;
-  Places places;
-  std::atomic<std::size_t> holders{0};
-  std::atomic<bool> too_many{false};
+// Runs `work` in several threads, which begin together.
+template <class Work>
+void hurry(Work work) {
+  constexpr int kThreads = 4;
+  std::latch start(kThreads);
   std::vector<std::thread> threads;
-  for (int i = 0; i < 4; ++i)
+  for (int i = 0; i < kThreads; ++i)
     threads.emplace_back([&] {
-      for (int round = 0; round < 20'000; ++round) {
-        if (!places.take(kMost)) continue;
-        if (++holders > kMost) too_many = true;
-        --holders;
-        places.give_back();
-      }
+      start.arrive_and_wait();
+      work();
     });
   for (auto& thread : threads) thread.join();
+}
+
+TEST(Places, AreNeverMoreThanThereAreForThreadsThatHurry) {
+  Places places;
+  std::atomic<int> holders{0};
+  std::atomic<bool> too_many{false};
+  hurry([&] {
+    for (int round = 0; round < 2'000'000; ++round) {
+      if (!places.take(1)) continue;
+      if (++holders > 1) too_many = true;
+      --holders;
+      places.give_back();
+    }
+  });
   EXPECT_FALSE(too_many);
   EXPECT_EQ(places.taken(), 0U);
 }
 
 TEST(Places, AreAllGivenToThreadsThatHurry) {
-  constexpr std::size_t kMost = 1000;
+  constexpr std::size_t kMost = 400'000;
   Places places;
   std::atomic<std::size_t> got{0};
-  std::vector<std::thread> threads;
-  for (int i = 0; i < 4; ++i)
-    threads.emplace_back([&] {
-      for (std::size_t round = 0; round < kMost; ++round)
-        if (places.take(kMost)) ++got;
-    });
-  for (auto& thread : threads) thread.join();
+  hurry([&] {
+    for (std::size_t round = 0; round < kMost; ++round)
+      if (places.take(kMost)) ++got;
+  });
   EXPECT_EQ(got, kMost);
 }
 
