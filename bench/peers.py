@@ -67,7 +67,8 @@ class Pgveil(Proxy):
         super().__init__(place)
         self.name = name
         self._binary = place.adopt(binary)
-        self._flags = flags
+        # One thread, as the others have, unless somebody wants to know.
+        self._flags = flags if "--workers" in flags else ["--workers", "1", *flags]
 
     def _command(self, port, upstream_port):
         return [

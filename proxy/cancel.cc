@@ -32,15 +32,23 @@ CancelRoutes::~CancelRoutes() {
 }
 
 void CancelRoutes::add(const protocol::CancelRequest& key, CancelRoute route) {
-  routes_.insert_or_assign(RouteName(key).text(), std::move(route));
+  const RouteName name(key);
+  const std::lock_guard lock(mutex_);
+  routes_.insert_or_assign(name.text(), std::move(route));
 }
 
 void CancelRoutes::remove(const protocol::CancelRequest& key) {
-  if (auto node = routes_.extract(RouteName(key).text())) tls::wipe(node.key());
+  const RouteName name(key);
+  std::unique_lock lock(mutex_);
+  auto node = routes_.extract(name.text());
+  lock.unlock();
+  if (node) tls::wipe(node.key());
 }
 
 std::optional<CancelRoute> CancelRoutes::find(const protocol::CancelRequest& key) const {
-  const auto found = routes_.find(RouteName(key).text());
+  const RouteName name(key);
+  const std::lock_guard lock(mutex_);
+  const auto found = routes_.find(name.text());
   return found == routes_.end() ? std::nullopt : std::optional(found->second);
 }
 

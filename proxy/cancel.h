@@ -2,6 +2,7 @@
 // session.
 #pragma once
 
+#include <mutex>
 #include <optional>
 #include <string>
 #include <unordered_map>
@@ -16,7 +17,8 @@ struct CancelRoute {
   ServerAddress server;  // what the session was really connected to
 };
 
-// The established sessions of a process by their cancel keys. Keys are secrets: they are wiped when they go.
+// The established sessions of a process by their cancel keys. May be used from any thread. Keys are secrets:
+// they are wiped when they go.
 class CancelRoutes {
  public:
   CancelRoutes() = default;
@@ -27,9 +29,9 @@ class CancelRoutes {
   void add(const protocol::CancelRequest& key, CancelRoute route);
   void remove(const protocol::CancelRequest& key);
   [[nodiscard]] std::optional<CancelRoute> find(const protocol::CancelRequest& key) const;
-  [[nodiscard]] std::size_t size() const { return routes_.size(); }
 
  private:
+  mutable std::mutex mutex_;
   std::unordered_map<std::string, CancelRoute> routes_;
 };
 

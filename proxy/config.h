@@ -141,6 +141,8 @@ struct UpstreamConfig {
   [[nodiscard]] bool uses_tls() const;
 };
 
+inline constexpr unsigned kMostWorkers = 256;
+
 struct LimitsConfig {
   std::chrono::milliseconds startup_timeout{15'000};  // from accept to the server's ReadyForQuery
   std::chrono::milliseconds idle_timeout{0};          // no byte either way; 0: off
@@ -149,6 +151,7 @@ struct LimitsConfig {
   bool core_dumps = false;  // they hold keys and passwords
   std::size_t relay_buffer =
       std::size_t{256} * 1024;  // the most that is read at once in one direction of a session
+  unsigned workers = 0;         // threads that serve sessions; 0: one for each CPU that is granted
 };
 
 enum class LogFormat { text, json };

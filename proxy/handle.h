@@ -1,13 +1,35 @@
-// Ownership of libuv handles. libuv needs a handle's memory until its close callback has run; its owner may
-// go at once: the deleter closes, and the callback frees. No other callback of a handle runs after
+// Ownership of libuv's loops and handles. libuv needs a handle's memory until its close callback has run; its
+// owner may go at once: the deleter closes, and the callback frees. No other callback of a handle runs after
 // uv_close().
 #pragma once
 
 #include <uv.h>
 
 #include <memory>
+#include <system_error>
 
 namespace pgveil::proxy {
+
+// A loop; made before and destroyed after everything that stands on it. Throws where the system has no
+// descriptors for it.
+class Loop {
+ public:
+  Loop() {
+    if (const int status = uv_loop_init(&loop_); status != 0)
+      throw std::system_error(-status, std::generic_category(), "no loop can be made");
+  }
+  ~Loop() {
+    uv_run(&loop_, UV_RUN_DEFAULT);  // the close callbacks
+    uv_loop_close(&loop_);
+  }
+  Loop(const Loop&) = delete;
+  Loop& operator=(const Loop&) = delete;
+
+  [[nodiscard]] uv_loop_t* get() { return &loop_; }
+
+ private:
+  uv_loop_t loop_{};
+};
 
 struct CloseHandle {
   template <class T>

@@ -14,33 +14,18 @@
 #include <optional>
 #include <utility>
 
+#include "proxy/descriptor.h"
 #include "proxy/log.h"
 
 namespace pgveil::proxy {
 namespace {
 
 constexpr int kBacklog = 1024;
-// Accepted in one turn of the loop, so that a storm of connections does not hold up the sessions that there
-// are.
+// Accepted in one turn of the loop, so that a storm of connections does not hold up the other listeners, or a
+// signal.
 constexpr int kMaxAccepts = 64;
 // Out of descriptors: connections wait in the kernel's queue until some session has ended.
 constexpr std::chrono::milliseconds kDescriptorPause{100};
-
-// A descriptor that closes itself on the way out of an error.
-class OpenedSocket {
- public:
-  explicit OpenedSocket(int descriptor) : descriptor_(descriptor) {}
-  ~OpenedSocket() {
-    if (descriptor_ >= 0) ::close(descriptor_);
-  }
-  OpenedSocket(const OpenedSocket&) = delete;
-  OpenedSocket& operator=(const OpenedSocket&) = delete;
-  [[nodiscard]] int get() const { return descriptor_; }
-  [[nodiscard]] int release() { return std::exchange(descriptor_, -1); }
-
- private:
-  int descriptor_;
-};
 
 std::string failed(const ListenerConfig& config, std::string_view what) {
   return fmt::format("cannot listen on {}: {}: {}", config.address.text(), what, std::strerror(errno));
@@ -55,7 +40,7 @@ std::optional<std::string> clear_stale_socket(const ListenerConfig& config, cons
     return fmt::format(
         "cannot listen on {}: the file exists and is no socket. Remove it, or choose another path",
         config.address.text());
-  const OpenedSocket probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  const Descriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (::connect(probe.get(), address.get(), address.size) == 0 || errno != ECONNREFUSED)
     return fmt::format("cannot listen on {}: another process listens there. Stop it, or choose another path",
                        config.address.text());
@@ -103,22 +88,22 @@ std::optional<std::string> bind_tcp(const ListenerConfig& config, const KernelAd
 
 tl::expected<std::unique_ptr<Listener>, std::string> Listener::open(uv_loop_t* loop,
                                                                     const ListenerPolicy& policy,
-                                                                    Worker& worker) {
+                                                                    Workers& workers) {
   const ListenerConfig& config = policy.config;
   const auto address = kernel_address(config.address);
   if (!address) return tl::unexpected("cannot listen on " + config.address.text() + ": not an address");
-  OpenedSocket opened(::socket(address->family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  Descriptor opened(::socket(address->family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (opened.get() < 0) return tl::unexpected(failed(config, "socket"));
   const auto problem = address->is_unix() ? bind_unix(config, *address, opened.get())
                                           : bind_tcp(config, *address, opened.get());
   if (problem) return tl::unexpected(*problem);
   if (::listen(opened.get(), kBacklog) != 0) return tl::unexpected(failed(config, "listen"));
-  return std::unique_ptr<Listener>(new Listener(loop, policy, worker, opened.release()));
+  return std::unique_ptr<Listener>(new Listener(loop, policy, workers, opened.release()));
 }
 
-Listener::Listener(uv_loop_t* loop, const ListenerPolicy& policy, Worker& worker, int descriptor)
+Listener::Listener(uv_loop_t* loop, const ListenerPolicy& policy, Workers& workers, int descriptor)
     : policy_(policy),
-      worker_(worker),
+      workers_(workers),
       descriptor_(descriptor),
       address_(bound_address(descriptor).text()),
       poll_(new uv_poll_t),
@@ -147,13 +132,13 @@ void Listener::accept_all() {
   for (int accepted = 0; accepted < kMaxAccepts; ++accepted) {
     KernelAddress peer;
     peer.size = sizeof peer.storage;
-    const int descriptor = ::accept4(descriptor_, peer.get(), &peer.size, SOCK_NONBLOCK | SOCK_CLOEXEC);
-    if (descriptor >= 0) {
+    Descriptor client(::accept4(descriptor_, peer.get(), &peer.size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (client.get() >= 0) {
       out_of_descriptors_ = false;
       const int on = 1;
-      if (!peer.is_unix()) ::setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-      if (!peer.is_unix()) ::setsockopt(descriptor, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-      worker_.adopt(descriptor, peer, policy_, address_);
+      if (!peer.is_unix()) ::setsockopt(client.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+      if (!peer.is_unix()) ::setsockopt(client.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
+      workers_.adopt(std::move(client), peer, policy_, address_);
       continue;
     }
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {

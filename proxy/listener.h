@@ -12,17 +12,17 @@
 #include "proxy/deadline.h"
 #include "proxy/handle.h"
 #include "proxy/snapshot.h"
-#include "proxy/worker.h"
+#include "proxy/workers.h"
 
 namespace pgveil::proxy {
 
 class Listener final : private Wakeable {
  public:
-  // Binds and listens; accepted connections go to `worker`. `policy` and `worker` must outlive the listener.
-  // The error is a sentence that says what to do.
+  // Binds and listens; accepted connections go to `workers`. `policy` and `workers` must outlive the
+  // listener. The error is a sentence that says what to do.
   [[nodiscard]] static tl::expected<std::unique_ptr<Listener>, std::string> open(uv_loop_t* loop,
                                                                                  const ListenerPolicy& policy,
-                                                                                 Worker& worker);
+                                                                                 Workers& workers);
   // Closes; removes the file of a Unix socket, if it is still ours.
   ~Listener();
   Listener(const Listener&) = delete;
@@ -32,14 +32,14 @@ class Listener final : private Wakeable {
   [[nodiscard]] const std::string& address() const { return address_; }
 
  private:
-  Listener(uv_loop_t* loop, const ListenerPolicy& policy, Worker& worker, int descriptor);
+  Listener(uv_loop_t* loop, const ListenerPolicy& policy, Workers& workers, int descriptor);
   void wake() override;  // after a pause
   void accept_all();
   void watch();
   static void on_readable(uv_poll_t* poll, int status, int events);
 
   const ListenerPolicy& policy_;
-  Worker& worker_;
+  Workers& workers_;
   int descriptor_;
   std::string address_;
   std::uint64_t socket_inode_ = 0;  // of a Unix socket's file

@@ -21,6 +21,7 @@ LogLevel level_of(const ReasonInfo& reason) {
 void add_parties(LogLine& line, const Record& record) {
   line.add("client", record.client)
       .add("listener", record.listener)
+      .add("worker", record.worker)
       .add("identity", record.identity)
       .add("user", record.user)
       .add("database", record.database)

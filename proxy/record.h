@@ -16,6 +16,7 @@ namespace pgveil::proxy {
 
 struct Record {
   std::string session;   // unique in the process: "7f3a-2b"
+  unsigned worker = 0;   // that it runs on, from 1 on
   std::string client;    // address
   std::string listener;  // address
   std::string

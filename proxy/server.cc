@@ -2,24 +2,29 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <csignal>
 #include <optional>
+#include <string>
+#include <system_error>
 
 #include "proxy/cli.h"
+#include "proxy/cpus.h"
 #include "proxy/log.h"
 
 namespace pgveil::proxy {
 namespace {
 
-// Two descriptors a session and some for everything else.
+// Two descriptors a session, those of a loop for each worker, and some for everything else.
+constexpr rlim_t kDescriptorsOfWorker = 4;
 constexpr rlim_t kSpareDescriptors = 64;
 
-void raise_descriptor_limit(const Config& config) {
+void raise_descriptor_limit(const Config& config, unsigned workers) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
-  const rlim_t wanted = 2 * config.limits.max_sessions + kSpareDescriptors;
+  const rlim_t wanted = 2 * config.limits.max_sessions + kDescriptorsOfWorker * workers + kSpareDescriptors;
   if (limit.rlim_cur < wanted)
     LogLine(LogLevel::warning, "few_descriptors")
         .add("limit", limit.rlim_cur)
@@ -27,11 +32,22 @@ void raise_descriptor_limit(const Config& config) {
         .add("hint", "limits.max_sessions cannot be reached. Raise the limit of open files, or lower it.");
 }
 
+// Says how many workers there will be, and why.
+unsigned choose_workers(const LimitsConfig& limits) {
+  const GrantedCpus granted = granted_cpus();
+  const unsigned count = limits.workers != 0 ? limits.workers : std::min(granted.count(), kMostWorkers);
+  LogLine(LogLevel::info, "starting")
+      .add("workers", count)
+      .add("configured", limits.workers != 0 ? std::to_string(limits.workers) : "")
+      .add("granted", granted.text());
+  return count;
+}
+
 class Server final : public Wakeable {
  public:
-  explicit Server(std::shared_ptr<const Snapshot> snapshot) : snapshot_(std::move(snapshot)) {
-    worker_.emplace(&loop_.loop, snapshot_);
-    shutdown_deadline_.emplace(&loop_.loop, *this);
+  Server(std::shared_ptr<const Snapshot> snapshot, unsigned workers) : snapshot_(std::move(snapshot)) {
+    workers_.emplace(loop_.get(), snapshot_, workers);
+    shutdown_deadline_.emplace(loop_.get(), *this);
   }
   ~Server() { close_everything(); }
   Server(const Server&) = delete;
@@ -46,27 +62,15 @@ class Server final : public Wakeable {
     for (const Mistake& warning : snapshot_->warnings)
       LogLine(LogLevel::warning, "configuration").add("warning", warning.text());
     if (!listen()) return kExitUnavailable;
-    uv_run(&loop_.loop, UV_RUN_DEFAULT);
+    uv_run(loop_.get(), UV_RUN_DEFAULT);
     LogLine(LogLevel::info, "stopped").add("abandoned_sessions", abandoned_);
     return kExitOk;
   }
 
  private:
-  // Made before and closed after everything that stands on it.
-  struct Loop {
-    Loop() { uv_loop_init(&loop); }
-    ~Loop() {
-      uv_run(&loop, UV_RUN_DEFAULT);  // the close callbacks
-      uv_loop_close(&loop);
-    }
-    Loop(const Loop&) = delete;
-    Loop& operator=(const Loop&) = delete;
-    uv_loop_t loop{};
-  };
-
   bool listen() {
     for (const ListenerPolicy& policy : snapshot_->listeners) {
-      auto listener = Listener::open(&loop_.loop, policy, *worker_);
+      auto listener = Listener::open(loop_.get(), policy, *workers_);
       if (!listener) {
         LogLine(LogLevel::error, "listen_failed").add("error", listener.error());
         return false;
@@ -81,7 +85,7 @@ class Server final : public Wakeable {
 
   void watch_signal(int number) {
     auto& signal = signals_.emplace_back(new uv_signal_t);
-    uv_signal_init(&loop_.loop, signal.get());
+    uv_signal_init(loop_.get(), signal.get());
     signal->data = this;
     uv_signal_start(
         signal.get(),
@@ -99,21 +103,20 @@ class Server final : public Wakeable {
     LogLine(LogLevel::info, "stopping").add("signal", number == SIGTERM ? "SIGTERM" : "SIGINT");
     listeners_.clear();
     shutdown_deadline_->set(snapshot_->config.limits.shutdown_timeout);
-    worker_->shut_down([this] { close_everything(); });
+    workers_->shut_down([this] { close_everything(); });
   }
 
   void close_everything() {
-    if (worker_) abandoned_ = worker_->population();
     listeners_.clear();
     signals_.clear();
     shutdown_deadline_.reset();
-    if (worker_) worker_->abandon();
-    worker_.reset();
+    if (workers_) abandoned_ = workers_->abandon();
+    workers_.reset();
   }
 
   Loop loop_;
   std::shared_ptr<const Snapshot> snapshot_;
-  std::optional<Worker> worker_;
+  std::optional<Workers> workers_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<Handle<uv_signal_t>> signals_;
   std::optional<Deadline> shutdown_deadline_;
@@ -125,8 +128,16 @@ class Server final : public Wakeable {
 
 int serve(const std::shared_ptr<const Snapshot>& snapshot) {
   std::signal(SIGPIPE, SIG_IGN);
-  raise_descriptor_limit(snapshot->config);
-  return Server(snapshot).run();
+  const unsigned workers = choose_workers(snapshot->config.limits);
+  raise_descriptor_limit(snapshot->config, workers);
+  try {
+    return Server(snapshot, workers).run();
+  } catch (const std::system_error& error) {  // from the making of loops and threads
+    LogLine(LogLevel::error, "start_failed")
+        .add("error", error.what())
+        .add("hint", "Raise the limits of open files and of threads, or lower limits.workers.");
+    return kExitUnavailable;
+  }
 }
 
 }  // namespace pgveil::proxy

@@ -1,4 +1,4 @@
-// The process: listeners, the worker, signals.
+// The process: the main thread with its listeners and signals, and the workers.
 #pragma once
 
 #include <uv.h>
@@ -9,7 +9,7 @@
 #include "proxy/handle.h"
 #include "proxy/listener.h"
 #include "proxy/snapshot.h"
-#include "proxy/worker.h"
+#include "proxy/workers.h"
 
 namespace pgveil::proxy {
 

@@ -73,6 +73,7 @@ Session::Session(SessionHost& host, SessionId id, int descriptor, const KernelAd
       deadline_(host.loop(), *this),
       negotiation_(std::make_unique<protocol::Negotiation>(negotiation_policy(listener))) {
   record_.session = session_name(id);
+  record_.worker = host.number();
   record_.client = peer.text();
   record_.listener = std::move(listener_address);
   record_.upstream = listener.config.upstream;
@@ -334,6 +335,8 @@ Login::Progress Session::advance_login() {
   LoginAnswers answers;
   const auto progress = login_->advance(in, answers);
   consume(server_in_, in);
+  // Before the client can know its key, since its CancelRequest may come to another worker.
+  if (progress == Login::Progress::finished) add_cancel_route();
   send(answers);
   return progress;
 }
@@ -387,7 +390,7 @@ std::optional<Ending> Session::answer_login_of_client() {
 // What a client says in its login may be a password.
 void Session::wipe_scratch(std::size_t size) {
   Scratch& scratch = host_.scratch();
-  const auto wipe = [size](std::vector<std::uint8_t>& bytes) {
+  const auto wipe = [size](auto& bytes) {
     tls::wipe(std::span(bytes).first(std::min(size, bytes.size())));
   };
   wipe(scratch.incoming);
@@ -429,15 +432,17 @@ std::optional<Ending> Session::hold_login_of_client() {
   return std::nullopt;
 }
 
+// Before the client has its ReadyForQuery: a cancel request may follow at once, and come to another worker.
+void Session::add_cancel_route() {
+  if (!login_->cancel_key()) return;
+  cancel_key_ = login_->cancel_key();
+  host_.cancel_routes().add(*cancel_key_, {.upstream = policy_.config.upstream, .server = *link_->server()});
+}
+
 Session::Phase Session::begin_relay() {
   if (!server_in_.empty()) {
     client_->write(host_.scratch(), server_in_);
     relay_->follow_to_client(server_in_);
-  }
-  if (login_->cancel_key()) {
-    cancel_key_ = login_->cancel_key();
-    host_.cancel_routes().add(*cancel_key_,
-                              {.upstream = policy_.config.upstream, .server = *link_->server()});
   }
   if (login_->client_part() != Login::ClientPart::relayed) {
     // What came too early is the session's all the same.
@@ -542,11 +547,11 @@ Session::Phase Session::end(const Ending& ending) {
     record_.sent_bytes = relay_->bytes_to_client();
     record_.received_bytes += relay_->bytes_to_server();
   }
+  leave();  // who reads the last word may come again at once
   tell_client(ending);
   // A certificate that was refused is somebody, too.
   if (has_startup() || ending.reason == Reason::client_certificate_invalid) audit(&ending);
   log_session_closed(record_, ending, name_of(phase_));
-  leave();
   relay_.reset();
   forget_login();
   for (Stream* stream : {client_.get(), server_.get()}) {
@@ -667,7 +672,7 @@ void Session::tell_client(const Ending& ending) {
   client_->write(host_.scratch(), error);
 }
 
-// Gives back what the session holds in the worker.
+// Gives back what the session holds of what is shared.
 void Session::leave() {
   if (std::exchange(in_session_, false)) host_.leave_session();
   if (std::exchange(in_cancel_, false)) host_.leave_cancel();

@@ -28,9 +28,11 @@ namespace pgveil::proxy {
 
 using SessionId = std::uint64_t;
 
-// What the sessions of a worker share, and how a session says that it is over.
+// What the sessions of a worker share, and how a session says that it is over. A session uses it from the
+// thread that it runs in.
 class SessionHost {
  public:
+  [[nodiscard]] virtual unsigned number() const = 0;  // of the worker, from 1 on
   [[nodiscard]] virtual uv_loop_t* loop() = 0;
   [[nodiscard]] virtual Scratch& scratch() = 0;
   [[nodiscard]] virtual CancelRoutes& cancel_routes() = 0;
@@ -98,6 +100,7 @@ class Session final : public Wakeable {
   [[nodiscard]] std::optional<Ending> prepare_startup();
   [[nodiscard]] Phase begin_login();
   [[nodiscard]] Phase begin_relay();
+  void add_cancel_route();
   [[nodiscard]] Phase begin_cancel();
   [[nodiscard]] Phase end(const Ending& ending);
 

@@ -322,6 +322,8 @@ std::span<const Setting<LimitsConfig>> limits_settings() {
           "relay_buffer", "The most that is read at once in one direction of a session."),
       setting<Boolean, &L::core_dumps>("core_dumps",
                                        "Allows core dumps and debuggers, which see keys and passwords."),
+      setting<Integer<unsigned, 0, kMostWorkers>, &L::workers>(
+          "workers", "Threads that serve sessions; 0 is one for each CPU that the process may use."),
   };
   return kRows;
 }

@@ -4,15 +4,31 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <string>
-#include <vector>
 
 #include "tls/engine.h"
 
 namespace pgveil::proxy {
 
 using ByteView = std::span<const std::uint8_t>;
+
+// A fixed number of bytes, not filled: the kernel gives pages only as far as something was ever written.
+class Buffer {
+ public:
+  explicit Buffer(std::size_t size)
+      : bytes_(std::make_unique_for_overwrite<std::uint8_t[]>(size)), size_(size) {}
+
+  [[nodiscard]] std::uint8_t* data() { return bytes_.get(); }
+  [[nodiscard]] std::size_t size() const { return size_; }
+  [[nodiscard]] std::uint8_t* begin() { return data(); }
+  [[nodiscard]] std::uint8_t* end() { return data() + size_; }
+
+ private:
+  std::unique_ptr<std::uint8_t[]> bytes_;
+  std::size_t size_;
+};
 
 // The worker's memory for bytes on their way through, used by one session at a time: what one read returns is
 // valid until the next read or write.
@@ -24,9 +40,9 @@ class Scratch {
         plaintext(tls::Engine::plaintext_room(read_size)),
         outgoing(tls::Engine::ciphertext_room(plaintext.size())) {}
 
-  std::vector<std::uint8_t> incoming;   // as it came from the kernel
-  std::vector<std::uint8_t> plaintext;  // decrypted from `incoming`
-  std::vector<std::uint8_t> outgoing;   // encrypted, for the kernel
+  Buffer incoming;   // as it came from the kernel
+  Buffer plaintext;  // decrypted from `incoming`
+  Buffer outgoing;   // encrypted, for the kernel
 };
 
 class Stream {

@@ -1,8 +1,11 @@
-// A loop and the sessions on it. Nothing of a session is ever touched from outside its worker's thread.
+// The sessions of one loop. Everything here happens in the thread that runs the loop, except where it says
+// otherwise.
 #pragma once
 
 #include <uv.h>
 
+#include <atomic>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <string>
@@ -10,54 +13,73 @@
 #include <vector>
 
 #include "proxy/cancel.h"
+#include "proxy/descriptor.h"
+#include "proxy/places.h"
 #include "proxy/session.h"
 
 namespace pgveil::proxy {
 
+// What the workers of a process have in common. May be used from any thread.
+struct Commons {
+  Places sessions;  // of limits.max_sessions
+  Places cancels;
+  CancelRoutes cancel_routes;
+};
+
+// A client that has been accepted and has no session yet.
+struct Arrival {
+  SessionId id;
+  Descriptor descriptor;  // non-blocking
+  KernelAddress peer;
+  const ListenerPolicy* listener;  // belongs to the snapshot
+  std::string listener_address;
+};
+
 class Worker final : public SessionHost {
  public:
-  Worker(uv_loop_t* loop, std::shared_ptr<const Snapshot> snapshot);
+  // `commons` must outlive the worker.
+  Worker(uv_loop_t* loop, unsigned number, Commons& commons, std::shared_ptr<const Snapshot> snapshot);
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
-  // Begins a session for an accepted, non-blocking socket, which the session owns from here on.
-  void adopt(int descriptor, const KernelAddress& peer, const ListenerPolicy& listener,
-             const std::string& listener_address);
-
+  // Begins a session.
+  void adopt(Arrival arrival);
   // Ends every session; `when_empty` is called once the last one is gone.
   void shut_down(std::function<void()> when_empty);
-  // Drops whatever is left, without a word.
-  void abandon();
+  // Drops whatever is left, without a word. Answers how many sessions that were.
+  [[nodiscard]] std::size_t abandon();
+
+  // How many sessions are gone, of all that have begun. May be asked from any thread.
+  [[nodiscard]] std::uint64_t ended() const { return ended_.load(std::memory_order_relaxed); }
 
   // For its sessions.
+  unsigned number() const override { return number_; }
   uv_loop_t* loop() override { return loop_; }
   Scratch& scratch() override { return scratch_; }
-  CancelRoutes& cancel_routes() override { return cancel_routes_; }
+  CancelRoutes& cancel_routes() override { return commons_.cancel_routes; }
   LoginServices login_services() override { return {scram_keyring_, password_commands_}; }
   bool enter_session() override;
-  void leave_session() override { --established_; }
+  void leave_session() override { commons_.sessions.give_back(); }
   bool enter_cancel() override;
-  void leave_cancel() override { --cancels_; }
+  void leave_cancel() override { commons_.cancels.give_back(); }
   void session_over(SessionId id) override;
-
-  [[nodiscard]] std::size_t population() const { return sessions_.size(); }
 
  private:
   void reap();
+  void reap_soon();
 
   uv_loop_t* loop_;
+  const unsigned number_;
+  Commons& commons_;
   std::shared_ptr<const Snapshot> snapshot_;
   Scratch scratch_;
-  CancelRoutes cancel_routes_;
   ScramKeyring scram_keyring_;
   PasswordCommands password_commands_;
   std::unordered_map<SessionId, std::unique_ptr<Session>> sessions_;
   std::vector<SessionId> over_;  // to be destroyed at the next turn of the loop
   Handle<uv_idle_t> reaper_;
   std::function<void()> when_empty_;
-  SessionId next_id_;
-  std::size_t established_ = 0;
-  std::size_t cancels_ = 0;
+  std::atomic<std::uint64_t> ended_{0};
 };
 
 }  // namespace pgveil::proxy

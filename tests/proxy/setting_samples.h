@@ -194,6 +194,8 @@ inline const std::vector<SettingSample>& setting_samples() {
        [](const Config& c) { return c.limits.relay_buffer == 65'536; }},
       {"limits", "core_dumps", "true", "on", "2", "",
        [](const Config& c) { return c.limits.core_dumps; }},
+      {"limits", "workers", "4", "4", "257", "",
+       [](const Config& c) { return c.limits.workers == 4; }},
 
       {"log", "level", R"("debug")", "debug", "verbose", "",
        [](const Config& c) { return c.log.level == LogLevel::debug; }},

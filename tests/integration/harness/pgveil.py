@@ -14,7 +14,7 @@ EX_UNAVAILABLE = 69  # an address cannot be listened on
 EX_CONFIG = 78  # mistakes in the configuration
 
 # Built with a sanitizer: no bound on memory can be tested, and everything takes longer.
-IS_SANITIZED = b"__asan_init" in BINARY.read_bytes() if BINARY.exists() else False
+IS_SANITIZED = any(mark in BINARY.read_bytes() for mark in (b"__asan_init", b"__tsan_init")) if BINARY.exists() else False
 
 
 def toml(configuration: dict) -> str:

@@ -1,0 +1,27 @@
+// A number of places that all threads share: never more are taken than there are, and none is refused while
+// there is one.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+
+namespace pgveil::proxy {
+
+class Places {
+ public:
+  // Takes one, unless `most` are taken. Who gets false has nothing to give back.
+  [[nodiscard]] bool take(std::size_t most) {
+    std::size_t taken = taken_.load(std::memory_order_relaxed);
+    do {
+      if (taken >= most) return false;
+    } while (!taken_.compare_exchange_weak(taken, taken + 1, std::memory_order_relaxed));
+    return true;
+  }
+  void give_back() { taken_.fetch_sub(1, std::memory_order_relaxed); }
+  [[nodiscard]] std::size_t taken() const { return taken_.load(std::memory_order_relaxed); }
+
+ private:
+  std::atomic<std::size_t> taken_{0};
+};
+
+}  // namespace pgveil::proxy
