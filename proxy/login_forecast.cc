@@ -52,8 +52,8 @@ std::string answer_of(const UpstreamConfig& upstream, HbaMethod method) {
 
 LoginForecast by_scram(const ListenerPolicy& listener, const Upstream& upstream, bool client_has_tls) {
   LoginForecast forecast;
-  forecast.works = "pgveil asks the " + std::to_string(listener.users.size()) +
-                   " users of auth_file, and logs in to the server with what they show (" +
+  forecast.works = "pgveil asks the users of auth_file (" + std::to_string(listener.users.size()) +
+                   "), and logs in to the server with what they show (" +
                    answer_of(upstream.config, HbaMethod::scram_sha_256) + ").";
   if (!client_has_tls)
     forecast.fails = kNoTlsNoBinding;
@@ -83,7 +83,8 @@ LoginForecast vouched(const Upstream& upstream, HbaMethod method) {
     shown = "with sslcert";
   if (config.holds_passwords()) {
     if (!shown.empty()) shown += " and ";
-    shown += (config.passfile.empty() ? "a password of password_command (" : "a password of passfile (") +
+    shown += (config.passfile.empty() ? "with a password of password_command ("
+                                      : "with a password of passfile (") +
              answer_of(config, method) + ')';
   }
   forecast.works = shown.empty()

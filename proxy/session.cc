@@ -390,9 +390,7 @@ std::optional<Ending> Session::answer_login_of_client() {
 // What a client says in its login may be a password.
 void Session::wipe_scratch(std::size_t size) {
   Scratch& scratch = host_.scratch();
-  const auto wipe = [size](auto& bytes) {
-    tls::wipe(std::span(bytes).first(std::min(size, bytes.size())));
-  };
+  const auto wipe = [size](auto& bytes) { tls::wipe(std::span(bytes).first(std::min(size, bytes.size()))); };
   wipe(scratch.incoming);
   if (record_.client_tls) wipe(scratch.plaintext);
 }

@@ -3,6 +3,7 @@
 import hashlib
 import socket
 import struct
+import threading
 
 import pytest
 from cryptography import x509
@@ -168,6 +169,36 @@ def test_a_version_that_the_server_negotiates_reaches_the_client_before_it_is_as
         client.send(exchange.response(client.receive_message()[1][4:]))
         # SASLFinal, AuthenticationOk, and the server's words in their order.
         assert b"".join(kind for kind, _ in client.receive_until(b"Z")) == b"RRSNKZ"
+
+
+def test_the_work_of_a_login_delays_no_other_session(pgveil, scripted_server, authority, credentials, folder):
+    # A million iterations take some tenths of a second: here, and in pgveil.
+    keys = Keys(PASSWORD, iterations=1_000_000)
+    logged_in = threading.Event()
+
+    def script(peer):
+        peer.accept_tls(credentials)
+        if b"busy" not in peer.receive_startup_packet():
+            peer.send(authentication(0), wire.message(b"Z", b"I"))
+            return peer.serve()
+        scram.serve(peer, keys, iterations=1_000_000)
+        logged_in.set()
+        peer.send(authentication(0), wire.message(b"Z", b"I"))
+
+    server = scripted_server(script)
+    passfile = secret_file(folder / "pgpass", f"*:*:*:*:{PASSWORD}\n")
+    upstream = server.upstream(sslrootcert=str(authority.file), passfile=passfile, require_auth="scram-sha-256,none")
+    proxy = pgveil(upstream, listener=TRUST, limits={"workers": 1})
+    with proxy.connect() as quick, proxy.connect() as busy:
+        quick.send(wire.startup_message(user="quick"))
+        quick.receive_until(b"Z")
+        busy.send(wire.startup_message(user="busy"))
+        answered = 0
+        while not logged_in.is_set():
+            assert quick.rows("SELECT 1")
+            answered += 1
+        busy.receive_until(b"Z")
+    assert answered > 100
 
 
 class TestClients:

@@ -4,6 +4,7 @@ import itertools
 
 import pytest
 
+from harness.pgveil import BINARY
 from harness.postgres import PASSWORD
 from harness.processes import run
 from harness.secrets import secret_file
@@ -117,3 +118,21 @@ def test_a_shared_certificate_passes_everything_through(pgveil, asking, authorit
     listener = certificate(asking.credentials, shared_certificate=True)
     proxy = pgveil(asking.upstream(), listener=listener)
     judge(run_psql(proxy, authority, "SELECT current_user", channel_binding=binding), set(), binding)
+
+
+FORECASTS = {
+    ("plain", "tls", "relay"): "channel_binding=require fails: without TLS there is no channel to bind.",
+    ("tls", "unix", "relay"): "channel_binding=require fails: the server's connection has no TLS.",
+    ("tls", "tls", "relay"): "SCRAM with channel_binding=prefer (the default) or require fails: TLS ends here",
+    ("tls", "tls", "scram-sha-256"): "pgveil asks the users of auth_file (1)",
+    ("plain", "tls", "scram-sha-256"): "channel_binding=require fails: without TLS there is no channel to bind.",
+    ("tls", "tls", "password"): "channel_binding=require and require_auth without password fail",
+    ("tls", "tls", "cert"): "pgveil logs in to the server with a password of passfile (scram-sha-256, bound to TLS",
+}
+
+
+@pytest.mark.parametrize("cell", FORECASTS, ids="-".join)
+def test_check_says_which_logins_will_work(front, postgres, folder, cell):
+    front(postgres, *cell)
+    done = run(BINARY, "check", "--config", folder / "pgveil-0.toml")
+    assert done.returncode == 0 and FORECASTS[cell] in done.stdout, done.stdout
