@@ -1,0 +1,189 @@
+// Phase::log_in of a session: moves the bytes between client, login and server until ReadyForQuery.
+#include <algorithm>
+#include <utility>
+
+#include "proxy/session.h"
+#include "proxy/session_bytes.h"
+#include "proxy/upstream_failure.h"
+
+namespace pgveil::proxy {
+namespace {
+
+constexpr std::size_t kMaxLoginBacklog = 1'048'576;
+
+}  // namespace
+
+// Sends the StartupMessage as we understood it, never the client's bytes.
+Session::Phase Session::begin_login() {
+  record_.server_tls = link_->tls();
+  server_ = link_->take_stream();
+  if (policy_.config.shared_certificate && record_.client_tls && record_.server_tls &&
+      record_.server_tls->peer->sha256_fingerprint != record_.client_tls->own_sha256_fingerprint)
+    return end({.reason = Reason::upstream_certificate_not_shared,
+                .detail = "The listener shows the certificate with fingerprint " +
+                          record_.client_tls->own_sha256_fingerprint + ", the server the one with " +
+                          record_.server_tls->peer->sha256_fingerprint + ".",
+                .hint = "Give both the very same certificate file, or turn shared_certificate off."});
+  login_ = choose_login({.listener = policy_,
+                         .upstream = snapshot_->upstream_of(policy_.config),
+                         .host = link_->server()->host,
+                         .method = method_,
+                         .user = std::string(startup_.user()),
+                         .database = std::string(startup_.database()),
+                         .client_tls = record_.client_tls,
+                         .server_tls = record_.server_tls},
+                        host_.login_services(), *this);
+  relay_ = std::make_unique<Relay>(*client_, *server_, snapshot_->config.limits.relay_buffer);
+  protocol::Bytes startup;
+  protocol::encode_startup_message(startup_, startup);
+  server_->write(host_.scratch(), startup);
+  if (login_->client_part() == Login::ClientPart::relayed) {
+    if (!client_in_.empty()) server_->write(host_.scratch(), client_in_);
+    wipe_away(client_in_);
+    client_->resume_reading();
+  }
+  return Phase::log_in;
+}
+
+Session::Phase Session::log_in() {
+  if (deadline_.passed()) return end(timeout_ending());
+  bool has_server_more = true;
+  while (has_server_more) {
+    // Also without new bytes: the login may have waited for something else.
+    const auto progress = advance_login();
+    if (progress == Login::Progress::failed) return end(login_->ending());
+    if (progress == Login::Progress::finished) return begin_relay();
+    if (client_->unwritten() + server_in_.size() > kMaxLoginBacklog)
+      return end({.reason = Reason::upstream_protocol_violation,
+                  .detail = "The server sent more during the login than the client would read."});
+    if (auto ending = take_login_of_client()) return end(*ending);
+
+    has_server_more = false;
+    if (!server_->readable()) break;
+    const auto read = server_->read(host_.scratch(), host_.scratch().incoming.size());
+    if (read.status == Stream::Status::blocked) break;
+    if (read.status != Stream::Status::bytes) return end(lost_login_ending());
+    server_in_.insert(server_in_.end(), read.bytes.begin(), read.bytes.end());
+    has_server_more = true;
+  }
+  return Phase::log_in;
+}
+
+// Lets the login take what the server has said so far.
+Login::Progress Session::advance_login() {
+  protocol::ByteReader in(server_in_);
+  LoginAnswers answers;
+  const auto progress = login_->advance(in, answers);
+  consume(server_in_, in);
+  // Before the client can know its key, since its CancelRequest may come to another worker.
+  if (progress == Login::Progress::finished) add_cancel_route();
+  send(answers);
+  return progress;
+}
+
+void Session::send(LoginAnswers& answers) {
+  if (!answers.to_client.empty()) client_->write(host_.scratch(), answers.to_client);
+  if (answers.to_server.empty()) return;
+  server_->write(host_.scratch(), answers.to_server);
+  wipe_away(answers.to_server);
+}
+
+std::optional<Ending> Session::take_login_of_client() {
+  switch (login_->client_part()) {
+    case Login::ClientPart::relayed: return forward_login_of_client();
+    case Login::ClientPart::answered: return answer_login_of_client();
+    case Login::ClientPart::silent: break;
+  }
+  return client_->peer_gone() ? std::optional(left_login_ending()) : std::nullopt;
+}
+
+// Reads the client's answers to what pgveil asks it, and wipes them from the scratch memory. Once there is no
+// more to ask it is paused again.
+std::optional<Ending> Session::answer_login_of_client() {
+  client_->resume_reading();
+  for (;;) {
+    protocol::ByteReader in(client_in_);
+    LoginAnswers answers;
+    const bool taken = login_->take_client(in, answers);
+    const auto used = client_in_.size() - in.remaining();
+    tls::wipe(std::span(client_in_).first(used));
+    consume(client_in_, in);
+    send(answers);
+    if (!taken) return login_->ending();
+    if (login_->client_part() != Login::ClientPart::answered) {
+      client_->pause_reading();
+      wake();  // the server's request has waited for this
+      return std::nullopt;
+    }
+    if (!client_->readable()) return std::nullopt;
+    const auto read = client_->read(host_.scratch(), kStartupReadBytes);
+    if (read.status == Stream::Status::blocked) return std::nullopt;
+    if (read.status == Stream::Status::ended) return left_login_ending();
+    if (read.status == Stream::Status::failed)
+      return Ending{.reason = Reason::client_lost, .detail = client_->error()};
+    record_.received_bytes += read.bytes.size();
+    client_in_.insert(client_in_.end(), read.bytes.begin(), read.bytes.end());
+    wipe_scratch(read.bytes.size());
+  }
+}
+
+// What a client says in its login may be a password.
+void Session::wipe_scratch(std::size_t size) {
+  Scratch& scratch = host_.scratch();
+  const auto wipe = [size](auto& bytes) { tls::wipe(std::span(bytes).first(std::min(size, bytes.size()))); };
+  wipe(scratch.incoming);
+  if (record_.client_tls) wipe(scratch.plaintext);
+}
+
+// Passes on what the client says in its login.
+std::optional<Ending> Session::forward_login_of_client() {
+  if (login_->holds_client()) {
+    auto ending = hold_login_of_client();
+    if (ending || login_->holds_client()) return ending;
+  }
+  const auto before = relay_->bytes_to_server();
+  const auto status = relay_->advance_to_server(host_.scratch());
+  wipe_scratch(relay_->bytes_to_server() - before);
+  if (status == Stream::Status::ended) return left_login_ending();
+  if (status == Stream::Status::failed)
+    return Ending{.reason = Reason::client_lost, .detail = client_->error()};
+  return std::nullopt;
+}
+
+// Collects the client's answer until the login has judged it, and passes it on if it may.
+std::optional<Ending> Session::hold_login_of_client() {
+  while (client_->readable()) {
+    const auto read = client_->read(host_.scratch(), kStartupReadBytes);
+    if (read.status == Stream::Status::blocked) return std::nullopt;
+    if (read.status == Stream::Status::ended) return left_login_ending();
+    if (read.status == Stream::Status::failed)
+      return Ending{.reason = Reason::client_lost, .detail = client_->error()};
+    record_.received_bytes += read.bytes.size();
+    client_in_.insert(client_in_.end(), read.bytes.begin(), read.bytes.end());
+    const auto judgement = login_->judge_client(client_in_);
+    if (judgement == Login::Judgement::failed) return login_->ending();
+    if (judgement == Login::Judgement::waiting) continue;
+    server_->write(host_.scratch(), client_in_);
+    wipe_away(client_in_);
+    return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+// The client's end came before ReadyForQuery: to ask its user for a password, or because it was refused.
+Ending Session::left_login_ending() {
+  record_.server_sqlstate = login_->refusal();
+  return {.reason = record_.server_sqlstate.empty() ? Reason::client_closed : Reason::login_failed};
+}
+
+// The server's end came before its ReadyForQuery.
+Ending Session::lost_login_ending() {
+  record_.server_sqlstate = login_->refusal();
+  if (!record_.server_sqlstate.empty()) return {.reason = Reason::login_failed};
+  if (const auto* failure = server_->tls_failure()) return tls_ending(*link_->server(), *failure);
+  return {.reason = Reason::upstream_lost,
+          .detail = "The server closed the connection during the login.",
+          .hint = "Look into the server's log."};
+}
+
+}  // namespace pgveil::proxy
