@@ -121,13 +121,14 @@ Login::Judgement RelayedLogin::judge_client(protocol::ByteView from_client) {
   if (!decoded || (*decoded)->type != protocol::kPasswordMessage) return Judgement::passed;
   const auto response = protocol::decode_sasl_initial_response((*decoded)->body);
   if (!response || response->mechanism != protocol::kScramSha256Plus) return Judgement::passed;
-  static_cast<void>(
-      fail({.reason = Reason::channel_binding_not_relayed,
-            .detail =
-                "The client bound its login to the TLS connection with the proxy; the server would find that "
-                "it is not its own.",
-            .hint = "Set channel_binding=disable on the client, or use a rule with method cert, or "
-                    "shared_certificate."}));
+  static_cast<void>(fail(
+      {.reason = Reason::channel_binding_not_relayed,
+       .detail =
+           "The client bound its login to the TLS connection with the proxy; the server would find that "
+           "it is not its own.",
+       .hint =
+           "Set channel_binding=disable on the client, or use a rule with method scram-sha-256 or cert, or "
+           "shared_certificate."}));
   return Judgement::failed;
 }
 

@@ -114,7 +114,7 @@ class SnapshotBuilder {
     warn(key + ".upstream",
          "TLS ends here and begins anew to upstream \"" + config.upstream +
              "\": with method relay, clients cannot log in by SCRAM unless they set channel_binding=disable",
-         "Reach the server by a Unix socket, use certificates (method cert), or give both ends the same "
+         "Use method scram-sha-256 or cert, reach the server by a Unix socket, or give both ends the same "
          "certificate and set shared_certificate = true.");
   }
 

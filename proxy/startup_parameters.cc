@@ -20,7 +20,7 @@ void set(protocol::StartupMessage& startup, std::string_view name, const FixedOr
 
 // A setting like any other: the server knows it by every spelling, and takes the last one.
 void set_application_name(protocol::StartupMessage& startup, const FixedOrDefault& value) {
-  constexpr std::string_view kName = "application_name";
+  static constexpr std::string_view kName = "application_name";
   auto& parameters = startup.parameters;
   const auto is_it = [](const auto& parameter) { return is_same_setting(parameter.first, kName); };
   if (!value.fixed.empty())
