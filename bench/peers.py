@@ -1,9 +1,10 @@
 """The contenders: each takes plaintext clients on 127.0.0.1 and goes on over TLS, with the server's chain and
-name verified, in the configuration that is closest to the packager's defaults."""
+name verified, in the configuration that is closest to the packager's defaults. Those that check certificates of
+clients can take clients over TLS instead (`tls_clients`)."""
 
 import re
 
-from workplace import Failure, free_port, run
+from workplace import CLIENT_NAME, Failure, free_port, run
 
 MOST_SESSIONS = 4000
 
@@ -13,13 +14,14 @@ class Direct:
 
     through_pump = False
     needs_direct_tls = False
+    checks_certificates = False
 
     def __init__(self, name, place, tls):
         self.name = name
         self._place = place
         self._tls = tls
 
-    def start(self, port):
+    def start(self, port, tls_clients=False):
         return Running(self.name, None, port, self._place.ca if self._tls else None)
 
     def version(self):
@@ -44,16 +46,18 @@ class Running:
 class Proxy:
     through_pump = True
     needs_direct_tls = False
+    checks_certificates = False
 
     def __init__(self, place):
         self._place = place
 
-    def start(self, upstream_port):
+    def start(self, upstream_port, tls_clients=False):
         """Runs until the workplace is closed."""
         for _ in range(5):  # somebody may take the port between our asking and its binding
             port = free_port()
-            name = f"{self.name}-{upstream_port}"
-            process = self._place.start(name, self._command(port, upstream_port))
+            name = f"{self.name}-{'tls-' if tls_clients else ''}{upstream_port}"
+            command = self._tls_command if tls_clients else self._command
+            process = self._place.start(name, command(port, upstream_port))
             try:
                 self._place.wait_for(lambda: _listens(port, process), process, name)
                 return Running(self.name, process.pid, port)
@@ -63,6 +67,8 @@ class Proxy:
 
 
 class Pgveil(Proxy):
+    checks_certificates = True
+
     def __init__(self, place, binary, name="pgveil", flags=()):
         super().__init__(place)
         self.name = name
@@ -74,6 +80,17 @@ class Pgveil(Proxy):
         return [
             self._binary, "run", "--listen", f"127.0.0.1:{port}", "--upstream", f"localhost:{upstream_port}",
             "--hostaddr", "127.0.0.1", "--sslrootcert", self._place.ca, *self._flags,
+        ]  # fmt: skip
+
+    def _tls_command(self, port, upstream_port):
+        """The certificate decides who the client is, and pgveil logs in to the server with the user's password."""
+        at = self._place.directory
+        return [
+            *self._command(port, upstream_port),
+            "--ssl-cert-file", at / "server.crt", "--ssl-key-file", at / "server.key", "--ssl-ca-file", self._place.ca,
+            "--hba-file", self._place.write("pg_hba.conf", "hostssl all all all cert map=bench assign=1\n"),
+            "--ident-file", self._place.write("pg_ident.conf", f"bench {CLIENT_NAME} scram\n"),
+            "--passfile", self._place.write("pgpass", "*:*:*:scram:bench\n"),
         ]  # fmt: skip
 
     def version(self):
@@ -130,8 +147,9 @@ checkHost = localhost
 class HAProxy(Proxy):
     name = "haproxy"
     needs_direct_tls = True  # it knows no SSLRequest: PostgreSQL 17 or newer, or the pump
+    checks_certificates = True
 
-    def _command(self, port, upstream_port):
+    def _command(self, port, upstream_port, tls_clients=""):
         return ["haproxy", "-db", "-f", self._place.write(f"haproxy-{port}.cfg", f"""global
   maxconn {MOST_SESSIONS}
   nbthread 1
@@ -141,10 +159,19 @@ defaults
   timeout client 1h
   timeout server 1h
 listen postgresql
-  bind 127.0.0.1:{port}
+  bind 127.0.0.1:{port} {tls_clients}
   default-server ssl verify required ca-file {self._place.ca} verifyhost localhost sni str(localhost)
   server one 127.0.0.1:{upstream_port} alpn postgresql no-ssl-reuse
 """)]
+
+    def _tls_command(self, port, upstream_port):
+        """It checks the certificate and passes on who the client says to be: it cannot log in for anybody."""
+        certificate = self._place.directory / "server.pem"
+        return self._command(
+            port,
+            upstream_port,
+            f"ssl crt {certificate} ca-file {self._place.ca} verify required alpn postgresql no-tls-tickets",
+        )
 
     def version(self):
         return " ".join(run("haproxy", "-v").split()[:3])

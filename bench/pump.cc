@@ -1,14 +1,17 @@
 // The two ends of a measurement without PostgreSQL's own cost: a server that speaks just enough of the
-// protocol (SSLRequest or direct TLS with ALPN, or no TLS), and plaintext clients that copy out, copy in, sit
-// idle or connect again and again. What they say is the real COPY protocol in messages of 1 KiB, so a proxy
-// that reads every message has them to read. Blocking sockets, a thread a connection; nothing else to see.
+// protocol (SSLRequest or direct TLS with ALPN, or no TLS), and clients that copy out, copy in, sit idle or
+// connect again and again. What they say is the real COPY protocol in messages of 1 KiB, so a proxy that
+// reads every message has them to read. Blocking sockets, a thread a connection; nothing else to see.
 //
 //   pump serve CERTIFICATE KEY       answers "port N" and serves until its standard input ends
 //   pump out PORT MEBIBYTES          answers "bytes B seconds S"
 //   pump in PORT MEBIBYTES           the same
 //   pump idle PORT SESSIONS          answers "ready" once each has been served a query; ends with its input
-//   pump connect PORT SESSIONS       eight at a time: log in, one query, leave; answers "sessions N seconds
-//   S"
+//   pump connect PORT SESSIONS       eight at a time: log in, one query, leave; then "sessions N seconds S"
+//   pump login PORT CA CERTIFICATE KEY SESSIONS
+//                                    the same over direct TLS 1.3, with a certificate of the client's
+//
+// The server lets everybody in at once, save `scram`, who has to log in by SCRAM-SHA-256-PLUS.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -27,12 +30,15 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <vector>
+
+#include "pump_scram.h"
 
 namespace {
 
@@ -45,6 +51,14 @@ constexpr int kConnectingAtOnce = 8;
 constexpr std::int32_t kSslRequestCode = 80877103;
 constexpr std::int32_t kCancelRequestCode = 80877102;
 constexpr std::uint8_t kTlsHandshakeRecord = 0x16;
+constexpr std::string_view kAlpn = "\x0apostgresql";
+constexpr std::string_view kScramUser = "scram";
+constexpr std::string_view kScramPassword = "bench";
+// Codes of an Authentication message.
+constexpr std::size_t kAuthenticationOk = 0;
+constexpr std::size_t kAuthenticationSasl = 10;
+constexpr std::size_t kAuthenticationSaslContinue = 11;
+constexpr std::size_t kAuthenticationSaslFinal = 12;
 
 [[noreturn]] void die(std::string_view why) {
   std::fprintf(stderr, "pump: %.*s: %s\n", static_cast<int>(why.size()), why.data(), std::strerror(errno));
@@ -71,6 +85,16 @@ class Connection {
   bool accept_tls(SSL_CTX* context) {
     ssl_.reset(SSL_new(context));
     return SSL_set_fd(ssl_.get(), descriptor_) == 1 && SSL_accept(ssl_.get()) == 1;
+  }
+
+  // The client's side, of a server whose certificate must be for localhost.
+  bool connect_tls(SSL_CTX* context) {
+    ssl_.reset(SSL_new(context));
+    static char name[] = "localhost";
+    // SSL_set_tlsext_host_name is a macro with a cast of C's.
+    return SSL_ctrl(ssl_.get(), SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, name) == 1 &&
+           SSL_set1_host(ssl_.get(), name) == 1 && SSL_set_fd(ssl_.get(), descriptor_) == 1 &&
+           SSL_connect(ssl_.get()) == 1;
   }
 
   // The first byte, which stays to be read; nothing at the end.
@@ -213,13 +237,20 @@ class MessageReader {
 
 int select_alpn(SSL*, const unsigned char** chosen, unsigned char* size, const unsigned char* offered,
                 unsigned int offered_size, void*) {
-  static constexpr unsigned char kProtocol[] = "\x0apostgresql";
   unsigned char* found = nullptr;
-  if (SSL_select_next_proto(&found, size, kProtocol, sizeof kProtocol - 1, offered, offered_size) !=
-      OPENSSL_NPN_NEGOTIATED)
+  if (SSL_select_next_proto(&found, size, reinterpret_cast<const unsigned char*>(kAlpn.data()), kAlpn.size(),
+                            offered, offered_size) != OPENSSL_NPN_NEGOTIATED)
     return SSL_TLSEXT_ERR_ALERT_FATAL;
   *chosen = found;
   return SSL_TLSEXT_ERR_OK;
+}
+
+void use_certificate(SSL_CTX* context, const char* certificate, const char* key) {
+  if (SSL_CTX_use_certificate_chain_file(context, certificate) == 1 &&
+      SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) == 1)
+    return;
+  ERR_print_errors_fp(stderr);
+  die("certificate or key");
 }
 
 // As PostgreSQL sets it up: no resumption, so every connection is a full handshake (be-secure-openssl.c).
@@ -229,31 +260,63 @@ SSL_CTX* server_context(const char* certificate, const char* key) {
   SSL_CTX_set_num_tickets(context, 0);
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_alpn_select_cb(context, select_alpn, nullptr);
-  if (SSL_CTX_use_certificate_chain_file(context, certificate) != 1 ||
-      SSL_CTX_use_PrivateKey_file(context, key, SSL_FILETYPE_PEM) != 1) {
-    ERR_print_errors_fp(stderr);
-    die("certificate or key");
-  }
+  use_certificate(context, certificate, key);
   return context;
 }
 
-// Until the StartupMessage, in whichever way the other side begins. False where nobody wants a session.
-bool greet(Connection& client, SSL_CTX* context) {
+// Up to the StartupMessage, in whichever way the other side begins; answers its settings, name and value each
+// with a zero behind it. Nothing where nobody wants a session.
+std::optional<std::string> greet(Connection& client, SSL_CTX* context) {
   const auto first = client.peek();
-  if (!first) return false;
-  if (*first == kTlsHandshakeRecord && !client.accept_tls(context)) return false;
+  if (!first) return std::nullopt;
+  if (*first == kTlsHandshakeRecord && !client.accept_tls(context)) return std::nullopt;
   for (;;) {
     std::array<char, 8> head{};
-    if (!client.read_all(head.data(), head.size())) return false;
+    if (!client.read_all(head.data(), head.size())) return std::nullopt;
     const auto code = static_cast<std::int32_t>(read_int32(&head[4]));
-    if (code == kCancelRequestCode) return false;
+    if (code == kCancelRequestCode) return std::nullopt;
     if (code == kSslRequestCode) {
-      if (!client.write_all("S") || !client.accept_tls(context)) return false;
+      if (!client.write_all("S") || !client.accept_tls(context)) return std::nullopt;
       continue;
     }
-    std::string rest(read_int32(head.data()) - head.size(), '\0');
-    return client.read_all(rest.data(), rest.size());
+    std::string settings(read_int32(head.data()) - head.size(), '\0');
+    if (!client.read_all(settings.data(), settings.size())) return std::nullopt;
+    return settings;
   }
+}
+
+std::string_view user_of(std::string_view settings) {
+  while (!settings.empty()) {
+    const auto name = settings.substr(0, settings.find('\0'));
+    settings.remove_prefix(std::min(name.size() + 1, settings.size()));
+    const auto value = settings.substr(0, settings.find('\0'));
+    settings.remove_prefix(std::min(value.size() + 1, settings.size()));
+    if (name == "user") return value;
+  }
+  return {};
+}
+
+// The client's part of a SASLInitialResponse (behind mechanism and length); nothing where it is something
+// else.
+std::optional<std::string_view> client_first(std::string_view body) {
+  static constexpr std::string_view kMechanism("SCRAM-SHA-256-PLUS\0", 19);
+  if (!body.starts_with(kMechanism) || body.size() < kMechanism.size() + 4) return std::nullopt;
+  return body.substr(kMechanism.size() + 4);
+}
+
+// Asks for SCRAM and sees it through, up to the server's own proof.
+bool authenticate(Connection& client, MessageReader& messages, const pump::ScramSecret& secret) {
+  static const std::string mechanisms("SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0", 34);
+  static const std::string request = message('R', int32(kAuthenticationSasl) + mechanisms);
+  pump::ScramLogin login(secret);
+  if (!client.write_all(request) || messages.next() != 'p') return false;
+  const auto begun = client_first(messages.body());
+  const auto challenge = begun ? login.first(*begun) : std::nullopt;
+  if (!challenge || !client.write_all(message('R', int32(kAuthenticationSaslContinue) + *challenge)))
+    return false;
+  if (messages.next() != 'p') return false;
+  const auto proof = login.final(messages.body());
+  return proof && client.write_all(message('R', int32(kAuthenticationSaslFinal) + *proof));
 }
 
 // "out N" and "in N" copy N MiB; any other query is answered at once.
@@ -272,16 +335,21 @@ bool answer(Connection& client, MessageReader& messages, std::string_view query)
   return client.write_all(command_complete());
 }
 
-void serve_one(int descriptor, SSL_CTX* context) {
+void serve_one(int descriptor, SSL_CTX* context, const pump::ScramSecret& secret) {
   Connection client(descriptor);
-  if (!greet(client, context)) return;
-  const std::string welcome = message('R', int32(0)) + parameter("server_version", "15.0") +
+  const auto settings = greet(client, context);
+  if (!settings) return;
+  MessageReader messages(client);
+  if (user_of(*settings) == kScramUser && !authenticate(client, messages, secret)) {
+    std::fputs("pump: a login by SCRAM-SHA-256-PLUS failed\n", stderr);
+    return;
+  }
+  const std::string welcome = message('R', int32(kAuthenticationOk)) + parameter("server_version", "15.0") +
                               parameter("client_encoding", "UTF8") + parameter("server_encoding", "UTF8") +
                               parameter("DateStyle", "ISO, MDY") + parameter("TimeZone", "UTC") +
                               parameter("standard_conforming_strings", "on") +
                               message('K', int32(1) + int32(2)) + ready_for_query();
   if (!client.write_all(welcome)) return;
-  MessageReader messages(client);
   while (const auto type = messages.next()) {
     if (*type == 'X') return;
     if (*type == 'Q' && !answer(client, messages, std::string(messages.body()))) return;
@@ -290,6 +358,7 @@ void serve_one(int descriptor, SSL_CTX* context) {
 
 int serve(const char* certificate, const char* key) {
   SSL_CTX* context = server_context(certificate, key);
+  const pump::ScramSecret secret(kScramPassword, SSL_CTX_get0_certificate(context));
   const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
@@ -304,7 +373,7 @@ int serve(const char* certificate, const char* key) {
   std::array<pollfd, 2> watched{{{listener, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}}};
   while (poll(watched.data(), watched.size(), -1) >= 0 && watched[1].revents == 0) {
     const int descriptor = accept(listener, nullptr, nullptr);
-    if (descriptor >= 0) std::thread(serve_one, descriptor, context).detach();
+    if (descriptor >= 0) std::thread(serve_one, descriptor, context, std::cref(secret)).detach();
   }
   std::_Exit(0);  // sessions that are still served do not matter any more
 }
@@ -312,7 +381,23 @@ int serve(const char* certificate, const char* key) {
 // --- the clients
 // ---------------------------------------------------------------------------------------------------
 
-std::unique_ptr<Connection> log_in(int port) {
+// A full handshake each time: nothing is kept of earlier ones.
+SSL_CTX* client_context(const char* authority, const char* certificate, const char* key) {
+  SSL_CTX* context = SSL_CTX_new(TLS_client_method());
+  SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
+  SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
+  SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
+  if (SSL_CTX_load_verify_locations(context, authority, nullptr) != 1) die("CA");
+  // Answers 0 for success, unlike its neighbours.
+  if (SSL_CTX_set_alpn_protos(context, reinterpret_cast<const unsigned char*>(kAlpn.data()), kAlpn.size()) !=
+      0)
+    die("ALPN");
+  use_certificate(context, certificate, key);
+  return context;
+}
+
+// Sends the StartupMessage, in plaintext or, with a context, inside TLS.
+std::unique_ptr<Connection> log_in(int port, SSL_CTX* tls = nullptr) {
   const int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
@@ -320,6 +405,10 @@ std::unique_ptr<Connection> log_in(int port) {
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   if (connect(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) die("connect");
   auto connection = std::make_unique<Connection>(descriptor);
+  if (tls && !connection->connect_tls(tls)) {
+    ERR_print_errors_fp(stderr);
+    die("TLS");
+  }
   static constexpr std::string_view kSettings("user\0bench\0database\0bench\0", 27);
   if (!connection->write_all(int32(kSettings.size() + 8) + int32(196608) + std::string(kSettings)))
     die("startup");
@@ -376,14 +465,14 @@ int idle(int port, int sessions) {
   return 0;
 }
 
-int connect_again_and_again(int port, int sessions) {
+int connect_again_and_again(int port, int sessions, SSL_CTX* tls = nullptr) {
   std::atomic<int> left = sessions;
   const auto begin = steady_clock::now();
   std::vector<std::thread> clients;
   for (int i = 0; i < kConnectingAtOnce; ++i) {
     clients.emplace_back([&] {
       while (left.fetch_sub(1) > 0) {
-        const auto server = log_in(port);
+        const auto server = log_in(port, tls);
         MessageReader messages(*server);
         query_once(*server, messages);
         server->write_all(message('X', ""));
@@ -408,8 +497,13 @@ int main(int count, char** arguments) {
     if (role == "idle") return idle(port, amount);
     if (role == "connect") return connect_again_and_again(port, amount);
   }
+  if (count == 7 && arguments[1] == std::string_view("login")) {
+    SSL_CTX* tls = client_context(arguments[3], arguments[4], arguments[5]);
+    return connect_again_and_again(std::atoi(arguments[2]), std::atoi(arguments[6]), tls);
+  }
   std::fputs(
-      "usage: pump serve CERTIFICATE KEY | out PORT MIB | in PORT MIB | idle PORT N | connect PORT N\n",
+      "usage: pump serve CERTIFICATE KEY | out PORT MIB | in PORT MIB | idle PORT N | connect PORT N |\n"
+      "            login PORT CA CERTIFICATE KEY N\n",
       stderr);
   return 64;
 }

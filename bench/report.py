@@ -14,6 +14,9 @@ _FIGURES = {
     "connections_per_second": ("connections/s", 0),
     "cpu_us_per_connection": ("CPU µs/connection", 0),
     "calls_per_connection": ("system calls/connection", 1),
+    "logins_per_second": ("logins/s", 0),
+    "cpu_us_per_login": ("CPU µs/login", 0),
+    "calls_per_login": ("system calls/login", 1),
     "kib_per_session": ("PSS KiB/session", 1),
     "kib_without_sessions": ("PSS KiB without sessions", 0),
 }
@@ -30,6 +33,7 @@ GOALS = [
     ("pgbench-16", "calls_per_txn", None, 4.4),
     ("copy-out", "calls_per_mib", None, 40),
     ("connect", "cpu_us_per_connection", "haproxy", 0.7),
+    ("login", "cpu_us_per_login", "haproxy", 1.1),
     ("idle", "kib_per_session", None, 24),
 ]
 

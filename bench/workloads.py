@@ -16,6 +16,7 @@ class Workload:
     """`key` names it on the command line; `repeats` is false where one round says everything (memory)."""
 
     pump = False
+    tls_clients = False  # with certificates, which the proxy has to check
     with_direct = True
     repeats = True
 
@@ -180,6 +181,41 @@ class Connections(Workload):
         return {} if calls.count is None else {"calls_per_connection": calls.count / 200}
 
 
+class Logins(Workload):
+    """The same with clients that show a certificate, over direct TLS 1.3: two full handshakes for each. pgveil
+    logs in to the server by SCRAM-SHA-256-PLUS; HAProxy cannot, so the server lets its clients in unasked."""
+
+    key = "login"
+    title = "logins: client certificates, TLS on both sides; fake server, 8 at a time"
+    pump = True
+    tls_clients = True
+    with_direct = False
+
+    def __init__(self, place, sessions):
+        super().__init__(place)
+        self._sessions = sessions
+
+    def measure(self, running):
+        before = _cpu(running)
+        seconds = float(_find(r"seconds ([\d.]+)", self._log_in(running, self._sessions)))
+        used = _cpu(running) - before
+        return {
+            "logins_per_second": self._sessions / seconds,
+            "cpu_us_per_login": 1e6 * used / self._sessions,
+        }
+
+    def system_calls(self, running):
+        with measure.SystemCalls(running.pid) as calls:
+            self._log_in(running, 200)
+        return {} if calls.count is None else {"calls_per_login": calls.count / 200}
+
+    def _log_in(self, running, sessions):
+        at = self._place.directory
+        return run(
+            self._place.pump, "login", running.port, self._place.ca, at / "client.crt", at / "client.key", sessions
+        )
+
+
 class IdleSessions(Workload):
     """Sessions that have been served one query, each with a server connection of its own, and now wait."""
 
@@ -222,6 +258,7 @@ def everything(place, quick):
         Pump(place, "out", bulk),
         Pump(place, "in", bulk),
         Connections(place, 500 if quick else 3000),
+        Logins(place, 500 if quick else 3000),
         IdleSessions(place, 500 if quick else 1000),
     ]
 

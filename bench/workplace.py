@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 POSTGRES_BIN = Path("/usr/lib/postgresql/15/bin")
+CLIENT_NAME = "workload"  # in the client's certificate
 PATIENCE = 30.0  # seconds for anything to start, on a busy machine
 
 
@@ -126,7 +127,7 @@ class Workplace:
         raise Failure(f"{name} does not start:\n{self.log_of(name)}")
 
     def make_certificates(self):
-        """A CA, and a certificate of it for localhost and 127.0.0.1 (ECDSA P-256)."""
+        """A CA, a certificate of it for localhost and 127.0.0.1, and one for a client (ECDSA P-256)."""
         new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-days", "3"]
         at = self.directory
         run("openssl", "req", "-x509", *new_key, "-keyout", at / "ca.key", "-out", at / "ca.crt",
@@ -135,7 +136,13 @@ class Workplace:
             "-CA", at / "ca.crt", "-CAkey", at / "ca.key", "-subj", "/CN=localhost",
             "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=CA:FALSE",
             "-addext", "extendedKeyUsage=serverAuth")  # fmt: skip
-        for name in ["server.key", "server.crt"]:
+        run("openssl", "req", "-x509", *new_key, "-keyout", at / "client.key", "-out", at / "client.crt",
+            "-CA", at / "ca.crt", "-CAkey", at / "ca.key", "-subj", f"/CN={CLIENT_NAME}",
+            "-addext", "basicConstraints=CA:FALSE", "-addext", "extendedKeyUsage=clientAuth")  # fmt: skip
+        # HAProxy wants both in one file.
+        both = (at / "server.crt").read_text(encoding="ascii") + (at / "server.key").read_text(encoding="ascii")
+        self.write("server.pem", both)
+        for name in ["server.key", "server.crt", "client.key", "client.crt"]:
             os.chown(at / name, self.account.pw_uid, self.account.pw_gid)
             (at / name).chmod(0o600)
         (at / "ca.crt").chmod(0o644)
