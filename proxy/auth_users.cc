@@ -63,7 +63,7 @@ void AuthUsers::add(protocol::UserListEntry entry) {
   const auto salted = salted_password(password->view(), salting);
   users_.emplace(
       std::move(entry.user),
-      AuthUser{protocol::secret_of(salted, std::move(salting), scram_hash()), std::move(password)});
+      AuthUser{protocol::secret_of(salted, salting, scram_hash()), std::move(password)});
 }
 
 AuthUser AuthUsers::find(std::string_view user) const {
