@@ -61,9 +61,8 @@ void AuthUsers::add(protocol::UserListEntry entry) {
       std::make_shared<const protocol::SecretText>(std::move(std::get<protocol::SecretText>(entry.secret)));
   auto salting = protocol::mock_scram_secret(entry.user, mock_key_.view(), iterations_, scram_hash()).salting;
   const auto salted = salted_password(password->view(), salting);
-  users_.emplace(
-      std::move(entry.user),
-      AuthUser{protocol::secret_of(salted, salting, scram_hash()), std::move(password)});
+  users_.emplace(std::move(entry.user),
+                 AuthUser{protocol::secret_of(salted, salting, scram_hash()), std::move(password)});
 }
 
 AuthUser AuthUsers::find(std::string_view user) const {
