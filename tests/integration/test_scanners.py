@@ -8,9 +8,11 @@ import pytest
 from harness.processes import environment, run, run_or_fail
 from harness.tls_clients import certificate
 
-# About the certificate, which was made for this test and for two days, and about the name it was asked by: an address.
+# About the certificate, which was made for this test and for two days; about the name it was asked by: an address; and
+# about what testssl's own openssl cannot do (GOST).
 OF_THE_TEST = {
     "cert_trust", "cert_chain_of_trust", "cert_expirationStatus", "cert_notAfter", "cert_revocation", "DNS_CAArecord",
+    "engine_problem",
 }  # fmt: skip
 
 
