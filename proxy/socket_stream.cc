@@ -10,11 +10,16 @@
 
 namespace pgveil::proxy {
 
-SocketStream::SocketStream(uv_loop_t* loop, int descriptor, Wakeable& owner)
-    : descriptor_(descriptor), owner_(&owner), poll_(new uv_poll_t) {
+WatchedSocket watch_socket(uv_loop_t* loop, int descriptor) {
+  Handle<uv_poll_t> poll(new uv_poll_t);
   // Fails only for a descriptor that cannot be polled, which a socket always can.
-  [[maybe_unused]] const int result = uv_poll_init(loop, poll_.get(), descriptor_);
+  [[maybe_unused]] const int result = uv_poll_init(loop, poll.get(), descriptor);
   assert(result == 0);
+  return {descriptor, std::move(poll)};
+}
+
+SocketStream::SocketStream(WatchedSocket socket, Wakeable& owner, bool readable)
+    : descriptor_(socket.descriptor), owner_(&owner), poll_(std::move(socket.poll)), readable_(readable) {
   poll_->data = this;
   watch();
 }
@@ -121,11 +126,15 @@ void SocketStream::on_poll(uv_poll_t* poll, int status, int events) {
       self.note_broken();
     }
   }
-  if ((events & UV_READABLE) != 0) self.readable_ = true;
+  const bool is_news = self.wants_bytes() || events != UV_READABLE;
+  if ((events & UV_READABLE) != 0) {
+    self.readable_ = true;
+    self.has_unwanted_ = !self.wants_bytes();
+  }
   if ((events & UV_DISCONNECT) != 0) self.peer_gone_ = true;
   if ((events & UV_WRITABLE) != 0) self.flush();
   self.watch();
-  self.owner_->wake();
+  if (is_news) self.owner_->wake();
 }
 
 void SocketStream::on_received(int error) {
@@ -157,17 +166,21 @@ void SocketStream::note_broken() {
   sent_ = 0;
 }
 
-// Asks for exactly the events that somebody waits for. DISCONNECT is level-triggered too: once seen it is not
-// asked for again.
+// Asks for the events that somebody waits for. DISCONNECT is level-triggered too: once seen it is not asked
+// for again. While paused READABLE stays until something comes, which may be an end as well: a change of the
+// watch costs two system calls, and many pauses are over before.
 void SocketStream::watch() {
   int events = 0;
-  if (status_ == Status::blocked) {
-    if (!paused_) events |= UV_READABLE;
-    if (paused_ && !peer_gone_) events |= UV_DISCONNECT;
+  if (wants_bytes()) {
+    events = UV_READABLE;
+    has_unwanted_ = false;
+  } else if (status_ == Status::blocked) {
+    const bool stays = !port_ && (watched_events_ & UV_READABLE) != 0 && !has_unwanted_;
+    if (stays || !peer_gone_) events = stays ? UV_READABLE : UV_DISCONNECT;
   }
   if (unwritten() > 0) events |= UV_WRITABLE;
   if (port_) {
-    if ((events & UV_READABLE) != 0) {
+    if (wants_bytes()) {
       port_->want(!readable_);
     } else {
       port_->want_nothing();

@@ -1,7 +1,7 @@
 // A stream on a non-blocking socket, TCP or Unix alike: our own recv() and send(), with uv_poll telling when.
-// Level-triggered: READABLE is off only while reading is paused, WRITABLE on only while the kernel is full,
-// and DISCONNECT tells of a peer that is gone while reading is paused. At a ring, that one does the watching
-// for what comes and sends what is small; the rest stays.
+// Level-triggered: READABLE is off only once something has come while reading is paused, WRITABLE on only
+// while the kernel is full, and DISCONNECT tells of a peer that is gone while reading is paused. At a ring,
+// that one does the watching for what comes and sends what is small; the rest stays.
 #pragma once
 
 #include <uv.h>
@@ -15,10 +15,21 @@
 
 namespace pgveil::proxy {
 
+// A connected, non-blocking socket, and a watch on it that nobody has begun. To make a watch costs libuv four
+// system calls: whoever has one hands it on.
+struct WatchedSocket {
+  int descriptor;
+  Handle<uv_poll_t> poll;
+};
+[[nodiscard]] WatchedSocket watch_socket(uv_loop_t* loop, int descriptor);
+
 class SocketStream final : public Stream, private Ring::Client {
  public:
-  // Owns `descriptor` from here on: a connected, non-blocking socket. Wakes `owner`, which must outlive it.
-  SocketStream(uv_loop_t* loop, int descriptor, Wakeable& owner);
+  // Wakes `owner`, which must outlive it. `readable`: something may have come already.
+  SocketStream(WatchedSocket socket, Wakeable& owner, bool readable);
+  // For a socket that was accepted: owns `descriptor` from here on, which is non-blocking.
+  SocketStream(uv_loop_t* loop, int descriptor, Wakeable& owner)
+      : SocketStream(watch_socket(loop, descriptor), owner, true) {}
   ~SocketStream() override;
   SocketStream(const SocketStream&) = delete;
   SocketStream& operator=(const SocketStream&) = delete;
@@ -44,6 +55,7 @@ class SocketStream final : public Stream, private Ring::Client {
   void on_received(int error) override;
   void on_unsent(ByteView rest, int error) override;
   void on_trouble() override { owner_->wake(); }
+  [[nodiscard]] bool wants_bytes() const { return status_ == Status::blocked && !paused_; }
   void note_broken();
   void watch();
   [[nodiscard]] Read receive(std::span<std::uint8_t> room);
@@ -60,8 +72,9 @@ class SocketStream final : public Stream, private Ring::Client {
   int watched_events_ = 0;
   int errno_ = 0;
   Status status_ = Status::blocked;  // or ended, or failed, for good
-  bool readable_ = true;             // something may have come before the first poll
+  bool readable_;                    // something may have come
   bool paused_ = false;
+  bool has_unwanted_ = false;  // something has come while nobody wanted it
   bool peer_gone_ = false;
   bool finishing_ = false;
   bool write_broken_ = false;
