@@ -14,7 +14,8 @@ constexpr std::size_t kGreetingBytes = 2;
 UpstreamLink::UpstreamLink(uv_loop_t* loop, const Upstream& upstream,
                            std::shared_ptr<const tls::ClientContext> tls, Wakeable& owner,
                            std::optional<ServerAddress> only)
-    : upstream_(upstream),
+    : loop_(loop),
+      upstream_(upstream),
       context_(std::move(tls)),
       owner_(owner),
       connector_(loop, upstream.config, *this, std::move(only)),
@@ -70,9 +71,8 @@ UpstreamLink::Step UpstreamLink::connect(Scratch& scratch) {
     case Connector::State::connected: break;
   }
   server_ = connector_.server();
-  auto socket = connector_.take_socket();
-  const int descriptor = socket.descriptor;
-  socket_ = std::make_unique<SocketStream>(std::move(socket), owner_, false);
+  const int descriptor = connector_.take_descriptor();
+  socket_ = std::make_unique<SocketStream>(loop_, descriptor, owner_);
   if (server_->address.is_unix() && !upstream_.config.requirepeer.empty()) {
     const std::string user = peer_user(descriptor);
     if (user != upstream_.config.requirepeer)
@@ -87,7 +87,6 @@ UpstreamLink::Step UpstreamLink::connect(Scratch& scratch) {
 }
 
 UpstreamLink::Step UpstreamLink::greet(Scratch& scratch) {
-  if (!socket_->readable()) return Step::greet;
   const auto read = socket_->read(scratch, kGreetingBytes);
   switch (read.status) {
     case Stream::Status::blocked: return Step::greet;

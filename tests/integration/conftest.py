@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness.certificates import Authority
-from harness.io_uring import why_not
-from harness.pgveil import BINARY, EX_CONFIG, RELAY, Pgveil, toml
+from harness.pgveil import BINARY, EX_CONFIG, Pgveil, toml
 from harness.postgres import Cluster
 from harness.processes import environment, run
 from harness.scripted_server import ScriptedServer
@@ -147,9 +146,3 @@ def scripted_server():
 def pytest_sessionstart(session):
     if not BINARY.exists():
         sys.exit(f"{BINARY} does not exist; build it, or set PGVEIL")
-
-
-def pytest_collection_modifyitems(items):
-    if RELAY.get("PGVEIL_RELAY") == "io_uring" and why_not():
-        for item in items:
-            item.add_marker(pytest.mark.skip(reason=f"io_uring: {why_not()}"))
