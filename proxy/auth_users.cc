@@ -68,7 +68,7 @@ void AuthUsers::add(protocol::UserListEntry entry) {
 AuthUser AuthUsers::find(std::string_view user) const {
   AuthUser mock{protocol::mock_scram_secret(user, mock_key_.view(), iterations_, scram_hash()), nullptr};
   const auto found = users_.find(user);
-  return found == users_.end() ? std::move(mock) : found->second;
+  return found == users_.end() ? mock : found->second;
 }
 
 }  // namespace pgveil::proxy
