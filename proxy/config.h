@@ -143,6 +143,7 @@ struct UpstreamConfig {
 
 inline constexpr unsigned kMostWorkers = 256;
 
+enum class RelayEngine { automatic, io_uring, epoll };
 struct LimitsConfig {
   std::chrono::milliseconds startup_timeout{15'000};  // from accept to the server's ReadyForQuery
   std::chrono::milliseconds idle_timeout{0};          // no byte either way; 0: off
@@ -152,6 +153,7 @@ struct LimitsConfig {
   std::size_t relay_buffer =
       std::size_t{256} * 1024;  // the most that is read at once in one direction of a session
   unsigned workers = 0;         // threads that serve sessions; 0: one for each CPU that is granted
+  RelayEngine relay = RelayEngine::automatic;
 };
 
 enum class LogFormat { text, json };

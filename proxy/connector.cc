@@ -79,9 +79,9 @@ Connector::State Connector::advance() {
   }
 }
 
-int Connector::take_descriptor() {
-  poll_.reset();
-  return std::exchange(descriptor_, -1);
+WatchedSocket Connector::take_socket() {
+  const int descriptor = std::exchange(descriptor_, -1);
+  return poll_ ? WatchedSocket{descriptor, std::move(poll_)} : watch_socket(loop_, descriptor);
 }
 
 bool Connector::skip_address(const std::string& why) {

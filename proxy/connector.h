@@ -36,8 +36,8 @@ class Connector {
 
   // Goes on with what has happened. While `connecting`, the owner will be woken.
   [[nodiscard]] State advance();
-  // After `connected`: the socket, once, and where it leads.
-  [[nodiscard]] int take_descriptor();
+  // After `connected`: the socket, once, with its watch; and where it leads.
+  [[nodiscard]] WatchedSocket take_socket();
   [[nodiscard]] const ServerAddress& server() const { return candidates_.front(); }
   // Forgets the address under way, connected or not, as when time ran out. False where there is no other to
   // try.
@@ -67,7 +67,7 @@ class Connector {
   std::size_t next_host_ = 0;
   std::deque<ServerAddress> candidates_;  // addresses not tried yet; the front one is being tried
   Resolution* resolution_ = nullptr;      // under way; libuv's until its callback
-  Handle<uv_poll_t> poll_;                // waits for the connection to be made
+  Handle<uv_poll_t> poll_;                // waits for the connection to be made, where that takes time
   int descriptor_ = -1;
   bool writable_ = false;
   bool any_resolved_ = false;

@@ -15,8 +15,8 @@
 namespace pgveil::proxy {
 namespace {
 
-// Two descriptors a session, those of a loop for each worker, and some for everything else.
-constexpr rlim_t kDescriptorsOfWorker = 4;
+// Two descriptors a session, those of a loop and a ring for each worker, and some for everything else.
+constexpr rlim_t kDescriptorsOfWorker = 5;
 constexpr rlim_t kSpareDescriptors = 64;
 
 void raise_descriptor_limit(const Config& config, unsigned workers) {
@@ -43,10 +43,39 @@ unsigned choose_workers(const LimitsConfig& limits) {
   return count;
 }
 
+// The rings of so many workers; none where epoll moves the bytes of sessions. Says what was chosen, and why.
+tl::expected<std::vector<std::unique_ptr<Ring>>, int> choose_relay(RelayEngine wanted, unsigned workers) {
+  std::vector<std::unique_ptr<Ring>> rings;
+  if (wanted == RelayEngine::epoll) {
+    LogLine(LogLevel::info, "relay").add("engine", "epoll").add("because", "configured");
+    return rings;
+  }
+  while (rings.size() < workers) {
+    auto ring = Ring::open();
+    if (ring) {
+      rings.push_back(*std::move(ring));
+    } else if (wanted == RelayEngine::automatic) {
+      LogLine(LogLevel::info, "relay").add("engine", "epoll").add("because", ring.error());
+      return {};
+    } else {
+      LogLine(LogLevel::error, "relay")
+          .add("engine", "io_uring")
+          .add("error", ring.error())
+          .add("hint",
+               "io_uring needs Linux 6.1 and its permission. Set relay to \"auto\" or \"epoll\", or permit "
+               "it.");
+      return tl::unexpected(kExitUnavailable);
+    }
+  }
+  LogLine(LogLevel::info, "relay").add("engine", "io_uring");
+  return rings;
+}
+
 class Server final : public Wakeable {
  public:
-  Server(std::shared_ptr<const Snapshot> snapshot, unsigned workers) : snapshot_(std::move(snapshot)) {
-    workers_.emplace(loop_.get(), snapshot_, workers);
+  Server(std::shared_ptr<const Snapshot> snapshot, unsigned workers, std::vector<std::unique_ptr<Ring>> rings)
+      : snapshot_(std::move(snapshot)) {
+    workers_.emplace(loop_.get(), snapshot_, workers, std::move(rings));
     shutdown_deadline_.emplace(loop_.get(), *this);
   }
   ~Server() { close_everything(); }
@@ -130,8 +159,10 @@ int serve(const std::shared_ptr<const Snapshot>& snapshot) {
   std::signal(SIGPIPE, SIG_IGN);
   const unsigned workers = choose_workers(snapshot->config.limits);
   raise_descriptor_limit(snapshot->config, workers);
+  auto rings = choose_relay(snapshot->config.limits.relay, workers);
+  if (!rings) return rings.error();
   try {
-    return Server(snapshot, workers).run();
+    return Server(snapshot, workers, *std::move(rings)).run();
   } catch (const std::system_error& error) {  // from the making of loops and threads
     LogLine(LogLevel::error, "start_failed")
         .add("error", error.what())

@@ -282,6 +282,10 @@ Session::Phase Session::begin_relay() {
   audit(nullptr);
   forget_login();
   log_session_started(record_);
+  if (Ring* ring = host_.ring()) {
+    client_->move_to(*ring);
+    server_->move_to(*ring);
+  }
   last_activity_ = uv_now(host_.loop());
   deadline_.set(snapshot_->config.limits.idle_timeout);
   return Phase::relay;

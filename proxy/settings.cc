@@ -324,6 +324,9 @@ std::span<const Setting<LimitsConfig>> limits_settings() {
                                        "Allows core dumps and debuggers, which see keys and passwords."),
       setting<Integer<unsigned, 0, kMostWorkers>, &L::workers>(
           "workers", "Threads that serve sessions; 0 is one for each CPU that the process may use."),
+      setting<OneOf<values::kRelayEngines>, &L::relay>(
+          "relay",
+          "What moves the bytes of established sessions; `auto` takes io_uring where the kernel allows it."),
   };
   return kRows;
 }

@@ -10,44 +10,75 @@
 
 namespace pgveil::proxy {
 
-SocketStream::SocketStream(uv_loop_t* loop, int descriptor, Wakeable& owner)
-    : descriptor_(descriptor), owner_(&owner), poll_(new uv_poll_t) {
+WatchedSocket watch_socket(uv_loop_t* loop, int descriptor) {
+  Handle<uv_poll_t> poll(new uv_poll_t);
   // Fails only for a descriptor that cannot be polled, which a socket always can.
-  [[maybe_unused]] const int result = uv_poll_init(loop, poll_.get(), descriptor_);
+  [[maybe_unused]] const int result = uv_poll_init(loop, poll.get(), descriptor);
   assert(result == 0);
+  return {descriptor, std::move(poll)};
+}
+
+SocketStream::SocketStream(WatchedSocket socket, Wakeable& owner, bool readable)
+    : descriptor_(socket.descriptor), owner_(&owner), poll_(std::move(socket.poll)), readable_(readable) {
   poll_->data = this;
   watch();
 }
 
 SocketStream::~SocketStream() {
+  port_.reset();
   poll_.reset();  // takes the descriptor out of the poll set before it is closed
   ::close(descriptor_);
 }
 
 Stream::Read SocketStream::read(Scratch& scratch, std::size_t most) {
   if (status_ != Status::blocked) return {status_, {}};
-  const std::size_t room = std::min(most, scratch.incoming.size());
-  const ssize_t received = ::recv(descriptor_, scratch.incoming.data(), room, 0);
-  if (received > 0) {
-    const auto size = static_cast<std::size_t>(received);
-    if (size < room) readable_ = false;  // a short read means drained: no second one to see EAGAIN
-    return {Status::bytes, ByteView(scratch.incoming).first(size)};
+  const auto read = receive(std::span(scratch.incoming).first(std::min(most, scratch.incoming.size())));
+  if (port_ || read.status != Status::bytes) watch();
+  return read;
+}
+
+// What a ring has is only the first of it when a receive was full.
+Stream::Read SocketStream::receive(std::span<std::uint8_t> room) {
+  std::size_t size = 0;
+  if (port_) {
+    if (port_->receiving()) {
+      readable_ = false;
+      return {Status::blocked, {}};
+    }
+    const auto taken = port_->take(room);
+    size = taken.size;
+    readable_ = size == 0 || taken.has_filled;
+    if (!readable_ || size == room.size()) return {Status::bytes, room.first(size)};
   }
-  readable_ = false;
+  const ssize_t received = ::recv(descriptor_, room.data() + size, room.size() - size, 0);
+  if (received > 0) {
+    size += static_cast<std::size_t>(received);
+    if (size < room.size()) readable_ = false;  // a short read means drained: no second one to see EAGAIN
+    return {Status::bytes, room.first(size)};
+  }
   if (received == 0) {
+    if (size > 0) return {Status::bytes, room.first(size)};  // the next read finds the end again
     status_ = Status::ended;
-  } else if (errno == EAGAIN || errno == EINTR) {
-    return {Status::blocked, {}};
-  } else {
+  } else if (errno != EAGAIN && errno != EINTR) {
     errno_ = errno;
     note_broken();
   }
-  watch();
+  readable_ = false;
+  if (size > 0) return {Status::bytes, room.first(size)};
   return {status_, {}};
 }
 
 void SocketStream::write(Scratch& /*scratch*/, ByteView bytes) {
   if (write_broken_ || finishing_) return;
+  if (port_ && unwritten() == 0) {
+    if (port_->send(bytes)) return;
+    send_or_keep(port_->take_back());
+  }
+  send_or_keep(bytes);
+}
+
+void SocketStream::send_or_keep(ByteView bytes) {
+  if (write_broken_ || bytes.empty()) return;
   if (unwritten() == 0) bytes = bytes.subspan(send_now(bytes));
   if (bytes.empty() || write_broken_) return;
   unsent_.insert(unsent_.end(), bytes.begin(), bytes.end());
@@ -68,8 +99,14 @@ void SocketStream::resume_reading() {
 
 void SocketStream::finish(Scratch& /*scratch*/) {
   if (finishing_) return;
+  if (port_) send_or_keep(port_->take_back());
   finishing_ = true;
   if (unwritten() == 0) ::shutdown(descriptor_, SHUT_WR);
+}
+
+void SocketStream::move_to(Ring& ring) {
+  port_.emplace(ring, descriptor_, static_cast<Ring::Client&>(*this));
+  watch();
 }
 
 std::string SocketStream::error() const {
@@ -89,11 +126,36 @@ void SocketStream::on_poll(uv_poll_t* poll, int status, int events) {
       self.note_broken();
     }
   }
-  if ((events & UV_READABLE) != 0) self.readable_ = true;
+  const bool is_news = self.wants_bytes() || events != UV_READABLE;
+  if ((events & UV_READABLE) != 0) {
+    self.readable_ = true;
+    self.has_unwanted_ = !self.wants_bytes();
+  }
   if ((events & UV_DISCONNECT) != 0) self.peer_gone_ = true;
   if ((events & UV_WRITABLE) != 0) self.flush();
   self.watch();
-  self.owner_->wake();
+  if (is_news) self.owner_->wake();
+}
+
+void SocketStream::on_received(int error) {
+  readable_ = true;
+  if (error != 0) {
+    errno_ = error;
+    note_broken();
+  }
+  watch();
+  owner_->wake();
+}
+
+// A connection that broke is left to the reads here, too.
+void SocketStream::on_unsent(ByteView rest, int error) {
+  if (error != 0) {
+    write_broken_ = true;
+    readable_ = true;
+    return;
+  }
+  unsent_.assign(rest.begin(), rest.end());
+  watch();
 }
 
 void SocketStream::note_broken() {
@@ -104,15 +166,27 @@ void SocketStream::note_broken() {
   sent_ = 0;
 }
 
-// Asks for exactly the events that somebody waits for. DISCONNECT is level-triggered too: once seen it is not
-// asked for again.
+// Asks for the events that somebody waits for. DISCONNECT is level-triggered too: once seen it is not asked
+// for again. While paused READABLE stays until something comes, which may be an end as well: a change of the
+// watch costs two system calls, and many pauses are over before.
 void SocketStream::watch() {
   int events = 0;
-  if (status_ == Status::blocked) {
-    if (!paused_) events |= UV_READABLE;
-    if (paused_ && !peer_gone_) events |= UV_DISCONNECT;
+  if (wants_bytes()) {
+    events = UV_READABLE;
+    has_unwanted_ = false;
+  } else if (status_ == Status::blocked) {
+    const bool stays = !port_ && (watched_events_ & UV_READABLE) != 0 && !has_unwanted_;
+    if (stays || !peer_gone_) events = stays ? UV_READABLE : UV_DISCONNECT;
   }
   if (unwritten() > 0) events |= UV_WRITABLE;
+  if (port_) {
+    if (wants_bytes()) {
+      port_->want(!readable_);
+    } else {
+      port_->want_nothing();
+    }
+    events &= ~UV_READABLE;
+  }
   if (events == watched_events_) return;
   watched_events_ = events;
   if (events == 0) {

@@ -1,19 +1,35 @@
 // A stream on a non-blocking socket, TCP or Unix alike: our own recv() and send(), with uv_poll telling when.
-// Level-triggered: READABLE is off only while reading is paused, WRITABLE on only while the kernel is full,
-// and DISCONNECT tells of a peer that is gone while reading is paused.
+// Level-triggered: READABLE is off only once something has come while reading is paused, WRITABLE on only
+// while the kernel is full, and DISCONNECT tells of a peer that is gone while reading is paused. At a ring,
+// that one does the watching for what comes and sends what is small; the rest stays.
 #pragma once
 
 #include <uv.h>
 
+#include <optional>
+#include <vector>
+
 #include "proxy/handle.h"
+#include "proxy/ring.h"
 #include "proxy/stream.h"
 
 namespace pgveil::proxy {
 
-class SocketStream final : public Stream {
+// A connected, non-blocking socket, and a watch on it that nobody has begun. To make a watch costs libuv four
+// system calls: whoever has one hands it on.
+struct WatchedSocket {
+  int descriptor;
+  Handle<uv_poll_t> poll;
+};
+[[nodiscard]] WatchedSocket watch_socket(uv_loop_t* loop, int descriptor);
+
+class SocketStream final : public Stream, private Ring::Client {
  public:
-  // Owns `descriptor` from here on: a connected, non-blocking socket. Wakes `owner`, which must outlive it.
-  SocketStream(uv_loop_t* loop, int descriptor, Wakeable& owner);
+  // Wakes `owner`, which must outlive it. `readable`: something may have come already.
+  SocketStream(WatchedSocket socket, Wakeable& owner, bool readable);
+  // For a socket that was accepted: owns `descriptor` from here on, which is non-blocking.
+  SocketStream(uv_loop_t* loop, int descriptor, Wakeable& owner)
+      : SocketStream(watch_socket(loop, descriptor), owner, true) {}
   ~SocketStream() override;
   SocketStream(const SocketStream&) = delete;
   SocketStream& operator=(const SocketStream&) = delete;
@@ -21,12 +37,14 @@ class SocketStream final : public Stream {
   [[nodiscard]] Read read(Scratch& scratch, std::size_t most) override;
   [[nodiscard]] bool readable() const override { return readable_ || status_ != Status::blocked; }
   void write(Scratch& scratch, ByteView bytes) override;
+  // At a ring, what goes to the kernel at the end of this turn counts as sent.
   [[nodiscard]] std::size_t unwritten() const override { return unsent_.size() - sent_; }
   void pause_reading() override;
   void resume_reading() override;
   [[nodiscard]] bool peer_gone() const override { return peer_gone_ || status_ != Status::blocked; }
   [[nodiscard]] bool write_broken() const override { return write_broken_; }
   void finish(Scratch& scratch) override;
+  void move_to(Ring& ring) override;
   [[nodiscard]] std::string error() const override;
 
   // Hands further wake-ups to another owner, as when a verified connection goes over to its session.
@@ -34,21 +52,29 @@ class SocketStream final : public Stream {
 
  private:
   static void on_poll(uv_poll_t* poll, int status, int events);
+  void on_received(int error) override;
+  void on_unsent(ByteView rest, int error) override;
+  void on_trouble() override { owner_->wake(); }
+  [[nodiscard]] bool wants_bytes() const { return status_ == Status::blocked && !paused_; }
   void note_broken();
   void watch();
+  [[nodiscard]] Read receive(std::span<std::uint8_t> room);
+  void send_or_keep(ByteView bytes);
   [[nodiscard]] std::size_t send_now(ByteView bytes);
   void flush();
 
   int descriptor_;
   Wakeable* owner_;
   Handle<uv_poll_t> poll_;
+  std::optional<Ring::Port> port_;
   std::vector<std::uint8_t> unsent_;
   std::size_t sent_ = 0;  // of unsent_
   int watched_events_ = 0;
   int errno_ = 0;
   Status status_ = Status::blocked;  // or ended, or failed, for good
-  bool readable_ = true;             // something may have come before the first poll
+  bool readable_;                    // something may have come
   bool paused_ = false;
+  bool has_unwanted_ = false;  // something has come while nobody wanted it
   bool peer_gone_ = false;
   bool finishing_ = false;
   bool write_broken_ = false;

@@ -12,6 +12,8 @@
 
 namespace pgveil::proxy {
 
+class Ring;
+
 using ByteView = std::span<const std::uint8_t>;
 
 // A fixed number of bytes, not filled: the kernel gives pages only as far as something was ever written.
@@ -81,6 +83,9 @@ class Stream {
 
   // Ends our side once everything is written (TLS: close_notify; then FIN). Reading goes on.
   virtual void finish(Scratch& scratch) = 0;
+
+  // Lets `ring`, which must outlive the stream, move the bytes from here on.
+  virtual void move_to(Ring& /*ring*/) {}
 
   [[nodiscard]] virtual std::string error() const = 0;
   // Where TLS failed after the handshake, as when a server refuses our certificate at its first word

@@ -31,6 +31,7 @@ class TlsStream final : public Stream {
   [[nodiscard]] bool peer_gone() const override { return inner_->peer_gone(); }
   [[nodiscard]] bool write_broken() const override { return inner_->write_broken(); }
   void finish(Scratch& scratch) override;
+  void move_to(Ring& ring) override { inner_->move_to(ring); }
   [[nodiscard]] std::string error() const override;
   [[nodiscard]] const tls::FailureReport* tls_failure() const override {
     return failed_ ? &engine_->failure() : nullptr;

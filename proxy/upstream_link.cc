@@ -14,8 +14,7 @@ constexpr std::size_t kGreetingBytes = 2;
 UpstreamLink::UpstreamLink(uv_loop_t* loop, const Upstream& upstream,
                            std::shared_ptr<const tls::ClientContext> tls, Wakeable& owner,
                            std::optional<ServerAddress> only)
-    : loop_(loop),
-      upstream_(upstream),
+    : upstream_(upstream),
       context_(std::move(tls)),
       owner_(owner),
       connector_(loop, upstream.config, *this, std::move(only)),
@@ -71,8 +70,9 @@ UpstreamLink::Step UpstreamLink::connect(Scratch& scratch) {
     case Connector::State::connected: break;
   }
   server_ = connector_.server();
-  const int descriptor = connector_.take_descriptor();
-  socket_ = std::make_unique<SocketStream>(loop_, descriptor, owner_);
+  auto socket = connector_.take_socket();
+  const int descriptor = socket.descriptor;
+  socket_ = std::make_unique<SocketStream>(std::move(socket), owner_, false);
   if (server_->address.is_unix() && !upstream_.config.requirepeer.empty()) {
     const std::string user = peer_user(descriptor);
     if (user != upstream_.config.requirepeer)
@@ -87,6 +87,7 @@ UpstreamLink::Step UpstreamLink::connect(Scratch& scratch) {
 }
 
 UpstreamLink::Step UpstreamLink::greet(Scratch& scratch) {
+  if (!socket_->readable()) return Step::greet;
   const auto read = socket_->read(scratch, kGreetingBytes);
   switch (read.status) {
     case Stream::Status::blocked: return Step::greet;

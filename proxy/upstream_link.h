@@ -51,7 +51,6 @@ class UpstreamLink final : private Wakeable {
   [[nodiscard]] Step fail(Ending ending);
   [[nodiscard]] bool wants_tls() const;
 
-  uv_loop_t* loop_;
   const Upstream& upstream_;
   std::shared_ptr<const tls::ClientContext> context_;
   Wakeable& owner_;

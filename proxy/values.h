@@ -242,6 +242,9 @@ inline constexpr std::array kListenerTls{Word<ListenerTls>{"require", ListenerTl
                                          Word<ListenerTls>{"off", ListenerTls::off}};
 inline constexpr std::array kPlaintextCancels{Word<PlaintextCancel>{"allow", PlaintextCancel::allow},
                                               Word<PlaintextCancel>{"deny", PlaintextCancel::deny}};
+inline constexpr std::array kRelayEngines{Word<RelayEngine>{"auto", RelayEngine::automatic},
+                                          Word<RelayEngine>{"io_uring", RelayEngine::io_uring},
+                                          Word<RelayEngine>{"epoll", RelayEngine::epoll}};
 inline constexpr std::array kClientIdentityIn{
     Word<ClientIdentityIn>{"application_name", ClientIdentityIn::application_name},
     Word<ClientIdentityIn>{"options", ClientIdentityIn::options}};

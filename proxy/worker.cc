@@ -10,10 +10,12 @@ constexpr std::size_t kMaxCancels = 256;
 
 }  // namespace
 
-Worker::Worker(uv_loop_t* loop, unsigned number, Commons& commons, std::shared_ptr<const Snapshot> snapshot)
+Worker::Worker(uv_loop_t* loop, unsigned number, Commons& commons, std::shared_ptr<const Snapshot> snapshot,
+               std::unique_ptr<Ring> ring)
     : loop_(loop),
       number_(number),
       commons_(commons),
+      ring_(std::move(ring)),
       snapshot_(std::move(snapshot)),
       scratch_(snapshot_->config.limits.relay_buffer),
       scram_keyring_(loop),
@@ -29,6 +31,15 @@ void Worker::adopt(Arrival arrival) {
   Session& begun = *session;
   sessions_.emplace(arrival.id, std::move(session));
   begun.wake();
+}
+
+void Worker::run() {
+  if (!ring_) {
+    uv_run(loop_, UV_RUN_DEFAULT);
+    return;
+  }
+  while (ring_->run_once(loop_)) {
+  }
 }
 
 void Worker::shut_down(std::function<void()> when_empty) {

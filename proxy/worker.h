@@ -37,11 +37,15 @@ struct Arrival {
 
 class Worker final : public SessionHost {
  public:
-  // `commons` must outlive the worker.
-  Worker(uv_loop_t* loop, unsigned number, Commons& commons, std::shared_ptr<const Snapshot> snapshot);
+  // `commons` must outlive the worker. `ring`: moves the bytes of established sessions; nullptr leaves that
+  // to the loop.
+  Worker(uv_loop_t* loop, unsigned number, Commons& commons, std::shared_ptr<const Snapshot> snapshot,
+         std::unique_ptr<Ring> ring);
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
+  // Runs the loop until nothing is left on it.
+  void run();
   // Begins a session.
   void adopt(Arrival arrival);
   // Ends every session; `when_empty` is called once the last one is gone.
@@ -56,6 +60,7 @@ class Worker final : public SessionHost {
   unsigned number() const override { return number_; }
   uv_loop_t* loop() override { return loop_; }
   Scratch& scratch() override { return scratch_; }
+  Ring* ring() override { return ring_.get(); }
   CancelRoutes& cancel_routes() override { return commons_.cancel_routes; }
   LoginServices login_services() override { return {scram_keyring_, password_commands_}; }
   bool enter_session() override;
@@ -71,6 +76,7 @@ class Worker final : public SessionHost {
   uv_loop_t* loop_;
   const unsigned number_;
   Commons& commons_;
+  const std::unique_ptr<Ring> ring_;
   std::shared_ptr<const Snapshot> snapshot_;
   Scratch scratch_;
   ScramKeyring scram_keyring_;

@@ -29,8 +29,9 @@ class SignalsHeldBack {
 
 }  // namespace
 
-WorkerThread::WorkerThread(unsigned number, Commons& commons, std::shared_ptr<const Snapshot> snapshot)
-    : worker_(loop_.get(), number, commons, std::move(snapshot)) {
+WorkerThread::WorkerThread(unsigned number, Commons& commons, std::shared_ptr<const Snapshot> snapshot,
+                           std::unique_ptr<Ring> ring)
+    : worker_(loop_.get(), number, commons, std::move(snapshot), std::move(ring)) {
   auto bell = std::make_unique<uv_async_t>();
   const int status = uv_async_init(
       loop_.get(), bell.get(), [](uv_async_t* rung) { static_cast<WorkerThread*>(rung->data)->deliver(); });
@@ -78,7 +79,7 @@ void WorkerThread::post(Letter letter) {
 }
 
 void WorkerThread::run() {
-  uv_run(loop_.get(), UV_RUN_DEFAULT);
+  worker_.run();
 }
 
 void WorkerThread::deliver() {

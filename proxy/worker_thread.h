@@ -20,7 +20,8 @@ namespace pgveil::proxy {
 class WorkerThread {
  public:
   // Throws std::system_error where the system has no thread or no descriptors for it.
-  WorkerThread(unsigned number, Commons& commons, std::shared_ptr<const Snapshot> snapshot);
+  WorkerThread(unsigned number, Commons& commons, std::shared_ptr<const Snapshot> snapshot,
+               std::unique_ptr<Ring> ring);
   ~WorkerThread();
   WorkerThread(const WorkerThread&) = delete;
   WorkerThread& operator=(const WorkerThread&) = delete;

@@ -18,13 +18,16 @@ SessionId random_start() {
 
 }  // namespace
 
-Workers::Workers(uv_loop_t* loop, std::shared_ptr<const Snapshot> snapshot, unsigned count)
+Workers::Workers(uv_loop_t* loop, std::shared_ptr<const Snapshot> snapshot, unsigned count,
+                 std::vector<std::unique_ptr<Ring>> rings)
     : snapshot_(std::move(snapshot)), last_id_(random_start()), emptied_(new uv_async_t) {
   uv_async_init(loop, emptied_.get(),
                 [](uv_async_t* rung) { static_cast<Workers*>(rung->data)->on_emptied(); });
   emptied_->data = this;
+  rings.resize(count);
   for (unsigned number = 1; number <= count; ++number)
-    threads_.push_back(std::make_unique<WorkerThread>(number, commons_, snapshot_));
+    threads_.push_back(
+        std::make_unique<WorkerThread>(number, commons_, snapshot_, std::move(rings[number - 1])));
 }
 
 Workers::~Workers() {

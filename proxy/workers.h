@@ -15,9 +15,10 @@ namespace pgveil::proxy {
 
 class Workers {
  public:
-  // `loop` is the main thread's. Throws std::system_error where the system has no threads or no descriptors
-  // for them.
-  Workers(uv_loop_t* loop, std::shared_ptr<const Snapshot> snapshot, unsigned count);
+  // `loop` is the main thread's. `rings`: one for each worker, or none. Throws std::system_error where the
+  // system has no threads or no descriptors for them.
+  Workers(uv_loop_t* loop, std::shared_ptr<const Snapshot> snapshot, unsigned count,
+          std::vector<std::unique_ptr<Ring>> rings = {});
   // Drops whatever is left.
   ~Workers();
   Workers(const Workers&) = delete;

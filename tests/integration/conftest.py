@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from harness.certificates import Authority
-from harness.pgveil import BINARY, EX_CONFIG, Pgveil, toml
+from harness.io_uring import why_not
+from harness.pgveil import BINARY, EX_CONFIG, RELAY, Pgveil, toml
 from harness.postgres import Cluster
 from harness.processes import environment, run
 from harness.scripted_server import ScriptedServer
@@ -146,3 +147,9 @@ def scripted_server():
 def pytest_sessionstart(session):
     if not BINARY.exists():
         sys.exit(f"{BINARY} does not exist; build it, or set PGVEIL")
+
+
+def pytest_collection_modifyitems(items):
+    if RELAY.get("PGVEIL_RELAY") == "io_uring" and why_not():
+        for item in items:
+            item.add_marker(pytest.mark.skip(reason=f"io_uring: {why_not()}"))

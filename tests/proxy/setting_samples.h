@@ -196,6 +196,8 @@ inline const std::vector<SettingSample>& setting_samples() {
        [](const Config& c) { return c.limits.core_dumps; }},
       {"limits", "workers", "4", "4", "257", "",
        [](const Config& c) { return c.limits.workers == 4; }},
+      {"limits", "relay", R"("epoll")", "epoll", "kqueue", "",
+       [](const Config& c) { return c.limits.relay == RelayEngine::epoll; }},
 
       {"log", "level", R"("debug")", "debug", "verbose", "",
        [](const Config& c) { return c.log.level == LogLevel::debug; }},
