@@ -77,6 +77,8 @@ bool is_plain(char c) {
 }
 
 void begin_line(std::string& line, bool as_json, spdlog::level::level_enum level, std::string_view event) {
+  constexpr std::size_t kUsualLine = 640;
+  line.reserve(kUsualLine);
   if (!as_json) {
     line = event;
     return;

@@ -128,13 +128,19 @@ int judge(int accepted, X509_STORE_CTX* verification) {
   return 0;
 }
 
+// SSL_get_error() reads the queue, so it must be empty before each call. It nearly always is, and to look is
+// much cheaper than to clear it.
+void forget_errors() {
+  if (ERR_peek_error() != 0) ERR_clear_error();
+}
+
 // Lends the caller's buffers to the BIO for the time of a call.
 class Lending {
  public:
   Lending(State& state, ByteView* incoming, Outgoing* outgoing) : state_(state) {
     state_.incoming = incoming;
     state_.outgoing = outgoing;
-    ERR_clear_error();
+    forget_errors();
   }
   ~Lending() {
     state_.incoming = nullptr;
@@ -289,12 +295,15 @@ Engine::Read Engine::read(ByteView& ciphertext, std::span<std::uint8_t> plaintex
   State& state = *state_;
   if (state.stage != State::Stage::established) return {Status::failed, 0};
   const Lending lending(state, &ciphertext, &out);
+  SSL* ssl = state.ssl.get();
   std::size_t size = 0;
   while (size < plaintext.size()) {
-    ERR_clear_error();
-    const int result = SSL_read(state.ssl.get(), plaintext.data() + size, clamped(plaintext.size() - size));
+    const int result = SSL_read(ssl, plaintext.data() + size, clamped(plaintext.size() - size));
     if (result <= 0) return {status_of(state, result), size};
     size += static_cast<std::size_t>(result);
+    // Nothing is left on either side of the BIO: to ask again would only tell us so.
+    if (ciphertext.empty() && SSL_has_pending(ssl) == 0) return {Status::want_input, size};
+    forget_errors();
   }
   return {Status::ready, size};
 }
@@ -304,10 +313,10 @@ Engine::Status Engine::write(ByteView& plaintext, Outgoing& out) {
   if (state.stage != State::Stage::established) return Status::failed;
   const Lending lending(state, nullptr, &out);
   while (!plaintext.empty()) {
-    ERR_clear_error();
     const int result = SSL_write(state.ssl.get(), plaintext.data(), clamped(plaintext.size()));
     if (result <= 0) return status_of(state, result);
     plaintext = plaintext.subspan(static_cast<std::size_t>(result));
+    forget_errors();
   }
   return Status::ready;
 }

@@ -115,9 +115,27 @@ SslContext read_chain(const SSL_CTX* context, const CertificateFiles& files,
   return nullptr;
 }
 
-// The pair as `chain` would serve it.
-std::optional<OwnCertificate> pair_of(SSL_CTX* chain, PrivateKey key, const CertificateFiles& files,
-                                      std::vector<SettingMistake>& mistakes) {
+// What is to be sent behind a leaf that stands alone in its file: the intermediates among the certificates
+// that `context` trusts, as PostgreSQL and libpq have OpenSSL do it; but once, and without the root, which
+// nobody verifies who does not have it. Where there are none, or the chain is at fault, the leaf is all: the
+// peer judges.
+void complete(SSL_CTX* chain, const SSL_CTX* context) {
+  // SSL_CTX_set1_chain_cert_store() and SSL_CTX_build_cert_chain() without the macros' C casts.
+  SSL_CTX_ctrl(chain, SSL_CTRL_SET_CHAIN_CERT_STORE, 1, SSL_CTX_get_cert_store(context));
+  SSL_CTX_ctrl(chain, SSL_CTRL_BUILD_CERT_CHAIN,
+               SSL_BUILD_CHAIN_FLAG_NO_ROOT | SSL_BUILD_CHAIN_FLAG_IGNORE_ERROR, nullptr);
+  ERR_clear_error();
+}
+
+STACK_OF(X509) * certificates_behind_leaf(SSL_CTX* chain) {
+  STACK_OF(X509)* behind = nullptr;
+  SSL_CTX_get0_chain_certs(chain, &behind);
+  return behind;
+}
+
+// The pair as `chain` would serve it, completed with what `context` trusts.
+std::optional<OwnCertificate> pair_of(SSL_CTX* chain, const SSL_CTX* context, PrivateKey key,
+                                      const CertificateFiles& files, std::vector<SettingMistake>& mistakes) {
   ERR_clear_error();
   X509* leaf = SSL_CTX_get0_certificate(chain);
   if (X509_check_private_key(leaf, key.get()) != 1) {
@@ -135,10 +153,9 @@ std::optional<OwnCertificate> pair_of(SSL_CTX* chain, PrivateKey key, const Cert
                 "use an RSA, ECDSA or Ed25519 key of the strength that this system's OpenSSL asks for"));
     return std::nullopt;
   }
-  STACK_OF(X509)* behind = nullptr;
-  SSL_CTX_get0_chain_certs(chain, &behind);
+  if (sk_X509_num(certificates_behind_leaf(chain)) <= 0) complete(chain, context);
+  STACK_OF(X509)* behind = certificates_behind_leaf(chain);
   X509_up_ref(leaf);
-  // OpenSSL takes an empty chain for another thing than none.
   return OwnCertificate{Certificate(leaf),
                         CertificateChain(behind == nullptr ? nullptr : X509_chain_up_ref(behind)),
                         std::move(key)};
@@ -161,7 +178,7 @@ std::optional<OwnCertificate> load_own_certificate(const SSL_CTX* context, const
   const SslContext chain = read_chain(context, files, mistakes);
   PrivateKey key = read_key(files, mistakes);
   if (!chain || !key) return std::nullopt;
-  return pair_of(chain.get(), std::move(key), files, mistakes);
+  return pair_of(chain.get(), context, std::move(key), files, mistakes);
 }
 
 void use(SSL_CTX* context, const OwnCertificate& own) {

@@ -36,12 +36,13 @@ struct CertificateFiles {
 
 struct OwnCertificate {
   Certificate leaf;
-  CertificateChain chain;  // what is sent behind the leaf; none where the file has one certificate
+  CertificateChain chain;  // what is sent behind the leaf; may be null
   PrivateKey key;
 };
 
 // Adds to `mistakes` whatever keeps the pair from being used, by the security level of `context`. Expiry does
-// not: the peer judges that, as with libpq.
+// not: the peer judges that, as with libpq. Intermediates that the file lacks are taken from those that
+// `context` trusts.
 [[nodiscard]] std::optional<OwnCertificate> load_own_certificate(const SSL_CTX* context,
                                                                  const CertificateFiles& files,
                                                                  std::vector<SettingMistake>& mistakes);

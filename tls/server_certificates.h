@@ -13,7 +13,8 @@ namespace pgveil::tls {
 
 class ServerCertificates {
  public:
-  // Of no use where there was a mistake. The security level is that of `context`.
+  // Of no use where there was a mistake. The security level is that of `context`, which trusts already whom
+  // it is to trust.
   [[nodiscard]] static std::unique_ptr<ServerCertificates> load(const SSL_CTX* context,
                                                                 const ServerSettings& settings,
                                                                 std::vector<SettingMistake>& mistakes,

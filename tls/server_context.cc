@@ -138,8 +138,8 @@ tl::expected<std::shared_ptr<const ServerContext>, std::vector<SettingMistake>> 
   set_ciphers(context.get(), settings, mistakes);
   set_groups(context.get(), settings.ssl_groups, mistakes);
   if (mistakes.empty()) check_ciphers(context.get(), mistakes);
-  auto certificates = ServerCertificates::load(context.get(), settings, mistakes, warnings);
   trust_clients(context.get(), settings, mistakes);
+  auto certificates = ServerCertificates::load(context.get(), settings, mistakes, warnings);
   SSL_CTX_set_alpn_select_cb(context.get(), select_alpn, nullptr);
   if (!mistakes.empty()) return tl::unexpected(std::move(mistakes));
   certificates->serve(context.get());

@@ -76,6 +76,23 @@ TEST_P(OurClientCertificate, IsShownWhereItIsAsked) {
   EXPECT_EQ(X509_NAME_entry_count(X509_get_subject_name(shown)), 1);
 }
 
+// As from libpq, which has OpenSSL look for them. A server's view of the chain is without the leaf.
+TEST_P(OurClientCertificate, BringsIntermediatesOfTheRootFile) {
+  CertificateRequest request = app();
+  request.common_names = {"Test Intermediate"};
+  request.authority = true;
+  const Identity intermediate = issued_by(site_.root, request);
+  const Identity own = issued_by(intermediate, app());
+  settings_.sslcert = site_.folder.write("app.crt", own.certificate_pem());
+  settings_.sslkey = site_.folder.write("app.key", own.key_pem());
+  ASSERT_NE(connect(), Engine::Status::failed) << client_->failure().reason;
+  EXPECT_EQ(sk_X509_num(SSL_get_peer_cert_chain(server_->ssl())), 0);
+  settings_.sslrootcert =
+      site_.folder.write("roots.crt", site_.root.certificate_pem() + intermediate.certificate_pem());
+  ASSERT_NE(connect(), Engine::Status::failed) << client_->failure().reason;
+  EXPECT_EQ(sk_X509_num(SSL_get_peer_cert_chain(server_->ssl())), 1);
+}
+
 TEST_P(OurClientCertificate, IsMissedByTheServer) {
   EXPECT_EQ(connect(), Engine::Status::failed);
   EXPECT_EQ(name_of(client_->failure().failure), "rejected_by_peer") << client_->failure().reason;

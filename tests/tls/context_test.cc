@@ -209,7 +209,7 @@ TEST(ServerContext, TellsAllMistakesAtOnce) {
   ASSERT_FALSE(built);
   std::vector<std::string> at;
   for (const auto& mistake : built.error()) at.push_back(mistake.setting);
-  EXPECT_EQ(at, (std::vector<std::string>{"ssl_cert_file", "ssl_key_file", "ssl_ca_file"}));
+  EXPECT_EQ(at, (std::vector<std::string>{"ssl_ca_file", "ssl_cert_file", "ssl_key_file"}));
 }
 
 TEST(ServerContext, RefusesAnEncryptedKey) {

@@ -114,6 +114,22 @@ TEST_P(ServerName, BringsTheChainOfItsCertificate) {
   EXPECT_EQ(sk_X509_num(SSL_get_peer_cert_chain(plain.client->ssl())), 1);
 }
 
+// As from PostgreSQL, which has OpenSSL look for them; the root is of no use to a client.
+TEST_P(ServerName, BringsIntermediatesOfTheAuthorityFile) {
+  CertificateRequest request = named("Test Intermediate");
+  request.authority = true;
+  const Identity intermediate = issued_by(site_.root, request);
+  const Identity leaf = issued_by(intermediate, named("alone"));
+  settings_.certificates.push_back({{"alone.org"},
+                                    site_.folder.write("alone.crt", leaf.certificate_pem()),
+                                    site_.folder.write("alone.key", leaf.key_pem())});
+  EXPECT_EQ(sk_X509_num(SSL_get_peer_cert_chain(ask_for("alone.org").client->ssl())), 1);
+  settings_.ssl_ca_file =
+      site_.folder.write("authorities.crt", site_.root.certificate_pem() + intermediate.certificate_pem());
+  EXPECT_EQ(sk_X509_num(SSL_get_peer_cert_chain(ask_for("alone.org").client->ssl())), 2);
+  EXPECT_EQ(sk_X509_num(SSL_get_peer_cert_chain(ask_for("db.example.com").client->ssl())), 1);
+}
+
 // --- a name is no way around the policy ---
 
 TEST_P(ServerName, DoesNotSpareAClientTheQuestionForItsCertificate) {

@@ -331,9 +331,9 @@ TEST(ServerContextMistakes, AreAllToldAtOnce) {
     at.push_back(mistake.setting +
                  (mistake.certificate < 0 ? "" : '[' + std::to_string(mistake.certificate) + ']'));
   EXPECT_EQ(at, (std::vector<std::string>{"ssl_min_protocol_version", "ssl_ciphers", "ssl_tls13_ciphers",
-                                          "ssl_groups", "ssl_cert_file[0]", "ssl_key_file[0]",
-                                          "server_names[1]", "ssl_cert_file[1]", "ssl_key_file[1]",
-                                          "ssl_ca_file", "ssl_crl_file", "ssl_crl_dir"}));
+                                          "ssl_groups", "ssl_ca_file", "ssl_crl_file", "ssl_crl_dir",
+                                          "ssl_cert_file[0]", "ssl_key_file[0]", "server_names[1]",
+                                          "ssl_cert_file[1]", "ssl_key_file[1]"}));
 }
 
 // --- warnings ---
