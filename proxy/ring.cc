@@ -154,8 +154,11 @@ bool Ring::run_once(uv_loop_t* loop) {
     if (io_uring_sq_ready(&ring_) > 0) submit(0);  // what the last ports have left
     return uv_run(loop, UV_RUN_ONCE) != 0;
   }
-  if (std::exchange(loop_ready_, false) || uv_backend_timeout(loop) == 0)
+  if (std::exchange(loop_ready_, false) || uv_backend_timeout(loop) == 0) {
+    // What libuv has to do may be a handshake, and take long.
+    if (!sending_.empty()) hand_over(0);
     if (uv_run(loop, UV_RUN_NOWAIT) == 0) return false;
+  }
   take_turn(uv_backend_timeout(loop));
   uv_update_time(loop);
   return true;
@@ -173,11 +176,15 @@ void Ring::take_turn(int timeout) {
     io_uring_prep_poll_add(request(Kind::loop, 0), loop_descriptor_, POLLIN);
     loop_watched_ = true;
   }
+  hand_over(timeout);
+  take_answers();
+}
+
+void Ring::hand_over(int timeout) {
   begin_sends();
   begin_receives();
   submit(timeout);
   take_unsent();
-  take_answers();
 }
 
 void Ring::begin_sends() {

@@ -55,6 +55,7 @@ class Ring {
   [[nodiscard]] bool append(Port& port, ByteView bytes);
 
   void take_turn(int timeout);
+  void hand_over(int timeout);
   void begin_sends();
   void begin_receives();
   void submit(int timeout);

@@ -148,17 +148,25 @@ Session::Phase Session::begin_tls() {
   auto stream =
       std::make_unique<TlsStream>(std::move(client_), std::move(engine), std::exchange(client_in_, {}));
   accepting_ = stream.get();
+  handshake_turn_.emplace(host_.handshake_turns(), *this);
   client_ = std::move(stream);
   return Phase::accept_tls;
 }
 
 Session::Phase Session::accept_tls() {
   if (deadline_.passed()) return end(timeout_ending());
+  if (!accepting_->readable()) return Phase::accept_tls;
+  if (!handshake_turn_->take()) {
+    if (handshake_turn_->is_in_a_crowd()) client_->pause_reading();
+    return Phase::accept_tls;
+  }
+  client_->resume_reading();
   switch (accepting_->shake_hands(host_.scratch())) {
     case TlsStream::Handshake::waiting: return Phase::accept_tls;
     case TlsStream::Handshake::failed: return end(client_tls_ending(accepting_->failure()));
     case TlsStream::Handshake::done: break;
   }
+  handshake_turn_.reset();
   record_.client_tls = accepting_->established();
   if (record_.client_tls->peer) record_.identity = record_.client_tls->peer->subject;
   negotiation_->tls_established();
@@ -230,7 +238,8 @@ Session::Phase Session::admit(const Decision& decision) {
     context = upstream.held.certificate_of(startup_.user());
     if (!context) return end(no_role_certificate(upstream.config, record_.user));
   }
-  link_ = std::make_unique<UpstreamLink>(host_.loop(), upstream, std::move(context), *this);
+  link_ = std::make_unique<UpstreamLink>(host_.loop(), host_.handshake_turns(), upstream, std::move(context),
+                                         *this);
   return Phase::connect;
 }
 
@@ -339,8 +348,8 @@ Session::Phase Session::begin_cancel() {
   in_cancel_ = true;
   client_->pause_reading();
   deadline_.set(kCancelTimeout);
-  link_ = std::make_unique<UpstreamLink>(host_.loop(), *upstream, upstream->tls, *this,
-                                         route ? std::optional(route->server) : std::nullopt);
+  link_ = std::make_unique<UpstreamLink>(host_.loop(), host_.handshake_turns(), *upstream, upstream->tls,
+                                         *this, route ? std::optional(route->server) : std::nullopt);
   return Phase::forward_cancel;
 }
 
@@ -508,6 +517,7 @@ void Session::forget_login() {
   link_.reset();
   negotiation_.reset();
   accepting_ = nullptr;
+  handshake_turn_.reset();
   client_name_.reset();
   startup_ = {};
 }

@@ -37,6 +37,7 @@ class SessionHost {
   [[nodiscard]] virtual Scratch& scratch() = 0;
   // For established sessions; nullptr: has none, the loop watches all sockets.
   [[nodiscard]] virtual Ring* ring() = 0;
+  [[nodiscard]] virtual HandshakeTurns& handshake_turns() = 0;
   [[nodiscard]] virtual CancelRoutes& cancel_routes() = 0;
   [[nodiscard]] virtual LoginServices login_services() = 0;
 
@@ -146,7 +147,8 @@ class Session final : public Wakeable {
   // Until the relay begins.
   std::unique_ptr<protocol::Negotiation> negotiation_;
   TlsStream* accepting_ = nullptr;  // client_, during its handshake
-  std::string unix_user_;           // who is at the other end of a Unix socket, where somebody wants to know
+  std::optional<HandshakeTurns::Place> handshake_turn_;
+  std::string unix_user_;  // who is at the other end of a Unix socket, where somebody wants to know
   std::unique_ptr<ClientName> client_name_;
   protocol::StartupMessage startup_;  // as the server is to read it
   protocol::HbaMethod method_ = protocol::HbaMethod::reject;

@@ -11,14 +11,15 @@ constexpr std::size_t kGreetingBytes = 2;
 
 }  // namespace
 
-UpstreamLink::UpstreamLink(uv_loop_t* loop, const Upstream& upstream,
+UpstreamLink::UpstreamLink(uv_loop_t* loop, HandshakeTurns& turns, const Upstream& upstream,
                            std::shared_ptr<const tls::ClientContext> tls, Wakeable& owner,
                            std::optional<ServerAddress> only)
     : upstream_(upstream),
       context_(std::move(tls)),
       owner_(owner),
       connector_(loop, upstream.config, *this, std::move(only)),
-      connect_deadline_(loop, *this) {}
+      connect_deadline_(loop, *this),
+      turn_(turns, *this) {}
 
 UpstreamLink::State UpstreamLink::advance(Scratch& scratch) {
   for (;;) {
@@ -107,10 +108,18 @@ UpstreamLink::Step UpstreamLink::begin_tls() {
                  .send_sni = upstream_.config.sslsni,
                  .require_alpn = upstream_.config.sslnegotiation == SslNegotiation::direct});
   tls_stream_ = std::make_unique<TlsStream>(std::move(socket_), std::move(engine));
+  handshake_begun_ = false;
   return Step::shake_hands;
 }
 
 UpstreamLink::Step UpstreamLink::shake_hands(Scratch& scratch) {
+  if (handshake_begun_ && !tls_stream_->readable()) return Step::shake_hands;
+  if (!turn_.take()) {
+    if (turn_.is_in_a_crowd()) tls_stream_->pause_reading();
+    return Step::shake_hands;
+  }
+  tls_stream_->resume_reading();
+  handshake_begun_ = true;
   switch (tls_stream_->shake_hands(scratch)) {
     case TlsStream::Handshake::waiting: return Step::shake_hands;
     case TlsStream::Handshake::failed: return fail(tls_ending(*server_, tls_stream_->failure()));

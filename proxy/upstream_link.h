@@ -8,6 +8,7 @@
 #include "protocol/upstream_greeting.h"
 #include "proxy/connector.h"
 #include "proxy/deadline.h"
+#include "proxy/handshake_turns.h"
 #include "proxy/snapshot.h"
 #include "proxy/tls_stream.h"
 
@@ -22,10 +23,11 @@ class UpstreamLink final : private Wakeable {
     failed,       // failure() says why
   };
 
-  // `upstream` and `owner` must outlive the link. `tls`: of the upstream, or with another client certificate.
-  // `only`: see Connector.
-  UpstreamLink(uv_loop_t* loop, const Upstream& upstream, std::shared_ptr<const tls::ClientContext> tls,
-               Wakeable& owner, std::optional<ServerAddress> only = std::nullopt);
+  // `turns`, `upstream` and `owner` must outlive the link. `tls`: of the upstream, or with another client
+  // certificate. `only`: see Connector.
+  UpstreamLink(uv_loop_t* loop, HandshakeTurns& turns, const Upstream& upstream,
+               std::shared_ptr<const tls::ClientContext> tls, Wakeable& owner,
+               std::optional<ServerAddress> only = std::nullopt);
 
   [[nodiscard]] State advance(Scratch& scratch);
 
@@ -57,12 +59,14 @@ class UpstreamLink final : private Wakeable {
   Connector connector_;
   Deadline connect_deadline_;  // of the address under way
   protocol::UpstreamGreeting greeting_;
+  HandshakeTurns::Place turn_;
   std::unique_ptr<SocketStream> socket_;
   std::unique_ptr<TlsStream> tls_stream_;
   std::optional<ServerAddress> server_;
   std::optional<tls::Established> tls_;
   Ending failure_;
   Step step_ = Step::connect;
+  bool handshake_begun_ = false;
   unsigned timed_attempt_ = 0;  // the one that connect_deadline_ is for
 };
 

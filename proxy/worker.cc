@@ -18,6 +18,7 @@ Worker::Worker(uv_loop_t* loop, unsigned number, Commons& commons, std::shared_p
       ring_(std::move(ring)),
       snapshot_(std::move(snapshot)),
       scratch_(snapshot_->config.limits.relay_buffer),
+      handshake_turns_(loop),
       scram_keyring_(loop),
       password_commands_(loop),
       reaper_(new uv_idle_t) {

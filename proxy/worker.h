@@ -61,6 +61,7 @@ class Worker final : public SessionHost {
   uv_loop_t* loop() override { return loop_; }
   Scratch& scratch() override { return scratch_; }
   Ring* ring() override { return ring_.get(); }
+  HandshakeTurns& handshake_turns() override { return handshake_turns_; }
   CancelRoutes& cancel_routes() override { return commons_.cancel_routes; }
   LoginServices login_services() override { return {scram_keyring_, password_commands_}; }
   bool enter_session() override;
@@ -79,6 +80,7 @@ class Worker final : public SessionHost {
   const std::unique_ptr<Ring> ring_;
   std::shared_ptr<const Snapshot> snapshot_;
   Scratch scratch_;
+  HandshakeTurns handshake_turns_;
   ScramKeyring scram_keyring_;
   PasswordCommands password_commands_;
   std::unordered_map<SessionId, std::unique_ptr<Session>> sessions_;
