@@ -20,6 +20,12 @@ RE2::Options octet_options() {
   return options;
 }
 
+// RE2's own type of view: newer versions take Abseil's, which is std::string_view only where Abseil was built
+// so.
+re2::StringPiece view(std::string_view text) {
+  return {text.data(), text.size()};
+}
+
 // What stands behind the flags for the whole, such as `(?i)`.
 std::string_view without_flags(std::string_view expression) {
   if (!expression.starts_with("(?")) return expression;
@@ -72,19 +78,19 @@ bool anchors_both_ends(std::string_view expression) {
 }  // namespace
 
 tl::expected<NamePattern, std::string> NamePattern::compile(std::string_view expression) {
-  auto compiled = std::make_unique<const RE2>(expression, octet_options());
+  auto compiled = std::make_unique<const RE2>(view(expression), octet_options());
   if (!compiled->ok()) return tl::unexpected(compiled->error());
   return NamePattern(std::move(compiled), anchors_both_ends(expression));
 }
 
 bool NamePattern::is_in(std::string_view name) const {
-  return compiled_->Match(name, 0, name.size(), RE2::UNANCHORED, nullptr, 0);
+  return compiled_->Match(view(name), 0, name.size(), RE2::UNANCHORED, nullptr, 0);
 }
 
 std::optional<NamePattern::Found> NamePattern::find_in(std::string_view name) const {
   re2::StringPiece groups[2];  // the whole match, and the first group
   const int wanted = has_group() ? 2 : 1;
-  if (!compiled_->Match(name, 0, name.size(), RE2::UNANCHORED, groups, wanted)) return std::nullopt;
+  if (!compiled_->Match(view(name), 0, name.size(), RE2::UNANCHORED, groups, wanted)) return std::nullopt;
   if (groups[1].data() == nullptr) return Found{};
   return Found{.first_group = std::string(groups[1])};
 }

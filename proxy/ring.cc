@@ -227,7 +227,7 @@ void Ring::submit(int timeout) {
 void Ring::take_unsent() {
   if (sending_.empty()) return;
   unsigned head = 0;
-  const io_uring_cqe* answer = nullptr;
+  io_uring_cqe* answer = nullptr;
   io_uring_for_each_cqe(&ring_, head, answer) {
     if (static_cast<Kind>(answer->user_data & ((1U << kKindBits) - 1)) != Kind::send) continue;
     Port* port = port_of(answer->user_data);

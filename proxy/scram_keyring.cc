@@ -66,11 +66,11 @@ ScramKeyring::Name ScramKeyring::name_of(const protocol::SecretText& password,
   const auto password_mac = tls::hmac_sha256(
       naming_key_.view(),
       {reinterpret_cast<const std::uint8_t*>(password.view().data()), password.view().size()});
-  std::vector<std::uint8_t> rest(password_mac.begin(), password_mac.end());
+  std::vector<std::uint8_t> all = salting.salt;
   for (unsigned shift = 0; shift < 32; shift += 8)
-    rest.push_back(static_cast<std::uint8_t>(salting.iterations >> shift));
-  rest.insert(rest.end(), salting.salt.begin(), salting.salt.end());
-  return tls::hmac_sha256(naming_key_.view(), rest);
+    all.push_back(static_cast<std::uint8_t>(salting.iterations >> shift));
+  for (const auto octet : password_mac) all.push_back(octet);  // g++ 14 warns of an overflow in insert()
+  return tls::hmac_sha256(naming_key_.view(), all);
 }
 
 void ScramKeyring::compute(const protocol::SecretText& password, const protocol::ScramSalting& salting,

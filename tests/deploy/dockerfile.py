@@ -1,4 +1,5 @@
-"""Reads deploy/docker/Dockerfile, and follows it without a container engine."""
+"""Reads deploy/docker/Dockerfile, and follows it without a container engine, in a folder that has the Debian of the
+image (see harness/tree.py)."""
 
 import re
 import shutil
@@ -6,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness.processes import run_or_fail
+from harness.tree import System
 from project import ROOT
 
 DOCKERFILE = ROOT / "deploy/docker/Dockerfile"
@@ -34,19 +36,29 @@ def stages() -> list[list[Instruction]]:
     return found
 
 
-class Stage:
-    """A stage under way: `root` is what / is in it."""
+def base_suite() -> str:
+    """The Debian of the image: "trixie" for debian:trixie-slim."""
+    suites = {re.fullmatch(r"debian:(\w+)-slim( AS \w+)?", stage[0].text)[1] for stage in stages()}
+    (suite,) = suites
+    return suite
 
-    def __init__(self, root: Path):
+
+class Stage:
+    """A stage under way: `root`, of a Debian system or a folder in it, is what / is in the stage."""
+
+    def __init__(self, system: System, root: Path):
         self.root = root
-        self._directory = root
+        self._system = system
+        self._directory = "/"
 
     def path(self, text: str) -> Path:
-        return self.root / text.lstrip("/") if text.startswith("/") else self._directory / text
+        return self.root / (text if text.startswith("/") else f"{self._directory}/{text}").lstrip("/")
 
     def enter(self, directory: str) -> None:
-        self._directory = self.path(directory)
-        self._directory.mkdir(parents=True)
+        """WORKDIR, empty as in a new image."""
+        self._directory = directory
+        shutil.rmtree(self.path(directory), ignore_errors=True)
+        self.path(directory).mkdir(parents=True)
 
     def copy(self, text: str, other_stages: dict[str, "Stage"]) -> None:
         """COPY: of a directory its content, as Docker has it."""
@@ -67,6 +79,7 @@ class Stage:
                 shutil.copy(path, destination)
 
     def run(self, command: str, environment: dict[str, str]) -> None:
-        """RUN, with the folder of the stage for / where something is installed."""
-        command = command.replace("DESTDIR=/", f"DESTDIR={self.root}/")
-        run_or_fail("/bin/sh", "-c", command, cwd=self._directory, env=environment, timeout=800)
+        """RUN, in the directory of the stage."""
+        words = ["env", "--ignore-environment", f"--chdir={self._directory}"]
+        words += [f"{name}={value}" for name, value in environment.items()]
+        run_or_fail(*self._system.command(*words, "/bin/sh", "-c", command), timeout=800)

@@ -1,13 +1,16 @@
-"""The image: its Dockerfile is followed step by step in a folder, except for what only apt-get could do."""
+"""The image: its Dockerfile is followed step by step in a folder with the Debian of the image, as root only. What
+apt-get installs in the last stage is compared with what the program needs."""
 
 import json
 import os
 import re
+import shutil
 
 import pytest
 
-from dockerfile import DOCKERFILE, Stage, stages
+from dockerfile import DOCKERFILE, Stage, base_suite, stages
 from harness.processes import run, run_or_fail
+from harness.tree import System, Unavailable
 from project import ROOT, version
 
 # What every Debian image has.
@@ -16,16 +19,22 @@ PACKAGES_WITHOUT_LIBRARY = {"ca-certificates"}
 
 
 @pytest.fixture(scope="module")
-def image(tmp_path_factory):
+def system():
+    """The Debian of the image, in which the builder's stage is run."""
+    try:
+        return System(f"{base_suite()}-image", base_suite())
+    except Unavailable as reason:
+        pytest.skip(f"the image is not tested: {reason}")
+
+
+@pytest.fixture(scope="module")
+def image(system):
     """The folder that the last stage leaves."""
-    builder = Stage(tmp_path_factory.mktemp("builder"))
+    shutil.rmtree(system.root / "out", ignore_errors=True)
+    builder = Stage(system, system.root)
     environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": os.environ.get("HOME", "/"),
-        "LC_ALL": "C.UTF-8",
-        # So that ccache finds today's objects again tomorrow, in another folder.
-        "CCACHE_BASEDIR": str(builder.root),
-        "CCACHE_NOHASHDIR": "1",
+        "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+        "HOME": "/root",
         "CMAKE_BUILD_PARALLEL_LEVEL": str(os.cpu_count()),
     }
     first, last = stages()
@@ -36,7 +45,8 @@ def image(tmp_path_factory):
             builder.copy(step.text, {})
         elif step.name == "RUN":
             builder.run(step.text, environment)
-    final = Stage(tmp_path_factory.mktemp("image"))
+    shutil.rmtree(system.root / "image", ignore_errors=True)
+    final = Stage(system, system.root / "image")
     for step in last:
         if step.name == "COPY":
             final.copy(step.text, {"builder": builder})
@@ -44,8 +54,13 @@ def image(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def program(image):
-    return image.path("/usr/bin/pgveil")
+def pgveil(system, image):
+    """Runs the image's program in the image's Debian."""
+
+    def start(*words):
+        return run(*system.command("/image/usr/bin/pgveil", *words))
+
+    return start
 
 
 def text_of(name: str) -> str:
@@ -59,27 +74,33 @@ def installed_packages() -> set[str]:
     return {word for word in words if not word.startswith("-")}
 
 
-def package_of(library: str) -> str:
+def package_of(library: str, system: System) -> str:
     """The package that owns a library of this machine's architecture."""
-    found = run_or_fail("dpkg", "--search", f"*/{library}")
+    found = run_or_fail(*system.command("dpkg", "--search", f"*/{library}"))
     architecture = run_or_fail("dpkg", "--print-architecture").strip()
     return re.search(rf"(?m)^(\S+):{architecture}: ", found)[1]
 
 
-def test_its_program_is_the_version_of_this_checkout(program):
-    assert run_or_fail(program, "--version").startswith(f"pgveil {version()} ")
+def test_its_program_is_the_version_of_this_checkout(pgveil):
+    assert pgveil("--version").stdout.startswith(f"pgveil {version()} ")
 
 
-def test_its_entry_point_serves(program):
+def test_its_program_has_openssl_3_5_or_newer(pgveil):
+    major, minor = re.search(r"OpenSSL (\d+)\.(\d+)", pgveil("--version").stdout).groups()
+    assert (int(major), int(minor)) >= (3, 5)
+
+
+def test_its_entry_point_serves(pgveil):
     name, *words = json.loads(text_of("ENTRYPOINT"))
-    assert name == program.name
-    done = run(program, *words, "--listen", "127.0.0.1:0")
+    assert name == "pgveil"
+    done = pgveil(*words, "--listen", "127.0.0.1:0")
     assert done.returncode == 78 and "--upstream" in done.stderr
 
 
-def test_it_has_every_library_that_the_program_needs_and_no_other(program):
-    libraries = re.findall(r"(?m)^\s*(\S+) => /", run_or_fail("ldd", program))
-    needed = {package_of(library) for library in libraries}
+def test_it_has_every_library_that_the_program_needs_and_no_other(image, system):
+    # Those that it names itself. What they need comes with their packages.
+    libraries = re.findall(r"\(NEEDED\).*\[(\S+)\]", run_or_fail("readelf", "--dynamic", image.path("/usr/bin/pgveil")))
+    needed = {package_of(library, system) for library in libraries}
     assert needed - BASE_PACKAGES == installed_packages() - PACKAGES_WITHOUT_LIBRARY
 
 

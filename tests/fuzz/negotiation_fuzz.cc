@@ -1,5 +1,6 @@
 // A negotiation ends the same however its bytes are cut on their way, with one exception: what arrives
 // together with a request that it had to wait for is refused as stuffed.
+#include <algorithm>
 #include <cstdint>
 #include <string>
 

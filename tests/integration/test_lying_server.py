@@ -6,6 +6,7 @@ import time
 import pytest
 
 from harness import wire
+from harness.processes import POSTGRES_VERSION
 from harness.scripted_server import verified_session
 
 SECRET_TEXT = "run this command to fix your login"
@@ -240,6 +241,7 @@ class TestDirectTls:
         assert attempt(proxy)["C"] == "08001"
         assert server.finished_peer().startup is None
 
+    @pytest.mark.skipif(POSTGRES_VERSION >= 17, reason=f"PostgreSQL {POSTGRES_VERSION} knows direct TLS")
     def test_an_old_server_that_takes_it_for_a_bad_length_is_explained(self, pgveil, postgres):
         proxy = pgveil(postgres.upstream(sslnegotiation="direct"))
         error = attempt(proxy)

@@ -1,6 +1,7 @@
 // docs/configuration.md against the table of settings, and its examples against the parser.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <sstream>

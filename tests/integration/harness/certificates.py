@@ -17,6 +17,10 @@ from harness.processes import run_or_fail
 DAY = datetime.timedelta(days=1)
 SERVER = ExtendedKeyUsageOID.SERVER_AUTH
 CLIENT = ExtendedKeyUsageOID.CLIENT_AUTH
+KEY_USES = [
+    "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+    "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -141,6 +145,10 @@ class Authority:
                 x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False
             )
         )
+        if ca:
+            # Python from 3.13 on wants it of an authority.
+            uses = {"key_cert_sign", "crl_sign"}
+            builder = builder.add_extension(x509.KeyUsage(**{use: use in uses for use in KEY_USES}), critical=True)
         if names:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         if usage:

@@ -6,9 +6,11 @@ import signal
 import subprocess
 import threading
 import time
+from pathlib import Path
 
-# Debian's own, whatever stands first in PATH.
-POSTGRES_BIN = "/usr/lib/postgresql/15/bin"
+# Debian's own, whatever stands first in PATH; the newest, where there are several.
+POSTGRES_VERSION = max((int(path.name) for path in Path("/usr/lib/postgresql").glob("[0-9]*")), default=15)
+POSTGRES_BIN = f"/usr/lib/postgresql/{POSTGRES_VERSION}/bin"
 
 # Long enough for a busy machine; a test that needs it has failed anyway.
 PATIENCE = 30.0

@@ -1,5 +1,6 @@
-"""A newer PostgreSQL than the machine's, without touching the machine: packages of Debian sid, unpacked into a cache
-folder and run with chroot. Nothing of them is installed, and none of their scripts is run."""
+"""Other Debians than the machine's, without touching the machine: folders of a cache, entered with chroot. Tree has
+nothing but a newer PostgreSQL, of packages of sid that are unpacked and not installed; System is a whole Debian, where
+apt-get works."""
 
 import os
 import pwd
@@ -8,7 +9,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
-from harness.processes import environment
+from harness.processes import environment, run
 
 SUITE = "sid"
 VERSION = "18"
@@ -74,6 +75,41 @@ class Tree:
         # Sid may be between two states of itself.
         server = f"/usr/lib/postgresql/{VERSION}/bin/postgres"
         subprocess.run(["/usr/sbin/chroot", self.root, server, "--version"], check=True, capture_output=True)
+        (self.root / "complete").touch()
+
+
+class System:
+    """A Debian of that suite, small at first, and kept with all that is done in it."""
+
+    def __init__(self, name: str, suite: str):
+        if os.geteuid() != 0:
+            raise Unavailable("another Debian can be made and entered by root only")
+        if not Path("/usr/sbin/debootstrap").exists():
+            raise Unavailable("debootstrap is not installed")
+        self.root = CACHE / name
+        if not (self.root / "complete").exists():
+            self._make(suite)
+
+    def command(self, *words) -> list[str]:
+        """Runs a program inside; the mounts go with its process."""
+        script = f"""
+            mount --bind /dev '{self.root}/dev' && mount -t proc none '{self.root}/proc' &&
+            exec /usr/sbin/chroot '{self.root}' "$@"
+        """
+        return ["unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", *map(str, words)]
+
+    def _make(self, suite: str) -> None:
+        shutil.rmtree(self.root, ignore_errors=True)
+        self.root.mkdir(parents=True)
+        made = run(
+            "debootstrap", "--variant=minbase", "--include=ca-certificates", suite, self.root, debian_mirror(),
+            timeout=400, env=environment(PATH="/usr/sbin:/usr/bin:/sbin:/bin"),
+        )  # fmt: skip
+        if made.returncode != 0:
+            raise Unavailable(f"Debian {suite} cannot be made: {made.stdout[-300:]}{made.stderr[-300:]}")
+        no_services = self.root / "usr/sbin/policy-rc.d"
+        no_services.write_text("#!/bin/sh\nexit 101\n")
+        no_services.chmod(0o755)
         (self.root / "complete").touch()
 
 
