@@ -129,6 +129,8 @@ struct UpstreamConfig {
   std::chrono::milliseconds password_command_ttl{0};  // 0: run for every login
   std::string role_certificates;                      // directory of ROLE.crt and ROLE.key
   std::chrono::milliseconds connect_timeout{10'000};  // of each address; 0: no limit of its own
+  unsigned prewarm = 0;                               // connections made ahead, of all workers together
+  std::chrono::milliseconds prewarm_max_age{30'000};  // below the server's authentication_timeout
   bool keepalives = true;
   std::chrono::seconds keepalives_idle{0};      // 0: the system's
   std::chrono::seconds keepalives_interval{0};  // 0: the system's
@@ -142,6 +144,7 @@ struct UpstreamConfig {
 };
 
 inline constexpr unsigned kMostWorkers = 256;
+inline constexpr unsigned kMostPrewarmed = 1000;
 
 enum class RelayEngine { automatic, io_uring, epoll };
 struct LimitsConfig {

@@ -418,6 +418,11 @@ void ConfigDraft::check_credentials(const SectionDraft<UpstreamSection>& upstrea
              "Write %h for the host, %p for the port, %u for the user, %d for the database, and %% for a "
              "percent "
              "sign.");
+  if (upstream.values.config.prewarm == 0)
+    refuse_without_effect(upstream, "prewarm_max_age", "no connection is made ahead without prewarm");
+  else
+    refuse_both(upstream, "prewarm", "role_certificates",
+                "A connection that is made ahead cannot know for whose role.");
   if (!has(upstream, "password_command"))
     for (const char* key : {"password_command_timeout", "password_command_ttl"})
       refuse_without_effect(upstream, key, "there is no password_command");

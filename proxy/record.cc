@@ -27,6 +27,7 @@ void add_parties(LogLine& line, const Record& record) {
       .add("database", record.database)
       .add("upstream", record.upstream)
       .add("server", record.server);
+  line.add("prewarmed", record.prewarmed ? "yes" : "no");
   line.add("client_tls", record.client_tls ? record.client_tls->version : "");
   const auto& tls = record.server_tls;
   line.add("tls", tls ? tls->version : "")

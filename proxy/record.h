@@ -34,6 +34,7 @@ struct Record {
   std::string server_sqlstate;  // with which the server refused the login
   std::optional<tls::Established> client_tls;
   std::optional<tls::Established> server_tls;
+  bool prewarmed = false;  // its connection to the server was made ahead
   bool is_audited = false;
   std::uint64_t sent_bytes = 0;      // to the client, after its login
   std::uint64_t received_bytes = 0;  // from the client, its login included

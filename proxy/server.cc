@@ -24,7 +24,8 @@ void raise_descriptor_limit(const Config& config, unsigned workers) {
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
-  const rlim_t wanted = 2 * config.limits.max_sessions + kDescriptorsOfWorker * workers + kSpareDescriptors;
+  rlim_t wanted = 2 * config.limits.max_sessions + kDescriptorsOfWorker * workers + kSpareDescriptors;
+  for (const auto& [name, upstream] : config.upstreams) wanted += upstream.prewarm;
   if (limit.rlim_cur < wanted)
     LogLine(LogLevel::warning, "few_descriptors")
         .add("limit", limit.rlim_cur)

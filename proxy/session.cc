@@ -238,8 +238,12 @@ Session::Phase Session::admit(const Decision& decision) {
     context = upstream.held.certificate_of(startup_.user());
     if (!context) return end(no_role_certificate(upstream.config, record_.user));
   }
-  link_ = std::make_unique<UpstreamLink>(host_.loop(), host_.handshake_turns(), upstream, std::move(context),
-                                         *this);
+  // With a certificate of its role it has to make its own.
+  if (context == upstream.tls) link_ = host_.take_prewarmed(upstream, *this);
+  record_.prewarmed = link_ != nullptr;
+  if (!link_)
+    link_ = std::make_unique<UpstreamLink>(host_.loop(), host_.handshake_turns(), upstream,
+                                           std::move(context), *this);
   return Phase::connect;
 }
 

@@ -40,6 +40,9 @@ class SessionHost {
   [[nodiscard]] virtual HandshakeTurns& handshake_turns() = 0;
   [[nodiscard]] virtual CancelRoutes& cancel_routes() = 0;
   [[nodiscard]] virtual LoginServices login_services() = 0;
+  // A connection to `upstream` that was made ahead, for `owner` alone; null: there is none.
+  [[nodiscard]] virtual std::unique_ptr<UpstreamLink> take_prewarmed(const Upstream& upstream,
+                                                                     Wakeable& owner) = 0;
 
   // A place among limits.max_sessions, or among the cancel requests under way; false: there is none.
   [[nodiscard]] virtual bool enter_session() = 0;
@@ -102,6 +105,8 @@ class Session final : public Wakeable {
   [[nodiscard]] Phase admit(const Decision& decision);
   [[nodiscard]] std::optional<Ending> prepare_startup();
   [[nodiscard]] Phase begin_login();
+  [[nodiscard]] bool may_dial_again() const;
+  [[nodiscard]] Phase dial_again();
   [[nodiscard]] Phase begin_relay();
   void add_cancel_route();
   [[nodiscard]] Phase begin_cancel();
@@ -136,6 +141,8 @@ class Session final : public Wakeable {
   bool woken_ = false;
   bool in_session_ = false;  // counted in limits.max_sessions
   bool in_cancel_ = false;
+  bool client_was_early_ = false;    // bytes of its login have gone up with the StartupMessage
+  bool server_has_spoken_ = false;   // in the login
   std::uint64_t last_activity_ = 0;  // the loop's time, in milliseconds
   std::size_t closing_backlog_ = 0;
 

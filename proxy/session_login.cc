@@ -38,11 +38,32 @@ Session::Phase Session::begin_login() {
   protocol::encode_startup_message(startup_, startup);
   server_->write(host_.scratch(), startup);
   if (login_->client_part() == Login::ClientPart::relayed) {
-    if (!client_in_.empty()) server_->write(host_.scratch(), client_in_);
+    client_was_early_ = !client_in_.empty();
+    if (client_was_early_) server_->write(host_.scratch(), client_in_);
     wipe_away(client_in_);
     client_->resume_reading();
   }
   return Phase::log_in;
+}
+
+// A connection that was made ahead may have ended unnoticed, as when the server was just restarted. As long
+// as that server has answered nothing and the client has told it nothing, the login can begin anew.
+bool Session::may_dial_again() const {
+  return record_.prewarmed && !server_has_spoken_ && !client_was_early_ && relay_->bytes_to_server() == 0 &&
+         server_->tls_failure() == nullptr;
+}
+
+Session::Phase Session::dial_again() {
+  client_->pause_reading();
+  relay_.reset();
+  login_.reset();
+  server_.reset();
+  record_.prewarmed = false;
+  record_.server_tls.reset();
+  const Upstream& upstream = snapshot_->upstream_of(policy_.config);
+  link_ =
+      std::make_unique<UpstreamLink>(host_.loop(), host_.handshake_turns(), upstream, upstream.tls, *this);
+  return Phase::connect;
 }
 
 Session::Phase Session::log_in() {
@@ -62,7 +83,9 @@ Session::Phase Session::log_in() {
     if (!server_->readable()) break;
     const auto read = server_->read(host_.scratch(), host_.scratch().incoming.size());
     if (read.status == Stream::Status::blocked) break;
-    if (read.status != Stream::Status::bytes) return end(lost_login_ending());
+    if (read.status != Stream::Status::bytes)
+      return may_dial_again() ? dial_again() : end(lost_login_ending());
+    server_has_spoken_ = true;
     server_in_.insert(server_in_.end(), read.bytes.begin(), read.bytes.end());
     has_server_more = true;
   }

@@ -240,6 +240,13 @@ std::span<const Setting<UpstreamSection>> upstream_settings() {
           "requirepeer", "The user of this system that must run the server behind a Unix socket."),
       setting<Duration<milliseconds, 0, kLongest>, &U::config, &C::connect_timeout>(
           "connect_timeout", "How long connecting to one address may take; `0s` leaves it to the kernel."),
+      only_for_tls(setting<Integer<unsigned, 0, kMostPrewarmed>, &U::config, &C::prewarm>(
+          "prewarm",
+          "Verified connections that are kept ready for sessions to come, of all workers together.")),
+      only_for_tls(setting<Duration<milliseconds, kSecond, values::kDay>, &U::config, &C::prewarm_max_age>(
+          "prewarm_max_age",
+          "How long one may wait for its session before it is renewed; less than the server's "
+          "`authentication_timeout`.")),
       setting<values::SessionAttributes, &U::target_session_attrs>("target_session_attrs",
                                                                    "Only `any` is supported."),
       setting<values::SslModeWord, &U::config, &C::sslmode>(

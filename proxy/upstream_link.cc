@@ -8,6 +8,8 @@ namespace {
 
 // One byte is all that may come before the handshake; a second one is read only to be told from silence.
 constexpr std::size_t kGreetingBytes = 2;
+// Of a server that is to be silent: room for what TLS itself may say.
+constexpr std::size_t kSilenceBytes = 16'384;
 
 }  // namespace
 
@@ -16,7 +18,7 @@ UpstreamLink::UpstreamLink(uv_loop_t* loop, HandshakeTurns& turns, const Upstrea
                            std::optional<ServerAddress> only)
     : upstream_(upstream),
       context_(std::move(tls)),
-      owner_(owner),
+      owner_(&owner),
       connector_(loop, upstream.config, *this, std::move(only)),
       connect_deadline_(loop, *this),
       turn_(turns, *this) {}
@@ -38,6 +40,32 @@ UpstreamLink::State UpstreamLink::advance(Scratch& scratch) {
     }
     step_ = next;
   }
+}
+
+void UpstreamLink::hand_to(Wakeable& owner) {
+  owner_ = &owner;
+  watched_->set_owner(owner);
+}
+
+std::optional<Ending> UpstreamLink::broken_silence(Scratch& scratch) {
+  Stream& stream = tls_stream_ ? static_cast<Stream&>(*tls_stream_) : *socket_;
+  switch (stream.read(scratch, kSilenceBytes).status) {
+    case Stream::Status::blocked: return std::nullopt;  // TLS may have had something to tell, as a ticket
+    case Stream::Status::bytes:
+      return Ending{.reason = Reason::upstream_protocol_violation,
+                    .detail = "The server spoke before it was asked anything."};
+    case Stream::Status::ended:
+    case Stream::Status::failed: break;
+  }
+  if (const auto* failure = stream.tls_failure()) return tls_ending(*server_, *failure);
+  return Ending{
+      .reason = Reason::upstream_lost,
+      .detail = "Server at " + server_->address.text() + " closed a connection that waited for its session.",
+      .hint = "Unless it was restarted: prewarm_max_age must be below its authentication_timeout."};
+}
+
+void UpstreamLink::close(Scratch& scratch) {
+  if (step_ == Step::done && tls_stream_) tls_stream_->finish(scratch);
 }
 
 std::unique_ptr<Stream> UpstreamLink::take_stream() {
@@ -73,13 +101,14 @@ UpstreamLink::Step UpstreamLink::connect(Scratch& scratch) {
   server_ = connector_.server();
   auto socket = connector_.take_socket();
   const int descriptor = socket.descriptor;
-  socket_ = std::make_unique<SocketStream>(std::move(socket), owner_, false);
+  socket_ = std::make_unique<SocketStream>(std::move(socket), *owner_, false);
+  watched_ = socket_.get();
   if (server_->address.is_unix() && !upstream_.config.requirepeer.empty()) {
     const std::string user = peer_user(descriptor);
     if (user != upstream_.config.requirepeer)
       return fail(wrong_peer(*server_, upstream_.config.requirepeer, user));
   }
-  if (!wants_tls()) return Step::done;
+  if (!wants_tls()) return finish();
   if (upstream_.config.sslnegotiation == SslNegotiation::direct) return begin_tls();
   protocol::Bytes request;
   greeting_.begin(request);
@@ -126,12 +155,18 @@ UpstreamLink::Step UpstreamLink::shake_hands(Scratch& scratch) {
     case TlsStream::Handshake::done: break;
   }
   tls_ = tls_stream_->established();
+  return finish();
+}
+
+UpstreamLink::Step UpstreamLink::finish() {
+  connect_deadline_.clear();
   return Step::done;
 }
 
 // libpq goes on to the next address when one does not answer in time, but not after it answered wrongly.
 UpstreamLink::Step UpstreamLink::next_address(const std::string& why) {
   connect_deadline_.clear();
+  watched_ = nullptr;
   tls_stream_.reset();
   socket_.reset();
   return connector_.skip_address(why) ? Step::connect : fail(timed_out());

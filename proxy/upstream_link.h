@@ -31,6 +31,14 @@ class UpstreamLink final : private Wakeable {
 
   [[nodiscard]] State advance(Scratch& scratch);
 
+  // Has further wake-ups go to another owner, as when an established link goes over to a session.
+  void hand_to(Wakeable& owner);
+  // Of an established link: how its server has ended, or has spoken before it was asked anything. Asks the
+  // kernel, so that the answer is of now.
+  [[nodiscard]] std::optional<Ending> broken_silence(Scratch& scratch);
+  // Ends what nobody took, with TLS's own farewell where it got so far.
+  void close(Scratch& scratch);
+
   // The stream, whose wake-ups go to the owner. Once.
   [[nodiscard]] std::unique_ptr<Stream> take_stream();
   // Where it leads, from `connecting` on as soon as an address is tried.
@@ -44,24 +52,26 @@ class UpstreamLink final : private Wakeable {
  private:
   enum class Step { connect, greet, shake_hands, done, failed };
 
-  void wake() override { owner_.wake(); }
+  void wake() override { owner_->wake(); }
   [[nodiscard]] Step connect(Scratch& scratch);
   [[nodiscard]] Step greet(Scratch& scratch);
   [[nodiscard]] Step begin_tls();
   [[nodiscard]] Step shake_hands(Scratch& scratch);
+  [[nodiscard]] Step finish();
   [[nodiscard]] Step next_address(const std::string& why);
   [[nodiscard]] Step fail(Ending ending);
   [[nodiscard]] bool wants_tls() const;
 
   const Upstream& upstream_;
   std::shared_ptr<const tls::ClientContext> context_;
-  Wakeable& owner_;
+  Wakeable* owner_;
   Connector connector_;
   Deadline connect_deadline_;  // of the address under way
   protocol::UpstreamGreeting greeting_;
   HandshakeTurns::Place turn_;
   std::unique_ptr<SocketStream> socket_;
   std::unique_ptr<TlsStream> tls_stream_;
+  SocketStream* watched_ = nullptr;  // socket_, also once it is below tls_stream_
   std::optional<ServerAddress> server_;
   std::optional<tls::Established> tls_;
   Ending failure_;

@@ -35,6 +35,7 @@ void Worker::adopt(Arrival arrival) {
 }
 
 void Worker::run() {
+  prewarm();
   if (!ring_) {
     uv_run(loop_, UV_RUN_DEFAULT);
     return;
@@ -45,16 +46,36 @@ void Worker::run() {
 
 void Worker::shut_down(std::function<void()> when_empty) {
   when_empty_ = std::move(when_empty);
+  prewarmed_.clear();
   for (auto& [id, session] : sessions_) session->shut_down();
   if (sessions_.empty()) reap_soon();
 }
 
 std::size_t Worker::abandon() {
   when_empty_ = nullptr;
+  prewarmed_.clear();
   reap();
   const std::size_t abandoned = sessions_.size();
   sessions_.clear();
   return abandoned;
+}
+
+// Each worker has its share of them; the first ones have one more where they cannot be divided evenly.
+void Worker::prewarm() {
+  for (const auto& [name, upstream] : snapshot_->upstreams) {
+    const unsigned all = upstream.config.prewarm;
+    const unsigned share = all / commons_.workers + (number_ <= all % commons_.workers ? 1 : 0);
+    if (share == 0) continue;
+    auto& stock = prewarmed_[&upstream];
+    stock = std::make_unique<Prewarm>(loop_, scratch_, handshake_turns_, upstream, share,
+                                      snapshot_->config.limits.startup_timeout, number_);
+    stock->start();
+  }
+}
+
+std::unique_ptr<UpstreamLink> Worker::take_prewarmed(const Upstream& upstream, Wakeable& owner) {
+  const auto stock = prewarmed_.find(&upstream);
+  return stock == prewarmed_.end() ? nullptr : stock->second->take(owner);
 }
 
 bool Worker::enter_session() {

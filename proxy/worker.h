@@ -15,12 +15,16 @@
 #include "proxy/cancel.h"
 #include "proxy/descriptor.h"
 #include "proxy/places.h"
+#include "proxy/prewarm.h"
 #include "proxy/session.h"
 
 namespace pgveil::proxy {
 
 // What the workers of a process have in common. May be used from any thread.
 struct Commons {
+  explicit Commons(unsigned worker_count) : workers(worker_count) {}
+
+  const unsigned workers;
   Places sessions;  // of limits.max_sessions
   Places cancels;
   CancelRoutes cancel_routes;
@@ -44,7 +48,7 @@ class Worker final : public SessionHost {
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
-  // Runs the loop until nothing is left on it.
+  // Makes the connections that sessions are to find, and runs the loop until nothing is left on it.
   void run();
   // Begins a session.
   void adopt(Arrival arrival);
@@ -64,6 +68,7 @@ class Worker final : public SessionHost {
   HandshakeTurns& handshake_turns() override { return handshake_turns_; }
   CancelRoutes& cancel_routes() override { return commons_.cancel_routes; }
   LoginServices login_services() override { return {scram_keyring_, password_commands_}; }
+  std::unique_ptr<UpstreamLink> take_prewarmed(const Upstream& upstream, Wakeable& owner) override;
   bool enter_session() override;
   void leave_session() override { commons_.sessions.give_back(); }
   bool enter_cancel() override;
@@ -71,6 +76,7 @@ class Worker final : public SessionHost {
   void session_over(SessionId id) override;
 
  private:
+  void prewarm();
   void reap();
   void reap_soon();
 
@@ -83,6 +89,7 @@ class Worker final : public SessionHost {
   HandshakeTurns handshake_turns_;
   ScramKeyring scram_keyring_;
   PasswordCommands password_commands_;
+  std::unordered_map<const Upstream*, std::unique_ptr<Prewarm>> prewarmed_;
   std::unordered_map<SessionId, std::unique_ptr<Session>> sessions_;
   std::vector<SessionId> over_;  // to be destroyed at the next turn of the loop
   Handle<uv_idle_t> reaper_;

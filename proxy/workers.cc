@@ -20,7 +20,7 @@ SessionId random_start() {
 
 Workers::Workers(uv_loop_t* loop, std::shared_ptr<const Snapshot> snapshot, unsigned count,
                  std::vector<std::unique_ptr<Ring>> rings)
-    : snapshot_(std::move(snapshot)), last_id_(random_start()), emptied_(new uv_async_t) {
+    : snapshot_(std::move(snapshot)), commons_(count), last_id_(random_start()), emptied_(new uv_async_t) {
   uv_async_init(loop, emptied_.get(),
                 [](uv_async_t* rung) { static_cast<Workers*>(rung->data)->on_emptied(); });
   emptied_->data = this;
