@@ -114,7 +114,7 @@ class Conversation {
 
   const Site& site_;
   Loop loop_;
-  Commons commons_;
+  Commons commons_{1};
   Worker worker_;
   SessionId last_id_ = 0;
   const KernelAddress peer_ = *kernel_address(SocketAddress{"127.0.0.1", 5'432, ""});
