@@ -11,15 +11,13 @@
 #include <stdexcept>
 #include <vector>
 
-#include "tests/support/certificates.h"
+#include "bench/site.h"
 #include "tls/engine.h"
 
 namespace {
 
-using pgveil::test::CertificateRequest;
-using pgveil::test::Identity;
+using pgveil::bench::Site;
 using pgveil::test::KeyKind;
-using pgveil::test::TemporaryFolder;
 using namespace pgveil::tls;
 
 // --- OpenSSL's heap, counted ---
@@ -71,49 +69,9 @@ const bool openssl_heap_is_counted = CRYPTO_set_mem_functions(allocate, realloca
 
 // --- two ends and the bytes between them ---
 
-constexpr const char* kHost = "db.example.com";
-
-// The files of a server with a key of that kind, and the contexts made of them.
-class Site {
- public:
-  explicit Site(KeyKind key = KeyKind::p256, Version version = Version::tls1_3)
-      : root_(pgveil::test::authority("Bench Root")), server_(issued_by(root_, request(key))) {
-    ClientSettings client;
-    client.sslrootcert = folder_.write("root.crt", root_.certificate_pem());
-    client.ssl_max_protocol_version = version;
-    ServerSettings server;
-    server.certificates = {{.server_names = {},
-                            .ssl_cert_file = folder_.write("server.crt", server_.certificate_pem()),
-                            .ssl_key_file = folder_.write("server.key", server_.key_pem())}};
-    client_context = built<ClientContext>(client);
-    server_context = built<ServerContext>(server);
-  }
-
-  std::shared_ptr<const ClientContext> client_context;
-  std::shared_ptr<const ServerContext> server_context;
-
- private:
-  static CertificateRequest request(KeyKind key) {
-    CertificateRequest request;
-    request.alternative_names = {pgveil::test::dns(kHost)};
-    request.key = key;
-    return request;
-  }
-  template <class Context, class Settings>
-  static std::shared_ptr<const Context> built(const Settings& settings) {
-    auto context = Context::build(settings);
-    if (!context) throw std::runtime_error(context.error().front().problem);
-    return *context;
-  }
-
-  TemporaryFolder folder_;
-  Identity root_;
-  Identity server_;
-};
-
 struct Connection {
   explicit Connection(const Site& site)
-      : client(Engine::to_server(site.client_context, {.host = kHost})),
+      : client(Engine::to_server(site.client_context, {.host = Site::kHost})),
         server(Engine::to_client(site.server_context, false)) {}
 
   // Carries flights until both ends are done.
