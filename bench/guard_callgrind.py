@@ -1,11 +1,14 @@
-"""Reads what callgrind wrote: how many instructions were run, and how many of them outside libcrypto.
+"""Reads what callgrind wrote: how many instructions were run outside libcrypto.
 
 What libcrypto calls of the C library is libcrypto's, too: its 2,300 allocations in a handshake would hide the
 hundred of pgveil. So the costs of files are not simply added up: what is subtracted are the calls that enter
 libcrypto, with all that happens in them; where libcrypto calls back, such as into pgveil's BIO, that is pgveil's
-again."""
+again.
 
-LIBCRYPTO, C_LIBRARY, OTHERS = "libcrypto", "the C library", "others"
+libuv's own instructions are not counted: it spins while another thread is about to ring its bell, thousands of them
+or none, as it happens."""
+
+LIBCRYPTO, LIBUV, C_LIBRARY, OTHERS = "libcrypto", "libuv", "the C library", "others"
 
 
 def instructions_outside_libcrypto(path):
@@ -27,7 +30,7 @@ def instructions_outside_libcrypto(path):
             elif line[0] in "+-*0123456789":
                 cost = int(line.split()[1])
                 if not is_call:
-                    total += cost
+                    total += cost if caller != LIBUV else 0
                 elif {caller, callee} == {OTHERS, LIBCRYPTO}:
                     total += cost if caller == LIBCRYPTO else -cost
                 if is_call:
@@ -49,6 +52,8 @@ def _part(path):
     name = path.rpartition("/")[2]
     if name.startswith("libcrypto.so") or path == "???":
         return LIBCRYPTO
+    if name.startswith("libuv.so"):
+        return LIBUV
     if name.startswith(("libc.so", "ld-linux")):
         return C_LIBRARY
     return OTHERS

@@ -132,7 +132,7 @@ max_sessions = 100
     def _has_io_uring(self):
         """Whether the kernel lets pgveil have it."""
         with self.pgveil([], "auto"):
-            return " relay engine=io_uring " in self._log.read_text("utf-8")
+            return re.search(r" relay engine=io_uring\b", self._log.read_text("utf-8")) is not None
 
     def tls(self, kind):
         """What a client of that kind needs; nothing for plaintext."""
@@ -154,13 +154,27 @@ max_sessions = 100
                 env=environment(), cwd=self.directory,
             )  # fmt: skip
         try:
-            yield dict(zip(self.KINDS, self._wait_for_ports(process), strict=True))
-            os.kill(_traced(process.pid), signal.SIGTERM)
+            ports = self._wait_for_ports(process)
+            self._program = _traced(process.pid)
+            yield dict(zip(self.KINDS, ports, strict=True))
+            self.settle()
+            os.kill(self._program, signal.SIGTERM)
             if process.wait(PATIENCE) != 0:
                 raise Failure(f"pgveil: exit code {process.returncode}\n{self._log.read_text('utf-8')}")
         finally:
             process.kill()
             process.wait()
+
+    def settle(self):
+        """Returns once pgveil and the server wait for something: whatever comes then finds them in the same state
+        every time. Both are found asleep twice, for one of them may just be about to go on."""
+        deadline = time.monotonic() + PATIENCE
+        times = 0
+        while times < 2:
+            times = times + 1 if _is_asleep(self._program) and _is_asleep(self._server.pid) else 0
+            if time.monotonic() > deadline:
+                raise Failure("pgveil does not come to rest")
+            time.sleep(0.0005)
 
     def _wait_for_ports(self, process):
         deadline = time.monotonic() + PATIENCE
@@ -178,13 +192,25 @@ def _traced(pid):
     return int(children[0]) if children else pid
 
 
+def _is_asleep(pid):
+    """Every thread of it: one that is traced and stopped is not."""
+    for file in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            if file.read_text("ascii", errors="replace").rpartition(")")[2].split()[0] != "S":
+                return False
+    return True
+
+
 # --- a client -------------------------------------------------------------------------------------------------------
 
 
 class Client:
-    """One session, logged in. `tls`: over TLS, asked for by SSLRequest."""
+    """One session, logged in. `tls`: over TLS, asked for by SSLRequest. Before it does anything, it lets the site
+    settle."""
 
-    def __init__(self, port, tls=None):
+    def __init__(self, site, port, tls=None):
+        self._site = site
+        site.settle()
         self._socket = socket.create_connection(("127.0.0.1", port), PATIENCE)
         self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._tls = None
@@ -201,14 +227,14 @@ class Client:
         self._skip_until(b"Z")
 
     def leave(self):
-        """Returns once pgveil has nothing more to do for the session but notice that we have closed."""
         self._send(_message(b"X", b""))
         while self._socket.recv(65536):
             pass
+        self._site.settle()
         self._socket.close()
 
     def _begin_tls(self, context):
-        self._socket.sendall(struct.pack("!ii", 8, _SSL_REQUEST))
+        self._send(struct.pack("!ii", 8, _SSL_REQUEST))
         if self._socket.recv(1) != b"S":
             raise Failure("pgveil does not take TLS")
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
@@ -217,6 +243,7 @@ class Client:
             with contextlib.suppress(ssl.SSLWantReadError):
                 tls.do_handshake()
                 break
+            self._site.settle()
             self._socket.sendall(self._outgoing.read())
             self._incoming.write(self._some())
         # The last flight waits for the StartupMessage: sent alone, it would reach pgveil now and then before it.
@@ -226,6 +253,7 @@ class Client:
         if self._tls:
             self._tls.write(data)
             data = self._outgoing.read()
+        self._site.settle()
         self._socket.sendall(data)
 
     def _some(self):
