@@ -68,10 +68,10 @@ class Verdict:
             remark = "not compared"
         else:
             growth = now / before - 1
-            if growth > MOST_GROWTH:
+            if now > before * (1 + MOST_GROWTH):
                 self.grown.append(key)
                 remark = "GROWN"
-            elif growth < -MOST_GROWTH:
+            elif now < before * (1 - MOST_GROWTH):
                 self.shrunk.append(key)
                 remark = "shrunk"
         self.rows.append((key, before, now, growth, remark))
