@@ -82,4 +82,4 @@ class Stage:
         """RUN, in the directory of the stage."""
         words = ["env", "--ignore-environment", f"--chdir={self._directory}"]
         words += [f"{name}={value}" for name, value in environment.items()]
-        run_or_fail(*self._system.command(*words, "/bin/sh", "-c", command), timeout=800)
+        run_or_fail(*self._system.command(*words, "/bin/sh", "-c", command), timeout=1700)
