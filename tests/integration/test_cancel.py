@@ -9,6 +9,7 @@ import threading
 import pytest
 
 from harness import wire
+from harness.cancelling import cancel_a_sleeping_query
 from harness.processes import POSTGRES_BIN, environment, eventually
 from harness.scripted_server import verified_session
 
@@ -35,14 +36,7 @@ def test_control_c_in_psql_cancels_the_query(proxy, postgres):
 def test_the_session_goes_on_after_its_query_was_cancelled(proxy, postgres):
     with proxy.connect() as client:
         client.log_in(user="trusted", database="ledger")
-        client.send(wire.query("SELECT pg_sleep(600)"))
-        asleep = f"SELECT wait_event FROM pg_stat_activity WHERE pid = {client.process_id}"
-        eventually(lambda: postgres.admin(asleep) == "PgSleep")
-        with proxy.connect() as canceller:
-            canceller.send(wire.cancel_request(client.process_id, client.key))
-            assert canceller.receive_to_end() == b""
-        messages = client.receive_until(b"Z")
-        assert [wire.error_fields(body)["C"] for kind, body in messages if kind == b"E"] == ["57014"]
+        cancel_a_sleeping_query(proxy, client, postgres)
         assert client.rows("SELECT 42") == [b"\0\1\0\0\0\x0242"]
 
 

@@ -3,8 +3,9 @@
 import pytest
 
 from harness import wire
+from harness.cancelling import cancel_a_sleeping_query
 from harness.postgres import PASSWORD
-from harness.processes import eventually, run
+from harness.processes import run
 
 
 @pytest.fixture
@@ -66,14 +67,7 @@ def test_a_long_key_cancels(pgveil, newer_postgres):
     with proxy.connect() as client:
         client.log_in(version=wire.PROTOCOL_3_2, user="trusted", database="ledger")
         assert len(client.key) == 32
-        client.send(wire.query("SELECT pg_sleep(600)"))
-        asleep = f"SELECT wait_event FROM pg_stat_activity WHERE pid = {client.process_id}"
-        eventually(lambda: newer_postgres.admin(asleep) == "PgSleep")
-        with proxy.connect() as canceller:
-            canceller.send(wire.cancel_request(client.process_id, client.key))
-            assert canceller.receive_to_end() == b""
-        messages = client.receive_until(b"Z")
-        assert [wire.error_fields(body)["C"] for kind, body in messages if kind == b"E"] == ["57014"]
+        cancel_a_sleeping_query(proxy, client, newer_postgres)
 
 
 def test_a_certificate_becomes_the_user_of_a_server_that_trusts_the_proxy(psql18, pgveil, newer_postgres, credentials,

@@ -9,8 +9,11 @@ import time
 import pytest
 
 from harness import wire
+from harness.cancelling import cancel_a_sleeping_query
 from harness.network import FAR, NEAR, SlowLine, Unavailable
+from harness.postgres import PASSWORD
 from harness.processes import PATIENCE, eventually
+from harness.secrets import secret_file
 from harness.wire import Client
 
 
@@ -194,6 +197,59 @@ def test_a_login_that_the_server_cuts_off_begins_anew_only_once(server, pgveil, 
     proxy.wait_for_line("session_closed.* reason=upstream_lost ")
 
 
+def test_a_login_does_not_begin_anew_once_the_server_has_answered(server, pgveil, trust):
+    """The client would be asked for its password twice."""
+
+    def ask_and_die(_number, peer):
+        peer.receive_startup_packet()
+        peer.send(wire.message(b"R", b"\0\0\0\3"))
+        hang_up(peer)
+
+    there = server(ask_and_die)
+    proxy = pgveil(there.upstream(prewarm=1, **trust), limits={"workers": 1})
+    there.wait_for_ready(1)
+    with proxy.connect() as client:
+        client.send(wire.startup_message(user="ann", database="ledger"))
+        assert [kind for kind, _ in client.receive_until(b"E")] == [b"R", b"E"]
+    proxy.wait_for_line("session_closed.* reason=upstream_lost ")
+
+
+@pytest.mark.parametrize("is_early", [True, False])
+def test_a_login_does_not_begin_anew_once_the_client_has_spoken(server, pgveil, trust, is_early):
+    """What went up is gone: another server would wait for it."""
+    password = wire.message(b"p", b"secret\0")
+
+    def listen_and_die(_number, peer):
+        peer.startup = peer.receive_startup_packet()
+        peer.receive(len(password))
+        hang_up(peer)
+
+    there = server(listen_and_die)
+    proxy = pgveil(there.upstream(prewarm=1, **trust), limits={"workers": 1})
+    waiting = there.wait_for_ready(1)
+    startup = wire.startup_message(user="ann", database="ledger")
+    with proxy.connect() as client:
+        if is_early:
+            client.send(startup + password)
+        else:
+            client.send(startup)
+            eventually(lambda: waiting.startup)
+            client.send(password)
+        assert client.receive_error()["C"] == "08006"
+    proxy.wait_for_line("session_closed.* reason=upstream_lost ")
+
+
+def test_a_login_with_a_held_password_is_bound_to_it(pgveil, postgres, folder):
+    passfile = secret_file(folder / "pgpass", f"*:*:ledger:app:{PASSWORD}\n")
+    proxy = pgveil(postgres.upstream(prewarm=1, passfile=passfile, channel_binding="require"),
+                   listener={"hba": "host all all all trust\n"}, limits={"workers": 1})  # fmt: skip
+    for _ in range(3):
+        assert proxy.query("SELECT current_user", user="app") == "app"
+    assert "server_method=SCRAM-SHA-256-PLUS" in proxy.wait_for_line("audit.*outcome=accepted").string
+    assert proxy.stop() == 0
+    assert counted(proxy, "taken") >= 1
+
+
 def test_all_are_closed_when_pgveil_stops(server, pgveil, trust):
     there = server()
     proxy = pgveil(there.upstream(prewarm=4, **trust), limits={"workers": 2})
@@ -217,14 +273,7 @@ def test_a_cancel_request_finds_a_session_on_one(pgveil, postgres):
     proxy = pgveil(postgres.upstream(prewarm=1), limits={"workers": 1})
     with proxy.connect() as client:
         client.log_in(user="trusted", database="ledger")
-        client.send(wire.query("SELECT pg_sleep(600)"))
-        asleep = f"SELECT wait_event FROM pg_stat_activity WHERE pid = {client.process_id}"
-        eventually(lambda: postgres.admin(asleep) == "PgSleep")
-        with proxy.connect() as canceller:
-            canceller.send(wire.cancel_request(client.process_id, client.key))
-            assert canceller.receive_to_end() == b""
-        messages = client.receive_until(b"Z")
-        assert [wire.error_fields(body)["C"] for kind, body in messages if kind == b"E"] == ["57014"]
+        cancel_a_sleeping_query(proxy, client, postgres)
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness import wire
+from harness.cancelling import cancel_a_sleeping_query
 from harness.processes import eventually
 
 WORKERS = pytest.mark.parametrize("workers", [1, 2, 4])
@@ -79,14 +80,7 @@ def test_a_cancel_request_reaches_a_session_of_another_worker(start, postgres, s
         client = stack.enter_context(sessions(proxy, 2))[session]
         if canceller_is_on == "2":
             stack.enter_context(proxy.connect())  # comes to the first
-        client.send(wire.query("SELECT pg_sleep(600)"))
-        asleep = f"SELECT wait_event FROM pg_stat_activity WHERE pid = {client.process_id}"
-        eventually(lambda: postgres.admin(asleep) == "PgSleep")
-        with proxy.connect() as canceller:
-            canceller.send(wire.cancel_request(client.process_id, client.key))
-            assert canceller.receive_to_end() == b""
-        messages = client.receive_until(b"Z")
-        assert [wire.error_fields(body)["C"] for kind, body in messages if kind == b"E"] == ["57014"]
+        cancel_a_sleeping_query(proxy, client, postgres)
         proxy.wait_for_lines("session_closed.*reason=cancel_forwarded", 1)
         assert values(proxy, "session_closed", "worker") == [canceller_is_on]
         assert values(proxy, "session_started", "worker")[session] != canceller_is_on
