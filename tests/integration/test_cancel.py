@@ -109,22 +109,22 @@ def test_it_goes_to_the_server_of_its_session_over_tls(pgveil, scripted_server, 
 def test_it_goes_to_the_address_where_its_session_is(pgveil, postgres, scripted_server, authority, credentials):
     """With several hosts, not to the first that answers now."""
     cancels = []
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        port = closed.getsockname()[1]
     second = scripted_server(session_or_cancel(credentials, b"abcd", cancels))
-    proxy = pgveil(
-        {"host": "localhost,localhost", "hostaddr": "127.0.0.1,127.0.0.1", "port": f"{port},{second.port}",
-         "sslrootcert": str(authority.file)},
-    )  # fmt: skip
-    with proxy.connect() as client:
-        client.log_in(user="app")
-        with socket.create_server(("127.0.0.1", port)) as late:
+    with socket.socket() as first:
+        first.bind(("127.0.0.1", 0))  # does not listen yet, and nobody else can have its port
+        proxy = pgveil(
+            {"host": "localhost,localhost", "hostaddr": "127.0.0.1,127.0.0.1",
+             "port": f"{first.getsockname()[1]},{second.port}", "sslrootcert": str(authority.file)},
+        )  # fmt: skip
+        with proxy.connect() as client:
+            client.log_in(user="app")
+            first.listen()
             with proxy.connect() as canceller:
                 canceller.send(wire.cancel_request(client.process_id, client.key))
                 assert canceller.receive_to_end() == b""
-            late.setblocking(False)
+            first.setblocking(False)
             with pytest.raises(BlockingIOError):
-                late.accept()
+                first.accept()
     assert len(cancels) == 1
 
 
