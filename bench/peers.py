@@ -87,7 +87,7 @@ class Proxy:
                 self._place.wait_for(lambda: _listens(port, process), process, name)
                 ca = self._place.ca if mode.tls_clients else None
                 running = Running(self.name, process.pid, port, ca, direct_tls=self.direct_clients)
-                running.process = process
+                running.process, running.log = process, name
                 return running
             except Failure as failure:
                 problem = failure
@@ -115,7 +115,7 @@ class Pgveil(Proxy):
 
     def engine(self, running):
         """What it moves sessions with, from the line that it wrote at its start."""
-        found = re.search(r" relay .*engine=(\w+)", _log_of(self._place, running))
+        found = re.search(r" relay .*engine=(\w+)", self._place.log_of(running.log))
         return found[1] if found else "unknown"
 
     def _command(self, port, mode, server, checks_clients):
@@ -336,10 +336,6 @@ def everyone(place, binary, flags):
         Hitch(place),
         Stunnel(place),
     ]
-
-
-def _log_of(place, running):
-    return next(place.directory.glob(f"{running.name}-*-{running.port}.log")).read_text(encoding="utf-8")
 
 
 def _listens(port, process):

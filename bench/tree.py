@@ -38,6 +38,7 @@ class Tree:
         self._mount("-t", "tmpfs", "none", "dev/shm")
         self._mount("--rbind", "/sys", "sys")
         self._mount("-t", "tmpfs", "-o", "mode=1777", "none", "tmp")
+        (self.root / "etc/hosts").write_text("127.0.0.1 localhost\n", encoding="ascii")
         self._install()
         self.account = self._account("postgres")
 
