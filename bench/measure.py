@@ -58,8 +58,8 @@ def busy_share(seconds=1.0):
 
 
 class SystemCalls:
-    """Counts the system calls of a process and its children while the block runs. perf counts without slowing it down; strace,
-    where perf may not, slows it so much that wake-ups merge: then the count is a little too low."""
+    """Counts the system calls of a process and its children while the block runs. perf counts without slowing it down;
+    strace, where perf may not, slows it so much that wake-ups merge: then the count is a little too low."""
 
     def __init__(self, pid):
         self.pid = pid

@@ -120,7 +120,8 @@ class Pgveil(Proxy):
 
     def _command(self, port, mode, server, checks_clients):
         at = self._place.directory
-        words = [self._binary, "run", "--listen", f"127.0.0.1:{port}", "--max-sessions", self._place.most_sessions, *self._flags]
+        words = [self._binary, "run", "--listen", f"127.0.0.1:{port}", *self._flags,
+                 "--max-sessions", self._place.most_sessions]  # fmt: skip
         if mode.tls_server:
             words += ["--upstream", f"localhost:{server.port}", "--hostaddr", "127.0.0.1",
                       "--sslrootcert", self._place.ca]  # fmt: skip

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import measure
 from goals import values
-from report import FIGURES
+from report import FIGURES, rounds_of
 
 # File: heading, figure, workloads.
 FAMILIES = {
@@ -56,7 +56,7 @@ def _family(document, heading, figure, workloads, path):
     rows = max(len(_bars(results[mode].get(key, {}), figure)) for mode in modes for key in workloads)
     size = (1.0 + 3.4 * len(workloads), 0.8 + (0.6 + 0.24 * rows) * len(modes))
     sheet, panels = plt.subplots(len(modes), len(workloads), figsize=size, squeeze=False, layout="constrained")
-    sheet.suptitle(f"{heading}\n{FIGURES[figure][0]}; median, lowest and highest of {document['rounds']} rounds")
+    sheet.suptitle(f"{heading}\n{FIGURES[figure][0]}; median, lowest and highest of {rounds_of(document)}")
     for line, mode in zip(panels, modes):
         for panel, key in zip(line, workloads):
             _panel(panel, f"{mode}: {key}", _bars(results[mode].get(key, {}), figure), FIGURES[figure][1])
@@ -85,5 +85,6 @@ def _panel(panel, title, bars, digits):
     panel.invert_yaxis()
     panel.set_xlim(0, 1.25 * max(highs))
     panel.spines[["top", "right"]].set_visible(False)
+    beside = {"xytext": (4, 0), "textcoords": "offset points", "va": "center", "fontsize": 8}
     for place, median, high in zip(places, medians, highs):
-        panel.annotate(f"{median:,.{digits}f}", (high, place), (4, 0), textcoords="offset points", va="center", fontsize=8)
+        panel.annotate(f"{median:,.{digits}f}", (high, place), **beside)

@@ -36,6 +36,11 @@ def markdown(document):
     return "\n".join(lines)
 
 
+def rounds_of(document):
+    """In words."""
+    return "1 complete round" if document["rounds"] == 1 else f"{document['rounds']} complete rounds"
+
+
 def _heading(document):
     machine = document["machine"]
     busiest = max((sample["busy"] for sample in machine["others"]), default=0)
@@ -52,7 +57,7 @@ def _heading(document):
         f"- machine: {machine['processors']} × {machine['processor']}, {machine['memory_gib']:.0f} GiB, "
         f"{machine['system']}, Linux {machine['kernel']}, {machine['virtual']}",
         f"- {shared} Whether other guests share the machine cannot be seen from here: trust ratios, not figures.",
-        f"- `{document['command']}`: {document['rounds']} complete rounds ({document['settings']}), contenders "
+        f"- `{document['command']}`: {rounds_of(document)} ({document['settings']}), contenders "
         "interleaved in each; median [lowest..highest]; × is to pgveil in the same round.",
         *(f"- {remark}" for remark in document["remarks"]),
         "",
@@ -68,8 +73,9 @@ def _goals(rows):
         unit = f" × {goal['peer']}" if goal["peer"] else ""
         whose = "" if goal["contender"] == "pgveil" else f" of {goal['contender']}"
         verdict = goal["verdict"] if goal["verdict"] == "met" else f"**{goal['verdict']}**"
+        measured = _spread(goal, 2 if unit else max(digits, 1)) + unit
         lines.append(
-            f"| {goal['mode']} | {goal['workload']} | {words}{whose} | {_spread(goal, 2 if unit else max(digits, 1))}{unit} "
+            f"| {goal['mode']} | {goal['workload']} | {words}{whose} | {measured} "
             f"| {goal['sign']} {goal['limit']:g}{unit} | {verdict} |"
         )
     return [*lines, ""]

@@ -120,6 +120,7 @@ class Workplace:
     def adopt(self, program):
         """A copy that stays the same when somebody builds meanwhile."""
         copy = self.directory / Path(program).name
+        copy.unlink(missing_ok=True)  # one that runs stays what it is
         shutil.copy(program, copy)
         copy.chmod(0o755)
         return copy
