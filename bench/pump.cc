@@ -533,13 +533,26 @@ int ping(int port, int queries, const Tls& tls) {
   return 0;
 }
 
-int idle(int port, int sessions, const Tls& tls) {
-  std::vector<std::unique_ptr<Connection>> open;
-  for (int i = 0; i < sessions; ++i) {
-    open.push_back(log_in(port, tls));
-    MessageReader messages(*open.back());
-    query_once(*open.back(), messages);
+// Does the work `times` times with the number of each, some at once.
+void repeat(int times, const std::function<void(int)>& work) {
+  std::atomic<int> next = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kConnectingAtOnce; ++i) {
+    threads.emplace_back([&] {
+      for (int number = next++; number < times; number = next++) work(number);
+    });
   }
+  for (auto& thread : threads) thread.join();
+}
+
+int idle(int port, int sessions, const Tls& tls) {
+  std::vector<std::unique_ptr<Connection>> open(static_cast<std::size_t>(sessions));
+  repeat(sessions, [&](int number) {
+    auto& one = open[static_cast<std::size_t>(number)];
+    one = log_in(port, tls);
+    MessageReader messages(*one);
+    query_once(*one, messages);
+  });
   std::printf("ready\n");
   std::fflush(stdout);
   while (std::getchar() != EOF) {
@@ -548,20 +561,13 @@ int idle(int port, int sessions, const Tls& tls) {
 }
 
 int connect_again_and_again(int port, int sessions, const Tls& tls) {
-  std::atomic<int> left = sessions;
   const auto begin = steady_clock::now();
-  std::vector<std::thread> clients;
-  for (int i = 0; i < kConnectingAtOnce; ++i) {
-    clients.emplace_back([&] {
-      while (left.fetch_sub(1) > 0) {
-        const auto server = log_in(port, tls);
-        MessageReader messages(*server);
-        query_once(*server, messages);
-        server->write_all(message('X', ""));
-      }
-    });
-  }
-  for (auto& client : clients) client.join();
+  repeat(sessions, [&](int) {
+    const auto server = log_in(port, tls);
+    MessageReader messages(*server);
+    query_once(*server, messages);
+    server->write_all(message('X', ""));
+  });
   std::printf("sessions %d seconds %.6f\n", sessions, seconds_since(begin));
   return 0;
 }
