@@ -283,8 +283,8 @@ class IdleSessions(PumpWorkload):
             full = measure.pss_kib(running.pid)
             beside = self._pings_per_second(running)
         finally:
-            clients.stdin.close()
-            clients.wait(60)
+            clients.kill()  # also while it still connects
+            clients.communicate()
         return {
             "kib_per_session": (full - empty) / self._sessions,
             "kib_without_sessions": empty,
