@@ -58,7 +58,8 @@ def _heading(document):
         f"{machine['system']}, Linux {machine['kernel']}, {machine['virtual']}",
         f"- {shared} Whether other guests share the machine cannot be seen from here: trust ratios, not figures.",
         f"- `{document['command']}`: {rounds_of(document)} ({document['settings']}) in "
-        f"{document['minutes']:.0f} minutes, contenders interleaved in each; median [lowest..highest]; × is to pgveil in the same round.",
+        f"{document['minutes']:.0f} minutes, contenders interleaved in each; "
+        "median [lowest..highest]; × is to pgveil in the same round.",
         *(f"- {remark}" for remark in document["remarks"]),
         "",
     ]
