@@ -141,6 +141,8 @@ class Comparison:
             return False
         if not contender.is_proxy:
             return workload.with_direct
+        if not workload.with_peers and not isinstance(contender, peers.Pgveil):
+            return False
         return workload.pump or contender.knows(mode, self._place.postgres_major)
 
 

@@ -25,12 +25,13 @@ class Length(NamedTuple):
     in_mebibytes: int
     sessions: int  # that come and go
     idle: tuple  # numbers of sessions
+    idle_peers: bool  # whether the larger number is measured of others than pgveil
 
 
 LENGTHS = {
-    "quick": Length("--quick", 2, 256, 128, 400, (500,)),
-    "normal": Length("normal length", 4, 1024, 256, 1200, (1000, 10000)),
-    "full": Length("--full", 10, 1024, 256, 4000, (1000, 10000)),
+    "quick": Length("--quick", 2, 256, 128, 400, (500,), idle_peers=True),
+    "normal": Length("normal length", 3, 1024, 256, 1000, (1000, 10000), idle_peers=False),
+    "full": Length("--full", 10, 1024, 256, 4000, (1000, 10000), idle_peers=True),
 }
 # What --quick is content with; with several modes only the first.
 QUICK = ["pgbench-16", "copy-out", "connect", "idle", "pgbench-1", "copy-in", "pump-out", "pump-in"]
@@ -44,6 +45,7 @@ class Workload:
     modes = ("egress", "ingress", "both")
     checks_clients = False  # clients with certificates, which the proxy has to check
     with_direct = True
+    with_peers = True
     repeats = True
     seconds_expected = 4.0  # of one contender, before anything is known
 
@@ -260,8 +262,9 @@ class IdleSessions(PumpWorkload):
 
     repeats = False
 
-    def __init__(self, place, sessions, is_first):
+    def __init__(self, place, sessions, is_first, with_peers):
         super().__init__(place)
+        self.with_peers = with_peers
         self.key = "idle" if is_first else f"idle-{sessions}"
         sessions = min(sessions, place.most_sessions - 20)  # where there are too few descriptors
         self.title = f"{sessions:,} idle sessions, fake server"
@@ -302,14 +305,15 @@ def everything(place, length):
         Transactions(place, 1, length.seconds),
         Transactions(place, 16, length.seconds),
         Transactions(place, 64, length.seconds),
-        TransactionsWithConnections(place, length.seconds),
+        TransactionsWithConnections(place, max(length.seconds // 2, 2)),
         CopyOut(place, length.out_mebibytes),
         CopyIn(place, length.in_mebibytes),
         Pump(place, "out", length.out_mebibytes),
         Pump(place, "in", length.out_mebibytes),
         Connections(place, length.sessions),
         Logins(place, length.sessions),
-        *(IdleSessions(place, sessions, sessions == length.idle[0]) for sessions in length.idle),
+        IdleSessions(place, length.idle[0], is_first=True, with_peers=True),
+        *(IdleSessions(place, more, is_first=False, with_peers=length.idle_peers) for more in length.idle[1:]),
     ]
 
 
