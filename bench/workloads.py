@@ -88,7 +88,7 @@ class Transactions(Workload):
 
     def system_calls(self, running):
         """Per transaction; what connecting costs is in a shorter run as well, and so drops out."""
-        few, many = 50, 50 + 8000 // self._clients
+        few, many = 50, 50 + 16000 // self._clients
         counts = []
         for transactions in (few, many):
             with measure.SystemCalls(running.pid) as calls:
@@ -296,7 +296,7 @@ class IdleSessions(PumpWorkload):
 
     def _pings_per_second(self, running):
         """Of one session; the best of some, for what disturbs it is not idle sessions."""
-        outputs = [self._pump(running, "ping", _PINGS) for _ in range(3)]
+        outputs = [self._pump(running, "ping", _PINGS) for _ in range(5)]
         return max(_PINGS / float(_find(r"seconds ([\d.]+)", output)) for output in outputs)
 
 
