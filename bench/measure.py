@@ -13,14 +13,28 @@ from workplace import environment
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
+def family(pid):
+    """A process and its children's: nginx and hitch work in processes that their first one starts."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return [pid, *(one for child in children for one in family(int(child)))]
+
+
 def cpu_seconds(pid):
-    """User and system time of all threads of a process, including those that have ended."""
+    """User and system time of a process and its children: of all threads, including those that have ended."""
+    return sum(map(_cpu_seconds, family(pid)))
+
+
+def _cpu_seconds(pid):
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def pss_kib(pid):
-    """Proportional set size: what the process keeps in memory, shared pages by share."""
+    """Proportional set size: what a process and its children keep in memory, shared pages by share."""
+    return sum(map(_pss_kib, family(pid)))
+
+
+def _pss_kib(pid):
     text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="ascii")
     return int(re.search(r"^Pss:\s+(\d+) kB", text, re.MULTILINE).group(1))
 
@@ -44,16 +58,17 @@ def busy_share(seconds=1.0):
 
 
 class SystemCalls:
-    """Counts the system calls of a process while the block runs. perf counts without slowing it down; strace,
-    where perf may not, slows it so much that wake-ups merge: then the count is a little too low."""
+    """Counts the system calls of a process and its children while the block runs. perf counts without slowing it down;
+    strace, where perf may not, slows it so much that wake-ups merge: then the count is a little too low."""
 
     def __init__(self, pid):
         self.pid = pid
         self.count = None
 
     def __enter__(self):
-        perf = ["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p", str(self.pid)]
-        strace = ["strace", "-c", "-f", "-qq", "-p", str(self.pid)]
+        everybody = list(map(str, family(self.pid)))
+        perf = ["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "-p", ",".join(everybody)]
+        strace = ["strace", "-c", "-f", "-qq", *(word for pid in everybody for word in ("-p", pid))]
         self._process = subprocess.Popen(
             perf if counting_tool() == "perf" else strace,
             env=environment(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,

@@ -3,15 +3,18 @@
 // connect again and again. What they say is the real COPY protocol in messages of 1 KiB, so a proxy that
 // reads every message has them to read. Blocking sockets, a thread a connection; nothing else to see.
 //
-//   pump serve CERTIFICATE KEY       answers "port N" and serves until its standard input ends
-//   pump out PORT MEBIBYTES          answers "bytes B seconds S"
-//   pump in PORT MEBIBYTES           the same
-//   pump idle PORT SESSIONS          answers "ready" once each has been served a query; ends with its input
-//   pump connect PORT SESSIONS       eight at a time: log in, one query, leave; then "sessions N seconds S"
-//   pump login PORT CA CERTIFICATE KEY SESSIONS
-//                                    the same over direct TLS 1.3, with a certificate of the client's
+//   pump serve CERTIFICATE KEY [FOLDER]
+//                                answers "port N" and serves until its standard input ends; with a folder
+//                                also on its Unix socket .s.PGSQL.N, and then nobody without TLS on the port
+//   pump out PORT MEBIBYTES      answers "bytes B seconds S"
+//   pump in PORT MEBIBYTES       the same
+//   pump ping PORT QUERIES       one after the other in a session: answers "queries N seconds S"
+//   pump idle PORT SESSIONS      answers "ready" once each has been served a query; ends with its input
+//   pump connect PORT SESSIONS   eight at a time: log in, one query, leave; then "sessions N seconds S"
 //
-// The server lets everybody in at once, save `scram`, who has to log in by SCRAM-SHA-256-PLUS.
+// Clients use plaintext, or TLS 1.3 with further words: `postgres CA` (an SSLRequest first) or `direct CA`,
+// and behind them CERTIFICATE KEY for those who shall show one. The server's certificate must be for
+// localhost. The server lets everybody in at once, save `scram`, who has to log in by SCRAM-SHA-256-PLUS.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -19,6 +22,7 @@
 #include <openssl/ssl.h>
 #include <poll.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -99,6 +103,8 @@ class Connection {
            SSL_set1_host(ssl_.get(), name) == 1 && SSL_set_fd(ssl_.get(), descriptor_) == 1 &&
            SSL_connect(ssl_.get()) == 1;
   }
+
+  bool has_tls() const { return ssl_ != nullptr; }
 
   // The first byte, which stays to be read; nothing at the end.
   std::optional<std::uint8_t> peek() const {
@@ -267,9 +273,12 @@ SSL_CTX* server_context(const char* certificate, const char* key) {
   return context;
 }
 
+// Who may come without TLS.
+enum class Plaintext { allowed, refused };
+
 // Up to the StartupMessage, in whichever way the other side begins; answers its settings, name and value each
 // with a zero behind it. Nothing where nobody wants a session.
-std::optional<std::string> greet(Connection& client, SSL_CTX* context) {
+std::optional<std::string> greet(Connection& client, SSL_CTX* context, Plaintext plaintext) {
   const auto first = client.peek();
   if (!first) return std::nullopt;
   if (*first == kTlsHandshakeRecord && !client.accept_tls(context)) return std::nullopt;
@@ -281,6 +290,10 @@ std::optional<std::string> greet(Connection& client, SSL_CTX* context) {
     if (code == kSslRequestCode) {
       if (!client.write_all("S") || !client.accept_tls(context)) return std::nullopt;
       continue;
+    }
+    if (plaintext == Plaintext::refused && !client.has_tls()) {
+      std::fputs("pump: somebody came without TLS\n", stderr);
+      return std::nullopt;
     }
     std::string settings(read_int32(head.data()) - head.size(), '\0');
     if (!client.read_all(settings.data(), settings.size())) return std::nullopt;
@@ -338,9 +351,9 @@ bool answer(Connection& client, MessageReader& messages, std::string_view query)
   return client.write_all(command_complete());
 }
 
-void serve_one(int descriptor, SSL_CTX* context, const pump::ScramSecret& secret) {
+void serve_one(int descriptor, SSL_CTX* context, const pump::ScramSecret& secret, Plaintext plaintext) {
   Connection client(descriptor);
-  const auto settings = greet(client, context);
+  const auto settings = greet(client, context, plaintext);
   if (!settings) return;
   MessageReader messages(client);
   if (user_of(*settings) == kScramUser && !authenticate(client, messages, secret)) {
@@ -359,9 +372,8 @@ void serve_one(int descriptor, SSL_CTX* context, const pump::ScramSecret& secret
   }
 }
 
-int serve(const char* certificate, const char* key) {
-  SSL_CTX* context = server_context(certificate, key);
-  const pump::ScramSecret secret(kScramPassword, SSL_CTX_get0_certificate(context));
+// Listens on any free port of 127.0.0.1, which is written to `port`.
+int listen_on_port(int& port) {
   const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
@@ -370,13 +382,43 @@ int serve(const char* certificate, const char* key) {
   auto* generic = reinterpret_cast<sockaddr*>(&address);
   if (bind(listener, generic, size) != 0 || listen(listener, SOMAXCONN) != 0) die("listen");
   getsockname(listener, generic, &size);
-  std::printf("port %d\n", ntohs(address.sin_port));
+  port = ntohs(address.sin_port);
+  return listener;
+}
+
+int listen_on_path(const std::string& path) {
+  const int listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof address.sun_path) die("the folder's name is too long");
+  path.copy(address.sun_path, path.size());
+  if (bind(listener, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0 ||
+      listen(listener, SOMAXCONN) != 0)
+    die("listen on the Unix socket");
+  return listener;
+}
+
+// `folder` is for the Unix socket, or null.
+int serve(const char* certificate, const char* key, const char* folder) {
+  SSL_CTX* context = server_context(certificate, key);
+  const pump::ScramSecret secret(kScramPassword, SSL_CTX_get0_certificate(context));
+  int port = 0;
+  const int network = listen_on_port(port);
+  const int local =
+      folder == nullptr ? -1 : listen_on_path(std::string(folder) + "/.s.PGSQL." + std::to_string(port));
+  std::printf("port %d\n", port);
   std::fflush(stdout);
 
-  std::array<pollfd, 2> watched{{{listener, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}}};
-  while (poll(watched.data(), watched.size(), -1) >= 0 && watched[1].revents == 0) {
-    const int descriptor = accept(listener, nullptr, nullptr);
-    if (descriptor >= 0) std::thread(serve_one, descriptor, context, std::cref(secret)).detach();
+  const Plaintext from_network = folder == nullptr ? Plaintext::allowed : Plaintext::refused;
+  // poll() passes over a descriptor of -1.
+  std::array<pollfd, 3> watched{{{network, POLLIN, 0}, {local, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}}};
+  while (poll(watched.data(), watched.size(), -1) >= 0 && watched[2].revents == 0) {
+    for (const pollfd& listener : {watched[0], watched[1]}) {
+      if ((listener.revents & POLLIN) == 0) continue;
+      const int descriptor = accept(listener.fd, nullptr, nullptr);
+      const Plaintext plaintext = listener.fd == local ? Plaintext::allowed : from_network;
+      if (descriptor >= 0) std::thread(serve_one, descriptor, context, std::cref(secret), plaintext).detach();
+    }
   }
   std::_Exit(0);  // sessions that are still served do not matter any more
 }
@@ -384,7 +426,13 @@ int serve(const char* certificate, const char* key) {
 // --- the clients
 // ---------------------------------------------------------------------------------------------------
 
-// A full handshake each time: nothing is kept of earlier ones.
+// How a client speaks to what it measures.
+struct Tls {
+  SSL_CTX* context = nullptr;  // null: plaintext
+  bool is_direct = false;      // without an SSLRequest
+};
+
+// A full handshake each time: nothing is kept of earlier ones. `certificate` and `key` are null without one.
 SSL_CTX* client_context(const char* authority, const char* certificate, const char* key) {
   SSL_CTX* context = SSL_CTX_new(TLS_client_method());
   SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
@@ -395,12 +443,29 @@ SSL_CTX* client_context(const char* authority, const char* certificate, const ch
   if (SSL_CTX_set_alpn_protos(context, reinterpret_cast<const unsigned char*>(kAlpn.data()), kAlpn.size()) !=
       0)
     die("ALPN");
-  use_certificate(context, certificate, key);
+  if (certificate != nullptr) use_certificate(context, certificate, key);
   return context;
 }
 
-// Sends the StartupMessage, in plaintext or, with a context, inside TLS.
-std::unique_ptr<Connection> log_in(int port, SSL_CTX* tls = nullptr) {
+// From the words behind a role's own: none, or `postgres|direct CA [CERTIFICATE KEY]`.
+Tls read_tls(int count, char** words) {
+  if (count == 0) return {};
+  const bool has_certificate = count == 4;
+  return {
+      client_context(words[1], has_certificate ? words[2] : nullptr, has_certificate ? words[3] : nullptr),
+      words[0] == std::string_view("direct")};
+}
+
+// Asks for TLS as libpq does, and waits for the answer.
+void request_tls(Connection& connection) {
+  char answer = 0;
+  const std::string request = int32(8) + int32(kSslRequestCode);
+  if (!connection.write_all(request) || !connection.read_all(&answer, 1) || answer != 'S')
+    die("TLS is refused");
+}
+
+// Sends the StartupMessage, in plaintext or inside TLS.
+std::unique_ptr<Connection> log_in(int port, const Tls& tls) {
   const int descriptor = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
   address.sin_family = AF_INET;
@@ -408,7 +473,8 @@ std::unique_ptr<Connection> log_in(int port, SSL_CTX* tls = nullptr) {
   address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
   if (connect(descriptor, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) die("connect");
   auto connection = std::make_unique<Connection>(descriptor);
-  if (tls && !connection->connect_tls(tls)) {
+  if (tls.context && !tls.is_direct) request_tls(*connection);
+  if (tls.context && !connection->connect_tls(tls.context)) {
     ERR_print_errors_fp(stderr);
     die("TLS");
   }
@@ -431,8 +497,8 @@ double seconds_since(steady_clock::time_point begin) {
   return std::chrono::duration<double>(steady_clock::now() - begin).count();
 }
 
-int copy(int port, int mebibytes, bool out) {
-  const auto server = log_in(port);
+int copy(int port, int mebibytes, bool out, const Tls& tls) {
+  const auto server = log_in(port, tls);
   MessageReader messages(*server);
   query_once(*server, messages);
   const std::size_t bytes = static_cast<std::size_t>(mebibytes) << 20;
@@ -454,13 +520,39 @@ int copy(int port, int mebibytes, bool out) {
   return 0;
 }
 
-int idle(int port, int sessions) {
-  std::vector<std::unique_ptr<Connection>> open;
-  for (int i = 0; i < sessions; ++i) {
-    open.push_back(log_in(port));
-    MessageReader messages(*open.back());
-    query_once(*open.back(), messages);
+int ping(int port, int queries, const Tls& tls) {
+  const auto server = log_in(port, tls);
+  MessageReader messages(*server);
+  query_once(*server, messages);
+  const std::string one = query("ping");
+  const auto begin = steady_clock::now();
+  for (int i = 0; i < queries; ++i)
+    if (!server->write_all(one) || !messages.skip_until('Z')) die("no answer to a query");
+  std::printf("queries %d seconds %.6f\n", queries, seconds_since(begin));
+  server->write_all(message('X', ""));
+  return 0;
+}
+
+// Does the work `times` times with the number of each, some at once.
+void repeat(int times, const std::function<void(int)>& work) {
+  std::atomic<int> next = 0;
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kConnectingAtOnce; ++i) {
+    threads.emplace_back([&] {
+      for (int number = next++; number < times; number = next++) work(number);
+    });
   }
+  for (auto& thread : threads) thread.join();
+}
+
+int idle(int port, int sessions, const Tls& tls) {
+  std::vector<std::unique_ptr<Connection>> open(static_cast<std::size_t>(sessions));
+  repeat(sessions, [&](int number) {
+    auto& one = open[static_cast<std::size_t>(number)];
+    one = log_in(port, tls);
+    MessageReader messages(*one);
+    query_once(*one, messages);
+  });
   std::printf("ready\n");
   std::fflush(stdout);
   while (std::getchar() != EOF) {
@@ -468,21 +560,14 @@ int idle(int port, int sessions) {
   return 0;
 }
 
-int connect_again_and_again(int port, int sessions, SSL_CTX* tls = nullptr) {
-  std::atomic<int> left = sessions;
+int connect_again_and_again(int port, int sessions, const Tls& tls) {
   const auto begin = steady_clock::now();
-  std::vector<std::thread> clients;
-  for (int i = 0; i < kConnectingAtOnce; ++i) {
-    clients.emplace_back([&] {
-      while (left.fetch_sub(1) > 0) {
-        const auto server = log_in(port, tls);
-        MessageReader messages(*server);
-        query_once(*server, messages);
-        server->write_all(message('X', ""));
-      }
-    });
-  }
-  for (auto& client : clients) client.join();
+  repeat(sessions, [&](int) {
+    const auto server = log_in(port, tls);
+    MessageReader messages(*server);
+    query_once(*server, messages);
+    server->write_all(message('X', ""));
+  });
   std::printf("sessions %d seconds %.6f\n", sessions, seconds_since(begin));
   return 0;
 }
@@ -491,22 +576,21 @@ int connect_again_and_again(int port, int sessions, SSL_CTX* tls = nullptr) {
 
 int main(int count, char** arguments) {
   std::signal(SIGPIPE, SIG_IGN);
-  if (count == 4) {
-    const std::string_view role = arguments[1];
-    if (role == "serve") return serve(arguments[2], arguments[3]);
+  const std::string_view role = count > 1 ? arguments[1] : "";
+  if (role == "serve" && (count == 4 || count == 5))
+    return serve(arguments[2], arguments[3], count == 5 ? arguments[4] : nullptr);
+  if (count == 4 || count == 6 || count == 8) {
     const int port = std::atoi(arguments[2]);
     const int amount = std::atoi(arguments[3]);
-    if (role == "out" || role == "in") return copy(port, amount, role == "out");
-    if (role == "idle") return idle(port, amount);
-    if (role == "connect") return connect_again_and_again(port, amount);
-  }
-  if (count == 7 && arguments[1] == std::string_view("login")) {
-    SSL_CTX* tls = client_context(arguments[3], arguments[4], arguments[5]);
-    return connect_again_and_again(std::atoi(arguments[2]), std::atoi(arguments[6]), tls);
+    const Tls tls = read_tls(count - 4, arguments + 4);
+    if (role == "out" || role == "in") return copy(port, amount, role == "out", tls);
+    if (role == "ping") return ping(port, amount, tls);
+    if (role == "idle") return idle(port, amount, tls);
+    if (role == "connect") return connect_again_and_again(port, amount, tls);
   }
   std::fputs(
-      "usage: pump serve CERTIFICATE KEY | out PORT MIB | in PORT MIB | idle PORT N | connect PORT N |\n"
-      "            login PORT CA CERTIFICATE KEY N\n",
+      "usage: pump serve CERTIFICATE KEY [FOLDER]\n"
+      "       pump out|in|ping|idle|connect PORT AMOUNT [postgres|direct CA [CERTIFICATE KEY]]\n",
       stderr);
   return 64;
 }

@@ -1,11 +1,15 @@
 """The figures as Markdown, with the goals they are judged by."""
 
 import measure
+from goals import values
+from modes import MODES
 
 # Figure: words, digits.
-_FIGURES = {
+FIGURES = {
     "tps": ("transactions/s", 0),
-    "latency_us": ("mean latency, µs", 0),
+    "p50_us": ("p50, µs", 0),
+    "p99_us": ("p99, µs", 0),
+    "added_p50_us": ("p50 above direct, µs", 0),
     "cpu_us_per_txn": ("CPU µs/transaction", 1),
     "calls_per_txn": ("system calls/transaction", 2),
     "gib_per_second": ("GiB/s", 2),
@@ -19,70 +23,33 @@ _FIGURES = {
     "calls_per_login": ("system calls/login", 1),
     "kib_per_session": ("PSS KiB/session", 1),
     "kib_without_sessions": ("PSS KiB without sessions", 0),
+    "busy_beside_idle": ("a busy session beside them, × without them", 2),
 }
-
-# Workload, figure, peer (None: an absolute limit), the most that pgveil may have of it.
-GOALS = [
-    ("copy-out", "cpu_s_per_gib", "pgbouncer", 0.4),
-    ("copy-in", "cpu_s_per_gib", "pgbouncer", 0.4),
-    ("pump-out", "cpu_s_per_gib", "haproxy", 0.5),
-    ("pump-in", "cpu_s_per_gib", "haproxy", 0.5),
-    ("pump-out", "cpu_s_per_gib", "pgbouncer", 0.4),
-    ("pump-in", "cpu_s_per_gib", "pgbouncer", 0.4),
-    ("pgbench-16", "cpu_us_per_txn", "pgbouncer", 1.0),
-    ("pgbench-16", "calls_per_txn", None, 4.4),
-    ("copy-out", "calls_per_mib", None, 40),
-    ("connect", "cpu_us_per_connection", "haproxy", 0.7),
-    ("login", "cpu_us_per_login", "haproxy", 1.1),
-    ("idle", "kib_per_session", None, 24),
-]
-
-
-_VERDICTS = ["missed", "missed, except in some rounds", "met, except in some rounds", "met"]
-
-
-def judge(results):
-    """Each goal that was measured, the missed ones first."""
-    rows = []
-    for workload, figure, peer, limit in GOALS:
-        ours = _rounds(results, workload, "pgveil", figure)
-        theirs = _rounds(results, workload, peer, figure) if peer else {turn: 1.0 for turn in ours}
-        found = measure.ratios(ours, theirs)
-        if not found:
-            continue
-        value = measure.summary(found)
-        verdict = _VERDICTS[(value["median"] <= limit) + (value["min"] <= limit) + (value["max"] <= limit)]
-        goal = {"workload": workload, "figure": figure, "peer": peer, "limit": limit}
-        rows.append({**goal, **value, "verdict": verdict})
-    return sorted(rows, key=lambda row: _VERDICTS.index(row["verdict"]))
 
 
 def markdown(document):
-    lines = _heading(document)
-    goals = document["goals"]
-    if goals:
-        lines += ["## Goals", "", "| workload | figure | measured | goal | |", "|---|---|---|---|---|"]
-        for goal in goals:
-            unit = f"× {goal['peer']}" if goal["peer"] else ""
-            lines.append(
-                f"| {goal['workload']} | {_FIGURES[goal['figure']][0]} | {_spread(goal, 2)} {unit} "
-                f"| ≤ {goal['limit']} {unit} | {goal['verdict']} |"
-            )
-        lines.append("")
-    for workload in document["workloads"]:
-        lines += _table(workload, document["results"].get(workload["key"], {}))
+    lines = _heading(document) + _goals(document["goals"])
+    for mode, results in document["results"].items():
+        lines += [f"## {mode}: {MODES[mode].title}", ""]
+        for key, title in document["workloads"].items():
+            lines += _table(key, title, results.get(key, {}))
     return "\n".join(lines)
+
+
+def rounds_of(document):
+    """In words."""
+    return "1 complete round" if document["rounds"] == 1 else f"{document['rounds']} complete rounds"
 
 
 def _heading(document):
     machine = document["machine"]
-    busiest = max(sample["busy"] for sample in machine["others"])
-    stolen = max(sample["stolen"] for sample in machine["others"])
+    busiest = max((sample["busy"] for sample in machine["others"]), default=0)
+    stolen = max((sample["stolen"] for sample in machine["others"]), default=0)
     shared = (
         f"Before each round, with nothing of this comparison at work, up to {busiest:.0%} of the processors' time "
         f"was in use, and up to {stolen:.0%} stolen by the hypervisor."
     )
-    lines = [
+    return [
         "# pgveil beside other proxies",
         "",
         f"- pgveil: {document['versions'].get('pgveil')}, commit {document['commit']}",
@@ -90,36 +57,53 @@ def _heading(document):
         f"- machine: {machine['processors']} × {machine['processor']}, {machine['memory_gib']:.0f} GiB, "
         f"{machine['system']}, Linux {machine['kernel']}, {machine['virtual']}",
         f"- {shared} Whether other guests share the machine cannot be seen from here: trust ratios, not figures.",
-        f"- {document['rounds']} complete rounds ({document['settings']}), contenders interleaved in each; "
+        f"- `{document['command']}`: {rounds_of(document)} ({document['settings']}) in "
+        f"{document['minutes']:.0f} minutes, contenders interleaved in each; "
         "median [lowest..highest]; × is to pgveil in the same round.",
         *(f"- {remark}" for remark in document["remarks"]),
         "",
     ]
-    return lines
 
 
-def _table(workload, by_contender):
-    names = list(by_contender)
+def _goals(rows):
+    if not rows:
+        return []
+    lines = ["## Goals", "", "| mode | workload | figure | measured | goal | |", "|---|---|---|---|---|---|"]
+    for goal in rows:
+        words, digits = FIGURES[goal["figure"]]
+        unit = f" × {goal['peer']}" if goal["peer"] else ""
+        whose = "" if goal["contender"] == "pgveil" else f" of {goal['contender']}"
+        verdict = goal["verdict"] if goal["verdict"] == "met" else f"**{goal['verdict']}**"
+        measured = _spread(goal, 2 if unit else max(digits, 1)) + unit
+        lines.append(
+            f"| {goal['mode']} | {goal['workload']} | {words}{whose} | {measured} "
+            f"| {goal['sign']} {goal['limit']:g}{unit} | {verdict} |"
+        )
+    return [*lines, ""]
+
+
+def _table(key, title, by_contender):
     measured = {name for rounds in by_contender.values() for figures in rounds.values() for name in figures}
-    figures = [name for name in _FIGURES if name in measured]
+    figures = [name for name in FIGURES if name in measured]
     if not figures:
         return []
-    lines = [f"## {workload['title']}", "", "| | " + " | ".join(_FIGURES[name][0] for name in figures) + " |"]
+    lines = [f"### `{key}`: {title}", "", "| | " + " | ".join(FIGURES[name][0] for name in figures) + " |"]
     lines.append("|---" * (len(figures) + 1) + "|")
-    for name in names:
-        cells = [_cell(by_contender, name, figure) for figure in figures]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    for name, rounds in by_contender.items():
+        if rounds:
+            cells = [_cell(by_contender, name, figure) for figure in figures]
+            lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return [*lines, ""]
 
 
 def _cell(by_contender, name, figure):
-    own = _values(by_contender.get(name, {}), figure)
+    own = values(by_contender[name], figure)
     if not own:
         return "–"
-    text = _spread(measure.summary(list(own.values())), _FIGURES[figure][1])
+    text = _spread(measure.summary(list(own.values())), FIGURES[figure][1])
     if name == "pgveil":
         return text
-    against = measure.ratios(own, _values(by_contender.get("pgveil", {}), figure))
+    against = measure.ratios(own, values(by_contender.get("pgveil", {}), figure))
     return f"{text} = {_spread(measure.summary(against), 2)} ×" if against else text
 
 
@@ -127,11 +111,3 @@ def _spread(value, digits):
     if value["min"] == value["max"]:
         return f"{value['median']:,.{digits}f}"
     return f"{value['median']:,.{digits}f} [{value['min']:,.{digits}f}..{value['max']:,.{digits}f}]"
-
-
-def _rounds(results, workload, contender, figure):
-    return _values(results.get(workload, {}).get(contender, {}), figure)
-
-
-def _values(rounds, figure):
-    return {turn: figures[figure] for turn, figures in rounds.items() if figure in figures}

@@ -1,24 +1,53 @@
 """What is measured. A workload runs once for one contender and answers figures: names to numbers."""
 
 import re
+import statistics
 import subprocess
 import time
+from typing import NamedTuple
 
 import measure
-from workplace import POSTGRES_BIN, Failure, environment, run
+from workplace import Failure
 
 GIB = 1 << 30
 MIB = 1 << 20
 _LINE_BYTES = 1000
+_LOGGED = 0.2  # of the transactions, for percentiles: the same for everybody
+_PINGS = 4000
+
+
+class Length(NamedTuple):
+    """How much of each."""
+
+    title: str
+    seconds: int  # of pgbench
+    out_mebibytes: int
+    in_mebibytes: int
+    sessions: int  # that come and go
+    idle: tuple  # numbers of sessions
+    idle_peers: bool  # whether the larger number is measured of others than pgveil
+
+
+LENGTHS = {
+    "quick": Length("--quick", 2, 256, 128, 400, (500,), idle_peers=True),
+    "normal": Length("normal length", 3, 1024, 256, 1000, (1000, 10000), idle_peers=False),
+    "full": Length("--full", 10, 1024, 256, 4000, (1000, 10000), idle_peers=True),
+}
+# What --quick is content with; with several modes only the first.
+QUICK = ["pgbench-16", "copy-out", "connect", "idle", "pgbench-1", "copy-in", "pump-out", "pump-in"]
+QUICK_IN_EVERY_MODE = QUICK[:4]
 
 
 class Workload:
     """`key` names it on the command line; `repeats` is false where one round says everything (memory)."""
 
     pump = False
-    tls_clients = False  # with certificates, which the proxy has to check
+    modes = ("egress", "ingress", "both")
+    checks_clients = False  # clients with certificates, which the proxy has to check
     with_direct = True
+    with_peers = True
     repeats = True
+    seconds_expected = 4.0  # of one contender, before anything is known
 
     def __init__(self, place):
         self._place = place
@@ -41,25 +70,25 @@ class Transactions(Workload):
         super().__init__(place)
         self.key = f"pgbench-{clients}"
         self.title = f"`pgbench -S -M prepared`, {clients} client{'s' if clients > 1 else ''}"
+        self.seconds_expected = seconds + 1
         self._clients = clients
         self._seconds = seconds
 
     def measure(self, running):
+        prefix = self._place.folder / "transactions"
         before = _cpu(running)
-        output = self._pgbench(running, "-T", self._seconds)
+        output = self._pgbench(running, "-T", self._seconds, "-l", f"--log-prefix={prefix}",
+                               f"--sampling-rate={_LOGGED}")  # fmt: skip
         used = _cpu(running) - before
         done = int(_find(r"transactions actually processed: (\d+)", output))
-        figures = {
-            "tps": float(_find(r"tps = ([\d.]+)", output)),
-            "latency_us": 1000 * float(_find(r"latency average = ([\d.]+) ms", output)),
-        }
+        figures = {"tps": float(_find(r"tps = ([\d.]+)", output)), **_percentiles(prefix)}
         if running.pid:
             figures["cpu_us_per_txn"] = 1e6 * used / done
         return figures
 
     def system_calls(self, running):
         """Per transaction; what connecting costs is in a shorter run as well, and so drops out."""
-        few, many = 50, 50 + 8000 // self._clients
+        few, many = 50, 50 + 16000 // self._clients
         counts = []
         for transactions in (few, many):
             with measure.SystemCalls(running.pid) as calls:
@@ -71,12 +100,50 @@ class Transactions(Workload):
 
     def _pgbench(self, running, *amount):
         threads = min(self._clients, 2)
-        return run(POSTGRES_BIN / "pgbench", "-S", "-M", "prepared", "-n", "-c", self._clients, "-j", threads,
-                   *amount, env=environment(**running.libpq))  # fmt: skip
+        return self._place.run("pgbench", "-S", "-M", "prepared", "-n", "-c", self._clients, "-j", threads, *amount,
+                               env=running.libpq)  # fmt: skip
 
 
-class CopyOut(Workload):
-    """Long lines that the server makes up, to a psql that throws them away."""
+class TransactionsWithConnections(Workload):
+    """A connection for each query: PostgreSQL's own work for one is far more than a proxy's."""
+
+    key = "pgbench-connect"
+    title = "`pgbench -S -C`, 8 clients: a connection for each transaction"
+
+    def __init__(self, place, seconds):
+        super().__init__(place)
+        self.seconds_expected = seconds + 1
+        self._seconds = seconds
+
+    def measure(self, running):
+        before = _cpu(running)
+        output = self._place.run("pgbench", "-S", "-C", "-n", "-c", 8, "-j", 2, "-T", self._seconds, env=running.libpq)
+        used = _cpu(running) - before
+        figures = {"connections_per_second": float(_find(r"tps = ([\d.]+)", output))}
+        if running.pid:
+            done = int(_find(r"transactions actually processed: (\d+)", output))
+            figures["cpu_us_per_connection"] = 1e6 * used / done
+        return figures
+
+
+class Copy(Workload):
+    """Long lines, through psql."""
+
+    def measure(self, running):
+        before, begin = _cpu(running), time.monotonic()
+        self._copy(running)
+        seconds, used = time.monotonic() - begin, _cpu(running) - before
+        return _bulk(running, self._bytes, seconds, used)
+
+    def system_calls(self, running):
+        return _calls_per_mib(running, self._bytes, self._copy)
+
+    def _psql(self, running, query, **streams):
+        self._place.run("psql", "-X", "-q", "-c", query, env=running.libpq, **streams)
+
+
+class CopyOut(Copy):
+    """The server makes them up, and psql throws them away."""
 
     key = "copy-out"
     title = "`COPY … TO STDOUT`"
@@ -84,20 +151,15 @@ class CopyOut(Workload):
     def __init__(self, place, mebibytes):
         super().__init__(place)
         self._lines = mebibytes * MIB // (_LINE_BYTES + 1)
-
-    def measure(self, running):
-        return _per_gib(running, self._lines * (_LINE_BYTES + 1), self._copy)
-
-    def system_calls(self, running):
-        return _calls_per_mib(running, self._lines * (_LINE_BYTES + 1), self._copy)
+        self._bytes = self._lines * (_LINE_BYTES + 1)
 
     def _copy(self, running):
         query = f"COPY (SELECT repeat('x', {_LINE_BYTES}) FROM generate_series(1, {self._lines})) TO STDOUT"
-        _psql(running, query, stdout=subprocess.DEVNULL)
+        self._psql(running, query, stdout=subprocess.DEVNULL)
 
 
-class CopyIn(Workload):
-    """The same lines from a file, to a server that parses and drops them."""
+class CopyIn(Copy):
+    """They come from a file, and the server parses and drops them."""
 
     key = "copy-in"
     title = "`COPY … FROM STDIN`"
@@ -114,21 +176,23 @@ class CopyIn(Workload):
                 file.write(block)
         self._bytes = self._file.stat().st_size
 
-    def measure(self, running):
-        return _per_gib(running, self._bytes, self._copy)
-
-    def system_calls(self, running):
-        return _calls_per_mib(running, self._bytes, self._copy)
-
     def _copy(self, running):
         with open(self._file, "rb") as lines:
-            _psql(running, "COPY sink FROM STDIN WHERE false", stdin=lines)
+            self._psql(running, "COPY sink FROM STDIN WHERE false", stdin=lines)
 
 
-class Pump(Workload):
-    """COPY messages of 1 KiB between the two ends of pump.cc: the proxy is the slowest part."""
+class PumpWorkload(Workload):
+    """Between the two ends of pump.cc, which cost next to nothing."""
 
     pump = True
+    with_direct = False
+
+    def _pump(self, running, role, amount):
+        return self._place.run(self._place.pump, role, running.port, amount, *running.pump_words)
+
+
+class Pump(PumpWorkload):
+    """COPY messages of 1 KiB: the proxy is the slowest part."""
 
     def __init__(self, place, direction, mebibytes):
         super().__init__(place)
@@ -140,27 +204,21 @@ class Pump(Workload):
     def measure(self, running):
         before = _cpu(running)
         seconds = float(_find(r"seconds ([\d.]+)", self._copy(running)))
-        used = _cpu(running) - before
-        gibibytes = self._mebibytes * MIB / GIB
-        figures = {"gib_per_second": gibibytes / seconds}
-        if running.pid:
-            figures["cpu_s_per_gib"] = used / gibibytes
-        return figures
+        return _bulk(running, self._mebibytes * MIB, seconds, _cpu(running) - before)
 
     def system_calls(self, running):
         return _calls_per_mib(running, self._mebibytes * MIB, self._copy)
 
     def _copy(self, running):
-        return run(self._place.pump, self._direction, running.port, self._mebibytes)
+        return self._pump(running, self._direction, self._mebibytes)
 
 
-class Connections(Workload):
-    """Log in, one query, leave; eight at a time; a full TLS 1.3 handshake for each (PgBouncer pools)."""
+class Connections(PumpWorkload):
+    """Log in, one query, leave; eight at a time; a full TLS 1.3 handshake for each (poolers: on the client's side)."""
 
     key = "connect"
     title = "connections: log in, one query, leave; fake server, 8 at a time"
-    pump = True
-    with_direct = False
+    figures = ("connections_per_second", "cpu_us_per_connection", "calls_per_connection")
 
     def __init__(self, place, sessions):
         super().__init__(place)
@@ -168,98 +226,94 @@ class Connections(Workload):
 
     def measure(self, running):
         before = _cpu(running)
-        seconds = float(_find(r"seconds ([\d.]+)", run(self._place.pump, "connect", running.port, self._sessions)))
+        seconds = float(_find(r"seconds ([\d.]+)", self._connect(running, self._sessions)))
         used = _cpu(running) - before
-        return {
-            "connections_per_second": self._sessions / seconds,
-            "cpu_us_per_connection": 1e6 * used / self._sessions,
-        }
+        rate, cpu, _ = self.figures
+        return {rate: self._sessions / seconds, cpu: 1e6 * used / self._sessions}
 
     def system_calls(self, running):
         with measure.SystemCalls(running.pid) as calls:
-            run(self._place.pump, "connect", running.port, 200)
-        return {} if calls.count is None else {"calls_per_connection": calls.count / 200}
+            self._connect(running, 200)
+        return {} if calls.count is None else {self.figures[2]: calls.count / 200}
+
+    def _connect(self, running, sessions):
+        return self._pump(running, "connect", sessions)
 
 
-class Logins(Workload):
+class Logins(Connections):
     """The same with clients that show a certificate, over direct TLS 1.3: two full handshakes for each. pgveil
     logs in to the server by SCRAM-SHA-256-PLUS; HAProxy cannot, so the server lets its clients in unasked."""
 
     key = "login"
     title = "logins: client certificates, TLS on both sides; fake server, 8 at a time"
-    pump = True
-    tls_clients = True
-    with_direct = False
+    modes = ("both",)
+    checks_clients = True
+    figures = ("logins_per_second", "cpu_us_per_login", "calls_per_login")
 
-    def __init__(self, place, sessions):
-        super().__init__(place)
-        self._sessions = sessions
-
-    def measure(self, running):
-        before = _cpu(running)
-        seconds = float(_find(r"seconds ([\d.]+)", self._log_in(running, self._sessions)))
-        used = _cpu(running) - before
-        return {
-            "logins_per_second": self._sessions / seconds,
-            "cpu_us_per_login": 1e6 * used / self._sessions,
-        }
-
-    def system_calls(self, running):
-        with measure.SystemCalls(running.pid) as calls:
-            self._log_in(running, 200)
-        return {} if calls.count is None else {"calls_per_login": calls.count / 200}
-
-    def _log_in(self, running, sessions):
+    def _connect(self, running, sessions):
         at = self._place.directory
-        return run(
-            self._place.pump, "login", running.port, self._place.ca, at / "client.crt", at / "client.key", sessions
-        )
+        return self._place.run(self._place.pump, "connect", running.port, sessions, "direct", self._place.ca,
+                               at / "client.crt", at / "client.key")  # fmt: skip
 
 
-class IdleSessions(Workload):
-    """Sessions that have been served one query, each with a server connection of its own, and now wait."""
+class IdleSessions(PumpWorkload):
+    """Sessions that have been served one query, each with a server connection of its own, and now wait; and what
+    they are to another session that does not."""
 
-    key = "idle"
-    pump = True
-    with_direct = False
     repeats = False
 
-    def __init__(self, place, sessions):
+    def __init__(self, place, sessions, is_first, with_peers):
         super().__init__(place)
+        self.with_peers = with_peers
+        self.key = "idle" if is_first else f"idle-{sessions}"
+        sessions = min(sessions, place.most_sessions - 20)  # where there are too few descriptors
         self.title = f"{sessions:,} idle sessions, fake server"
+        self.seconds_expected = 5 + sessions / 700
         self._sessions = sessions
 
     def measure(self, running):
         """The process must be fresh: memory that earlier sessions left behind would be used again."""
         empty = measure.pss_kib(running.pid)
-        clients = subprocess.Popen(
-            [self._place.pump, "idle", str(running.port), str(self._sessions)],
-            env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        alone = self._pings_per_second(running)
+        clients = self._place.spawn(
+            self._place.pump, "idle", running.port, self._sessions, *running.pump_words,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
         )  # fmt: skip
         try:
             if clients.stdout.readline().strip() != "ready":
-                raise Failure(f"{running.name} does not take {self._sessions} sessions")
+                raise Failure(f"{running.name} does not take {self._sessions} sessions: {clients.stderr.read()}")
             time.sleep(1)  # for what the proxy puts off until it has nothing to do
             full = measure.pss_kib(running.pid)
+            beside = self._pings_per_second(running)
         finally:
-            clients.stdin.close()
-            clients.wait(20)
-        return {"kib_per_session": (full - empty) / self._sessions, "kib_without_sessions": empty}
+            clients.kill()  # also while it still connects
+            clients.communicate()
+        return {
+            "kib_per_session": (full - empty) / self._sessions,
+            "kib_without_sessions": empty,
+            "busy_beside_idle": beside / alone,
+        }
+
+    def _pings_per_second(self, running):
+        """Of one session; the best of some, for what disturbs it is not idle sessions."""
+        outputs = [self._pump(running, "ping", _PINGS) for _ in range(5)]
+        return max(_PINGS / float(_find(r"seconds ([\d.]+)", output)) for output in outputs)
 
 
-def everything(place, quick):
-    seconds = 2 if quick else 6
-    bulk = 256 if quick else 1024
+def everything(place, length):
     return [
-        Transactions(place, 1, seconds),
-        Transactions(place, 16, seconds),
-        CopyOut(place, bulk),
-        CopyIn(place, 128 if quick else 256),
-        Pump(place, "out", bulk),
-        Pump(place, "in", bulk),
-        Connections(place, 500 if quick else 3000),
-        Logins(place, 500 if quick else 3000),
-        IdleSessions(place, 500 if quick else 1000),
+        Transactions(place, 1, length.seconds),
+        Transactions(place, 16, length.seconds),
+        Transactions(place, 64, length.seconds),
+        TransactionsWithConnections(place, max(length.seconds // 2, 2)),
+        CopyOut(place, length.out_mebibytes),
+        CopyIn(place, length.in_mebibytes),
+        Pump(place, "out", length.out_mebibytes),
+        Pump(place, "in", length.out_mebibytes),
+        Connections(place, length.sessions),
+        Logins(place, length.sessions),
+        IdleSessions(place, length.idle[0], is_first=True, with_peers=True),
+        *(IdleSessions(place, more, is_first=False, with_peers=length.idle_peers) for more in length.idle[1:]),
     ]
 
 
@@ -274,14 +328,19 @@ def _find(pattern, text):
     return found.group(1)
 
 
-def _psql(running, query, **streams):
-    run(POSTGRES_BIN / "psql", "-X", "-q", "-c", query, env=environment(**running.libpq), **streams)
+def _percentiles(prefix):
+    """Of the latencies that pgbench has logged, in microseconds; the logs are removed."""
+    latencies = []
+    for log in prefix.parent.glob(f"{prefix.name}.*"):
+        latencies += [int(line.split()[2]) for line in log.read_text(encoding="ascii").splitlines()]
+        log.unlink()
+    if len(latencies) < 100:
+        return {}
+    hundredths = statistics.quantiles(latencies, n=100)
+    return {"p50_us": hundredths[49], "p99_us": hundredths[98]}
 
 
-def _per_gib(running, size, copy):
-    cpu_before, begin = _cpu(running), time.monotonic()
-    copy(running)
-    seconds, used = time.monotonic() - begin, _cpu(running) - cpu_before
+def _bulk(running, size, seconds, used):
     figures = {"gib_per_second": size / GIB / seconds}
     if running.pid:
         figures["cpu_s_per_gib"] = used / (size / GIB)

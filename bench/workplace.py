@@ -8,20 +8,33 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
+from typing import NamedTuple
 
-POSTGRES_BIN = Path("/usr/lib/postgresql/15/bin")
 CLIENT_NAME = "workload"  # in the client's certificate
 PATIENCE = 30.0  # seconds for anything to start, on a busy machine
+_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
+_MOST_BACKENDS = 500  # poolers keep theirs, of every contender and mode
 
 
 class Failure(Exception):
     """The measurement cannot go on; the text says why."""
 
 
+class Server(NamedTuple):
+    """Where a server listens: with TLS on a port of 127.0.0.1, without on the Unix socket of that name."""
+
+    port: int
+    folder: Path
+
+    @property
+    def socket(self):
+        return self.folder / f".s.PGSQL.{self.port}"
+
+
 def environment(**extra):
     """Nothing of whoever runs this: no PG* variables, no password files."""
     return {
-        "PATH": f"{POSTGRES_BIN}:/usr/sbin:/usr/bin:/sbin:/bin",
+        "PATH": _PATH,
         "LC_ALL": "C.UTF-8",
         "HOME": "/nonexistent",
         "PGPASSFILE": "/nonexistent/.pgpass",
@@ -54,17 +67,41 @@ def free_port():
         return probe.getsockname()[1]
 
 
+class Here:
+    """Where programs come from: this machine. tree.Tree is another Debian, with the same members."""
+
+    root = Path("/")
+
+    def __init__(self):
+        # PostgreSQL and PgBouncer refuse to run as root: then everything runs under PostgreSQL's account.
+        self.account = pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+
+    def enter(self):
+        """The words before a command that make it one of these programs, and the account its own."""
+        account = ["--reuid", str(self.account.pw_uid), "--regid", str(self.account.pw_gid), "--clear-groups"]
+        return ["setpriv", *(account if os.geteuid() == 0 else []), "--"]
+
+    def share(self, directory):
+        """Shows a directory to the programs, under the name that it has here."""
+
+
 class Workplace:
     """Owns everything that is started or written; close() stops and removes it."""
 
-    def __init__(self, pump):
+    def __init__(self, pump, debian=None):
+        self.debian = debian or Here()
+        self.account = self.debian.account
         self.directory = Path(tempfile.mkdtemp(prefix="pgveil-bench-"))
         self.directory.chmod(0o755)
+        self.debian.share(self.directory)
+        self.folder = self.directory / "run"  # of Unix sockets, and what programs write
+        self.folder.mkdir()
+        os.chown(self.folder, self.account.pw_uid, self.account.pw_gid)
         self.processes = []
-        self.postgres_port = None
-        self.as_root = os.geteuid() == 0
-        # PostgreSQL and PgBouncer refuse to run as root: then everything runs under PostgreSQL's account.
-        self.account = pwd.getpwnam("postgres") if self.as_root else pwd.getpwuid(os.geteuid())
+        self.postgres = None
+        self.postgres_major = max(
+            (int(path.name) for path in self.debian.root.glob("usr/lib/postgresql/*") if path.name.isdigit()), default=0
+        )
         # Wherever the checkout is, that account may not get to it.
         self.pump = self.adopt(pump)
 
@@ -83,6 +120,7 @@ class Workplace:
     def adopt(self, program):
         """A copy that stays the same when somebody builds meanwhile."""
         copy = self.directory / Path(program).name
+        copy.unlink(missing_ok=True)  # one that runs stays what it is
         shutil.copy(program, copy)
         copy.chmod(0o755)
         return copy
@@ -96,20 +134,37 @@ class Workplace:
 
     def unprivileged(self, command):
         """The command under the account; the kernel ends it should this script be killed."""
-        identity = ["--reuid", "postgres", "--regid", "postgres", "--clear-groups"] if self.as_root else []
-        return ["setpriv", "--pdeathsig", "TERM", *identity, "--", *map(str, command)]
+        return [*self.debian.enter(), "setpriv", "--pdeathsig", "TERM", "--", *map(str, command)]
+
+    def environment(self, **extra):
+        return environment(PATH=f"/usr/lib/postgresql/{self.postgres_major}/bin:{_PATH}", **extra)
+
+    def run(self, *command, env=None, **settings):
+        """As run(), for a program of the Debian that is measured, under the account."""
+        return run(*self.unprivileged(command), cwd="/", env=self.environment(**(env or {})), **settings)
+
+    def spawn(self, *command, **settings):
+        """A client of a measurement: the caller ends it."""
+        return subprocess.Popen(self.unprivileged(command), cwd="/", env=self.environment(), text=True, **settings)
 
     def start(self, name, command, **settings):
         """Starts a program beside us, under the unprivileged account; its output goes to NAME.log."""
-        log = open(self.directory / f"{name}.log", "w", encoding="utf-8")
-        settings.setdefault("stdin", subprocess.DEVNULL)
-        settings.setdefault("stdout", log)
-        process = subprocess.Popen(
-            self.unprivileged(command), cwd="/", env=environment(), stderr=log, text=True, **settings
-        )
-        log.close()
+        with open(self.directory / f"{name}.log", "w", encoding="utf-8") as log:
+            settings.setdefault("stdin", subprocess.DEVNULL)
+            settings.setdefault("stdout", log)
+            process = self.spawn(*command, stderr=log, **settings)
         self.processes.append(process)
         return process
+
+    def stop(self, process):
+        """Ends one before the others."""
+        process.terminate()
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        self.processes.remove(process)
 
     def log_of(self, name):
         return (self.directory / f"{name}.log").read_text(encoding="utf-8", errors="replace")
@@ -139,7 +194,7 @@ class Workplace:
         run("openssl", "req", "-x509", *new_key, "-keyout", at / "client.key", "-out", at / "client.crt",
             "-CA", at / "ca.crt", "-CAkey", at / "ca.key", "-subj", f"/CN={CLIENT_NAME}",
             "-addext", "basicConstraints=CA:FALSE", "-addext", "extendedKeyUsage=clientAuth")  # fmt: skip
-        # HAProxy wants both in one file.
+        # HAProxy and hitch want both in one file.
         both = (at / "server.crt").read_text(encoding="ascii") + (at / "server.key").read_text(encoding="ascii")
         self.write("server.pem", both)
         for name in ["server.key", "server.crt", "client.key", "client.crt"]:
@@ -149,52 +204,50 @@ class Workplace:
         self.ca = at / "ca.crt"
 
     def start_postgres(self):
-        """A PostgreSQL with TLS on 127.0.0.1, warm, whose disk does not matter."""
+        """A PostgreSQL with TLS on 127.0.0.1 and a Unix socket, warm, whose disk does not matter."""
         data = self.directory / "data"
         data.mkdir(mode=0o700)
         os.chown(data, self.account.pw_uid, self.account.pw_gid)
-        initdb = [POSTGRES_BIN / "initdb", "--no-sync", "--auth=trust", "--username=bench", data]
-        run(*self.unprivileged(initdb), cwd="/")
+        self.run("initdb", "--no-sync", "--auth=trust", "--username=bench", data)
         settings = {
-            "listen_addresses": "127.0.0.1", "unix_socket_directories": "", "max_connections": 100, "ssl": "on",
+            "listen_addresses": "127.0.0.1", "unix_socket_directories": self.folder,
+            "max_connections": _MOST_BACKENDS, "ssl": "on",
             "ssl_cert_file": self.directory / "server.crt", "ssl_key_file": self.directory / "server.key",
             "fsync": "off", "synchronous_commit": "off", "autovacuum": "off", "max_wal_size": "4GB",
         }  # fmt: skip
         for _ in range(5):
-            self.postgres_port = free_port()
+            self.postgres = Server(free_port(), self.folder)
             words = [word for key, value in settings.items() for word in ("-c", f"{key}={value}")]
-            process = self.start(
-                "postgres", [POSTGRES_BIN / "postgres", "-D", data, "-p", self.postgres_port, *words]
-            )
+            process = self.start("postgres", ["postgres", "-D", data, "-p", self.postgres.port, *words])
             try:
                 self.wait_for(self._postgres_answers, process, "postgres")
                 break
             except Failure:
                 if "Address already in use" not in self.log_of("postgres"):
                     raise
-        run(POSTGRES_BIN / "createdb", *self._connection(), "bench")
-        run(POSTGRES_BIN / "pgbench", *self._connection(), "-i", "-q", "-s", "1", "bench")
+        self.run("createdb", *self._connection(), "bench")
+        self.run("pgbench", *self._connection(), "-i", "-q", "-s", "1", "bench")
         self.sql("CREATE TABLE sink (line text)")
 
     def sql(self, text):
-        return run(POSTGRES_BIN / "psql", *self._connection(), "-XAtc", text, "bench").strip()
+        return self.run("psql", *self._connection(), "-XAtc", text, "bench").strip()
 
     def _connection(self):
-        return ["-h", "127.0.0.1", "-p", self.postgres_port, "-U", "bench"]
+        return ["-h", "127.0.0.1", "-p", self.postgres.port, "-U", "bench"]
 
     def _postgres_answers(self):
-        ready = [POSTGRES_BIN / "pg_isready", "-q", "-h", "127.0.0.1", "-p", str(self.postgres_port)]
-        return subprocess.run(ready, env=environment(), check=False).returncode == 0
+        ready = self.unprivileged(["pg_isready", "-q", "-h", "127.0.0.1", "-p", self.postgres.port])
+        return subprocess.run(ready, cwd="/", env=self.environment(), check=False).returncode == 0
 
     def start_pump_server(self):
-        """The fake server of pump.cc; answers its port."""
+        """The fake server of pump.cc."""
         process = self.start(
             "pump",
-            [self.pump, "serve", self.directory / "server.crt", self.directory / "server.key"],
+            [self.pump, "serve", self.directory / "server.crt", self.directory / "server.key", self.folder],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
         line = process.stdout.readline()
         if not line.startswith("port "):
             raise Failure(f"pump does not start:\n{self.log_of('pump')}")
-        return int(line.split()[1])
+        return Server(int(line.split()[1]), self.folder)
