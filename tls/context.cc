@@ -1,5 +1,6 @@
 #include "tls/context.h"
 
+#include "tls/key_shares.h"
 #include "tls/openssl.h"
 #include "tls/own_certificate.h"
 #include "tls/policy.h"
@@ -24,9 +25,12 @@ CertificateFiles client_files(const std::string& sslcert, const std::string& ssl
 
 }  // namespace
 
-ClientContext::ClientContext(ssl_ctx_st* context, std::unique_ptr<const OwnCertificate> own,
-                             std::vector<SettingMistake> warnings)
-    : context_(context), own_(std::move(own)), warnings_(std::move(warnings)) {}
+ClientContext::ClientContext(ssl_ctx_st* context, std::shared_ptr<KeyShares> key_shares,
+                             std::unique_ptr<const OwnCertificate> own, std::vector<SettingMistake> warnings)
+    : context_(context),
+      key_shares_(std::move(key_shares)),
+      own_(std::move(own)),
+      warnings_(std::move(warnings)) {}
 
 tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>> ClientContext::build(
     const ClientSettings& settings) {
@@ -54,8 +58,9 @@ tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>> 
                           static_cast<unsigned>(protocols.size()));
   SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
   if (!mistakes.empty()) return tl::unexpected(std::move(mistakes));
+  auto key_shares = std::make_shared<KeyShares>(context.get());
   return std::shared_ptr<const ClientContext>(
-      new ClientContext(context.release(), nullptr, std::move(warnings)));
+      new ClientContext(context.release(), std::move(key_shares), nullptr, std::move(warnings)));
 }
 
 tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>>
@@ -70,7 +75,7 @@ ClientContext::with_certificate(const std::string& sslcert, const std::string& s
   auto kept = std::make_unique<const OwnCertificate>(std::move(*own));
   SSL_CTX_up_ref(context_);
   return std::shared_ptr<const ClientContext>(
-      new ClientContext(context_, std::move(kept), std::move(warnings)));
+      new ClientContext(context_, key_shares_, std::move(kept), std::move(warnings)));
 }
 
 ClientContext::~ClientContext() {

@@ -42,6 +42,7 @@ struct ClientSettings {
 };
 
 struct OwnCertificate;  // tls/own_certificate.h
+class KeyShares;        // tls/key_shares.h
 
 // For connections to a server: always verify-full. The chain must end at a self-signed root of sslrootcert,
 // every certificate of it is checked against the CRLs where any are set, and the leaf must be for the host
@@ -66,9 +67,10 @@ class ClientContext {
 
  private:
   friend class Engine;
-  ClientContext(ssl_ctx_st* context, std::unique_ptr<const OwnCertificate> own,
-                std::vector<SettingMistake> warnings);
+  ClientContext(ssl_ctx_st* context, std::shared_ptr<KeyShares> key_shares,
+                std::unique_ptr<const OwnCertificate> own, std::vector<SettingMistake> warnings);
   ssl_ctx_st* context_;                        // owned, with others
+  std::shared_ptr<KeyShares> key_shares_;      // what servers have taken; not policy, so it may change
   std::unique_ptr<const OwnCertificate> own_;  // shown in place of what context_ has; null: that
   std::vector<SettingMistake> warnings_;
 };

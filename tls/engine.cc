@@ -10,6 +10,7 @@
 
 #include "tls/certificate_values.h"
 #include "tls/channel_binding.h"
+#include "tls/key_shares.h"
 #include "tls/openssl.h"
 #include "tls/own_certificate.h"
 #include "tls/verification.h"
@@ -36,6 +37,8 @@ struct Engine::State {
   Ssl ssl;
   std::optional<std::string> host;  // what the server's certificate must be for; none on the server's end
   bool require_alpn = false;
+  KeyShares* key_shares = nullptr;  // the context's; null on the server's end
+  KeyShares::Choice key_share = KeyShares::Choice::own;
   Stage stage = Stage::handshaking;
   bool end_of_input = false;
   bool host_matched = false;   // judge() has seen the server's leaf, under a good chain, and it is for `host`
@@ -166,6 +169,7 @@ std::string server_name(const SSL* ssl) {
 }
 
 Engine::Status fail(State& state, FailureReport report) {
+  if (state.stage == State::Stage::handshaking && state.key_shares != nullptr) state.key_shares->forget();
   state.stage = State::Stage::failed;
   if (!state.verdict_given) state.failure = std::move(report);
   return Engine::Status::failed;
@@ -222,6 +226,8 @@ Engine::Status check_handshake(State& state) {
     return refuse(state, Failure::no_application_protocol,
                   "direct TLS was established without ALPN protocol negotiation");
   state.stage = State::Stage::established;
+  if (state.key_shares != nullptr)
+    state.key_shares->learn(state.ssl.get(), state.key_share, KeyShares::Clock::now());
   return Engine::Status::ready;
 }
 
@@ -253,6 +259,8 @@ std::unique_ptr<Engine> Engine::to_server(std::shared_ptr<const ClientContext> c
   SSL* ssl = state->ssl.get();
   // It has been checked when it was loaded, so that nothing but memory can be missing.
   if (context->own_ && !use(ssl, *context->own_)) throw std::bad_alloc();
+  state->key_shares = context->key_shares_.get();
+  state->key_share = state->key_shares->choose(ssl, KeyShares::Clock::now());
   state->context = std::move(context);
   BIO* bio = make_bio(state.get());
   SSL_set_bio(ssl, bio, bio);

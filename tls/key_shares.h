@@ -1,0 +1,60 @@
+// Which key share a server of TLS 1.3 is sent. Without a memory a client guesses: OpenSSL sends shares of the
+// groups that it likes best, and a server that takes another one answers with a HelloRetryRequest (RFC 8446,
+// 4.1.4), which costs a round trip in every handshake. PostgreSQL up to 17 takes P-256 alone unless
+// ssl_ecdh_curve says otherwise, so it does so to every client with today's defaults. And where the guess
+// holds a share of ML-KEM that the server will not take, it costs a quarter of the handshake.
+//
+// So the group that a server took is remembered, and the next handshake sends a share of that one alone,
+// while it still offers all groups, in a list that begins with that group. A server that wants another one
+// says so by a HelloRetryRequest. Since a server may also put up with what is sent, OpenSSL's own choice is
+// sent again from time to time. Only handshakes with a verified server are remembered, and what is said in
+// them is authenticated: nobody on the way can bring us to another group than the two ends would choose.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <string>
+#include <vector>
+
+// OpenSSL's own names for SSL_CTX and SSL, so that this header needs none of OpenSSL's.
+struct ssl_ctx_st;
+struct ssl_st;
+
+namespace pgveil::tls {
+
+// For all connections of one upstream; any thread may call anything.
+class KeyShares {
+ public:
+  using Clock = std::chrono::steady_clock;
+  // How long a server that has begun to take a better group may go without being sent a share of it.
+  static constexpr auto kRememberedFor = std::chrono::minutes(10);
+
+  // Finds out what connections of that context offer of their own accord, by making one.
+  explicit KeyShares(ssl_ctx_st* context);
+
+  enum class Choice { own, remembered };
+  // Before the handshake: lets it send the remembered share, if there is one to be sent.
+  [[nodiscard]] Choice choose(ssl_st* ssl, Clock::time_point now) const;
+  // After a handshake for which choose() gave that answer.
+  void learn(ssl_st* ssl, Choice choice, Clock::time_point now);
+  // After a handshake that failed: whatever the reason was, the next one guesses again.
+  void forget() { remembered_ = kNone; }
+
+  // The groups that are offered, as IANA calls them, and those of which a share is sent, in the ClientHello's
+  // order. None before TLS 1.3.
+  [[nodiscard]] const std::vector<std::string>& offered() const { return offered_; }
+  [[nodiscard]] const std::vector<std::string>& shared() const { return shared_; }
+
+ private:
+  static constexpr std::size_t kNone = SIZE_MAX;
+
+  std::vector<std::string> offered_;
+  std::vector<std::string> shared_;
+  std::vector<std::string> lists_;  // all that are offered, with the one of that number first
+  // Two values and no lock: whoever reads one of before and one of after sends a share that the server may
+  // not take, and is told so.
+  std::atomic<std::size_t> remembered_ = kNone;  // in offered_
+  std::atomic<Clock::time_point> until_{};
+};
+
+}  // namespace pgveil::tls
