@@ -1,5 +1,7 @@
 #include "proxy/relay.h"
 
+#include <algorithm>
+
 namespace pgveil::proxy {
 namespace {
 
@@ -39,7 +41,9 @@ Stream::Status Relay::move(Direction& direction, Scratch& scratch) {
     const auto read = direction.from.read(scratch, read_size_);
     if (read.status != Stream::Status::bytes) return read.status;
     direction.bytes += read.bytes.size();
+    direction.unanswered += read.bytes.size();
     if (&direction == &to_client_) boundary_.follow(read.bytes);
+    note_bulk(direction, &direction == &to_client_ ? to_server_ : to_client_);
     direction.to.write(scratch, read.bytes);
     if (const auto waiting = direction.to.unwritten(); waiting > 0) {
       direction.paused = true;
@@ -49,6 +53,35 @@ Stream::Status Relay::move(Direction& direction, Scratch& scratch) {
     }
   }
   return Stream::Status::blocked;
+}
+
+// A side that waits for answers must never wait for more bytes to come, so an answer ends bulk.
+void Relay::note_bulk(Direction& direction, Direction& other) {
+  other.unanswered = 0;
+  end_bulk(other);
+  if (direction.in_bulk || direction.unanswered < kBulk) return;
+  direction.in_bulk = true;
+  direction.looked_at = direction.bytes;
+  direction.from.wake_at(std::min(kBulkPiece, read_size_ / 2));
+}
+
+void Relay::look_after_bulk() {
+  for (Direction* direction : {&to_server_, &to_client_}) {
+    if (direction->looked_at == direction->bytes) end_bulk(*direction);
+    direction->looked_at = direction->bytes;
+  }
+}
+
+void Relay::end_bulk() {
+  end_bulk(to_server_);
+  end_bulk(to_client_);
+}
+
+void Relay::end_bulk(Direction& direction) {
+  if (!direction.in_bulk) return;
+  direction.in_bulk = false;
+  direction.unanswered = 0;
+  direction.from.wake_at(1);
 }
 
 }  // namespace pgveil::proxy

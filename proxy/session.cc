@@ -312,6 +312,7 @@ Session::Phase Session::relay() {
     last_activity_ = uv_now(host_.loop());
   if (!ended) {
     if (relay_->client_ended() != client_ended_before) deadline_.set(kLastAnswerTimeout);
+    if (relay_->in_bulk() || bulk_deadline_) look_after_bulk();
     return deadline_.passed() ? relay_in_silence() : Phase::relay;
   }
   switch (*ended) {
@@ -321,6 +322,16 @@ Session::Phase Session::relay() {
     case Relay::End::server_lost: return end({.reason = Reason::upstream_lost, .detail = server_->error()});
   }
   return Phase::closing;
+}
+
+void Session::look_after_bulk() {
+  if (bulk_deadline_ && bulk_deadline_->passed()) relay_->look_after_bulk();
+  if (!relay_->in_bulk()) {
+    bulk_deadline_.reset();
+  } else if (!bulk_deadline_ || bulk_deadline_->passed()) {
+    if (!bulk_deadline_) bulk_deadline_ = std::make_unique<Deadline>(host_.loop(), *this);
+    bulk_deadline_->set(Relay::kBulkPatience);
+  }
 }
 
 // Traffic does not touch the timer: when it rings, the time since the last byte decides.
@@ -392,6 +403,8 @@ Session::Phase Session::end(const Ending& ending) {
   if (relay_) {
     record_.sent_bytes = relay_->bytes_to_client();
     record_.received_bytes += relay_->bytes_to_server();
+    relay_->end_bulk();
+    bulk_deadline_.reset();
   }
   leave();  // who reads the last word may come again at once
   tell_client(ending);

@@ -98,6 +98,7 @@ class Session final : public Wakeable {
   [[nodiscard]] Phase log_in();
   [[nodiscard]] Phase relay();
   [[nodiscard]] Phase relay_in_silence();
+  void look_after_bulk();
   [[nodiscard]] Phase forward_cancel();
   [[nodiscard]] Phase close();
 
@@ -165,6 +166,7 @@ class Session final : public Wakeable {
   protocol::Bytes server_in_;
 
   std::unique_ptr<Relay> relay_;
+  std::unique_ptr<Deadline> bulk_deadline_;            // while it is in bulk
   std::optional<protocol::CancelRequest> cancel_key_;  // of this session, as its server gave it
 };
 

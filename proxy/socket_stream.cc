@@ -97,6 +97,13 @@ void SocketStream::resume_reading() {
   watch();
 }
 
+// The kernel looks again at what is there (tcp_set_rcvlowat()), so that nothing lies unseen when fewer are
+// enough.
+void SocketStream::wake_at(std::size_t bytes) {
+  const int least = static_cast<int>(bytes);
+  ::setsockopt(descriptor_, SOL_SOCKET, SO_RCVLOWAT, &least, sizeof least);
+}
+
 void SocketStream::finish(Scratch& /*scratch*/) {
   if (finishing_) return;
   if (port_) send_or_keep(port_->take_back());

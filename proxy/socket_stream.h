@@ -41,6 +41,7 @@ class SocketStream final : public Stream, private Ring::Client {
   [[nodiscard]] std::size_t unwritten() const override { return unsent_.size() - sent_; }
   void pause_reading() override;
   void resume_reading() override;
+  void wake_at(std::size_t bytes) override;
   [[nodiscard]] bool peer_gone() const override { return peer_gone_ || status_ != Status::blocked; }
   [[nodiscard]] bool write_broken() const override { return write_broken_; }
   void finish(Scratch& scratch) override;

@@ -78,6 +78,10 @@ class Stream {
   // The peer closed or broke the connection, seen while reading was paused.
   [[nodiscard]] virtual bool peer_gone() const = 0;
 
+  // From here on only so many bytes wake the owner, or an end; what is there already counts. Where the kernel
+  // cannot tell (a Unix socket), any byte does.
+  virtual void wake_at(std::size_t /*bytes*/) {}
+
   // Nothing that is written arrives any more.
   [[nodiscard]] virtual bool write_broken() const = 0;
 

@@ -31,6 +31,7 @@ class TlsStream final : public Stream {
   [[nodiscard]] bool peer_gone() const override { return inner_->peer_gone(); }
   [[nodiscard]] bool write_broken() const override { return inner_->write_broken(); }
   void finish(Scratch& scratch) override;
+  void wake_at(std::size_t bytes) override { inner_->wake_at(bytes); }
   void move_to(Ring& ring) override { inner_->move_to(ring); }
   [[nodiscard]] std::string error() const override;
   [[nodiscard]] const tls::FailureReport* tls_failure() const override {

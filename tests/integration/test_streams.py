@@ -77,6 +77,35 @@ def test_a_slow_reader_gets_everything(proxy):
     assert [len(row) for row in rows] == [2 + 4 + 20_000_000]
 
 
+def test_the_end_of_a_bulk_transfer_does_not_wait_for_more(pgveil, scripted_server, authority, credentials):
+    """In bulk the kernel wakes pgveil for large pieces only. What comes behind them, byte by byte, is seen all the
+    same: the server goes on only when the client has it."""
+    seen = threading.Semaphore(0)
+    row = wire.message(b"d", bytes(8000))
+    last = wire.message(b"c", b"")
+
+    def script(peer):
+        peer.accept_tls(credentials)
+        peer.log_in()
+        peer.receive_message()
+        peer.send(row * (12 * MEBIBYTE // len(row)))
+        for octet in last:
+            peer.send(bytes([octet]))
+            assert seen.acquire(timeout=20)
+        peer.serve()
+
+    server = scripted_server(script)
+    proxy = pgveil(server.upstream(sslrootcert=str(authority.file)))
+    with logged_in(proxy) as client:
+        client.send(wire.query("COPY numbers TO STDOUT"))
+        client.receive(len(row) * (12 * MEBIBYTE // len(row)))
+        for octet in last:
+            assert client.receive(1) == bytes([octet])
+            seen.release()
+        assert client.rows("SELECT 1")
+    server.finished_peer()
+
+
 def test_both_sides_may_send_at_once(proxy):
     """A server that is writing does not read, and a client that is writing need not: pgveil must not wait for one
     before it serves the other."""

@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/support/fake_stream.h"
 
 namespace pgveil::proxy {
@@ -139,6 +141,96 @@ TEST_F(ARelay, KnowsWhereAMessageToTheClientEnds) {
   server_.incoming = {ready_for_query.substr(3)};
   EXPECT_EQ(advance(), std::nullopt);
   EXPECT_TRUE(relay_.at_client_boundary());
+}
+
+// --- bulk ---
+
+class ARelayInBulk : public ::testing::Test {
+ protected:
+  static constexpr std::size_t kPiece = std::size_t{256} << 10U;
+
+  // From the server, unless told otherwise.
+  void send(std::uint64_t bytes) { send(server_, bytes); }
+  void send(FakeStream& from, std::uint64_t bytes) {
+    for (; bytes > 0; bytes -= std::min<std::uint64_t>(bytes, kPiece)) {
+      from.incoming.emplace_back(std::min<std::uint64_t>(bytes, kPiece), 'x');
+      EXPECT_EQ(relay_.advance(scratch_), std::nullopt);
+    }
+  }
+
+  FakeStream client_;
+  FakeStream server_;
+  Scratch scratch_{kPiece};
+  Relay relay_{client_, server_, kPiece};
+};
+
+TEST_F(ARelayInBulk, ReadsASideInLargerPiecesOnceItHasSentMuchUnanswered) {
+  send(Relay::kBulk - 1);
+  EXPECT_FALSE(relay_.in_bulk());
+  EXPECT_EQ(server_.wakes_at, 1U);
+  send(1);
+  EXPECT_TRUE(relay_.in_bulk());
+  EXPECT_EQ(server_.wakes_at, Relay::kBulkPiece);
+  EXPECT_EQ(client_.wakes_at, 1U);
+}
+
+TEST_F(ARelayInBulk, MayBeOfEitherSide) {
+  send(client_, Relay::kBulk);
+  EXPECT_EQ(client_.wakes_at, Relay::kBulkPiece);
+  EXPECT_EQ(server_.wakes_at, 1U);
+}
+
+TEST_F(ARelayInBulk, IsNotReachedWhereTheOtherSideSpeaksInBetween) {
+  for (int query = 0; query < 5; ++query) {
+    send(client_, 1);
+    send(Relay::kBulk / 2);
+  }
+  EXPECT_FALSE(relay_.in_bulk());
+}
+
+TEST_F(ARelayInBulk, EndsWhenTheOtherSideSpeaks) {
+  send(Relay::kBulk);
+  send(client_, 1);
+  EXPECT_FALSE(relay_.in_bulk());
+  EXPECT_EQ(server_.wakes_at, 1U);
+}
+
+TEST_F(ARelayInBulk, LastsAsLongAsSomethingComes) {
+  send(Relay::kBulk);
+  for (int look = 0; look < 3; ++look) {
+    send(1);
+    relay_.look_after_bulk();
+    EXPECT_TRUE(relay_.in_bulk()) << look;
+  }
+}
+
+TEST_F(ARelayInBulk, IsOverWhenNothingHasComeBetweenTwoLooks) {
+  send(Relay::kBulk);
+  send(1);
+  relay_.look_after_bulk();
+  relay_.look_after_bulk();
+  EXPECT_FALSE(relay_.in_bulk());
+  EXPECT_EQ(server_.wakes_at, 1U);
+  send(Relay::kBulk - 1);  // and begins anew
+  EXPECT_FALSE(relay_.in_bulk());
+  send(1);
+  EXPECT_TRUE(relay_.in_bulk());
+}
+
+TEST_F(ARelayInBulk, NeverWaitsForMoreThanHalfOfWhatAReadTakes) {
+  Relay small(client_, server_, 16'384);
+  for (std::uint64_t sent = 0; sent < Relay::kBulk; sent += 16'384) {
+    server_.incoming.emplace_back(16'384, 'x');
+    EXPECT_EQ(small.advance(scratch_), std::nullopt);
+  }
+  EXPECT_EQ(server_.wakes_at, 8'192U);
+}
+
+TEST_F(ARelayInBulk, LeavesBothSidesAsTheyWere) {
+  send(Relay::kBulk);
+  relay_.end_bulk();
+  EXPECT_FALSE(relay_.in_bulk());
+  EXPECT_EQ(server_.wakes_at, 1U);
 }
 
 }  // namespace

@@ -24,6 +24,7 @@ class FakeStream final : public proxy::Stream {
   bool gone = false;
   bool broken = false;
   int reads = 0;
+  std::size_t wakes_at = 1;
 
   // The kernel takes `size` of what waits.
   void drain(std::size_t size) {
@@ -51,6 +52,7 @@ class FakeStream final : public proxy::Stream {
   [[nodiscard]] std::size_t unwritten() const override { return waiting.size(); }
   void pause_reading() override { paused = true; }
   void resume_reading() override { paused = false; }
+  void wake_at(std::size_t bytes) override { wakes_at = bytes; }
   [[nodiscard]] bool peer_gone() const override { return gone; }
   [[nodiscard]] bool write_broken() const override { return broken; }
   void finish(proxy::Scratch& /*scratch*/) override { finished = true; }

@@ -1,0 +1,158 @@
+// What wakes the owner of a stream, on TCP sockets of the kernel, with the loop and with a ring.
+#include "proxy/socket_stream.h"
+
+#include <arpa/inet.h>
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include "proxy/deadline.h"
+
+namespace pgveil::proxy {
+namespace {
+
+using namespace std::chrono_literals;
+
+// Two connected, non-blocking TCP sockets on loopback; -1 where something failed.
+std::array<int, 2> tcp_pair() {
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t size = sizeof address;
+  auto* generic = reinterpret_cast<sockaddr*>(&address);
+  const int listener = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  const int near = ::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+  int far = -1;
+  if (::bind(listener, generic, size) == 0 && ::listen(listener, 1) == 0 &&
+      ::getsockname(listener, generic, &size) == 0 && ::connect(near, generic, size) == 0)
+    far = ::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  ::close(listener);
+  return {far, near};
+}
+
+enum class Engine { loop, ring };
+
+class ASocketStream : public ::testing::TestWithParam<Engine>, private Wakeable {
+ protected:
+  void SetUp() override {
+    // A timer that is due when uv_run() begins does not keep it from waiting for the next thing.
+    uv_timer_init(loop_.get(), clock_.get());
+    uv_timer_start(
+        clock_.get(), [](uv_timer_t*) {}, 1, 1);
+    if (GetParam() == Engine::ring) {
+      auto opened = Ring::open();
+      if (!opened) GTEST_SKIP() << opened.error();
+      ring_ = *std::move(opened);
+    }
+    const auto sockets = tcp_pair();
+    ASSERT_GE(sockets[0], 0);
+    far_ = sockets[1];
+    stream_ = std::make_unique<SocketStream>(loop_.get(), sockets[0], static_cast<Wakeable&>(*this));
+    if (ring_) stream_->move_to(*ring_);
+    run_for(1ms);
+    read();
+  }
+  void TearDown() override {
+    stream_.reset();
+    ring_.reset();
+    if (far_ >= 0) ::close(far_);
+  }
+
+  void wake() override { read(); }
+  void read() {
+    while (stream_->readable()) {
+      const auto found = stream_->read(scratch_, scratch_.incoming.size());
+      ended_ = found.status == Stream::Status::ended;
+      if (found.status != Stream::Status::bytes) return;
+      bytes_ += found.bytes.size();
+      ++pieces_;
+    }
+  }
+  void send(std::size_t size) const {
+    const std::string text(size, 'x');
+    ASSERT_EQ(::send(far_, text.data(), size, MSG_NOSIGNAL), static_cast<ssize_t>(size));
+  }
+  void turn() {
+    if (ring_) {
+      static_cast<void>(ring_->run_once(loop_.get()));
+    } else {
+      uv_run(loop_.get(), UV_RUN_ONCE);
+    }
+  }
+  [[nodiscard]] bool run_until(const std::function<bool()>& done) {
+    timer_.set(20s);
+    while (!done()) {
+      if (timer_.passed()) return false;
+      turn();
+    }
+    return true;
+  }
+  void run_for(std::chrono::milliseconds time) {
+    timer_.set(time);
+    while (!timer_.passed()) turn();
+  }
+
+  struct Quiet final : Wakeable {
+    void wake() override {}
+  };
+
+  Loop loop_;
+  Handle<uv_timer_t> clock_{new uv_timer_t};
+  Quiet quiet_;
+  Deadline timer_{loop_.get(), quiet_};
+  std::unique_ptr<Ring> ring_;
+  Scratch scratch_{std::size_t{256} << 10U};
+  std::unique_ptr<SocketStream> stream_;
+  int far_ = -1;
+  std::size_t bytes_ = 0;
+  int pieces_ = 0;
+  bool ended_ = false;
+};
+
+TEST_P(ASocketStream, WakesForAnyByte) {
+  send(1);
+  EXPECT_TRUE(run_until([&] { return bytes_ == 1; }));
+}
+
+TEST_P(ASocketStream, WakesForSoManyBytesWhereItIsTold) {
+  stream_->wake_at(10'000);
+  send(9'000);
+  run_for(20ms);
+  EXPECT_EQ(bytes_, 0U);
+  send(1'000);
+  EXPECT_TRUE(run_until([&] { return bytes_ == 10'000; }));
+  EXPECT_EQ(pieces_, 1);
+}
+
+TEST_P(ASocketStream, SeesWhatIsThereOnceFewerAreEnough) {
+  stream_->wake_at(10'000);
+  send(9'000);
+  run_for(20ms);
+  ASSERT_EQ(bytes_, 0U);
+  stream_->wake_at(1);
+  EXPECT_TRUE(run_until([&] { return bytes_ == 9'000; }));
+}
+
+TEST_P(ASocketStream, WakesForAnEndBehindFewerBytes) {
+  stream_->wake_at(10'000);
+  send(5);
+  ::shutdown(far_, SHUT_WR);
+  EXPECT_TRUE(run_until([&] { return ended_; }));
+  EXPECT_EQ(bytes_, 5U);
+}
+
+INSTANTIATE_TEST_SUITE_P(With, ASocketStream, ::testing::Values(Engine::loop, Engine::ring),
+                         [](const auto& engine) {
+                           return engine.param == Engine::loop ? "TheLoop" : "ARing";
+                         });
+
+}  // namespace
+}  // namespace pgveil::proxy
