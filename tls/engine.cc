@@ -207,6 +207,18 @@ std::string_view agreed_protocol(const SSL* ssl) {
   return {reinterpret_cast<const char*>(name), size};
 }
 
+// OpenSSL keeps the keys of the key exchange for as long as the connection lives, though nobody needs them
+// any more: the private one could open what was recorded of this connection, and with ML-KEM they are its
+// largest part in memory. To give a key another type frees what it held (EVP_PKEY_set_type()).
+void forget_key_exchange(SSL* ssl) {
+  for (const int which : {SSL_CTRL_GET_TMP_KEY, SSL_CTRL_GET_PEER_TMP_KEY}) {
+    EVP_PKEY* found = nullptr;
+    if (SSL_ctrl(ssl, which, 0, static_cast<void*>(&found)) != 1) continue;
+    const PrivateKey key(found);
+    EVP_PKEY_set_type(key.get(), EVP_PKEY_X25519);
+  }
+}
+
 // What OpenSSL leaves to us once its handshake is done; nothing is read or written before.
 Engine::Status check_handshake(State& state) {
   const SSL* ssl = state.ssl.get();
@@ -228,6 +240,7 @@ Engine::Status check_handshake(State& state) {
   state.stage = State::Stage::established;
   if (state.key_shares != nullptr)
     state.key_shares->learn(state.ssl.get(), state.key_share, KeyShares::Clock::now());
+  forget_key_exchange(state.ssl.get());
   return Engine::Status::ready;
 }
 
