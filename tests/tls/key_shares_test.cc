@@ -14,16 +14,33 @@ namespace {
 using Names = std::vector<std::string>;
 using Choice = KeyShares::Choice;
 
-// A server of TLS 1.3 that takes certain groups and counts the ClientHellos of a handshake: the second is the
-// answer to a HelloRetryRequest.
+// The 16-bit numbers of a list whose length stands before it, as in RFC 8446, 4.2.7; or the groups of its
+// shares, as in 4.2.8.
+std::vector<unsigned> numbers_of(SSL* ssl, unsigned extension) {
+  const unsigned char* data = nullptr;
+  std::size_t size = 0;
+  std::vector<unsigned> numbers;
+  if (SSL_client_hello_get0_ext(ssl, extension, &data, &size) != 1) return numbers;
+  const auto number = [&](std::size_t place) { return data[place] * 256U + data[place + 1]; };
+  const bool shares = extension == TLSEXT_TYPE_key_share;
+  for (std::size_t place = 2; place < size; place += shares ? 4 + number(place + 2) : 2)
+    numbers.push_back(number(place));
+  return numbers;
+}
+
+// A server of TLS 1.3 that takes certain groups, keeps what it is offered and counts the ClientHellos of a
+// handshake: the second is the answer to a HelloRetryRequest.
 class Server {
  public:
   Server(const Identity& identity, const char* groups) : context_(openssl_server(identity)) {
     take(groups);
     SSL_CTX_set_client_hello_cb(
         context_.get(),
-        [](SSL*, int*, void* self) {
-          ++static_cast<Server*>(self)->hellos_;
+        [](SSL* ssl, int*, void* self) {
+          auto& server = *static_cast<Server*>(self);
+          ++server.hellos_;
+          server.offered_ = numbers_of(ssl, TLSEXT_TYPE_supported_groups);
+          server.shared_ = numbers_of(ssl, TLSEXT_TYPE_key_share);
           return SSL_CLIENT_HELLO_SUCCESS;
         },
         this);
@@ -37,10 +54,15 @@ class Server {
   SSL_CTX* context() { return context_.get(); }
   // Since this was last asked.
   int hellos() { return std::exchange(hellos_, 0); }
+  // As IANA numbers them, in the last ClientHello.
+  [[nodiscard]] const std::vector<unsigned>& offered() const { return offered_; }
+  [[nodiscard]] const std::vector<unsigned>& shared() const { return shared_; }
 
  private:
   SslContext context_;
   int hellos_ = 0;
+  std::vector<unsigned> offered_;
+  std::vector<unsigned> shared_;
 };
 
 class KeySharesTest : public testing::Test {
@@ -118,6 +140,25 @@ TEST_F(KeySharesTest, StillOfferEveryGroup) {
   EXPECT_EQ(group_, "secp384r1");
   EXPECT_EQ(connect(server), 1);
   EXPECT_EQ(group_, "secp384r1");
+}
+
+// By numbers, and against a connection that nothing was remembered for: what KeyShares says of itself is not
+// asked.
+TEST_F(KeySharesTest, AreOneWhereOneIsRememberedAndTheOtherGroupsAreOfferedBehindIt) {
+  Server willing(site_.server, shares_.shared().front().c_str());
+  EXPECT_EQ(connect(willing), 1);
+  std::vector<unsigned> expected = willing.offered();
+  ASSERT_EQ(expected.size(), shares_.offered().size());
+
+  constexpr unsigned kP384 = 0x0018;
+  Server server(site_.server, "P-384");
+  EXPECT_EQ(connect(server), 2);
+  EXPECT_EQ(connect(server), 1);
+  EXPECT_EQ(server.shared(), std::vector{kP384});
+  const auto chosen = std::ranges::find(expected, kP384);
+  ASSERT_NE(chosen, expected.end());
+  std::rotate(expected.begin(), chosen, chosen + 1);
+  EXPECT_EQ(server.offered(), expected);
 }
 
 TEST_F(KeySharesTest, AreOpenSslsOwnAgainAfterAWhile) {
