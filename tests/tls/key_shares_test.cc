@@ -226,6 +226,7 @@ TEST_F(MlKem, IsGotAtOnceFromAServerThatAsksForIt) {
   EXPECT_EQ(group_, kHybrid);
   EXPECT_EQ(connect(server), 1);
   EXPECT_EQ(group_, kHybrid);
+  EXPECT_EQ(server.shared().size(), 1U);  // without the X25519 that OpenSSL would add
 }
 
 TEST_F(MlKem, IsGotAfterAWhileFromAServerThatBeginsToTakeIt) {
@@ -272,6 +273,30 @@ TEST_F(EngineKeyShares, AreRememberedForAllCertificatesOfOurs) {
   ASSERT_EQ(connect(context, server_), Engine::Status::ready);
   EXPECT_EQ(server_.hellos(), 2);
   ASSERT_EQ(connect(*with_own, server_), Engine::Status::ready);
+  EXPECT_EQ(server_.hellos(), 1);
+}
+
+TEST_F(EngineKeyShares, AreOpenSslsOwnAfterAFailedHandshake) {
+  const auto context = Site::build(site_.client_settings());
+  ASSERT_EQ(connect(context, server_), Engine::Status::ready);
+  Server without_ciphers(site_.server, "P-256");
+  SSL_CTX_set_ciphersuites(without_ciphers.context(), "");
+  ASSERT_EQ(connect(context, without_ciphers), Engine::Status::failed);
+  EXPECT_EQ(server_.hellos(), 2);
+  ASSERT_EQ(connect(context, server_), Engine::Status::ready);
+  EXPECT_EQ(server_.hellos(), 2);
+}
+
+// Such an end says nothing of the share.
+TEST_F(EngineKeyShares, StayAsTheyAreWhereASessionFailsAfterItsHandshake) {
+  const auto context = Site::build(site_.client_settings());
+  EngineEnd client(Engine::to_server(context, {.host = Site::kHost}));
+  OpenSslEnd peer(server_.context(), OpenSslEnd::Side::server);
+  ASSERT_EQ(shake_hands(client, peer), Engine::Status::ready);
+  EXPECT_EQ(server_.hellos(), 2);
+  std::string received;
+  ASSERT_EQ(client.read(bytes_of("this is no record"), received), Engine::Status::failed);
+  ASSERT_EQ(connect(context, server_), Engine::Status::ready);
   EXPECT_EQ(server_.hellos(), 1);
 }
 
