@@ -11,6 +11,8 @@ import pytest
 
 from harness.certificates import Authority
 from harness.io_uring import why_not
+from harness.network import ONE_WAY, SlowLine
+from harness.network import Unavailable as NoLine
 from harness.pgveil import BINARY, EX_CONFIG, RELAY, Pgveil, toml
 from harness.postgres import Cluster
 from harness.processes import environment, run
@@ -142,6 +144,17 @@ def scripted_server():
     yield start
     for server in running:
         server.stop()
+
+
+@pytest.fixture
+def slow_line():
+    """A line with a delay; see harness/network.py."""
+    try:
+        line = SlowLine(ONE_WAY)
+    except NoLine as reason:
+        pytest.skip(str(reason))
+    yield line
+    line.remove()
 
 
 def pytest_sessionstart(session):

@@ -10,7 +10,7 @@ import pytest
 
 from harness import wire
 from harness.cancelling import cancel_a_sleeping_query
-from harness.network import FAR, NEAR, SlowLine, Unavailable
+from harness.network import FAR, NEAR, ROUND_TRIP
 from harness.postgres import PASSWORD
 from harness.processes import PATIENCE, eventually
 from harness.secrets import secret_file
@@ -287,20 +287,6 @@ def test_a_cancel_request_finds_a_session_on_one(pgveil, postgres):
 )
 def test_it_is_refused_where_it_is_of_no_use(refusal, upstream, why):
     assert why in refusal(upstream)
-
-
-ONE_WAY = 0.02
-ROUND_TRIP = 2 * ONE_WAY
-
-
-@pytest.fixture
-def slow_line():
-    try:
-        line = SlowLine(ONE_WAY)
-    except Unavailable as reason:
-        pytest.skip(str(reason))
-    yield line
-    line.remove()
 
 
 @pytest.mark.parametrize("negotiation, saved", [("postgres", 3), ("direct", 2)])

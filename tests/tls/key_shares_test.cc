@@ -14,16 +14,33 @@ namespace {
 using Names = std::vector<std::string>;
 using Choice = KeyShares::Choice;
 
-// A server of TLS 1.3 that takes certain groups and counts the ClientHellos of a handshake: the second is the
-// answer to a HelloRetryRequest.
+// The 16-bit numbers of a list whose length stands before it, as in RFC 8446, 4.2.7; or the groups of its
+// shares, as in 4.2.8.
+std::vector<unsigned> numbers_of(SSL* ssl, unsigned extension) {
+  const unsigned char* data = nullptr;
+  std::size_t size = 0;
+  std::vector<unsigned> numbers;
+  if (SSL_client_hello_get0_ext(ssl, extension, &data, &size) != 1) return numbers;
+  const auto number = [&](std::size_t place) { return data[place] * 256U + data[place + 1]; };
+  const bool shares = extension == TLSEXT_TYPE_key_share;
+  for (std::size_t place = 2; place < size; place += shares ? 4 + number(place + 2) : 2)
+    numbers.push_back(number(place));
+  return numbers;
+}
+
+// A server of TLS 1.3 that takes certain groups, keeps what it is offered and counts the ClientHellos of a
+// handshake: the second is the answer to a HelloRetryRequest.
 class Server {
  public:
   Server(const Identity& identity, const char* groups) : context_(openssl_server(identity)) {
     take(groups);
     SSL_CTX_set_client_hello_cb(
         context_.get(),
-        [](SSL*, int*, void* self) {
-          ++static_cast<Server*>(self)->hellos_;
+        [](SSL* ssl, int*, void* self) {
+          auto& server = *static_cast<Server*>(self);
+          ++server.hellos_;
+          server.offered_ = numbers_of(ssl, TLSEXT_TYPE_supported_groups);
+          server.shared_ = numbers_of(ssl, TLSEXT_TYPE_key_share);
           return SSL_CLIENT_HELLO_SUCCESS;
         },
         this);
@@ -37,10 +54,15 @@ class Server {
   SSL_CTX* context() { return context_.get(); }
   // Since this was last asked.
   int hellos() { return std::exchange(hellos_, 0); }
+  // As IANA numbers them, in the last ClientHello.
+  [[nodiscard]] const std::vector<unsigned>& offered() const { return offered_; }
+  [[nodiscard]] const std::vector<unsigned>& shared() const { return shared_; }
 
  private:
   SslContext context_;
   int hellos_ = 0;
+  std::vector<unsigned> offered_;
+  std::vector<unsigned> shared_;
 };
 
 class KeySharesTest : public testing::Test {
@@ -120,6 +142,25 @@ TEST_F(KeySharesTest, StillOfferEveryGroup) {
   EXPECT_EQ(group_, "secp384r1");
 }
 
+// By numbers, and against a connection that nothing was remembered for: what KeyShares says of itself is not
+// asked.
+TEST_F(KeySharesTest, AreOneWhereOneIsRememberedAndTheOtherGroupsAreOfferedBehindIt) {
+  Server willing(site_.server, shares_.shared().front().c_str());
+  EXPECT_EQ(connect(willing), 1);
+  std::vector<unsigned> expected = willing.offered();
+  ASSERT_EQ(expected.size(), shares_.offered().size());
+
+  constexpr unsigned kP384 = 0x0018;
+  Server server(site_.server, "P-384");
+  EXPECT_EQ(connect(server), 2);
+  EXPECT_EQ(connect(server), 1);
+  EXPECT_EQ(server.shared(), std::vector{kP384});
+  const auto chosen = std::ranges::find(expected, kP384);
+  ASSERT_NE(chosen, expected.end());
+  std::rotate(expected.begin(), chosen, chosen + 1);
+  EXPECT_EQ(server.offered(), expected);
+}
+
 TEST_F(KeySharesTest, AreOpenSslsOwnAgainAfterAWhile) {
   const std::string best = shares_.shared().back();
   Server server(site_.server, "P-256");
@@ -185,6 +226,7 @@ TEST_F(MlKem, IsGotAtOnceFromAServerThatAsksForIt) {
   EXPECT_EQ(group_, kHybrid);
   EXPECT_EQ(connect(server), 1);
   EXPECT_EQ(group_, kHybrid);
+  EXPECT_EQ(server.shared().size(), 1U);  // without the X25519 that OpenSSL would add
 }
 
 TEST_F(MlKem, IsGotAfterAWhileFromAServerThatBeginsToTakeIt) {
@@ -231,6 +273,30 @@ TEST_F(EngineKeyShares, AreRememberedForAllCertificatesOfOurs) {
   ASSERT_EQ(connect(context, server_), Engine::Status::ready);
   EXPECT_EQ(server_.hellos(), 2);
   ASSERT_EQ(connect(*with_own, server_), Engine::Status::ready);
+  EXPECT_EQ(server_.hellos(), 1);
+}
+
+TEST_F(EngineKeyShares, AreOpenSslsOwnAfterAFailedHandshake) {
+  const auto context = Site::build(site_.client_settings());
+  ASSERT_EQ(connect(context, server_), Engine::Status::ready);
+  Server without_ciphers(site_.server, "P-256");
+  SSL_CTX_set_ciphersuites(without_ciphers.context(), "");
+  ASSERT_EQ(connect(context, without_ciphers), Engine::Status::failed);
+  EXPECT_EQ(server_.hellos(), 2);
+  ASSERT_EQ(connect(context, server_), Engine::Status::ready);
+  EXPECT_EQ(server_.hellos(), 2);
+}
+
+// Such an end says nothing of the share.
+TEST_F(EngineKeyShares, StayAsTheyAreWhereASessionFailsAfterItsHandshake) {
+  const auto context = Site::build(site_.client_settings());
+  EngineEnd client(Engine::to_server(context, {.host = Site::kHost}));
+  OpenSslEnd peer(server_.context(), OpenSslEnd::Side::server);
+  ASSERT_EQ(shake_hands(client, peer), Engine::Status::ready);
+  EXPECT_EQ(server_.hellos(), 2);
+  std::string received;
+  ASSERT_EQ(client.read(bytes_of("this is no record"), received), Engine::Status::failed);
+  ASSERT_EQ(connect(context, server_), Engine::Status::ready);
   EXPECT_EQ(server_.hellos(), 1);
 }
 

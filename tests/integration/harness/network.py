@@ -17,6 +17,8 @@ TUNSETIFF = 0x400454CA
 IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
 
 NEAR, FAR = "10.99.0.1", "10.99.0.2"
+ONE_WAY = 0.02  # seconds, on the line that tests get
+ROUND_TRIP = 2 * ONE_WAY
 
 
 class Unavailable(Exception):

@@ -25,13 +25,17 @@ class Peer(wire.Conversation):
     def receive_ssl_request(self) -> None:
         assert self.receive(8) == wire.SSL_REQUEST
 
-    def start_tls(self, credentials: Credentials, *, alpn: list[str] | None = None, **limits) -> None:
+    def start_tls(
+        self, credentials: Credentials, *, alpn: list[str] | None = None, curve: str | None = None, **limits
+    ) -> None:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         # What a client may think of a weak key is for the client to say.
         context.set_ciphers("DEFAULT:@SECLEVEL=0")
         context.load_cert_chain(credentials.certificate, credentials.key)
         if alpn:
             context.set_alpn_protocols(alpn)
+        if curve:
+            context.set_ecdh_curve(curve)  # and no other group
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # of TLS 1.1, which is the point
             for limit, value in limits.items():
