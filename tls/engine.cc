@@ -169,7 +169,8 @@ std::string server_name(const SSL* ssl) {
 }
 
 Engine::Status fail(State& state, FailureReport report) {
-  if (state.stage == State::Stage::handshaking && state.key_shares != nullptr) state.key_shares->forget();
+  if (state.stage == State::Stage::handshaking && state.key_shares != nullptr)
+    state.key_shares->forget(*state.host);
   state.stage = State::Stage::failed;
   if (!state.verdict_given) state.failure = std::move(report);
   return Engine::Status::failed;
@@ -239,7 +240,7 @@ Engine::Status check_handshake(State& state) {
                   "direct TLS was established without ALPN protocol negotiation");
   state.stage = State::Stage::established;
   if (state.key_shares != nullptr)
-    state.key_shares->learn(state.ssl.get(), state.key_share, KeyShares::Clock::now());
+    state.key_shares->learn(state.ssl.get(), *state.host, state.key_share, KeyShares::Clock::now());
   forget_key_exchange(state.ssl.get());
   return Engine::Status::ready;
 }
@@ -273,7 +274,7 @@ std::unique_ptr<Engine> Engine::to_server(std::shared_ptr<const ClientContext> c
   // It has been checked when it was loaded, so that nothing but memory can be missing.
   if (context->own_ && !use(ssl, *context->own_)) throw std::bad_alloc();
   state->key_shares = context->key_shares_.get();
-  state->key_share = state->key_shares->choose(ssl, KeyShares::Clock::now());
+  state->key_share = state->key_shares->choose(ssl, server.host, KeyShares::Clock::now());
   state->context = std::move(context);
   BIO* bio = make_bio(state.get());
   SSL_set_bio(ssl, bio, bio);

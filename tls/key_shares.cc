@@ -104,24 +104,37 @@ KeyShares::KeyShares(ssl_ctx_st* context) {
   for (std::size_t i = 0; i < offered_.size(); ++i) lists_.push_back(list_with_first(i, offered_));
 }
 
-KeyShares::Choice KeyShares::choose(ssl_st* ssl, Clock::time_point now) const {
-  const std::size_t remembered = remembered_;
-  if (remembered == kNone || now >= until_.load()) return Choice::own;
-  if (set_groups(ssl, lists_[remembered])) return Choice::remembered;
+KeyShares::Choice KeyShares::choose(ssl_st* ssl, const std::string& host, Clock::time_point now) const {
+  std::size_t group = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    const auto found = remembered_.find(host);
+    if (found == remembered_.end() || now >= found->second.until) return Choice::own;
+    group = found->second.group;
+  }
+  if (set_groups(ssl, lists_[group])) return Choice::remembered;
   ERR_clear_error();
   return Choice::own;
 }
 
-void KeyShares::learn(ssl_st* ssl, Choice choice, Clock::time_point now) {
+void KeyShares::learn(ssl_st* ssl, const std::string& host, Choice choice, Clock::time_point now) {
   if (SSL_version(ssl) < TLS1_3_VERSION) return;
-  const long group = SSL_get_negotiated_group(ssl);
-  const char* name = group > 0 ? SSL_group_to_name(ssl, static_cast<int>(group)) : nullptr;
+  const long number = SSL_get_negotiated_group(ssl);
+  const char* name = number > 0 ? SSL_group_to_name(ssl, static_cast<int>(number)) : nullptr;
   const auto found = name == nullptr ? offered_.end() : std::ranges::find(offered_, name);
-  if (found == offered_.end()) return forget();
-  if (choice == Choice::own) until_ = now + kRememberedFor;
   // Where OpenSSL's own choice is that share alone, there is nothing to be done better.
-  const bool is_own_choice = shared_.size() == 1 && shared_.front() == *found;
-  remembered_ = is_own_choice ? kNone : static_cast<std::size_t>(found - offered_.begin());
+  const bool is_own_choice = found != offered_.end() && shared_.size() == 1 && shared_.front() == *found;
+  if (found == offered_.end() || is_own_choice) return forget(host);
+
+  const std::lock_guard lock(mutex_);
+  const auto [memory, is_new] = remembered_.try_emplace(host);
+  memory->second.group = static_cast<std::size_t>(found - offered_.begin());
+  if (is_new || choice == Choice::own) memory->second.until = now + kRememberedFor;
+}
+
+void KeyShares::forget(const std::string& host) {
+  const std::lock_guard lock(mutex_);
+  remembered_.erase(host);
 }
 
 }  // namespace pgveil::tls

@@ -73,7 +73,7 @@ class KeySharesTest : public testing::Test {
   int connect(KeyShares& shares, Server& server, KeyShares::Clock::time_point now = {}) {
     OpenSslEnd client(client_context_.get(), OpenSslEnd::Side::client);
     OpenSslEnd peer(server.context(), OpenSslEnd::Side::server);
-    choice_ = shares.choose(client.ssl(), now);
+    choice_ = shares.choose(client.ssl(), host_, now);
     Bytes to_server;
     Bytes to_client;
     bool is_done = client.handshake({}, to_server);
@@ -82,17 +82,18 @@ class KeySharesTest : public testing::Test {
       is_done = client.handshake(std::exchange(to_client, {}), to_server);
     }
     if (!is_done) {
-      shares.forget();
+      shares.forget(host_);
       return -1;
     }
     group_ = SSL_group_to_name(client.ssl(), static_cast<int>(SSL_get_negotiated_group(client.ssl())));
-    shares.learn(client.ssl(), choice_, now);
+    shares.learn(client.ssl(), host_, choice_, now);
     return server.hellos();
   }
 
   Site site_;
   SslContext client_context_ = openssl_client();
   KeyShares shares_{client_context_.get()};
+  std::string host_ = Site::kHost;
   Choice choice_ = Choice::own;
   std::string group_;
 };
@@ -159,6 +160,17 @@ TEST_F(KeySharesTest, AreOneWhereOneIsRememberedAndTheOtherGroupsAreOfferedBehin
   ASSERT_NE(chosen, expected.end());
   std::rotate(expected.begin(), chosen, chosen + 1);
   EXPECT_EQ(server.offered(), expected);
+}
+
+TEST_F(KeySharesTest, AreThoseOfEachHost) {
+  Server one(site_.server, "P-256");
+  Server other(site_.server, "P-384");
+  for (const int round_trips : {2, 1}) {
+    host_ = "one.example.com";
+    EXPECT_EQ(connect(one), round_trips);
+    host_ = "other.example.com";
+    EXPECT_EQ(connect(other), round_trips);
+  }
 }
 
 TEST_F(KeySharesTest, AreOpenSslsOwnAgainAfterAWhile) {
