@@ -13,7 +13,11 @@ constexpr int kMaxRounds = 4;
 std::optional<Relay::End> Relay::advance(Scratch& scratch) {
   // The server first: where both have ended, its last words are what the client should still read.
   const auto server = move(to_client_, scratch);
-  if (!client_ended_) {
+  if (client_ended_) {
+    // Nothing counts behind its end, but what is left unread, the FIN behind close_notify above all, would
+    // wake us again and again until the server has answered.
+    if (to_server_.from.readable()) static_cast<void>(to_server_.from.read(scratch, read_size_));
+  } else {
     const auto client = move(to_server_, scratch);
     if (client == Stream::Status::failed && server == Stream::Status::blocked) return End::client_lost;
     if (client == Stream::Status::ended) {

@@ -2,6 +2,7 @@
 
 import re
 import socket
+import ssl
 import threading
 import time
 
@@ -11,6 +12,7 @@ from harness import wire
 from harness.pgveil import IS_SANITIZED
 from harness.processes import eventually
 from harness.scripted_server import verified_session
+from harness.tls_clients import certificate, tls_client
 
 MEBIBYTE = 1 << 20
 
@@ -140,6 +142,22 @@ def test_waiting_for_a_client_after_the_end_does_not_cost_the_processor(proxy):
         descriptors = proxy.descriptors()
         eventually(lambda: proxy.descriptors() < descriptors, patience=5)  # pgveil has stopped waiting
         assert proxy.seconds_of_processor() - before < 0.3
+
+
+def test_a_tls_client_that_left_costs_no_processor_while_the_server_works(pgveil, postgres, authority, credentials):
+    """Its close_notify and its FIN have come, and nobody needs the FIN."""
+    proxy = pgveil(postgres.upstream(), listener=certificate(credentials))
+    client = tls_client(proxy, authority)
+    client.send(wire.startup_message(user="trusted", database="ledger"))
+    client.receive_until(b"Z")
+    client.send(wire.query("SELECT pg_sleep(1.5)"))
+    client.socket.settimeout(0.1)
+    with pytest.raises((TimeoutError, ssl.SSLError)):
+        client.socket.unwrap()  # sends close_notify, and waits in vain for the answer
+    before = proxy.seconds_of_processor()
+    client.close()
+    assert "reason=client_closed" in proxy.end_of_session()
+    assert proxy.seconds_of_processor() - before < 0.3
 
 
 def test_a_client_that_terminates_ends_its_session_at_the_server(proxy, postgres):

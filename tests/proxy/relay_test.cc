@@ -113,6 +113,15 @@ TEST_F(ARelay, PassesOnTheClientsEndAndWaitsForTheAnswer) {
   EXPECT_EQ(client_.written, "last answer");
 }
 
+TEST_F(ARelay, TakesWhatComesBehindTheClientsEndAndPassesNothingOn) {
+  client_.end = Status::ended;
+  EXPECT_EQ(advance(), std::nullopt);
+  client_.incoming = {"no TLS any more"};
+  EXPECT_EQ(advance(), std::nullopt);
+  EXPECT_TRUE(client_.incoming.empty());
+  EXPECT_EQ(server_.written, "");
+}
+
 TEST_F(ARelay, CountsTheServersResetAfterTheClientsEndAsThatEnd) {
   client_.end = Status::ended;
   EXPECT_EQ(advance(), std::nullopt);
