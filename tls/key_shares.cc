@@ -101,6 +101,8 @@ KeyShares::KeyShares(ssl_ctx_st* context) {
   if (!any || hello.shares.empty()) return;
   offered_ = names_of(any.get(), hello.groups);
   shared_ = names_of(any.get(), hello.shares);
+  // A group that cannot be named could not be offered again: then nothing is remembered.
+  if (offered_.size() != hello.groups.size()) offered_.clear();
   for (std::size_t i = 0; i < offered_.size(); ++i) lists_.push_back(list_with_first(i, offered_));
 }
 

@@ -43,7 +43,7 @@ class KeyShares {
   void forget(const std::string& host);
 
   // The groups that are offered, as IANA calls them, and those of which a share is sent, in the ClientHello's
-  // order. None before TLS 1.3.
+  // order. None before TLS 1.3, and where nothing can be remembered.
   [[nodiscard]] const std::vector<std::string>& offered() const { return offered_; }
   [[nodiscard]] const std::vector<std::string>& shared() const { return shared_; }
 
