@@ -167,7 +167,7 @@ Session::Phase Session::accept_tls() {
     case TlsStream::Handshake::done: break;
   }
   handshake_turn_.reset();
-  record_.client_tls = accepting_->established();
+  record_.client_tls = accepting_->take_established();
   if (record_.client_tls->peer) record_.identity = record_.client_tls->peer->subject;
   negotiation_->tls_established();
   return Phase::read_startup;

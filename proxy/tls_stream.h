@@ -20,7 +20,7 @@ class TlsStream final : public Stream {
   enum class Handshake { waiting, done, failed };
   [[nodiscard]] Handshake shake_hands(Scratch& scratch);
   [[nodiscard]] const tls::FailureReport& failure() const { return engine_->failure(); }
-  [[nodiscard]] tls::Established established() const { return engine_->established(); }
+  [[nodiscard]] tls::Established take_established() { return engine_->take_established(); }
 
   [[nodiscard]] Read read(Scratch& scratch, std::size_t most) override;
   [[nodiscard]] bool readable() const override { return !early_.empty() || ended_ || inner_->readable(); }

@@ -154,7 +154,7 @@ UpstreamLink::Step UpstreamLink::shake_hands(Scratch& scratch) {
     case TlsStream::Handshake::failed: return fail(tls_ending(*server_, tls_stream_->failure()));
     case TlsStream::Handshake::done: break;
   }
-  tls_ = tls_stream_->established();
+  tls_ = tls_stream_->take_established();
   return finish();
 }
 

@@ -3,6 +3,7 @@
 #include <openssl/err.h>
 
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <climits>
 #include <cstring>
@@ -220,6 +221,32 @@ void forget_key_exchange(SSL* ssl) {
   }
 }
 
+void empty(STACK_OF(X509) * certificates) {
+  if (certificates == nullptr) return;
+  while (X509* certificate = sk_X509_pop(certificates)) X509_free(certificate);
+}
+
+// What the peer showed stays as long as the connection, too: the chain as it came, the chain as it was
+// verified, and in the session the leaf again, beside the secret that a resumption would begin with. To read
+// another session into this one leaves of it what is still asked for, version and cipher, and frees the rest
+// (d2i_SSL_SESSION()).
+void forget_peer(SSL* ssl) {
+  empty(SSL_get0_verified_chain(ssl));
+  empty(SSL_get_peer_cert_chain(ssl));
+  SSL_SESSION* session = SSL_get_session(ssl);
+  const SslSession bare(SSL_SESSION_new());
+  if (session == nullptr || bare == nullptr) return;
+  SSL_SESSION_set_protocol_version(bare.get(), SSL_version(ssl));
+  SSL_SESSION_set_cipher(bare.get(), SSL_get_current_cipher(ssl));
+  std::array<unsigned char, 256> der;  // of about 30
+  unsigned char* end = der.data();
+  const int size = i2d_SSL_SESSION(bare.get(), nullptr);
+  if (size <= 0 || static_cast<std::size_t>(size) > der.size()) return;
+  i2d_SSL_SESSION(bare.get(), &end);
+  const unsigned char* begin = der.data();
+  d2i_SSL_SESSION(&session, &begin, size);
+}
+
 // What OpenSSL leaves to us once its handshake is done; nothing is read or written before.
 Engine::Status check_handshake(State& state) {
   const SSL* ssl = state.ssl.get();
@@ -361,7 +388,7 @@ const FailureReport& Engine::failure() const {
   return state_->failure;
 }
 
-Established Engine::established() const {
+Established Engine::take_established() {
   SSL* ssl = state_->ssl.get();
   Established result;
   result.version = SSL_get_version(ssl);
@@ -379,6 +406,7 @@ Established Engine::established() const {
   X509* server = is_server ? SSL_get_certificate(ssl) : peer;
   auto& end_point = is_server ? result.own_end_point : result.peer_end_point;
   if (server != nullptr) end_point = server_end_point_of(server).value_or(std::vector<std::uint8_t>{});
+  forget_peer(ssl);
   return result;
 }
 

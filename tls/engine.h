@@ -115,8 +115,9 @@ class Engine {
   void close(Outgoing& out);
 
   [[nodiscard]] const FailureReport& failure() const;
-  // Valid once handshake() was `ready`. Takes the values out of OpenSSL's objects: to be called once.
-  [[nodiscard]] Established established() const;
+  // Valid once handshake() was `ready`, and once only: OpenSSL's objects of the peer's certificates, some
+  // KiB, are let go.
+  [[nodiscard]] Established take_established();
 
  private:
   explicit Engine(std::unique_ptr<State> state);

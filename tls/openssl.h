@@ -29,6 +29,7 @@ struct FreedChain {
 
 using SslContext = std::unique_ptr<SSL_CTX, Freed<SSL_CTX_free>>;
 using Ssl = std::unique_ptr<SSL, Freed<SSL_free>>;
+using SslSession = std::unique_ptr<SSL_SESSION, Freed<SSL_SESSION_free>>;
 using Bio = std::unique_ptr<BIO, Freed<BIO_free_all>>;
 using BioMethod = std::unique_ptr<BIO_METHOD, Freed<BIO_meth_free>>;
 using Certificate = std::unique_ptr<X509, Freed<X509_free>>;

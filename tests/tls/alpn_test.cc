@@ -51,12 +51,12 @@ class AlpnOfServer : public testing::Test {
 TEST_F(AlpnOfServer, IsAlwaysOfferedPostgresql) {
   ASSERT_EQ(shake_hands_with("postgresql", false), Engine::Status::ready);
   EXPECT_EQ(offered_, "\x0apostgresql");
-  EXPECT_TRUE(client_->engine().established().alpn_agreed);
+  EXPECT_TRUE(client_->agreed().alpn_agreed);
 }
 
 TEST_F(AlpnOfServer, MayBeMissing) {
   ASSERT_EQ(shake_hands_with(nullptr, false), Engine::Status::ready);
-  EXPECT_FALSE(client_->engine().established().alpn_agreed);
+  EXPECT_FALSE(client_->agreed().alpn_agreed);
 }
 
 TEST_F(AlpnOfServer, MustNotBeMissingWhereItIsRequired) {
@@ -114,7 +114,7 @@ TEST_P(AlpnOfClient, IsJudgedAsByPostgres) {
     return;
   }
   ASSERT_EQ(status, Engine::Status::ready) << server.failure().reason;
-  EXPECT_EQ(server.engine().established().alpn_agreed, GetParam().agreed);
+  EXPECT_EQ(server.agreed().alpn_agreed, GetParam().agreed);
 }
 
 // clang-format off

@@ -162,7 +162,7 @@ class EstablishedEndPoint : public testing::TestWithParam<Version> {
     EngineEnd client(Engine::to_server(Site::build(client_settings_), {.host = host}));
     EngineEnd server(Engine::to_client(Site::build(server_settings_), false));
     if (!shake_hands(client, server)) throw std::runtime_error(client.failure().reason);
-    return {server.engine().established(), client.engine().established()};
+    return {server.agreed(), client.agreed()};
   }
 
   Site site_;

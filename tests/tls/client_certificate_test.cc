@@ -180,7 +180,7 @@ TEST_P(GoodClientCertificate, IsTaken) {
     const auto accepted = connect(scene, version);
     ASSERT_EQ(accepted.status, Engine::Status::ready)
         << accepted.server->failure().reason << ' ' << accepted.server->failure().detail;
-    const auto peer = accepted.server->engine().established().peer;
+    const auto peer = accepted.server->agreed().peer;
     ASSERT_EQ(peer.has_value(), GetParam().subject != nullptr);
     if (peer) {
       EXPECT_EQ(peer->subject, GetParam().subject);

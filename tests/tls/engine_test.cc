@@ -319,7 +319,7 @@ TEST(Established, TellsWhatWasAgreed) {
   SSL_CTX_set1_groups_list(context.get(), "P-256");
   OpenSslEnd server(context.get(), OpenSslEnd::Side::server);
   ASSERT_EQ(shake_hands(client, server), Engine::Status::ready);
-  const auto agreed = client.engine().established();
+  const auto agreed = client.agreed();
   EXPECT_EQ(agreed.version, "TLSv1.3");
   EXPECT_EQ(agreed.cipher, "TLS_AES_256_GCM_SHA384");
   EXPECT_EQ(agreed.group, "secp256r1");
@@ -352,7 +352,7 @@ TEST(Established, TellsTheServersCertificateAtItsEnd) {
     SSL_CTX_set_max_proto_version(client.get(), version);
     const auto accepted = accept(Site::build(site.server_settings()), client.get());
     ASSERT_EQ(accepted.status, Engine::Status::ready);
-    EXPECT_EQ(accepted.server->engine().established().own_sha256_fingerprint, fingerprint(site.server));
+    EXPECT_EQ(accepted.server->agreed().own_sha256_fingerprint, fingerprint(site.server));
   }
 }
 
@@ -366,7 +366,7 @@ std::string own_fingerprint(const Site& site, const Identity& own, SSL_CTX* serv
   EXPECT_EQ(shake_hands(client, server), Engine::Status::ready)
       << client.failure().reason << ", " << server.error();
   const bool reached_server = SSL_get0_peer_certificate(server.ssl()) != nullptr;
-  auto told = client.engine().established().own_sha256_fingerprint;
+  auto told = client.agreed().own_sha256_fingerprint;
   EXPECT_EQ(!told.empty(), reached_server);
   return told;
 }
@@ -410,8 +410,8 @@ TEST(Established, HasNoGroupWhereTheKeyExchangeHasNone) {
   auto client = site.engine_to_server();
   OpenSslEnd server(context.get(), OpenSslEnd::Side::server);
   ASSERT_EQ(shake_hands(client, server), Engine::Status::ready) << client.failure().reason;
-  EXPECT_EQ(client.engine().established().version, "TLSv1.2");
-  EXPECT_EQ(client.engine().established().group, "-");
+  EXPECT_EQ(client.agreed().version, "TLSv1.2");
+  EXPECT_EQ(client.agreed().group, "-");
 }
 
 }  // namespace

@@ -52,7 +52,10 @@ Engine::Status EngineEnd::handshake(Bytes sent_by_peer, Bytes& sent) {
     Outgoing out(memory);
     const auto status = engine_->handshake(ciphertext, out);
     append(sent, out.written());
-    if (status == Engine::Status::ready) append(early_, ciphertext);
+    if (status == Engine::Status::ready) {
+      append(early_, ciphertext);
+      agreed_ = engine_->take_established();
+    }
     if (status != Engine::Status::want_room) return status;
     ++times_out_of_room_;
   }

@@ -41,6 +41,8 @@ class EngineEnd {
 
   [[nodiscard]] Engine& engine() { return *engine_; }
   [[nodiscard]] const FailureReport& failure() const { return engine_->failure(); }
+  // What the handshake agreed on. It is taken at once, so that all else happens to an engine without.
+  [[nodiscard]] const Established& agreed() const { return agreed_; }
   // Ciphertext that came behind the handshake.
   [[nodiscard]] const Bytes& early() const { return early_; }
   // How often a call asked for room.
@@ -49,6 +51,7 @@ class EngineEnd {
  private:
   std::unique_ptr<Engine> engine_;
   std::size_t room_;
+  Established agreed_;
   Bytes early_;
   int times_out_of_room_ = 0;
 };

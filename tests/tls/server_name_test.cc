@@ -60,7 +60,7 @@ TEST_P(ServerName, DecidesWhichCertificateIsShown) {
     auto accepted = ask_for(asked);
     ASSERT_EQ(accepted.status, Engine::Status::ready) << asked << ": " << accepted.server->failure().reason;
     EXPECT_EQ(shown_to(*accepted.client), expected) << asked;
-    EXPECT_EQ(accepted.server->engine().established().server_name, asked);
+    EXPECT_EQ(accepted.server->agreed().server_name, asked);
   }
 }
 
@@ -95,7 +95,7 @@ TEST_P(ServerName, IsEscapedInWhatIsTold) {
 TEST_P(ServerName, IsToldAlsoWhereThereIsOneCertificate) {
   auto accepted = accept(Site::build(site_.server_settings()), client_.get(), "any.example.com");
   ASSERT_EQ(accepted.status, Engine::Status::ready);
-  EXPECT_EQ(accepted.server->engine().established().server_name, "any.example.com");
+  EXPECT_EQ(accepted.server->agreed().server_name, "any.example.com");
 }
 
 TEST_P(ServerName, BringsTheChainOfItsCertificate) {
@@ -139,7 +139,7 @@ TEST_P(ServerName, DoesNotSpareAClientTheQuestionForItsCertificate) {
     show(client_.get(), good);
     auto accepted = ask_for(name);
     ASSERT_EQ(accepted.status, Engine::Status::ready) << name << accepted.server->failure().reason;
-    const auto peer = accepted.server->engine().established().peer;
+    const auto peer = accepted.server->agreed().peer;
     ASSERT_TRUE(peer) << name;
     EXPECT_EQ(peer->subject, "CN=app") << name;
   }
@@ -218,7 +218,7 @@ TEST(ServerNameOfTheSecondHello, IsThatOfTheCertificateAndOfWhatIsTold) {
     ASSERT_TRUE(client.handshake(to_client, to_server)) << client.error();
     ASSERT_EQ(server.handshake(to_server, to_client), Engine::Status::ready) << server.failure().reason;
     EXPECT_EQ(shown_to(client), expected);
-    EXPECT_EQ(server.engine().established().server_name, asked);
+    EXPECT_EQ(server.agreed().server_name, asked);
   }
 }
 

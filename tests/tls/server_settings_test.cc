@@ -48,7 +48,7 @@ TEST_P(ServerSetting, HasItsEffect) {
     return;
   }
   ASSERT_EQ(accepted.status, Engine::Status::ready) << accepted.server->failure().reason;
-  EXPECT_EQ(GetParam().of(accepted.server->engine().established()), GetParam().agreed);
+  EXPECT_EQ(GetParam().of(accepted.server->agreed()), GetParam().agreed);
 }
 
 std::string version_of(const Established& agreed) {
@@ -151,7 +151,7 @@ TEST(ServerSettingCiphers, MayBeOfFiniteFields) {
   tls12(client.get());
   const auto accepted = accept(Site::build(settings), client.get());
   ASSERT_EQ(accepted.status, Engine::Status::ready) << accepted.server->failure().reason;
-  EXPECT_EQ(accepted.server->engine().established().cipher, "DHE-RSA-AES256-GCM-SHA384");
+  EXPECT_EQ(accepted.server->agreed().cipher, "DHE-RSA-AES256-GCM-SHA384");
 }
 
 // --- mistakes ---
@@ -462,7 +462,7 @@ TEST_P(ServerSession, OfAnotherServerIsNotResumed) {
   ASSERT_EQ(status, Engine::Status::ready) << ours.failure().reason;
   if (!to_client.empty()) second.handshake(to_client, to_server);
   EXPECT_EQ(SSL_session_reused(second.ssl()), 0);
-  const auto peer = ours.engine().established().peer;
+  const auto peer = ours.agreed().peer;
   ASSERT_TRUE(peer) << "the client must show its certificate each time";
   EXPECT_EQ(peer->subject, "CN=app");
 }
