@@ -1,26 +1,26 @@
 #include "proxy/log.h"
 
-#include <spdlog/async.h>
-#include <spdlog/sinks/basic_file_sink.h>
-#include <spdlog/sinks/stdout_sinks.h>
+#include <fcntl.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <memory>
+
+#include "proxy/descriptor.h"
+#include "proxy/log_sink.h"
 
 namespace pgveil::proxy {
 namespace {
-
-constexpr std::size_t kQueuedLines = 8192;
 
 constexpr const char* kJsonPattern = R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ",%v})";
 
 constexpr std::string_view kAuditEvent = "audit";
 
 bool writes_json = false;
+Descriptor audit_file(-1);
 std::shared_ptr<spdlog::logger> audit_log;  // null: there is no audit file
 
 spdlog::level::level_enum spdlog_level(LogLevel level) {
@@ -106,32 +106,42 @@ void append_field(std::string& line, bool as_json, std::string_view key, std::st
   }
 }
 
+std::shared_ptr<spdlog::logger> logger_to(int descriptor, const char* name, LogSink::WhenFull when_full,
+                                          LogSink::OnLoss on_loss) {
+  return std::make_shared<spdlog::logger>(
+      name, std::make_shared<LogSink>(descriptor, when_full, std::move(on_loss)));
+}
+
+// A log that cannot be written at all has nobody to tell it to.
+void tell_lost_lines(LogSink::Loss loss, std::uint64_t lines, const std::string& why) {
+  if (loss == LogSink::Loss::dropped)
+    LogLine(LogLevel::warning, "log_lines_lost").add("lines", lines).add("detail", why);
+}
+
+void tell_lost_records(LogSink::Loss /*loss*/, std::uint64_t lines, const std::string& why) {
+  LogLine(LogLevel::error, "audit_records_lost").add("lines", lines).add("detail", why);
+}
+
 }  // namespace
 
 std::optional<std::string> start_log(const LogConfig& config) {
   writes_json = config.format == LogFormat::json;
-  spdlog::init_thread_pool(kQueuedLines, 1);
-  auto logger = spdlog::create_async_nb<spdlog::sinks::stderr_sink_mt>("pgveil");
+  auto logger = logger_to(STDERR_FILENO, "pgveil", LogSink::WhenFull::drop_oldest, tell_lost_lines);
   logger->set_pattern(writes_json ? kJsonPattern : "%Y-%m-%dT%H:%M:%S.%eZ %L %v",
                       spdlog::pattern_time_type::utc);
   logger->set_level(spdlog_level(config.level));
-  logger->flush_on(spdlog::level::debug);
   spdlog::set_default_logger(std::move(logger));
   if (config.audit_file.empty()) return std::nullopt;
-  // spdlog would make the directories of a path that is mistyped.
-  if (!std::ofstream(config.audit_file, std::ios::app))
-    return config.audit_file + ": " + std::strerror(errno);
-  try {
-    // Blocks where the queue is full: an audit record is not to be lost.
-    audit_log = spdlog::create_async<spdlog::sinks::basic_file_sink_mt>("audit", config.audit_file);
-  } catch (const spdlog::spdlog_ex& error) {  // the one way in which spdlog says so
-    return error.what();
-  }
+  constexpr int kFlags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC;
+  constexpr mode_t kMode = 0666;  // less what umask says
+  audit_file = Descriptor(::open(config.audit_file.c_str(), kFlags, kMode));
+  if (audit_file.get() < 0) return config.audit_file + ": " + std::strerror(errno);
+  audit_log = logger_to(audit_file.get(), "audit", LogSink::WhenFull::wait, tell_lost_records);
   audit_log->set_pattern(kJsonPattern, spdlog::pattern_time_type::utc);
-  audit_log->flush_on(spdlog::level::debug);
   return std::nullopt;
 }
 
+// The audit file first: its last words may be for the log.
 void stop_log() {
   audit_log.reset();
   spdlog::shutdown();
@@ -143,7 +153,7 @@ LogLine::LogLine(LogLevel level, std::string_view event)
 }
 
 LogLine::~LogLine() {
-  if (wanted_) spdlog::log(spdlog_level(level_), "{}", line_);
+  if (wanted_) spdlog::default_logger_raw()->log(spdlog_level(level_), line_);
 }
 
 LogLine& LogLine::add(std::string_view key, std::string_view value) {
@@ -164,9 +174,8 @@ AuditRecord::AuditRecord() {
 }
 
 AuditRecord::~AuditRecord() {
-  auto log = spdlog::default_logger();
-  if (log->level() <= spdlog::level::info) log->log(spdlog::level::info, "{}", line_);
-  if (audit_log) audit_log->log(spdlog::level::info, "{}", json_);
+  spdlog::default_logger_raw()->log(spdlog::level::info, line_);
+  if (audit_log) audit_log->log(spdlog::level::info, json_);
 }
 
 AuditRecord& AuditRecord::add(std::string_view key, std::string_view value) {

@@ -10,8 +10,9 @@
 
 namespace pgveil::proxy {
 
-// To standard error, through a thread of its own: a reader that is slow or gone holds up no session. Lines
-// that do not fit its queue push out the oldest. Answers what is wrong with the audit file, if anything.
+// To standard error, through a thread of its own (LogSink): a reader that is slow or gone holds up no
+// session. Lines for which there is no room push out the oldest, which a line tells. An audit record is
+// waited for instead. Answers what is wrong with the audit file, if anything.
 [[nodiscard]] std::optional<std::string> start_log(const LogConfig& config);
 // Writes out what is queued.
 void stop_log();

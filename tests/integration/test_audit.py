@@ -90,3 +90,9 @@ def test_a_file_that_cannot_be_written_is_a_mistake(folder):
                           "log": {"audit_file": "/nonexistent/audit.json"}}))  # fmt: skip
     done = run(BINARY, "run", "--config", file)
     assert done.returncode == EX_CONFIG and "/nonexistent/audit.json" in done.stderr
+
+
+def test_the_log_tells_how_many_records_a_full_disk_took(start, authority, workload):
+    proxy = start(audit_file="/dev/full")
+    assert answer(run_psql(proxy, authority, "SELECT 1", user="billing", **shown(workload))) == "1"
+    proxy.wait_for_line(r' E audit_records_lost lines=1 detail="No space left on device"')

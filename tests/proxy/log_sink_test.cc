@@ -1,0 +1,213 @@
+#include "proxy/log_sink.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <spdlog/logger.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <future>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "proxy/descriptor.h"
+
+namespace pgveil::proxy {
+namespace {
+
+using namespace std::chrono_literals;
+
+struct Pipe {
+  Pipe() {
+    std::array<int, 2> ends{};
+    if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw std::runtime_error("pipe2");
+    reader = Descriptor(ends[0]);
+    writer = Descriptor(ends[1]);
+  }
+  // All that is written until the last writer is gone.
+  std::string read_to_end() {
+    writer = Descriptor(-1);
+    std::string text;
+    std::array<char, 65'536> piece{};
+    for (ssize_t size = 0; (size = ::read(reader.get(), piece.data(), piece.size())) > 0;)
+      text.append(piece.data(), static_cast<std::size_t>(size));
+    return text;
+  }
+  // As much as one call gives, after waiting for it.
+  std::string read_once() {
+    std::array<char, 1U << 20U> piece{};
+    const ssize_t size = ::read(reader.get(), piece.data(), piece.size());
+    return {piece.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0))};
+  }
+
+  Descriptor reader{-1};
+  Descriptor writer{-1};
+};
+
+struct Lost {
+  std::atomic<std::uint64_t> dropped = 0;
+  std::atomic<std::uint64_t> unwritable = 0;
+
+  LogSink::OnLoss counter() {
+    return [this](LogSink::Loss loss, std::uint64_t lines, const std::string& /*why*/) {
+      (loss == LogSink::Loss::dropped ? dropped : unwritable) += lines;
+    };
+  }
+};
+
+class LogSinkTest : public testing::Test {
+ protected:
+  void open(LogSink::WhenFull when_full) {
+    logger_ = std::make_unique<spdlog::logger>(
+        "test", std::make_shared<LogSink>(pipe_.writer.get(), when_full, lost_.counter()));
+    logger_->set_pattern("%v");
+  }
+  void say(const std::string& line) { logger_->log(spdlog::level::info, line); }
+  // Writes out everything.
+  void close() { logger_.reset(); }
+
+  Pipe pipe_;
+  Lost lost_;
+  std::unique_ptr<spdlog::logger> logger_;
+};
+
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  for (std::size_t begin = 0; begin < text.size();) {
+    const auto end = text.find('\n', begin);
+    lines.push_back(text.substr(begin, end - begin));
+    begin = end == std::string::npos ? text.size() : end + 1;
+  }
+  return lines;
+}
+
+TEST_F(LogSinkTest, WritesEachLineInItsPattern) {
+  open(LogSink::WhenFull::drop_oldest);
+  logger_->set_pattern("<%v>");
+  say("one");
+  say("two");
+  close();
+  EXPECT_EQ(pipe_.read_to_end(), "<one>\n<two>\n");
+}
+
+TEST_F(LogSinkTest, WritesWithoutBeingAskedTo) {
+  open(LogSink::WhenFull::drop_oldest);
+  say("one");
+  EXPECT_EQ(pipe_.read_once(), "one\n");
+  say("two");
+  EXPECT_EQ(pipe_.read_once(), "two\n");
+}
+
+// What one read() of a pipe gives is what came by one write(), or more of them.
+TEST_F(LogSinkTest, WritesLinesThatComeTogetherAtOnce) {
+  open(LogSink::WhenFull::drop_oldest);
+  std::size_t reads = 0;
+  std::size_t lines = 0;
+  std::thread reader([&] {
+    for (; lines < 500; ++reads) lines += lines_of(pipe_.read_once()).size();
+  });
+  for (int line = 0; line < 500; ++line) say("a line");
+  reader.join();
+  EXPECT_LE(reads, 50u);
+}
+
+TEST_F(LogSinkTest, KeepsEveryLineOfSeveralThreadsWhole) {
+  open(LogSink::WhenFull::wait);
+  auto read = std::async(std::launch::async, [&, reader = pipe_.reader.get()] {
+    std::string text;
+    std::array<char, 65'536> piece{};
+    for (ssize_t size = 0; (size = ::read(reader, piece.data(), piece.size())) > 0;)
+      text.append(piece.data(), static_cast<std::size_t>(size));
+    return text;
+  });
+  // More than there is room for.
+  const std::string line(500, 'x');
+  std::vector<std::thread> threads;
+  for (int thread = 0; thread < 4; ++thread)
+    threads.emplace_back([&] {
+      for (int i = 0; i < 5'000; ++i) say(line);
+    });
+  for (auto& thread : threads) thread.join();
+  close();
+  pipe_.writer = Descriptor(-1);
+  const auto lines = lines_of(read.get());
+  EXPECT_EQ(lines.size(), 20'000u);
+  EXPECT_EQ(std::count(lines.begin(), lines.end(), line), 20'000);
+  EXPECT_EQ(lost_.dropped, 0u);
+}
+
+TEST_F(LogSinkTest, DropsTheOldestWhereNobodyReads) {
+  open(LogSink::WhenFull::drop_oldest);
+  constexpr std::size_t kLines = 3 * LogSink::kMostBytes / 100;
+  for (std::size_t line = 0; line < kLines; ++line) {
+    std::string text = std::to_string(line);
+    text.resize(99, ' ');
+    say(text);  // and nobody waits
+  }
+  std::thread closing([this] { close(); });
+  std::string text;
+  std::vector<std::string> lines;
+  do {
+    text += pipe_.read_once();
+    lines = lines_of(text);
+  } while (lines.empty() || lines.back().size() < 99 || std::stoul(lines.back()) + 1 < kLines);
+  closing.join();
+
+  EXPECT_EQ(lines.size() + lost_.dropped, kLines);
+  EXPECT_GT(lost_.dropped, kLines / 3);
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    ASSERT_EQ(lines[i].size(), 99u);
+    if (i > 0) {
+      ASSERT_LT(std::stoul(lines[i - 1]), std::stoul(lines[i]));
+    }
+  }
+}
+
+TEST_F(LogSinkTest, WaitsWhereNoLineMayBeLost) {
+  open(LogSink::WhenFull::wait);
+  const std::string line(9'999, 'x');
+  std::atomic<std::size_t> said = 0;
+  constexpr std::size_t kLines = 3 * LogSink::kMostBytes / 10'000;
+  std::thread thread([&] {
+    for (; said < kLines; ++said) say(line);
+  });
+  while (said < LogSink::kMostBytes / 10'000 - 1) std::this_thread::yield();
+  std::this_thread::sleep_for(50ms);
+  // A pipe's worth and what was taken before it was full.
+  EXPECT_LT(said, kLines);
+  std::size_t bytes = 0;
+  while (bytes < kLines * 10'000) bytes += pipe_.read_once().size();
+  thread.join();
+  EXPECT_EQ(bytes, kLines * 10'000);
+}
+
+TEST_F(LogSinkTest, CountsWhatCannotBeWritten) {
+  pipe_.writer = Descriptor(::open("/dev/full", O_WRONLY | O_CLOEXEC));
+  open(LogSink::WhenFull::wait);
+  say("one");
+  say("two");
+  close();
+  EXPECT_EQ(lost_.unwritable, 2u);
+}
+
+TEST_F(LogSinkTest, WritesToADescriptorThatDoesNotBlock) {
+  ::fcntl(pipe_.writer.get(), F_SETFL, O_NONBLOCK);
+  open(LogSink::WhenFull::wait);
+  const std::string line(99'999, 'x');
+  for (int i = 0; i < 10; ++i) say(line);
+  std::thread closing([this] { close(); });
+  std::size_t bytes = 0;
+  while (bytes < 1'000'000) bytes += pipe_.read_once().size();
+  closing.join();
+  EXPECT_EQ(bytes, 1'000'000u);
+  EXPECT_EQ(lost_.unwritable, 0u);
+}
+
+}  // namespace
+}  // namespace pgveil::proxy
