@@ -201,6 +201,12 @@ void Ring::begin_receives() {
       io_uring_prep_nop(request(Kind::again, port->name_));
       continue;
     }
+    if (port->leaves_in_socket_) {
+      if (!port->awaiting_notice_)
+        io_uring_prep_poll_add(request(Kind::notice, port->name_), port->descriptor_, POLLIN);
+      port->awaiting_notice_ = true;
+      continue;
+    }
     prepare_receive(request(Kind::receive, port->name_), port->descriptor_, port->drained_);
     port->receiving_ = true;
   }
@@ -258,6 +264,9 @@ void Ring::take_answers() {
       loop_ready_ = true;
     } else if (kind == Kind::receive && port != nullptr) {
       take_received(*port, answer);
+    } else if (kind == Kind::notice && port != nullptr) {
+      port->awaiting_notice_ = false;
+      port->client_.on_received(0);
     } else if (kind == Kind::again && port != nullptr) {
       port->client_.on_received(0);
     } else if ((answer.flags & IORING_CQE_F_BUFFER) != 0) {
@@ -315,15 +324,18 @@ void Ring::leave(Port& port) {
   std::erase(sending_, &port);
   if (port.is_listed_) std::erase(wanting_, &port);
   if (port.received_ > 0) give_back(port.buffer_);
-  if (port.receiving_) {
-    io_uring_sqe* cancel = request(Kind::cancel, 0);
-    io_uring_prep_cancel64(cancel, port.name_ | static_cast<std::uint64_t>(Kind::receive), 0);
-    cancel->flags |= IOSQE_CQE_SKIP_SUCCESS;
-  }
+  if (port.receiving_) cancel(Kind::receive, port.name_);
+  if (port.awaiting_notice_) cancel(Kind::notice, port.name_);
   const auto index = static_cast<std::uint32_t>(port.name_) >> kKindBits;
   places_[index].port = nullptr;
   ++places_[index].generation;
   vacant_.push_back(index);
+}
+
+void Ring::cancel(Kind kind, std::uint64_t name) {
+  io_uring_sqe* cancel = request(Kind::cancel, 0);
+  io_uring_prep_cancel64(cancel, name | static_cast<std::uint64_t>(kind), 0);
+  cancel->flags |= IOSQE_CQE_SKIP_SUCCESS;
 }
 
 Ring::Port* Ring::port_of(std::uint64_t name) const {

@@ -1,8 +1,8 @@
 // Moves the bytes of established sessions by io_uring. What comes for any of them is taken into buffers that
 // all share, without a recv() each; what they send within one turn of the loop goes to the kernel in one
 // call. Belongs to one loop and to the thread that runs it. Only waiting and small messages are its business:
-// in bulk, recv() and send() of as much as there is cost no more, and while the kernel is full the loop's
-// watch on the socket serves.
+// in bulk it says when there is something, as recv() and send() of as much as there is cost no more, and
+// while the kernel is full the loop's watch on the socket serves.
 #pragma once
 
 #include <liburing.h>
@@ -39,7 +39,7 @@ class Ring {
   [[nodiscard]] bool run_once(uv_loop_t* loop);
 
  private:
-  enum class Kind : std::uint8_t { loop, receive, send, again, cancel };
+  enum class Kind : std::uint8_t { loop, receive, notice, send, again, cancel };
   struct Place {
     Port* port = nullptr;
     std::uint32_t generation = 0;  // told from that of an earlier port, whose answers may still come
@@ -51,6 +51,7 @@ class Ring {
   void enable(uv_loop_t* loop);
   [[nodiscard]] std::uint64_t enter(Port& port);
   void leave(Port& port);
+  void cancel(Kind kind, std::uint64_t name);
   [[nodiscard]] Port* port_of(std::uint64_t name) const;
   [[nodiscard]] bool append(Port& port, ByteView bytes);
 
@@ -110,6 +111,9 @@ class Ring::Port {
   // again. `drained`: nothing can be there yet.
   void want(bool drained);
   void want_nothing() { wanted_ = false; }
+  // Whether want() leaves what comes in the socket, and only tells the client: once SO_RCVLOWAT bytes are
+  // there.
+  void leave_in_socket(bool leave) { leaves_in_socket_ = leave; }
 
   struct Taken {
     std::size_t size;
@@ -132,6 +136,8 @@ class Ring::Port {
   Client& client_;
   const std::uint64_t name_;
   bool receiving_ = false;
+  bool awaiting_notice_ = false;
+  bool leaves_in_socket_ = false;
   bool wanted_ = false;
   bool drained_ = false;
   bool is_listed_ = false;  // among those that want

@@ -102,6 +102,7 @@ void SocketStream::resume_reading() {
 void SocketStream::wake_at(std::size_t bytes) {
   const int least = static_cast<int>(bytes);
   ::setsockopt(descriptor_, SOL_SOCKET, SO_RCVLOWAT, &least, sizeof least);
+  if (port_) port_->leave_in_socket(bytes > 1);
 }
 
 void SocketStream::finish(Scratch& /*scratch*/) {

@@ -4,10 +4,12 @@
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <chrono>
 #include <functional>
 #include <memory>
@@ -34,6 +36,8 @@ std::array<int, 2> tcp_pair() {
   if (::bind(listener, generic, size) == 0 && ::listen(listener, 1) == 0 &&
       ::getsockname(listener, generic, &size) == 0 && ::connect(near, generic, size) == 0)
     far = ::accept4(listener, nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  const int yes = 1;
+  ::setsockopt(near, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
   ::close(listener);
   return {far, near};
 }
@@ -73,11 +77,16 @@ class ASocketStream : public ::testing::TestWithParam<Engine>, private Wakeable 
       ended_ = found.status == Stream::Status::ended;
       if (found.status != Stream::Status::bytes) return;
       bytes_ += found.bytes.size();
+      text_.append(reinterpret_cast<const char*>(found.bytes.data()), found.bytes.size());
       ++pieces_;
     }
   }
-  void send(std::size_t size) const {
-    const std::string text(size, 'x');
+  // Numbers, so that no two places look alike.
+  void send(std::size_t size) {
+    std::string text;
+    while (text.size() < size) text += std::to_string(++numbers_) + ' ';
+    text.resize(size);
+    sent_ += text;
     ASSERT_EQ(::send(far_, text.data(), size, MSG_NOSIGNAL), static_cast<ssize_t>(size));
   }
   void turn() {
@@ -114,6 +123,9 @@ class ASocketStream : public ::testing::TestWithParam<Engine>, private Wakeable 
   int far_ = -1;
   std::size_t bytes_ = 0;
   int pieces_ = 0;
+  int numbers_ = 0;
+  std::string sent_;
+  std::string text_;
   bool ended_ = false;
 };
 
@@ -147,6 +159,52 @@ TEST_P(ASocketStream, WakesForAnEndBehindFewerBytes) {
   ::shutdown(far_, SHUT_WR);
   EXPECT_TRUE(run_until([&] { return ended_; }));
   EXPECT_EQ(bytes_, 5U);
+}
+
+TEST_P(ASocketStream, WakesForSoManyBytesAgainAndAgain) {
+  stream_->wake_at(100'000);
+  for (std::size_t size = 100'000; size <= 1'000'000; size += 100'000) {
+    send(99'000);
+    run_for(3ms);
+    ASSERT_EQ(bytes_, size - 100'000);
+    send(1'000);
+    ASSERT_TRUE(run_until([&] { return bytes_ == size; }));
+  }
+  EXPECT_EQ(pieces_, 10);
+  EXPECT_EQ(text_, sent_);
+}
+
+TEST_P(ASocketStream, LosesNothingWhereTheNumberChanges) {
+  for (int round = 0; round < 50; ++round) {
+    stream_->wake_at(50'000);
+    send(30'000);
+    if (round % 3 == 0) run_for(1ms);
+    send(30'000);
+    if (round % 2 == 0) {
+      ASSERT_TRUE(run_until([&] { return bytes_ + 50'000 > sent_.size(); }));
+    }
+    send(7);
+    stream_->wake_at(1);
+    send(20'000);
+    if (round % 5 != 0) {
+      ASSERT_TRUE(run_until([&] { return bytes_ == sent_.size(); }));
+    }
+  }
+  EXPECT_TRUE(run_until([&] { return bytes_ == sent_.size(); }));
+  EXPECT_EQ(text_, sent_);
+}
+
+TEST_P(ASocketStream, MayGoWhileItWaits) {
+  stream_->wake_at(50'000);
+  send(50'000);
+  ASSERT_TRUE(run_until([&] { return bytes_ == 50'000; }));
+  send(10);
+  run_for(1ms);
+  stream_.reset();
+  run_for(3ms);
+  std::array<char, 1> byte{};
+  EXPECT_EQ(::recv(far_, byte.data(), byte.size(), MSG_DONTWAIT), -1);  // closed, and not only forgotten
+  EXPECT_EQ(errno, ECONNRESET);
 }
 
 INSTANTIATE_TEST_SUITE_P(With, ASocketStream, ::testing::Values(Engine::loop, Engine::ring),
