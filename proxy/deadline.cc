@@ -2,14 +2,17 @@
 
 namespace pgveil::proxy {
 
-Deadline::Deadline(uv_loop_t* loop, Wakeable& owner) : owner_(owner), timer_(new uv_timer_t) {
-  uv_timer_init(loop, timer_.get());
-  timer_->data = this;
-}
-
 void Deadline::set(std::chrono::milliseconds delay) {
   clear();
-  if (delay.count() <= 0) return;
+  if (delay.count() <= 0) {
+    timer_.reset();
+    return;
+  }
+  if (!timer_) {
+    timer_.reset(new uv_timer_t);
+    uv_timer_init(loop_, timer_.get());
+    timer_->data = this;
+  }
   uv_timer_start(
       timer_.get(),
       [](uv_timer_t* timer) {
@@ -22,7 +25,7 @@ void Deadline::set(std::chrono::milliseconds delay) {
 
 void Deadline::clear() {
   passed_ = false;
-  uv_timer_stop(timer_.get());
+  if (timer_) uv_timer_stop(timer_.get());
 }
 
 }  // namespace pgveil::proxy

@@ -11,16 +11,17 @@ namespace pgveil::proxy {
 
 class Deadline {
  public:
-  Deadline(uv_loop_t* loop, Wakeable& owner);
+  Deadline(uv_loop_t* loop, Wakeable& owner) : loop_(loop), owner_(owner) {}
 
-  // Wakes the owner after `delay`, instead of whatever was set before. 0 means never.
+  // Wakes the owner after `delay`, instead of whatever was set before. 0 means never, and holds no timer.
   void set(std::chrono::milliseconds delay);
   void clear();
   [[nodiscard]] bool passed() const { return passed_; }
 
  private:
+  uv_loop_t* loop_;
   Wakeable& owner_;
-  Handle<uv_timer_t> timer_;
+  Handle<uv_timer_t> timer_;  // from the first set() on
   bool passed_ = false;
 };
 

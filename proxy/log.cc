@@ -106,6 +106,11 @@ void append_field(std::string& line, bool as_json, std::string_view key, std::st
   }
 }
 
+void append_number(std::string& line, bool as_json, std::string_view key, std::uint64_t value) {
+  append_key(line, as_json, key);
+  line += std::to_string(value);
+}
+
 std::shared_ptr<spdlog::logger> logger_to(int descriptor, const char* name, LogSink::WhenFull when_full,
                                           LogSink::OnLoss on_loss) {
   return std::make_shared<spdlog::logger>(
@@ -147,6 +152,16 @@ void stop_log() {
   spdlog::shutdown();
 }
 
+LogFields& LogFields::add(std::string_view key, std::string_view value) {
+  append_field(text_, writes_json, key, value);
+  return *this;
+}
+
+LogFields& LogFields::add(std::string_view key, std::uint64_t value) {
+  append_number(text_, writes_json, key, value);
+  return *this;
+}
+
 LogLine::LogLine(LogLevel level, std::string_view event)
     : level_(level), wanted_(spdlog::should_log(spdlog_level(level))) {
   if (wanted_) begin_line(line_, writes_json, spdlog_level(level), event);
@@ -162,9 +177,12 @@ LogLine& LogLine::add(std::string_view key, std::string_view value) {
 }
 
 LogLine& LogLine::add(std::string_view key, std::uint64_t value) {
-  if (!wanted_) return *this;
-  append_key(line_, writes_json, key);
-  line_ += std::to_string(value);
+  if (wanted_) append_number(line_, writes_json, key, value);
+  return *this;
+}
+
+LogLine& LogLine::add_fields(std::string_view fields) {
+  if (wanted_) line_ += fields;
   return *this;
 }
 

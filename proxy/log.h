@@ -17,6 +17,17 @@ namespace pgveil::proxy {
 // Writes out what is queued.
 void stop_log();
 
+// A part of a line, for several lines to have.
+class LogFields {
+ public:
+  LogFields& add(std::string_view key, std::string_view value);
+  LogFields& add(std::string_view key, std::uint64_t value);
+  [[nodiscard]] const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
 // One line, written when it goes out of scope:
 //   LogLine(LogLevel::info, "listening").add("address", address);
 class LogLine {
@@ -29,6 +40,8 @@ class LogLine {
   // "-" stands for an empty value.
   LogLine& add(std::string_view key, std::string_view value);
   LogLine& add(std::string_view key, std::uint64_t value);
+  // Those that LogFields has made.
+  LogLine& add_fields(std::string_view fields);
 
  private:
   LogLevel level_;

@@ -18,8 +18,9 @@ LogLevel level_of(const ReasonInfo& reason) {
   return LogLevel::info;
 }
 
-void add_parties(LogLine& line, const Record& record) {
-  line.add("client", record.client)
+LogFields parties(const Record& record) {
+  LogFields fields;
+  fields.add("client", record.client)
       .add("listener", record.listener)
       .add("worker", record.worker)
       .add("identity", record.identity)
@@ -27,15 +28,40 @@ void add_parties(LogLine& line, const Record& record) {
       .add("database", record.database)
       .add("upstream", record.upstream)
       .add("server", record.server);
-  line.add("prewarmed", record.prewarmed ? "yes" : "no");
-  line.add("client_tls", record.client_tls ? record.client_tls->version : "");
+  fields.add("prewarmed", record.prewarmed ? "yes" : "no");
+  fields.add("client_tls", record.client_tls ? record.client_tls->version : "");
   const auto& tls = record.server_tls;
-  line.add("tls", tls ? tls->version : "")
+  fields.add("tls", tls ? tls->version : "")
       .add("cipher", tls ? tls->cipher : "")
       .add("group", tls ? tls->group : "");
   const bool verified = tls && tls->peer;
-  line.add("server_fingerprint", verified ? tls->peer->sha256_fingerprint : "")
+  fields.add("server_fingerprint", verified ? tls->peer->sha256_fingerprint : "")
       .add("server_not_after", verified ? tls::utc_text(tls->peer->not_after) : "");
+  return fields;
+}
+
+struct Closing {
+  const std::string& session;
+  std::string_view phase;
+  std::string_view parties;
+  std::chrono::steady_clock::time_point accepted;
+  std::string_view sqlstate;  // of the server; empty: that of the reason
+};
+
+void log_closed(const Closing& closing, const Traffic& traffic, const Ending& ending) {
+  const ReasonInfo& reason = describe(ending.reason);
+  const auto duration = std::chrono::steady_clock::now() - closing.accepted;
+  LogLine line(level_of(reason), "session_closed");
+  line.add("session", closing.session)
+      .add("reason", reason.name)
+      .add("phase", closing.phase)
+      .add_fields(closing.parties)
+      .add("sent_bytes", traffic.sent)
+      .add("received_bytes", traffic.received)
+      .add("duration_ms", static_cast<std::uint64_t>(
+                              std::chrono::duration_cast<std::chrono::milliseconds>(duration).count()))
+      .add("sqlstate", closing.sqlstate.empty() ? reason.sqlstate : closing.sqlstate)
+      .add("detail", ending.detail.empty() ? ending.message : ending.detail);
 }
 
 std::string place_text(const std::string& file, int line) {
@@ -108,24 +134,33 @@ void log_audit(const Record& record, const Ending* refusal) {
   audit.add("client_server_name", record.client_tls ? record.client_tls->server_name : "");
 }
 
-void log_session_started(const Record& record) {
-  LogLine line(LogLevel::info, "session_started");
-  line.add("session", record.session);
-  add_parties(line, record);
+EstablishedRecord log_session_started(const Record& record) {
+  const LogFields fields = parties(record);
+  LogLine(LogLevel::info, "session_started").add("session", record.session).add_fields(fields.text());
+  // Copied, for the copies have no room to spare.
+  return {.session = record.session,
+          .parties = fields.text(),
+          .received_bytes = record.received_bytes,
+          .accepted = record.accepted};
 }
 
-void log_session_closed(const Record& record, const Ending& ending, std::string_view phase) {
-  const ReasonInfo& reason = describe(ending.reason);
-  const auto duration = std::chrono::steady_clock::now() - record.accepted;
-  LogLine line(level_of(reason), "session_closed");
-  line.add("session", record.session).add("reason", reason.name).add("phase", phase);
-  add_parties(line, record);
-  line.add("sent_bytes", record.sent_bytes)
-      .add("received_bytes", record.received_bytes)
-      .add("duration_ms", static_cast<std::uint64_t>(
-                              std::chrono::duration_cast<std::chrono::milliseconds>(duration).count()))
-      .add("sqlstate", record.server_sqlstate.empty() ? reason.sqlstate : record.server_sqlstate)
-      .add("detail", ending.detail.empty() ? ending.message : ending.detail);
+void log_session_closed(const Record& record, const Traffic& traffic, const Ending& ending,
+                        std::string_view phase) {
+  log_closed({.session = record.session,
+              .phase = phase,
+              .parties = parties(record).text(),
+              .accepted = record.accepted,
+              .sqlstate = record.server_sqlstate},
+             traffic, ending);
+}
+
+void log_session_closed(const EstablishedRecord& record, const Traffic& traffic, const Ending& ending) {
+  log_closed({.session = record.session,
+              .phase = "relay",
+              .parties = record.parties,
+              .accepted = record.accepted,
+              .sqlstate = ""},
+             traffic, ending);
 }
 
 }  // namespace pgveil::proxy

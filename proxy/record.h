@@ -36,8 +36,7 @@ struct Record {
   std::optional<tls::Established> server_tls;
   bool prewarmed = false;  // its connection to the server was made ahead
   bool is_audited = false;
-  std::uint64_t sent_bytes = 0;      // to the client, after its login
-  std::uint64_t received_bytes = 0;  // from the client, its login included
+  std::uint64_t received_bytes = 0;  // from the client, before the relay
   std::chrono::steady_clock::time_point accepted = std::chrono::steady_clock::now();
 
   void take(const Decision& decision);
@@ -45,10 +44,25 @@ struct Record {
   void forget_certificate();
 };
 
+// What is left of it once the session is established: its last line says again what its first one said.
+struct EstablishedRecord {
+  std::string session;
+  std::string parties;  // fields of the log
+  std::uint64_t received_bytes = 0;
+  std::chrono::steady_clock::time_point accepted;
+};
+
+struct Traffic {
+  std::uint64_t sent = 0;      // to the client, after its login
+  std::uint64_t received = 0;  // from the client, its login included
+};
+
 // Who came, by which rule and map line, and became whom; or why not.
 void log_audit(const Record& record, const Ending* refusal);
 
-void log_session_started(const Record& record);
-void log_session_closed(const Record& record, const Ending& ending, std::string_view phase);
+[[nodiscard]] EstablishedRecord log_session_started(const Record& record);
+void log_session_closed(const Record& record, const Traffic& traffic, const Ending& ending,
+                        std::string_view phase);
+void log_session_closed(const EstablishedRecord& record, const Traffic& traffic, const Ending& ending);
 
 }  // namespace pgveil::proxy

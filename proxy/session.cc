@@ -59,14 +59,15 @@ Session::Session(SessionHost& host, SessionId id, int descriptor, const KernelAd
       client_is_local_(peer.is_unix() || peer.is_loopback()),
       client_(std::make_unique<SocketStream>(host.loop(), descriptor, *this)),
       deadline_(host.loop(), *this),
+      record_(std::make_unique<Record>()),
       negotiation_(std::make_unique<protocol::Negotiation>(negotiation_policy(listener))) {
-  record_.session = session_name(id);
-  record_.worker = host.number();
-  record_.client = peer.text();
-  record_.listener = std::move(listener_address);
-  record_.upstream = listener.config.upstream;
+  record_->session = session_name(id);
+  record_->worker = host.number();
+  record_->client = peer.text();
+  record_->listener = std::move(listener_address);
+  record_->upstream = listener.config.upstream;
   if (peer.is_unix() && (listener.rules.asks_for_peer() || listener.config.log_client_identity))
-    record_.identity = unix_user_ = peer_user(descriptor);
+    record_->identity = unix_user_ = peer_user(descriptor);
   deadline_.set(snapshot_->config.limits.startup_timeout);
 }
 
@@ -133,11 +134,11 @@ Session::Phase Session::negotiate() {
       case Stream::Status::bytes: break;
       case Stream::Status::failed: return end({.reason = Reason::client_lost, .detail = client_->error()});
       case Stream::Status::ended:
-        if (record_.received_bytes == 0) return end({.reason = Reason::no_startup});
+        if (record_->received_bytes == 0) return end({.reason = Reason::no_startup});
         return end(
             {.reason = Reason::malformed_startup, .detail = "The client closed before its StartupMessage."});
     }
-    record_.received_bytes += read.bytes.size();
+    record_->received_bytes += read.bytes.size();
     client_in_.insert(client_in_.end(), read.bytes.begin(), read.bytes.end());
   }
 }
@@ -167,8 +168,8 @@ Session::Phase Session::accept_tls() {
     case TlsStream::Handshake::done: break;
   }
   handshake_turn_.reset();
-  record_.client_tls = accepting_->take_established();
-  if (record_.client_tls->peer) record_.identity = record_.client_tls->peer->subject;
+  record_->client_tls = accepting_->take_established();
+  if (record_->client_tls->peer) record_->identity = record_->client_tls->peer->subject;
   negotiation_->tls_established();
   return Phase::read_startup;
 }
@@ -180,9 +181,9 @@ Session::Phase Session::authorize() {
     return end(
         {.reason = Reason::startup_timeout, .detail = "The client's host name was not found in time."});
   client_->pause_reading();
-  record_.user = startup_.user();
-  record_.requested_user = startup_.user();
-  record_.database = startup_.database();
+  record_->user = startup_.user();
+  record_->requested_user = startup_.user();
+  record_->database = startup_.database();
   const bool has_tls = negotiation_->inside_tls();
   if (!has_tls && policy_.tls && policy_.config.tls_policy() == ListenerTls::require)
     return end({.reason = Reason::tls_required,
@@ -190,10 +191,10 @@ Session::Phase Session::authorize() {
   if (client_->peer_gone()) return end({.reason = Reason::client_closed});
   if (client_name_ && !client_name_->found()) return Phase::authorize;
 
-  const bool has_certificate = record_.client_tls && record_.client_tls->peer;
+  const bool has_certificate = record_->client_tls && record_->client_tls->peer;
   Visitor visitor{.address = client_address_,
                   .has_tls = has_tls,
-                  .certificate = has_certificate ? &*record_.client_tls->peer : nullptr,
+                  .certificate = has_certificate ? &*record_->client_tls->peer : nullptr,
                   .unix_user = unix_user_,
                   .user = startup_.user(),
                   .database = startup_.database(),
@@ -203,8 +204,8 @@ Session::Phase Session::authorize() {
   const bool assigns = decision.rule != nullptr && decision.rule->assign && !decision.refusal;
   if (assigns && startup_.find("database").value_or("").empty()) {
     // The database of the user that the client becomes: it is for the rules to say whether it may go there.
-    record_.database = decision.database_user;
-    visitor.database = record_.database;
+    record_->database = decision.database_user;
+    visitor.database = record_->database;
     decision = policy_.rules.decide(visitor);
   }
   if (decision.needs_host_name) {
@@ -216,7 +217,7 @@ Session::Phase Session::authorize() {
 }
 
 Session::Phase Session::admit(const Decision& decision) {
-  record_.take(decision);
+  record_->take(decision);
   if (decision.refusal) return end(*decision.refusal);
   if (!host_.enter_session())
     return end(
@@ -227,20 +228,20 @@ Session::Phase Session::admit(const Decision& decision) {
   method_ = decision.rule->method;
   if (decision.rule->assign) {
     startup_.set("user", decision.database_user);
-    startup_.set("database", record_.database);
+    startup_.set("database", record_->database);
   }
-  record_.user = startup_.user();
-  record_.database = startup_.database();
+  record_->user = startup_.user();
+  record_->database = startup_.database();
   if (auto refusal = prepare_startup()) return end(*refusal);
   const Upstream& upstream = snapshot_->upstream_of(policy_.config);
   auto context = upstream.tls;
   if (is_vouched_for(method_) && !upstream.config.role_certificates.empty()) {
     context = upstream.held.certificate_of(startup_.user());
-    if (!context) return end(no_role_certificate(upstream.config, record_.user));
+    if (!context) return end(no_role_certificate(upstream.config, record_->user));
   }
   // With a certificate of its role it has to make its own.
   if (context == upstream.tls) link_ = host_.take_prewarmed(upstream, *this);
-  record_.prewarmed = link_ != nullptr;
+  record_->prewarmed = link_ != nullptr;
   if (!link_)
     link_ = std::make_unique<UpstreamLink>(host_.loop(), host_.handshake_turns(), upstream,
                                            std::move(context), *this);
@@ -252,8 +253,8 @@ std::optional<Ending> Session::prepare_startup() {
   if (is_vouched_for(method_))
     if (auto refusal = refuse_parameter(startup_, policy_.config)) return refusal;
   set_parameters(startup_, policy_.config);
-  if (policy_.config.log_client_identity && !record_.identity.empty())
-    announce_identity(startup_, record_.identity, policy_.config.client_identity_in);
+  if (policy_.config.log_client_identity && !record_->identity.empty())
+    announce_identity(startup_, record_->identity, policy_.config.client_identity_in);
   if (protocol::fits_startup_packet(startup_)) return std::nullopt;
   return Ending{.reason = Reason::protocol_violation,
                 .detail = "The startup packet has no room left for what the proxy adds to it.",
@@ -264,7 +265,7 @@ Session::Phase Session::connect() {
   if (deadline_.passed()) return end(link_->timed_out());
   if (client_->peer_gone()) return end({.reason = Reason::client_closed});
   const auto state = link_->advance(host_.scratch());
-  if (link_->server()) record_.server = link_->server()->address.text();
+  if (link_->server()) record_->server = link_->server()->address.text();
   switch (state) {
     case UpstreamLink::State::connecting: return Phase::connect;
     case UpstreamLink::State::verifying: return Phase::verify_upstream;
@@ -291,10 +292,11 @@ Session::Phase Session::begin_relay() {
     if (!client_in_.empty()) server_->write(host_.scratch(), client_in_);
     client_->resume_reading();
   }
-  record_.server_method = login_->server_method();
+  record_->server_method = login_->server_method();
   audit(nullptr);
   forget_login();
-  log_session_started(record_);
+  established_ = log_session_started(*record_);
+  record_.reset();
   if (Ring* ring = host_.ring()) {
     client_->move_to(*ring);
     server_->move_to(*ring);
@@ -374,10 +376,10 @@ Session::Phase Session::forward_cancel() {
   if (deadline_.passed()) return end(link_->timed_out());
   if (!server_) {
     const auto state = link_->advance(host_.scratch());
-    if (link_->server()) record_.server = link_->server()->address.text();
+    if (link_->server()) record_->server = link_->server()->address.text();
     if (state == UpstreamLink::State::failed) return end(link_->failure());
     if (state != UpstreamLink::State::established) return Phase::forward_cancel;
-    record_.server_tls = link_->tls();
+    record_->server_tls = link_->tls();
     server_ = link_->take_stream();
     protocol::Bytes request;
     protocol::encode_cancel_request(negotiation_->cancel(), request);
@@ -400,9 +402,10 @@ void Session::shut_down() {
 
 // Says the last word to the client, ends both sides, and writes the session's line. What follows is waiting.
 Session::Phase Session::end(const Ending& ending) {
+  Traffic traffic{.sent = 0, .received = record_ ? record_->received_bytes : established_->received_bytes};
   if (relay_) {
-    record_.sent_bytes = relay_->bytes_to_client();
-    record_.received_bytes += relay_->bytes_to_server();
+    traffic.sent = relay_->bytes_to_client();
+    traffic.received += relay_->bytes_to_server();
     relay_->end_bulk();
     bulk_deadline_.reset();
   }
@@ -410,7 +413,11 @@ Session::Phase Session::end(const Ending& ending) {
   tell_client(ending);
   // A certificate that was refused is somebody, too.
   if (has_startup() || ending.reason == Reason::client_certificate_invalid) audit(&ending);
-  log_session_closed(record_, ending, name_of(phase_));
+  if (record_) {
+    log_session_closed(*record_, traffic, ending, name_of(phase_));
+  } else {
+    log_session_closed(*established_, traffic, ending);
+  }
   relay_.reset();
   forget_login();
   for (Stream* stream : {client_.get(), server_.get()}) {
@@ -474,9 +481,9 @@ bool Session::has_startup() const {
 
 // Once a session, when it is known how its login went.
 void Session::audit(const Ending* refusal) {
-  if (std::exchange(record_.is_audited, true)) return;
-  log_audit(record_, refusal);
-  record_.forget_certificate();
+  if (!record_ || std::exchange(record_->is_audited, true)) return;
+  log_audit(*record_, refusal);
+  record_->forget_certificate();
 }
 
 // Whether an ErrorResponse would be read as one.

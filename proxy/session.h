@@ -150,7 +150,8 @@ class Session final : public Wakeable {
   std::unique_ptr<Stream> client_;
   std::unique_ptr<Stream> server_;
   Deadline deadline_;
-  Record record_;
+  std::unique_ptr<Record> record_;                // until the relay begins
+  std::optional<EstablishedRecord> established_;  // from then on
 
   // Until the relay begins.
   std::unique_ptr<protocol::Negotiation> negotiation_;

@@ -15,14 +15,14 @@ constexpr std::size_t kMaxLoginBacklog = 1'048'576;
 
 // Sends the StartupMessage as we understood it, never the client's bytes.
 Session::Phase Session::begin_login() {
-  record_.server_tls = link_->tls();
+  record_->server_tls = link_->tls();
   server_ = link_->take_stream();
-  if (policy_.config.shared_certificate && record_.client_tls && record_.server_tls &&
-      record_.server_tls->peer->sha256_fingerprint != record_.client_tls->own_sha256_fingerprint)
+  if (policy_.config.shared_certificate && record_->client_tls && record_->server_tls &&
+      record_->server_tls->peer->sha256_fingerprint != record_->client_tls->own_sha256_fingerprint)
     return end({.reason = Reason::upstream_certificate_not_shared,
                 .detail = "The listener shows the certificate with fingerprint " +
-                          record_.client_tls->own_sha256_fingerprint + ", the server the one with " +
-                          record_.server_tls->peer->sha256_fingerprint + ".",
+                          record_->client_tls->own_sha256_fingerprint + ", the server the one with " +
+                          record_->server_tls->peer->sha256_fingerprint + ".",
                 .hint = "Give both the very same certificate file, or turn shared_certificate off."});
   login_ = choose_login({.listener = policy_,
                          .upstream = snapshot_->upstream_of(policy_.config),
@@ -30,8 +30,8 @@ Session::Phase Session::begin_login() {
                          .method = method_,
                          .user = std::string(startup_.user()),
                          .database = std::string(startup_.database()),
-                         .client_tls = record_.client_tls,
-                         .server_tls = record_.server_tls},
+                         .client_tls = record_->client_tls,
+                         .server_tls = record_->server_tls},
                         host_.login_services(), *this);
   relay_ = std::make_unique<Relay>(*client_, *server_, snapshot_->config.limits.relay_buffer);
   protocol::Bytes startup;
@@ -49,7 +49,7 @@ Session::Phase Session::begin_login() {
 // A connection that was made ahead may have ended unnoticed, as when the server was just restarted. As long
 // as that server has answered nothing and the client has told it nothing, the login can begin anew.
 bool Session::may_dial_again() const {
-  return record_.prewarmed && !server_has_spoken_ && !client_was_early_ && relay_->bytes_to_server() == 0 &&
+  return record_->prewarmed && !server_has_spoken_ && !client_was_early_ && relay_->bytes_to_server() == 0 &&
          server_->tls_failure() == nullptr;
 }
 
@@ -58,8 +58,8 @@ Session::Phase Session::dial_again() {
   relay_.reset();
   login_.reset();
   server_.reset();
-  record_.prewarmed = false;
-  record_.server_tls.reset();
+  record_->prewarmed = false;
+  record_->server_tls.reset();
   const Upstream& upstream = snapshot_->upstream_of(policy_.config);
   link_ =
       std::make_unique<UpstreamLink>(host_.loop(), host_.handshake_turns(), upstream, upstream.tls, *this);
@@ -144,7 +144,7 @@ std::optional<Ending> Session::answer_login_of_client() {
     if (read.status == Stream::Status::ended) return left_login_ending();
     if (read.status == Stream::Status::failed)
       return Ending{.reason = Reason::client_lost, .detail = client_->error()};
-    record_.received_bytes += read.bytes.size();
+    record_->received_bytes += read.bytes.size();
     client_in_.insert(client_in_.end(), read.bytes.begin(), read.bytes.end());
     wipe_scratch(read.bytes.size());
   }
@@ -155,7 +155,7 @@ void Session::wipe_scratch(std::size_t size) {
   Scratch& scratch = host_.scratch();
   const auto wipe = [size](auto& bytes) { tls::wipe(std::span(bytes).first(std::min(size, bytes.size()))); };
   wipe(scratch.incoming);
-  if (record_.client_tls) wipe(scratch.plaintext);
+  if (record_->client_tls) wipe(scratch.plaintext);
 }
 
 // Passes on what the client says in its login.
@@ -181,7 +181,7 @@ std::optional<Ending> Session::hold_login_of_client() {
     if (read.status == Stream::Status::ended) return left_login_ending();
     if (read.status == Stream::Status::failed)
       return Ending{.reason = Reason::client_lost, .detail = client_->error()};
-    record_.received_bytes += read.bytes.size();
+    record_->received_bytes += read.bytes.size();
     client_in_.insert(client_in_.end(), read.bytes.begin(), read.bytes.end());
     const auto judgement = login_->judge_client(client_in_);
     if (judgement == Login::Judgement::failed) return login_->ending();
@@ -195,14 +195,14 @@ std::optional<Ending> Session::hold_login_of_client() {
 
 // The client's end came before ReadyForQuery: to ask its user for a password, or because it was refused.
 Ending Session::left_login_ending() {
-  record_.server_sqlstate = login_->refusal();
-  return {.reason = record_.server_sqlstate.empty() ? Reason::client_closed : Reason::login_failed};
+  record_->server_sqlstate = login_->refusal();
+  return {.reason = record_->server_sqlstate.empty() ? Reason::client_closed : Reason::login_failed};
 }
 
 // The server's end came before its ReadyForQuery.
 Ending Session::lost_login_ending() {
-  record_.server_sqlstate = login_->refusal();
-  if (!record_.server_sqlstate.empty()) return {.reason = Reason::login_failed};
+  record_->server_sqlstate = login_->refusal();
+  if (!record_->server_sqlstate.empty()) return {.reason = Reason::login_failed};
   if (const auto* failure = server_->tls_failure()) return tls_ending(*link_->server(), *failure);
   return {.reason = Reason::upstream_lost,
           .detail = "The server closed the connection during the login.",
