@@ -21,6 +21,7 @@ constexpr std::string_view kAuditEvent = "audit";
 
 bool writes_json = false;
 Descriptor audit_file(-1);
+std::shared_ptr<LogSink> log_sink;          // of the log itself
 std::shared_ptr<spdlog::logger> audit_log;  // null: there is no audit file
 
 spdlog::level::level_enum spdlog_level(LogLevel level) {
@@ -111,12 +112,6 @@ void append_number(std::string& line, bool as_json, std::string_view key, std::u
   line += std::to_string(value);
 }
 
-std::shared_ptr<spdlog::logger> logger_to(int descriptor, const char* name, LogSink::WhenFull when_full,
-                                          LogSink::OnLoss on_loss) {
-  return std::make_shared<spdlog::logger>(
-      name, std::make_shared<LogSink>(descriptor, when_full, std::move(on_loss)));
-}
-
 // A log that cannot be written at all has nobody to tell it to.
 void tell_lost_lines(LogSink::Loss loss, std::uint64_t lines, const std::string& why) {
   if (loss == LogSink::Loss::dropped)
@@ -131,7 +126,8 @@ void tell_lost_records(LogSink::Loss /*loss*/, std::uint64_t lines, const std::s
 
 std::optional<std::string> start_log(const LogConfig& config) {
   writes_json = config.format == LogFormat::json;
-  auto logger = logger_to(STDERR_FILENO, "pgveil", LogSink::WhenFull::drop_oldest, tell_lost_lines);
+  log_sink = std::make_shared<LogSink>(STDERR_FILENO, LogSink::WhenFull::drop_oldest, tell_lost_lines);
+  auto logger = std::make_shared<spdlog::logger>("pgveil", log_sink);
   logger->set_pattern(writes_json ? kJsonPattern : "%Y-%m-%dT%H:%M:%S.%eZ %L %v",
                       spdlog::pattern_time_type::utc);
   logger->set_level(spdlog_level(config.level));
@@ -141,14 +137,16 @@ std::optional<std::string> start_log(const LogConfig& config) {
   constexpr mode_t kMode = 0666;  // less what umask says
   audit_file = Descriptor(::open(config.audit_file.c_str(), kFlags, kMode));
   if (audit_file.get() < 0) return config.audit_file + ": " + std::strerror(errno);
-  audit_log = logger_to(audit_file.get(), "audit", LogSink::WhenFull::wait, tell_lost_records);
+  audit_log = std::make_shared<spdlog::logger>(
+      "audit", std::make_shared<LogSink>(audit_file.get(), LogSink::WhenFull::wait, tell_lost_records));
   audit_log->set_pattern(kJsonPattern, spdlog::pattern_time_type::utc);
   return std::nullopt;
 }
 
-// The audit file first: its last words may be for the log.
+// The audit file first: its last words may be for the log. The log's own last word is that lines were lost.
 void stop_log() {
   audit_log.reset();
+  if (log_sink) log_sink->stop();
   spdlog::shutdown();
 }
 

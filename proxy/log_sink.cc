@@ -12,7 +12,7 @@
 namespace pgveil::proxy {
 namespace {
 
-// So much is written at once, without waiting for more; and of memory, no more is kept.
+// So much is written at once, without waiting for more; and of memory, no more than twice that is kept.
 constexpr std::size_t kManyBytes = std::size_t{64} << 10U;
 
 std::uint64_t lines_of(std::string_view text) {
@@ -28,7 +28,8 @@ LogSink::LogSink(int descriptor, WhenFull when_full, OnLoss on_loss)
       formatter_(std::make_unique<spdlog::pattern_formatter>()),
       thread_([this] { run(); }) {}
 
-LogSink::~LogSink() {
+void LogSink::stop() {
+  if (!thread_.joinable()) return;
   {
     const std::lock_guard lock(mutex_);
     stopping_ = true;

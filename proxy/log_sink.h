@@ -36,10 +36,13 @@ class LogSink final : public spdlog::sinks::sink {
 
   // The descriptor stays the caller's and must outlive the sink.
   LogSink(int descriptor, WhenFull when_full, OnLoss on_loss);
-  // Writes out what there is.
-  ~LogSink() override;
+  ~LogSink() override { stop(); }
   LogSink(const LogSink&) = delete;
   LogSink& operator=(const LogSink&) = delete;
+
+  // Writes out what there is, what `on_loss` still says included; what is logged later is not written. To be
+  // called before the logger goes that `on_loss` logs to.
+  void stop();
 
   void log(const spdlog::details::log_msg& message) override;
   void flush() override {}  // the thread is at it already

@@ -30,9 +30,12 @@ struct Pipe {
     reader = Descriptor(ends[0]);
     writer = Descriptor(ends[1]);
   }
-  // All that is written until the last writer is gone.
   std::string read_to_end() {
     writer = Descriptor(-1);
+    return read_rest();
+  }
+  // All that is written until the last writer is gone.
+  [[nodiscard]] std::string read_rest() const {
     std::string text;
     std::array<char, 65'536> piece{};
     for (ssize_t size = 0; (size = ::read(reader.get(), piece.data(), piece.size())) > 0;)
@@ -119,13 +122,7 @@ TEST_F(LogSinkTest, WritesLinesThatComeTogetherAtOnce) {
 
 TEST_F(LogSinkTest, KeepsEveryLineOfSeveralThreadsWhole) {
   open(LogSink::WhenFull::wait);
-  auto read = std::async(std::launch::async, [&, reader = pipe_.reader.get()] {
-    std::string text;
-    std::array<char, 65'536> piece{};
-    for (ssize_t size = 0; (size = ::read(reader, piece.data(), piece.size())) > 0;)
-      text.append(piece.data(), static_cast<std::size_t>(size));
-    return text;
-  });
+  auto read = std::async(std::launch::async, [this] { return pipe_.read_rest(); });
   // More than there is room for.
   const std::string line(500, 'x');
   std::vector<std::thread> threads;
@@ -167,6 +164,24 @@ TEST_F(LogSinkTest, DropsTheOldestWhereNobodyReads) {
       ASSERT_LT(std::stoul(lines[i - 1]), std::stoul(lines[i]));
     }
   }
+}
+
+// As the log itself does: that lines were lost is a line of it, and may be its last.
+TEST_F(LogSinkTest, WritesWhatIsSaidOfLostLinesWhileItStops) {
+  const auto sink = std::make_shared<LogSink>(pipe_.writer.get(), LogSink::WhenFull::drop_oldest,
+                                              [this](LogSink::Loss, std::uint64_t lines, const std::string&) {
+                                                say("lost " + std::to_string(lines));
+                                              });
+  logger_ = std::make_unique<spdlog::logger>("test", sink);
+  logger_->set_pattern("%v");
+  const std::string line(9'999, 'x');
+  for (std::size_t bytes = 0; bytes < 3 * LogSink::kMostBytes; bytes += line.size() + 1) say(line);
+  auto read = std::async(std::launch::async, [this] { return pipe_.read_rest(); });
+  sink->stop();
+  pipe_.writer = Descriptor(-1);
+  const auto lines = lines_of(read.get());
+  EXPECT_TRUE(std::any_of(lines.begin(), lines.end(),
+                          [](const auto& written) { return written.starts_with("lost "); }));
 }
 
 TEST_F(LogSinkTest, WaitsWhereNoLineMayBeLost) {
