@@ -21,7 +21,7 @@ class Deadline {
  private:
   uv_loop_t* loop_;
   Wakeable& owner_;
-  Handle<uv_timer_t> timer_;  // from the first set() on
+  Handle<uv_timer_t> timer_;  // made by set(), and gone with set(0)
   bool passed_ = false;
 };
 

@@ -90,15 +90,6 @@ void Record::take(const Decision& decision) {
   map_line = place_text(decision.mapped.file, decision.mapped.line);
 }
 
-void Record::forget_certificate() {
-  for (auto* tls : {&client_tls, &server_tls}) {
-    if (!*tls) continue;
-    (*tls)->own_end_point = {};
-    (*tls)->peer_end_point = {};
-  }
-  if (client_tls) client_tls->peer.reset();
-}
-
 void log_audit(const Record& record, const Ending* refusal) {
   const bool accepted = refusal == nullptr;
   AuditRecord audit;

@@ -40,8 +40,6 @@ struct Record {
   std::chrono::steady_clock::time_point accepted = std::chrono::steady_clock::now();
 
   void take(const Decision& decision);
-  // An established session keeps the identity, but no certificate.
-  void forget_certificate();
 };
 
 // What is left of it once the session is established: its last line says again what its first one said.

@@ -483,7 +483,6 @@ bool Session::has_startup() const {
 void Session::audit(const Ending* refusal) {
   if (!record_ || std::exchange(record_->is_audited, true)) return;
   log_audit(*record_, refusal);
-  record_->forget_certificate();
 }
 
 // Whether an ErrorResponse would be read as one.
