@@ -1,12 +1,20 @@
 #include "proxy/relay.h"
 
 #include <algorithm>
+#include <array>
+
+#include "protocol/frontend.h"
 
 namespace pgveil::proxy {
 namespace {
 
 // One bulk session must not starve the others of its worker: after this many full reads the loop goes round.
 constexpr int kMaxRounds = 4;
+
+bool ends_with_terminate(ByteView bytes) {
+  constexpr std::array<std::uint8_t, 5> kMessage{protocol::kTerminate, 0, 0, 0, 4};
+  return bytes.size() >= kMessage.size() && std::ranges::equal(bytes.last(kMessage.size()), kMessage);
+}
 
 }  // namespace
 
@@ -31,7 +39,8 @@ std::optional<Relay::End> Relay::advance(Scratch& scratch) {
                ? std::optional(End::client_closed)
                : std::nullopt;
   if (server == Stream::Status::failed) return End::server_lost;
-  return server == Stream::Status::ended ? std::optional(End::server_closed) : std::nullopt;
+  if (server != Stream::Status::ended) return std::nullopt;
+  return client_terminates_ ? End::client_closed : End::server_closed;
 }
 
 Stream::Status Relay::move(Direction& direction, Scratch& scratch) {
@@ -46,7 +55,11 @@ Stream::Status Relay::move(Direction& direction, Scratch& scratch) {
     if (read.status != Stream::Status::bytes) return read.status;
     direction.bytes += read.bytes.size();
     direction.unanswered += read.bytes.size();
-    if (&direction == &to_client_) boundary_.follow(read.bytes);
+    if (&direction == &to_client_) {
+      boundary_.follow(read.bytes);
+    } else {
+      client_terminates_ = ends_with_terminate(read.bytes);
+    }
     note_bulk(direction, &direction == &to_client_ ? to_server_ : to_client_);
     direction.to.write(scratch, read.bytes);
     if (const auto waiting = direction.to.unwritten(); waiting > 0) {

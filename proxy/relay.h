@@ -29,7 +29,8 @@ class Relay {
       : to_server_{client, server}, to_client_{server, client}, read_size_(read_size) {}
 
   // Moves what has come, a bounded amount in each direction. Answers the end of a side once everything that
-  // it sent before has been passed on.
+  // it sent before has been passed on. A server that closes behind a client's Terminate does as it was told:
+  // then it is the client that ended the session, whoever's end came first.
   [[nodiscard]] std::optional<End> advance(Scratch& scratch);
 
   [[nodiscard]] bool in_bulk() const { return to_server_.in_bulk || to_client_.in_bulk; }
@@ -74,6 +75,7 @@ class Relay {
   Direction to_client_;
   std::size_t read_size_;
   bool client_ended_ = false;
+  bool client_terminates_ = false;  // the last that came from it looks like Terminate
   protocol::BoundaryTracker boundary_;
 };
 

@@ -89,6 +89,20 @@ TEST_F(ARelay, GivesTheServersLastWordsBeforeItsEnd) {
   EXPECT_EQ(client_.written, "last words");
 }
 
+TEST_F(ARelay, TakesAServerThatClosesBehindTerminateForTheClientsEnd) {
+  client_.incoming = {std::string("X\0\0\0\4", 5)};
+  EXPECT_EQ(advance(), std::nullopt);
+  EXPECT_EQ(server_.written, std::string("X\0\0\0\4", 5));
+  server_.end = Status::ended;
+  EXPECT_EQ(advance(), End::client_closed);
+}
+
+TEST_F(ARelay, TakesNothingButTheLastMessageForTerminate) {
+  client_.incoming = {std::string("X\0\0\0\4", 5), "query"};
+  server_.end = Status::ended;
+  EXPECT_EQ(advance(), End::server_closed);
+}
+
 TEST_F(ARelay, TellsAServerThatBrokeFromOneThatClosed) {
   server_.end = Status::failed;
   EXPECT_EQ(advance(), End::server_lost);
