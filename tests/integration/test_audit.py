@@ -87,9 +87,9 @@ def test_a_file_that_cannot_be_written_is_a_mistake(folder):
     file = folder / "pgveil.toml"
     listener = [{"address": "127.0.0.1:0", "upstream": "a"}]
     file.write_text(toml({"listener": listener, "upstream": {"a": {"host": "/run"}},
-                          "log": {"audit_file": "/nonexistent/audit.json"}}))  # fmt: skip
+                          "log": {"audit_file": "/dev/null/audit.json"}}))  # fmt: skip
     done = run(BINARY, "run", "--config", file)
-    assert done.returncode == EX_CONFIG and "/nonexistent/audit.json" in done.stderr
+    assert done.returncode == EX_CONFIG and "/dev/null/audit.json" in done.stderr
 
 
 def test_the_log_tells_how_many_records_a_full_disk_took(start, authority, workload):

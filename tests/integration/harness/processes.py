@@ -21,7 +21,7 @@ def environment(**extra: str) -> dict[str, str]:
     return {
         "PATH": f"{POSTGRES_BIN}:/usr/bin:/bin",
         "LC_ALL": "C.UTF-8",
-        "HOME": "/nonexistent",
+        "HOME": "/dev/null",  # where nothing can be made, not even by root
         "PGPASSFILE": "/nonexistent/.pgpass",
         "PGCONNECT_TIMEOUT": "20",
         **extra,
