@@ -85,7 +85,7 @@ void LogSink::run() {
     if (dropped > 0) on_loss_(Loss::dropped, dropped, "they are not read as fast as they come");
     write_out(batch);
     batch.clear();
-    if (batch.capacity() > 2 * kManyBytes) batch = {};
+    if (batch.capacity() > 2 * kManyBytes) batch = std::string();
     lock.lock();
   }
 }

@@ -11,6 +11,7 @@
 #include "proxy/log.h"
 #include "proxy/server.h"
 #include "proxy/snapshot.h"
+#include "tls/memory.h"
 
 namespace {
 
@@ -42,6 +43,7 @@ int run(Invocation invocation) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (!pgveil::tls::wipe_what_openssl_frees()) return kExitSoftware;
   try {
     auto invocation = parse_command_line(argc, argv);
     if (!invocation) return invocation.error();

@@ -20,7 +20,7 @@ inline void consume(protocol::Bytes& bytes, const protocol::ByteReader& reader) 
 // Frees the memory; what a client sent in its login may be a password.
 inline void wipe_away(protocol::Bytes& bytes) {
   tls::wipe(std::span(bytes));
-  bytes = {};
+  bytes = protocol::Bytes();  // {} would keep it
 }
 
 }  // namespace pgveil::proxy

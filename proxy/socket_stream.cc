@@ -222,7 +222,7 @@ std::size_t SocketStream::send_now(ByteView bytes) {
 void SocketStream::flush() {
   sent_ += send_now(ByteView(unsent_).subspan(sent_));
   if (unwritten() == 0 || write_broken_) {
-    unsent_ = {};  // an idle session holds no buffer
+    unsent_ = std::vector<std::uint8_t>();  // an idle session holds no buffer; {} would keep it
     sent_ = 0;
     if (finishing_) ::shutdown(descriptor_, SHUT_WR);
   } else if (sent_ >= unsent_.size() / 2) {

@@ -14,6 +14,8 @@
 #include "tls/key_shares.h"
 #include "tls/openssl.h"
 #include "tls/own_certificate.h"
+#include "tls/record_layer.h"
+#include "tls/traffic_secrets.h"
 #include "tls/verification.h"
 
 namespace pgveil::tls {
@@ -23,6 +25,12 @@ std::size_t Outgoing::append(ByteView bytes) {
   std::memcpy(memory_.data() + used_, bytes.data(), size);
   used_ += size;
   return size;
+}
+
+std::span<std::uint8_t> Outgoing::extend(std::size_t size) {
+  assert(size <= room());
+  used_ += size;
+  return memory_.subspan(used_ - size, size);
 }
 
 // What OpenSSL's callbacks find: the connection's own, and the caller's buffers for as long as a call runs.
@@ -35,7 +43,10 @@ struct Engine::State {
   };
 
   std::shared_ptr<const void> context;  // keeps the policy alive
-  Ssl ssl;
+  Ssl ssl;                              // null once `records` has taken its place
+  std::unique_ptr<TrafficSecrets> secrets = std::make_unique<TrafficSecrets>();  // null behind the handshake
+  std::unique_ptr<RecordLayer> records;
+  std::unique_ptr<Established> established;  // until it is taken
   std::optional<std::string> host;  // what the server's certificate must be for; none on the server's end
   bool require_alpn = false;
   KeyShares* key_shares = nullptr;  // the context's; null on the server's end
@@ -247,6 +258,68 @@ void forget_peer(SSL* ssl) {
   d2i_SSL_SESSION(&session, &begin, size);
 }
 
+// Whether a client has been asked for its certificate and had one of a kind that the server takes: there is
+// no more direct question, and one that is shown is signed for.
+bool has_signed(const SSL* ssl) {
+  int signature = NID_undef;
+  return SSL_get_signature_type_nid(ssl, &signature) == 1;
+}
+
+Established describe(SSL* ssl) {
+  Established result;
+  result.version = SSL_get_version(ssl);
+  result.cipher = SSL_get_cipher_name(ssl);
+  const long group = SSL_get_negotiated_group(ssl);
+  const char* group_name = group > 0 ? SSL_group_to_name(ssl, static_cast<int>(group)) : nullptr;
+  result.group = group_name != nullptr ? group_name : "-";
+  result.alpn_agreed = agreed_protocol(ssl) == kAlpnProtocol;
+  const bool is_server = SSL_is_server(ssl) == 1;
+  if (is_server) result.server_name = server_name(ssl);
+  if (X509* own = SSL_get_certificate(ssl); own != nullptr && (is_server || has_signed(ssl)))
+    result.own_sha256_fingerprint = fingerprint_of(own);
+  X509* peer = SSL_get0_peer_certificate(ssl);
+  if (peer != nullptr) result.peer = values_of(peer);
+  X509* server = is_server ? SSL_get_certificate(ssl) : peer;
+  auto& end_point = is_server ? result.own_end_point : result.peer_end_point;
+  if (server != nullptr) end_point = server_end_point_of(server).value_or(std::vector<std::uint8_t>{});
+  return result;
+}
+
+// The most that the client wants in a record (RFC 6066, 4).
+std::size_t most_content(const SSL* ssl) {
+  const SSL_SESSION* session = SSL_get_session(ssl);
+  switch (session == nullptr ? TLSEXT_max_fragment_length_DISABLED
+                             : SSL_SESSION_get_max_fragment_length(session)) {
+    case TLSEXT_max_fragment_length_512: return 512;
+    case TLSEXT_max_fragment_length_1024: return 1'024;
+    case TLSEXT_max_fragment_length_2048: return 2'048;
+    case TLSEXT_max_fragment_length_4096: return 4'096;
+    default: return TrafficKey::kMostContent;
+  }
+}
+
+// A connection of TLS 1.3 goes on without OpenSSL's, which goes with all that it holds. Nothing has been read
+// or written under the new keys: the handshake ends with the last message under the old ones, neither end
+// sends tickets at once (set_common_policy()), and OpenSSL takes no more from the caller than the record that
+// it is at.
+bool hand_over(State& state) {
+  const SSL* ssl = state.ssl.get();
+  const auto* suite = find_cipher_suite(SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl)));
+  const auto& [client, server] = *state.secrets;
+  if (SSL_version(ssl) != TLS1_3_VERSION || suite == nullptr || client.empty() || server.empty() ||
+      SSL_has_pending(ssl) != 0)
+    return false;
+  const bool is_client = SSL_is_server(ssl) == 0;
+  state.records = std::make_unique<RecordLayer>(RecordLayer::Agreement{.suite = *suite,
+                                                                       .read = is_client ? server : client,
+                                                                       .write = is_client ? client : server,
+                                                                       .is_client = is_client,
+                                                                       .most_content = most_content(ssl)});
+  if (state.end_of_input) state.records->end_of_input();
+  state.ssl.reset();
+  return true;
+}
+
 // What OpenSSL leaves to us once its handshake is done; nothing is read or written before.
 Engine::Status check_handshake(State& state) {
   const SSL* ssl = state.ssl.get();
@@ -268,15 +341,14 @@ Engine::Status check_handshake(State& state) {
   state.stage = State::Stage::established;
   if (state.key_shares != nullptr)
     state.key_shares->learn(state.ssl.get(), *state.host, state.key_share, KeyShares::Clock::now());
-  forget_key_exchange(state.ssl.get());
+  state.established = std::make_unique<Established>(describe(state.ssl.get()));
+  if (!hand_over(state)) {
+    tell_traffic_secrets(state.ssl.get(), nullptr);
+    forget_key_exchange(state.ssl.get());
+    forget_peer(state.ssl.get());
+  }
+  state.secrets.reset();
   return Engine::Status::ready;
-}
-
-// Whether a client has been asked for its certificate and had one of a kind that the server takes: there is
-// no more direct question, and one that is shown is signed for.
-bool has_signed(const SSL* ssl) {
-  int signature = NID_undef;
-  return SSL_get_signature_type_nid(ssl, &signature) == 1;
 }
 
 // SSL_set_tlsext_host_name() without the macro's C cast; OpenSSL copies the name.
@@ -306,6 +378,7 @@ std::unique_ptr<Engine> Engine::to_server(std::shared_ptr<const ClientContext> c
   BIO* bio = make_bio(state.get());
   SSL_set_bio(ssl, bio, bio);
   SSL_set_ex_data(ssl, 0, state.get());
+  tell_traffic_secrets(ssl, state->secrets.get());
   SSL_set_verify(ssl, SSL_VERIFY_PEER, judge);
   if (server.send_sni && is_sent_as_sni(server.host)) send_server_name(ssl, server.host);
   SSL_set_connect_state(ssl);
@@ -322,6 +395,7 @@ std::unique_ptr<Engine> Engine::to_client(std::shared_ptr<const ServerContext> c
   BIO* bio = make_bio(state.get());
   SSL_set_bio(ssl, bio, bio);
   SSL_set_ex_data(ssl, 0, state.get());
+  tell_traffic_secrets(ssl, state->secrets.get());
   SSL_set_verify(ssl, SSL_get_verify_mode(ssl), judge);
   SSL_set_accept_state(ssl);
   state->require_alpn = require_alpn;
@@ -343,6 +417,11 @@ Engine::Status Engine::handshake(ByteView& ciphertext, Outgoing& out) {
 Engine::Read Engine::read(ByteView& ciphertext, std::span<std::uint8_t> plaintext, Outgoing& out) {
   State& state = *state_;
   if (state.stage != State::Stage::established) return {Status::failed, 0};
+  if (state.records != nullptr) {
+    forget_errors();
+    const auto read = state.records->read(ciphertext, plaintext, out);
+    return {read.status == Status::failed ? fail_as_openssl_says(state) : read.status, read.size};
+  }
   const Lending lending(state, &ciphertext, &out);
   SSL* ssl = state.ssl.get();
   std::size_t size = 0;
@@ -360,6 +439,11 @@ Engine::Read Engine::read(ByteView& ciphertext, std::span<std::uint8_t> plaintex
 Engine::Status Engine::write(ByteView& plaintext, Outgoing& out) {
   State& state = *state_;
   if (state.stage != State::Stage::established) return Status::failed;
+  if (state.records != nullptr) {
+    forget_errors();
+    const auto status = state.records->write(plaintext, out);
+    return status == Status::failed ? fail_as_openssl_says(state) : status;
+  }
   const Lending lending(state, nullptr, &out);
   while (!plaintext.empty()) {
     const int result = SSL_write(state.ssl.get(), plaintext.data(), clamped(plaintext.size()));
@@ -372,6 +456,7 @@ Engine::Status Engine::write(ByteView& plaintext, Outgoing& out) {
 
 void Engine::end_of_input() {
   state_->end_of_input = true;
+  if (state_->records != nullptr) state_->records->end_of_input();
 }
 
 void Engine::close(Outgoing& out) {
@@ -379,6 +464,7 @@ void Engine::close(Outgoing& out) {
   // After a failure OpenSSL has said what there is to say; before the handshake is done close_notify means
   // nothing.
   if (state.stage != State::Stage::established && state.stage != State::Stage::refused) return;
+  if (state.records != nullptr) return state.records->close(out);
   const Lending lending(state, nullptr, &out);
   if ((SSL_get_shutdown(state.ssl.get()) & SSL_SENT_SHUTDOWN) == 0) SSL_shutdown(state.ssl.get());
   ERR_clear_error();
@@ -389,25 +475,8 @@ const FailureReport& Engine::failure() const {
 }
 
 Established Engine::take_established() {
-  SSL* ssl = state_->ssl.get();
-  Established result;
-  result.version = SSL_get_version(ssl);
-  result.cipher = SSL_get_cipher_name(ssl);
-  const long group = SSL_get_negotiated_group(ssl);
-  const char* group_name = group > 0 ? SSL_group_to_name(ssl, static_cast<int>(group)) : nullptr;
-  result.group = group_name != nullptr ? group_name : "-";
-  result.alpn_agreed = agreed_protocol(ssl) == kAlpnProtocol;
-  const bool is_server = SSL_is_server(ssl) == 1;
-  if (is_server) result.server_name = server_name(ssl);
-  if (X509* own = SSL_get_certificate(ssl); own != nullptr && (is_server || has_signed(ssl)))
-    result.own_sha256_fingerprint = fingerprint_of(own);
-  X509* peer = SSL_get0_peer_certificate(ssl);
-  if (peer != nullptr) result.peer = values_of(peer);
-  X509* server = is_server ? SSL_get_certificate(ssl) : peer;
-  auto& end_point = is_server ? result.own_end_point : result.peer_end_point;
-  if (server != nullptr) end_point = server_end_point_of(server).value_or(std::vector<std::uint8_t>{});
-  forget_peer(ssl);
-  return result;
+  const auto established = std::move(state_->established);
+  return std::move(*established);
 }
 
 }  // namespace pgveil::tls

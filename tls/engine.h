@@ -1,6 +1,7 @@
 // One TLS connection as bytes in, bytes out: ciphertext comes from and goes to the caller's own buffers, so
 // that one recv() may carry many records and one send() passes many on, and an idle connection holds no
-// buffer. Not thread-safe; OpenSSL's error queue is cleared before and read after every call.
+// buffer. The handshake is OpenSSL's, and what follows one of TLS 1.2; the records of TLS 1.3 are ours
+// (tls/record_layer.h). Not thread-safe; OpenSSL's error queue is cleared before and read after every call.
 #pragma once
 
 #include <cstddef>
@@ -28,6 +29,8 @@ class Outgoing {
   [[nodiscard]] std::size_t room() const { return memory_.size() - used_; }
   // Copies as much of `bytes` as fits; returns how much that is.
   std::size_t append(ByteView bytes);
+  // Lengthens what is written by `size` bytes, of which there must be room, for the caller to fill.
+  [[nodiscard]] std::span<std::uint8_t> extend(std::size_t size);
   void clear() { used_ = 0; }
 
  private:
@@ -65,6 +68,8 @@ class Engine {
   // The largest plaintext of a record, and what TLS adds to one at most (RFC 8446, 5.1 and 5.2).
   static constexpr std::size_t kMaxRecordPlaintext = 16'384;
   static constexpr std::size_t kMaxRecordExpansion = 256 + 5;
+  // What `out` must hold at least once the handshake is done.
+  static constexpr std::size_t kLeastRoom = 64;
 
   // What `plaintext` of read() must hold at least for `ciphertext_size` bytes to be consumed in one call.
   [[nodiscard]] static constexpr std::size_t plaintext_room(std::size_t ciphertext_size) {
@@ -98,12 +103,12 @@ class Engine {
     Status status;
     std::size_t size;  // bytes placed in `plaintext`; may be above 0 with every status
   };
-  // Decrypts until `ciphertext` and everything that OpenSSL holds is used up (want_input), or `plaintext` is
-  // full (ready). May append to `out`, as the answer to a KeyUpdate.
+  // Decrypts until `ciphertext` and everything that is held of earlier ones is used up (want_input), or
+  // `plaintext` is full (ready). May append to `out`, as an alert.
   [[nodiscard]] Read read(ByteView& ciphertext, std::span<std::uint8_t> plaintext, Outgoing& out);
 
-  // Encrypts from the front of `plaintext`: ready once all is taken, want_room while `out` is too small.
-  // After want_room the next call must begin with the same bytes.
+  // Encrypts from the front of `plaintext`: ready once all is taken, want_room while `out` is too small: the
+  // next call must then go on with what is left of the same bytes.
   [[nodiscard]] Status write(ByteView& plaintext, Outgoing& out);
 
   // Says that no ciphertext will come any more; the next handshake() or read() ends with unexpected_eof (or

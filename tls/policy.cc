@@ -4,6 +4,8 @@
 
 #include <array>
 
+#include "tls/traffic_secrets.h"
+
 namespace pgveil::tls {
 namespace {
 
@@ -39,12 +41,16 @@ void set_common_policy(SSL_CTX* context, Version min, std::optional<Version> max
   SSL_CTX_set_min_proto_version(context, number_of(min));
   SSL_CTX_set_max_proto_version(context, max ? number_of(*max) : 0);
   SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET);
+#ifdef SSL_OP_NO_RECORD_SIZE_LIMIT_EXT  // newer than 3.6; a limit that our records would not keep to
+  SSL_CTX_set_options(context, SSL_OP_NO_RECORD_SIZE_LIMIT_EXT);
+#endif
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(context, 0);
   // Our own chain is whole from the start (load_own_certificate()); OpenSSL would look for the rest of it,
   // with all signatures checked, in every handshake.
   SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                 SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
+  tell_traffic_secrets(context);
 }
 
 }  // namespace pgveil::tls

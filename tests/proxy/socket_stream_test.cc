@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <malloc.h>  // mallinfo2
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <sys/socket.h>
@@ -15,6 +16,7 @@
 #include <memory>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "proxy/deadline.h"
 
@@ -192,6 +194,28 @@ TEST_P(ASocketStream, LosesNothingWhereTheNumberChanges) {
   }
   EXPECT_TRUE(run_until([&] { return bytes_ == sent_.size(); }));
   EXPECT_EQ(text_, sent_);
+}
+
+std::size_t allocated_bytes() {
+  const auto heap = ::mallinfo2();
+  return heap.uordblks + heap.hblkhd;
+}
+
+TEST_P(ASocketStream, HoldsNoMemoryOnceAllIsSent) {
+  constexpr std::size_t kMany = std::size_t{32} << 20U;  // more than the kernel takes
+  const std::vector<std::uint8_t> many(kMany);
+  std::vector<char> piece(std::size_t{1} << 20U);
+  const std::size_t before = allocated_bytes();
+  stream_->write(scratch_, many);
+  ASSERT_GT(stream_->unwritten(), std::size_t{1} << 20U);
+  std::size_t received = 0;
+  ASSERT_TRUE(run_until([&] {
+    const ssize_t size = ::recv(far_, piece.data(), piece.size(), MSG_DONTWAIT);
+    received += size > 0 ? static_cast<std::size_t>(size) : 0;
+    return received == kMany;
+  }));
+  EXPECT_EQ(stream_->unwritten(), 0U);
+  EXPECT_LT(allocated_bytes(), before + (std::size_t{64} << 10U));
 }
 
 TEST_P(ASocketStream, MayGoWhileItWaits) {

@@ -194,8 +194,12 @@ TEST_F(EngineCalls, WriteSaysHowMuchItTook) {
   ByteView plaintext(text);
   Outgoing small({memory_.data(), 20'000});
   EXPECT_EQ(client_.engine().write(plaintext, small), Engine::Status::want_room);
-  EXPECT_EQ(plaintext.size(), 50'000U - Engine::kMaxRecordPlaintext);
   EXPECT_EQ(small.room(), 0U);
+  std::string received;
+  ASSERT_EQ(server_.read({small.written().begin(), small.written().end()}, received),
+            Engine::Status::want_input);
+  EXPECT_GT(received.size(), Engine::kMaxRecordPlaintext);
+  EXPECT_EQ(plaintext.size(), 50'000U - received.size());
 }
 
 TEST_F(EngineCalls, WriteOfNothingSendsNothing) {
@@ -267,6 +271,106 @@ TEST(Engine, AnswersAKeyUpdate) {
   ASSERT_EQ(engine.read(peer.write("new keys"), received), Engine::Status::want_input);
   EXPECT_EQ(received, "new keys");
   EXPECT_EQ(peer.read(engine.write("ours too")), "ours too");
+}
+
+TEST(Engine, FollowsAPeerThatChangesItsKeysAllTheTime) {
+  const Site site;
+  auto engine = site.engine_to_server();
+  const auto context = openssl_server(site.server);
+  OpenSslEnd peer(context.get(), OpenSslEnd::Side::server);
+  ASSERT_EQ(shake_hands(engine, peer), Engine::Status::ready);
+  for (int i = 0; i < 20; ++i) {
+    SSL_key_update(peer.ssl(), i % 2 == 0 ? SSL_KEY_UPDATE_REQUESTED : SSL_KEY_UPDATE_NOT_REQUESTED);
+    std::string received;
+    ASSERT_EQ(engine.read(peer.write("theirs"), received), Engine::Status::want_input);
+    ASSERT_EQ(received, "theirs");
+    ASSERT_EQ(peer.read(engine.write("ours")), "ours");
+  }
+}
+
+TEST(Engine, PassesOverTicketsThatComeLate) {
+  const Site site;
+  auto engine = site.engine_to_server();
+  const auto context = openssl_server(site.server);
+  OpenSslEnd peer(context.get(), OpenSslEnd::Side::server);
+  ASSERT_EQ(shake_hands(engine, peer), Engine::Status::ready);
+  ASSERT_EQ(SSL_new_session_ticket(peer.ssl()), 1);
+  std::string received;
+  EXPECT_EQ(engine.read(peer.write("behind it"), received), Engine::Status::want_input);
+  EXPECT_EQ(received, "behind it");
+}
+
+// The sizes of what is between headers, record by record.
+std::vector<std::size_t> record_sizes(const Bytes& bytes) {
+  std::vector<std::size_t> sizes;
+  for (std::size_t place = 0; place + 5 <= bytes.size(); place += 5 + sizes.back())
+    sizes.push_back(std::size_t{bytes[place + 3]} << 8U | bytes[place + 4]);
+  return sizes;
+}
+
+// RFC 6066, 4.
+TEST(Engine, SendsAClientNoLargerRecordsThanItAskedFor) {
+  const Site site;
+  const auto context = openssl_client();
+  SSL_CTX_set_tlsext_max_fragment_length(context.get(), TLSEXT_max_fragment_length_512);
+  const auto [status, server, client] = accept(Site::build(site.server_settings()), context.get());
+  ASSERT_EQ(status, Engine::Status::ready);
+  const std::string text = random_text(1'500);
+  const Bytes sent = server->write(text);
+  for (const std::size_t size : record_sizes(sent)) EXPECT_LE(size, 512U + 17);
+  EXPECT_TRUE(client->read(sent) == text);
+}
+
+// --- the cipher suites of TLS 1.3: those that are ours to write and read, and the others ---
+
+class Tls13Suites : public testing::TestWithParam<const char*> {};
+
+TEST_P(Tls13Suites, AreSpokenToAServer) {
+  const Site site;
+  const auto context = openssl_server(site.server);
+  ASSERT_EQ(SSL_CTX_set_ciphersuites(context.get(), GetParam()), 1);
+  auto engine = site.engine_to_server();
+  OpenSslEnd server(context.get(), OpenSslEnd::Side::server);
+  ASSERT_EQ(shake_hands(engine, server), Engine::Status::ready) << engine.failure().reason;
+  EXPECT_EQ(engine.agreed().cipher, GetParam());
+  const std::string text = random_text(20'000);
+  EXPECT_TRUE(server.read(engine.write(text)) == text);
+  std::string received;
+  EXPECT_EQ(engine.read(server.write(text), received), Engine::Status::want_input);
+  EXPECT_TRUE(received == text);
+}
+
+void expect_spoken_to_a_client(const char* suite) {
+  const Site site;
+  auto settings = site.server_settings();
+  settings.ssl_tls13_ciphers = suite;
+  const auto context = openssl_client();
+  ASSERT_EQ(SSL_CTX_set_ciphersuites(context.get(), suite), 1);
+  const auto [status, server, client] = accept(Site::build(settings), context.get());
+  ASSERT_EQ(status, Engine::Status::ready);
+  EXPECT_EQ(server->agreed().cipher, suite);
+  const std::string text = random_text(20'000);
+  EXPECT_TRUE(client->read(server->write(text)) == text);
+  std::string received;
+  EXPECT_EQ(server->read(client->write(text), received), Engine::Status::want_input);
+  EXPECT_TRUE(received == text);
+}
+
+TEST_P(Tls13Suites, AreSpokenToAClient) {
+  expect_spoken_to_a_client(GetParam());
+}
+
+INSTANTIATE_TEST_SUITE_P(Suites, Tls13Suites,
+                         testing::Values("TLS_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384",
+                                         "TLS_CHACHA20_POLY1305_SHA256"),
+                         [](const auto& row) {
+                           std::string name = row.param;
+                           std::erase(name, '_');
+                           return name;
+                         });
+
+TEST(OtherTls13Suites, OfAesCcmAreLeftToOpenSsl) {
+  expect_spoken_to_a_client("TLS_AES_128_CCM_SHA256");
 }
 
 // What the peer says of our answer to its wish for new keys in TLS 1.2.

@@ -64,7 +64,7 @@ Engine::Status EngineEnd::handshake(Bytes sent_by_peer, Bytes& sent) {
 Engine::Status EngineEnd::read(const Bytes& sent_by_peer, std::string& received) {
   ByteView ciphertext(sent_by_peer);
   Bytes plaintext(Engine::plaintext_room(sent_by_peer.size()));
-  Bytes memory(room_);
+  Bytes memory(std::max(room_, Engine::kLeastRoom));
   for (;;) {
     Outgoing out(memory);
     const auto [status, size] = engine_->read(ciphertext, plaintext, out);
@@ -76,7 +76,7 @@ Engine::Status EngineEnd::read(const Bytes& sent_by_peer, std::string& received)
 Bytes EngineEnd::write(std::string_view plaintext) {
   Bytes copy = bytes_of(plaintext);
   ByteView rest(copy);
-  Bytes memory(room_);
+  Bytes memory(std::max(room_, Engine::kLeastRoom));
   Bytes sent;
   for (;;) {
     Outgoing out(memory);
@@ -93,7 +93,7 @@ Bytes EngineEnd::write(std::string_view plaintext) {
 }
 
 Bytes EngineEnd::close() {
-  Bytes memory(room_);
+  Bytes memory(std::max(room_, Engine::kLeastRoom));
   Outgoing out(memory);
   engine_->close(out);
   return {out.written().begin(), out.written().end()};

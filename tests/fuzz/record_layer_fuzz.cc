@@ -1,0 +1,365 @@
+// A peer that has the right keys and seals, cuts, spoils, repeats and makes up what it likes does no harm:
+// what is read is what it sealed before its first fault, in order; what will not be had leads to an alert;
+// and what is written is what it opens, under every key that follows.
+#include <openssl/err.h>
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "tests/fuzz/cuts.h"
+#include "tests/fuzz/require.h"
+#include "tls/record_layer.h"
+
+namespace {
+
+using namespace pgveil::tls;
+using pgveil::fuzz::Cuts;
+using pgveil::fuzz::require;
+using Bytes = std::vector<std::uint8_t>;
+using Status = Engine::Status;
+
+constexpr std::size_t kMostActions = 64;
+constexpr std::uint32_t kFirstSuite = 0x1301;
+constexpr std::uint8_t kKeyUpdate = 24;
+constexpr std::uint8_t kTicket = 4;
+constexpr int kMostWithoutData = 32;  // records in a row
+
+// The input, from its front; zeros once there is no more.
+class Choices {
+ public:
+  explicit Choices(ByteView bytes) : rest_(bytes) {}
+  [[nodiscard]] bool empty() const { return rest_.empty(); }
+  ByteView octets(std::size_t most) {
+    const auto taken = rest_.first(std::min(most, rest_.size()));
+    rest_ = rest_.subspan(taken.size());
+    return taken;
+  }
+  std::uint8_t octet() {
+    const auto taken = octets(1);
+    return taken.empty() ? std::uint8_t{0} : taken[0];
+  }
+  // Small, or `limit` and what is little below.
+  std::size_t size(std::size_t limit) {
+    const std::size_t chosen = octet();
+    return chosen < 0xf0 ? chosen : limit - (chosen - 0xf0);
+  }
+
+ private:
+  ByteView rest_;
+};
+
+TrafficSecret secret(std::uint32_t suite, std::uint8_t octet) {
+  return TrafficSecret(Bytes(suite == 0x1302 ? 48 : 32, octet));
+}
+
+// Our end, the peer, and what must hold between them.
+class Connection {
+ public:
+  Connection(std::uint32_t suite, bool is_client, Choices& choices)
+      : choices_(choices),
+        is_client_(is_client),
+        plaintext_(std::size_t{16} << (choices.octet() % 12U)),
+        memory_(Engine::kLeastRoom + choices.size(1U << 16U)),
+        most_content_(choices.octet() % 2 == 0 ? TrafficKey::kMostContent : 512),
+        octets_per_key_(1U + choices.size(1U << 16U)),
+        cuts_(choices.octets(4)),
+        cuts_nothing_(choices.octet() % 2 == 0),
+        ours_({.suite = *find_cipher_suite(suite),
+               .read = secret(suite, 1),
+               .write = secret(suite, 2),
+               .is_client = is_client,
+               .most_content = most_content_,
+               .octets_per_key = octets_per_key_}),
+        sealing_(*find_cipher_suite(suite), secret(suite, 1), TrafficKey::Use::seal),
+        opening_(*find_cipher_suite(suite), secret(suite, 2), TrafficKey::Use::open) {}
+
+  void act() {
+    const std::uint8_t action = choices_.octet();
+    switch (action % 11) {
+      case 0: send_data(false); break;
+      case 1: send_data(true); break;
+      case 2: send_key_update(); break;
+      case 3: send_ticket(); break;
+      case 4: send_alert(); break;
+      case 5: send_anything(); break;
+      case 6: send_spoilt(); break;
+      case 7: send_again(); break;
+      case 8: send_no_record(); break;
+      case 9: write(); break;
+      default: close(); break;
+    }
+    if (action < 0x80) read();
+  }
+
+  // All that was sent so far.
+  void read() {
+    const Bytes wire = std::exchange(wire_, {});
+    ByteView rest(wire);
+    while (!rest.empty() && !is_over()) {
+      const auto piece = rest.first(cuts_nothing_ ? rest.size() : cuts_.next(rest.size()));
+      rest = rest.subspan(piece.size());
+      read_piece(Bytes(piece.begin(), piece.end()));
+    }
+    require(received_.size() <= sealed_.size());
+    require(std::equal(received_.begin(), received_.end(), sealed_.begin()));
+    if (fate_ == Fate::doubtful || fate_ == Fate::stuck) return;
+    require(received_.size() == sealed_.size());
+    require((fate_ == Fate::closed) == (status_ == Status::closed));
+    require((fate_ == Fate::failed) == (status_ == Status::failed));
+    if (std::exchange(asks_for_update_, false) && fate_ == Fate::open) owes_update_ = true;
+  }
+
+  void end() {
+    read();
+    has_ended_ = true;
+    ours_.end_of_input();
+    if (!is_over()) read_piece({});
+    require(is_over());
+  }
+  [[nodiscard]] bool failed() const { return status_ == Status::failed; }
+
+ private:
+  // What will have become of the connection once everything is read that was sent.
+  enum class Fate {
+    open,
+    closed,
+    failed,
+    doubtful,  // as open, or failed
+    stuck,     // over, or waiting for the rest of what is no record; no more data is delivered
+  };
+
+  void becomes(Fate fate) {
+    if (fate_ == Fate::open) fate_ = fate;
+    if (fate_ == Fate::doubtful && fate != Fate::doubtful) fate_ = Fate::stuck;
+  }
+  [[nodiscard]] bool is_over() const { return status_ == Status::closed || failed(); }
+
+  // --- the peer's end ---
+
+  void seal(ContentType type, ByteView content, bool has_data = false) {
+    without_data_ = has_data ? 0 : without_data_ + 1;
+    if (without_data_ > kMostWithoutData) becomes(Fate::failed);
+    last_.resize(content.size() + TrafficKey::kOverhead);
+    sealing_.seal(type, content, last_);
+    wire_.insert(wire_.end(), last_.begin(), last_.end());
+  }
+
+  void expect(ContentType type, ByteView content) {
+    if (type == ContentType::application_data) {
+      if (fate_ == Fate::open || fate_ == Fate::doubtful)
+        sealed_.insert(sealed_.end(), content.begin(), content.end());
+    } else if (type == ContentType::alert && content.size() == 2) {
+      alert_sent_ = true;
+      if (content[1] != SSL_AD_USER_CANCELLED)
+        becomes(content[1] == SSL_AD_CLOSE_NOTIFY ? Fate::closed : Fate::failed);
+    } else {
+      becomes(type == ContentType::handshake && !content.empty() ? Fate::doubtful : Fate::failed);
+    }
+  }
+
+  // No two are alike that stand near each other.
+  Bytes some_data() {
+    Bytes data(choices_.size(TrafficKey::kMostContent));
+    std::ranges::generate(data, [&] { return next_octet_++; });
+    return data;
+  }
+
+  // A type of 0 belongs to the padding: the one that counts is then in what is sealed as content.
+  void send_data(bool pads) {
+    Bytes data = some_data();
+    expect(ContentType::application_data, data);
+    if (!pads || data.size() == TrafficKey::kMostContent)
+      return seal(ContentType::application_data, data, !data.empty());
+    const bool has_data = !data.empty();
+    data.push_back(static_cast<std::uint8_t>(ContentType::application_data));
+    data.resize(data.size() + std::min(choices_.size(4096), TrafficKey::kMostContent - data.size()));
+    seal(ContentType{0}, data, has_data);
+  }
+
+  // In as many records as it likes.
+  void send_message(ByteView message) {
+    while (!message.empty()) {
+      const auto part = message.first(std::min<std::size_t>(message.size(), 1U + choices_.octet()));
+      seal(ContentType::handshake, part);
+      message = message.subspan(part.size());
+    }
+  }
+
+  void send_key_update() {
+    const bool asks = choices_.octet() % 2 == 1;
+    send_message(Bytes{kKeyUpdate, 0, 0, 1, asks});
+    sealing_.update();
+    asks_for_update_ = asks_for_update_ || asks;
+  }
+
+  void send_ticket() {
+    if (!is_client_) becomes(Fate::failed);
+    const std::uint8_t size = choices_.octet();
+    Bytes ticket{kTicket, 0, 0, size};
+    ticket.resize(ticket.size() + size);
+    send_message(ticket);
+  }
+
+  void send_alert() {
+    const std::array content{choices_.octet(), choices_.octet()};
+    expect(ContentType::alert, content);
+    seal(ContentType::alert, content);
+  }
+
+  void send_anything() {
+    const std::uint8_t type = choices_.octet();
+    const auto content = choices_.octets(choices_.octet());
+    Bytes inner(content.begin(), content.end());
+    inner.push_back(type);
+    while (inner.size() > 1 && inner.back() == 0) inner.pop_back();
+    const ContentType inner_type{inner.back()};
+    inner.pop_back();
+    expect(inner_type, inner);
+    seal(ContentType{type}, content, inner_type == ContentType::application_data && !inner.empty());
+  }
+
+  void send_spoilt() {
+    seal(ContentType::application_data, some_data());
+    const std::size_t place = (choices_.octet() * std::size_t{257}) % last_.size();
+    const bool is_length = place == 3 || place == 4;
+    becomes(is_length ? Fate::stuck : Fate::failed);
+    auto& spoilt = wire_[wire_.size() - last_.size() + place];
+    spoilt = static_cast<std::uint8_t>(spoilt ^ (1U << (choices_.octet() % 8U)));
+  }
+
+  void send_again() {
+    if (!last_.empty()) becomes(Fate::failed);
+    wire_.insert(wire_.end(), last_.begin(), last_.end());
+  }
+
+  void send_no_record() {
+    const auto octets = choices_.octets(choices_.octet());
+    if (!octets.empty()) becomes(Fate::stuck);
+    wire_.insert(wire_.end(), octets.begin(), octets.end());
+  }
+
+  // What our end says.
+  void take(ByteView records) {
+    while (!records.empty()) {
+      require(!alert_came_ && records.size() >= TrafficKey::kOverhead);
+      const std::size_t size = TrafficKey::kHeaderBytes + (std::size_t{records[3]} << 8U | records[4]);
+      require(size <= records.size());
+      Bytes content(size);
+      const auto opened = opening_.open(records.first(size), content);
+      require(opened.has_value());
+      content.resize(opened->size);
+      records = records.subspan(size);
+      take(ContentType{opened->type}, content);
+    }
+  }
+
+  void take(ContentType type, const Bytes& content) {
+    switch (type) {
+      case ContentType::application_data:
+        require(!owes_update_ && !content.empty() && content.size() <= most_content_);
+        require(octets_of_key_ < octets_per_key_);
+        octets_of_key_ += content.size();
+        opened_.insert(opened_.end(), content.begin(), content.end());
+        return;
+      case ContentType::handshake:
+        require(content == Bytes{kKeyUpdate, 0, 0, 1, 0});
+        opening_.update();
+        octets_of_key_ = 0;
+        owes_update_ = false;
+        return;
+      case ContentType::alert:
+        require(content.size() == 2);
+        alert_came_ = true;
+        return;
+    }
+    require(false);
+  }
+
+  // --- our end ---
+
+  void read_piece(const Bytes& piece) {
+    ByteView ciphertext(piece);
+    do {
+      Outgoing out(memory_);
+      const auto read = ours_.read(ciphertext, plaintext_, out);
+      status_ = read.status;
+      received_.insert(received_.end(), plaintext_.begin(),
+                       plaintext_.begin() + static_cast<std::ptrdiff_t>(read.size));
+      take(out.written());
+      require(status_ != Status::ready || read.size == plaintext_.size());
+    } while (status_ == Status::ready);
+    require(is_over() || (status_ == Status::want_input && ciphertext.empty()));
+    if (!failed()) return;
+    require(alert_came_ || alert_sent_ || has_ended_);
+    require(ERR_peek_error() != 0);
+    ERR_clear_error();
+  }
+
+  void write() {
+    if (is_closed_) return;
+    const Bytes data = some_data();
+    written_.insert(written_.end(), data.begin(), data.end());
+    ByteView rest(data);
+    auto status = Status::want_room;
+    while (status == Status::want_room) {
+      Outgoing out(memory_);
+      status = ours_.write(rest, out);
+      require(status == Status::ready || !out.written().empty());
+      take(out.written());
+    }
+    require(status == Status::ready && rest.empty() && opened_ == written_);
+  }
+
+  void close() {
+    Outgoing out(memory_);
+    ours_.close(out);
+    take(out.written());
+    require(alert_came_ && out.written().empty() == std::exchange(is_closed_, true));
+  }
+
+  Choices& choices_;
+  bool is_client_;
+  Bytes plaintext_;
+  Bytes memory_;
+  std::size_t most_content_;
+  std::uint64_t octets_per_key_;
+  Cuts cuts_;
+  bool cuts_nothing_;
+  RecordLayer ours_;
+  TrafficKey sealing_;
+  TrafficKey opening_;
+
+  std::uint8_t next_octet_ = 0;
+  Bytes wire_;  // on its way to us
+  Bytes last_;  // record of the peer's
+  Bytes sealed_;
+  Bytes received_;
+  Bytes written_;
+  Bytes opened_;
+  Fate fate_ = Fate::open;
+  Status status_ = Status::want_input;
+  int without_data_ = 0;
+  std::uint64_t octets_of_key_ = 0;
+  bool asks_for_update_ = false;
+  bool owes_update_ = false;
+  bool alert_sent_ = false;
+  bool alert_came_ = false;
+  bool is_closed_ = false;
+  bool has_ended_ = false;
+};
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  if (size == 0) return 0;
+  Choices choices(ByteView(data, size));
+  const std::uint8_t kind = choices.octet();
+  Connection connection(kFirstSuite + kind / 2U % 3U, kind % 2U == 1, choices);
+  for (std::size_t action = 0; action < kMostActions && !choices.empty() && !connection.failed(); ++action)
+    connection.act();
+  connection.end();
+  return 0;
+}

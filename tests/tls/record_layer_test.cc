@@ -1,0 +1,350 @@
+// What follows a handshake of TLS 1.3, against a peer that holds the right keys and says whatever it likes.
+// engine_test.cc and engine_failure_test.cc have the same against OpenSSL.
+#include "tls/record_layer.h"
+
+#include <gtest/gtest.h>
+#include <openssl/err.h>
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "tests/tls/peers.h"
+
+namespace pgveil::tls::test {
+namespace {
+
+using Status = Engine::Status;
+
+constexpr std::uint32_t kSuite = 0x1302;
+
+// One behind the other. A list is evaluated in its order, which matters to who seals.
+Bytes joined(std::initializer_list<Bytes> pieces) {
+  Bytes all;
+  for (const auto& piece : pieces) all.insert(all.end(), piece.begin(), piece.end());
+  return all;
+}
+
+// The other end: seals anything, and opens what comes.
+class Peer {
+ public:
+  Bytes says(ContentType type, std::string_view content) {
+    Bytes record(content.size() + TrafficKey::kOverhead);
+    seal_.seal(type, bytes_of(content), record);
+    return record;
+  }
+  Bytes data(std::string_view text) { return says(ContentType::application_data, text); }
+  // A KeyUpdate, and what follows from it for the peer's own key.
+  Bytes key_update(char wish) {
+    const Bytes record = says(ContentType::handshake, std::string("\x18\0\0\1", 4) + wish);
+    seal_.update();
+    return record;
+  }
+  // Content with type, record by record; follows key updates.
+  struct Heard {
+    ContentType type;
+    std::string content;
+    friend bool operator==(const Heard&, const Heard&) = default;
+  };
+  std::vector<Heard> hears(ByteView bytes) {
+    std::vector<Heard> all;
+    while (!bytes.empty()) {
+      const std::size_t size = TrafficKey::kHeaderBytes + (std::size_t{bytes[3]} << 8U) + bytes[4];
+      Bytes content(size);
+      const auto opened = open_.open(bytes.first(size), content);
+      if (!opened) throw std::runtime_error("the peer cannot open it");
+      all.push_back(
+          {ContentType{opened->type}, {content.begin(), content.begin() + std::ptrdiff_t(opened->size)}});
+      if (all.back().type == ContentType::handshake) open_.update();
+      bytes = bytes.subspan(size);
+    }
+    return all;
+  }
+
+ private:
+  TrafficKey seal_{*find_cipher_suite(kSuite), TrafficSecret(Bytes(48, 'p')), TrafficKey::Use::seal};
+  TrafficKey open_{*find_cipher_suite(kSuite), TrafficSecret(Bytes(48, 'o')), TrafficKey::Use::open};
+};
+
+using Heard = Peer::Heard;
+Heard data(std::string content) {
+  return {ContentType::application_data, std::move(content)};
+}
+Heard alert(char level, char number) {
+  return {ContentType::alert, {level, number}};
+}
+const Heard kNewKey = {ContentType::handshake, std::string("\x18\0\0\1\0", 5)};
+
+class Records : public testing::Test {
+ protected:
+  void SetUp() override {
+    ERR_clear_error();
+    make(true);
+  }
+
+  void make(bool is_client, std::size_t most_content = TrafficKey::kMostContent,
+            std::uint64_t octets_per_key = 1'000'000) {
+    layer_ = std::make_unique<RecordLayer>(RecordLayer::Agreement{.suite = *find_cipher_suite(kSuite),
+                                                                  .read = TrafficSecret(Bytes(48, 'p')),
+                                                                  .write = TrafficSecret(Bytes(48, 'o')),
+                                                                  .is_client = is_client,
+                                                                  .most_content = most_content,
+                                                                  .octets_per_key = octets_per_key});
+  }
+
+  // All of it at once; what is read is added to text_, what is to be sent to sent_.
+  Status read(const Bytes& bytes, std::size_t room = 100'000) {
+    ByteView ciphertext(bytes);
+    Bytes plaintext(room);
+    for (;;) {
+      Bytes memory(1'000);
+      Outgoing out(memory);
+      const auto [status, size] = layer_->read(ciphertext, plaintext, out);
+      text_.append(plaintext.begin(), plaintext.begin() + static_cast<std::ptrdiff_t>(size));
+      sent_ = joined({sent_, {out.written().begin(), out.written().end()}});
+      if (status != Status::ready) return status;
+    }
+  }
+  std::vector<Heard> write(std::string_view text) {
+    const Bytes bytes = bytes_of(text);
+    ByteView plaintext(bytes);
+    Bytes memory(100'000);
+    Outgoing out(memory);
+    EXPECT_EQ(layer_->write(plaintext, out), Status::ready);
+    return peer_.hears(out.written());
+  }
+
+  Peer peer_;
+  std::unique_ptr<RecordLayer> layer_;
+  std::string text_;
+  Bytes sent_;
+};
+
+// --- what is well said ---
+
+TEST_F(Records, AreReadHoweverTheyAreCut) {
+  const Bytes all = joined({peer_.data("one "), peer_.data(""), peer_.data("two "), peer_.key_update(0),
+                            peer_.data("three"), peer_.says(ContentType::alert, std::string("\1\0", 2))});
+  for (std::size_t first = 0; first <= all.size(); ++first) {
+    make(true);
+    text_.clear();
+    const auto middle = all.begin() + static_cast<std::ptrdiff_t>(first);
+    (void)read({all.begin(), middle});
+    ASSERT_EQ(read({middle, all.end()}), Status::closed) << first;
+    ASSERT_EQ(text_, "one two three") << first;
+  }
+}
+
+TEST_F(Records, AreReadIntoWhateverRoomThereIs) {
+  const Bytes all = joined({peer_.data("one two three"), peer_.data(" four")});
+  EXPECT_EQ(read(all, 4), Status::want_input);
+  EXPECT_EQ(text_, "one two three four");
+}
+
+TEST_F(Records, WithPaddingAreReadWithoutIt) {
+  EXPECT_EQ(read(peer_.says(ContentType{0}, std::string("text\x17\0\0\0\0", 9))), Status::want_input);
+  EXPECT_EQ(text_, "text");
+}
+
+TEST_F(Records, BehindCloseNotifyAreNotRead) {
+  EXPECT_EQ(read(joined({peer_.says(ContentType::alert, std::string("\1\0", 2)), peer_.data("late")})),
+            Status::closed);
+  EXPECT_EQ(text_, "");
+  EXPECT_TRUE(sent_.empty());
+}
+
+TEST_F(Records, GoOnWhereTheUserOfThePeerHasCancelled) {
+  EXPECT_EQ(read(joined({peer_.says(ContentType::alert, "\1\x5a"), peer_.data("text")})), Status::want_input);
+  EXPECT_EQ(text_, "text");
+}
+
+TEST_F(Records, TicketsAreLetGoOfHoweverTheyAreCut) {
+  const std::string ticket = std::string("\4\0\0\x10", 4) + std::string(16, 't');
+  EXPECT_EQ(read(joined({peer_.says(ContentType::handshake, ticket + ticket.substr(0, 3)),
+                         peer_.says(ContentType::handshake, ticket.substr(3)), peer_.data("text")})),
+            Status::want_input);
+  EXPECT_EQ(text_, "text");
+}
+
+TEST_F(Records, WithoutDataAreManyAsLongAsSomeComesBetween) {
+  for (int i = 0; i < 100; ++i) {
+    ASSERT_EQ(read(joined({peer_.data(""), peer_.key_update(0), peer_.data(".")})), Status::want_input);
+  }
+  EXPECT_EQ(text_, std::string(100, '.'));
+}
+
+TEST_F(Records, TicketsAreOfAnySize) {
+  const std::string part(16'000, 't');
+  EXPECT_EQ(read(joined({peer_.says(ContentType::handshake, std::string("\4\1\x77\0", 4)),  // 96,000 octets
+                         peer_.says(ContentType::handshake, part), peer_.says(ContentType::handshake, part),
+                         peer_.says(ContentType::handshake, part), peer_.says(ContentType::handshake, part),
+                         peer_.says(ContentType::handshake, part), peer_.says(ContentType::handshake, part),
+                         peer_.data("text")})),
+            Status::want_input);
+  EXPECT_EQ(text_, "text");
+}
+
+TEST_F(Records, ANewKeyOfThePeersIsFollowed) {
+  EXPECT_EQ(read(joined({peer_.data("one "), peer_.key_update(0), peer_.data("two")})), Status::want_input);
+  EXPECT_EQ(text_, "one two");
+  EXPECT_EQ(write("no wish"), std::vector{data("no wish")});
+}
+
+TEST_F(Records, AWishForANewKeyIsMetBeforeTheNextData) {
+  EXPECT_EQ(read(joined({peer_.key_update(1), peer_.key_update(1)})), Status::want_input);
+  EXPECT_TRUE(sent_.empty());
+  EXPECT_EQ(write("text"), (std::vector{kNewKey, data("text")}));
+  EXPECT_EQ(write("more"), std::vector{data("more")});
+}
+
+TEST_F(Records, AKeyIsChangedBeforeItHasSealedTooMuch) {
+  make(true, 10, 30);
+  const auto heard = write(std::string(50, 'x'));
+  const auto piece = data(std::string(10, 'x'));
+  EXPECT_EQ(heard, (std::vector{piece, piece, piece, kNewKey, piece, piece}));
+}
+
+TEST_F(Records, AreNoLargerThanThePeerWants) {
+  make(false, 512);
+  EXPECT_EQ(write(std::string(1'000, 'x')),
+            (std::vector{data(std::string(512, 'x')), data(std::string(488, 'x'))}));
+}
+
+TEST_F(Records, CarryWhatThereIsRoomFor) {
+  const Bytes bytes = bytes_of("one two");
+  ByteView plaintext(bytes);
+  Bytes memory(TrafficKey::kOverhead + 4);
+  Outgoing out(memory);
+  EXPECT_EQ(layer_->write(plaintext, out), Status::want_room);
+  EXPECT_EQ(peer_.hears(out.written()), std::vector{data("one ")});
+  EXPECT_EQ(plaintext.size(), 3U);
+}
+
+TEST_F(Records, AreNotWrittenBehindCloseNotify) {
+  const Bytes bytes = bytes_of("late");
+  ByteView plaintext(bytes);
+  Bytes memory(1'000);
+  Outgoing out(memory);
+  layer_->close(out);
+  EXPECT_EQ(layer_->write(plaintext, out), Status::failed);
+  EXPECT_EQ(peer_.hears(out.written()), std::vector{alert(1, SSL_AD_CLOSE_NOTIFY)});
+}
+
+// --- what is not ---
+
+struct Fault {
+  const char* name;
+  std::vector<Heard> said;
+  int answer;  // the alert that goes out; 0: none
+  const char* reason;
+  bool at_server = false;
+};
+void PrintTo(const Fault& row, std::ostream* out) {
+  *out << row.name;
+}
+
+class Faults : public Records, public testing::WithParamInterface<Fault> {};
+
+TEST_P(Faults, EndWithAnAlertAndWhatIsWrong) {
+  make(!GetParam().at_server);
+  Bytes all = peer_.data("good");
+  for (const auto& record : GetParam().said) all = joined({all, peer_.says(record.type, record.content)});
+  all = joined({all, peer_.data("behind")});
+  EXPECT_EQ(read(all), Status::failed);
+  EXPECT_EQ(text_, "good");
+  EXPECT_EQ(take_openssl_error(), GetParam().reason);
+  const auto answer = GetParam().answer == 0 ? std::vector<Heard>{}
+                                             : std::vector{alert(2, static_cast<char>(GetParam().answer))};
+  EXPECT_EQ(peer_.hears(sent_), answer);
+}
+
+Heard handshake(std::string content) {
+  return {ContentType::handshake, std::move(content)};
+}
+using namespace std::string_literals;
+
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(Rfc8446, Faults, testing::Values(
+    Fault{"AFatalAlert", {alert(2, SSL_AD_CERTIFICATE_REQUIRED)}, 0, "tlsv13 alert certificate required"},
+    Fault{"AnAlertThatIsCalledAWarning", {alert(1, SSL_AD_ACCESS_DENIED)}, 0, "tlsv1 alert access denied"},
+    Fault{"AnAlertOfOneOctet", {{ContentType::alert, "\1"}}, SSL_AD_DECODE_ERROR, "invalid alert"},
+    Fault{"AnAlertOfNothing", {{ContentType::alert, ""}}, SSL_AD_UNEXPECTED_MESSAGE, "invalid alert"},
+    Fault{"TwoAlertsInARecord", {{ContentType::alert, "\1\0\1\0"s}}, SSL_AD_DECODE_ERROR, "invalid alert"},
+    Fault{"NothingButPadding", {{ContentType{0}, "\0\0"s}}, SSL_AD_UNEXPECTED_MESSAGE, "bad record type"},
+    Fault{"ChangeCipherSpec", {{ContentType{20}, "\1"}}, SSL_AD_UNEXPECTED_MESSAGE, "bad record type"},
+    Fault{"AnUnknownType", {{ContentType{99}, "x"}}, SSL_AD_UNEXPECTED_MESSAGE, "bad record type"},
+    Fault{"AnEmptyMessage", {handshake("")}, SSL_AD_UNEXPECTED_MESSAGE, "unexpected record"},
+    Fault{"AMessageWithDataInside", {handshake("\4\0\0"s), data("x")}, SSL_AD_UNEXPECTED_MESSAGE,
+          "unexpected record"},
+    Fault{"ATicketWithDataInside", {handshake("\4\0\0\x5tick"s), data("x")}, SSL_AD_UNEXPECTED_MESSAGE,
+          "unexpected record"},
+    Fault{"AnAlertInsideAMessage", {handshake("\4\0\0"s), alert(2, SSL_AD_ACCESS_DENIED)}, 0,
+          "tlsv1 alert access denied"},
+    Fault{"AClientHello", {handshake("\1\0\0\0"s)}, SSL_AD_UNEXPECTED_MESSAGE, "unexpected message"},
+    Fault{"ACertificateRequest", {handshake("\x0d\0\0\0"s)}, SSL_AD_UNEXPECTED_MESSAGE, "unexpected message"},
+    Fault{"ATicketFromAClient", {handshake("\4\0\0\0"s)}, SSL_AD_UNEXPECTED_MESSAGE, "unexpected message", true},
+    Fault{"ABeginningOfAFinished", {handshake("\x14\0\0\x20"s)}, SSL_AD_UNEXPECTED_MESSAGE,
+          "unexpected message"},
+    Fault{"TicketsWithoutEnd", std::vector<Heard>(33, handshake("\4\0\0\1t"s)), SSL_AD_UNEXPECTED_MESSAGE,
+          "unexpected record"},
+    Fault{"NothingWithoutEnd", std::vector<Heard>(33, data("")), SSL_AD_UNEXPECTED_MESSAGE, "unexpected record"},
+    Fault{"AKeyUpdateOfNothing", {handshake("\x18\0\0\0"s)}, SSL_AD_DECODE_ERROR, "bad key update"},
+    Fault{"AKeyUpdateWithAnUnknownWish", {handshake("\x18\0\0\1\2"s)}, SSL_AD_ILLEGAL_PARAMETER,
+          "bad key update"},
+    Fault{"AKeyUpdateWithMoreBehindIt", {handshake("\x18\0\0\1\0\x18"s)}, SSL_AD_UNEXPECTED_MESSAGE,
+          "not on record boundary"},
+    Fault{"TheOldKeyBehindAKeyUpdate", {handshake("\x18\0\0\1\0"s), data("x")}, SSL_AD_BAD_RECORD_MAC,
+          "decryption failed or bad record mac"},
+    Fault{"MoreThanARecordHolds", {{ContentType{0}, std::string(16'383, 'x') + "\x17\0"s}},
+          SSL_AD_RECORD_OVERFLOW, "data length too long"}),
+    [](const auto& row) { return row.param.name; });
+// clang-format on
+
+struct BadHeader {
+  const char* name;
+  Bytes header;
+  int answer;
+  const char* reason;
+};
+void PrintTo(const BadHeader& row, std::ostream* out) {
+  *out << row.name;
+}
+
+class BadHeaders : public Records, public testing::WithParamInterface<BadHeader> {};
+
+// Nobody is waited for who announces what will not be read.
+TEST_P(BadHeaders, AreRefusedAsSoonAsTheyAreThere) {
+  EXPECT_EQ(read(GetParam().header), Status::failed);
+  EXPECT_EQ(take_openssl_error(), GetParam().reason);
+  EXPECT_EQ(peer_.hears(sent_), std::vector{alert(2, static_cast<char>(GetParam().answer))});
+}
+
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(Rfc8446, BadHeaders, testing::Values(
+    BadHeader{"OfAPlaintextAlert", {21, 3, 3, 0, 2}, SSL_AD_UNEXPECTED_MESSAGE, "bad record type"},
+    BadHeader{"OfChangeCipherSpec", {20, 3, 3, 0, 1}, SSL_AD_UNEXPECTED_MESSAGE, "bad record type"},
+    BadHeader{"OfAHandshake", {22, 3, 3, 0, 100}, SSL_AD_UNEXPECTED_MESSAGE, "bad record type"},
+    BadHeader{"OfPlaintext", {'Q', 0, 0, 0, 5}, SSL_AD_UNEXPECTED_MESSAGE, "bad record type"},
+    BadHeader{"OverTheLimit", {23, 3, 3, 0x41, 0x01}, SSL_AD_RECORD_OVERFLOW, "encrypted length too long"},
+    BadHeader{"WithoutATag", {23, 3, 3, 0, 16}, SSL_AD_BAD_RECORD_MAC, "length too short"}),
+    [](const auto& row) { return row.param.name; });
+// clang-format on
+
+TEST_F(Records, OfTheLargestSizeAreRead) {
+  const std::string most(TrafficKey::kMostContent, 'x');
+  EXPECT_EQ(read(peer_.data(most)), Status::want_input);
+  EXPECT_EQ(text_, most);
+}
+
+TEST_F(Records, ThatEndTooEarlyAreToldWithAllThatCameBefore) {
+  Bytes all = joined({peer_.data("whole"), peer_.data("half")});
+  all.pop_back();
+  layer_->end_of_input();
+  EXPECT_EQ(read(all), Status::failed);
+  EXPECT_EQ(text_, "whole");
+  EXPECT_EQ(take_openssl_error(), "unexpected eof while reading");
+}
+
+}  // namespace
+}  // namespace pgveil::tls::test

@@ -1,0 +1,34 @@
+#include "tls/memory.h"
+
+#include <malloc.h>  // malloc_usable_size
+#include <openssl/crypto.h>
+#include <string.h>  // explicit_bzero: a write that the compiler keeps
+
+#include <cstdlib>
+
+namespace pgveil::tls {
+namespace {
+
+constexpr std::size_t kLargeBytes = 1'024;
+
+void* allocate(std::size_t size, const char* /*file*/, int /*line*/) {
+  return std::malloc(size);
+}
+
+void* reallocate(void* place, std::size_t size, const char* /*file*/, int /*line*/) {
+  return std::realloc(place, size);
+}
+
+void release(void* place, const char* /*file*/, int /*line*/) {
+  if (place == nullptr) return;
+  if (const std::size_t size = ::malloc_usable_size(place); size >= kLargeBytes) explicit_bzero(place, size);
+  std::free(place);
+}
+
+}  // namespace
+
+bool wipe_what_openssl_frees() {
+  return CRYPTO_set_mem_functions(allocate, reallocate, release) == 1;
+}
+
+}  // namespace pgveil::tls
