@@ -101,14 +101,12 @@ class Comparison:
 
     def _figures(self, turn, contender, mode, workload):
         """Of one contender; nothing, and a remark, where it fails: the others can be measured all the same."""
-        at = None
+        if not workload.repeats:
+            return self._figures_of_fresh_ones(contender, mode, workload)
+        at = self._running[mode.name, contender.name, *_ends(workload)]
+        if at is None:
+            return {}
         try:
-            if workload.repeats:
-                at = self._running[mode.name, contender.name, *_ends(workload)]
-                if at is None:
-                    return {}
-            else:  # memory that earlier sessions left behind would flatter
-                at = contender.start(mode, self._place.pump_server)
             figures = workload.measure(at)
             if turn == 0 and at.pid and measure.counting_tool():
                 figures |= workload.system_calls(at)
@@ -116,8 +114,19 @@ class Comparison:
         except (Failure, OSError, subprocess.SubprocessError) as failure:
             self._fails(f"{mode.name}: {workload.key}: {contender.name}", failure, at)
             return {}
+
+    def _figures_of_fresh_ones(self, contender, mode, workload):
+        """Memory that earlier sessions left behind would flatter; and two, so that one can be compared with the other."""
+        fresh = []
+        try:
+            while len(fresh) < 2:
+                fresh.append(contender.start(mode, self._place.pump_server))
+            return workload.measure(*fresh)
+        except (Failure, OSError, subprocess.SubprocessError) as failure:
+            self._fails(f"{mode.name}: {workload.key}: {contender.name}", failure, fresh[0] if fresh else None)
+            return {}
         finally:
-            if at and not workload.repeats:
+            for at in fresh:
                 self._place.stop(at.process)
 
     def _start(self, key, contender, mode, workload):

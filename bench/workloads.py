@@ -13,7 +13,8 @@ GIB = 1 << 30
 MIB = 1 << 20
 _LINE_BYTES = 1000
 _LOGGED = 0.2  # of the transactions, for percentiles: the same for everybody
-_PINGS = 4000
+_PINGS = 1000  # of a busy session, in one go
+_PAIRS = 15  # of goes beside idle sessions and without
 
 
 class Length(NamedTuple):
@@ -39,7 +40,8 @@ QUICK_IN_EVERY_MODE = QUICK[:4]
 
 
 class Workload:
-    """`key` names it on the command line; `repeats` is false where one round says everything (memory)."""
+    """`key` names it on the command line; `repeats` is false where one round says everything (memory): measure() then
+    takes two processes of the contender that nobody has used."""
 
     pump = False
     modes = ("egress", "ingress", "both")
@@ -272,10 +274,10 @@ class IdleSessions(PumpWorkload):
         self.seconds_expected = 5 + sessions / 700
         self._sessions = sessions
 
-    def measure(self, running):
-        """The process must be fresh: memory that earlier sessions left behind would be used again."""
+    def measure(self, running, twin):
+        """Both processes must be fresh: memory that earlier sessions left behind would be used again. `twin` stays
+        without sessions."""
         empty = measure.pss_kib(running.pid)
-        alone = self._pings_per_second(running)
         clients = self._place.spawn(
             self._place.pump, "idle", running.port, self._sessions, *running.pump_words,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -285,20 +287,19 @@ class IdleSessions(PumpWorkload):
                 raise Failure(f"{running.name} does not take {self._sessions} sessions: {clients.stderr.read()}")
             time.sleep(1)  # for what the proxy puts off until it has nothing to do
             full = measure.pss_kib(running.pid)
-            beside = self._pings_per_second(running)
+            # In turn, since the machine's speed changes.
+            pairs = [(self._pings_per_second(running), self._pings_per_second(twin)) for _ in range(_PAIRS)]
         finally:
             clients.kill()  # also while it still connects
             clients.communicate()
         return {
             "kib_per_session": (full - empty) / self._sessions,
             "kib_without_sessions": empty,
-            "busy_beside_idle": beside / alone,
+            "busy_beside_idle": statistics.median(beside / alone for beside, alone in pairs),
         }
 
     def _pings_per_second(self, running):
-        """Of one session; the best of some, for what disturbs it is not idle sessions."""
-        outputs = [self._pump(running, "ping", _PINGS) for _ in range(5)]
-        return max(_PINGS / float(_find(r"seconds ([\d.]+)", output)) for output in outputs)
+        return _PINGS / float(_find(r"seconds ([\d.]+)", self._pump(running, "ping", _PINGS)))
 
 
 def everything(place, length):
