@@ -3,28 +3,33 @@
 What libcrypto calls of the C library is libcrypto's, too: its 2,300 allocations in a handshake would hide the
 hundred of pgveil. So the costs of files are not simply added up: what is subtracted are the calls that enter
 libcrypto, with all that happens in them; where libcrypto calls back, such as into pgveil's BIO, that is pgveil's
-again.
+again. Only tls/memory.cc, by which libcrypto comes to the C library's memory, is libcrypto's.
 
 libuv's own instructions are not counted: it spins while another thread is about to ring its bell, thousands of them
 or none, as it happens."""
 
 LIBCRYPTO, LIBUV, C_LIBRARY, OTHERS = "libcrypto", "libuv", "the C library", "others"
+_MEMORY = "_for_openssl("  # in the names of what tls/memory.cc gives to OpenSSL
 
 
 def instructions_outside_libcrypto(path):
     """Of a whole callgrind.out file."""
     total = 0
-    files = {}  # what a number stands for
-    caller = callee = OTHERS
+    files, functions = {}, {}  # what a number stands for
+    part = caller = callee = OTHERS
     is_call = False  # the next cost is that of a call, from `caller` to `callee`
     with open(path, encoding="utf-8", errors="replace") as lines:
         for line in lines:
             key, equals, value = line.rstrip("\n").partition("=")
             if equals and key.isalpha():
                 if key == "ob":
-                    caller = callee = _part(_name(value, files))
+                    part = caller = callee = _part(_name(value, files))
+                elif key == "fn":
+                    caller = callee = LIBCRYPTO if _MEMORY in _name(value, functions) else part
                 elif key == "cob":
                     callee = _part(_name(value, files))
+                elif key == "cfn" and _MEMORY in _name(value, functions):
+                    callee = LIBCRYPTO
                 elif key == "calls":
                     is_call = True
             elif line[0] in "+-*0123456789":

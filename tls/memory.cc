@@ -11,15 +11,15 @@ namespace {
 
 constexpr std::size_t kLargeBytes = 1'024;
 
-void* allocate(std::size_t size, const char* /*file*/, int /*line*/) {
+void* allocate_for_openssl(std::size_t size, const char* /*file*/, int /*line*/) {
   return std::malloc(size);
 }
 
-void* reallocate(void* place, std::size_t size, const char* /*file*/, int /*line*/) {
+void* reallocate_for_openssl(void* place, std::size_t size, const char* /*file*/, int /*line*/) {
   return std::realloc(place, size);
 }
 
-void release(void* place, const char* /*file*/, int /*line*/) {
+void free_for_openssl(void* place, const char* /*file*/, int /*line*/) {
   if (place == nullptr) return;
   if (const std::size_t size = ::malloc_usable_size(place); size >= kLargeBytes) explicit_bzero(place, size);
   std::free(place);
@@ -28,7 +28,7 @@ void release(void* place, const char* /*file*/, int /*line*/) {
 }  // namespace
 
 bool wipe_what_openssl_frees() {
-  return CRYPTO_set_mem_functions(allocate, reallocate, release) == 1;
+  return CRYPTO_set_mem_functions(allocate_for_openssl, reallocate_for_openssl, free_for_openssl) == 1;
 }
 
 }  // namespace pgveil::tls
