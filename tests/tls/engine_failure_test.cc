@@ -135,6 +135,25 @@ TEST_F(Ends, AFailureIsFinal) {
   EXPECT_EQ(client_.failure().reason, reason);
 }
 
+// It may have come with the last bytes of the handshake.
+TEST(EndOfInput, BehindTheHandshakeIsUnexpectedAlsoWhereItWasSaidBefore) {
+  const Site site;
+  auto server = site.engine_to_client();
+  const auto context = openssl_client();
+  OpenSslEnd client(context.get(), OpenSslEnd::Side::client);
+  Bytes to_server;
+  Bytes to_client;
+  client.handshake({}, to_server);
+  ASSERT_EQ(server.handshake(to_server, to_client), Engine::Status::want_input);
+  to_server.clear();
+  ASSERT_TRUE(client.handshake(to_client, to_server));
+  server.engine().end_of_input();
+  ASSERT_EQ(server.handshake(to_server, to_client), Engine::Status::ready);
+  std::string received;
+  EXPECT_EQ(server.read({}, received), Engine::Status::failed);
+  EXPECT_EQ(name_of(server.failure().failure), "unexpected_eof");
+}
+
 TEST(EndOfInput, InsideTheHandshakeIsUnexpected) {
   const Site site;
   auto client = site.engine_to_server();
