@@ -131,7 +131,7 @@ TrafficKey::Nonce TrafficKey::next_nonce() {
 }
 
 void TrafficKey::seal(ContentType type, ByteView content, std::span<std::uint8_t> record) {
-  assert(content.size() <= kMostContent && record.size() == content.size() + kOverhead);
+  assert(record.size() == content.size() + kOverhead && record.size() <= kHeaderBytes + kMostBody);
   const std::size_t body_bytes = record.size() - kHeaderBytes;
   // Outside, every record is application data of TLS 1.2 (RFC 8446, 5.2).
   record[0] = static_cast<std::uint8_t>(ContentType::application_data);

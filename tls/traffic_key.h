@@ -63,8 +63,8 @@ class TrafficKey {
   TrafficKey(const TrafficKey&) = delete;
   TrafficKey& operator=(const TrafficKey&) = delete;
 
-  // Fills `record`, which has kOverhead bytes more than `content`, itself at most kMostContent. Throws where
-  // OpenSSL cannot do it, which then has no memory.
+  // Fills `record`, which has kOverhead bytes more than `content`, and no more than kMostBody behind its
+  // header; a peer takes kMostContent. Throws where OpenSSL cannot do it, which then has no memory.
   void seal(ContentType type, ByteView content, std::span<std::uint8_t> record);
 
   struct Opened {

@@ -79,6 +79,8 @@ const Heard kNewKey = {ContentType::handshake, std::string("\x18\0\0\1\0", 5)};
 class Records : public testing::Test {
  protected:
   void SetUp() override {
+    // The words for its errors, which in pgveil a handshake has loaded before.
+    OPENSSL_init_ssl(OPENSSL_INIT_LOAD_SSL_STRINGS | OPENSSL_INIT_LOAD_CRYPTO_STRINGS, nullptr);
     ERR_clear_error();
     make(true);
   }
