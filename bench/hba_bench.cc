@@ -25,7 +25,7 @@ void BM_LoadRules(benchmark::State& state) {
   const pgveil::test::FakeAuthFiles no_includes;
   for (auto _ : state) {
     const auto lines = split_auth_file(text, "pg_hba.conf", 1, no_includes);
-    const auto rules = HbaRules::parse(*lines);
+    auto rules = HbaRules::parse(*lines);
     if (!rules) return state.SkipWithError("a mistake in the rules");
     benchmark::DoNotOptimize(*rules);
   }
@@ -44,7 +44,7 @@ void BM_MatchTheLastRule(benchmark::State& state) {
   client.user = user;
   client.database = "billing";
   for (auto _ : state) {
-    const auto verdict = rules->match(client, {});
+    auto verdict = rules->match(client, {});
     if (verdict.rule == nullptr) return state.SkipWithError("no rule matches");
     benchmark::DoNotOptimize(verdict.rule);
   }

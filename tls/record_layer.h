@@ -33,7 +33,7 @@ class RecordLayer {
 
   // As Engine's. `closed`: close_notify has come. After `failed` nothing but sending what is in `out`.
   [[nodiscard]] Engine::Read read(ByteView& ciphertext, std::span<std::uint8_t> plaintext, Outgoing& out);
-  // As Engine's. Wants room for one octet's record at least.
+  // As Engine's. Wants room for Engine::kLeastRoom bytes.
   [[nodiscard]] Status write(ByteView& plaintext, Outgoing& out);
   void end_of_input() { end_of_input_ = true; }
   // Appends close_notify, once.
