@@ -220,9 +220,9 @@ std::string_view agreed_protocol(const SSL* ssl) {
   return {reinterpret_cast<const char*>(name), size};
 }
 
-// OpenSSL keeps the keys of the key exchange for as long as the connection lives, though nobody needs them
-// any more: the private one could open what was recorded of this connection, and with ML-KEM they are its
-// largest part in memory. To give a key another type frees what it held (EVP_PKEY_set_type()).
+// Where OpenSSL's connection stays (see hand_over()), it keeps the keys of the key exchange, though nobody
+// needs them any more: the private one could open what was recorded of this connection. To give a key another
+// type frees what it held (EVP_PKEY_set_type()).
 void forget_key_exchange(SSL* ssl) {
   for (const int which : {SSL_CTRL_GET_TMP_KEY, SSL_CTRL_GET_PEER_TMP_KEY}) {
     EVP_PKEY* found = nullptr;

@@ -120,8 +120,8 @@ class Engine {
   void close(Outgoing& out);
 
   [[nodiscard]] const FailureReport& failure() const;
-  // Valid once handshake() was `ready`, and once only: OpenSSL's objects of the peer's certificates, some
-  // KiB, are let go.
+  // Valid once handshake() was `ready`, and once only: the values are kept until then, and OpenSSL's objects
+  // of the peer's certificates not even so long.
   [[nodiscard]] Established take_established();
 
  private:
