@@ -239,6 +239,29 @@ TEST(KeysOfTheKeyExchange, AreGoneOnceItIsDone) {
   EXPECT_LE(held_after_key_exchange(site, "X25519MLKEM768"), small + 1'024);
 }
 
+// The same of a server's end that stays OpenSSL's, as with AES-CCM.
+std::size_t held_by_openssl_after_key_exchange(const Site& site, const std::string& group) {
+  auto settings = site.server_settings();
+  settings.ssl_groups = group;
+  settings.ssl_tls13_ciphers = "TLS_AES_128_CCM_SHA256";
+  const auto context = Site::build(settings);
+  const auto client_context = openssl_client();
+  SSL_CTX_set_ciphersuites(client_context.get(), "TLS_AES_128_CCM_SHA256");
+  auto acceptance = accept(context, client_context.get());
+  EXPECT_EQ(acceptance.status, Engine::Status::ready);
+  EXPECT_EQ(acceptance.server->agreed().group, group);
+  const std::size_t before = openssl_bytes;
+  acceptance.server.reset();
+  return before - openssl_bytes;
+}
+
+TEST(KeysOfTheKeyExchange, AreGoneOnceItIsDoneAlsoWhereOpenSslsConnectionStays) {
+  const Site site;
+  held_by_openssl_after_key_exchange(site, "x25519");
+  const std::size_t small = held_by_openssl_after_key_exchange(site, "x25519");
+  EXPECT_LE(held_by_openssl_after_key_exchange(site, "ffdhe3072"), small + 512);
+}
+
 // A role's certificate beside a trust of 50 authorities: a certificate and its key, each time.
 TEST(RoleCertificates, ShareAllElse) {
   if (OpenSSL_version_num() >= 0x30100000UL) GTEST_SKIP() << "measured for OpenSSL 3.0 only";
