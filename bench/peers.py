@@ -103,7 +103,7 @@ class Pgveil(Proxy):
     def __init__(self, place, binary, name="pgveil", flags=()):
         super().__init__(place)
         self.name = name
-        self._binary = place.adopt(binary)
+        self._binary = place.adopt(binary, name)
         # One thread, as the others have, unless somebody wants to know.
         self._flags = flags if "--workers" in flags else ["--workers", "1", *flags]
 
@@ -323,12 +323,13 @@ class Hitch(Proxy):
                 "--alpn-protos=postgresql", self._place.directory / "server.pem"]  # fmt: skip
 
 
-def everyone(place, binary, flags):
-    """In the order of the tables."""
+def everyone(place, binary, flags, beside=None):
+    """In the order of the tables. `beside`: one more binary of pgveil."""
     return [
         Direct(place, tls=False),
         Direct(place, tls=True),
         Pgveil(place, binary, flags=flags),
+        *([Pgveil(place, beside, name="pgveil-beside", flags=flags)] if beside else []),
         Pgveil(place, binary, name="pgveil-epoll", flags=["--relay", "epoll", *flags]),
         PgBouncer(place),
         Odyssey(place),

@@ -117,9 +117,9 @@ class Workplace:
         self.processes.clear()
         shutil.rmtree(self.directory, ignore_errors=True)
 
-    def adopt(self, program):
+    def adopt(self, program, name=None):
         """A copy that stays the same when somebody builds meanwhile."""
-        copy = self.directory / Path(program).name
+        copy = self.directory / (name or Path(program).name)
         copy.unlink(missing_ok=True)  # one that runs stays what it is
         shutil.copy(program, copy)
         copy.chmod(0o755)

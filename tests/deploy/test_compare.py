@@ -103,7 +103,7 @@ def test_a_run_measures_pgveil_and_leaves_nothing_behind(scratch):
         pytest.skip("bench/compare measures the release build")
     file = scratch / "figures.json"
     command = [ROOT / "bench/compare", "--no-install", "--no-build", "--quick", "--rounds", "1", "--mode", "egress,both",
-               "--only", "connect,pump-out", "--contenders", "pgveil", "--json", file]  # fmt: skip
+               "--only", "connect,pump-out", "--contenders", "pgveil", "--beside", programs / "pgveil", "--json", file]  # fmt: skip
     environment = {**os.environ, "TMPDIR": str(scratch)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -111,5 +111,6 @@ def test_a_run_measures_pgveil_and_leaves_nothing_behind(scratch):
     for mode in ("egress", "both"):
         assert results[mode]["connect"]["pgveil"]["0"]["connections_per_second"] > 0
         assert results[mode]["pump-out"]["pgveil"]["0"]["gib_per_second"] > 0
+        assert results[mode]["connect"]["pgveil-beside"]["0"]["connections_per_second"] > 0
     assert "failed" not in done.stdout
     assert [path.name for path in scratch.iterdir()] == ["figures.json"]
