@@ -59,6 +59,10 @@ bool matches_names(const HbaRecord& record, const HbaClient& client) {
          std::any_of(record.users.begin(), record.users.end(), of_user);
 }
 
+bool has(const std::vector<NameRule>& names, NameRule::Kind kind) {
+  return std::any_of(names.begin(), names.end(), [kind](const NameRule& rule) { return rule.kind == kind; });
+}
+
 // Of every address but a host name.
 bool matches_address(const AddressRule& rule, const IpAddress& address,
                      const std::vector<LocalNetwork>& networks) {
@@ -98,6 +102,22 @@ HbaRules::Verdict HbaRules::match(const HbaClient& client, const std::vector<Loc
     return {.rule = &record.rule, .needs_host_name = false};
   }
   return {};
+}
+
+bool HbaRules::may_admit(const HbaClient& client, const std::vector<LocalNetwork>& networks) const {
+  bool only_replication = false;  // everybody else has been turned away
+  for (const Record& record : records_) {
+    if (!matches_connection(record.type, client)) continue;
+    const bool by_host_name = std::holds_alternative<HostName>(record.address);
+    if (!by_host_name && !matches_address(record.address, client.address, networks)) continue;
+    if (record.rule.method != HbaMethod::reject) {
+      if (!only_replication || has(record.databases, NameRule::Kind::replication)) return true;
+    } else if (!by_host_name && has(record.users, NameRule::Kind::all)) {
+      if (has(record.databases, NameRule::Kind::all)) only_replication = true;
+      if (only_replication && has(record.databases, NameRule::Kind::replication)) return false;
+    }
+  }
+  return false;
 }
 
 bool HbaRules::uses_local_networks() const {

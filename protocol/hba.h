@@ -88,6 +88,10 @@ class HbaRules {
   // `networks` are those of this machine now.
   [[nodiscard]] Verdict match(const HbaClient& client, const std::vector<LocalNetwork>& networks) const;
 
+  // Whether a client that connects like this could come in at all, whoever it says it is: its user, database
+  // and host name do not count.
+  [[nodiscard]] bool may_admit(const HbaClient& client, const std::vector<LocalNetwork>& networks) const;
+
   [[nodiscard]] bool uses_local_networks() const;  // samehost or samenet stands in some record
   [[nodiscard]] std::vector<const HbaRule*> rules() const;
 

@@ -297,6 +297,7 @@ void ConfigDraft::check_upstream_of(const SectionDraft<ListenerConfig>& listener
     const auto& upstream = upstreams_[static_cast<std::size_t>(found - names.begin())].values.config;
     if (listener.values.shared_certificate && !upstream.uses_tls())
       refuse_without_effect(listener, "shared_certificate", "upstream " + in_quotes(wanted) + " uses no TLS");
+    if (listener.values.connect_early) check_early_upstream(listener, upstream);
     return;
   }
 
@@ -304,6 +305,18 @@ void ConfigDraft::check_upstream_of(const SectionDraft<ListenerConfig>& listener
   std::string remedy = "Add [upstream." + wanted + "].";
   if (!near.empty()) remedy = "Is " + in_quotes(near) + " meant?";
   add_at(listener, "upstream", "there is no upstream " + in_quotes(wanted), std::move(remedy));
+}
+
+void ConfigDraft::check_early_upstream(const SectionDraft<ListenerConfig>& listener,
+                                       const UpstreamConfig& upstream) {
+  const std::string named = "upstream " + in_quotes(upstream.name);
+  if (!upstream.uses_tls())
+    refuse_without_effect(listener, "connect_early", named + " uses no TLS, and has no round trips to save");
+  else if (upstream.prewarm > 0)
+    refuse_without_effect(listener, "connect_early", named + " has prewarm, which saves more");
+  else if (!upstream.role_certificates.empty())
+    refuse_without_effect(listener, "connect_early",
+                          "the connection depends on the role, for " + named + " has role_certificates");
 }
 
 void ConfigDraft::check_upstream(SectionDraft<UpstreamSection>& upstream) {

@@ -83,6 +83,7 @@ class ConfigDraft {
   void check_listener_parameters(const SectionDraft<ListenerConfig>& listener);
   void check_listeners_differ();
   void check_upstream_of(const SectionDraft<ListenerConfig>& listener);
+  void check_early_upstream(const SectionDraft<ListenerConfig>& listener, const UpstreamConfig& upstream);
   // Of two settings that say the same thing differently only one may stand.
   template <class Section>
   void refuse_both(const SectionDraft<Section>& section, std::string_view setting, std::string_view other,

@@ -267,8 +267,7 @@ Decision AccessRules::decide(const Visitor& visitor) const {
                                    .database = visitor.database,
                                    .physical_replication = visitor.physical_replication,
                                    .host_name = visitor.host_name};
-  const auto verdict = hba_.match(
-      client, hba_.uses_local_networks() ? local_networks() : std::vector<protocol::LocalNetwork>());
+  const auto verdict = hba_.match(client, networks());
   Decision decision;
   decision.rule = verdict.rule;
   decision.needs_host_name = verdict.needs_host_name;
@@ -281,6 +280,21 @@ Decision AccessRules::decide(const Visitor& visitor) const {
     decision.refusal = check_identity(visitor, decision);
   }
   return decision;
+}
+
+bool AccessRules::may_admit(const KernelAddress& address) const {
+  return hba_.may_admit({.is_unix = address.is_unix(),
+                         .has_tls = true,
+                         .address = ip_address(*address.get()),
+                         .user = {},
+                         .database = {},
+                         .host_name = {}},
+                        networks());
+}
+
+// Those of this machine now, where some rule asks for them.
+std::vector<protocol::LocalNetwork> AccessRules::networks() const {
+  return hba_.uses_local_networks() ? local_networks() : std::vector<protocol::LocalNetwork>();
 }
 
 bool AccessRules::uses(protocol::HbaMethod method) const {

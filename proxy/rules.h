@@ -46,6 +46,8 @@ class AccessRules {
 
   // The first rule that matches decides; none is a refusal, as in PostgreSQL.
   [[nodiscard]] Decision decide(const Visitor& visitor) const;
+  // Whether some client with TLS could come in from this address.
+  [[nodiscard]] bool may_admit(const KernelAddress& address) const;
 
   // Whether a StartupMessage may come without a user: some rule assigns one.
   [[nodiscard]] bool may_assign() const { return may_assign_; }
@@ -61,6 +63,7 @@ class AccessRules {
  private:
   AccessRules(protocol::HbaRules hba, protocol::IdentMap ident, std::string built_in);
 
+  [[nodiscard]] std::vector<protocol::LocalNetwork> networks() const;
   [[nodiscard]] std::optional<Ending> check_identity(const Visitor& visitor, Decision& decision) const;
 
   protocol::HbaRules hba_;

@@ -93,6 +93,7 @@ void Session::advance() {
 // The life of a session, top to bottom. Each step returns the phase to enter, or its own phase to wait for
 // more.
 Session::Phase Session::step() {
+  if (link_ && phase_ < Phase::connect) advance_early();
   switch (phase_) {
     case Phase::negotiate: return negotiate();
     case Phase::accept_tls: return accept_tls();
@@ -151,6 +152,7 @@ Session::Phase Session::begin_tls() {
   accepting_ = stream.get();
   handshake_turn_.emplace(host_.handshake_turns(), *this);
   client_ = std::move(stream);
+  if (policy_.config.connect_early && policy_.rules.may_admit(client_address_)) connect_early();
   return Phase::accept_tls;
 }
 
@@ -219,12 +221,12 @@ Session::Phase Session::authorize() {
 Session::Phase Session::admit(const Decision& decision) {
   record_->take(decision);
   if (decision.refusal) return end(*decision.refusal);
-  if (!host_.enter_session())
+  if (!in_session_) in_session_ = host_.enter_session();
+  if (!in_session_)
     return end(
         {.reason = Reason::too_many_sessions,
          .detail = "All " + std::to_string(snapshot_->config.limits.max_sessions) + " sessions are in use.",
          .hint = "Raise limits.max_sessions, or close sessions."});
-  in_session_ = true;
   method_ = decision.rule->method;
   if (decision.rule->assign) {
     startup_.set("user", decision.database_user);
@@ -239,12 +241,7 @@ Session::Phase Session::admit(const Decision& decision) {
     context = upstream.held.certificate_of(startup_.user());
     if (!context) return end(no_role_certificate(upstream.config, record_->user));
   }
-  // With a certificate of its role it has to make its own.
-  if (context == upstream.tls) link_ = host_.take_prewarmed(upstream, *this);
-  record_->prewarmed = link_ != nullptr;
-  if (!link_)
-    link_ = std::make_unique<UpstreamLink>(host_.loop(), host_.handshake_turns(), upstream,
-                                           std::move(context), *this);
+  dial(upstream, std::move(context));
   return Phase::connect;
 }
 
@@ -259,20 +256,6 @@ std::optional<Ending> Session::prepare_startup() {
   return Ending{.reason = Reason::protocol_violation,
                 .detail = "The startup packet has no room left for what the proxy adds to it.",
                 .hint = "Send shorter parameters, or turn log_client_identity off."};
-}
-
-Session::Phase Session::connect() {
-  if (deadline_.passed()) return end(link_->timed_out());
-  if (client_->peer_gone()) return end({.reason = Reason::client_closed});
-  const auto state = link_->advance(host_.scratch());
-  if (link_->server()) record_->server = link_->server()->address.text();
-  switch (state) {
-    case UpstreamLink::State::connecting: return Phase::connect;
-    case UpstreamLink::State::verifying: return Phase::verify_upstream;
-    case UpstreamLink::State::failed: return end(link_->failure());
-    case UpstreamLink::State::established: return begin_login();
-  }
-  return Phase::connect;
 }
 
 // Before the client has its ReadyForQuery: a cancel request may follow at once, and come to another worker.
@@ -365,6 +348,7 @@ Session::Phase Session::begin_cancel() {
   in_cancel_ = true;
   client_->pause_reading();
   deadline_.set(kCancelTimeout);
+  drop_link();
   link_ = std::make_unique<UpstreamLink>(host_.loop(), host_.handshake_turns(), *upstream, upstream->tls,
                                          *this, route ? std::optional(route->server) : std::nullopt);
   return Phase::forward_cancel;
@@ -419,6 +403,7 @@ Session::Phase Session::end(const Ending& ending) {
     log_session_closed(*established_, traffic, ending);
   }
   relay_.reset();
+  drop_link();
   forget_login();
   for (Stream* stream : {client_.get(), server_.get()}) {
     if (stream == nullptr) continue;

@@ -103,8 +103,12 @@ class Session final : public Wakeable {
   [[nodiscard]] Phase close();
 
   [[nodiscard]] Phase begin_tls();
+  void connect_early();
+  void advance_early();
   [[nodiscard]] Phase admit(const Decision& decision);
   [[nodiscard]] std::optional<Ending> prepare_startup();
+  void dial(const Upstream& upstream, std::shared_ptr<const tls::ClientContext> context);
+  void drop_link();
   [[nodiscard]] Phase begin_login();
   [[nodiscard]] bool may_dial_again() const;
   [[nodiscard]] Phase dial_again();

@@ -46,26 +46,6 @@ Session::Phase Session::begin_login() {
   return Phase::log_in;
 }
 
-// A connection that was made ahead may have ended unnoticed, as when the server was just restarted. As long
-// as that server has answered nothing and the client has told it nothing, the login can begin anew.
-bool Session::may_dial_again() const {
-  return record_->prewarmed && !server_has_spoken_ && !client_was_early_ && relay_->bytes_to_server() == 0 &&
-         server_->tls_failure() == nullptr;
-}
-
-Session::Phase Session::dial_again() {
-  client_->pause_reading();
-  relay_.reset();
-  login_.reset();
-  server_.reset();
-  record_->prewarmed = false;
-  record_->server_tls.reset();
-  const Upstream& upstream = snapshot_->upstream_of(policy_.config);
-  link_ =
-      std::make_unique<UpstreamLink>(host_.loop(), host_.handshake_turns(), upstream, upstream.tls, *this);
-  return Phase::connect;
-}
-
 Session::Phase Session::log_in() {
   if (deadline_.passed()) return end(timeout_ending());
   bool has_server_more = true;

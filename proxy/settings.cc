@@ -165,6 +165,9 @@ std::span<const Setting<ListenerConfig>> listener_settings() {
           "plaintext_cancel",
           "Whether a cancel request may come in plaintext where sessions may not; psql's Ctrl-C always "
           "does.")),
+      only_for_tls(setting<Boolean, &L::connect_early>(
+          "connect_early",
+          "Connects to the server while a client still shakes hands, before it is known who it is.")),
       only_in_files(setting<Text, &L::hba, &TextOrFile::text>(
           "hba", "Rules in the format of pg_hba.conf: who may come in, and how. See docs/access-rules.md.")),
       setting<Path, &L::hba, &TextOrFile::file>("hba_file", "A file with such rules instead."),

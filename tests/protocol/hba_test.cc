@@ -248,6 +248,41 @@ TEST(HbaRules, DoNotAskForAHostNameBehindTheRuleThatDecides) {
   EXPECT_EQ(deciding_line(rules, client_named(std::nullopt)), 1);
 }
 
+struct MayAdmitCase {
+  std::string_view rules;
+  bool expected;  // of a client with TLS from 10.1.2.3, whoever it is
+};
+void PrintTo(const MayAdmitCase& row, std::ostream* out) {
+  *out << row.rules;
+}
+class HbaMayAdmit : public ::testing::TestWithParam<MayAdmitCase> {};
+
+TEST_P(HbaMayAdmit, SomeClientThatConnectsLikeThis) {
+  EXPECT_EQ(rules_of(GetParam().rules).may_admit(client(), {}), GetParam().expected);
+}
+
+// A rule for one user may be for anybody who says so; one that turns away counts only where it turns away
+// all.
+INSTANTIATE_TEST_SUITE_P(
+    All, HbaMayAdmit,
+    ::testing::Values(MayAdmitCase{"hostssl all all 10.0.0.0/8 relay", true},
+                      MayAdmitCase{"hostssl other bob 10.0.0.0/8 relay", true},
+                      MayAdmitCase{"host all all all relay", true},
+                      MayAdmitCase{"hostssl all all 192.168.0.0/16 relay", false},
+                      MayAdmitCase{"hostnossl all all all relay", false},
+                      MayAdmitCase{"local all all relay", false},
+                      MayAdmitCase{"hostssl all all all reject", false},
+                      MayAdmitCase{"hostssl all all all reject\nhostssl all all all relay", false},
+                      MayAdmitCase{"hostssl all ann all reject\nhostssl all all all relay", true},
+                      MayAdmitCase{"hostssl ledger all all reject\nhostssl all all all relay", true},
+                      MayAdmitCase{"hostssl all all 10.1.0.0/16 reject\nhostssl all all all relay", false},
+                      MayAdmitCase{"hostssl all all 10.2.0.0/16 reject\nhostssl all all all relay", true},
+                      MayAdmitCase{"hostssl all all all reject\nhostssl replication all all relay", true},
+                      MayAdmitCase{
+                          "hostssl all,replication all all reject\nhostssl replication all all relay", false},
+                      MayAdmitCase{"hostssl all all .example.com reject\nhostssl all all all relay", true},
+                      MayAdmitCase{"hostssl all all .example.com relay", true}));
+
 TEST(HbaRules, KnowWhetherTheyUseLocalNetworks) {
   EXPECT_FALSE(rules_of("host all all all relay\nlocal all all peer").uses_local_networks());
   EXPECT_FALSE(rules_of("host all all \"samenet\" relay").uses_local_networks());

@@ -104,6 +104,8 @@ inline const std::vector<SettingSample>& setting_samples() {
        [](const Config& c) { return c.listeners[0].allowed_startup_parameters == std::vector<std::string>{"options", "search_path"}; }},
       {"listener", "shared_certificate", "true", "true", "half", kCertificate,
        [](const Config& c) { return c.listeners[0].shared_certificate; }},
+      {"listener", "connect_early", "true", "true", "perhaps", kCertificate,
+       [](const Config& c) { return c.listeners[0].connect_early; }},
       {"listener", "log_client_identity", "true", "true", "who", kCertificateAndCa,
        [](const Config& c) { return c.listeners[0].log_client_identity; }},
       {"listener", "client_identity_in", R"("options")", "options", "header", kCertificateCaAndIdentity,
