@@ -3,15 +3,16 @@
 #include <openssl/err.h>
 
 #include <algorithm>
-#include <array>
 #include <cassert>
 #include <climits>
 #include <cstring>
 #include <new>
 
+#include "tls/caller_bio.h"
 #include "tls/certificate_values.h"
-#include "tls/channel_binding.h"
+#include "tls/handshake_values.h"
 #include "tls/key_shares.h"
+#include "tls/leftovers.h"
 #include "tls/openssl.h"
 #include "tls/own_certificate.h"
 #include "tls/record_layer.h"
@@ -33,7 +34,7 @@ std::span<std::uint8_t> Outgoing::extend(std::size_t size) {
   return memory_.subspan(used_ - size, size);
 }
 
-// What OpenSSL's callbacks find: the connection's own, and the caller's buffers for as long as a call runs.
+// What OpenSSL's callbacks find.
 struct Engine::State {
   enum class Stage {
     handshaking,
@@ -52,13 +53,11 @@ struct Engine::State {
   KeyShares* key_shares = nullptr;  // the context's; null on the server's end
   KeyShares::Choice key_share = KeyShares::Choice::own;
   Stage stage = Stage::handshaking;
-  bool end_of_input = false;
   bool host_matched = false;   // judge() has seen the server's leaf, under a good chain, and it is for `host`
   bool verdict_given = false;  // failure holds what judge() found
   FailureReport failure;
 
-  ByteView* incoming = nullptr;
-  Outgoing* outgoing = nullptr;
+  CallerBytes bytes;
 };
 
 namespace {
@@ -69,58 +68,6 @@ FailureReport plain_failure(Failure failure, std::string reason) {
   return {
       .failure = failure, .reason = std::move(reason), .depth = 0, .subject = {}, .issuer = {}, .detail = {}};
 }
-
-// --- the BIO over the caller's bytes ---
-
-State& state_of(BIO* bio) {
-  return *static_cast<State*>(BIO_get_data(bio));
-}
-
-int read_from_caller(BIO* bio, char* buffer, int size) {
-  auto& state = state_of(bio);
-  BIO_clear_retry_flags(bio);
-  if (state.incoming == nullptr || state.incoming->empty()) {
-    if (state.end_of_input) return 0;
-    BIO_set_retry_read(bio);
-    return -1;
-  }
-  const std::size_t taken = std::min(static_cast<std::size_t>(size), state.incoming->size());
-  std::memcpy(buffer, state.incoming->data(), taken);
-  *state.incoming = state.incoming->subspan(taken);
-  return static_cast<int>(taken);
-}
-
-int write_to_caller(BIO* bio, const char* bytes, int size) {
-  auto& state = state_of(bio);
-  BIO_clear_retry_flags(bio);
-  const ByteView view(reinterpret_cast<const std::uint8_t*>(bytes), static_cast<std::size_t>(size));
-  const std::size_t taken = state.outgoing == nullptr ? 0 : state.outgoing->append(view);
-  if (taken > 0) return static_cast<int>(taken);
-  BIO_set_retry_write(bio);
-  return -1;
-}
-
-long control(BIO* bio, int command, long /*number*/, void* /*pointer*/) {
-  if (command == BIO_CTRL_FLUSH) return 1;
-  if (command == BIO_CTRL_EOF) return state_of(bio).end_of_input ? 1 : 0;
-  return 0;
-}
-
-BIO* make_bio(State* state) {
-  static const BioMethod method = [] {
-    BioMethod made(BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "caller's bytes"));
-    BIO_meth_set_read(made.get(), read_from_caller);
-    BIO_meth_set_write(made.get(), write_to_caller);
-    BIO_meth_set_ctrl(made.get(), control);
-    return made;
-  }();
-  BIO* bio = BIO_new(method.get());
-  BIO_set_data(bio, state);
-  BIO_set_init(bio, 1);
-  return bio;
-}
-
-// --- the verdict on the peer's certificate ---
 
 // OpenSSL calls this for every certificate of the chain, the leaf last, and at every fault. A server's name
 // is checked here, where "no" still ends the handshake before anything of ours goes out.
@@ -153,13 +100,13 @@ void forget_errors() {
 class Lending {
  public:
   Lending(State& state, ByteView* incoming, Outgoing* outgoing) : state_(state) {
-    state_.incoming = incoming;
-    state_.outgoing = outgoing;
+    state_.bytes.incoming = incoming;
+    state_.bytes.outgoing = outgoing;
     forget_errors();
   }
   ~Lending() {
-    state_.incoming = nullptr;
-    state_.outgoing = nullptr;
+    state_.bytes.incoming = nullptr;
+    state_.bytes.outgoing = nullptr;
   }
   Lending(const Lending&) = delete;
   Lending& operator=(const Lending&) = delete;
@@ -173,11 +120,6 @@ Engine::Status refuse(State& state, Failure failure, std::string reason) {
   state.stage = State::Stage::refused;
   state.failure = plain_failure(failure, std::move(reason));
   return Engine::Status::failed;
-}
-
-std::string server_name(const SSL* ssl) {
-  const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-  return name == nullptr ? "" : name;
 }
 
 Engine::Status fail(State& state, FailureReport report) {
@@ -213,78 +155,6 @@ Engine::Status status_of(State& state, int result) {
   }
 }
 
-std::string_view agreed_protocol(const SSL* ssl) {
-  const unsigned char* name = nullptr;
-  unsigned size = 0;
-  SSL_get0_alpn_selected(ssl, &name, &size);
-  return {reinterpret_cast<const char*>(name), size};
-}
-
-// Where OpenSSL's connection stays (see hand_over()), it keeps the keys of the key exchange, though nobody
-// needs them any more: the private one could open what was recorded of this connection. To give a key another
-// type frees what it held (EVP_PKEY_set_type()).
-void forget_key_exchange(SSL* ssl) {
-  for (const int which : {SSL_CTRL_GET_TMP_KEY, SSL_CTRL_GET_PEER_TMP_KEY}) {
-    EVP_PKEY* found = nullptr;
-    if (SSL_ctrl(ssl, which, 0, static_cast<void*>(&found)) != 1) continue;
-    const PrivateKey key(found);
-    EVP_PKEY_set_type(key.get(), EVP_PKEY_X25519);
-  }
-}
-
-void empty(STACK_OF(X509) * certificates) {
-  if (certificates == nullptr) return;
-  while (X509* certificate = sk_X509_pop(certificates)) X509_free(certificate);
-}
-
-// What the peer showed stays as long as the connection, too: the chain as it came, the chain as it was
-// verified, and in the session the leaf again, beside the secret that a resumption would begin with. To read
-// another session into this one leaves of it what is still asked for, version and cipher, and frees the rest
-// (d2i_SSL_SESSION()).
-void forget_peer(SSL* ssl) {
-  empty(SSL_get0_verified_chain(ssl));
-  empty(SSL_get_peer_cert_chain(ssl));
-  SSL_SESSION* session = SSL_get_session(ssl);
-  const SslSession bare(SSL_SESSION_new());
-  if (session == nullptr || bare == nullptr) return;
-  SSL_SESSION_set_protocol_version(bare.get(), SSL_version(ssl));
-  SSL_SESSION_set_cipher(bare.get(), SSL_get_current_cipher(ssl));
-  std::array<unsigned char, 256> der;  // of about 30
-  unsigned char* end = der.data();
-  const int size = i2d_SSL_SESSION(bare.get(), nullptr);
-  if (size <= 0 || static_cast<std::size_t>(size) > der.size()) return;
-  i2d_SSL_SESSION(bare.get(), &end);
-  const unsigned char* begin = der.data();
-  d2i_SSL_SESSION(&session, &begin, size);
-}
-
-// Whether a client has been asked for its certificate and had one of a kind that the server takes: there is
-// no more direct question, and one that is shown is signed for.
-bool has_signed(const SSL* ssl) {
-  int signature = NID_undef;
-  return SSL_get_signature_type_nid(ssl, &signature) == 1;
-}
-
-Established describe(SSL* ssl) {
-  Established result;
-  result.version = SSL_get_version(ssl);
-  result.cipher = SSL_get_cipher_name(ssl);
-  const long group = SSL_get_negotiated_group(ssl);
-  const char* group_name = group > 0 ? SSL_group_to_name(ssl, static_cast<int>(group)) : nullptr;
-  result.group = group_name != nullptr ? group_name : "-";
-  result.alpn_agreed = agreed_protocol(ssl) == kAlpnProtocol;
-  const bool is_server = SSL_is_server(ssl) == 1;
-  if (is_server) result.server_name = server_name(ssl);
-  if (X509* own = SSL_get_certificate(ssl); own != nullptr && (is_server || has_signed(ssl)))
-    result.own_sha256_fingerprint = fingerprint_of(own);
-  X509* peer = SSL_get0_peer_certificate(ssl);
-  if (peer != nullptr) result.peer = values_of(peer);
-  X509* server = is_server ? SSL_get_certificate(ssl) : peer;
-  auto& end_point = is_server ? result.own_end_point : result.peer_end_point;
-  if (server != nullptr) end_point = server_end_point_of(server).value_or(std::vector<std::uint8_t>{});
-  return result;
-}
-
 // The most that the client wants in a record (RFC 6066, 4).
 std::size_t most_content(const SSL* ssl) {
   const SSL_SESSION* session = SSL_get_session(ssl);
@@ -315,7 +185,7 @@ bool hand_over(State& state) {
                                                                        .write = is_client ? client : server,
                                                                        .is_client = is_client,
                                                                        .most_content = most_content(ssl)});
-  if (state.end_of_input) state.records->end_of_input();
+  if (state.bytes.end_of_input) state.records->end_of_input();
   state.ssl.reset();
   return true;
 }
@@ -356,6 +226,19 @@ void send_server_name(SSL* ssl, const std::string& host) {
   SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, const_cast<char*>(host.c_str()));
 }
 
+// A connection that has not begun.
+std::unique_ptr<State> make_state(SSL_CTX* context) {
+  auto state = std::make_unique<State>();
+  SSL* ssl = SSL_new(context);
+  if (ssl == nullptr) throw std::bad_alloc();
+  state->ssl.reset(ssl);
+  BIO* bio = make_bio(state->bytes);
+  SSL_set_bio(ssl, bio, bio);
+  SSL_set_ex_data(ssl, 0, state.get());
+  tell_traffic_secrets(ssl, state->secrets.get());
+  return state;
+}
+
 int clamped(std::size_t size) {
   return static_cast<int>(std::min<std::size_t>(size, INT_MAX));
 }
@@ -367,18 +250,13 @@ Engine::~Engine() = default;
 
 std::unique_ptr<Engine> Engine::to_server(std::shared_ptr<const ClientContext> context,
                                           ServerIdentity server) {
-  auto state = std::make_unique<State>();
-  state->ssl.reset(SSL_new(context->context_));
+  auto state = make_state(context->context_);
   SSL* ssl = state->ssl.get();
   // It has been checked when it was loaded, so that nothing but memory can be missing.
   if (context->own_ && !use(ssl, *context->own_)) throw std::bad_alloc();
   state->key_shares = context->key_shares_.get();
   state->key_share = state->key_shares->choose(ssl, server.host, KeyShares::Clock::now());
   state->context = std::move(context);
-  BIO* bio = make_bio(state.get());
-  SSL_set_bio(ssl, bio, bio);
-  SSL_set_ex_data(ssl, 0, state.get());
-  tell_traffic_secrets(ssl, state->secrets.get());
   SSL_set_verify(ssl, SSL_VERIFY_PEER, judge);
   if (server.send_sni && is_sent_as_sni(server.host)) send_server_name(ssl, server.host);
   SSL_set_connect_state(ssl);
@@ -388,14 +266,9 @@ std::unique_ptr<Engine> Engine::to_server(std::shared_ptr<const ClientContext> c
 }
 
 std::unique_ptr<Engine> Engine::to_client(std::shared_ptr<const ServerContext> context, bool require_alpn) {
-  auto state = std::make_unique<State>();
-  state->ssl.reset(SSL_new(context->context_));
+  auto state = make_state(context->context_);
   state->context = std::move(context);
   SSL* ssl = state->ssl.get();
-  BIO* bio = make_bio(state.get());
-  SSL_set_bio(ssl, bio, bio);
-  SSL_set_ex_data(ssl, 0, state.get());
-  tell_traffic_secrets(ssl, state->secrets.get());
   SSL_set_verify(ssl, SSL_get_verify_mode(ssl), judge);
   SSL_set_accept_state(ssl);
   state->require_alpn = require_alpn;
@@ -455,7 +328,7 @@ Engine::Status Engine::write(ByteView& plaintext, Outgoing& out) {
 }
 
 void Engine::end_of_input() {
-  state_->end_of_input = true;
+  state_->bytes.end_of_input = true;
   if (state_->records != nullptr) state_->records->end_of_input();
 }
 
