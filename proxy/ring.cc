@@ -182,7 +182,7 @@ void Ring::take_turn(int timeout) {
 
 void Ring::hand_over(int timeout) {
   begin_sends();
-  begin_receives();
+  begin_waiting();
   submit(timeout);
   take_unsent();
 }
@@ -193,24 +193,33 @@ void Ring::begin_sends() {
                  {&outgoing_[port->outgoing_begin_], port->outgoing_size_});
 }
 
-void Ring::begin_receives() {
+void Ring::begin_waiting() {
   for (Port* port : wanting_) {
     port->is_listed_ = false;
-    if (!port->wanted_ || port->receiving_) continue;
-    if (port->received_ > 0) {
-      io_uring_prep_nop(request(Kind::again, port->name_));
-      continue;
-    }
-    if (port->leaves_in_socket_) {
-      if (!port->awaiting_notice_)
-        io_uring_prep_poll_add(request(Kind::notice, port->name_), port->descriptor_, POLLIN);
-      port->awaiting_notice_ = true;
-      continue;
-    }
-    prepare_receive(request(Kind::receive, port->name_), port->descriptor_, port->drained_);
-    port->receiving_ = true;
+    if (port->wanted_ && !port->receiving_) begin_receive(*port);
+    if (port->room_wanted_ && !std::exchange(port->awaiting_room_, true))
+      begin_poll(*port, Kind::room, POLLOUT);
+    if (port->end_wanted_ && !std::exchange(port->awaiting_end_, true))
+      begin_poll(*port, Kind::gone, POLLRDHUP);
+    port->room_wanted_ = port->end_wanted_ = false;
   }
   wanting_.clear();
+}
+
+void Ring::begin_receive(Port& port) {
+  if (port.received_ > 0) {
+    io_uring_prep_nop(request(Kind::again, port.name_));
+  } else if (port.leaves_in_socket_) {
+    if (!std::exchange(port.awaiting_notice_, true)) begin_poll(port, Kind::notice, POLLIN);
+  } else {
+    prepare_receive(request(Kind::receive, port.name_), port.descriptor_, port.drained_);
+    port.receiving_ = true;
+  }
+}
+
+// Answers once.
+void Ring::begin_poll(Port& port, Kind kind, unsigned events) {
+  io_uring_prep_poll_add(request(kind, port.name_), port.descriptor_, events);
 }
 
 // Returns once there is an answer or `timeout` milliseconds (-1: any number) have passed, and in any case not
@@ -267,6 +276,11 @@ void Ring::take_answers() {
     } else if (kind == Kind::notice && port != nullptr) {
       port->awaiting_notice_ = false;
       port->client_.on_received(0);
+    } else if (kind == Kind::room && port != nullptr) {
+      port->awaiting_room_ = false;
+      port->client_.on_room();
+    } else if (kind == Kind::gone && port != nullptr) {
+      port->client_.on_gone();
     } else if (kind == Kind::again && port != nullptr) {
       port->client_.on_received(0);
     } else if ((answer.flags & IORING_CQE_F_BUFFER) != 0) {
@@ -326,6 +340,8 @@ void Ring::leave(Port& port) {
   if (port.received_ > 0) give_back(port.buffer_);
   if (port.receiving_) cancel(Kind::receive, port.name_);
   if (port.awaiting_notice_) cancel(Kind::notice, port.name_);
+  if (port.awaiting_room_) cancel(Kind::room, port.name_);
+  if (port.awaiting_end_) cancel(Kind::gone, port.name_);
   const auto index = static_cast<std::uint32_t>(port.name_) >> kKindBits;
   places_[index].port = nullptr;
   ++places_[index].generation;
@@ -376,7 +392,22 @@ Ring::Port::~Port() {
 void Ring::Port::want(bool drained) {
   wanted_ = true;
   drained_ = drained;
-  if (receiving_ || is_listed_) return;
+  if (!receiving_) list();
+}
+
+void Ring::Port::want_room() {
+  room_wanted_ = true;
+  if (!awaiting_room_) list();
+}
+
+// What has been told stays told: a peer that is gone does not come back.
+void Ring::Port::watch_for_end() {
+  end_wanted_ = true;
+  if (!awaiting_end_) list();
+}
+
+void Ring::Port::list() {
+  if (is_listed_) return;
   is_listed_ = true;
   ring_.wanting_.push_back(this);
 }

@@ -1,8 +1,8 @@
 // Moves the bytes of established sessions by io_uring. What comes for any of them is taken into buffers that
 // all share, without a recv() each; what they send within one turn of the loop goes to the kernel in one
 // call. Belongs to one loop and to the thread that runs it. Only waiting and small messages are its business:
-// in bulk it says when there is something, as recv() and send() of as much as there is cost no more, and
-// while the kernel is full the loop's watch on the socket serves.
+// in bulk it says when there is something and when there is room, as recv() and send() of as much as there is
+// cost no more.
 #pragma once
 
 #include <liburing.h>
@@ -39,7 +39,7 @@ class Ring {
   [[nodiscard]] bool run_once(uv_loop_t* loop);
 
  private:
-  enum class Kind : std::uint8_t { loop, receive, notice, send, again, cancel };
+  enum class Kind : std::uint8_t { loop, receive, notice, room, gone, send, again, cancel };
   struct Place {
     Port* port = nullptr;
     std::uint32_t generation = 0;  // told from that of an earlier port, whose answers may still come
@@ -58,7 +58,9 @@ class Ring {
   void take_turn(int timeout);
   void hand_over(int timeout);
   void begin_sends();
-  void begin_receives();
+  void begin_waiting();
+  void begin_receive(Port& port);
+  void begin_poll(Port& port, Kind kind, unsigned events);
   void submit(int timeout);
   void take_unsent();
   void take_answers();
@@ -75,7 +77,7 @@ class Ring {
   std::vector<Place> places_;
   std::vector<std::uint32_t> vacant_;  // of places_
   std::vector<Port*> sending_;
-  std::vector<Port*> wanting_;
+  std::vector<Port*> wanting_;           // of whom something is to begin with the next submission
   std::vector<std::uint64_t> troubled_;  // whose sends have failed, to be told so
   int loop_descriptor_ = -1;             // -1: not enabled yet
   bool loop_watched_ = false;
@@ -87,6 +89,10 @@ class Ring::Client {
  public:
   // There is something to take, or a number of errno.h tells why not (0: unknown).
   virtual void on_received(int error) = 0;
+  // The kernel takes bytes again, or will never.
+  virtual void on_room() = 0;
+  // The peer has ended or broken the connection.
+  virtual void on_gone() = 0;
   // The kernel did not take `rest` of what was sent: it is full (0), or the connection broke.
   virtual void on_unsent(ByteView rest, int error) = 0;
   // Follows on_unsent(): time to wake whoever waits for the client.
@@ -111,6 +117,10 @@ class Ring::Port {
   // again. `drained`: nothing can be there yet.
   void want(bool drained);
   void want_nothing() { wanted_ = false; }
+  // Tells the client, once, when the kernel takes bytes again.
+  void want_room();
+  // Tells the client, once for good, when the peer is gone, also where nobody wants to read.
+  void watch_for_end();
   // Whether want() leaves what comes in the socket, and only tells the client: once SO_RCVLOWAT bytes are
   // there.
   void leave_in_socket(bool leave) { leaves_in_socket_ = leave; }
@@ -131,14 +141,20 @@ class Ring::Port {
  private:
   friend class Ring;
 
+  void list();
+
   Ring& ring_;
   const int descriptor_;
   Client& client_;
   const std::uint64_t name_;
   bool receiving_ = false;
   bool awaiting_notice_ = false;
+  bool awaiting_room_ = false;
+  bool awaiting_end_ = false;
   bool leaves_in_socket_ = false;
   bool wanted_ = false;
+  bool room_wanted_ = false;
+  bool end_wanted_ = false;
   bool drained_ = false;
   bool is_listed_ = false;  // among those that want
   bool has_filled_ = false;

@@ -7,6 +7,7 @@
 #include <cassert>
 #include <cerrno>
 #include <cstring>
+#include <utility>
 
 namespace pgveil::proxy {
 
@@ -114,6 +115,7 @@ void SocketStream::finish(Scratch& /*scratch*/) {
 
 void SocketStream::move_to(Ring& ring) {
   port_.emplace(ring, descriptor_, static_cast<Ring::Client&>(*this));
+  if (std::exchange(watched_events_, 0) != 0) uv_poll_stop(poll_.get());
   watch();
 }
 
@@ -129,8 +131,7 @@ void SocketStream::on_poll(uv_poll_t* poll, int status, int events) {
     self.watched_events_ = 0;
     self.readable_ = true;
     if (self.paused_) {
-      socklen_t size = sizeof self.errno_;
-      ::getsockopt(self.descriptor_, SOL_SOCKET, SO_ERROR, &self.errno_, &size);
+      self.find_error();
       self.note_broken();
     }
   }
@@ -155,6 +156,21 @@ void SocketStream::on_received(int error) {
   owner_->wake();
 }
 
+void SocketStream::on_room() {
+  flush();
+  watch();
+  owner_->wake();
+}
+
+// While paused nobody would read, so the end itself is the news.
+void SocketStream::on_gone() {
+  peer_gone_ = true;
+  if (!paused_) return;
+  find_error();
+  if (errno_ != 0) note_broken();
+  owner_->wake();
+}
+
 // A connection that broke is left to the reads here, too.
 void SocketStream::on_unsent(ByteView rest, int error) {
   if (error != 0) {
@@ -164,6 +180,12 @@ void SocketStream::on_unsent(ByteView rest, int error) {
   }
   unsent_.assign(rest.begin(), rest.end());
   watch();
+}
+
+// Of a connection that broke; the kernel says it once.
+void SocketStream::find_error() {
+  socklen_t size = sizeof errno_;
+  ::getsockopt(descriptor_, SOL_SOCKET, SO_ERROR, &errno_, &size);
 }
 
 void SocketStream::note_broken() {
@@ -178,23 +200,16 @@ void SocketStream::note_broken() {
 // for again. While paused READABLE stays until something comes, which may be an end as well: a change of the
 // watch costs two system calls, and many pauses are over before.
 void SocketStream::watch() {
+  if (port_) return watch_at_ring();
   int events = 0;
   if (wants_bytes()) {
     events = UV_READABLE;
     has_unwanted_ = false;
   } else if (status_ == Status::blocked) {
-    const bool stays = !port_ && (watched_events_ & UV_READABLE) != 0 && !has_unwanted_;
+    const bool stays = (watched_events_ & UV_READABLE) != 0 && !has_unwanted_;
     if (stays || !peer_gone_) events = stays ? UV_READABLE : UV_DISCONNECT;
   }
   if (unwritten() > 0) events |= UV_WRITABLE;
-  if (port_) {
-    if (wants_bytes()) {
-      port_->want(!readable_);
-    } else {
-      port_->want_nothing();
-    }
-    events &= ~UV_READABLE;
-  }
   if (events == watched_events_) return;
   watched_events_ = events;
   if (events == 0) {
@@ -202,6 +217,16 @@ void SocketStream::watch() {
   } else {
     uv_poll_start(poll_.get(), events, on_poll);
   }
+}
+
+void SocketStream::watch_at_ring() {
+  if (wants_bytes()) {
+    port_->want(!readable_);
+  } else {
+    port_->want_nothing();
+    if (status_ == Status::blocked && !peer_gone_) port_->watch_for_end();
+  }
+  if (unwritten() > 0) port_->want_room();
 }
 
 // Returns how many bytes the kernel took. A broken connection is left to the reads: the peer's last words

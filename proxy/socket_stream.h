@@ -1,7 +1,7 @@
 // A stream on a non-blocking socket, TCP or Unix alike: our own recv() and send(), with uv_poll telling when.
 // Level-triggered: READABLE is off only once something has come while reading is paused, WRITABLE on only
 // while the kernel is full, and DISCONNECT tells of a peer that is gone while reading is paused. At a ring,
-// that one does the watching for what comes and sends what is small; the rest stays.
+// that one does the watching, which then costs no system call, and sends what is small.
 #pragma once
 
 #include <uv.h>
@@ -54,11 +54,15 @@ class SocketStream final : public Stream, private Ring::Client {
  private:
   static void on_poll(uv_poll_t* poll, int status, int events);
   void on_received(int error) override;
+  void on_room() override;
+  void on_gone() override;
   void on_unsent(ByteView rest, int error) override;
   void on_trouble() override { owner_->wake(); }
   [[nodiscard]] bool wants_bytes() const { return status_ == Status::blocked && !paused_; }
   void note_broken();
+  void find_error();
   void watch();
+  void watch_at_ring();
   [[nodiscard]] Read receive(std::span<std::uint8_t> room);
   void send_or_keep(ByteView bytes);
   [[nodiscard]] std::size_t send_now(ByteView bytes);

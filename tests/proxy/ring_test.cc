@@ -312,6 +312,40 @@ TEST_F(ARing, TellsOfAPeerThatIsGoneWhilePaused) {
   ASSERT_TRUE(run_until([&] { return r.stream->peer_gone(); }));
 }
 
+TEST_F(ARing, TellsOfAConnectionThatBreaksWhilePaused) {
+  Reader& r = reader();
+  turn();
+  r.stream->pause_reading();
+  r.write("unread");
+  turn();
+  r.peer->close();  // with bytes unread: ECONNRESET
+  ASSERT_TRUE(run_until([&] { return r.stream->write_broken(); }));
+  EXPECT_TRUE(r.stream->peer_gone());
+  EXPECT_EQ(r.stream->error(), "Connection reset by peer");
+}
+
+// Once is enough, whatever happens in between.
+TEST_F(ARing, TellsOfAPeerThatIsGoneAfterManyPauses) {
+  Reader& r = reader();
+  for (int pause = 0; pause < 5; ++pause) {
+    r.stream->pause_reading();
+    turn();
+    r.stream->resume_reading();
+    const auto before = r.text.size();
+    r.peer->send("x");
+    ASSERT_TRUE(run_until([&] { return r.text.size() > before; }));
+  }
+  r.stream->pause_reading();
+  r.peer->send("unread");
+  const int wakes = r.wakes;
+  r.peer->close();
+  ASSERT_TRUE(run_until([&] { return r.stream->peer_gone(); }));
+  EXPECT_EQ(r.wakes, wakes + 1);
+  r.stream->resume_reading();
+  ASSERT_TRUE(run_until([&] { return r.status == Status::ended; }));
+  EXPECT_EQ(r.text, "xxxxxunread");
+}
+
 TEST_F(ARing, TellsOfAPeerThatIsGoneFromAStreamThatWasPausedBefore) {
   Reader& r = reader(false);
   turn();
