@@ -79,9 +79,9 @@ struct ListenerConfig {
   tls::ServerSettings tls;             // with all certificates together, once the configuration is read
   PlaintextCancel plaintext_cancel = PlaintextCancel::allow;
   bool connect_early = false;  // to the server, while a client still shakes hands
-  TextOrFile hba;         // pg_hba.conf
-  TextOrFile ident;       // pg_ident.conf
-  std::string auth_file;  // PgBouncer's: the users of method scram-sha-256
+  TextOrFile hba;              // pg_hba.conf
+  TextOrFile ident;            // pg_ident.conf
+  std::string auth_file;       // PgBouncer's: the users of method scram-sha-256
   FixedOrDefault database;
   FixedOrDefault options;
   FixedOrDefault application_name;

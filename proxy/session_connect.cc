@@ -25,11 +25,15 @@ void Session::advance_early() {
     link_.reset();
 }
 
-// With a certificate of its role a session has to make its own.
+// By the way that has been begun, or by one that was made ahead. With a certificate of its role a session has
+// to make its own.
 void Session::dial(const Upstream& upstream, std::shared_ptr<const tls::ClientContext> context) {
-  if (link_) return;
-  if (context == upstream.tls) link_ = host_.take_prewarmed(upstream, *this);
-  record_->prewarmed = link_ != nullptr;
+  const bool is_everyones = context == upstream.tls;
+  if (!is_everyones) drop_link();
+  if (is_everyones && !link_) {
+    link_ = host_.take_prewarmed(upstream, *this);
+    record_->prewarmed = link_ != nullptr;
+  }
   if (!link_)
     link_ = std::make_unique<UpstreamLink>(host_.loop(), host_.handshake_turns(), upstream,
                                            std::move(context), *this);
