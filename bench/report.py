@@ -1,5 +1,6 @@
 """The figures as Markdown, with the goals they are judged by."""
 
+import goals
 import measure
 from goals import values
 from modes import MODES
@@ -34,6 +35,29 @@ def markdown(document):
         for key, title in document["workloads"].items():
             lines += _table(key, title, results.get(key, {}))
     return "\n".join(lines)
+
+
+def taken_together(documents):
+    """The figures of several runs of the same program. Where two have the same workload, the later one counts."""
+    together, *others = documents
+    for other in others:
+        differing = [name for name, version in other["versions"].items()
+                     if together["versions"].setdefault(name, version) != version]  # fmt: skip
+        if differing or other["commit"] != together["commit"]:
+            raise ValueError(f"runs of different programs: {', '.join(differing) or 'commits of pgveil'}")
+        together["command"] += f"`, `{other['command']}"
+        together["settings"] += f", {other['settings']}"
+        together["minutes"] += other["minutes"]
+        together["rounds"] = min(together["rounds"], other["rounds"])
+        together["workloads"] |= other["workloads"]
+        together["remarks"] += [remark for remark in other["remarks"] if remark not in together["remarks"]]
+        together["machine"]["others"] += other["machine"]["others"]
+        for mode, results in other["results"].items():
+            together["results"].setdefault(mode, {}).update(results)
+    if others:
+        newest = "--newest" in together["command"]
+        together["goals"] = goals.judge(together["results"], goals.NEWEST if newest else goals.DEBIAN_12)
+    return together
 
 
 def rounds_of(document):

@@ -21,7 +21,7 @@ class Length(NamedTuple):
     """How much of each."""
 
     title: str
-    seconds: int  # of pgbench
+    seconds: int  # of pgbench: the server spends the first two on new processes
     out_mebibytes: int
     in_mebibytes: int
     sessions: int  # that come and go
@@ -30,8 +30,8 @@ class Length(NamedTuple):
 
 
 LENGTHS = {
-    "quick": Length("--quick", 2, 256, 128, 400, (500,), idle_peers=True),
-    "normal": Length("normal length", 3, 1024, 256, 1000, (1000, 10000), idle_peers=False),
+    "quick": Length("--quick", 4, 256, 128, 400, (500,), idle_peers=True),
+    "normal": Length("normal length", 8, 1024, 256, 1000, (1000, 10000), idle_peers=False),
     "full": Length("--full", 10, 1024, 256, 4000, (1000, 10000), idle_peers=True),
 }
 # What --quick is content with; with several modes only the first.

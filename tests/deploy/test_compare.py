@@ -88,6 +88,21 @@ def test_goals_that_are_missed_come_first():
     assert [row["verdict"] for row in rows] == ["missed", "met"]
 
 
+def test_runs_of_the_same_program_are_taken_together():
+    other = document()
+    other["results"] = {"egress": {"connect": {"pgveil": rounds("cpu_us_per_connection", 5)}}, "both": {}}
+    together = report.taken_together([document(pgveil=rounds("tps", 7)), other])
+    assert sorted(together["results"]["egress"]) == ["connect", "copy-out"]
+    assert (together["minutes"], together["rounds"]) == (2, 2)
+    assert together["remarks"] == ["A remark."]
+
+
+def test_runs_of_different_programs_are_not():
+    for change in ({"commit": "def"}, {"versions": {"pgveil": "1", "haproxy": "3"}}):
+        with pytest.raises(ValueError, match="different programs"):
+            report.taken_together([document(), {**document(), **change}])
+
+
 @pytest.fixture
 def scratch():
     """Where PostgreSQL's account may enter."""
