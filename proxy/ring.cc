@@ -280,6 +280,7 @@ void Ring::take_answers() {
       port->awaiting_room_ = false;
       port->client_.on_room();
     } else if (kind == Kind::gone && port != nullptr) {
+      port->awaiting_end_ = false;
       port->client_.on_gone();
     } else if (kind == Kind::again && port != nullptr) {
       port->client_.on_received(0);
@@ -400,7 +401,6 @@ void Ring::Port::want_room() {
   if (!awaiting_room_) list();
 }
 
-// What has been told stays told: a peer that is gone does not come back.
 void Ring::Port::watch_for_end() {
   end_wanted_ = true;
   if (!awaiting_end_) list();

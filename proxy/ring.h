@@ -119,7 +119,7 @@ class Ring::Port {
   void want_nothing() { wanted_ = false; }
   // Tells the client, once, when the kernel takes bytes again.
   void want_room();
-  // Tells the client, once for good, when the peer is gone, also where nobody wants to read.
+  // Tells the client, once, when the peer is gone, also where nobody wants to read.
   void watch_for_end();
   // Whether want() leaves what comes in the socket, and only tells the client: once SO_RCVLOWAT bytes are
   // there.

@@ -348,7 +348,8 @@ Session::Phase Session::begin_cancel() {
   in_cancel_ = true;
   client_->pause_reading();
   deadline_.set(kCancelTimeout);
-  drop_link();
+  drop_link();  // and its place: cancel requests are counted by themselves
+  if (std::exchange(in_session_, false)) host_.leave_session();
   link_ = std::make_unique<UpstreamLink>(host_.loop(), host_.handshake_turns(), *upstream, upstream->tls,
                                          *this, route ? std::optional(route->server) : std::nullopt);
   return Phase::forward_cancel;

@@ -162,10 +162,11 @@ void SocketStream::on_room() {
   owner_->wake();
 }
 
-// While paused nobody would read, so the end itself is the news.
+// While paused nobody would read, so the end itself is the news. Otherwise the reads find it, in its order: a
+// client that has ended its side may still be waiting for an answer.
 void SocketStream::on_gone() {
-  peer_gone_ = true;
   if (!paused_) return;
+  peer_gone_ = true;
   find_error();
   if (errno_ != 0) note_broken();
   owner_->wake();
