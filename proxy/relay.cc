@@ -45,7 +45,8 @@ std::optional<Relay::End> Relay::advance(Scratch& scratch) {
 
 Stream::Status Relay::move(Direction& direction, Scratch& scratch) {
   if (direction.paused) {
-    if (direction.from.peer_gone() && direction.to.peer_gone()) return Stream::Status::failed;
+    // One that has ended its side only may still be reading.
+    if (direction.from.peer_gone() && direction.to.write_broken()) return Stream::Status::failed;
     if (direction.to.unwritten() > direction.resume_below) return Stream::Status::blocked;
     direction.paused = false;
     direction.from.resume_reading();

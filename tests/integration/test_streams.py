@@ -234,3 +234,28 @@ def test_records_that_come_in_pieces_are_put_together(pgveil, scripted_server, a
             for start in range(0, len(packet), 7_919):
                 client.send(packet[start : start + 7_919])
             assert [kind for kind, _ in client.receive_until(b"Z")] == [b"T", b"D", b"C", b"Z"]
+
+
+@pytest.mark.parametrize("mebibytes", [5, 9, 32])
+def test_a_slow_client_that_has_ended_its_side_gets_all_of_its_answer(
+    pgveil, scripted_server, credentials, authority, mebibytes
+):
+    """Also where the server has closed long before the client reads."""
+
+    def script(peer):
+        peer.accept_tls(credentials)
+        peer.log_in()
+        peer.receive_message()
+        for _ in range(mebibytes):
+            peer.send(bytes(1 << 20))
+        peer.socket.unwrap().shutdown(socket.SHUT_WR)
+
+    there = scripted_server(script)
+    proxy = pgveil(there.upstream(sslrootcert=str(authority.file)), limits={"workers": 1})
+    with proxy.connect() as client:
+        client.log_in(user="ann", database="ledger")
+        client.send(wire.query("SELECT all"))
+        client.socket.shutdown(socket.SHUT_WR)
+        time.sleep(1)
+        assert len(client.receive_to_end()) == mebibytes << 20
+    assert "reason=client_closed" in proxy.end_of_session()
