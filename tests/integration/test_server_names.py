@@ -29,7 +29,8 @@ def common_name(proxy, authority, name: str, **more) -> str:
 
 @pytest.mark.parametrize(
     "name, shown",
-    [("db.example.com", "db"), ("DB.Example.COM", "db"), ("x.example.org", "any"), ("a.b.example.org", "localhost"),
+    [("db.example.com", "db"), ("DB.Example.COM", "db"), ("db.example.com.", "db"), ("x.example.org.", "any"),
+     ("x.example.org", "any"), ("a.b.example.org", "localhost"),
      ("elsewhere.example", "localhost")],
 )  # fmt: skip
 def test_the_name_chooses_the_certificate(pgveil, postgres, authority, credentials, names, name, shown):
