@@ -98,6 +98,15 @@ def test_nothing_can_be_resumed_renegotiated_or_compressed(pgveil, postgres, cre
         assert re.search(r"Session-ID: *\n", said)
 
 
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_a_client_that_keeps_its_session_cannot_resume_it(pgveil, postgres, credentials, folder, version):
+    proxy = pgveil(postgres.unix_upstream(), listener=certificate(credentials))
+    session = folder / "session.pem"
+    assert "New, TLS" in s_client(proxy, version, "-sess_out", session)
+    said = s_client(proxy, version, *(["-sess_in", session] if session.exists() else []))
+    assert "New, TLS" in said and "Reused, TLS" not in said
+
+
 @pytest.mark.parametrize("cipher", ["AES128-SHA", "AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-SHA256"])
 def test_no_cipher_without_forward_secrecy_or_authenticated_encryption(pgveil, postgres, credentials, cipher):
     proxy = pgveil(postgres.unix_upstream(), listener=certificate(credentials))
