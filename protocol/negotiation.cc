@@ -65,7 +65,10 @@ Negotiation::Event Negotiation::answer_ssl_request(const ByteReader& in, Bytes& 
   if (ssl_done_) return fail(NegotiationFailure::unsupported_version, unsupported(kSslRequestCode));
   ssl_done_ = true;
   const bool accepted = policy_.tls && !inside_tls_;
-  if (!accepted) out.push_back(kRefused);
+  if (!accepted) {
+    out.push_back(kRefused);
+    declined_ = Declined::tls;
+  }
 
   // A client that was told `S` begins with its ClientHello, which may already be here. Anything else was put
   // there to be read as if it had come inside TLS (CVE-2021-23214).
@@ -83,6 +86,7 @@ Negotiation::Event Negotiation::answer_gss_request(const ByteReader& in, Bytes& 
   if (gss_done_) return fail(NegotiationFailure::unsupported_version, unsupported(kGssEncRequestCode));
   gss_done_ = true;
   out.push_back(kRefused);
+  declined_ = Declined::gss;
   if (in.empty()) return Event::more;
   return fail(NegotiationFailure::unencrypted_data_after_gss_request,
               "received unencrypted data after GSSAPI encryption request", kStuffingDetail);

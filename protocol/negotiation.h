@@ -37,6 +37,9 @@ enum class NegotiationFailure {
 
 class Negotiation {
  public:
+  // A request for encryption that was answered `N`.
+  enum class Declined { nothing, tls, gss };
+
   enum class Event {
     more,        // wait for bytes
     accept_tls,  // `S` was answered, or a TLS record came first: what is left of `in` is the handshake's
@@ -59,6 +62,8 @@ class Negotiation {
   // The handshake that accept_tls asked for is done; from now on advance() is given decrypted bytes.
   void tls_established();
   [[nodiscard]] bool inside_tls() const { return inside_tls_; }
+  // The last one. A client that needs it leaves.
+  [[nodiscard]] Declined declined() const { return declined_; }
   // TLS without an SSLRequest before it: the client must have agreed on ALPN `postgresql`.
   [[nodiscard]] bool direct_tls() const { return direct_tls_; }
 
@@ -94,6 +99,7 @@ class Negotiation {
   bool inside_tls_ = false;
   bool direct_tls_ = false;
   bool wants_old_error_ = false;
+  Declined declined_ = Declined::nothing;
   StartupMessage startup_;
   CancelRequest cancel_;
   NegotiationFailure failure_ = NegotiationFailure::malformed_packet;

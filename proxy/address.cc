@@ -1,15 +1,37 @@
 #include "proxy/address.h"
 
 #include <arpa/inet.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <sys/un.h>
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <cstddef>
 #include <cstring>
 
 namespace pgveil::proxy {
+namespace {
+
+// The interface that a zone names, or whose number it is. nullopt: there is none.
+std::optional<std::uint32_t> scope_id(const std::string& zone) {
+  if (const auto index = ::if_nametoindex(zone.c_str()); index != 0) return index;
+  std::uint32_t number = 0;
+  std::array<char, IF_NAMESIZE> name{};
+  const auto [end, error] = std::from_chars(zone.data(), zone.data() + zone.size(), number);
+  const bool is_number = error == std::errc() && end == zone.data() + zone.size();
+  if (!is_number || ::if_indextoname(number, name.data()) == nullptr) return std::nullopt;
+  return number;
+}
+
+std::string zone_text(std::uint32_t scope_id) {
+  std::array<char, IF_NAMESIZE> name{};
+  if (::if_indextoname(scope_id, name.data()) != nullptr) return name.data();
+  return std::to_string(scope_id);
+}
+
+}  // namespace
 
 bool KernelAddress::is_loopback() const {
   if (family() == AF_INET) {
@@ -34,7 +56,8 @@ std::string KernelAddress::text() const {
   if (family() == AF_INET6) {
     const auto* in6 = reinterpret_cast<const sockaddr_in6*>(&storage);
     ::inet_ntop(AF_INET6, &in6->sin6_addr, host.data(), host.size());
-    return "[" + std::string(host.data()) + "]:" + std::to_string(ntohs(in6->sin6_port));
+    const std::string zone = in6->sin6_scope_id == 0 ? "" : '%' + zone_text(in6->sin6_scope_id);
+    return "[" + std::string(host.data()) + zone + "]:" + std::to_string(ntohs(in6->sin6_port));
   }
   if (family() == AF_UNIX) {
     const auto* un = reinterpret_cast<const sockaddr_un*>(&storage);
@@ -73,12 +96,23 @@ std::optional<KernelAddress> kernel_address(const SocketAddress& address) {
     return kernel_address(reinterpret_cast<const sockaddr*>(&in), sizeof in);
   }
   sockaddr_in6 in6{};
-  if (::inet_pton(AF_INET6, address.host.c_str(), &in6.sin6_addr) == 1) {
-    in6.sin6_family = AF_INET6;
-    in6.sin6_port = htons(address.port);
-    return kernel_address(reinterpret_cast<const sockaddr*>(&in6), sizeof in6);
+  const auto percent = address.host.find('%');
+  if (::inet_pton(AF_INET6, address.host.substr(0, percent).c_str(), &in6.sin6_addr) != 1)
+    return std::nullopt;
+  if (percent != std::string::npos) {
+    const auto scope = scope_id(address.host.substr(percent + 1));
+    if (!scope) return std::nullopt;
+    in6.sin6_scope_id = *scope;
   }
-  return std::nullopt;
+  in6.sin6_family = AF_INET6;
+  in6.sin6_port = htons(address.port);
+  return kernel_address(reinterpret_cast<const sockaddr*>(&in6), sizeof in6);
+}
+
+std::uint16_t port_of(const KernelAddress& address) {
+  if (address.family() == AF_INET)
+    return ntohs(reinterpret_cast<const sockaddr_in*>(&address.storage)->sin_port);
+  return ntohs(reinterpret_cast<const sockaddr_in6*>(&address.storage)->sin6_port);
 }
 
 KernelAddress bound_address(int descriptor) {

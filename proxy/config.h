@@ -20,16 +20,25 @@ namespace pgveil::proxy {
 
 // Where a listener waits or a server is: a TCP address, or the path of a Unix socket.
 struct SocketAddress {
-  std::string host;        // numeric, without brackets; empty for a Unix socket
+  // Numeric, without brackets, with the zone of a link-local address ("fe80::1%eth0"); or "localhost"; empty
+  // for a Unix socket.
+  std::string host;
   std::uint16_t port = 0;  // 0: any free port
-  std::string unix_path;   // empty for TCP
+  std::string unix_path;   // empty for TCP; begins with `@` in the abstract namespace
 
   [[nodiscard]] bool is_unix() const { return !unix_path.empty(); }
-  // Loopback: 127.0.0.0/8 or ::1 (also as ::ffff:127.x.x.x).
+  // A name that no file stands for: it has no permissions, and every process of the network namespace may
+  // connect.
+  [[nodiscard]] bool is_abstract() const { return unix_path.starts_with('@'); }
+  // Loopback: 127.0.0.0/8 or ::1 (also as ::ffff:127.x.x.x), or localhost.
   [[nodiscard]] bool is_loopback() const;
-  // "127.0.0.1:5432", "[::1]:5432" or "unix:/run/pgveil/.s.PGSQL.5432".
+  // The addresses that a listener opens: 127.0.0.1 and ::1 for "localhost", otherwise the address itself.
+  [[nodiscard]] std::vector<SocketAddress> each() const;
+  // "127.0.0.1:5432", "[::1]:5432", "localhost:5432", "unix:/run/pgveil/.s.PGSQL.5432" or
+  // "unix:@pgveil/.s.PGSQL.5432".
   [[nodiscard]] std::string text() const;
 };
+inline constexpr std::string_view kLocalhost = "localhost";
 
 enum class SaslMechanisms {
   strip,     // take SCRAM-SHA-256-PLUS out of the server's list: a plaintext client cannot bind a channel
@@ -94,6 +103,11 @@ struct ListenerConfig {
   SaslMechanisms sasl_mechanisms = SaslMechanisms::strip;
   unsigned unix_socket_permissions = 0777;  // PostgreSQL's default
   std::string unix_socket_group;            // empty: the group of the process
+  // Two minutes until a client that is dead counts as lost. 0: the system's.
+  std::chrono::seconds tcp_keepalives_idle{60};
+  std::chrono::seconds tcp_keepalives_interval{10};
+  int tcp_keepalives_count = 6;
+  std::chrono::milliseconds tcp_user_timeout{0};
 
   // What tls_setting says, or what follows from there being a certificate.
   [[nodiscard]] ListenerTls tls_policy() const;

@@ -194,7 +194,8 @@ void ConfigDraft::check_listener_address(const SectionDraft<ListenerConfig>& lis
   const auto policy = listener.values.tls_policy();
   if (policy == ListenerTls::require)
     refuse_without_effect(listener, "allow_plaintext_from_network", "this listener takes no plaintext");
-  if (address.is_unix() || address.host.empty()) return;
+  if (address.is_unix()) return check_unix_listener(listener);
+  if (address.host.empty()) return;
   if (policy == ListenerTls::off && !address.is_loopback() && !listener.values.allow_plaintext_from_network)
     add_at(listener, "address",
            address.text() +
@@ -207,6 +208,18 @@ void ConfigDraft::check_listener_address(const SectionDraft<ListenerConfig>& lis
     if (has(listener, key))
       add_at(listener, key, "has no effect on " + address.text(),
              "Remove it, or make the address a Unix socket.");
+}
+
+void ConfigDraft::check_unix_listener(const SectionDraft<ListenerConfig>& listener) {
+  for (const char* key :
+       {"tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout"})
+    refuse_without_effect(listener, key, "a Unix socket has no TCP");
+  if (!listener.values.address.is_abstract()) return;
+  for (const char* key : {"unix_socket_permissions", "unix_socket_group"})
+    if (has(listener, key))
+      add_at(listener, key,
+             "has no effect: a socket of the abstract namespace has no file, and no permissions",
+             "Remove it, or choose a path: every process of this network namespace may connect to a name.");
 }
 
 void ConfigDraft::check_listener_tls(const SectionDraft<ListenerConfig>& listener) {
@@ -279,12 +292,15 @@ void ConfigDraft::check_listeners_differ() {
   for (const auto& listener : listeners_) {
     const auto& address = listener.values.address;
     if (!address.is_unix() && address.port == 0) continue;  // not given, or any free port
-    const auto [first, is_new] = seen.emplace(address.text(), &listener);
-    if (!is_new)
+    for (const auto& each : address.each()) {
+      const auto [first, is_new] = seen.emplace(each.text(), &listener);
+      if (is_new) continue;
       add_at(listener, "address",
-             address.text() + " is the address of the listener in line " +
+             each.text() + " is the address of the listener in line " +
                  std::to_string(first->second->place.line) + ", too",
              "Give each listener an address of its own.");
+      break;
+    }
   }
 }
 

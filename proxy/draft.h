@@ -77,6 +77,7 @@ class ConfigDraft {
   void put_certificates_together(SectionDraft<ListenerConfig>& listener);
   void check_listener(const SectionDraft<ListenerConfig>& listener);
   void check_listener_address(const SectionDraft<ListenerConfig>& listener);
+  void check_unix_listener(const SectionDraft<ListenerConfig>& listener);
   void check_listener_tls(const SectionDraft<ListenerConfig>& listener);
   void check_listener_without_tls(const SectionDraft<ListenerConfig>& listener, const std::string& why);
   void check_listener_identity(const SectionDraft<ListenerConfig>& listener);

@@ -27,78 +27,162 @@ constexpr int kMaxAccepts = 64;
 // Out of descriptors: connections wait in the kernel's queue until some session has ended.
 constexpr std::chrono::milliseconds kDescriptorPause{100};
 
-std::string failed(const ListenerConfig& config, std::string_view what) {
-  return fmt::format("cannot listen on {}: {}: {}", config.address.text(), what, std::strerror(errno));
+// For `localhost` with port 0: how many ports are tried that may be in use at the second address.
+constexpr int kPortAttempts = 16;
+
+// Why an address cannot be listened on.
+struct OpenFailure {
+  std::string text;
+  int error = 0;  // errno; 0: something else
+};
+template <class T>
+using Opened = tl::expected<T, OpenFailure>;
+
+OpenFailure failed(const SocketAddress& address, std::string_view what) {
+  const int error = errno;
+  return {fmt::format("cannot listen on {}: {}: {}", address.text(), what, std::strerror(error)), error};
+}
+
+OpenFailure impossible(const SocketAddress& address, std::string_view why) {
+  return {fmt::format("cannot listen on {}: {}", address.text(), why), 0};
 }
 
 // Removes the file that a process left behind. A socket that somebody answers is not touched.
-std::optional<std::string> clear_stale_socket(const ListenerConfig& config, const KernelAddress& address) {
-  const std::string& path = config.address.unix_path;
+std::optional<OpenFailure> clear_stale_socket(const SocketAddress& address, const KernelAddress& bindable) {
+  const std::string& path = address.unix_path;
   struct stat file {};
   if (::lstat(path.c_str(), &file) != 0) return std::nullopt;
   if (!S_ISSOCK(file.st_mode))
-    return fmt::format(
-        "cannot listen on {}: the file exists and is no socket. Remove it, or choose another path",
-        config.address.text());
+    return impossible(address, "the file exists and is no socket. Remove it, or choose another path");
   const Descriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (::connect(probe.get(), address.get(), address.size) == 0 || errno != ECONNREFUSED)
-    return fmt::format("cannot listen on {}: another process listens there. Stop it, or choose another path",
-                       config.address.text());
-  if (::unlink(path.c_str()) != 0) return failed(config, "cannot remove the stale socket");
+  if (::connect(probe.get(), bindable.get(), bindable.size) == 0 || errno != ECONNREFUSED)
+    return impossible(address, "another process listens there. Stop it, or choose another path");
+  if (::unlink(path.c_str()) != 0) return failed(address, "cannot remove the stale socket");
   return std::nullopt;
 }
 
-std::optional<std::string> set_socket_file(const ListenerConfig& config) {
+std::optional<OpenFailure> set_socket_file(const ListenerConfig& config) {
   const char* path = config.address.unix_path.c_str();
   if (!config.unix_socket_group.empty()) {
     const auto* group = ::getgrnam(config.unix_socket_group.c_str());
     if (group == nullptr)
-      return fmt::format("cannot listen on {}: there is no group \"{}\" (unix_socket_group)",
-                         config.address.text(), config.unix_socket_group);
+      return impossible(config.address, fmt::format("there is no group \"{}\" (unix_socket_group)",
+                                                    config.unix_socket_group));
     if (::chown(path, static_cast<uid_t>(-1), group->gr_gid) != 0)
-      return failed(config, "cannot set unix_socket_group");
+      return failed(config.address, "cannot set unix_socket_group");
   }
   if (::chmod(path, config.unix_socket_permissions) != 0)
-    return failed(config, "cannot set unix_socket_permissions");
+    return failed(config.address, "cannot set unix_socket_permissions");
   return std::nullopt;
 }
 
-std::optional<std::string> bind_unix(const ListenerConfig& config, const KernelAddress& address,
+std::optional<OpenFailure> bind_unix(const ListenerConfig& config, const KernelAddress& address,
                                      int descriptor) {
-  if (auto problem = clear_stale_socket(config, address)) return problem;
+  if (config.address.is_abstract()) {
+    if (::bind(descriptor, address.get(), address.size) != 0) return failed(config.address, "bind");
+    return std::nullopt;
+  }
+  if (auto problem = clear_stale_socket(config.address, address)) return problem;
   // Nobody may connect before the mode is what was asked for.
   const mode_t before = ::umask(0777);
   const int bound = ::bind(descriptor, address.get(), address.size);
   ::umask(before);
-  if (bound != 0) return failed(config, "bind");
+  if (bound != 0) return failed(config.address, "bind");
   return set_socket_file(config);
 }
 
-std::optional<std::string> bind_tcp(const ListenerConfig& config, const KernelAddress& address,
-                                    int descriptor) {
-  const int on = 1;
-  ::setsockopt(descriptor, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+void set_option(int descriptor, int level, int name, int value) {
+  ::setsockopt(descriptor, level, name, &value, sizeof value);
+}
+
+// What accepted connections inherit, so that none of it costs a system call for each client.
+void set_client_options(const ListenerConfig& config, int descriptor) {
+  set_option(descriptor, IPPROTO_TCP, TCP_NODELAY, 1);
+  set_option(descriptor, SOL_SOCKET, SO_KEEPALIVE, 1);
+  if (const auto idle = config.tcp_keepalives_idle.count(); idle > 0)
+    set_option(descriptor, IPPROTO_TCP, TCP_KEEPIDLE, static_cast<int>(idle));
+  if (const auto interval = config.tcp_keepalives_interval.count(); interval > 0)
+    set_option(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, static_cast<int>(interval));
+  if (config.tcp_keepalives_count > 0)
+    set_option(descriptor, IPPROTO_TCP, TCP_KEEPCNT, config.tcp_keepalives_count);
+  if (const auto timeout = config.tcp_user_timeout.count(); timeout > 0)
+    set_option(descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(timeout));
+}
+
+std::optional<OpenFailure> bind_tcp(const ListenerConfig& config, const SocketAddress& address,
+                                    const KernelAddress& bindable, int descriptor) {
+  set_option(descriptor, SOL_SOCKET, SO_REUSEADDR, 1);
   // As PostgreSQL: an IPv6 socket takes no IPv4 clients under mapped addresses, which no rule would match.
-  if (address.family() == AF_INET6) ::setsockopt(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
-  if (::bind(descriptor, address.get(), address.size) != 0) return failed(config, "bind");
+  if (bindable.family() == AF_INET6) set_option(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+  set_client_options(config, descriptor);
+  if (::bind(descriptor, bindable.get(), bindable.size) != 0) return failed(address, "bind");
   return std::nullopt;
+}
+
+Opened<Descriptor> open_socket(const ListenerConfig& config, const SocketAddress& address) {
+  const auto bindable = kernel_address(address);
+  if (!bindable)
+    return tl::unexpected(impossible(address, address.host.find('%') == std::string::npos
+                                                  ? "not an address"
+                                                  : "this machine has no such network interface"));
+  Descriptor opened(::socket(bindable->family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (opened.get() < 0) return tl::unexpected(failed(address, "socket"));
+  auto problem = bindable->is_unix() ? bind_unix(config, *bindable, opened.get())
+                                     : bind_tcp(config, address, *bindable, opened.get());
+  if (problem) return tl::unexpected(*std::move(problem));
+  if (::listen(opened.get(), kBacklog) != 0) return tl::unexpected(failed(address, "listen"));
+  return opened;
+}
+
+// A machine without IPv6, or without IPv4.
+bool is_missing_family(int error) {
+  return error == EAFNOSUPPORT || error == EADDRNOTAVAIL;
+}
+
+struct OpenSockets {
+  std::vector<Descriptor> sockets;
+  std::vector<OpenFailure> left_out;
+};
+
+// One socket for each address. They have the same port, also if the system gives it.
+Opened<OpenSockets> open_sockets(const ListenerConfig& config) {
+  OpenSockets opened;
+  auto addresses = config.address.each();
+  for (auto& address : addresses) {
+    if (address.port == 0 && !opened.sockets.empty())
+      address.port = port_of(bound_address(opened.sockets.front().get()));
+    auto socket = open_socket(config, address);
+    if (socket) {
+      opened.sockets.push_back(*std::move(socket));
+    } else if (addresses.size() > 1 && is_missing_family(socket.error().error)) {
+      opened.left_out.push_back(std::move(socket).error());
+    } else {
+      return tl::unexpected(std::move(socket).error());
+    }
+  }
+  if (opened.sockets.empty()) return tl::unexpected(opened.left_out.front());
+  return opened;
 }
 
 }  // namespace
 
-tl::expected<std::unique_ptr<Listener>, std::string> Listener::open(uv_loop_t* loop,
-                                                                    const ListenerPolicy& policy,
-                                                                    Workers& workers) {
+tl::expected<std::vector<std::unique_ptr<Listener>>, std::string> Listener::open(uv_loop_t* loop,
+                                                                                 const ListenerPolicy& policy,
+                                                                                 Workers& workers) {
   const ListenerConfig& config = policy.config;
-  const auto address = kernel_address(config.address);
-  if (!address) return tl::unexpected("cannot listen on " + config.address.text() + ": not an address");
-  Descriptor opened(::socket(address->family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-  if (opened.get() < 0) return tl::unexpected(failed(config, "socket"));
-  const auto problem = address->is_unix() ? bind_unix(config, *address, opened.get())
-                                          : bind_tcp(config, *address, opened.get());
-  if (problem) return tl::unexpected(*problem);
-  if (::listen(opened.get(), kBacklog) != 0) return tl::unexpected(failed(config, "listen"));
-  return std::unique_ptr<Listener>(new Listener(loop, policy, workers, opened.release()));
+  auto opened = open_sockets(config);
+  const bool may_choose_again = config.address.port == 0 && config.address.each().size() > 1;
+  for (int attempt = 1; attempt < kPortAttempts && may_choose_again; ++attempt) {
+    if (opened || opened.error().error != EADDRINUSE) break;
+    opened = open_sockets(config);
+  }
+  if (!opened) return tl::unexpected(opened.error().text);
+  for (const auto& failure : opened->left_out)
+    LogLine(LogLevel::info, "address_left_out").add("error", failure.text);
+  std::vector<std::unique_ptr<Listener>> listeners;
+  for (auto& socket : opened->sockets)
+    listeners.push_back(std::unique_ptr<Listener>(new Listener(loop, policy, workers, socket.release())));
+  return listeners;
 }
 
 Listener::Listener(uv_loop_t* loop, const ListenerPolicy& policy, Workers& workers, int descriptor)
@@ -110,7 +194,8 @@ Listener::Listener(uv_loop_t* loop, const ListenerPolicy& policy, Workers& worke
       pause_(loop, *this) {
   struct stat file {};
   const SocketAddress& address = policy.config.address;
-  if (address.is_unix() && ::stat(address.unix_path.c_str(), &file) == 0) socket_inode_ = file.st_ino;
+  const bool has_file = address.is_unix() && !address.is_abstract();
+  if (has_file && ::stat(address.unix_path.c_str(), &file) == 0) socket_inode_ = file.st_ino;
   uv_poll_init(loop, poll_.get(), descriptor_);
   poll_->data = this;
   watch();
@@ -135,9 +220,6 @@ void Listener::accept_all() {
     Descriptor client(::accept4(descriptor_, peer.get(), &peer.size, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (client.get() >= 0) {
       out_of_descriptors_ = false;
-      const int on = 1;
-      if (!peer.is_unix()) ::setsockopt(client.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-      if (!peer.is_unix()) ::setsockopt(client.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
       workers_.adopt(std::move(client), peer, policy_, address_);
       continue;
     }

@@ -1,4 +1,4 @@
-// A listening socket, TCP or Unix.
+// A listening socket, TCP or Unix; several of them for an address such as `localhost`.
 #pragma once
 
 #include <uv.h>
@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 #include <tl/expected.hpp>
+#include <vector>
 
 #include "proxy/address.h"
 #include "proxy/config.h"
@@ -18,11 +19,12 @@ namespace pgveil::proxy {
 
 class Listener final : private Wakeable {
  public:
-  // Binds and listens; accepted connections go to `workers`. `policy` and `workers` must outlive the
-  // listener. The error is a sentence that says what to do.
-  [[nodiscard]] static tl::expected<std::unique_ptr<Listener>, std::string> open(uv_loop_t* loop,
-                                                                                 const ListenerPolicy& policy,
-                                                                                 Workers& workers);
+  // Binds and listens on each address that the address of `policy` stands for; accepted connections go to
+  // `workers`. `policy` and `workers` must outlive the listeners. An address of a family that this machine
+  // does not have is left out, and logged, if another one works. The error is a sentence that says what to
+  // do.
+  [[nodiscard]] static tl::expected<std::vector<std::unique_ptr<Listener>>, std::string> open(
+      uv_loop_t* loop, const ListenerPolicy& policy, Workers& workers);
   // Closes; removes the file of a Unix socket, if it is still ours.
   ~Listener();
   Listener(const Listener&) = delete;

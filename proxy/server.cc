@@ -100,15 +100,17 @@ class Server final : public Wakeable {
  private:
   bool listen() {
     for (const ListenerPolicy& policy : snapshot_->listeners) {
-      auto listener = Listener::open(loop_.get(), policy, *workers_);
-      if (!listener) {
-        LogLine(LogLevel::error, "listen_failed").add("error", listener.error());
+      auto opened = Listener::open(loop_.get(), policy, *workers_);
+      if (!opened) {
+        LogLine(LogLevel::error, "listen_failed").add("error", opened.error());
         return false;
       }
-      LogLine(LogLevel::info, "listening")
-          .add("address", (*listener)->address())
-          .add("upstream", policy.config.upstream);
-      listeners_.push_back(std::move(*listener));
+      for (auto& listener : *opened) {
+        LogLine(LogLevel::info, "listening")
+            .add("address", listener->address())
+            .add("upstream", policy.config.upstream);
+        listeners_.push_back(std::move(listener));
+      }
     }
     return true;
   }

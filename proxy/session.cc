@@ -133,11 +133,8 @@ Session::Phase Session::negotiate() {
     switch (read.status) {
       case Stream::Status::blocked: return phase_;
       case Stream::Status::bytes: break;
-      case Stream::Status::failed: return end({.reason = Reason::client_lost, .detail = client_->error()});
-      case Stream::Status::ended:
-        if (record_->received_bytes == 0) return end({.reason = Reason::no_startup});
-        return end(
-            {.reason = Reason::malformed_startup, .detail = "The client closed before its StartupMessage."});
+      case Stream::Status::failed:
+      case Stream::Status::ended: return end(early_leave());
     }
     record_->received_bytes += read.bytes.size();
     client_in_.insert(client_in_.end(), read.bytes.begin(), read.bytes.end());
@@ -166,7 +163,7 @@ Session::Phase Session::accept_tls() {
   client_->resume_reading();
   switch (accepting_->shake_hands(host_.scratch())) {
     case TlsStream::Handshake::waiting: return Phase::accept_tls;
-    case TlsStream::Handshake::failed: return end(client_tls_ending(accepting_->failure()));
+    case TlsStream::Handshake::failed: return end(failed_handshake());
     case TlsStream::Handshake::done: break;
   }
   handshake_turn_.reset();
@@ -430,6 +427,32 @@ Session::Phase Session::close() {
   return deadline_.passed() ? Phase::closed : Phase::closing;
 }
 
+// The client has ended its connection before its StartupMessage, or its first record cannot be read.
+Ending Session::early_leave() const {
+  std::string certificate;
+  if (record_->client_tls)
+    certificate = policy_.tls->shown_certificate_text(record_->client_tls->own_sha256_fingerprint,
+                                                      record_->client_tls->server_name);
+  if (const auto* failure = client_->tls_failure()) return client_tls_ending(*failure, certificate);
+  return early_leave_ending({.error = client_->error(),
+                             .has_sent = record_->received_bytes > 0 || negotiation_->inside_tls(),
+                             .inside_packet = !client_in_.empty(),
+                             .inside_tls = negotiation_->inside_tls(),
+                             .declined = negotiation_->declined(),
+                             .certificate = std::move(certificate)});
+}
+
+Ending Session::failed_handshake() const {
+  Ending ending = client_tls_ending(accepting_->failure());
+  const bool has_begun = accepting_->peer_has_spoken();
+  if (accepting_->failure().failure == tls::Failure::unexpected_eof && !has_begun)
+    ending.detail =
+        "The client asked for TLS and left without a ClientHello, as libpq does if it cannot load "
+        "sslrootcert "
+        "or sslcert.";
+  return ending;
+}
+
 Ending Session::negotiation_ending() const {
   using Failure = protocol::NegotiationFailure;
   Ending ending{.reason = Reason::protocol_violation,
@@ -438,7 +461,11 @@ Ending Session::negotiation_ending() const {
                 .hint = std::string(negotiation_->failure_hint())};
   switch (negotiation_->failure()) {
     case Failure::malformed_packet:
-    case Failure::direct_tls_not_offered: ending.reason = Reason::malformed_startup; break;
+      return malformed_startup_ending(client_in_, negotiation_->failure_message());
+    case Failure::direct_tls_not_offered:
+      ending.reason = Reason::tls_not_offered;
+      ending.detail = "The client began with TLS, as with sslnegotiation=direct.";
+      break;
     case Failure::unsupported_version: ending.reason = Reason::unsupported_protocol; break;
     case Failure::unencrypted_data_after_ssl_request:
     case Failure::unencrypted_data_after_gss_request:

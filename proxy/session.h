@@ -117,6 +117,8 @@ class Session final : public Wakeable {
   [[nodiscard]] Phase begin_cancel();
   [[nodiscard]] Phase end(const Ending& ending);
 
+  [[nodiscard]] Ending early_leave() const;
+  [[nodiscard]] Ending failed_handshake() const;
   [[nodiscard]] Ending negotiation_ending() const;
   [[nodiscard]] Ending timeout_ending() const;
   [[nodiscard]] Ending lost_login_ending();

@@ -115,8 +115,8 @@ std::span<const Setting<ListenerConfig>> listener_settings() {
   static constexpr std::array kRows{
       with_flag("listen", required(setting<ListenAddress, &L::address>(
                               "address",
-                              "Where clients connect: `127.0.0.1:5432`, `[::1]:5432`, "
-                              "`unix:DIR/.s.PGSQL.PORT`; port 0 is any free one."))),
+                              "Where clients connect: `127.0.0.1:5432`, `[::1]:5432`, `localhost:5432`, "
+                              "`unix:DIR/.s.PGSQL.PORT`, `unix:@NAME`; port 0 is any free one."))),
       only_in_files(required(setting<Text, &L::upstream>(
           "upstream", "The NAME of the `[upstream.NAME]` that its sessions go to."))),
       setting<Boolean, &L::allow_plaintext_from_network>(
@@ -209,6 +209,19 @@ std::span<const Setting<ListenerConfig>> listener_settings() {
           "unix_socket_permissions", "Mode of the Unix socket; who may write, may connect."),
       setting<Text, &L::unix_socket_group>(
           "unix_socket_group", "Group of the Unix socket, by name or number; default is the process's."),
+      setting<Duration<seconds, 0, kLongestKeepalive>, &L::tcp_keepalives_idle>(
+          "tcp_keepalives_idle",
+          "Silence before the first keepalive to a client; `0s` is the system's default."),
+      setting<Duration<seconds, 0, kLongestKeepalive>, &L::tcp_keepalives_interval>(
+          "tcp_keepalives_interval", "Time between unanswered keepalives; `0s` is the system's default."),
+      setting<Integer<int, 0, kMostKeepalives>, &L::tcp_keepalives_count>(
+          "tcp_keepalives_count",
+          "Unanswered keepalives until the client counts as lost; 0 is the system's default."),
+      with_flag(
+          "listener-tcp-user-timeout",
+          setting<Duration<milliseconds, 0, kLongest>, &L::tcp_user_timeout>(
+              "tcp_user_timeout",
+              "How long bytes to a client may stay unacknowledged or unread; `0s` is the system's default.")),
   };
   return kRows;
 }

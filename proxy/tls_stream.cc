@@ -14,6 +14,7 @@ TlsStream::Handshake TlsStream::shake_hands(Scratch& scratch) {
           inner_->readable() ? inner_->read(scratch, scratch.incoming.size()) : Read{Status::blocked, {}};
     if (received.status == Status::ended || received.status == Status::failed) engine_->end_of_input();
     ByteView ciphertext = received.bytes;
+    if (!ciphertext.empty()) peer_has_spoken_ = true;
     auto status = tls::Engine::Status::want_room;
     while (status == tls::Engine::Status::want_room) {
       tls::Outgoing out(scratch.outgoing);

@@ -20,6 +20,8 @@ class TlsStream final : public Stream {
   enum class Handshake { waiting, done, failed };
   [[nodiscard]] Handshake shake_hands(Scratch& scratch);
   [[nodiscard]] const tls::FailureReport& failure() const { return engine_->failure(); }
+  // Whether any byte of the peer's handshake has come.
+  [[nodiscard]] bool peer_has_spoken() const { return peer_has_spoken_; }
   [[nodiscard]] tls::Established take_established() { return engine_->take_established(); }
 
   [[nodiscard]] Read read(Scratch& scratch, std::size_t most) override;
@@ -44,8 +46,9 @@ class TlsStream final : public Stream {
   std::unique_ptr<Stream> inner_;
   std::unique_ptr<tls::Engine> engine_;
   std::vector<std::uint8_t> early_;  // ciphertext that came before its time
-  bool ended_ = false;               // close_notify, or the end of the connection
-  bool failed_ = false;              // a record that cannot be decrypted, or an alert
+  bool peer_has_spoken_ = false;
+  bool ended_ = false;   // close_notify, or the end of the connection
+  bool failed_ = false;  // a record that cannot be decrypted, or an alert
 };
 
 }  // namespace pgveil::proxy

@@ -1,6 +1,7 @@
 #include "proxy/values.h"
 
 #include <arpa/inet.h>
+#include <net/if.h>
 #include <strings.h>
 #include <sys/un.h>
 
@@ -44,6 +45,48 @@ std::optional<std::string> parse_address(int family, const std::string& text) {
 
 bool is_ipv6(const std::string& text) {
   return parse_address(AF_INET6, text).has_value();
+}
+
+// "fe80::1%eth0" in two parts (RFC 4007, 11). The zone is empty if there is none.
+std::pair<std::string, std::string> split_zone(const std::string& text) {
+  const auto percent = text.find('%');
+  if (percent == std::string::npos) return {text, ""};
+  return {text.substr(0, percent), text.substr(percent + 1)};
+}
+bool is_ipv6_with_zone(const std::string& text) {
+  return text.find('%') != std::string::npos && is_ipv6(split_zone(text).first);
+}
+
+bool is_link_local(const std::string& ipv6) {
+  in6_addr address{};
+  return inet_pton(AF_INET6, ipv6.c_str(), &address) == 1 && IN6_IS_ADDR_LINKLOCAL(&address);
+}
+
+// A link-local address is one of each interface, so that it means nothing without its zone; no other has one.
+std::optional<Problem> check_zone(const std::string& ipv6, const std::string& zone, bool has_zone) {
+  constexpr std::size_t kLongest = IF_NAMESIZE - 1;
+  const bool needs_zone = is_link_local(ipv6);
+  if (needs_zone && !has_zone)
+    return Problem{in_quotes(ipv6) + " is a link-local address, and needs the interface that it is on",
+                   "Write it as " + in_quotes(ipv6 + "%eth0") + '.'};
+  if (!needs_zone && has_zone)
+    return Problem{in_quotes(ipv6 + '%' + zone) + " has a zone, and is not a link-local address",
+                   "Write " + in_quotes(ipv6) + '.'};
+  const auto is_odd = [](char byte) { return static_cast<unsigned char>(byte) <= ' ' || byte == '/'; };
+  if (has_zone && (zone.empty() || zone.size() > kLongest || std::any_of(zone.begin(), zone.end(), is_odd)))
+    return Problem{in_quotes(zone) + " is not the name of a network interface",
+                   "Write it as " + in_quotes(ipv6 + "%eth0") + '.'};
+  return std::nullopt;
+}
+
+// A numeric address in its shortest spelling, with its zone.
+Read<std::string> read_ipv6(const std::string& text) {
+  const auto [address, zone] = split_zone(text);
+  const bool has_zone = text.find('%') != std::string::npos;
+  const auto shown = parse_address(AF_INET6, address);
+  if (!shown) return problem(in_quotes(text) + " is no numeric address", "Write an IPv6 address.");
+  if (auto wrong = check_zone(*shown, zone, has_zone)) return tl::unexpected(std::move(*wrong));
+  return has_zone ? *shown + '%' + zone : *shown;
 }
 bool is_ipv4(const std::string& text) {
   return parse_address(AF_INET, text).has_value();
@@ -107,7 +150,11 @@ std::optional<Problem> check_host(const std::string& host) {
   const auto is_control = [](char byte) { return static_cast<unsigned char>(byte) <= ' ' || byte == '\x7f'; };
   if (std::any_of(host.begin(), host.end(), is_control))
     return Problem{in_quotes(host) + " has a blank or control character in it", "Remove it."};
-  if (host.front() == '/' || host.front() == '@' || is_ipv6(host)) return std::nullopt;
+  if (host.front() == '/' || host.front() == '@') return std::nullopt;
+  if (is_ipv6_with_zone(host))
+    return Problem{in_quotes(host) + " has a zone, which no certificate has",
+                   "Write the name or the address in the certificate here, and this address as hostaddr."};
+  if (is_ipv6(host)) return std::nullopt;
   if (host.find("://") != std::string::npos)
     return Problem{in_quotes(host) + " is a URI", "Write the host alone, and the port as `port`."};
   if (host.front() == '[')
@@ -127,19 +174,25 @@ std::optional<Problem> check_host(const std::string& host) {
   return std::nullopt;
 }
 
-Read<SocketAddress> read_unix_listener(std::string_view path) {
+// A path, or a name in the abstract namespace, to which clients add the same as to a directory.
+Read<SocketAddress> read_unix_listener(std::string path) {
   constexpr std::string_view kName = "/.s.PGSQL.";
+  const bool is_abstract = path.starts_with('@') && path.size() > 1;
+  if (is_abstract && path.find(kName) == std::string::npos) path.append(kName).append("5432");
   const auto name = path.rfind('/');
-  if (path.empty() || path.front() != '/' || path.substr(name, kName.size()) != kName ||
-      !parse_port(path.substr(name + kName.size()), 1))
-    return problem(in_quotes(path) + " is no path that PostgreSQL's clients look for",
-                   R"(Write "unix:DIR/.s.PGSQL.PORT", such as "unix:/run/pgveil/.s.PGSQL.5432".)");
+  const bool has_name = name != std::string::npos && path.compare(name, kName.size(), kName) == 0;
+  if ((!is_abstract && !path.starts_with('/')) || !has_name ||
+      !parse_port(std::string_view(path).substr(name + kName.size()), 1))
+    return problem(
+        in_quotes(path) + " is no path that PostgreSQL's clients look for",
+        R"(Write "unix:DIR/.s.PGSQL.PORT", such as "unix:/run/pgveil/.s.PGSQL.5432", or "unix:@NAME" )"
+        "for the abstract namespace.");
   if (path.size() > kLongestUnixPath)
     return problem("the path has " + std::to_string(path.size()) + " bytes, more than the " +
                        std::to_string(kLongestUnixPath) + " that a Unix socket can have",
                    "Choose a shorter directory.");
-  if (path.find('\0') != std::string_view::npos) return problem("has a NUL in it", "Remove it.");
-  return SocketAddress{.host = "", .port = 0, .unix_path = std::string(path)};
+  if (path.find('\0') != std::string::npos) return problem("has a NUL in it", "Remove it.");
+  return SocketAddress{.host = "", .port = 0, .unix_path = std::move(path)};
 }
 
 // Takes "HOST:PORT", "[IPv6]:PORT" and their forms without a port apart. nullopt: neither.
@@ -150,7 +203,7 @@ struct HostPort {
 std::optional<HostPort> split_host_port(const std::string& text) {
   if (text.front() == '[') {
     const auto end = text.find(']');
-    if (end == std::string::npos || !is_ipv6(text.substr(1, end - 1))) return std::nullopt;
+    if (end == std::string::npos || !is_ipv6(split_zone(text.substr(1, end - 1)).first)) return std::nullopt;
     if (end + 1 == text.size()) return HostPort{text.substr(1, end - 1), std::nullopt};
     if (text[end + 1] != ':') return std::nullopt;
     return HostPort{text.substr(1, end - 1), text.substr(end + 2)};
@@ -294,7 +347,7 @@ std::string Permissions::show(unsigned value) {
 Read<SocketAddress> ListenAddress::read(const RawValue& raw) {
   const auto text = read_text(raw);
   if (!text) return tl::unexpected(text.error());
-  if (text->starts_with("unix:")) return read_unix_listener(std::string_view(*text).substr(5));
+  if (text->starts_with("unix:")) return read_unix_listener(text->substr(5));
   if (text->front() == '/')
     return problem(in_quotes(*text) + " is no address", "Write " + in_quotes("unix:" + *text) + ".");
 
@@ -306,12 +359,18 @@ Read<SocketAddress> ListenAddress::read(const RawValue& raw) {
   if (!port)
     return problem(in_quotes(*text) + " has no valid port",
                    "Write a port from 1 to 65535, or 0 for any free one. " + std::string(kListenExamples));
-  const std::string host = parts->host == "localhost" ? "127.0.0.1" : parts->host;
-  const auto address = parse_address(text->front() == '[' ? AF_INET6 : AF_INET, host);
+  const std::string& host = parts->host;
+  if (strcasecmp(host.c_str(), kLocalhost.data()) == 0)
+    return SocketAddress{.host = std::string(kLocalhost), .port = *port, .unix_path = ""};
+  if (text->front() == '[')
+    return read_ipv6(host).map([&](std::string address) {
+      return SocketAddress{.host = std::move(address), .port = *port, .unix_path = ""};
+    });
+  const auto address = parse_address(AF_INET, host);
   if (!address)
     return problem(
         in_quotes(host) + " is no numeric address",
-        R"(A listener takes a numeric address, or "localhost" for 127.0.0.1; "0.0.0.0" and "[::]" )"
+        R"(A listener takes a numeric address, or "localhost" for 127.0.0.1 and ::1; "0.0.0.0" and "[::]" )"
         "are all addresses of this machine.");
   return SocketAddress{.host = *address, .port = *port, .unix_path = ""};
 }
@@ -341,10 +400,13 @@ Read<std::vector<std::string>> NumericAddressList::read(const RawValue& raw) {
   const auto text = read_text(raw);
   if (!text) return tl::unexpected(text.error());
   auto addresses = split(*text, ',');
-  for (const auto& address : addresses)
-    if (!address.empty() && !is_ipv4(address) && !is_ipv6(address))
+  for (const auto& address : addresses) {
+    if (address.empty() || is_ipv4(address)) continue;
+    if (!is_ipv6(split_zone(address).first))
       return problem(in_quotes(address) + " is no numeric address",
                      "Write IPv4 or IPv6 addresses without brackets and ports; a name belongs to `host`.");
+    if (const auto read = read_ipv6(address); !read) return tl::unexpected(read.error());
+  }
   return addresses;
 }
 
@@ -426,7 +488,7 @@ Read<HostsAndPorts> read_hosts_and_ports(const RawValue& raw) {
   HostsAndPorts servers;
   for (const auto& element : split(*text, ',')) {
     if (element.empty()) return problem("has an empty element in its list", "Remove the comma.");
-    if (is_ipv6(element))
+    if (is_ipv6(element) || is_ipv6_with_zone(element))
       return problem(in_quotes(element) + " may end with a port or not",
                      "Write an IPv6 address in brackets: " + in_quotes('[' + element + "]:5432") + ".");
     const auto parts = split_host_port(element);

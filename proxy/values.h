@@ -117,8 +117,9 @@ struct Permissions {
   [[nodiscard]] static std::string show(Value value);
 };
 
-// What a listener waits on: "127.0.0.1:5432", "[::1]:5432", "localhost:5432" (127.0.0.1) or
-// "unix:/run/pgveil/.s.PGSQL.5432".
+// What a listener waits on: "127.0.0.1:5432", "[::1]:5432", "[fe80::1%eth0]:5432", "localhost:5432"
+// (127.0.0.1 and ::1), "unix:/run/pgveil/.s.PGSQL.5432" or "unix:@pgveil" (short for
+// "unix:@pgveil/.s.PGSQL.5432").
 struct ListenAddress {
   using Value = SocketAddress;
   [[nodiscard]] static std::string type() { return "address"; }

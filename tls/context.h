@@ -122,6 +122,10 @@ class ServerContext {
   // Whether a client can bind a login to its connection, whichever of the certificates it is shown
   // (tls/channel_binding.h).
   [[nodiscard]] bool binds_channels() const;
+  // For the log: the names in the certificate that a client was shown, by its fingerprint, and the name that
+  // the client asked for (SNI). Empty if no certificate of this context has that fingerprint.
+  [[nodiscard]] std::string shown_certificate_text(std::string_view sha256_fingerprint,
+                                                   const std::string& server_name) const;
 
  private:
   friend class Engine;

@@ -138,6 +138,11 @@ Engine::Status fail_as_openssl_says(State& state) {
   const bool wants_certificate = state.host_matched && reason == SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE;
   FailureReport report = take_ssl_failure();
   if (wants_certificate) report.failure = Failure::rejected_by_peer;
+  // A client's verdict on our certificate. After a handshake of TLS 1.3 there is no OpenSSL object to ask.
+  const bool is_server = !state.host && state.ssl;
+  if (is_server && report.failure == Failure::rejected_by_peer)
+    if (X509* shown = SSL_get_certificate(state.ssl.get()))
+      report.detail = shown_certificate_text(shown, server_name(state.ssl.get()));
   // Of our callbacks only the choice of a certificate by name is reported like this.
   if (reason == SSL_R_CALLBACK_FAILED) report = unrecognized_name_report(server_name(state.ssl.get()));
   return fail(state, std::move(report));

@@ -5,6 +5,7 @@
 #include <string>
 #include <utility>
 
+#include "tls/certificate_values.h"
 #include "tls/channel_binding.h"
 
 namespace pgveil::tls {
@@ -84,6 +85,12 @@ void ServerCertificates::serve(SSL_CTX* context) const {
 bool ServerCertificates::have_end_points() const {
   return std::all_of(own_.begin(), own_.end(),
                      [](const auto& own) { return server_end_point_of(own.leaf.get()).has_value(); });
+}
+
+X509* ServerCertificates::find(std::string_view sha256_fingerprint) const {
+  for (const auto& own : own_)
+    if (fingerprint_of(own.leaf.get()) == sha256_fingerprint) return own.leaf.get();
+  return nullptr;
 }
 
 // OpenSSL calls this for each ClientHello, with or without a name in it. SSL_set_SSL_CTX() would be the usual

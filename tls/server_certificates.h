@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 #include <vector>
 
 #include "tls/context.h"
@@ -23,6 +24,8 @@ class ServerCertificates {
   void serve(SSL_CTX* context) const;
   // Whether tls-server-end-point is defined for every one of them.
   [[nodiscard]] bool have_end_points() const;
+  // The one with this fingerprint; null: there is none.
+  [[nodiscard]] X509* find(std::string_view sha256_fingerprint) const;
 
  private:
   static int choose(SSL* ssl, int* alert, void* self);

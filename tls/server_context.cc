@@ -5,6 +5,7 @@
 #include "tls/policy.h"
 #include "tls/server_certificates.h"
 #include "tls/trust.h"
+#include "tls/verification.h"
 
 namespace pgveil::tls {
 namespace {
@@ -125,6 +126,12 @@ ServerContext::ServerContext(ssl_ctx_st* context, std::unique_ptr<const ServerCe
 
 bool ServerContext::binds_channels() const {
   return certificates_->have_end_points();
+}
+
+std::string ServerContext::shown_certificate_text(std::string_view sha256_fingerprint,
+                                                  const std::string& server_name) const {
+  X509* leaf = certificates_->find(sha256_fingerprint);
+  return leaf == nullptr ? "" : tls::shown_certificate_text(leaf, server_name);
 }
 
 tl::expected<std::shared_ptr<const ServerContext>, std::vector<SettingMistake>> ServerContext::build(

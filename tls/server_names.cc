@@ -5,7 +5,9 @@
 namespace pgveil::tls {
 namespace {
 
-std::string lower_case(std::string_view name) {
+// As names are compared: without case, and without the dot of the DNS root at the end.
+std::string comparable(std::string_view name) {
+  if (name.size() > 1 && name.ends_with('.')) name.remove_suffix(1);
   std::string text(name);
   std::transform(text.begin(), text.end(), text.begin(),
                  [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; });
@@ -16,7 +18,7 @@ std::string lower_case(std::string_view name) {
 
 ServerNames::Added ServerNames::add(std::string_view name, std::size_t certificate) {
   const bool wildcard = name.size() > 2 && name.starts_with("*.");
-  const std::string key = lower_case(wildcard ? name.substr(1) : name);
+  const std::string key = comparable(wildcard ? name.substr(1) : name);
   if (key.empty() || key.find('*') != std::string::npos) return Added::malformed;
   const auto [place, is_new] = (wildcard ? wildcards_ : exact_).emplace(key, certificate);
   return is_new || place->second == certificate ? Added::added : Added::taken;
@@ -29,7 +31,7 @@ bool ServerNames::add_default(std::size_t certificate) {
 }
 
 std::optional<std::size_t> ServerNames::find(std::string_view name) const {
-  const std::string key = lower_case(name);
+  const std::string key = comparable(name);
   if (const auto found = exact_.find(key); found != exact_.end()) return found->second;
   const std::size_t dot = key.find('.');
   if (dot != 0 && dot != std::string::npos) {

@@ -22,8 +22,8 @@ class ServerNames {
   // For all other names, and for none. False where there is one already.
   [[nodiscard]] bool add_default(std::size_t certificate);
 
-  // The exact name before the wildcard, and that before the default. ASCII case does not matter; a dot at the
-  // end is a character as any other.
+  // The exact name before the wildcard, and that before the default. ASCII case and a dot at the end do not
+  // matter.
   [[nodiscard]] std::optional<std::size_t> find(std::string_view name) const;
 
   // Whether there is anything to choose.

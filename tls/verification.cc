@@ -139,6 +139,11 @@ FailureReport unrecognized_name_report(const std::string& name) {
                                        "\", for which no certificate is set."};
 }
 
+std::string shown_certificate_text(X509* leaf, const std::string& server_name) {
+  const std::string asked = server_name.empty() ? "no server name" : "\"" + printable(server_name) + "\"";
+  return "The certificate names " + describe(names_of(leaf)) + "; the client asked for " + asked + ".";
+}
+
 FailureReport take_ssl_failure() {
   FailureReport report;
   const unsigned long code = ERR_peek_error();

@@ -18,4 +18,7 @@ namespace pgveil::tls {
 // What OpenSSL's error queue holds after a failed SSL call; empties it.
 [[nodiscard]] FailureReport take_ssl_failure();
 
+// For the log of a server that shows `leaf`: the names in it, and the name that the client asked for (SNI).
+[[nodiscard]] std::string shown_certificate_text(X509* leaf, const std::string& server_name);
+
 }  // namespace pgveil::tls

@@ -11,7 +11,7 @@ import pytest
 
 from harness.certificates import Authority
 from harness.io_uring import why_not
-from harness.network import ONE_WAY, SlowLine
+from harness.network import ONE_WAY, AddressedNamespace, SlowLine
 from harness.network import Unavailable as NoLine
 from harness.pgveil import BINARY, EX_CONFIG, RELAY, Pgveil, toml
 from harness.postgres import Cluster
@@ -155,6 +155,17 @@ def slow_line():
         pytest.skip(str(reason))
     yield line
     line.remove()
+
+
+@pytest.fixture
+def namespace():
+    """A network namespace with addresses that are not loopback; see harness/network.py."""
+    try:
+        made = AddressedNamespace()
+    except NoLine as reason:
+        pytest.skip(str(reason))
+    yield made
+    made.remove()
 
 
 def pytest_sessionstart(session):

@@ -55,7 +55,6 @@ def test_bytes_behind_a_request_for_encryption_are_never_read(proxy, request_):
 
 NO_STARTUP_PACKET = {
     "http": b"GET / HTTP/1.1\r\nHost: db\r\n\r\n",
-    "tls": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(64),
     "a length below the least": struct.pack("!II", 7, 0x30000),
     "a length above the most": struct.pack("!II", 10_005, 0x30000),
     "a length of four gigabytes": struct.pack("!II", 0xFFFFFFFF, 0x30000),

@@ -50,6 +50,59 @@ def test_a_wrong_key_cancels_nothing(proxy):
         assert b"E" not in [kind for kind, _ in client.receive_until(b"Z")]
 
 
+def several_hosts(*servers, authority) -> dict:
+    """One upstream with a server for each host."""
+    count = len(servers)
+    return {"host": ",".join(["localhost"] * count), "hostaddr": ",".join(["127.0.0.1"] * count),
+            "port": ",".join(str(server.port) for server in servers), "sslrootcert": str(authority.file)}  # fmt: skip
+
+
+def test_an_unknown_key_goes_to_the_only_server(pgveil, scripted_server, authority, credentials):
+    """Another replica of pgveil may have relayed that session."""
+    cancels = []
+    server = scripted_server(session_or_cancel(credentials, b"abcd", cancels))
+    proxy = pgveil(several_hosts(server, authority=authority))
+    with proxy.connect() as canceller:
+        canceller.send(wire.cancel_request(4711, b"efgh"))
+        assert canceller.receive_to_end() == b""
+    assert cancels == [struct.pack("!I", 4711) + b"efgh"]
+
+
+@pytest.mark.parametrize("has_session", [False, True])
+def test_an_unknown_key_goes_nowhere_with_several_servers(pgveil, scripted_server, authority, credentials, has_session):
+    """Nobody can tell to which of them, and each would learn a key that may be another's."""
+    cancels = []
+    servers = [scripted_server(session_or_cancel(credentials, b"abcd", cancels)) for _ in range(2)]
+    proxy = pgveil(several_hosts(*servers, authority=authority))
+    with proxy.connect() as client:
+        if has_session:
+            client.log_in(user="app")
+        for process_id, key in [(4711, b"efgh"), (4712, b"abcd"), (4711, b"abcd\0")]:
+            seen = len(proxy.lines)
+            with proxy.connect() as canceller:
+                canceller.send(wire.cancel_request(process_id, key))
+                assert canceller.receive_to_end() == b""
+            assert "reason=cancel_unknown phase=negotiate" in proxy.end_of_session(after=seen)
+    assert cancels == []
+    assert [len(server.peers) for server in servers] == [1 if has_session else 0, 0]
+
+
+def test_a_key_is_unknown_once_its_session_has_ended(pgveil, scripted_server, authority, credentials):
+    cancels = []
+    servers = [scripted_server(session_or_cancel(credentials, b"abcd", cancels)) for _ in range(2)]
+    proxy = pgveil(several_hosts(*servers, authority=authority))
+    with proxy.connect() as client:
+        client.log_in(user="app")
+        client.send(wire.TERMINATE)
+    seen = len(proxy.lines)
+    proxy.end_of_session()
+    with proxy.connect() as canceller:
+        canceller.send(wire.cancel_request(4711, b"abcd"))
+        assert canceller.receive_to_end() == b""
+    assert "reason=cancel_unknown" in proxy.wait_for_line("session_closed.*reason=cancel_unknown", after=seen).string
+    assert cancels == []
+
+
 def two_servers(pgveil, scripted_server, authority, credentials, scripts):
     servers = [scripted_server(script) for script in scripts]
     names = [f"server{number}" for number in range(len(servers))]

@@ -4,6 +4,8 @@ Each row is one server and one setting. The verdict must be the one that is writ
 sslmode=verify-full` at the same server. Where it is no, the client must get SQLSTATE 08001 with the whole diagnosis,
 and the server nothing at all."""
 
+import socket
+import ssl
 from dataclasses import dataclass, field
 from datetime import timedelta
 
@@ -231,3 +233,38 @@ def test_the_host_is_sent_as_server_name_unless_it_is_an_address(ca, pgveil, scr
     assert names_seen(HOST) == [HOST]
     assert names_seen("127.0.0.1") == [None]
     assert names_seen(HOST, sslsni=False) == [None]
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=lambda version: version.name)
+def test_no_session_is_resumed(ca, pgveil, scripted_server, version):
+    """The server gives tickets, and takes them from a client that keeps them. pgveil judges its certificate anew."""
+    credentials = ca.root.issue(HOST, dns=[HOST])
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(credentials.certificate, credentials.key)
+    context.minimum_version = context.maximum_version = version
+    resumed = []
+
+    def script(peer):
+        peer.receive_ssl_request()
+        peer.send(b"S")
+        peer.socket = context.wrap_socket(peer.socket, server_side=True)
+        resumed.append(peer.socket.session_reused)
+        peer.log_in()
+        peer.serve()
+
+    server = scripted_server(script)
+    keeper, session = ssl.create_default_context(cafile=str(ca.root.file)), None
+    for _ in range(2):
+        raw = socket.create_connection(("127.0.0.1", server.port), timeout=20)
+        raw.sendall(wire.SSL_REQUEST)
+        assert raw.recv(1) == b"S"
+        with keeper.wrap_socket(raw, server_hostname=HOST, session=session) as tls:
+            client = wire.Conversation(tls)
+            client.send(wire.startup_message(user="app"))
+            client.receive_until(b"Z")
+            session = tls.session
+    assert resumed == [False, True]
+
+    proxy = pgveil(server.upstream(host=HOST, sslrootcert=str(ca.root.file)))
+    assert [proxy.query("SELECT 1") for _ in range(3)] == ["verified"] * 3
+    assert resumed[2:] == [False] * 3

@@ -29,7 +29,8 @@ def common_name(proxy, authority, name: str, **more) -> str:
 
 @pytest.mark.parametrize(
     "name, shown",
-    [("db.example.com", "db"), ("DB.Example.COM", "db"), ("x.example.org", "any"), ("a.b.example.org", "localhost"),
+    [("db.example.com", "db"), ("DB.Example.COM", "db"), ("db.example.com.", "db"), ("x.example.org.", "any"),
+     ("x.example.org", "any"), ("a.b.example.org", "localhost"),
      ("elsewhere.example", "localhost")],
 )  # fmt: skip
 def test_the_name_chooses_the_certificate(pgveil, postgres, authority, credentials, names, name, shown):
@@ -95,6 +96,15 @@ def test_nothing_can_be_resumed_renegotiated_or_compressed(pgveil, postgres, cre
     assert "TLS session ticket:" not in said and "Post-Handshake New Session Ticket" not in said
     if version == "-tls1_2":
         assert re.search(r"Session-ID: *\n", said)
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+def test_a_client_that_keeps_its_session_cannot_resume_it(pgveil, postgres, credentials, folder, version):
+    proxy = pgveil(postgres.unix_upstream(), listener=certificate(credentials))
+    session = folder / "session.pem"
+    assert "New, TLS" in s_client(proxy, version, "-sess_out", session)
+    said = s_client(proxy, version, *(["-sess_in", session] if session.exists() else []))
+    assert "New, TLS" in said and "Reused, TLS" not in said
 
 
 @pytest.mark.parametrize("cipher", ["AES128-SHA", "AES256-GCM-SHA384", "ECDHE-ECDSA-AES128-SHA256"])

@@ -143,7 +143,7 @@ def test_a_client_that_is_not_convinced_is_named_in_the_log(proxy, folder):
     other = Authority(folder, "other root")
     assert run_psql(proxy, other, "SELECT 1").returncode != 0
     line = proxy.end_of_session()
-    assert "reason=tls_failed" in line and "unknown ca" in line
+    assert "reason=client_rejected_certificate" in line and "unknown ca" in line
 
 
 def test_much_goes_both_ways(proxy, authority):

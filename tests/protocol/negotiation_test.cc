@@ -128,6 +128,17 @@ TEST(Negotiation, AlwaysRefusesGssapiEncryption) {
   EXPECT_EQ(client.answered(), "N");
 }
 
+TEST(Negotiation, KnowsWhichRequestItDeclinedLast) {
+  using Declined = Negotiation::Declined;
+  Client client(kPlaintext);
+  EXPECT_EQ(client.negotiation.declined(), Declined::nothing);
+  EXPECT_EQ(client.sends(kGssEncRequest), Event::more);
+  EXPECT_EQ(client.negotiation.declined(), Declined::gss);
+  EXPECT_EQ(client.sends(kSslRequest), Event::more);
+  EXPECT_EQ(client.negotiation.declined(), Declined::tls);
+  EXPECT_EQ(inside_tls(false).negotiation.declined(), Declined::nothing);
+}
+
 TEST(Negotiation, OpensTlsAtATlsRecordAndLeavesTheRecordToTheHandshake) {
   Client client(kTls);
   EXPECT_EQ(client.sends(kTlsRecord), Event::accept_tls);

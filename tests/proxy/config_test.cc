@@ -215,6 +215,21 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"UnixListenerWithoutPrefix", "listener", R"(address = "/run/.s.PGSQL.5432")", "listener[0].address", "no address", "unix:/run/.s.PGSQL.5432"},
         Refused{"UnixListenerWithoutPostgresqlsName", "listener", R"(address = "unix:/run/pgveil.sock")", "listener[0].address", "no path that PostgreSQL's clients look for", ".s.PGSQL.PORT"},
         Refused{"UnixListenerWithALongPath", "listener", "address = \"unix:/" + std::string(93, 'd') + "/.s.PGSQL.5432\"", "listener[0].address", "108 bytes", "shorter"},
+        Refused{"ListenerAtAllAddresses", "listener", R"(address = "*:5432")", "listener[0].address", "no numeric address", "\"0.0.0.0\" and \"[::]\""},
+        Refused{"ListenerWithoutHost", "listener", R"(address = ":5432")", "listener[0].address", "no numeric address", "localhost"},
+        Refused{"ListenerAtANamedPort", "listener", R"(address = "localhost:postgresql")", "listener[0].address", "no valid port", "65535"},
+        Refused{"LinkLocalListenerWithoutInterface", "listener", R"(address = "[fe80::1]:5432")", "listener[0].address", "needs the interface", "\"fe80::1%eth0\""},
+        Refused{"LinkLocalListenerWithAnEmptyZone", "listener", R"(address = "[fe80::1%]:5432")", "listener[0].address", "not the name of a network interface", "eth0"},
+        Refused{"LinkLocalListenerWithALongZone", "listener", R"(address = "[fe80::1%abcdefghijklmnop]:5432")", "listener[0].address", "not the name of a network interface", "eth0"},
+        Refused{"PlaintextFromALinkLocalNetwork", "listener", R"(address = "[fe80::1%eth0]:5432")", "listener[0].address", "can be reached from the network", "allow_plaintext_from_network = true"},
+        Refused{"LoopbackListenerWithAZone", "listener", R"(address = "[::1%lo]:5432")", "listener[0].address", "not a link-local address", "\"::1\""},
+        Refused{"AbstractListenerWithoutName", "listener", R"(address = "unix:@")", "listener[0].address", "no path that PostgreSQL's clients look for", "unix:@NAME"},
+        Refused{"AbstractListenerWithoutPort", "listener", R"(address = "unix:@a/.s.PGSQL.x")", "listener[0].address", "no path that PostgreSQL's clients look for", "unix:@NAME"},
+        Refused{"AbstractListenerWithALongName", "listener", "address = \"unix:@" + std::string(93, 'd') + '"', "listener[0].address", "108 bytes", "shorter"},
+        Refused{"ModeOfAnAbstractSocket", "listener", "address = \"unix:@a\"\nunix_socket_permissions = \"0700\"", "listener[0].unix_socket_permissions", "no permissions", "choose a path"},
+        Refused{"GroupOfAnAbstractSocket", "listener", "address = \"unix:@a\"\nunix_socket_group = \"app\"", "listener[0].unix_socket_group", "no permissions", "choose a path"},
+        Refused{"KeepalivesOfAUnixSocket", "listener", "address = \"unix:/run/.s.PGSQL.1\"\ntcp_keepalives_idle = \"1min\"", "listener[0].tcp_keepalives_idle", "a Unix socket has no TCP", "Remove"},
+        Refused{"UserTimeoutOfAnAbstractSocket", "listener", "address = \"unix:@a\"\ntcp_user_timeout = \"1min\"", "listener[0].tcp_user_timeout", "a Unix socket has no TCP", "Remove"},
         Refused{"ModeOfATcpListener", "listener", R"(unix_socket_permissions = "0700")", "listener[0].unix_socket_permissions", "no effect", "Unix socket"},
         Refused{"ModeAsANumber", "listener", "address = \"unix:/run/.s.PGSQL.1\"\nunix_socket_permissions = 770", "listener[0].unix_socket_permissions", "mode", "\"0770\""},
         Refused{"UnknownUpstream", "listener", R"(upstream = "primray")", "listener[0].upstream", "no upstream \"primray\"", "\"primary\""},
@@ -229,6 +244,10 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"EmptyHostOfAList", "upstream", R"(host = "db01,,db02")", "upstream.primary.host", "empty element", "comma"},
         Refused{"HostWithPort", "upstream", R"(host = "db01:5432")", "upstream.primary.host", "no host name", "`port`"},
         Refused{"HostWithBrackets", "upstream", R"(host = "[::1]")", "upstream.primary.host", "brackets", "without"},
+        Refused{"HostWithAZone", "upstream", R"(host = "fe80::1%eth0")", "upstream.primary.host", "which no certificate has", "hostaddr"},
+        Refused{"LinkLocalAddressWithoutInterface", "upstream", R"(hostaddr = "fe80::1")", "upstream.primary.hostaddr", "needs the interface", "eth0"},
+        Refused{"AddressWithAZoneThatItCannotHave", "upstream", R"(hostaddr = "2001:db8::1%eth0")", "upstream.primary.hostaddr", "not a link-local address", "\"2001:db8::1\""},
+        Refused{"PlaintextToALinkLocalAddress", "upstream", "-sslrootcert\nsslmode = \"disable\"\nhost = \"db01\"\nhostaddr = \"fe80::1%lo\"", "upstream.primary.sslmode", "plaintext to \"db01\"", "verify-full"},
         Refused{"HostAsUri", "upstream", R"(host = "postgresql://db01")", "upstream.primary.host", "URI", "alone"},
         Refused{"HostWithWildcard", "upstream", R"(host = "*.example.com")", "upstream.primary.host", "no host name", "name"},
         Refused{"HostBeyondAscii", "upstream", R"(host = "dätenbank")", "upstream.primary.host", "ASCII", "xn--"},
@@ -372,15 +391,35 @@ TEST(Secrets, AreWipedFromAConfiguration) {
 // -----------------------------------------------------------------------------------------------------
 
 TEST(SocketAddresses, AreLoopbackInAllTheirSpellings) {
-  for (const char* host : {"127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1"})
+  for (const char* host : {"127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1", "localhost"})
     EXPECT_TRUE((SocketAddress{.host = host, .port = 1, .unix_path = ""}.is_loopback())) << host;
-  for (const char* host : {"0.0.0.0", "128.0.0.1", "::", "::2", "::ffff:10.0.0.1", "localhost", "127.1", ""})
+  for (const char* host : {"0.0.0.0", "128.0.0.1", "::", "::2", "::ffff:10.0.0.1", "fe80::1%lo", "127.1", ""})
     EXPECT_FALSE((SocketAddress{.host = host, .port = 1, .unix_path = ""}.is_loopback())) << host;
 }
 
 TEST(SocketAddresses, AreWrittenAsTheyAreRead) {
-  for (const char* text : {"127.0.0.1:5432", "[::1]:0", "unix:/run/pgveil/.s.PGSQL.5432"})
+  for (const char* text :
+       {"127.0.0.1:5432", "[::1]:0", "localhost:5432", "[fe80::1%eth0]:5432", "[fe80::1%2]:5432",
+        "unix:/run/pgveil/.s.PGSQL.5432", "unix:@pgveil/.s.PGSQL.6432"})
     EXPECT_EQ(values::ListenAddress::read({values::RawValue::Kind::text, text})->text(), text);
+}
+
+TEST(SocketAddresses, HaveShortFormsForTheAbstractNamespace) {
+  for (const auto& [text, path] :
+       {std::pair{"unix:@pgveil", "@pgveil/.s.PGSQL.5432"}, std::pair{"unix:@a/b", "@a/b/.s.PGSQL.5432"}})
+    EXPECT_EQ(values::ListenAddress::read({values::RawValue::Kind::text, text})->unix_path, path);
+}
+
+TEST(SocketAddresses, StandForEachAddressOfLocalhost) {
+  const auto texts_of = [](const char* text) {
+    std::vector<std::string> texts;
+    for (const auto& address : values::ListenAddress::read({values::RawValue::Kind::text, text})->each())
+      texts.push_back(address.text());
+    return texts;
+  };
+  EXPECT_EQ(texts_of("localhost:5432"), (std::vector<std::string>{"127.0.0.1:5432", "[::1]:5432"}));
+  EXPECT_EQ(texts_of("LocalHost:0"), (std::vector<std::string>{"127.0.0.1:0", "[::1]:0"}));
+  EXPECT_EQ(texts_of("127.0.0.1:5432"), (std::vector<std::string>{"127.0.0.1:5432"}));
 }
 
 TEST(UnixPaths, MayHaveAsManyBytesAsTheKernelTakes) {

@@ -117,6 +117,15 @@ inline const std::vector<SettingSample>& setting_samples() {
       {"listener", "unix_socket_group", R"("app")", "app", "", R"(address = "unix:/run/.s.PGSQL.5432")",
        [](const Config& c) { return c.listeners[0].unix_socket_group == "app"; }},
 
+      {"listener", "tcp_keepalives_idle", R"("2min")", "2min", "500ms", "",
+       [](const Config& c) { return c.listeners[0].tcp_keepalives_idle == 120s; }},
+      {"listener", "tcp_keepalives_interval", R"("7s")", "7s", "7", "",
+       [](const Config& c) { return c.listeners[0].tcp_keepalives_interval == 7s; }},
+      {"listener", "tcp_keepalives_count", "9", "9", "128", "",
+       [](const Config& c) { return c.listeners[0].tcp_keepalives_count == 9; }},
+      {"listener", "tcp_user_timeout", R"("90s")", "90s", "90", "",
+       [](const Config& c) { return c.listeners[0].tcp_user_timeout == 90s; }},
+
       {"certificate", "server_names", R"("db07.example.com,*.db.example.com")", "", "192.0.2.7",
        kCertificate,
        [](const Config& c) { return c.listeners[0].tls.certificates.at(0).server_names.at(1) == "*.db.example.com"; }},

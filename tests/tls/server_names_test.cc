@@ -57,7 +57,11 @@ INSTANTIATE_TEST_SUITE_P(Names, ServerNameChoice, testing::Values(
     Choice{"WildcardNotForItsDomain", "example.com", kDefault},
     Choice{"WildcardNotForAnEmptyLabel", ".example.com", kDefault},
     Choice{"WildcardNotForTheEndOfALabel", "xexample.com", kDefault},
-    Choice{"ADotAtTheEndIsAnotherName", "db.example.com.", kDefault},
+    Choice{"ExactWithADotAtTheEnd", "db.example.com.", kExact},
+    Choice{"ExactWithADotInOtherCase", "OTHER.example.com.", kExact},
+    Choice{"WildcardWithADotAtTheEnd", "app.example.com.", kWildcard},
+    Choice{"TwoDotsAtTheEndAreAnotherName", "db.example.com..", kDefault},
+    Choice{"ADotDoesNotMakeADomainALabel", "example.com.", kDefault},
     Choice{"Another", "db.example.org", kDefault},
     Choice{"NoDot", "db", kDefault},
     Choice{"ADot", ".", kDefault},
@@ -71,6 +75,7 @@ TEST(ServerNames, BelongToOneCertificateEach) {
   ASSERT_EQ(names.add("*.example.com", 0), Added::added);
   EXPECT_EQ(names.add("DB.example.com", 1), Added::taken);
   EXPECT_EQ(names.add("*.EXAMPLE.com", 1), Added::taken);
+  EXPECT_EQ(names.add("db.example.com.", 1), Added::taken);
   EXPECT_EQ(names.add("db.example.com", 0), Added::added) << "twice for the same one does no harm";
   EXPECT_EQ(names.find("db.example.com"), 0U);
 }

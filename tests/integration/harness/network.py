@@ -25,49 +25,38 @@ class Unavailable(Exception):
     """Says why there is no such line here."""
 
 
-class SlowLine:
-    """Each way takes `one_way` seconds."""
+class Namespace:
+    """A network namespace with a loopback device that is down; it lasts until remove()."""
 
-    def __init__(self, one_way: float):
+    def __init__(self):
         if os.geteuid() != 0:
             raise Unavailable("a network namespace can be made by root only")
         self._holder = subprocess.Popen(
             ["unshare", "--net", "setpriv", "--pdeathsig", "KILL", "--", "sh", "-c", "echo made && exec sleep 600"],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
-        self._stopping, self._stop = os.pipe()
-        self._tun = -1
-        self._thread = None
         try:
-            self._begin(one_way)
+            said = self._holder.stdout.readline()
+            if said != "made\n":
+                raise OSError(said.strip())
+            self._namespace = f"/proc/{self._holder.pid}/ns/net"
+            self.prefix = ("nsenter", f"--net={self._namespace}", "--")  # of a command that is to run inside
+            self._begin()
         except (OSError, subprocess.SubprocessError) as error:
             self.remove()
-            raise Unavailable(f"there is no network namespace with a tun device: {error}") from error
+            raise Unavailable(f"there is no network namespace: {error}") from error
 
-    def _begin(self, one_way: float) -> None:
-        said = self._holder.stdout.readline()
-        if said != "made\n":
-            raise OSError(said.strip())
-        self._namespace = f"/proc/{self._holder.pid}/ns/net"
-        self.prefix = ("nsenter", f"--net={self._namespace}", "--")  # of a command that is to run inside
-        with self.entered():  # a tun belongs where it was opened
-            self._tun = os.open("/dev/net/tun", os.O_RDWR)
-            fcntl.ioctl(self._tun, TUNSETIFF, struct.pack("16sH22x", b"line", IFF_TUN | IFF_NO_PI))
-        for words in ("addr add 10.99.0.1/24 dev line", "link set line up"):
-            subprocess.run([*self.prefix, "/usr/sbin/ip", *words.split()], check=True, capture_output=True)
-        self._thread = threading.Thread(target=self._reflect, args=(one_way,), daemon=True)
-        self._thread.start()
+    def _begin(self) -> None:
+        """Makes the devices."""
 
     def remove(self) -> None:
-        os.write(self._stop, b"!")
-        if self._thread:
-            self._thread.join()
-        for descriptor in (self._tun, self._stopping, self._stop):
-            if descriptor >= 0:
-                os.close(descriptor)
         self._holder.kill()
         self._holder.wait()
         self._holder.stdout.close()
+
+    def ip(self, *commands: str) -> None:
+        for words in commands:
+            subprocess.run([*self.prefix, "/usr/sbin/ip", *words.split()], check=True, capture_output=True)
 
     @contextlib.contextmanager
     def entered(self):
@@ -79,6 +68,49 @@ class SlowLine:
             finally:
                 move_to(outside)
 
+
+LINK_LOCAL = "fe80::99"
+
+
+class AddressedNamespace(Namespace):
+    """Has addresses that are not loopback, NEAR and LINK_LOCAL, although its only device is `lo`."""
+
+    def _begin(self) -> None:
+        self.ip("link set lo up", f"addr add {NEAR}/32 dev lo", f"-6 addr add {LINK_LOCAL}/64 dev lo nodad")
+
+
+class SlowLine(Namespace):
+    """Each way takes `one_way` seconds."""
+
+    def __init__(self, one_way: float):
+        self._one_way = one_way
+        self._stopping, self._stop = os.pipe()
+        self._tun = -1
+        self._thread = None
+        self._is_cut = False
+        super().__init__()
+
+    def _begin(self) -> None:
+        with self.entered():  # a tun belongs where it was opened
+            self._tun = os.open("/dev/net/tun", os.O_RDWR)
+            fcntl.ioctl(self._tun, TUNSETIFF, struct.pack("16sH22x", b"line", IFF_TUN | IFF_NO_PI))
+        self.ip(f"addr add {NEAR}/24 dev line", "link set line up")
+        self._thread = threading.Thread(target=self._reflect, args=(self._one_way,), daemon=True)
+        self._thread.start()
+
+    def cut(self) -> None:
+        """From now on every packet is lost, and nobody is told."""
+        self._is_cut = True
+
+    def remove(self) -> None:
+        os.write(self._stop, b"!")
+        if self._thread:
+            self._thread.join()
+        for descriptor in (self._tun, self._stopping, self._stop):
+            if descriptor >= 0:
+                os.close(descriptor)
+        super().remove()
+
     def _reflect(self, one_way: float) -> None:
         """Where source and destination change places, the sums of IPv4 and TCP stay right."""
         under_way: collections.deque = collections.deque()
@@ -89,7 +121,7 @@ class SlowLine:
                 return
             if self._tun in ready:
                 packet = os.read(self._tun, 65536)
-                if packet[0] >> 4 == 4:
+                if packet[0] >> 4 == 4 and not self._is_cut:
                     under_way.append((time.monotonic() + one_way, packet[:12] + packet[16:20] + packet[12:16] + packet[20:]))
             while under_way and under_way[0][0] <= time.monotonic():
                 os.write(self._tun, under_way.popleft()[1])

@@ -126,7 +126,8 @@ class Client(Conversation):
         if isinstance(address, str):
             connection = socket.socket(socket.AF_UNIX)
             connection.settimeout(patience)
-            connection.connect(address)
+            # `@` stands for the abstract namespace, as in libpq.
+            connection.connect("\0" + address[1:] if address.startswith("@") else address)
         else:
             connection = socket.create_connection(address, timeout=patience)
         super().__init__(connection, patience)
