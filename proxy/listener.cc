@@ -9,8 +9,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -144,8 +146,9 @@ struct OpenSockets {
   std::vector<OpenFailure> left_out;
 };
 
-// One socket for each address. They have the same port, also if the system gives it.
-Opened<OpenSockets> open_sockets(const ListenerConfig& config) {
+// One socket for each address. They have the same port, also if the system gives it: one that is in use at
+// another address stays in `passed_over`, so that the system gives another one the next time.
+Opened<OpenSockets> open_sockets(const ListenerConfig& config, std::vector<Descriptor>& passed_over) {
   OpenSockets opened;
   auto addresses = config.address.each();
   for (auto& address : addresses) {
@@ -157,6 +160,7 @@ Opened<OpenSockets> open_sockets(const ListenerConfig& config) {
     } else if (addresses.size() > 1 && is_missing_family(socket.error().error)) {
       opened.left_out.push_back(std::move(socket).error());
     } else {
+      std::move(opened.sockets.begin(), opened.sockets.end(), std::back_inserter(passed_over));
       return tl::unexpected(std::move(socket).error());
     }
   }
@@ -170,11 +174,12 @@ tl::expected<std::vector<std::unique_ptr<Listener>>, std::string> Listener::open
                                                                                  const ListenerPolicy& policy,
                                                                                  Workers& workers) {
   const ListenerConfig& config = policy.config;
-  auto opened = open_sockets(config);
   const bool may_choose_again = config.address.port == 0 && config.address.each().size() > 1;
+  std::vector<Descriptor> passed_over;
+  auto opened = open_sockets(config, passed_over);
   for (int attempt = 1; attempt < kPortAttempts && may_choose_again; ++attempt) {
     if (opened || opened.error().error != EADDRINUSE) break;
-    opened = open_sockets(config);
+    opened = open_sockets(config, passed_over);
   }
   if (!opened) return tl::unexpected(opened.error().text);
   for (const auto& failure : opened->left_out)

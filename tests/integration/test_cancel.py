@@ -226,6 +226,37 @@ def test_it_is_served_where_there_is_no_room_for_a_session(pgveil, postgres):
         assert b"E" in [kind for kind, _ in client.receive_until(b"Z")]
 
 
+def test_there_are_never_more_than_256_under_way(pgveil, scripted_server, folder):
+    """Each holds a connection to the server until that has closed it. One more is not forwarded."""
+    may_close = threading.Event()
+
+    def script(peer):
+        peer.receive_startup_packet()
+        may_close.wait(60)
+        peer.close()
+
+    server = scripted_server(script, family=socket.AF_UNIX, address=str(folder / ".s.PGSQL.5432"))
+    proxy = pgveil({"host": str(folder)})
+    cancellers = [proxy.connect() for _ in range(256)]
+    for count, canceller in enumerate(cancellers, start=1):
+        canceller.send(wire.cancel_request(1, b"abcd"))
+        if count % 32 == 0:  # less than the backlog of the server
+            eventually(lambda: len(server.peers) == count)
+    with proxy.connect() as one_more:
+        one_more.send(wire.cancel_request(1, b"abcd"))
+        assert one_more.receive_to_end() == b""
+    assert "reason=too_many_cancels" in proxy.end_of_session()
+    may_close.set()
+    for canceller in cancellers:
+        assert canceller.receive_to_end() == b""
+        canceller.close()
+    with proxy.connect() as later:
+        later.send(wire.cancel_request(1, b"abcd"))
+        assert later.receive_to_end() == b""
+    proxy.wait_for_lines("reason=cancel_forwarded", 257)
+    assert len(server.peers) == 257
+
+
 def test_a_server_that_is_not_verified_does_not_get_the_key(pgveil, scripted_server, authority, credentials):
     """Someone else has taken the place of the server since the login."""
     stranger_came = []

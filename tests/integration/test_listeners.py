@@ -1,6 +1,7 @@
 """Addresses that stand for several sockets, for an interface, or for no file; and how dead clients are noticed."""
 
 import ctypes
+import errno
 import fcntl
 import os
 import pwd
@@ -60,6 +61,19 @@ class TestLocalhost:
         with namespace.entered(), proxy.connect() as client:
             client.log_in(user="billing", database="ledger")
 
+    def test_gets_a_port_that_is_free_in_both_families(self, namespace, pgveil, postgres):
+        """Of four ports that the system may give for 127.0.0.1, two are in use at ::1."""
+        namespace.set("net.ipv4.ip_local_port_range", "40000 40003")
+        with namespace.entered():
+            taken = [socket.create_server(("::1", port), family=socket.AF_INET6) for port in (40000, 40001)]
+        for _ in range(4):
+            proxy = pgveil(postgres.unix_upstream(), listener={"address": "localhost:0"}, prefix=namespace.prefix)
+            (_, port), (_, same) = both_ports(proxy)
+            assert port == same and port in (40002, 40003)
+            assert proxy.stop() == 0
+        for each in taken:
+            each.close()
+
     def test_fails_where_both_are_missing(self, namespace, postgres, folder):
         namespace.ip("addr del 127.0.0.1/8 dev lo", "-6 addr del ::1/128 dev lo")
         done = run(*namespace.prefix, BINARY, "run", "--listen", "localhost:0", "--upstream", folder)
@@ -69,6 +83,28 @@ class TestLocalhost:
         proxy = pgveil(postgres.unix_upstream(), listener={"address": "localhost:0"}, prefix=namespace.prefix)
         with namespace.entered(), pytest.raises(ConnectionRefusedError):
             socket.create_connection((NEAR, proxy.address[1]))
+
+
+def test_all_ipv6_addresses_are_not_those_of_ipv4(pgveil, postgres):
+    """A client of IPv4 would come under a mapped address, which no rule for IPv4 matches."""
+    proxy = pgveil(postgres.unix_upstream(), listener={"address": "[::]:0", "allow_plaintext_from_network": True})
+    with socket.socket() as client:
+        assert client.connect_ex(("127.0.0.1", proxy.address[1])) == errno.ECONNREFUSED
+
+
+def test_a_port_can_be_listened_on_again_at_once(namespace, pgveil, postgres):
+    """Where connections of the process before are still in TIME_WAIT, since it closed them first."""
+    listener = {"address": "127.0.0.1:5432"}  # of the namespace
+    proxy = pgveil(postgres.unix_upstream(), listener=listener, prefix=namespace.prefix)
+    with namespace.entered():
+        client = proxy.connect()
+    client.send(b"GET / HTTP/1.1\r\n")
+    assert client.receive_to_end() == b""
+    client.close()
+    assert proxy.stop() == 0
+    waiting = run(*namespace.prefix, "ss", "--no-header", "--tcp", "--numeric", "state", "time-wait").stdout
+    assert "127.0.0.1:5432" in waiting
+    pgveil(postgres.unix_upstream(), listener=listener, prefix=namespace.prefix)
 
 
 class TestAZone:

@@ -8,6 +8,7 @@ import stat
 import pytest
 
 from harness import wire
+from harness.network import NEAR
 from harness.pgveil import EX_UNAVAILABLE, psql
 from harness.scripted_server import verified_session
 
@@ -157,6 +158,22 @@ class TestWithoutTls:
             password="correct horse",
         )
         assert answer == "f|t"
+
+    def test_a_resolver_cannot_lead_it_beyond_this_machine(self, namespace, pgveil, scripted_server, folder):
+        """/etc/hosts says that `localhost` is another machine."""
+        hosts = folder / "hosts"
+        hosts.write_text(f"{NEAR} localhost\n", encoding="ascii")
+        with namespace.entered():
+            server = scripted_server(lambda peer: peer.log_in(), address=(NEAR, 0))
+        own_hosts = ("unshare", "--mount", "sh", "-c", f'mount --bind {hosts} /etc/hosts && exec "$@"', "sh")
+        proxy = pgveil({"host": "localhost", "port": server.port, "sslmode": "disable"},
+                       prefix=(*namespace.prefix, *own_hosts))  # fmt: skip
+        with namespace.entered():
+            client = proxy.connect()
+        with client:
+            client.send(wire.startup_message(user="app"))
+            assert client.receive_message()[0] == b"E"
+        assert server.peers == []
 
     def test_it_is_not_allowed_beyond_this_machine(self, refusal):
         said = refusal({"host": "db.example.com", "hostaddr": "192.0.2.1", "sslmode": "disable"})

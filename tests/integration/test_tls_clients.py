@@ -127,6 +127,14 @@ def test_plaintext_cancel_can_be_denied(pgveil, postgres, credentials, authority
     assert "reason=plaintext_cancel_denied" in proxy.end_of_session()
 
 
+def test_a_cancel_request_inside_tls_is_taken_all_the_same(pgveil, postgres, credentials, authority):
+    proxy = pgveil(postgres.unix_upstream(), listener=certificate(credentials, plaintext_cancel="deny"))
+    with wire.Conversation(tls_socket(proxy, authority)) as client:
+        client.send(wire.cancel_request(1, b"1234"))
+        assert client.receive_to_end() == b""
+    assert "reason=cancel_forwarded" in proxy.end_of_session()
+
+
 def test_optional_tls_takes_both_and_warns(pgveil, postgres, credentials, authority):
     proxy = pgveil(postgres.unix_upstream(), listener=certificate(credentials, tls="optional"))
     assert re.search(r"warning=.*fall back to plaintext", proxy.log)

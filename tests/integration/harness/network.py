@@ -58,6 +58,11 @@ class Namespace:
         for words in commands:
             subprocess.run([*self.prefix, "/usr/sbin/ip", *words.split()], check=True, capture_output=True)
 
+    def set(self, name: str, value: str) -> None:
+        """A setting of sysctl(8)."""
+        path = "/proc/sys/" + name.replace(".", "/")
+        subprocess.run([*self.prefix, "sh", "-c", 'echo "$1" > "$2"', "sh", value, path], check=True)
+
     @contextlib.contextmanager
     def entered(self):
         """This thread makes its sockets inside."""
