@@ -56,10 +56,15 @@ struct HbaRule {
   bool assign = false;  // assign=1: the mapped database user replaces the one that was asked for
 
   // For checks at load: whether the record is of type `local`; `hostssl`; whether every address that it can
-  // match is loopback (127.0.0.0/8, ::1).
+  // match is loopback (127.0.0.0/8, ::1); `hostnossl`; `hostgssenc`, which matches nobody; whether the
+  // address is 0.0.0.0/0 or ::/0.
   bool is_local = false;
   bool only_tls = false;
   bool only_loopback = false;
+  bool only_plaintext = false;
+  bool matches_nobody = false;
+  bool every_ipv4 = false;
+  bool every_ipv6 = false;
 };
 
 // What is known of a client when the rules are asked.

@@ -91,6 +91,17 @@ bool looks_like_address(std::string_view text) {
   return !last.empty() && last.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
+// Whether an unquoted name looks like what a comma has cut off a regular expression: a name with such
+// characters has to be quoted.
+bool is_rest_of_pattern(std::string_view name) {
+  return name.find_first_of("^*+?()[]{}|\\") != std::string_view::npos || name.ends_with('$');
+}
+
+bool has_unquoted_pattern(const std::vector<AuthToken>& list) {
+  return std::any_of(list.begin(), list.end(),
+                     [](const AuthToken& token) { return !token.quoted && token.text.starts_with('/'); });
+}
+
 // Reads one record, field by field; parse_hba_line().
 class RecordReader {
  public:
@@ -122,7 +133,7 @@ class RecordReader {
   bool read_method();
   void read_options();
 
-  std::optional<NameRule> read_name(const AuthToken& token);
+  std::optional<NameRule> read_name(const AuthToken& token, const Tokens& list);
   bool read_network(std::string_view address, std::string_view bits);
   bool read_host_name(const AuthToken& token);
   bool check_method();
@@ -172,6 +183,8 @@ bool RecordReader::read_type() {
   record_.type = *type;
   record_.rule.is_local = *type == RecordType::local;
   record_.rule.only_tls = *type == RecordType::hostssl;
+  record_.rule.only_plaintext = *type == RecordType::hostnossl;
+  record_.rule.matches_nobody = *type == RecordType::hostgssenc;
   return true;
 }
 
@@ -183,7 +196,7 @@ bool RecordReader::read_databases() {
       mistake(in_quotes(token.text) + " asks who is a member of a role, which a proxy does not know",
               "Name the databases, or use a regular expression, or write relay and let the server's own "
               "pg_hba.conf decide.");
-    } else if (auto rule = read_name(token)) {
+    } else if (auto rule = read_name(token, *tokens)) {
       if (!token.quoted && token.text == "sameuser") rule->kind = NameRule::Kind::same_user;
       if (!token.quoted && token.text == "replication") rule->kind = NameRule::Kind::replication;
       record_.databases.push_back(std::move(*rule));
@@ -200,7 +213,7 @@ bool RecordReader::read_users() {
       mistake(in_quotes(token.text) + " asks who is a member of a role, which a proxy does not know",
               "Name the roles, or use a regular expression, or write relay and let the server's own "
               "pg_hba.conf decide.");
-    } else if (auto rule = read_name(token)) {
+    } else if (auto rule = read_name(token, *tokens)) {
       record_.users.push_back(std::move(*rule));
     }
   }
@@ -208,12 +221,21 @@ bool RecordReader::read_users() {
 }
 
 // What databases and users have in common. A slash makes a regular expression even of a quoted token.
-std::optional<NameRule> RecordReader::read_name(const AuthToken& token) {
+std::optional<NameRule> RecordReader::read_name(const AuthToken& token, const Tokens& list) {
+  const bool may_be_split = !token.quoted && list.size() > 1;
   if (!token.quoted && token.text == "all") return NameRule{NameRule::Kind::all, {}, {}};
-  if (!token.text.starts_with('/')) return NameRule{NameRule::Kind::name, token.text, {}};
+  if (!token.text.starts_with('/')) {
+    if (may_be_split && is_rest_of_pattern(token.text) && has_unquoted_pattern(list)) {
+      mistake(in_quotes(token.text) + " is the rest of a regular expression that was split at a comma",
+              kQuotePattern);
+      return std::nullopt;
+    }
+    return NameRule{NameRule::Kind::name, token.text, {}};
+  }
   auto pattern = NamePattern::compile(std::string_view(token.text).substr(1));
   if (pattern) return NameRule{NameRule::Kind::pattern, {}, std::move(*pattern)};
-  mistake(in_quotes(token.text) + " is no regular expression: " + escaped(pattern.error()), kRewritePattern);
+  mistake("invalid regular expression " + in_quotes(token.text) + ": " + escaped(pattern.error()),
+          may_be_split ? kQuotePattern : kRewritePattern);
   return std::nullopt;
 }
 
@@ -367,8 +389,11 @@ void RecordReader::apply(const Options& options) {
             "the name that it gave.");
   rule.assign = options.assign.value_or(false);
 
-  if (const auto* network = std::get_if<Network>(&record_.address))
+  if (const auto* network = std::get_if<Network>(&record_.address)) {
     rule.only_loopback = is_loopback(*network);
+    const bool is_every = network->netmask.octets == IpAddress{}.octets;
+    (network->address.is_ipv6 ? rule.every_ipv6 : rule.every_ipv4) = is_every;
+  }
 }
 
 }  // namespace

@@ -135,7 +135,7 @@ class LineReader {
     if (!token.text.starts_with('/')) return {token.text, std::nullopt};
     auto pattern = NamePattern::compile(std::string_view(token.text).substr(1));
     if (!pattern) {
-      mistake(in_quotes(token.text) + " is no regular expression: " + escaped(pattern.error()),
+      mistake("invalid regular expression " + in_quotes(token.text) + ": " + escaped(pattern.error()),
               kRewritePattern);
       return {token.text, std::nullopt};
     }
@@ -159,6 +159,13 @@ class LineReader {
     if (parsed.system_user.pattern && !parsed.system_user.pattern->has_group())
       mistake(in_quotes(parsed.system_user.text) + " has no group in parentheses for \\1",
               "Put parentheses around the part that is the database user.");
+    else if (parsed.system_user.pattern && !parsed.system_user.pattern->can_tell_first_group())
+      mistake(
+          "\\1 is not supported with " + in_quotes(parsed.system_user.text) +
+              ": its first group is repeated or stands inside another group, or a quantifier is non-greedy",
+          "Write the group outside of other parentheses and without a quantifier after it, and no \"?\" "
+          "after a "
+          "quantifier.");
     else if (!parsed.system_user.text.starts_with('/'))
       warn("\\1 stands for itself, as the system user is no regular expression",
            "Write a slash before the system user, or the name for \\1.");
@@ -206,6 +213,12 @@ std::optional<IdentMap::Match> IdentMap::assign(std::string_view map,
 
 bool IdentMap::has_map(std::string_view map) const {
   return std::any_of(lines_.begin(), lines_.end(), [&](const Line& line) { return line.map == map; });
+}
+
+std::set<std::string> IdentMap::maps() const {
+  std::set<std::string> names;
+  for (const Line& line : lines_) names.insert(line.map);
+  return names;
 }
 
 const AuthFileMistakes& IdentMap::warnings() const {

@@ -1,9 +1,10 @@
 // pg_ident.conf: which system user (the name in a certificate, or of the process at the other end of a Unix
 // socket) may be which database user. The grammar and the matching of PostgreSQL 18 (src/backend/libpq/hba.c:
-// parse_ident_line, check_ident_usermap, check_usermap); regular expressions are RE2's.
+// parse_ident_line, check_ident_usermap, check_usermap).
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
@@ -41,6 +42,8 @@ class IdentMap {
 
   // Whether some line belongs to `map`: a rule that names another would let nobody in.
   [[nodiscard]] bool has_map(std::string_view map) const;
+
+  [[nodiscard]] std::set<std::string> maps() const;  // their names
 
   // What works, but hardly as meant: a regular expression that is not anchored at both ends, a `\1` without
   // one, words behind the third. In the order of the lines.

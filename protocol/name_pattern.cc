@@ -3,11 +3,18 @@
 #include <re2/re2.h>
 
 #include <utility>
+#include <vector>
+
+#include "protocol/advanced_regex.h"
 
 namespace pgveil::protocol {
 namespace {
 
 using re2::RE2;
+
+// Of a name whose first group is asked for: Parts::find_in() takes time quadratic in its length. An URI in a
+// certificate is far shorter, as is all that can be a user.
+constexpr std::size_t kMaxDissectedBytes = 4096;
 
 // Octets, not characters, as PostgreSQL has it: the rules are asked before a database is open, and so before
 // there is an encoding. The UTF-8 mode would not find anything in a name that is no UTF-8. So `.` is one
@@ -15,7 +22,7 @@ using re2::RE2;
 RE2::Options octet_options() {
   RE2::Options options;
   options.set_encoding(RE2::Options::EncodingLatin1);
-  options.set_dot_nl(true);  // PostgreSQL's `.` matches a newline, too
+  options.set_longest_match(true);  // as POSIX and PostgreSQL have it
   options.set_log_errors(false);
   return options;
 }
@@ -26,61 +33,56 @@ re2::StringPiece view(std::string_view text) {
   return {text.data(), text.size()};
 }
 
-// What stands behind the flags for the whole, such as `(?i)`.
-std::string_view without_flags(std::string_view expression) {
-  if (!expression.starts_with("(?")) return expression;
-  const auto end = expression.find_first_not_of("imsU-", 2);
-  if (end == std::string_view::npos || expression[end] != ')') return expression;
-  return expression.substr(end + 1);
+std::unique_ptr<const RE2> compiled(const std::string& expression) {
+  return std::make_unique<const RE2>(expression, octet_options());
 }
 
-// Where the bracket expression ends that begins at `place`: behind its `]`.
-std::size_t end_of_brackets(std::string_view expression, std::size_t place) {
-  ++place;
-  if (place < expression.size() && expression[place] == '^') ++place;
-  if (place < expression.size() && expression[place] == ']') ++place;  // the first is an ordinary character
-  while (place < expression.size() && expression[place] != ']') {
-    if (const auto end = expression.find(":]", place);
-        expression.substr(place).starts_with("[:") && end != expression.npos)
-      place = end + 2;
-    else
-      place += expression[place] == '\\' ? 2 : 1;
-  }
-  return place + 1;
-}
-
-bool starts_anchored(std::string_view branch) {
-  constexpr std::string_view kQuantifiers = "*+?{";
-  return branch.starts_with('^') && (branch.size() == 1 || kQuantifiers.find(branch[1]) == kQuantifiers.npos);
-}
-
-// Whether each alternative of the whole begins with `^` and ends with `$`: `^a|b$` does not.
-bool anchors_both_ends(std::string_view expression) {
-  expression = without_flags(expression);
-  if (expression.find("\\Q") != std::string_view::npos) return false;  // `$` may be quoted then
-  std::size_t branch = 0;
-  std::size_t depth = 0;
-  bool ends_with_dollar = false;
-  for (std::size_t place = 0; place < expression.size();) {
-    const char byte = expression[place];
-    if (byte == '|' && depth == 0) {
-      if (!ends_with_dollar || !starts_anchored(expression.substr(branch, place - branch))) return false;
-      branch = place + 1;
-    }
-    ends_with_dollar = byte == '$' && depth == 0;
-    if (byte == '(') ++depth;
-    if (byte == ')') --depth;
-    place = byte == '[' ? end_of_brackets(expression, place) : place + (byte == '\\' ? 2 : 1);
-  }
-  return ends_with_dollar && starts_anchored(expression.substr(branch));
+// Whether `part` can be all of `name` from `begin` to `end`.
+bool covers(const RE2& part, std::string_view name, std::size_t begin, std::size_t end) {
+  return part.Match(view(name), begin, end, RE2::ANCHOR_BOTH, nullptr, 0);
 }
 
 }  // namespace
 
+// PostgreSQL's way to a group (regexec.c: cdissect): of the alternatives the first that is all of the match;
+// then the part before the group as long as it can be, then the group.
+struct NamePattern::Parts {
+  std::vector<std::unique_ptr<const RE2>> branches;  // up to that of the group
+  std::unique_ptr<const RE2> before, group, after, from_group;
+
+  // The first group in the match from `begin` to `end`; nullopt: it took no part.
+  [[nodiscard]] std::optional<std::string_view> find_in(std::string_view name, std::size_t begin,
+                                                        std::size_t end) const {
+    for (const auto& branch : branches)
+      if (&branch != &branches.back() && covers(*branch, name, begin, end)) return std::nullopt;
+    for (std::size_t first = end + 1; first-- > begin;) {
+      if (!covers(*before, name, begin, first) || !covers(*from_group, name, first, end)) continue;
+      for (std::size_t last = end + 1; last-- > first;)
+        if (covers(*group, name, first, last) && covers(*after, name, last, end))
+          return name.substr(first, last - first);
+    }
+    return std::nullopt;
+  }
+};
+
 tl::expected<NamePattern, std::string> NamePattern::compile(std::string_view expression) {
-  auto compiled = std::make_unique<const RE2>(view(expression), octet_options());
-  if (!compiled->ok()) return tl::unexpected(compiled->error());
-  return NamePattern(std::move(compiled), anchors_both_ends(expression));
+  auto translated = translate_advanced_regex(expression);
+  if (!translated) return tl::unexpected(std::move(translated).error());
+  NamePattern pattern;
+  pattern.compiled_ = compiled(translated->re2);
+  if (!pattern.compiled_->ok()) return tl::unexpected(pattern.compiled_->error());
+  pattern.is_anchored_ = translated->is_anchored;
+  if (const auto& first = translated->first_group; first && !translated->has_non_greedy) {
+    auto parts = std::make_unique<Parts>();
+    for (std::size_t branch = 0; branch <= first->branch; ++branch)
+      parts->branches.push_back(compiled(translated->branches[branch]));
+    parts->before = compiled(first->before);
+    parts->group = compiled(first->group);
+    parts->after = compiled(first->after);
+    parts->from_group = compiled(first->group + first->after);
+    pattern.parts_ = std::move(parts);
+  }
+  return pattern;
 }
 
 bool NamePattern::is_in(std::string_view name) const {
@@ -88,20 +90,19 @@ bool NamePattern::is_in(std::string_view name) const {
 }
 
 std::optional<NamePattern::Found> NamePattern::find_in(std::string_view name) const {
-  re2::StringPiece groups[2];  // the whole match, and the first group
-  const int wanted = has_group() ? 2 : 1;
-  if (!compiled_->Match(view(name), 0, name.size(), RE2::UNANCHORED, groups, wanted)) return std::nullopt;
-  if (groups[1].data() == nullptr) return Found{};
-  return Found{.first_group = std::string(groups[1])};
+  re2::StringPiece whole;
+  if (!compiled_->Match(view(name), 0, name.size(), RE2::UNANCHORED, &whole, 1)) return std::nullopt;
+  if (parts_ == nullptr || name.size() > kMaxDissectedBytes) return Found{};
+  const auto begin = static_cast<std::size_t>(whole.data() - name.data());
+  const auto group = parts_->find_in(name, begin, begin + whole.size());
+  return group ? Found{.first_group = std::string(*group)} : Found{};
 }
 
 bool NamePattern::has_group() const {
   return compiled_->NumberOfCapturingGroups() > 0;
 }
 
-NamePattern::NamePattern(std::unique_ptr<const RE2> compiled, bool is_anchored)
-    : compiled_(std::move(compiled)), is_anchored_(is_anchored) {}
-
+NamePattern::NamePattern() = default;
 NamePattern::NamePattern(NamePattern&&) noexcept = default;
 NamePattern& NamePattern::operator=(NamePattern&&) noexcept = default;
 NamePattern::~NamePattern() = default;

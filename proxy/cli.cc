@@ -1,19 +1,23 @@
 #include "proxy/cli.h"
 
+#include <sys/stat.h>
 #include <uv.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <iostream>
 #include <memory>
+#include <regex>
 #include <sstream>
 #include <utility>
 
 #include "proxy/draft.h"
+#include "proxy/secret_file.h"
 #include "proxy/settings.h"
 #include "proxy/snapshot.h"
 #include "tls/digest.h"
@@ -105,7 +109,8 @@ std::vector<std::string> known_flags() {
 }
 
 EarlyExit usage_mistake(const std::string& text) {
-  return {kExitUsage, "", "pgveil: " + text + "\nRun pgveil --help for more information.\n"};
+  return {kExitUsage, "",
+          "pgveil: " + values::without_passwords(text) + "\nRun pgveil --help for more information.\n"};
 }
 
 // Names the first argument that is none of ours, but nothing behind its `=`: it may be a secret.
@@ -193,14 +198,53 @@ class Given {
 template <class Section>
 void apply(const Given& given, std::span<const Setting<Section>> settings, SectionDraft<Section>& section,
            ConfigDraft& draft) {
-  for (const auto& setting : settings)
-    if (auto value = given.find(setting))
-      draft.set(section, setting, {RawValue::Kind::untyped, std::move(value->text)}, value->place);
+  for (const auto& setting : settings) {
+    auto value = given.find(setting);
+    if (!value) continue;
+    draft.set(section, setting, {RawValue::Kind::untyped, std::move(value->text)}, value->place);
+    draft.note_text(section, setting.key, {value->place.file, 1});
+  }
 }
 
-// A variable that is nearly one of ours would silently do nothing: PGVEIL_SSLCLR checks no revocation list.
-// Others may be there for reasons of their own, such as Kubernetes' PGVEIL_SERVICE_HOST for a service named
-// pgveil.
+// What Kubernetes sets in every container for a Service whose name begins with "pgveil": PGVEIL_SERVICE_HOST,
+// PGVEIL_INGRESS_PORT_5432_TCP_ADDR (pkg/kubelet/envvars). `name` is without the prefix.
+bool is_of_kubernetes(const std::string& name, const std::string& value) {
+  static const std::regex kOfService(
+      "([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?"
+      ")");
+  static const std::regex kUrl("([A-Z0-9_]+_)?PORT");
+  if (std::regex_match(name, kOfService)) return true;
+  return std::regex_match(name, kUrl) &&
+         (value.starts_with("tcp://") || value.starts_with("udp://") || value.starts_with("sctp://"));
+}
+
+// What to do about a variable that is named like a setting, or like its section and the setting, and is not
+// the setting's own; empty: no setting has such a name.
+std::string remedy_for_key(const std::string& name) {
+  std::string remedy;
+  const auto look = [&](std::string_view section, const auto& settings) {
+    for (const auto& setting : settings) {
+      const std::string key = variable_name(setting.key).substr(kVariablePrefix.size());
+      if (name != key && name != variable_name(section).substr(kVariablePrefix.size()) + '_' + key) continue;
+      if (!remedy.empty()) continue;
+      if (!setting.variable().empty())
+        remedy = "Use " + setting.variable() + '.';
+      else if (setting.key == "port")
+        remedy = "Write the port after the host in PGVEIL_UPSTREAM, such as db01:5433.";
+      else
+        remedy = "Set " + std::string(setting.key) + " in the file of --config: it has no variable.";
+    }
+  };
+  look("listener", listener_settings());
+  look("certificate", certificate_settings());
+  look("upstream", upstream_settings());
+  look("limits", limits_settings());
+  look("log", log_settings());
+  return remedy;
+}
+
+// A variable that is not one of ours would silently do nothing: PGVEIL_SSLCLR checks no revocation list, and
+// PGVEIL_HOST names no server.
 void check_variables(const CommandLine& line, ConfigDraft& draft) {
   std::vector<std::string> known{"CONFIG"};
   for_each_setting([&known](const char*, const auto& setting) {
@@ -208,13 +252,18 @@ void check_variables(const CommandLine& line, ConfigDraft& draft) {
       known.push_back(name.substr(kVariablePrefix.size()));
   });
   for (const auto& [name, value] : line.environment) {
-    if (!name.starts_with(kVariablePrefix)) continue;
-    const auto end = name.substr(kVariablePrefix.size());
-    if (std::find(known.begin(), known.end(), end) != known.end()) continue;
-    const auto near = values::nearest(end, {known.begin(), known.end()});
-    if (!near.empty())
-      draft.add(
-          {name, 0, "", "there is no such variable", "Is " + variable_name(flag_name(near)) + " meant?"});
+    if (!name.starts_with(kVariablePrefix) || value.empty()) continue;
+    auto end = name.substr(kVariablePrefix.size());
+    if (std::find(known.begin(), known.end(), end) != known.end() || is_of_kubernetes(end, value)) continue;
+    std::transform(end.begin(), end.end(), end.begin(),
+                   [](unsigned char byte) { return std::toupper(byte); });
+    auto remedy = remedy_for_key(end);
+    if (remedy.empty()) {
+      const auto near = values::nearest(end, {known.begin(), known.end()});
+      remedy = near.empty() ? "Unset it, or see docs/configuration.md for those that there are."
+                            : "Is " + variable_name(flag_name(near)) + " meant?";
+    }
+    draft.add({name, 0, "", "there is no such variable", remedy});
   }
 }
 
@@ -263,20 +312,43 @@ std::optional<std::string> setting_beside_file(const Given& given) {
   return first;
 }
 
-tl::expected<std::string, EarlyExit> read_file(const std::string& path) {
+struct ConfigFile {
+  std::string text;
+  // Why it must not hold a secret. Of no terminal or other device.
+  std::optional<AccessFault> access_fault;
+};
+
+tl::expected<ConfigFile, EarlyExit> read_file(const std::string& path) {
   struct Close {
     void operator()(std::FILE* file) const { std::fclose(file); }
   };
   const std::unique_ptr<std::FILE, Close> file(std::fopen(path.c_str(), "rb"));
-  std::string text;
+  ConfigFile content;
   std::array<char, 4096> block{};
   while (file && !std::ferror(file.get()) && !std::feof(file.get()))
-    text.append(block.data(), std::fread(block.data(), 1, block.size(), file.get()));
+    content.text.append(block.data(), std::fread(block.data(), 1, block.size(), file.get()));
   tls::wipe(std::span(reinterpret_cast<std::uint8_t*>(block.data()), block.size()));
-  if (!file || std::ferror(file.get()))
-    return tl::unexpected(EarlyExit{
-        kExitNoInput, "", "pgveil: cannot read " + in_quotes(path) + ": " + std::strerror(errno) + ".\n"});
-  return text;
+  if (!file || std::ferror(file.get())) {
+    const std::string why = std::strerror(errno);
+    return tl::unexpected(
+        EarlyExit{kExitNoInput, "",
+                  "pgveil: cannot read " + values::without_passwords(in_quotes(path)) + ": " + why + ".\n"});
+  }
+  if (struct stat status{}; ::fstat(::fileno(file.get()), &status) == 0 && !S_ISCHR(status.st_mode))
+    content.access_fault = find_access_fault(status, "sslpassword");
+  return content;
+}
+
+// As with a key file: whoever can read the passphrase does not need to guess it.
+void refuse_secrets_of_open_file(const ConfigFile& file, ConfigDraft& draft) {
+  if (!file.access_fault) return;
+  for (const auto& setting : upstream_settings()) {
+    if (!setting.secret) continue;
+    for (const auto& upstream : draft.upstreams())
+      if (draft.has(upstream, setting.key))
+        draft.add_at(upstream, setting.key, "the file " + file.access_fault->problem,
+                     file.access_fault->remedy);
+  }
 }
 
 // Fills the draft from wherever the command line says; an EarlyExit where that cannot even be begun.
@@ -291,9 +363,10 @@ std::optional<EarlyExit> read_settings(const Given& given, ConfigDraft& draft) {
   if (!file) {
     read_flags_and_variables(given, draft);
   } else {
-    auto text = read_file(file->text);
-    if (!text) return std::move(text).error();
-    read_toml(*text, file->text, draft);
+    auto content = read_file(file->text);
+    if (!content) return std::move(content).error();
+    read_toml(content->text, file->text, draft);
+    refuse_secrets_of_open_file(*content, draft);
     apply_password(given, draft);
   }
   apply(given, limits_settings(), draft.limits, draft);
@@ -321,9 +394,13 @@ tl::expected<Invocation, EarlyExit> understand(CommandLine line) {
 
   ConfigDraft draft;
   check_variables(line, draft);
-  const auto ending = read_settings(Given(*arguments, line), draft);
+  auto ending = read_settings(Given(*arguments, line), draft);
   for (auto& [name, value] : line.environment) tls::wipe(value);
-  if (ending) return tl::unexpected(*ending);
+  if (ending) {
+    // Variables that are none may be the reason.
+    ending->errors.insert(0, text_of(draft.mistakes()));
+    return tl::unexpected(*std::move(ending));
+  }
 
   auto reading = std::move(draft).finish();
   if (!reading.mistakes.empty()) {

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 
+#include "proxy/values.h"
 #include "tls/digest.h"
 
 namespace pgveil::proxy {
@@ -79,7 +80,7 @@ std::string Mistake::text() const {
   if (!key.empty() && !is_outside) text += key + ": ";
   text += problem + '.';
   if (!remedy.empty()) text += ' ' + remedy;
-  return text;
+  return values::without_passwords(text);
 }
 
 Origins::Place Origins::find(std::string_view key) const {

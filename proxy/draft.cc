@@ -99,7 +99,11 @@ void ConfigDraft::set(SectionDraft<Section>& section, const Setting<Section>& se
                       const Origins::Place& place) {
   origins_.note(section.key_of(setting.key), place);
   const bool is_outside = raw.kind == values::RawValue::Kind::untyped && setting.set_outside != nullptr;
-  const auto problem = (is_outside ? setting.set_outside : setting.set)(raw, section.values);
+  auto problem = (is_outside ? setting.set_outside : setting.set)(raw, section.values);
+  // The sentence may quote any part of the value.
+  if (problem && values::may_hold_password(raw.text))
+    problem = {"is not valid; the value is not shown, as it may hold a password",
+               "Write no connection string here: user and password come from the client."};
   if (problem) add({place.file, place.line, section.key_of(setting.key), problem->problem, problem->remedy});
   if (setting.secret) tls::wipe(raw.text);
 }
@@ -148,6 +152,9 @@ void ConfigDraft::add_at(const SectionDraft<Section>& section, std::string_view 
   if (!origins_.knows(key) && !is_from_file(section)) place = {flag_of(section, setting), 0};
   add({place.file, place.line, key, std::move(problem), std::move(remedy)});
 }
+
+template void ConfigDraft::add_at(const SectionDraft<UpstreamSection>&, std::string_view, std::string,
+                                  std::string);
 
 template <class Section>
 void ConfigDraft::check_required(const SectionDraft<Section>& section) {

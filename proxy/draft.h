@@ -55,6 +55,10 @@ class ConfigDraft {
   }
 
   void add(Mistake mistake) { mistakes_.push_back(std::move(mistake)); }
+  // A mistake where the setting stands.
+  template <class Section>
+  void add_at(const SectionDraft<Section>& section, std::string_view setting, std::string problem,
+              std::string remedy);
   [[nodiscard]] const Mistakes& mistakes() const { return mistakes_; }
   [[nodiscard]] std::deque<SectionDraft<UpstreamSection>>& upstreams() { return upstreams_; }
   // Whether the setting has been given, be it right or wrong.
@@ -67,9 +71,6 @@ class ConfigDraft {
   [[nodiscard]] Reading finish() &&;
 
  private:
-  template <class Section>
-  void add_at(const SectionDraft<Section>& section, std::string_view setting, std::string problem,
-              std::string remedy);
   template <class Section>
   void check_required(const SectionDraft<Section>& section);
   [[nodiscard]] std::deque<SectionDraft<tls::ServerCertificate>>& certificates_of(

@@ -28,6 +28,15 @@ struct Descriptor {
 
 }  // namespace
 
+std::optional<AccessFault> find_access_fault(const struct stat& file, const std::string& content) {
+  if (file.st_uid != ::geteuid() && file.st_uid != 0)
+    return AccessFault{"must be owned by the user of this process or root", "chown the file."};
+  if (is_open_to_others(file))
+    return AccessFault{"holds " + content + " and has group or world access",
+                       "chmod 0600 the file, or 0640 if it is owned by root."};
+  return std::nullopt;
+}
+
 tl::expected<protocol::SecretText, Mistake> read_secret_file(const std::string& path, const std::string& key,
                                                              const Origins& origins) {
   const auto mistake = [&](const std::string& problem, std::string remedy) {
@@ -44,11 +53,7 @@ tl::expected<protocol::SecretText, Mistake> read_secret_file(const std::string& 
   struct stat file {};
   if (descriptor.number < 0 || ::fstat(descriptor.number, &file) != 0) return unreadable();
   if (!S_ISREG(file.st_mode)) return mistake("is not a regular file", "Name a file.");
-  if (file.st_uid != ::geteuid() && file.st_uid != 0)
-    return mistake("must be owned by the user of this process or root", "chown the file.");
-  if (is_open_to_others(file))
-    return mistake("holds passwords and has group or world access",
-                   "chmod 0600 the file, or 0640 if it is owned by root.");
+  if (const auto fault = find_access_fault(file, "passwords")) return mistake(fault->problem, fault->remedy);
   if (static_cast<std::size_t>(file.st_size) > kMaxBytes)
     return mistake("is larger than 64 MiB", "Name the file that holds the passwords.");
 

@@ -168,11 +168,11 @@ std::span<const Setting<ListenerConfig>> listener_settings() {
       only_for_tls(setting<Boolean, &L::connect_early>(
           "connect_early",
           "Connects to the server while a client still shakes hands, before it is known who it is.")),
-      only_in_files(setting<Text, &L::hba, &TextOrFile::text>(
-          "hba", "Rules in the format of pg_hba.conf: who may come in, and how. See docs/access-rules.md.")),
+      setting<Text, &L::hba, &TextOrFile::text>(
+          "hba", "Rules in the format of pg_hba.conf: who may come in, and how. See docs/access-rules.md."),
       setting<Path, &L::hba, &TextOrFile::file>("hba_file", "A file with such rules instead."),
-      only_in_files(setting<Text, &L::ident, &TextOrFile::text>(
-          "ident", "Maps in the format of pg_ident.conf: which certificate may be which database user.")),
+      setting<Text, &L::ident, &TextOrFile::text>(
+          "ident", "Maps in the format of pg_ident.conf: which certificate may be which database user."),
       setting<Path, &L::ident, &TextOrFile::file>("ident_file", "A file with such maps instead."),
       setting<Path, &L::auth_file>(
           "auth_file",

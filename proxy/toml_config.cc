@@ -182,11 +182,22 @@ std::string_view line_of(std::string_view text, toml::source_index line) {
   return text.substr(0, text.find('\n'));
 }
 
+// Whether a secret may stand in this line, or in one above it in the same section: a text may go on over
+// several.
+bool may_hold_secret(std::string_view text, toml::source_index line) {
+  for (; line > 0; --line) {
+    const auto found = line_of(text, line);
+    // "pas": the key itself may be misspelled.
+    if (found.find("pas") != std::string_view::npos || values::may_hold_password(found)) return true;
+    if (found.starts_with('[')) return false;
+  }
+  return false;
+}
+
 // toml++'s words quote the text at fault: not to be shown of a line that holds a secret.
 Mistake syntax_mistake(const std::string& toml, const std::string& file, const toml::parse_error& error) {
   const auto line = error.source().begin.line;
-  // "pas": the key itself may be misspelled.
-  const bool may_be_secret = line_of(toml, line).find("pas") != std::string_view::npos;
+  const bool may_be_secret = may_hold_secret(toml, line);
   const std::string words(error.description());
   return {file, static_cast<int>(line), "",
           "this is no TOML" + (may_be_secret ? " (not shown, as it may be a secret)" : ": " + words),

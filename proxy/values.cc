@@ -6,6 +6,7 @@
 #include <sys/un.h>
 
 #include <algorithm>
+#include <cctype>
 #include <charconv>
 #include <utility>
 
@@ -164,6 +165,9 @@ std::optional<Problem> check_host(const std::string& host) {
   if (host.front() == '.' || host.back() == '.')
     return Problem{in_quotes(host) + " begins or ends with a dot",
                    "Write the name exactly as the certificate has it, without that dot."};
+  if (host.find('@') != std::string::npos)
+    return Problem{in_quotes(host) + " has a user name in it",
+                   "Write the host alone: the client says who the user is."};
   const auto is_ascii = [](char byte) { return static_cast<unsigned char>(byte) < 0x80; };
   if (!std::all_of(host.begin(), host.end(), is_ascii))
     return Problem{in_quotes(host) + " has a character beyond ASCII",
@@ -244,6 +248,64 @@ std::string in_quotes(std::string_view text) {
       shown += byte;
   }
   return shown + '"';
+}
+
+namespace {
+
+bool is_blank_or_quote(char byte) {
+  return byte == ' ' || byte == '\t' || byte == '\n' || byte == '\r' || byte == '"';
+}
+
+// The rest of a text after the first "password=", in any case and with blanks around the sign; nullopt: there
+// is none.
+std::optional<std::string_view> after_password_key(std::string_view text) {
+  constexpr std::array<std::string_view, 3> kKeys{"password", "passwd", "pwd"};
+  std::string lower(text);
+  for (char& byte : lower) byte = static_cast<char>(std::tolower(static_cast<unsigned char>(byte)));
+  std::optional<std::string_view> rest;
+  for (const auto key : kKeys)
+    for (auto at = lower.find(key); at != std::string::npos; at = lower.find(key, at + 1)) {
+      const auto sign = lower.find_first_not_of(" \t", at + key.size());
+      if (sign == std::string::npos || lower[sign] != '=') continue;
+      const auto begin = std::min(lower.find_first_not_of(" \t", sign + 1), lower.size());
+      if (!rest || rest->size() < text.size() - begin) rest = text.substr(begin);
+      break;
+    }
+  return rest;
+}
+
+}  // namespace
+
+bool may_hold_password(std::string_view value) {
+  if (after_password_key(value)) return true;
+  const auto at = value.rfind('@');
+  if (at == std::string_view::npos) return false;
+  if (value.substr(0, at).find("://") != std::string_view::npos) return true;
+  const auto colon = value.find(':');
+  return colon < at && colon + 1 < at;
+}
+
+std::string without_passwords(std::string_view message) {
+  std::string shown;
+  for (;;) {
+    const auto scheme = message.find("://");
+    const auto key = after_password_key(message);
+    const auto value = key ? message.size() - key->size() : std::string_view::npos;
+    if (scheme == std::string_view::npos && !key) return shown.append(message);
+    const bool is_uri = scheme < value;
+    const auto begin = is_uri ? scheme + 3 : value;
+    auto rest = message.substr(begin);
+    const bool is_quoted = !is_uri && rest.starts_with('\'');
+    auto size = is_quoted ? std::min(rest.find('\'', 1), rest.size())
+                          : static_cast<std::size_t>(
+                                std::find_if(rest.begin(), rest.end(), is_blank_or_quote) - rest.begin());
+    if (is_uri) {
+      const auto at = rest.substr(0, size).rfind('@');
+      size = at == std::string_view::npos ? 0 : at;
+    }
+    shown.append(message.substr(0, begin)).append(size > 0 ? "***" : "");
+    message = rest.substr(size);
+  }
 }
 
 std::string one_of(const std::vector<std::string_view>& words, std::string_view quote) {
@@ -485,6 +547,8 @@ std::string PortList::show(const std::vector<std::uint16_t>& value) {
 Read<HostsAndPorts> read_hosts_and_ports(const RawValue& raw) {
   const auto text = read_text(raw);
   if (!text) return tl::unexpected(text.error());
+  // Before it is taken apart: the host of a URI would be its scheme.
+  if (text->find("://") != std::string::npos) return tl::unexpected(*check_host(*text));
   HostsAndPorts servers;
   for (const auto& element : split(*text, ',')) {
     if (element.empty()) return problem("has an empty element in its list", "Remove the comma.");

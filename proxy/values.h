@@ -207,6 +207,12 @@ struct Word {
 [[nodiscard]] Read<std::string> read_text(const RawValue& raw);
 [[nodiscard]] std::string in_quotes(std::string_view text);
 
+// Whether a value looks like a connection string that has a password in it: a URI with a user,
+// "user:password@host", or "password=...". Such a value must appear in no message, nor a part of it.
+[[nodiscard]] bool may_hold_password(std::string_view value);
+// A message with asterisks for what may be such a password.
+[[nodiscard]] std::string without_passwords(std::string_view message);
+
 template <const auto& Words>
 struct OneOf {
   using Value = decltype(Words[0].value);

@@ -101,6 +101,8 @@ def pgveil(folder):
             listeners = len(configuration["listener"])
             file = folder / f"pgveil-{next(numbers)}.toml"
             file.write_text(toml(configuration), encoding="utf-8")
+            if "sslpassword" in toml(configuration):
+                file.chmod(0o600)
             flags = ["--config", file]
         proxy = Pgveil(*flags, listeners=listeners, prefix=prefix, **(variables or {}))
         running.append(proxy)

@@ -8,7 +8,7 @@ import pytest
 
 from harness import wire
 from harness.pgveil import BINARY, EX_CONFIG, toml
-from harness.processes import run
+from harness.processes import environment, run
 from harness.tls_clients import certificate, run_psql
 
 RULES = {
@@ -152,3 +152,23 @@ def test_a_user_is_still_asked_for(pgveil, server):
     with proxy.connect() as client:
         client.send(wire.startup_message(database="ledger"))
         assert client.receive_error()["M"] == "no PostgreSQL user name specified in startup packet"
+
+
+def test_rules_of_a_variable_count(pgveil, postgres):
+    proxy = pgveil(
+        flags=[],
+        variables={
+            "PGVEIL_LISTEN": "127.0.0.1:0",
+            "PGVEIL_UPSTREAM": f"{postgres.directory}:{postgres.port}",
+            "PGVEIL_HBA": "host all orders all reject\nhost all all all relay",
+        },
+    )
+    assert proxy.query("SELECT 1", user="billing") == "1"
+    assert "FATAL:  pg_hba.conf rejects connection" in proxy.psql("SELECT 1", user="orders").stderr
+
+
+def test_a_variable_that_sets_nothing_keeps_it_from_starting():
+    flags = ["--listen", "127.0.0.1:0", "--upstream", "/nonexistent"]
+    done = run(BINARY, "run", *flags, env=environment(PGVEIL_PASSWORD_COMMAND="/bin/token"))
+    assert done.returncode == EX_CONFIG
+    assert done.stderr.startswith("PGVEIL_PASSWORD_COMMAND: there is no such variable.")

@@ -8,6 +8,8 @@
 #include <fstream>
 #include <regex>
 
+#include "proxy/check.h"
+#include "proxy/snapshot.h"
 #include "tests/proxy/setting_samples.h"
 
 namespace pgveil::proxy {
@@ -146,6 +148,68 @@ TEST_P(EveryVariable, IsNamedIfItsValueIsWrong) {
 
 INSTANTIATE_TEST_SUITE_P(CommandLine, EveryVariable, testing::ValuesIn(samples_with(&SettingNames::variable)),
                          name_of_sample);
+
+// PGVEIL_ with the key itself, and with its section before it.
+std::vector<std::string> variables_like_keys() {
+  std::vector<std::string> variables{"PGVEIL_CONFIG"};
+  for (const auto& names : all_settings()) variables.push_back(names.variable);
+  std::vector<std::string> like;
+  for (const auto& names : all_settings())
+    for (const auto& name : {variable_name(names.key), variable_name(names.section + '-' + names.key)})
+      if (std::find(variables.begin(), variables.end(), name) == variables.end()) like.push_back(name);
+  return like;
+}
+
+TEST(CommandLine, RefusesEveryVariableThatIsNamedLikeAKeyAndDoesNotSetIt) {
+  const auto all = variables_like_keys();
+  ASSERT_FALSE(all.empty());
+  Variables variables;
+  for (const auto& variable : all) variables.emplace(variable, "5433");
+  const TemporaryFile file(TomlLines().text());
+  for (const Words& words : {kSound, Words{"check", "--config", file.path()}}) {
+    const auto ending = ending_of(words, variables);
+    EXPECT_EQ(ending.exit_code, kExitConfig);
+    for (const auto& variable : all)
+      EXPECT_PRED_FORMAT2(testing::IsSubstring, variable + ": there is no such variable. ", ending.errors);
+  }
+}
+
+struct Misnamed {
+  const char* name;
+  const char* remedy;
+};
+TEST(CommandLine, SaysWhatToUseInsteadOfAVariableThatIsNone) {
+  for (const auto& [name, remedy] :
+       {Misnamed{"PGVEIL_HOST", "Use PGVEIL_UPSTREAM."}, Misnamed{"PGVEIL_ADDRESS", "Use PGVEIL_LISTEN."},
+        Misnamed{"PGVEIL_LEVEL", "Use PGVEIL_LOG_LEVEL."},
+        Misnamed{"PGVEIL_UPSTREAM_HOST", "Use PGVEIL_UPSTREAM."},
+        Misnamed{"PGVEIL_LIMITS_MAX_SESSIONS", "Use PGVEIL_MAX_SESSIONS."},
+        Misnamed{"PGVEIL_PORT", "Write the port after the host in PGVEIL_UPSTREAM, such as db01:5433."},
+        Misnamed{"PGVEIL_PASSWORD_COMMAND",
+                 "Set password_command in the file of --config: it has no variable."},
+        Misnamed{"PGVEIL_SERVER_NAMES", "Set server_names in the file of --config: it has no variable."},
+        Misnamed{"PGVEIL_hba", "Use PGVEIL_HBA."}, Misnamed{"PGVEIL_SSLCLR", "Is PGVEIL_SSLCRL meant?"},
+        Misnamed{"PGVEIL_SOMETHING_ELSE",
+                 "Unset it, or see docs/configuration.md for those that there are."}})
+    EXPECT_EQ(ending_of(kSound, {{name, "5433"}}).errors,
+              std::string(name) + ": there is no such variable. " + remedy + '\n');
+}
+
+TEST(CommandLine, NamesAVariableThatIsNoneEvenIfNothingIsToBeRelayed) {
+  const auto ending = ending_of({"run"}, {{"PGVEIL_HOST", "db01"}, {"PGVEIL_ADDRESS", "127.0.0.1:5432"}});
+  EXPECT_EQ(ending.exit_code, kExitUsage);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "PGVEIL_HOST: there is no such variable", ending.errors);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "PGVEIL_ADDRESS: there is no such variable", ending.errors);
+}
+
+TEST(CommandLine, PlacesMistakesOfRulesInTheirVariable) {
+  const auto invocation =
+      understood(kSound, {{"PGVEIL_HBA", "host all all all relay\nhost all /( all relay"}});
+  const auto snapshot = build_snapshot(invocation.parsed);
+  ASSERT_FALSE(snapshot.has_value());
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "PGVEIL_HBA:2: listener[0].hba: invalid regular expression",
+                      text_of(snapshot.error()));
+}
 
 TEST(CommandLine, NamesFlagsAndVariablesAfterTheKeys) {
   EXPECT_EQ(flag_name("ssl_min_protocol_version"), "ssl-min-protocol-version");
@@ -324,6 +388,124 @@ TEST(Passphrase, OfTheVariableIsAMistakeWithoutAKey) {
   EXPECT_PRED_FORMAT2(testing::IsNotSubstring, "hunter2", ending.errors);
 }
 
+TEST(Passphrase, InAFileThatOthersMayReadIsAMistake) {
+  const TemporaryFile file(TomlLines()
+                               .set("upstream", "sslcert = \"/c\"")
+                               .set("upstream", "sslkey = \"/k\"")
+                               .set("upstream", "sslpassword = \"hunter2\"")
+                               .text());
+  using std::filesystem::perms;
+  const auto with_mode = [&](perms mode) {
+    std::filesystem::permissions(file.path(), perms::owner_read | perms::owner_write | mode);
+    return ending_of({"run", "--config", file.path()});
+  };
+  EXPECT_EQ(with_mode(perms::none).exit_code, -1);  // taken
+  for (const auto mode : {perms::others_read, perms::group_write, perms::others_exec}) {
+    const auto ending = with_mode(mode);
+    EXPECT_EQ(ending.exit_code, kExitConfig);
+    EXPECT_PRED_FORMAT2(testing::IsSubstring,
+                        file.path() +
+                            ":9: upstream.primary.sslpassword: the file holds sslpassword and has group or "
+                            "world access. chmod 0600 the file, or 0640 if it is owned by root.\n",
+                        ending.errors);
+    EXPECT_PRED_FORMAT2(testing::IsNotSubstring, "hunter2", ending.errors);
+  }
+  // Of root's files a group may read one.
+  EXPECT_EQ(with_mode(perms::group_read).exit_code, geteuid() == 0 ? -1 : kExitConfig);
+}
+
+TEST(Passphrase, OfTheVariableLeavesTheFileToBeReadByAll) {
+  const TemporaryFile file(
+      TomlLines().set("upstream", "sslcert = \"/c\"").set("upstream", "sslkey = \"/k\"").text());
+  std::filesystem::permissions(file.path(), std::filesystem::perms::others_read,
+                               std::filesystem::perm_options::add);
+  EXPECT_EQ(ending_of({"run", "--config", file.path()}, {{"PGVEIL_SSLPASSWORD", "hunter2"}}).exit_code, -1);
+}
+
+// What people paste where a host is asked for. None of it may be repeated.
+const Words kConnectionStrings{"postgres://app:hunter2@db01.example.com:5432/ledger",
+                               "postgresql://app:hunter2,hunter2@db01,db02/ledger",
+                               "postgres://app:hun/ter2/hunter2:@hunter2@db01",
+                               "postgres://db01/ledger?user=app&password=hunter2",
+                               "host=db01 user=app password=hunter2",
+                               "host=db01 PASSWORD = 'hunter2 hunter2' port=5432",
+                               "jdbc:postgresql://db01/ledger?user=app&password=hunter2"};
+
+// All that is printed of such a value, in parsing and in loading.
+std::string all_messages(Words words, Variables variables = {}) {
+  const auto invocation = understand({std::move(words), std::move(variables)});
+  if (!invocation) return invocation.error().errors + invocation.error().output;
+  const auto snapshot = build_snapshot(invocation->parsed);
+  return snapshot ? text_of((*snapshot)->warnings) + summary_of(**snapshot) : text_of(snapshot.error());
+}
+
+TEST(Password, InAConnectionStringIsNeverRepeatedWhereverItIsGiven) {
+  for (const auto& string : kConnectionStrings) {
+    // Of URIs and of the other kind, one each, since loading takes its time.
+    const bool is_loaded = string == kConnectionStrings.front() || string.starts_with("host=db01 user");
+    Words words{"check"};
+    Variables variables;
+    for (const auto& names : all_settings()) {
+      if (!names.flag.empty()) words = words + Words{names.flag, string};
+      if (!names.variable.empty()) variables.emplace(names.variable, string);
+    }
+    EXPECT_PRED_FORMAT2(testing::IsNotSubstring, "hunter2", all_messages(words));
+    EXPECT_PRED_FORMAT2(testing::IsNotSubstring, "hunter2", all_messages({"check"}, variables));
+    for (const auto& sample : setting_samples()) {
+      const auto parsed = parse_config(toml_with(sample, '"' + string + '"').text(), "pgveil.toml");
+      std::string text;
+      if (!parsed)
+        text = text_of(parsed.error());
+      else if (!is_loaded)
+        continue;
+      else if (const auto snapshot = build_snapshot(*parsed))
+        text = text_of((*snapshot)->warnings) + summary_of(**snapshot);
+      else
+        text = text_of(snapshot.error());
+      EXPECT_PRED_FORMAT2(testing::IsNotSubstring, "hunter2", text) << sample.section << '.' << sample.key;
+    }
+  }
+}
+
+TEST(Password, OfAHostIsNeverRepeated) {
+  for (const std::string given : {"app:hunter2@db01:5432", "app:hunter2@db01", "db01,app:hunter2@db02"})
+    for (const auto& [key, flag] : {std::pair{"host", "--upstream"}, std::pair{"hostaddr", "--hostaddr"}}) {
+      const TemporaryFile file(TomlLines().set("upstream", std::string(key) + " = \"" + given + '"').text());
+      const auto of_file = ending_of({"check", "--config", file.path()});
+      EXPECT_EQ(of_file.exit_code, kExitConfig);
+      EXPECT_PRED_FORMAT2(testing::IsNotSubstring, "hunter2", of_file.errors);
+      const auto of_flag =
+          ending_of({"check", "--listen", "127.0.0.1:0", "--sslrootcert", "system", flag, given});
+      EXPECT_EQ(of_flag.exit_code, kExitConfig);
+      EXPECT_PRED_FORMAT2(testing::IsNotSubstring, "hunter2", of_flag.errors);
+    }
+}
+
+TEST(Password, IsNotRepeatedWhereNoSettingIsMeant) {
+  for (const auto& string : kConnectionStrings) {
+    const TemporaryFile section("[[listener]]\naddress = \"127.0.0.1:0\"\nupstream = \"" + string +
+                                "\"\n[upstream.\"" + string + "\"]\nhost = \"db01\"\n");
+    const TemporaryFile key("[upstream.a]\n\"" + string + "\" = 1\n");
+    const TemporaryFile broken("[upstream.a]\nhost = " + string + "\n");
+    const TemporaryFile unended("[upstream.a]\nhost = \"" + string + "\n");
+    for (const auto& text :
+         {all_messages({"check", "--config", section.path()}),
+          all_messages({"check", "--config", key.path()}), all_messages({"check", "--config", broken.path()}),
+          all_messages({"check", "--config", unended.path()}), all_messages({"check", "--config", string}),
+          all_messages({"check"}, {{"PGVEIL_CONFIG", string}}), all_messages({"check", string}),
+          all_messages({"check", "--" + string}), all_messages({"check", "--upstreem", string}),
+          all_messages({"check", "--upstreem=" + string}), all_messages({string}),
+          all_messages({"check", "--help"}, {{"PGVEIL_UPSTREAM", string}}),
+          all_messages(kSound, {{"PGVEIL_HOST", string}}), all_messages(kSound, {{"PGVEIL_DSN", string}})})
+      EXPECT_PRED_FORMAT2(testing::IsNotSubstring, "hunter2", text) << string;
+  }
+}
+
+TEST(Passphrase, OfSeveralLinesIsNotRepeatedIfItIsNoToml) {
+  const TemporaryFile file("[upstream.a]\nsslpassword = \"\"\"\nabc=hunter2\\qhunter2\n\"\"\"\n");
+  EXPECT_PRED_FORMAT2(testing::IsNotSubstring, "hunter2", all_messages({"check", "--config", file.path()}));
+}
+
 // --- what cannot be understood
 // ----------------------------------------------------------------------------------
 
@@ -364,12 +546,6 @@ TEST(CommandLine, NamesAFlagThatIsMissing) {
   EXPECT_PRED_FORMAT2(testing::IsSubstring, "--sslrootcert: is missing", ending.errors);
 }
 
-TEST(CommandLine, NamesAVariableThatIsNearlyOne) {
-  const auto ending = ending_of(kSound, {{"PGVEIL_SSLCLR", "/r.crl"}});
-  EXPECT_EQ(ending.exit_code, kExitConfig);
-  EXPECT_EQ(ending.errors, "PGVEIL_SSLCLR: there is no such variable. Is PGVEIL_SSLCRL meant?\n");
-}
-
 TEST(CommandLine, IgnoresWhatKubernetesSetsForAServiceOfItsName) {
   EXPECT_EQ(config_of(kSound, {{"PGVEIL_SERVICE_HOST", "10.0.0.1"},
                                {"PGVEIL_SERVICE_PORT", "5432"},
@@ -377,7 +553,13 @@ TEST(CommandLine, IgnoresWhatKubernetesSetsForAServiceOfItsName) {
                                {"PGVEIL_PORT_5432_TCP", "tcp://10.0.0.1:5432"},
                                {"PGVEIL_PORT_5432_TCP_PROTO", "tcp"},
                                {"PGVEIL_PORT_5432_TCP_PORT", "5432"},
-                               {"PGVEIL_PORT_5432_TCP_ADDR", "10.0.0.1"}})
+                               {"PGVEIL_PORT_5432_TCP_ADDR", "10.0.0.1"},
+                               {"PGVEIL_SERVICE_PORT_POSTGRESQL", "5432"},
+                               {"PGVEIL_PORT_53_UDP", "udp://10.0.0.1:53"},
+                               {"PGVEIL_INGRESS_SERVICE_HOST", "10.0.0.2"},
+                               {"PGVEIL_INGRESS_SERVICE_PORT", "5432"},
+                               {"PGVEIL_INGRESS_PORT", "tcp://10.0.0.2:5432"},
+                               {"PGVEIL_INGRESS_PORT_5432_TCP_ADDR", "10.0.0.2"}})
                 .listeners.size(),
             1U);
 }

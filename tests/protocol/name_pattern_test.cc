@@ -1,0 +1,195 @@
+// Regular expressions as PostgreSQL means them. The expected values are those of PostgreSQL; the test
+// tests/integration/test_regular_expressions.py asks it for many more.
+#include "protocol/name_pattern.h"
+
+#include <gtest/gtest.h>
+
+#include <ostream>
+
+namespace pgveil::protocol {
+namespace {
+
+struct Searched {
+  const char* name;
+  std::string expression;
+  std::string text;
+  bool is_in;
+};
+void PrintTo(const Searched& row, std::ostream* out) {
+  *out << row.expression;
+}
+
+class NamePatternSearch : public testing::TestWithParam<Searched> {};
+
+TEST_P(NamePatternSearch, FindsWhatPostgresqlFinds) {
+  const auto pattern = NamePattern::compile(GetParam().expression);
+  ASSERT_TRUE(pattern.has_value()) << pattern.error();
+  EXPECT_EQ(pattern->is_in(GetParam().text), GetParam().is_in);
+  EXPECT_EQ(pattern->find_in(GetParam().text).has_value(), GetParam().is_in);
+}
+
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(
+    NamePattern, NamePatternSearch,
+    testing::Values(
+        Searched{"Empty", "", "ann", true},
+        Searched{"EmptyAlternative", "^ann$|", "bob", true},
+        Searched{"EmptyGroup", "^()ann()*$", "ann", true},
+        Searched{"Bound", "^a{1,3}$", "aaa", true},
+        Searched{"BoundExceeded", "^a{1,3}$", "aaaa", false},
+        Searched{"BoundWithoutMost", "^a{2,}$", "aaaa", true},
+        Searched{"BraceBeforeALetterIsItself", "^a{x}$", "a{x}", true},
+        Searched{"BraceBeforeACommaIsItself", "^a{,2}$", "a{,2}", true},
+        Searched{"ClosingBraceIsItself", "^a}$", "a}", true},
+        Searched{"NonGreedy", "^a*?$", "aaa", true},
+        Searched{"DollarIsTheEndAlone", "^ann$", "ann\n", false},
+        Searched{"DotIsANewline", "^a.n$", "a\nn", true},
+        Searched{"ComplementHasANewline", "^a[^x]n$", "a\nn", true},
+        Searched{"BeginAndEndOfString", "\\Aann\\Z", "ann", true},
+        Searched{"EndOfStringIsNotBeforeANewline", "\\Aann\\Z", "ann\n", false},
+        Searched{"WordBoundary", "^\\yann\\y", "ann-x", true},
+        Searched{"WordBoundaryInsideAWord", "^ann\\y", "ann_x", false},
+        Searched{"NoWordBoundary", "^ann\\Y", "ann_x", true},
+        Searched{"Digits", "^\\d+$", "012", true},
+        Searched{"WordIsAscii", "^\\w$", "\xe9", false},
+        Searched{"SpaceHasTheVerticalTab", "^\\s$", "\v", true},
+        Searched{"ClassEscapeInBrackets", "^[\\w-]+$", "a-b", true},
+        Searched{"HexadecimalTakesAllDigits", "^\\x0000061$", "a", true},
+        Searched{"Options", "(?i)^ann$", "ANN", true},
+        Searched{"OptionsAreOfAsciiOnly", "(?i)^\xc3\xa9$", "\xe3\xa9", false},
+        Searched{"OptionsChangeRanges", "(?i)^[k-m]$", "L", true},
+        Searched{"OptionsChangeClasses", "(?i)^[[:lower:]]$", "L", true},
+        Searched{"OptionOfCaseTheLastCounts", "(?ic)^ann$", "ANN", false},
+        Searched{"BracketFirst", "^[]a]$", "]", true},
+        Searched{"HyphenLast", "^[a-]$", "-", true},
+        Searched{"HyphenAsTheFirstOfARange", "^[--/]$", ".", true},
+        Searched{"CaretNotFirst", "^[a^]$", "^", true},
+        Searched{"ControlHasTheC1Controls", "^[[:cntrl:]]$", "\x85", true}),
+    [](const auto& row) { return row.param.name; });
+// clang-format on
+
+struct Grouped {
+  const char* name;
+  std::string expression;
+  std::string text;
+  std::string group;  // the first
+};
+void PrintTo(const Grouped& row, std::ostream* out) {
+  *out << row.expression;
+}
+
+class NamePatternGroup : public testing::TestWithParam<Grouped> {};
+
+TEST_P(NamePatternGroup, IsThatOfPostgresql) {
+  const auto pattern = NamePattern::compile(GetParam().expression);
+  ASSERT_TRUE(pattern.has_value()) << pattern.error();
+  ASSERT_TRUE(pattern->can_tell_first_group());
+  const auto found = pattern->find_in(GetParam().text);
+  ASSERT_TRUE(found.has_value());
+  EXPECT_EQ(found->first_group.value_or("(none)"), GetParam().group);
+}
+
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(
+    NamePattern, NamePatternGroup,
+    testing::Values(
+        Grouped{"LongestAlternative", "^(app|app_ro)", "app_ro", "app_ro"},
+        Grouped{"LongestAlternativeThatLeavesTheRest", "^(app|app_ro)_(.*)$", "app_ro_x", "app_ro"},
+        Grouped{"LongestMatchOfAll", "(a|ab)(c|bcd)", "abcd", "a"},
+        Grouped{"LongestBeforeTheGroup", "^(?:a|ab)(.*)$", "abc", "c"},
+        Grouped{"AtTheLastOfTwo", "^(.*)@(.*)$", "a@b@c", "a@b"},
+        Grouped{"WithAlternativesInside", "^((?:x|xy)+)z?", "xyxz", "xyx"},
+        Grouped{"OfTheFirstBranchThatIsAllOfTheMatch", "^(a)$|^a(.*)$", "a", "a"},
+        Grouped{"OfALaterBranch", "^b$|^a(.*)$", "ann", "nn"},
+        Grouped{"OfABranchThatTookNoPart", "^a$|^a(.*)$", "a", "(none)"},
+        Grouped{"Empty", "^x(.*)$", "x", ""}),
+    [](const auto& row) { return row.param.name; });
+
+struct Refused {
+  const char* name;
+  std::string expression;
+  const char* error;
+};
+void PrintTo(const Refused& row, std::ostream* out) {
+  *out << row.expression;
+}
+
+class NamePatternMistake : public testing::TestWithParam<Refused> {};
+
+TEST_P(NamePatternMistake, IsRefused) {
+  const auto pattern = NamePattern::compile(GetParam().expression);
+  ASSERT_FALSE(pattern.has_value());
+  EXPECT_EQ(pattern.error(), GetParam().error);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    NamePattern, NamePatternMistake,
+    testing::Values(
+        // PostgreSQL refuses them, too.
+        Refused{"BraceAlone", "^guest[0-9]{1", "braces {} not balanced"},
+        Refused{"BraceWithAnotherCharacter", "a{1x}", "invalid repetition count(s)"},
+        Refused{"BoundAboveThoseOfPostgresql", "a{256}", "invalid repetition count(s)"},
+        Refused{"BoundTurnedRound", "a{2,1}", "invalid repetition count(s)"},
+        Refused{"QuantifierTwice", "a**", "quantifier operand invalid"},
+        Refused{"PossessiveQuantifier", "a*+", "quantifier operand invalid"},
+        Refused{"QuantifierAfterABound", "a{2}{3}", "quantifier operand invalid"},
+        Refused{"QuantifierAtTheBeginning", "*a", "quantifier operand invalid"},
+        Refused{"QuantifierInAnEmptyAlternative", "a|*", "quantifier operand invalid"},
+        Refused{"QuantifierOfAConstraint", "^*a", "quantifier operand invalid"},
+        Refused{"QuantifierOfTheEnd", "a$?", "quantifier operand invalid"},
+        Refused{"QuantifierOfABoundary", "\\y+a", "quantifier operand invalid"},
+        Refused{"ParenthesisOpen", "(a", "parentheses () not balanced"},
+        Refused{"ParenthesisClosed", "a)", "parentheses () not balanced"},
+        Refused{"BracketOpen", "[a", "brackets [] not balanced"},
+        Refused{"RangeTurnedRound", "[c-a]", "invalid character range"},
+        Refused{"RangeOfARange", "[a-c-e]", "invalid character range"},
+        Refused{"RangeToAClass", "[a-\\d]", "invalid character range"},
+        Refused{"RangeFromAClass", "[\\w-a]", "invalid character range"},
+        Refused{"UnknownClass", "[[:foo:]]", "invalid character class"},
+        Refused{"NegatedClass", "[[:^alpha:]]", "invalid character class"},
+        Refused{"BackslashAtTheEnd", "a\\", "invalid escape \\ sequence"},
+        Refused{"EndOfTextOfRe2", "a\\z", "invalid escape \\ sequence"},
+        Refused{"QuotationOfRe2", "\\Qa\\E", "invalid escape \\ sequence"},
+        Refused{"UnicodeClassOfRe2", "\\pL", "invalid escape \\ sequence"},
+        Refused{"OctetOfRe2", "\\C", "invalid escape \\ sequence"},
+        Refused{"BoundaryInBrackets", "[\\y]", "invalid escape \\ sequence"},
+        Refused{"HexadecimalWithoutDigits", "\\x{61}", "invalid escape \\ sequence"},
+        Refused{"NamedGroupOfRe2", "(?P<a>b)", "of the embedded options only (?i), (?c), (?s) and (?t) are supported"},
+        Refused{"OptionsOfRe2ForAGroup", "(?i:a)", "invalid embedded option"},
+        Refused{"OptionsTakenBack", "(?i-s)a", "invalid embedded option"},
+        Refused{"OptionsNotAtTheBeginning", "a(?i)b", "(? may be followed by : only, or by options at the beginning"},
+        // PostgreSQL has a meaning for them that RE2 has not.
+        Refused{"LiteralDirector", "***=a", "directors such as ***: and ***= are not supported"},
+        Refused{"DirectorOfAnAre", "***:a", "directors such as ***: and ***= are not supported"},
+        Refused{"OptionOfNewlines", "(?n)a", "of the embedded options only (?i), (?c), (?s) and (?t) are supported"},
+        Refused{"OptionOfMoreLines", "(?m)a", "of the embedded options only (?i), (?c), (?s) and (?t) are supported"},
+        Refused{"OptionOfExpandedSyntax", "(?x)a", "of the embedded options only (?i), (?c), (?s) and (?t) are supported"},
+        Refused{"OptionOfALiteral", "(?q)a", "of the embedded options only (?i), (?c), (?s) and (?t) are supported"},
+        Refused{"LookingAhead", "a(?=b)", "lookahead and lookbehind are not supported"},
+        Refused{"LookingAheadForNot", "a(?!b)", "lookahead and lookbehind are not supported"},
+        Refused{"LookingBehind", "(?<=a)b", "lookahead and lookbehind are not supported"},
+        Refused{"Comment", "a(?#b)", "(? may be followed by : only, or by options at the beginning"},
+        Refused{"BackReference", "(a)\\1", "back references are not supported"},
+        Refused{"BeginOfAWord", "\\ma", "\\m and \\M are not supported; \\y matches at both ends of a word"},
+        Refused{"EndOfAWord", "a\\M", "\\m and \\M are not supported; \\y matches at both ends of a word"},
+        Refused{"BeginOfAWordInBrackets", "[[:<:]]a", "[[:<:]] and [[:>:]] are not supported"},
+        Refused{"Backspace", "\\ba", "\\b and \\B are not word boundaries in PostgreSQL; \\y and \\Y are"},
+        Refused{"Backslash", "\\Ba", "\\b and \\B are not word boundaries in PostgreSQL; \\y and \\Y are"},
+        Refused{"CollatingElement", "[[.a.]]", "collating elements and equivalence classes, [. .] and [= =], are not supported"},
+        Refused{"EquivalenceClass", "[[=a=]]", "collating elements and equivalence classes, [. .] and [= =], are not supported"},
+        Refused{"Unicode", "\\u0061", "the escape \\u is not supported"},
+        Refused{"ControlCharacter", "\\cA", "the escape \\c is not supported"},
+        Refused{"Octal", "\\061", "the escape \\0 is not supported"},
+        Refused{"HexadecimalAboveAnOctet", "\\x161", "the escape \\x is not supported for more than one octet"}),
+    [](const auto& row) { return row.param.name; });
+// clang-format on
+
+TEST(NamePatternGroups, OfAVeryLongNameAreNotLookedFor) {
+  const auto pattern = NamePattern::compile("^(a*)$");
+  ASSERT_TRUE(pattern.has_value());
+  EXPECT_EQ(pattern->find_in(std::string(4096, 'a'))->first_group, std::string(4096, 'a'));
+  EXPECT_EQ(pattern->find_in(std::string(4097, 'a'))->first_group, std::nullopt);
+}
+
+}  // namespace
+}  // namespace pgveil::protocol
