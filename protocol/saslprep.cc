@@ -3,10 +3,14 @@
 #include <stringprep.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
+#include <vector>
 
 namespace pgveil::protocol {
 namespace {
@@ -92,6 +96,79 @@ std::size_t map_in_place(std::span<std::uint32_t> text) {
   return size;
 }
 
+// Corrigendum 4: five characters for compatibility stood for others than Unicode 3.2 says.
+std::uint32_t corrected(std::uint32_t code) {
+  switch (code) {
+    case 0x2f868: return 0x36fc;
+    case 0x2f874: return 0x5f53;
+    case 0x2f91f: return 0x243ab;
+    case 0x2f95f: return 0x7aee;
+    case 0x2f9bf: return 0x45d7;
+    default: return code;
+  }
+}
+
+// Whether a character may be composed with one before it although it is not a combining mark: vowel signs of
+// India, vowels and final consonants of Korea, and what stands for those.
+bool is_composed_with_previous(std::uint32_t code) {
+  constexpr std::array<std::pair<std::uint32_t, std::uint32_t>, 17> kRanges{{{0x09be, 0x09be},
+                                                                             {0x09d7, 0x09d7},
+                                                                             {0x0b3e, 0x0b3e},
+                                                                             {0x0b56, 0x0b57},
+                                                                             {0x0bbe, 0x0bbe},
+                                                                             {0x0bd7, 0x0bd7},
+                                                                             {0x0cc2, 0x0cc2},
+                                                                             {0x0cd5, 0x0cd6},
+                                                                             {0x0d3e, 0x0d3e},
+                                                                             {0x0d57, 0x0d57},
+                                                                             {0x0dcf, 0x0dcf},
+                                                                             {0x0ddf, 0x0ddf},
+                                                                             {0x102e, 0x102e},
+                                                                             {0x1161, 0x1175},
+                                                                             {0x11a8, 0x11c2},
+                                                                             {0x3131, 0x318e},
+                                                                             {0xffa0, 0xffdc}}};
+  return std::ranges::any_of(
+      kRanges, [code](const auto& range) { return range.first <= code && code <= range.second; });
+}
+
+// Whether a character has a combining class. libidn does not tell, but sorts it before the character with the
+// highest class.
+bool is_combining_mark(std::uint32_t code) {
+  constexpr std::uint32_t kHighestClass = 0x0345;
+  const std::array<std::uint32_t, 2> pair{kHighestClass, code};
+  const CodePoints sorted(stringprep_ucs4_nfkc_normalize(pair.data(), pair.size()));
+  return code == kHighestClass || (sorted && *sorted != kHighestClass);
+}
+
+// Corrigendum 5: nothing is composed with a character that a combining mark separates from it. To libidn this
+// is the begin of another text. Returns how much of `text` it may see at once.
+std::size_t size_to_normalize(std::span<const std::uint32_t> text) {
+  for (std::size_t i = 1; i < text.size(); ++i)
+    if (is_composed_with_previous(text[i]) && is_combining_mark(text[i - 1])) return i;
+  return text.size();
+}
+
+std::optional<SecretText> normalized(std::span<std::uint32_t> text) {
+  std::ranges::transform(text, text.begin(), corrected);
+  std::vector<Utf8> parts;
+  std::size_t size = 0;
+  while (!text.empty()) {
+    const auto taken = size_to_normalize(text);
+    const CodePoints part(stringprep_ucs4_nfkc_normalize(text.data(), static_cast<ssize_t>(taken)));
+    if (!part) return std::nullopt;
+    Utf8 output(stringprep_ucs4_to_utf8(part.get(), -1, nullptr, nullptr));
+    if (!output) return std::nullopt;
+    size += std::strlen(output.get());
+    parts.push_back(std::move(output));
+    text = text.subspan(taken);
+  }
+  std::vector<char> whole;
+  whole.reserve(size);  // it does not move, and so leaves nothing behind
+  for (const auto& part : parts) whole.insert(whole.end(), part.get(), part.get() + std::strlen(part.get()));
+  return SecretText(std::move(whole));
+}
+
 std::optional<SecretText> prepared(std::string_view password) {
   std::size_t size = 0;
   const CodePoints mapped(
@@ -103,11 +180,7 @@ std::optional<SecretText> prepared(std::string_view password) {
   // PostgreSQL looks at the text from before the normalization.
   if (text.empty() || std::ranges::any_of(text, is_refused) || mixes_directions(text)) return std::nullopt;
 
-  const CodePoints normalized(stringprep_ucs4_nfkc_normalize(text.data(), static_cast<ssize_t>(text.size())));
-  if (!normalized) return std::nullopt;
-  const Utf8 output(stringprep_ucs4_to_utf8(normalized.get(), -1, nullptr, nullptr));
-  if (!output) return std::nullopt;
-  return SecretText(output.get());
+  return normalized(text);
 }
 
 }  // namespace

@@ -14,9 +14,9 @@ namespace pgveil::protocol {
 // Takes longer than its length on text that is made for it (a run of combining marks is sorted in squares),
 // so its place is where PBKDF2 is computed.
 //
-// Differs from PostgreSQL where Unicode 3.2's normalization, which SASLprep names and libidn has, differs
-// from today's: for U+2F868, U+2F874, U+2F91F, U+2F95F and U+2F9BF (Corrigendum 4), and for sequences that no
-// language writes (Corrigendum 5).
+// libidn normalizes as Unicode 3.2, which SASLprep names, and PostgreSQL as today's Unicode. For the
+// characters of Unicode 3.2, which are all that SASLprep takes, these differ by Corrigenda 4 and 5, which are
+// applied here.
 [[nodiscard]] SecretText saslprep(std::string_view password);
 
 }  // namespace pgveil::protocol

@@ -5,6 +5,7 @@
 
 #include "proxy/cli.h"
 #include "proxy/login_forecast.h"
+#include "proxy/preparation.h"
 #include "proxy/values.h"
 
 namespace pgveil::proxy {
@@ -94,12 +95,16 @@ std::string logins_of(const ListenerPolicy& listener, const Upstream& upstream) 
 }  // namespace
 
 int run_check(const ParsedConfig& parsed) {
-  const auto snapshot = build_snapshot(parsed);
+  const auto snapshot = prepare(parsed);
   if (!snapshot) {
-    std::cerr << text_of(snapshot.error()) << std::flush;
-    return kExitConfig;
+    std::cerr << text_of(snapshot.error().mistakes) << std::flush;
+    return snapshot.error().exit_code;
   }
   for (const auto& warning : (*snapshot)->warnings) std::cerr << "warning: " << warning.text() << '\n';
+  const auto& config = (*snapshot)->config;
+  if (const auto few = descriptor_shortage(config, worker_count(config.limits, granted_cpus())))
+    std::cerr << "warning: the limit of open files is " << few->limit << ", and " << few->wanted
+              << " are wanted. " << kDescriptorHint << '\n';
   std::cerr << std::flush;
   std::cout << summary_of(**snapshot) << std::flush;
   return kExitOk;

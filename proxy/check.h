@@ -1,4 +1,4 @@
-// `pgveil check`: loads everything as `pgveil run` would, and says what would be run.
+// `pgveil check`: loads and checks everything as `pgveil run` would, and prints what would be run.
 #pragma once
 
 #include <string>

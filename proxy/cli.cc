@@ -17,9 +17,9 @@
 #include <utility>
 
 #include "proxy/draft.h"
+#include "proxy/preparation.h"
 #include "proxy/secret_file.h"
 #include "proxy/settings.h"
-#include "proxy/snapshot.h"
 #include "tls/digest.h"
 #include "tls/version.h"
 
@@ -42,7 +42,7 @@ constexpr const char* kHelpEnd =
 is only taken from PGVEIL_SSLPASSWORD or the file.
 
 Exit codes: 0 well; 64 the command line cannot be understood; 66 the file of --config cannot be read;
-69 an address cannot be listened on; 70 a defect of pgveil; 78 a setting is wrong, in file, flag or variable.
+69 an address cannot be listened on, or there is no io_uring; 70 a defect of pgveil; 78 a setting is wrong, in file, flag or variable.
 )";
 
 // Calls `use` with every setting, whatever its section.
@@ -374,12 +374,12 @@ std::optional<EarlyExit> read_settings(const Given& given, ConfigDraft& draft) {
   return std::nullopt;
 }
 
-// What cannot be loaded of a configuration that has mistakes already, so that all are seen at once. The same
-// key is not blamed twice.
+// What cannot be loaded, or is not on this machine, of a configuration that has mistakes already, so that all
+// are seen at once. The same key is not blamed twice.
 void add_mistakes_of_loading(Reading& reading) {
-  const auto snapshot = build_snapshot(reading.parsed);
-  if (snapshot) return;
-  for (const auto& mistake : snapshot.error()) {
+  const auto prepared = prepare(reading.parsed);
+  if (prepared) return;
+  for (const auto& mistake : prepared.error().mistakes) {
     const auto is_same = [&mistake](const Mistake& known) { return known.key == mistake.key; };
     if (std::none_of(reading.mistakes.begin(), reading.mistakes.end(), is_same))
       reading.mistakes.push_back(mistake);

@@ -11,6 +11,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstring>
 #include <iterator>
 #include <optional>
@@ -66,11 +67,11 @@ std::optional<OpenFailure> clear_stale_socket(const SocketAddress& address, cons
 std::optional<OpenFailure> set_socket_file(const ListenerConfig& config) {
   const char* path = config.address.unix_path.c_str();
   if (!config.unix_socket_group.empty()) {
-    const auto* group = ::getgrnam(config.unix_socket_group.c_str());
-    if (group == nullptr)
+    const auto group = group_id(config.unix_socket_group);
+    if (!group)
       return impossible(config.address, fmt::format("there is no group \"{}\" (unix_socket_group)",
                                                     config.unix_socket_group));
-    if (::chown(path, static_cast<uid_t>(-1), group->gr_gid) != 0)
+    if (::chown(path, static_cast<uid_t>(-1), *group) != 0)
       return failed(config.address, "cannot set unix_socket_group");
   }
   if (::chmod(path, config.unix_socket_permissions) != 0)
@@ -169,6 +170,16 @@ Opened<OpenSockets> open_sockets(const ListenerConfig& config, std::vector<Descr
 }
 
 }  // namespace
+
+std::optional<gid_t> group_id(const std::string& name_or_number) {
+  if (const auto* group = ::getgrnam(name_or_number.c_str())) return group->gr_gid;
+  gid_t number = 0;
+  const char* end = name_or_number.data() + name_or_number.size();
+  const auto read = std::from_chars(name_or_number.data(), end, number);
+  // chown() takes the largest number for "no change".
+  if (read.ec != std::errc() || read.ptr != end || number == static_cast<gid_t>(-1)) return std::nullopt;
+  return number;
+}
 
 tl::expected<std::vector<std::unique_ptr<Listener>>, std::string> Listener::open(uv_loop_t* loop,
                                                                                  const ListenerPolicy& policy,

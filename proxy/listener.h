@@ -1,9 +1,11 @@
 // A listening socket, TCP or Unix; several of them for an address such as `localhost`.
 #pragma once
 
+#include <sys/types.h>
 #include <uv.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <tl/expected.hpp>
 #include <vector>
@@ -16,6 +18,9 @@
 #include "proxy/workers.h"
 
 namespace pgveil::proxy {
+
+// The group that unix_socket_group names, by its name or its number; nullopt: there is no such group.
+[[nodiscard]] std::optional<gid_t> group_id(const std::string& name_or_number);
 
 class Listener final : private Wakeable {
  public:

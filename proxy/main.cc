@@ -9,8 +9,8 @@
 #include "proxy/check.h"
 #include "proxy/cli.h"
 #include "proxy/log.h"
+#include "proxy/preparation.h"
 #include "proxy/server.h"
-#include "proxy/snapshot.h"
 #include "tls/memory.h"
 
 namespace {
@@ -24,11 +24,11 @@ void hide_memory(const LimitsConfig& limits) {
 
 int run(Invocation invocation) {
   hide_memory(invocation.parsed.config.limits);
-  const auto snapshot = build_snapshot(invocation.parsed);
+  const auto snapshot = prepare(invocation.parsed);
   wipe_secrets(invocation.parsed.config);
   if (!snapshot) {
-    std::fputs(text_of(snapshot.error()).c_str(), stderr);
-    return kExitConfig;
+    std::fputs(text_of(snapshot.error().mistakes).c_str(), stderr);
+    return snapshot.error().exit_code;
   }
   if (const auto problem = start_log((*snapshot)->config.log)) {
     std::fprintf(stderr, "pgveil: the audit file cannot be written: %s\n", problem->c_str());

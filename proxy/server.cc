@@ -2,7 +2,6 @@
 
 #include <sys/resource.h>
 
-#include <algorithm>
 #include <csignal>
 #include <optional>
 #include <string>
@@ -11,32 +10,27 @@
 #include "proxy/cli.h"
 #include "proxy/cpus.h"
 #include "proxy/log.h"
+#include "proxy/preparation.h"
 
 namespace pgveil::proxy {
 namespace {
-
-// Two descriptors a session, those of a loop and a ring for each worker, and some for everything else.
-constexpr rlim_t kDescriptorsOfWorker = 5;
-constexpr rlim_t kSpareDescriptors = 64;
 
 void raise_descriptor_limit(const Config& config, unsigned workers) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
-  rlim_t wanted = 2 * config.limits.max_sessions + kDescriptorsOfWorker * workers + kSpareDescriptors;
-  for (const auto& [name, upstream] : config.upstreams) wanted += upstream.prewarm;
-  if (limit.rlim_cur < wanted)
+  if (const auto few = descriptor_shortage(config, workers))
     LogLine(LogLevel::warning, "few_descriptors")
-        .add("limit", limit.rlim_cur)
-        .add("wanted", wanted)
-        .add("hint", "limits.max_sessions cannot be reached. Raise the limit of open files, or lower it.");
+        .add("limit", few->limit)
+        .add("wanted", few->wanted)
+        .add("hint", kDescriptorHint);
 }
 
 // Says how many workers there will be, and why.
 unsigned choose_workers(const LimitsConfig& limits) {
   const GrantedCpus granted = granted_cpus();
-  const unsigned count = limits.workers != 0 ? limits.workers : std::min(granted.count(), kMostWorkers);
+  const unsigned count = worker_count(limits, granted);
   LogLine(LogLevel::info, "starting")
       .add("workers", count)
       .add("configured", limits.workers != 0 ? std::to_string(limits.workers) : "")
@@ -98,12 +92,15 @@ class Server final : public Wakeable {
   }
 
  private:
+  // Tries all, so that all that fail are in the log.
   bool listen() {
+    bool all_listen = true;
     for (const ListenerPolicy& policy : snapshot_->listeners) {
       auto opened = Listener::open(loop_.get(), policy, *workers_);
       if (!opened) {
         LogLine(LogLevel::error, "listen_failed").add("error", opened.error());
-        return false;
+        all_listen = false;
+        continue;
       }
       for (auto& listener : *opened) {
         LogLine(LogLevel::info, "listening")
@@ -112,7 +109,7 @@ class Server final : public Wakeable {
         listeners_.push_back(std::move(listener));
       }
     }
-    return true;
+    return all_listen;
   }
 
   void watch_signal(int number) {

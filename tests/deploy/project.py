@@ -20,3 +20,8 @@ def code_blocks(document: Path, language: str) -> list[str]:
     """The fenced blocks of that language, without the indentation that a list gives them."""
     blocks = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", document.read_text(), re.MULTILINE | re.DOTALL)
     return [re.sub(f"^{indent}", "", text, flags=re.MULTILINE) for indent, text in blocks]
+
+
+def complaints(done) -> str:
+    """What `pgveil check` says, but for the limit of open files, which is this machine's."""
+    return re.sub(r"(?m)^warning: the limit of open files is .*\n", "", done.stderr)

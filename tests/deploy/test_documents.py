@@ -7,7 +7,7 @@ import pytest
 
 from harness.pgveil import BINARY
 from harness.processes import run
-from project import DOCUMENTS, ROOT, code_blocks, version
+from project import DOCUMENTS, ROOT, code_blocks, complaints, version
 
 
 def named(path, number=None) -> str:
@@ -54,7 +54,7 @@ def test_a_command_line_is_understood(files, tmp_path, words):
         file.write_text(files.put_into((ROOT / "deploy/examples/egress.toml").read_text()))
         words[words.index("--config") + 1] = str(file)
     done = run(BINARY, *words)
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, complaints(done)) == (0, "")
 
 
 def slug(heading: str) -> str:

@@ -20,7 +20,7 @@ TEST(Check, SaysWhereEachListenerLeadsAndHowItIsProtected) {
 address = "127.0.0.1:5432"
 upstream = "primary"
 [[listener]]
-address = "unix:/run/pgveil/.s.PGSQL.5433"
+address = "unix:/tmp/.s.PGSQL.5433"
 upstream = "local"
 [upstream.primary]
 host = "db01.example.com,::1"
@@ -43,7 +43,7 @@ host = "/run/postgresql"
       "  logins by relay, clients without TLS: The server asks the client: by SCRAM without channel binding, "
       "MD5 or a password.\n"
       "    channel_binding=require fails: without TLS there is no channel to bind.\n"
-      "listener unix:/run/pgveil/.s.PGSQL.5433: plaintext, to upstream local\n"
+      "listener unix:/tmp/.s.PGSQL.5433: plaintext, to upstream local\n"
       "  rules, built in:\n"
       "    local all all relay\n"
       "    local replication all relay\n"
