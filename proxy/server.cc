@@ -15,8 +15,9 @@
 namespace pgveil::proxy {
 namespace {
 
-// Two descriptors a session, those of a loop and a ring for each worker, and some for everything else.
-constexpr rlim_t kDescriptorsOfWorker = 5;
+// Two descriptors a session, those of a loop, a ring and some look-ups for each worker, and some for
+// everything else.
+constexpr rlim_t kDescriptorsOfWorker = 9;
 constexpr rlim_t kSpareDescriptors = 64;
 
 void raise_descriptor_limit(const Config& config, unsigned workers) {
