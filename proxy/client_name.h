@@ -2,39 +2,35 @@
 // name leads back to that address, as PostgreSQL does (hba.c: check_hostname).
 #pragma once
 
-#include <uv.h>
-
+#include <memory>
 #include <optional>
 #include <string>
 
 #include "proxy/address.h"
 #include "proxy/handle.h"
+#include "proxy/resolver.h"
 
 namespace pgveil::proxy {
 
-class ClientName {
+class ClientName final : private Wakeable {
  public:
-  // Begins to look it up; `owner` is woken once found() is set, and must outlive this.
-  ClientName(uv_loop_t* loop, const KernelAddress& client, Wakeable& owner);
-  ~ClientName();
-  ClientName(const ClientName&) = delete;
-  ClientName& operator=(const ClientName&) = delete;
+  // Begins to look it up; `owner` is woken once found() is set, unless it is set at once. `resolver` and
+  // `owner` must outlive this.
+  ClientName(Resolver& resolver, const KernelAddress& client, Wakeable& owner);
 
   // nullopt: not known yet. Empty: the client has no name that can be believed.
   [[nodiscard]] const std::optional<std::string>& found() const { return found_; }
 
  private:
-  struct Lookup;
+  void wake() override;
+  void advance();
 
-  void look_up_name();
-  void confirm(std::string name);
-  void finish(std::string name);
-
-  uv_loop_t* loop_;
-  KernelAddress client_;
+  Resolver& resolver_;
+  const KernelAddress client_;
   Wakeable& owner_;
   std::optional<std::string> found_;
-  Lookup* lookup_ = nullptr;  // libuv's while it is under way
+  std::string name_;                           // to be confirmed; empty: not known yet
+  std::unique_ptr<Resolver::Request> lookup_;  // under way
 };
 
 }  // namespace pgveil::proxy

@@ -44,16 +44,9 @@ std::string attempt_name(const ServerAddress& server) {
 
 }  // namespace
 
-// What libuv's resolver threads work on; outlives a connector that goes while the answer is still out.
-struct Connector::Resolution {
-  uv_getaddrinfo_t request{};
-  Connector* connector = nullptr;
-  UpstreamHost host;
-};
-
-Connector::Connector(uv_loop_t* loop, const UpstreamConfig& upstream, Wakeable& owner,
+Connector::Connector(uv_loop_t* loop, Resolver& resolver, const UpstreamConfig& upstream, Wakeable& owner,
                      std::optional<ServerAddress> only)
-    : loop_(loop), upstream_(upstream), owner_(owner) {
+    : loop_(loop), resolver_(resolver), upstream_(upstream), owner_(owner) {
   if (only) {
     candidates_.push_back(std::move(*only));
     next_host_ = upstream_.hosts.size();
@@ -62,13 +55,15 @@ Connector::Connector(uv_loop_t* loop, const UpstreamConfig& upstream, Wakeable& 
 }
 
 Connector::~Connector() {
-  forget_resolution();
   close_descriptor();
 }
 
 Connector::State Connector::advance() {
   for (;;) {
-    if (resolution_ != nullptr) return State::connecting;
+    if (resolution_) {
+      if (!resolution_->answer()) return State::connecting;
+      take_resolved();
+    }
     if (!candidates_.empty()) {
       const State state = descriptor_ < 0 ? start_connecting() : finish_connecting();
       if (state != State::failed) return state;
@@ -85,9 +80,9 @@ WatchedSocket Connector::take_socket() {
 }
 
 bool Connector::skip_address(const std::string& why) {
-  if (resolution_ != nullptr) {
-    report_ += "Host name \"" + resolution_->host.host + "\" could not be resolved: " + why + ". ";
-    forget_resolution();
+  if (resolution_) {
+    report_ += "Host name \"" + host_under_way().host + "\" could not be resolved: " + why + ". ";
+    resolution_.reset();
   } else if (!candidates_.empty()) {
     note_attempt(why);
     close_descriptor();
@@ -136,60 +131,38 @@ void Connector::start_resolution(const UpstreamHost& host) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
-  // An address needs no resolver thread.
+  // Reads an address, and looks up nothing.
   hints.ai_flags = AI_NUMERICHOST;
   addrinfo* numeric = nullptr;
-  const std::string port = std::to_string(host.port);
-  if (::getaddrinfo(node.c_str(), port.c_str(), &hints, &numeric) == 0) {
-    add_resolved(host, 0, numeric);
+  if (::getaddrinfo(node.c_str(), nullptr, &hints, &numeric) == 0) {
+    for (const addrinfo* info = numeric; info != nullptr; info = info->ai_next)
+      add_candidate(host, kernel_address(info->ai_addr, info->ai_addrlen));
     ::freeaddrinfo(numeric);
-    return;
-  }
-  hints.ai_flags = 0;
-  auto* resolution = new Resolution{.request = {}, .connector = this, .host = host};
-  resolution->request.data = resolution;
-  const int status = uv_getaddrinfo(
-      loop_, &resolution->request,
-      [](uv_getaddrinfo_t* request, int result, addrinfo* addresses) {
-        const std::unique_ptr<Resolution> done(static_cast<Resolution*>(request->data));
-        if (auto* connector = done->connector) {
-          connector->resolution_ = nullptr;
-          connector->add_resolved(done->host, result, addresses);
-          connector->owner_.wake();
-        }
-        uv_freeaddrinfo(addresses);
-      },
-      node.c_str(), port.c_str(), &hints);
-  if (status == 0) {
-    resolution_ = resolution;
   } else {
-    delete resolution;
-    add_resolved(host, status, nullptr);
+    resolution_ = resolver_.addresses_of(node, owner_);
   }
 }
 
-void Connector::forget_resolution() {
-  if (resolution_ == nullptr) return;
-  resolution_->connector = nullptr;
-  uv_cancel(reinterpret_cast<uv_req_t*>(&resolution_->request));  // fails once it is being worked on
-  resolution_ = nullptr;
+void Connector::take_resolved() {
+  const UpstreamHost& host = host_under_way();
+  const auto request = std::move(resolution_);
+  const Resolver::Answer& answer = *request->answer();
+  if (answer.addresses.empty())
+    report_ += "Host name \"" + host.host + "\" could not be resolved: " + answer.error + ". ";
+  for (const KernelAddress& address : answer.addresses) add_candidate(host, address);
 }
 
-void Connector::add_resolved(const UpstreamHost& host, int status, const addrinfo* addresses) {
-  if (status != 0) {
-    report_ += "Host name \"" + host.host + "\" could not be resolved: " + uv_strerror(status) + ". ";
+void Connector::add_candidate(const UpstreamHost& host, KernelAddress address) {
+  any_resolved_ = true;
+  if (address.family() == AF_INET) reinterpret_cast<sockaddr_in*>(address.get())->sin_port = htons(host.port);
+  if (address.family() == AF_INET6)
+    reinterpret_cast<sockaddr_in6*>(address.get())->sin6_port = htons(host.port);
+  // Without TLS nothing may leave this machine, whatever a resolver says.
+  if (upstream_.sslmode == SslMode::disable && !address.is_loopback()) {
+    report_ += "Address " + address.text() + " is not loopback, and sslmode is disable. ";
     return;
   }
-  for (const addrinfo* info = addresses; info != nullptr; info = info->ai_next) {
-    ServerAddress candidate{host, kernel_address(info->ai_addr, info->ai_addrlen)};
-    // Without TLS nothing may leave this machine, whatever a resolver says.
-    if (upstream_.sslmode == SslMode::disable && !candidate.address.is_loopback()) {
-      report_ += "Address " + candidate.address.text() + " is not loopback, and sslmode is disable. ";
-      continue;
-    }
-    candidates_.push_back(std::move(candidate));
-  }
-  any_resolved_ = true;
+  candidates_.push_back({host, address});
 }
 
 Connector::State Connector::start_connecting() {

@@ -13,6 +13,7 @@
 #include "proxy/config.h"
 #include "proxy/ending.h"
 #include "proxy/handle.h"
+#include "proxy/resolver.h"
 #include "proxy/socket_stream.h"
 
 namespace pgveil::proxy {
@@ -27,8 +28,9 @@ class Connector {
  public:
   enum class State { connecting, connected, failed };
 
-  // `upstream` must outlive the connector. `only`: this address and no other, as for a CancelRequest.
-  Connector(uv_loop_t* loop, const UpstreamConfig& upstream, Wakeable& owner,
+  // `resolver` and `upstream` must outlive the connector. `only`: this address and no other, as for a
+  // CancelRequest.
+  Connector(uv_loop_t* loop, Resolver& resolver, const UpstreamConfig& upstream, Wakeable& owner,
             std::optional<ServerAddress> only = std::nullopt);
   ~Connector();
   Connector(const Connector&) = delete;
@@ -49,12 +51,11 @@ class Connector {
   [[nodiscard]] Ending failure() const;
 
  private:
-  struct Resolution;
-
   [[nodiscard]] bool resolve_next_host();
   void start_resolution(const UpstreamHost& host);
-  void forget_resolution();
-  void add_resolved(const UpstreamHost& host, int status, const addrinfo* addresses);
+  void take_resolved();
+  void add_candidate(const UpstreamHost& host, KernelAddress address);
+  [[nodiscard]] const UpstreamHost& host_under_way() const { return upstream_.hosts[next_host_ - 1]; }
   [[nodiscard]] State start_connecting();
   [[nodiscard]] State finish_connecting();
   void note_attempt(const std::string& what);
@@ -62,12 +63,13 @@ class Connector {
   static void on_writable(uv_poll_t* poll, int status, int events);
 
   uv_loop_t* loop_;
+  Resolver& resolver_;
   const UpstreamConfig& upstream_;
   Wakeable& owner_;
   std::size_t next_host_ = 0;
-  std::deque<ServerAddress> candidates_;  // addresses not tried yet; the front one is being tried
-  Resolution* resolution_ = nullptr;      // under way; libuv's until its callback
-  Handle<uv_poll_t> poll_;                // waits for the connection to be made, where that takes time
+  std::deque<ServerAddress> candidates_;           // addresses not tried yet; the front one is being tried
+  std::unique_ptr<Resolver::Request> resolution_;  // under way
+  Handle<uv_poll_t> poll_;  // waits for the connection to be made, where that takes time
   int descriptor_ = -1;
   bool writable_ = false;
   bool any_resolved_ = false;

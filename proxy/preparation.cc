@@ -33,8 +33,9 @@ using values::in_quotes;
 
 // Ports below it need CAP_NET_BIND_SERVICE by default (ip_unprivileged_port_start).
 constexpr std::uint16_t kFirstUnprivilegedPort = 1024;
-// Two descriptors a session, those of a loop and a ring for each worker, and some for everything else.
-constexpr std::uint64_t kDescriptorsOfWorker = 5;
+// Two descriptors a session, those of a loop, a ring and some look-ups for each worker, and some for
+// everything else.
+constexpr std::uint64_t kDescriptorsOfWorker = 9;
 constexpr std::uint64_t kSpareDescriptors = 64;
 
 std::string system_error() {

@@ -7,11 +7,13 @@
 
 namespace pgveil::proxy {
 
-Prewarm::Prewarm(uv_loop_t* loop, Scratch& scratch, HandshakeTurns& turns, const Upstream& upstream,
-                 std::size_t wanted, std::chrono::milliseconds attempt_timeout, unsigned worker)
+Prewarm::Prewarm(uv_loop_t* loop, Scratch& scratch, HandshakeTurns& turns, Resolver& resolver,
+                 const Upstream& upstream, std::size_t wanted, std::chrono::milliseconds attempt_timeout,
+                 unsigned worker)
     : loop_(loop),
       scratch_(scratch),
       turns_(turns),
+      resolver_(resolver),
       upstream_(upstream),
       wanted_(wanted),
       attempt_timeout_(attempt_timeout),
@@ -128,7 +130,7 @@ void Prewarm::dial() {
     count = 1;
   for (; count > 0; --count) {
     auto& entry = entries_.emplace_back(
-        Entry{.link = std::make_unique<UpstreamLink>(loop_, turns_, upstream_, upstream_.tls,
+        Entry{.link = std::make_unique<UpstreamLink>(loop_, turns_, resolver_, upstream_, upstream_.tls,
                                                      static_cast<Wakeable&>(*this)),
               .since = now()});
     entry.is_probe = schedule_.dialled();

@@ -16,10 +16,11 @@ namespace pgveil::proxy {
 
 class Prewarm final : private Wakeable {
  public:
-  // Keeps `wanted` of them from start() on. `scratch`, `turns` and `upstream` must outlive it.
+  // Keeps `wanted` of them from start() on. `scratch`, `turns`, `resolver` and `upstream` must outlive it.
   // `attempt_timeout`: for all that it takes to make one. `worker`: for the log.
-  Prewarm(uv_loop_t* loop, Scratch& scratch, HandshakeTurns& turns, const Upstream& upstream,
-          std::size_t wanted, std::chrono::milliseconds attempt_timeout, unsigned worker);
+  Prewarm(uv_loop_t* loop, Scratch& scratch, HandshakeTurns& turns, Resolver& resolver,
+          const Upstream& upstream, std::size_t wanted, std::chrono::milliseconds attempt_timeout,
+          unsigned worker);
   // Closes those that are left, and says in the log what became of them all.
   ~Prewarm();
   Prewarm(const Prewarm&) = delete;
@@ -53,6 +54,7 @@ class Prewarm final : private Wakeable {
   uv_loop_t* loop_;
   Scratch& scratch_;
   HandshakeTurns& turns_;
+  Resolver& resolver_;
   const Upstream& upstream_;
   const std::size_t wanted_;
   const Time attempt_timeout_;

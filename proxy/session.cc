@@ -208,7 +208,8 @@ Session::Phase Session::authorize() {
     decision = policy_.rules.decide(visitor);
   }
   if (decision.needs_host_name) {
-    client_name_ = std::make_unique<ClientName>(host_.loop(), client_address_, *this);
+    client_name_ = std::make_unique<ClientName>(host_.resolver(), client_address_, *this);
+    if (client_name_->found()) wake();  // from the hosts file
     return Phase::authorize;
   }
   client_name_.reset();
@@ -347,8 +348,9 @@ Session::Phase Session::begin_cancel() {
   deadline_.set(kCancelTimeout);
   drop_link();  // and its place: cancel requests are counted by themselves
   if (std::exchange(in_session_, false)) host_.leave_session();
-  link_ = std::make_unique<UpstreamLink>(host_.loop(), host_.handshake_turns(), *upstream, upstream->tls,
-                                         *this, route ? std::optional(route->server) : std::nullopt);
+  link_ = std::make_unique<UpstreamLink>(host_.loop(), host_.handshake_turns(), host_.resolver(), *upstream,
+                                         upstream->tls, *this,
+                                         route ? std::optional(route->server) : std::nullopt);
   return Phase::forward_cancel;
 }
 

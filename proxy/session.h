@@ -34,6 +34,7 @@ class SessionHost {
  public:
   [[nodiscard]] virtual unsigned number() const = 0;  // of the worker, from 1 on
   [[nodiscard]] virtual uv_loop_t* loop() = 0;
+  [[nodiscard]] virtual Resolver& resolver() = 0;
   [[nodiscard]] virtual Scratch& scratch() = 0;
   // For established sessions; nullptr: has none, the loop watches all sockets.
   [[nodiscard]] virtual Ring* ring() = 0;

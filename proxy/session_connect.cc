@@ -11,8 +11,8 @@ void Session::connect_early() {
   in_session_ = host_.enter_session();
   if (!in_session_) return;
   const Upstream& upstream = snapshot_->upstream_of(policy_.config);
-  link_ =
-      std::make_unique<UpstreamLink>(host_.loop(), host_.handshake_turns(), upstream, upstream.tls, *this);
+  link_ = std::make_unique<UpstreamLink>(host_.loop(), host_.handshake_turns(), host_.resolver(), upstream,
+                                         upstream.tls, *this);
 }
 
 // Where this comes to nothing, or the server speaks unasked, it is no news as yet: once the client has been
@@ -35,7 +35,7 @@ void Session::dial(const Upstream& upstream, std::shared_ptr<const tls::ClientCo
     record_->prewarmed = link_ != nullptr;
   }
   if (!link_)
-    link_ = std::make_unique<UpstreamLink>(host_.loop(), host_.handshake_turns(), upstream,
+    link_ = std::make_unique<UpstreamLink>(host_.loop(), host_.handshake_turns(), host_.resolver(), upstream,
                                            std::move(context), *this);
 }
 
@@ -68,8 +68,8 @@ Session::Phase Session::dial_again() {
   record_->prewarmed = false;
   record_->server_tls.reset();
   const Upstream& upstream = snapshot_->upstream_of(policy_.config);
-  link_ =
-      std::make_unique<UpstreamLink>(host_.loop(), host_.handshake_turns(), upstream, upstream.tls, *this);
+  link_ = std::make_unique<UpstreamLink>(host_.loop(), host_.handshake_turns(), host_.resolver(), upstream,
+                                         upstream.tls, *this);
   return Phase::connect;
 }
 

@@ -13,13 +13,13 @@ constexpr std::size_t kSilenceBytes = 16'384;
 
 }  // namespace
 
-UpstreamLink::UpstreamLink(uv_loop_t* loop, HandshakeTurns& turns, const Upstream& upstream,
-                           std::shared_ptr<const tls::ClientContext> tls, Wakeable& owner,
-                           std::optional<ServerAddress> only)
+UpstreamLink::UpstreamLink(uv_loop_t* loop, HandshakeTurns& turns, Resolver& resolver,
+                           const Upstream& upstream, std::shared_ptr<const tls::ClientContext> tls,
+                           Wakeable& owner, std::optional<ServerAddress> only)
     : upstream_(upstream),
       context_(std::move(tls)),
       owner_(&owner),
-      connector_(loop, upstream.config, *this, std::move(only)),
+      connector_(loop, resolver, upstream.config, *this, std::move(only)),
       connect_deadline_(loop, *this),
       turn_(turns, *this) {}
 

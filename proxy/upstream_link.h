@@ -23,9 +23,9 @@ class UpstreamLink final : private Wakeable {
     failed,       // failure() says why
   };
 
-  // `turns`, `upstream` and `owner` must outlive the link. `tls`: of the upstream, or with another client
-  // certificate. `only`: see Connector.
-  UpstreamLink(uv_loop_t* loop, HandshakeTurns& turns, const Upstream& upstream,
+  // `turns`, `resolver`, `upstream` and `owner` must outlive the link. `tls`: of the upstream, or with
+  // another client certificate. `only`: see Connector.
+  UpstreamLink(uv_loop_t* loop, HandshakeTurns& turns, Resolver& resolver, const Upstream& upstream,
                std::shared_ptr<const tls::ClientContext> tls, Wakeable& owner,
                std::optional<ServerAddress> only = std::nullopt);
 

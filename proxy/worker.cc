@@ -19,6 +19,7 @@ Worker::Worker(uv_loop_t* loop, unsigned number, Commons& commons, std::shared_p
       snapshot_(std::move(snapshot)),
       scratch_(snapshot_->config.limits.relay_buffer),
       handshake_turns_(loop),
+      resolver_(loop),
       scram_keyring_(loop),
       password_commands_(loop),
       reaper_(new uv_idle_t) {
@@ -67,7 +68,7 @@ void Worker::prewarm() {
     const unsigned share = all / commons_.workers + (number_ <= all % commons_.workers ? 1 : 0);
     if (share == 0) continue;
     auto& stock = prewarmed_[&upstream];
-    stock = std::make_unique<Prewarm>(loop_, scratch_, handshake_turns_, upstream, share,
+    stock = std::make_unique<Prewarm>(loop_, scratch_, handshake_turns_, resolver_, upstream, share,
                                       snapshot_->config.limits.startup_timeout, number_);
     stock->start();
   }

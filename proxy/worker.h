@@ -16,6 +16,7 @@
 #include "proxy/descriptor.h"
 #include "proxy/places.h"
 #include "proxy/prewarm.h"
+#include "proxy/resolver.h"
 #include "proxy/session.h"
 
 namespace pgveil::proxy {
@@ -63,6 +64,7 @@ class Worker final : public SessionHost {
   // For its sessions.
   unsigned number() const override { return number_; }
   uv_loop_t* loop() override { return loop_; }
+  Resolver& resolver() override { return resolver_; }
   Scratch& scratch() override { return scratch_; }
   Ring* ring() override { return ring_.get(); }
   HandshakeTurns& handshake_turns() override { return handshake_turns_; }
@@ -87,6 +89,7 @@ class Worker final : public SessionHost {
   std::shared_ptr<const Snapshot> snapshot_;
   Scratch scratch_;
   HandshakeTurns handshake_turns_;
+  Resolver resolver_;
   ScramKeyring scram_keyring_;
   PasswordCommands password_commands_;
   std::unordered_map<const Upstream*, std::unique_ptr<Prewarm>> prewarmed_;

@@ -11,7 +11,7 @@ import pytest
 
 from harness.certificates import Authority
 from harness.io_uring import why_not
-from harness.network import ONE_WAY, AddressedNamespace, SlowLine
+from harness.network import ONE_WAY, AddressedNamespace, Names, SlowLine
 from harness.network import Unavailable as NoLine
 from harness.pgveil import BINARY, EX_CONFIG, RELAY, Pgveil, toml
 from harness.postgres import Cluster
@@ -168,6 +168,23 @@ def namespace():
         pytest.skip(str(reason))
     yield made
     made.remove()
+
+
+@pytest.fixture
+def names(folder):
+    """Starts a network with a name server: names(hosts=..., options=...); see harness/network.py."""
+    running = []
+
+    def start(**settings):
+        try:
+            running.append(Names(folder, **settings))
+        except NoLine as reason:
+            pytest.skip(str(reason))
+        return running[-1]
+
+    yield start
+    for network in running:
+        network.remove()
 
 
 def pytest_sessionstart(session):

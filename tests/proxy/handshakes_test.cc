@@ -61,13 +61,14 @@ struct Site {
 class Dialling final : public Wakeable {
  public:
   Dialling(uv_loop_t* loop, HandshakeTurns& turns, const Upstream& upstream, Scratch& scratch)
-      : scratch_(scratch), link_(loop, turns, upstream, upstream.tls, *this) {}
+      : scratch_(scratch), resolver_(loop), link_(loop, turns, resolver_, upstream, upstream.tls, *this) {}
   void wake() override { state = link_.advance(scratch_); }
 
   UpstreamLink::State state = UpstreamLink::State::connecting;
 
  private:
   Scratch& scratch_;
+  Resolver resolver_;
   UpstreamLink link_;
 };
 

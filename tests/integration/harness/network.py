@@ -1,5 +1,6 @@
-"""A line on which every packet takes its time: a namespace whose only device is a tun(4) that the tests hold by its
-other end. Whatever is sent to `FAR` comes back from there to `NEAR`, late: what listens on NEAR is reached at FAR."""
+"""Network namespaces. One has a line on which every packet takes its time: its only device is a tun(4) that the tests hold by its
+other end. Whatever is sent to `FAR` comes back from there to `NEAR`, late: what listens on NEAR is reached at FAR. Another has a
+name server of the test's own."""
 
 import collections
 import contextlib
@@ -7,6 +8,7 @@ import ctypes
 import fcntl
 import os
 import select
+import socket
 import struct
 import subprocess
 import threading
@@ -63,15 +65,9 @@ class Namespace:
         path = "/proc/sys/" + name.replace(".", "/")
         subprocess.run([*self.prefix, "sh", "-c", 'echo "$1" > "$2"', "sh", value, path], check=True)
 
-    @contextlib.contextmanager
     def entered(self):
         """This thread makes its sockets inside."""
-        with open("/proc/thread-self/ns/net", "rb") as outside, open(self._namespace, "rb") as inside:
-            move_to(inside)
-            try:
-                yield
-            finally:
-                move_to(outside)
+        return inside(self._namespace)
 
 
 LINK_LOCAL = "fe80::99"
@@ -132,7 +128,93 @@ class SlowLine(Namespace):
                 os.write(self._tun, under_way.popleft()[1])
 
 
+@contextlib.contextmanager
+def inside(namespace: str):
+    with open("/proc/thread-self/ns/net", "rb") as before, open(namespace, "rb") as there:
+        move_to(there)
+        try:
+            yield
+        finally:
+            move_to(before)
+
+
 def move_to(namespace) -> None:
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.setns(namespace.fileno(), CLONE_NEWNET) != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+
+
+class Names:
+    """A network of its own, with nothing but loopback and a name server of the test's own, and its own /etc/hosts. What
+    `answers` says of a name: an address, SILENT (no answer ever comes), or nothing (there is no such name)."""
+
+    SILENT = "silent"
+
+    def __init__(self, folder, hosts: str = "127.0.0.1 localhost\n", options: str = ""):
+        if os.geteuid() != 0:
+            raise Unavailable("a network namespace can be made by root only")
+        self.answers: dict[str, str] = {}
+        self.questions: list[str] = []
+        (folder / "resolv.conf").write_text(f"nameserver 127.0.0.1\n{options}", encoding="ascii")
+        (folder / "hosts").write_text(hosts, encoding="ascii")
+        mounts = " && ".join(f"mount --bind {folder}/{name} /etc/{name}" for name in ("resolv.conf", "hosts"))
+        self._holder = subprocess.Popen(
+            ["unshare", "--net", "--mount", "--propagation", "private", "setpriv", "--pdeathsig", "KILL", "--", "sh", "-c",
+             f"{mounts} && /usr/sbin/ip link set lo up && echo made && exec sleep 600"],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        self._socket = None
+        said = self._holder.stdout.readline()
+        if said != "made\n":
+            self.remove()
+            raise Unavailable(f"there is no network namespace with files of its own: {said.strip()}")
+        namespaces = f"/proc/{self._holder.pid}/ns"
+        self._namespace = f"{namespaces}/net"
+        self.prefix = ("nsenter", f"--net={namespaces}/net", f"--mount={namespaces}/mnt", "--")
+        with self.entered():
+            self._socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            self._socket.bind(("127.0.0.1", 53))
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def entered(self):
+        """This thread makes its sockets inside."""
+        return inside(self._namespace)
+
+    def asked_for(self, name: str) -> int:
+        return self.questions.count(name)
+
+    def remove(self) -> None:
+        if self._socket:
+            with self.entered(), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as last:
+                last.sendto(b"", ("127.0.0.1", 53))
+            self._thread.join()
+            self._socket.close()
+        self._holder.kill()
+        self._holder.wait()
+        self._holder.stdout.close()
+
+    def _serve(self) -> None:
+        while True:
+            packet, sender = self._socket.recvfrom(4096)
+            if not packet:
+                return
+            labels, at = [], 12
+            while length := packet[at]:
+                labels.append(packet[at + 1 : at + 1 + length].decode())
+                at += 1 + length
+            name = ".".join(labels).lower()
+            question = packet[12 : at + 5]
+            (kind,) = struct.unpack("!H", packet[at + 1 : at + 3])
+            self.questions.append(name)
+            answer = self.answers.get(name)
+            if answer == self.SILENT:
+                continue
+            data = b""
+            if answer and kind == 1 and not name.endswith(".arpa"):
+                data = socket.inet_aton(answer)
+            elif answer and kind == 12:
+                data = b"".join(bytes([len(label)]) + label.encode() for label in answer.split(".")) + b"\0"
+            record = b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 60, len(data)) + data if data else b""
+            header = packet[:2] + struct.pack("!HHHHH", 0x8180 if answer else 0x8183, 1, bool(data), 0, 0)
+            self._socket.sendto(header + question + record, sender)
