@@ -101,7 +101,9 @@ Negotiation::Event Negotiation::take_startup_message(StartupMessage message) {
 Negotiation::Event Negotiation::fail_over_defect(StartupDefect defect) {
   switch (defect) {
     case StartupDefect::unsupported_version:
-      wants_old_error_ = protocol_major(startup_.version) < protocol_major(kProtocol30);
+      // Version 0.0 gets the new format: to the server 0 means that no version is known yet (elog.c).
+      wants_old_error_ =
+          startup_.version != 0 && protocol_major(startup_.version) < protocol_major(kProtocol30);
       return fail(NegotiationFailure::unsupported_version, unsupported(startup_.version));
     case StartupDefect::invalid_replication:
       // Without the value, which is the client's and as long as it likes: this sentence is logged too.

@@ -25,7 +25,7 @@ struct NegotiationPolicy {
 enum class NegotiationFailure {
   malformed_packet,                    // bad length, or a CancelRequest without a usable key
   direct_tls_not_offered,              // a TLS record where the listener takes none
-  unsupported_version,                 // 0A000; in the old format for a major version below 3
+  unsupported_version,                 // 0A000; see wants_old_error() for its format
   unencrypted_data_after_ssl_request,  // 08P01
   unencrypted_data_after_gss_request,  // 08P01
   bad_layout,                          // 08P01
@@ -78,7 +78,7 @@ class Negotiation {
   [[nodiscard]] std::string_view failure_detail() const { return failure_detail_; }
   // PostgreSQL's HINT for it, or empty.
   [[nodiscard]] std::string_view failure_hint() const { return failure_hint_; }
-  // True where the client speaks a protocol older than 3 and reads only an old-format error.
+  // True if PostgreSQL sends the error in the format of protocol 2: for 0.1 to 2.65535, but not for 0.0.
   [[nodiscard]] bool wants_old_error() const { return wants_old_error_; }
 
  private:

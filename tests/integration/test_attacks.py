@@ -103,6 +103,25 @@ def test_protocol_2_gets_an_error_that_it_can_read(proxy):
     assert answer.endswith(b"\n\0")
 
 
+@pytest.mark.parametrize(
+    "major, minor",
+    [(0, 0), (0, 1), (0, 65535), (1, 0), (2, 0), (2, 65535), (4, 0), (255, 0), (1234, 5677), (1234, 5681), (65535, 65535)],
+)
+def test_an_unsupported_version_gets_the_error_that_postgresql_sends(proxy, postgres, major, minor):
+    """PostgreSQL is asked. Only the versions that it supports itself differ, and the fields F, L and R of its source."""
+
+    def error(address):
+        with wire.Client(address) as client:
+            client.send(wire.startup_message(version=major << 16 | minor, user="billing"))
+            answer = client.receive_to_end()
+        if not answer.endswith(b"\0\0"):
+            return "old format", answer.partition(b":  ")[0], answer.partition(b": server")[0]
+        fields = wire.error_fields(answer[5:])
+        return "new format", fields["S"], fields["V"], fields["C"], fields["M"].partition(": server")[0]
+
+    assert error(proxy.address) == error(f"{postgres.directory}/.s.PGSQL.{postgres.port}")
+
+
 def test_a_name_of_63_bytes_is_not_too_long(proxy):
     with proxy.connect() as client:
         client.send(wire.startup_message(user="u" * 63))

@@ -418,7 +418,8 @@ TEST(Negotiation, HintsAtTheValuesThatReplicationMayHave) {
 }
 
 TEST(Negotiation, WantsAnOldErrorOnlyForAMajorVersionBelow3) {
-  const std::pair<Bytes, bool> rows[] = {{"00000000"_wire, true},  {"00020000"_wire, true},
+  const std::pair<Bytes, bool> rows[] = {{"00000000"_wire, false}, {"00000001"_wire, true},
+                                         {"00010000"_wire, true},  {"00020000"_wire, true},
                                          {"0002ffff"_wire, true},  {"00030000 00"_wire, false},
                                          {"00040000"_wire, false}, {"04d21631"_wire, false}};
   for (const auto& [packet, old] : rows) {
