@@ -407,7 +407,12 @@ Translator::Escape Translator::take_escape() {
     case 'c':
     case 'u':
     case 'U':
-    case '0': fail(std::string("the escape \\") + escape.name + " is not supported"); return escape;
+    case '0': {
+      std::string problem = "the escape \\? is not supported";
+      problem[problem.find('?')] = escape.name;
+      fail(std::move(problem));
+      return escape;
+    }
     default: break;
   }
   fail(is_digit(escape.name) ? "back references are not supported" : "invalid escape \\ sequence");
