@@ -252,6 +252,10 @@ void ConfigDraft::check_listener_tls(const SectionDraft<ListenerConfig>& listene
     add_at(listener, "tls", "needs a certificate",
            "Set " + spelled(listener, "ssl_cert_file", "\"/path/to/server.crt\"") + " and " +
                spelled(listener, "ssl_key_file", "\"/path/to/server.key\"") + ".");
+  if (values.tls.ssl_min_protocol_version > tls::Version::tls1_2)
+    refuse_without_effect(listener, "ssl_ciphers", "it is about TLS 1.2 and older, which are not accepted");
+  if (values.tls.ssl_max_protocol_version && *values.tls.ssl_max_protocol_version < tls::Version::tls1_3)
+    refuse_without_effect(listener, "ssl_tls13_ciphers", "TLS 1.3 is not accepted");
   if (policy == ListenerTls::require)
     refuse_without_effect(listener, "sasl_mechanisms",
                           "it concerns clients in plaintext, of which there are none");
@@ -351,6 +355,7 @@ void ConfigDraft::check_upstream(SectionDraft<UpstreamSection>& upstream) {
     const auto& servers = upstream.values.config.hosts;
     if (std::none_of(servers.begin(), servers.end(), [](const auto& host) { return host.is_unix(); }))
       refuse_without_effect(upstream, "requirepeer", "no host is a Unix socket");
+    check_keepalives(upstream);
   }
   check_credentials(upstream);
   if (upstream.values.config.uses_tls() || !has_servers)
@@ -417,6 +422,21 @@ void ConfigDraft::check_plaintext(const SectionDraft<UpstreamSection>& upstream)
                  ", which is not on this machine",
              "Use " + spelled(upstream, "sslmode", "\"verify-full\"") +
                  "; without TLS only Unix sockets, loopback addresses and \"localhost\" are accepted.");
+}
+
+void ConfigDraft::check_keepalives(const SectionDraft<UpstreamSection>& upstream) {
+  const auto& servers = upstream.values.config.hosts;
+  const bool all_unix =
+      std::all_of(servers.begin(), servers.end(), [](const auto& host) { return host.is_unix(); });
+  if (all_unix)
+    for (const char* key : {"keepalives", "tcp_user_timeout"})
+      refuse_without_effect(upstream, key, "no host is reached by TCP");
+  if (all_unix || !upstream.values.config.keepalives)
+    for (const char* key : {"keepalives_idle", "keepalives_interval", "keepalives_count"})
+      refuse_without_effect(upstream, key,
+                            all_unix
+                                ? "no host is reached by TCP"
+                                : "no keepalives are sent with " + spelled(upstream, "keepalives", "false"));
 }
 
 void ConfigDraft::check_tls(const SectionDraft<UpstreamSection>& upstream) {

@@ -97,6 +97,7 @@ class ConfigDraft {
   bool put_hosts_together(SectionDraft<UpstreamSection>& upstream);
   void check_hosts(const SectionDraft<UpstreamSection>& upstream);
   void check_plaintext(const SectionDraft<UpstreamSection>& upstream);
+  void check_keepalives(const SectionDraft<UpstreamSection>& upstream);
   void check_tls(const SectionDraft<UpstreamSection>& upstream);
   void check_credentials(const SectionDraft<UpstreamSection>& upstream);
   void check_without_tls(const SectionDraft<UpstreamSection>& upstream);

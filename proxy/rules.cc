@@ -151,6 +151,10 @@ class RuleCheck {
     if (rule.only_tls && !has_tls)
       warn(rule, "a hostssl record matches no client of this listener, which has no TLS",
            "Set ssl_cert_file and ssl_key_file, or remove the record.");
+    if (rule.only_plaintext && rule.method != HbaMethod::reject &&
+        listener_.tls_policy() == ListenerTls::require && !listener_.address.is_unix())
+      warn(rule, "a hostnossl record matches no client of this listener, which requires TLS",
+           "Set tls = \"optional\", or remove the record.");
     if (has_tls && rule.clientcert != ClientCertificate::not_required && listener_.tls.ssl_ca_file.empty())
       complain(rule, "a client certificate is required, but no client is asked for one",
                "Set ssl_ca_file to the CA that issues them.");

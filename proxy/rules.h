@@ -4,6 +4,7 @@
 #include <optional>
 #include <string>
 #include <tl/expected.hpp>
+#include <vector>
 
 #include "protocol/hba.h"
 #include "protocol/ident.h"
@@ -55,7 +56,9 @@ class AccessRules {
   [[nodiscard]] bool asks_for_peer() const { return asks_for_peer_; }
   // The text of the built-in rules; empty where the listener has its own.
   [[nodiscard]] const std::string& built_in() const { return built_in_; }
+  [[nodiscard]] std::vector<const protocol::HbaRule*> rules() const { return hba_.rules(); }
   [[nodiscard]] std::size_t rule_count() const { return hba_.rules().size(); }
+  [[nodiscard]] const protocol::IdentMap& ident() const { return ident_; }
   [[nodiscard]] bool uses(protocol::HbaMethod method) const;
   // Whether some rule lets clients in that prove nothing to the server: pgveil's word has to do.
   [[nodiscard]] bool vouches() const;

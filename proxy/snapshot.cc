@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "proxy/effects.h"
+
 namespace pgveil::proxy {
 namespace {
 
@@ -15,6 +17,9 @@ class SnapshotBuilder {
   [[nodiscard]] tl::expected<std::shared_ptr<const Snapshot>, Mistakes> build() {
     for (std::size_t i = 0; i < parsed_.config.listeners.size(); ++i) add_listener(i);
     for (const auto& [name, config] : parsed_.config.upstreams) add_upstream(name, config);
+    // Only with all rules known.
+    if (snapshot_->listeners.size() == parsed_.config.listeners.size())
+      check_effects(*snapshot_, parsed_.origins, mistakes_, snapshot_->warnings);
     if (!mistakes_.empty()) return tl::unexpected(std::move(mistakes_));
     return snapshot_;
   }

@@ -40,9 +40,10 @@ tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>> 
   Mistakes mistakes;
   Mistakes warnings;
   set_common_policy(context.get(), settings.ssl_min_protocol_version, settings.ssl_max_protocol_version);
-  trust_servers_of(context.get(), settings.sslrootcert, mistakes);
+  warn_of_old_version("ssl_min_protocol_version", settings.ssl_min_protocol_version, warnings);
+  trust_servers_of(context.get(), settings.sslrootcert, mistakes, warnings);
   load_crls(context.get(), {"sslcrl", settings.sslcrl, "sslcrldir", settings.sslcrldir, "the server's chain"},
-            mistakes);
+            mistakes, warnings);
   if (settings.sslcert.empty() != settings.sslkey.empty()) {
     mistakes.push_back({settings.sslcert.empty() ? "sslcert" : "sslkey", "sslcert and sslkey go together",
                         "set both, or none for a server that asks for no client certificate"});
@@ -50,6 +51,7 @@ tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>> 
     const auto files = client_files(settings.sslcert, settings.sslkey, settings.sslpassword);
     if (const auto own = load_own_certificate(context.get(), files, mistakes)) {
       warn_of_expiry(*own, files, warnings);
+      warn_of_purpose(*own, files, Purpose::client, warnings);
       use(context.get(), *own);
     }
   }
@@ -72,6 +74,7 @@ ClientContext::with_certificate(const std::string& sslcert, const std::string& s
   auto own = load_own_certificate(context_, files, mistakes);
   if (!own) return tl::unexpected(std::move(mistakes));
   warn_of_expiry(*own, files, warnings);
+  warn_of_purpose(*own, files, Purpose::client, warnings);
   auto kept = std::make_unique<const OwnCertificate>(std::move(*own));
   SSL_CTX_up_ref(context_);
   return std::shared_ptr<const ClientContext>(

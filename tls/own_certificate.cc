@@ -2,6 +2,7 @@
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/x509v3.h>
 
 #include <cstring>
 #include <ctime>
@@ -205,6 +206,22 @@ void warn_of_expiry(const OwnCertificate& own, const CertificateFiles& files,
   };
   check(own.leaf.get());
   for (int i = 0; i < sk_X509_num(own.chain.get()); ++i) check(sk_X509_value(own.chain.get(), i));
+}
+
+void warn_of_purpose(const OwnCertificate& own, const CertificateFiles& files, Purpose purpose,
+                     std::vector<SettingMistake>& warnings) {
+  const bool is_client = purpose == Purpose::client;
+  const int id = is_client ? X509_PURPOSE_SSL_CLIENT : X509_PURPOSE_SSL_SERVER;
+  if (X509_check_purpose(own.leaf.get(), id, 0) == 1) return;
+  ERR_clear_error();
+  const std::string peer = is_client ? "a server that checks client certificates" : "a client that checks it";
+  warnings.push_back(
+      mistake(files, files.cert_setting,
+              "the certificate " + holder_of(own.leaf.get()) + " in " + in_quotes(files.cert_file) +
+                  " is not for TLS " + (is_client ? "clients" : "servers") +
+                  ", by its extended key usage or key usage: " + peer + " refuses it",
+              std::string("have one issued with the extended key usage ") +
+                  (is_client ? "clientAuth; public authorities issue serverAuth only" : "serverAuth")));
 }
 
 }  // namespace pgveil::tls

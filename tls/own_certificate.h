@@ -57,4 +57,10 @@ void use(SSL_CTX* context, const OwnCertificate& own);
 void warn_of_expiry(const OwnCertificate& own, const CertificateFiles& files,
                     std::vector<SettingMistake>& warnings);
 
+// Warns if the leaf says that it is for something else, by its extended key usage or its key usage. The peer
+// judges that, and some judge nothing.
+enum class Purpose { client, server };
+void warn_of_purpose(const OwnCertificate& own, const CertificateFiles& files, Purpose purpose,
+                     std::vector<SettingMistake>& warnings);
+
 }  // namespace pgveil::tls

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <optional>
+#include <string_view>
+#include <vector>
 
 #include "tls/context.h"
 #include "tls/openssl.h"
@@ -11,5 +13,8 @@ namespace pgveil::tls {
 // Nothing that can be resumed, renegotiated or compressed; partial writes; and no buffers held by an idle
 // connection.
 void set_common_policy(SSL_CTX* context, Version min, std::optional<Version> max);
+
+// Warns of a range of versions that begins below TLS 1.2.
+void warn_of_old_version(std::string_view setting, Version min, std::vector<SettingMistake>& warnings);
 
 }  // namespace pgveil::tls

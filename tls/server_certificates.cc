@@ -53,7 +53,10 @@ std::optional<OwnCertificate> load_one(const SSL_CTX* context, const ServerSetti
       {Passphrase::Source::command, "ssl_passphrase_command", settings.ssl_passphrase_command},
       number};
   auto loaded = load_own_certificate(context, files, mistakes);
-  if (loaded) warn_of_expiry(*loaded, files, warnings);
+  if (loaded) {
+    warn_of_expiry(*loaded, files, warnings);
+    warn_of_purpose(*loaded, files, Purpose::server, warnings);
+  }
   return loaded;
 }
 

@@ -62,8 +62,32 @@ void set_groups(SSL_CTX* context, const std::string& groups, Mistakes& mistakes)
                         "name groups that this OpenSSL has, such as X25519:P-256, or leave it out"});
 }
 
+// Whether a cipher of TLS 1.2 or older has what each of kDefaultCiphers has: forward secrecy, and encryption
+// that is authenticated and has a key of at least 128 bits.
+bool is_as_strong_as_default(const SSL_CIPHER* cipher) {
+  const int exchange = SSL_CIPHER_get_kx_nid(cipher);
+  return SSL_CIPHER_is_aead(cipher) == 1 && SSL_CIPHER_get_bits(cipher, nullptr) >= 128 &&
+         (exchange == NID_kx_ecdhe || exchange == NID_kx_dhe || exchange == NID_kx_any);
+}
+
+void warn_of_weak_ciphers(const STACK_OF(SSL_CIPHER) * ciphers, Mistakes& warnings) {
+  std::string first;
+  int count = 0;
+  for (int i = 0; i < sk_SSL_CIPHER_num(ciphers); ++i) {
+    const SSL_CIPHER* cipher = sk_SSL_CIPHER_value(ciphers, i);
+    if (!is_as_strong_as_default(cipher) && count++ == 0) first = SSL_CIPHER_get_name(cipher);
+  }
+  if (count == 0) return;
+  const std::string others = count > 1 ? " and " + std::to_string(count - 1) + " more" : "";
+  warnings.push_back(
+      {"ssl_ciphers",
+       "it allows " + in_quotes(first) + others +
+           ", without forward secrecy or without authenticated encryption: weaker than the default",
+       "use the default, " + in_quotes(kDefaultCiphers)});
+}
+
 // What the settings come to, taken together.
-void check_ciphers(SSL_CTX* context, Mistakes& mistakes) {
+void check_ciphers(SSL_CTX* context, Mistakes& mistakes, Mistakes& warnings) {
   const Ssl ssl(SSL_new(context));
   const Ciphers ciphers(SSL_get1_supported_ciphers(ssl.get()));
   if (sk_SSL_CIPHER_num(ciphers.get()) <= 0)
@@ -79,15 +103,16 @@ void check_ciphers(SSL_CTX* context, Mistakes& mistakes) {
                         "add `:!aNULL:!eNULL`"});
     return;
   }
+  warn_of_weak_ciphers(ciphers.get(), warnings);
 }
 
-void trust_clients(SSL_CTX* context, const ServerSettings& settings, Mistakes& mistakes) {
+void trust_clients(SSL_CTX* context, const ServerSettings& settings, Mistakes& mistakes, Mistakes& warnings) {
   if (!settings.ssl_ca_file.empty()) {
-    ask_for_certificates_of(context, settings.ssl_ca_file, mistakes);
+    ask_for_certificates_of(context, settings.ssl_ca_file, mistakes, warnings);
     load_crls(
         context,
         {"ssl_crl_file", settings.ssl_crl_file, "ssl_crl_dir", settings.ssl_crl_dir, "a client's chain"},
-        mistakes);
+        mistakes, warnings);
     return;
   }
   const auto refuse = [&](const char* setting, const std::string& value) {
@@ -144,8 +169,9 @@ tl::expected<std::shared_ptr<const ServerContext>, std::vector<SettingMistake>> 
   set_versions(context.get(), settings, mistakes);
   set_ciphers(context.get(), settings, mistakes);
   set_groups(context.get(), settings.ssl_groups, mistakes);
-  if (mistakes.empty()) check_ciphers(context.get(), mistakes);
-  trust_clients(context.get(), settings, mistakes);
+  if (mistakes.empty()) check_ciphers(context.get(), mistakes, warnings);
+  warn_of_old_version("ssl_min_protocol_version", settings.ssl_min_protocol_version, warnings);
+  trust_clients(context.get(), settings, mistakes, warnings);
   auto certificates = ServerCertificates::load(context.get(), settings, mistakes, warnings);
   SSL_CTX_set_alpn_select_cb(context.get(), select_alpn, nullptr);
   if (!mistakes.empty()) return tl::unexpected(std::move(mistakes));

@@ -1,11 +1,19 @@
 #include "tls/trust.h"
 
 #include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
 #include <sys/stat.h>
 
+#include <array>
 #include <cerrno>
+#include <cstdio>
+#include <ctime>
 #include <filesystem>
+#include <memory>
+#include <utility>
 
+#include "tls/certificate_values.h"
 #include "tls/context.h"
 
 namespace pgveil::tls {
@@ -41,20 +49,127 @@ X509_LOOKUP_METHOD* crl_directory() {
   return method;
 }
 
+std::vector<X509*> authorities_of(SSL_CTX* context) {
+  std::vector<X509*> authorities;
+  const auto* objects = X509_STORE_get0_objects(SSL_CTX_get_cert_store(context));
+  for (int i = 0; i < sk_X509_OBJECT_num(objects); ++i)
+    if (X509* authority = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i)))
+      authorities.push_back(authority);
+  return authorities;
+}
+
 // How many authorities the context trusts by now; their names are what clients are told.
 int tell_names(SSL_CTX* context) {
   int count = 0;
+  for (X509* authority : authorities_of(context))
+    if (SSL_CTX_add_client_CA(context, authority) == 1) ++count;
+  return count;
+}
+
+bool is_self_issued(const X509* certificate) {
+  return X509_NAME_cmp(X509_get_subject_name(certificate), X509_get_issuer_name(certificate)) == 0;
+}
+
+void warn_of_authorities(SSL_CTX* context, const std::string& setting, const std::string& file,
+                         std::vector<SettingMistake>& warnings) {
+  const std::int64_t now = std::time(nullptr);
+  bool has_root = false;
+  for (X509* authority : authorities_of(context)) {
+    const std::string named = "the certificate " + holder_of(authority) + " in " + in_quotes(file);
+    const auto ends = seconds_since_1970(X509_get0_notAfter(authority));
+    has_root |= is_self_issued(authority);
+    // A self-signed certificate that is no authority can still be the whole chain.
+    if (!is_self_issued(authority) && X509_check_ca(authority) == 0)
+      warnings.push_back({setting, named + " is not an authority, and is not trusted",
+                          "name the file with the authority that issued it"});
+    else if (ends < now)
+      warnings.push_back({setting,
+                          named + " expired on " + utc_text(ends) + ": whatever it has issued is refused",
+                          "have it renewed, or remove it"});
+  }
+  ERR_clear_error();
+  if (!has_root)
+    warnings.push_back({setting, in_quotes(file) + " holds no root authority: every certificate is refused",
+                        "add the self-signed certificate at the end of the chain"});
+}
+
+using Crl = std::unique_ptr<X509_CRL, Freed<X509_CRL_free>>;
+
+struct PlacedCrl {
+  Crl crl;
+  std::string setting;
+  std::string file;
+};
+
+// Those of the file, and those of the directory that OpenSSL would find for one of the authorities.
+std::vector<PlacedCrl> crls_of(SSL_CTX* context, const CrlFiles& files) {
+  std::vector<PlacedCrl> crls;
   const auto* objects = X509_STORE_get0_objects(SSL_CTX_get_cert_store(context));
   for (int i = 0; i < sk_X509_OBJECT_num(objects); ++i) {
-    X509* authority = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i));
-    if (authority != nullptr && SSL_CTX_add_client_CA(context, authority) == 1) ++count;
+    X509_CRL* crl = X509_OBJECT_get0_X509_CRL(sk_X509_OBJECT_value(objects, i));
+    if (crl == nullptr) continue;
+    X509_CRL_up_ref(crl);
+    crls.push_back({Crl(crl), std::string(files.file_setting), files.file});
   }
-  return count;
+  if (files.directory.empty()) return crls;
+  for (const X509* authority : authorities_of(context)) {
+    const unsigned long hash = X509_NAME_hash_ex(X509_get_subject_name(authority), nullptr, nullptr, nullptr);
+    for (int number = 0;; ++number) {
+      std::array<char, 32> name{};
+      std::snprintf(name.data(), name.size(), "%08lx.r%d", hash, number);
+      const std::string path = (std::filesystem::path(files.directory) / name.data()).string();
+      const Bio file(BIO_new_file(path.c_str(), "rb"));
+      if (!file) break;
+      Crl crl(PEM_read_bio_X509_CRL(file.get(), nullptr, nullptr, nullptr));
+      if (crl) crls.push_back({std::move(crl), std::string(files.directory_setting), path});
+    }
+  }
+  ERR_clear_error();
+  return crls;
+}
+
+void warn_of_crls(SSL_CTX* context, const CrlFiles& files, std::vector<SettingMistake>& warnings) {
+  const auto crls = crls_of(context, files);
+  const std::int64_t now = std::time(nullptr);
+  for (const auto& [crl, setting, file] : crls) {
+    const ASN1_TIME* next_update = X509_CRL_get0_nextUpdate(crl.get());
+    const std::string named =
+        "the CRL of " + in_quotes(name_text(X509_CRL_get_issuer(crl.get()))) + " in " + in_quotes(file);
+    if (next_update != nullptr && seconds_since_1970(next_update) < now)
+      warnings.push_back({setting,
+                          named + " expired on " + utc_text(seconds_since_1970(next_update)) +
+                              ": every certificate of this authority is refused",
+                          "get its present CRL, then restart pgveil"});
+    if (const auto begins = seconds_since_1970(X509_CRL_get0_lastUpdate(crl.get())); begins > now)
+      warnings.push_back(
+          {setting, named + " is not valid before " + utc_text(begins), "check the clock of this machine"});
+  }
+  for (X509* authority : authorities_of(context)) {
+    // Whether there are CRLs of other authorities, the peer decides with its chain.
+    if (!is_self_issued(authority)) continue;
+    bool has_crl = false, is_signed = false;
+    for (const auto& placed : crls) {
+      if (X509_NAME_cmp(X509_CRL_get_issuer(placed.crl.get()), X509_get_subject_name(authority)) != 0)
+        continue;
+      has_crl = true;
+      is_signed |= X509_CRL_verify(placed.crl.get(), X509_get0_pubkey(authority)) == 1;
+    }
+    if (is_signed) continue;
+    const bool is_file = !files.file.empty();
+    warnings.push_back({std::string(is_file ? files.file_setting : files.directory_setting),
+                        std::string(has_crl ? "no CRL with a valid signature" : "no CRL") +
+                            " of the authority " + in_quotes(name_text(X509_get_subject_name(authority))) +
+                            " is in " + in_quotes(is_file ? files.file : files.directory) +
+                            ": every certificate of this authority is refused",
+                        "add its CRL"});
+  }
+  ERR_clear_error();
 }
 
 }  // namespace
 
-void trust_servers_of(SSL_CTX* context, const std::string& file, std::vector<SettingMistake>& mistakes) {
+void trust_servers_of(SSL_CTX* context, const std::string& file, std::vector<SettingMistake>& mistakes,
+                      std::vector<SettingMistake>& warnings) {
   ERR_clear_error();
   if (file == kSystemTrust) {
     if (SSL_CTX_set_default_verify_paths(context) != 1)
@@ -79,10 +194,12 @@ void trust_servers_of(SSL_CTX* context, const std::string& file, std::vector<Set
         {"sslrootcert",
          "root certificate file " + in_quotes(file) + " cannot be loaded: " + take_openssl_error(),
          "the file must hold the authority that issued the server's certificate, as PEM"});
+  else
+    warn_of_authorities(context, "sslrootcert", file, warnings);
 }
 
-void ask_for_certificates_of(SSL_CTX* context, const std::string& file,
-                             std::vector<SettingMistake>& mistakes) {
+void ask_for_certificates_of(SSL_CTX* context, const std::string& file, std::vector<SettingMistake>& mistakes,
+                             std::vector<SettingMistake>& warnings) {
   ERR_clear_error();
   const bool loaded = SSL_CTX_load_verify_file(context, file.c_str()) == 1;
   // A file may hold CRLs alone.
@@ -91,10 +208,13 @@ void ask_for_certificates_of(SSL_CTX* context, const std::string& file,
                         "authority file " + in_quotes(file) + " cannot be loaded: " +
                             (loaded ? "it holds no certificate" : take_openssl_error()),
                         "the file must hold the authorities that issue client certificates, as PEM"});
+  else
+    warn_of_authorities(context, "ssl_ca_file", file, warnings);
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
 }
 
-void load_crls(SSL_CTX* context, const CrlFiles& crls, std::vector<SettingMistake>& mistakes) {
+void load_crls(SSL_CTX* context, const CrlFiles& crls, std::vector<SettingMistake>& mistakes,
+               std::vector<SettingMistake>& warnings) {
   if (crls.file.empty() && crls.directory.empty()) return;
   X509_STORE* store = SSL_CTX_get_cert_store(context);
   ERR_clear_error();
@@ -116,6 +236,7 @@ void load_crls(SSL_CTX* context, const CrlFiles& crls, std::vector<SettingMistak
            "name a directory that `openssl rehash` has prepared and that is readable"});
   }
   X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+  if (mistakes.empty()) warn_of_crls(context, crls, warnings);
 }
 
 }  // namespace pgveil::tls

@@ -11,13 +11,14 @@
 
 namespace pgveil::tls {
 
-// sslrootcert: a PEM file, or kSystemTrust.
-void trust_servers_of(SSL_CTX* context, const std::string& file, std::vector<SettingMistake>& mistakes);
+// sslrootcert: a PEM file, or kSystemTrust. Warns of certificates that no chain can go through.
+void trust_servers_of(SSL_CTX* context, const std::string& file, std::vector<SettingMistake>& mistakes,
+                      std::vector<SettingMistake>& warnings);
 
 // ssl_ca_file: clients are asked for a certificate of one of these authorities, and are told their names. One
 // that is sent must verify; none need be sent.
-void ask_for_certificates_of(SSL_CTX* context, const std::string& file,
-                             std::vector<SettingMistake>& mistakes);
+void ask_for_certificates_of(SSL_CTX* context, const std::string& file, std::vector<SettingMistake>& mistakes,
+                             std::vector<SettingMistake>& warnings);
 
 // Files, under the names of their settings. Empty: not set.
 struct CrlFiles {
@@ -28,7 +29,10 @@ struct CrlFiles {
   std::string_view whose;  // for a person: "the server's chain"
 };
 // Has every certificate of a chain checked against them, if any are set. PostgreSQL's clients check nothing
-// where their CRLs cannot be loaded; here that is a mistake.
-void load_crls(SSL_CTX* context, const CrlFiles& crls, std::vector<SettingMistake>& mistakes);
+// where their CRLs cannot be loaded; here that is a mistake. Call it after the authorities have been loaded:
+// warns of CRLs that have expired, and of root authorities without a CRL. Whatever such an authority has
+// issued is refused.
+void load_crls(SSL_CTX* context, const CrlFiles& crls, std::vector<SettingMistake>& mistakes,
+               std::vector<SettingMistake>& warnings);
 
 }  // namespace pgveil::tls

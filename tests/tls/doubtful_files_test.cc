@@ -1,0 +1,182 @@
+// Certificates and CRLs that can be loaded, and with which connections fail: contexts are built, and warn.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <ostream>
+
+#include "tests/tls/peers.h"
+#include "tls/context.h"
+
+namespace pgveil::tls::test {
+namespace {
+
+using namespace std::chrono_literals;
+using pgveil::test::authority;
+using pgveil::test::crl_file_name;
+using pgveil::test::crl_pem;
+using pgveil::test::issued_by;
+using pgveil::test::self_signed;
+
+struct Scene {
+  Site site;
+  ClientSettings client = site.client_settings();
+  ServerSettings server = site.server_settings();
+
+  Scene() { server.ssl_ca_file = client.sslrootcert; }
+
+  void trust(const std::string& pem) {
+    client.sslrootcert = server.ssl_ca_file = site.folder.write("trust.crt", pem);
+  }
+  void crls(const std::string& pem) {
+    client.sslcrl = server.ssl_crl_file = site.folder.write("trust.crl", pem);
+  }
+  void crl_directory() {
+    client.sslcrldir = server.ssl_crl_dir = site.folder.path("crls");
+    std::filesystem::create_directory(client.sslcrldir);
+  }
+  // Our own, with an extended key usage.
+  void own(const std::string& usage) {
+    CertificateRequest request;
+    request.common_names = {"own"};
+    request.extended_key_usage = usage;
+    const Identity own = issued_by(site.root, request);
+    client.sslcert = site.folder.write("own.crt", own.certificate_pem());
+    client.sslkey = site.folder.write("own.key", own.key_pem());
+    server.certificates = {{{}, client.sslcert, client.sslkey}};
+  }
+};
+
+CertificateRequest named(const std::string& name) {
+  CertificateRequest request;
+  request.common_names = {name};
+  return request;
+}
+CertificateRequest authority_named(const std::string& name, std::chrono::seconds not_after = 24h) {
+  CertificateRequest request = named(name);
+  request.authority = true;
+  request.not_after = not_after;
+  return request;
+}
+
+struct Doubtful {
+  const char* name;
+  void (*change)(Scene&);
+  const char* client_setting;  // that is warned of; null: none
+  const char* server_setting;
+  const char* problem;  // a part of it
+};
+void PrintTo(const Doubtful& row, std::ostream* out) {
+  *out << row.name;
+}
+
+class DoubtfulFile : public testing::TestWithParam<Doubtful> {
+ protected:
+  // That a certificate of ours expires soon is not what this is about.
+  static void expect(const std::vector<SettingMistake>& warnings, const char* setting) {
+    std::vector<SettingMistake> others;
+    for (const auto& warning : warnings)
+      if (warning.problem.find(" expires on ") == std::string::npos) others.push_back(warning);
+    ASSERT_EQ(others.size(), setting == nullptr ? 0U : 1U) << (others.empty() ? "" : others.front().problem);
+    if (setting == nullptr) return;
+    EXPECT_EQ(others[0].setting, setting);
+    EXPECT_NE(others[0].problem.find(GetParam().problem), std::string::npos) << others[0].problem;
+    EXPECT_NE(others[0].remedy, "");
+  }
+};
+
+TEST_P(DoubtfulFile, IsWarnedOfByAClient) {
+  Scene scene;
+  GetParam().change(scene);
+  expect(Site::build(scene.client)->warnings(), GetParam().client_setting);
+}
+
+TEST_P(DoubtfulFile, IsWarnedOfByAServer) {
+  Scene scene;
+  GetParam().change(scene);
+  expect(Site::build(scene.server)->warnings(), GetParam().server_setting);
+}
+
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(
+    Doubtful, DoubtfulFile,
+    testing::Values(
+        Doubtful{"Nothing", [](Scene&) {}, nullptr, nullptr, ""},
+        Doubtful{"CrlOfTheAuthority", [](Scene& s) { s.crls(crl_pem(s.site.root, {})); }, nullptr, nullptr, ""},
+        Doubtful{"CrlOfTheAuthorityInADirectory",
+                 [](Scene& s) {
+                   s.crl_directory();
+                   s.site.folder.write("crls/" + crl_file_name(s.site.root), crl_pem(s.site.root, {}));
+                 }, nullptr, nullptr, ""},
+        Doubtful{"CrlsOfTheAuthorityAndOfAnother",
+                 [](Scene& s) { s.crls(crl_pem(authority("Other"), {}) + crl_pem(s.site.root, {})); },
+                 nullptr, nullptr, ""},
+        Doubtful{"CrlThatHasExpired", [](Scene& s) { s.crls(crl_pem(s.site.root, {}, -1min)); },
+                 "sslcrl", "ssl_crl_file", R"(the CRL of "CN=Test Root" in )"},
+        Doubtful{"CrlThatHasExpiredInADirectory",
+                 [](Scene& s) {
+                   s.crl_directory();
+                   s.site.folder.write("crls/" + crl_file_name(s.site.root), crl_pem(s.site.root, {}, -1min));
+                 }, "sslcrldir", "ssl_crl_dir", R"(the CRL of "CN=Test Root" in )"},
+        Doubtful{"CrlOfAnotherIssuer", [](Scene& s) { s.crls(crl_pem(authority("Other"), {})); },
+                 "sslcrl", "ssl_crl_file", R"(no CRL of the authority "CN=Test Root" is in )"},
+        Doubtful{"CrlOfAnotherIssuerInADirectory",
+                 [](Scene& s) {
+                   const Identity other = authority("Other");
+                   s.crl_directory();
+                   s.site.folder.write("crls/" + crl_file_name(other), crl_pem(other, {}));
+                 }, "sslcrldir", "ssl_crl_dir", R"(no CRL of the authority "CN=Test Root" is in )"},
+        Doubtful{"CrlOfAnotherIssuerOfTheSameName", [](Scene& s) { s.crls(crl_pem(authority("Test Root"), {})); },
+                 "sslcrl", "ssl_crl_file", R"(no CRL with a valid signature of the authority "CN=Test Root" is in )"},
+        Doubtful{"CrlOfOneOfTwoAuthorities",
+                 [](Scene& s) {
+                   s.trust(s.site.root.certificate_pem() + authority("Second").certificate_pem());
+                   s.crls(crl_pem(s.site.root, {}));
+                 }, "sslcrl", "ssl_crl_file", R"(no CRL of the authority "CN=Second" is in )"},
+        Doubtful{"LeafForAnAuthority", [](Scene& s) { s.trust(s.site.root.certificate_pem() + s.site.server.certificate_pem()); },
+                 "sslrootcert", "ssl_ca_file", "is not an authority, and is not trusted"},
+        Doubtful{"SelfSignedLeaf", [](Scene& s) { s.trust(self_signed(named("alone")).certificate_pem()); }, nullptr, nullptr, ""},
+        Doubtful{"IntermediateAlone",
+                 [](Scene& s) { s.trust(issued_by(s.site.root, authority_named("Test Intermediate")).certificate_pem()); },
+                 "sslrootcert", "ssl_ca_file", "holds no root authority: every certificate is refused"},
+        Doubtful{"AuthorityThatHasExpired",
+                 [](Scene& s) { s.trust(s.site.root.certificate_pem() + self_signed(authority_named("Old", -1min)).certificate_pem()); },
+                 "sslrootcert", "ssl_ca_file", R"(of "CN=Old" in )"},
+        Doubtful{"OwnCertificateForServersOnly", [](Scene& s) { s.own("serverAuth"); }, "sslcert", nullptr,
+                 "is not for TLS clients, by its extended key usage or key usage"},
+        Doubtful{"OwnCertificateForClientsOnly", [](Scene& s) { s.own("clientAuth"); }, nullptr, "ssl_cert_file",
+                 "is not for TLS servers, by its extended key usage or key usage"},
+        Doubtful{"OwnCertificateForBoth", [](Scene& s) { s.own("clientAuth,serverAuth"); }, nullptr, nullptr, ""},
+        Doubtful{"OldVersion",
+                 [](Scene& s) {
+                   s.client.ssl_min_protocol_version = Version::tls1_1;
+                   s.server.ssl_min_protocol_version = Version::tls1_1;
+                 }, "ssl_min_protocol_version", "ssl_min_protocol_version", "TLSv1.1 is no longer secure (RFC 8996)"},
+        Doubtful{"CipherWithoutForwardSecrecy", [](Scene& s) { s.server.ssl_ciphers = "AES128-GCM-SHA256"; }, nullptr, "ssl_ciphers",
+                 R"(it allows "AES128-GCM-SHA256", without)"},
+        Doubtful{"CiphersWithoutAuthenticatedEncryption", [](Scene& s) { s.server.ssl_ciphers = "ECDHE+AESGCM:ECDHE+AES+SHA"; }, nullptr,
+                 "ssl_ciphers", "weaker than the default"},
+        Doubtful{"OtherCiphersAsStrong", [](Scene& s) { s.server.ssl_ciphers = "ECDHE+AESGCM:DHE+AESGCM"; }, nullptr, nullptr, ""}),
+    [](const auto& row) { return row.param.name; });
+// clang-format on
+
+TEST(DoubtfulFiles, OfALeafAloneAreWarnedOfTwice) {
+  Scene scene;
+  scene.trust(scene.site.server.certificate_pem());
+  const auto warnings = Site::build(scene.client)->warnings();
+  ASSERT_EQ(warnings.size(), 2U);
+  EXPECT_NE(warnings[0].problem.find("is not an authority"), std::string::npos) << warnings[0].problem;
+  EXPECT_NE(warnings[1].problem.find("holds no root authority"), std::string::npos) << warnings[1].problem;
+}
+
+TEST(DoubtfulFiles, OfARoleAreWarnedOf) {
+  Scene scene;
+  scene.own("serverAuth");
+  const auto role =
+      Site::build(scene.site.client_settings())->with_certificate(scene.client.sslcert, scene.client.sslkey);
+  ASSERT_TRUE(role.has_value());
+  ASSERT_FALSE((*role)->warnings().empty());
+  EXPECT_NE((*role)->warnings().back().problem.find("is not for TLS clients"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace pgveil::tls::test
