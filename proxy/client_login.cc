@@ -63,7 +63,7 @@ ClientLogin::Progress ScramClientLogin::take(const protocol::Message& message, p
 }
 
 Credential ScramClientLogin::take_credential() {
-  if (password_) return std::make_unique<KnownPassword>(password_);
+  if (password_) return std::make_unique<KnownPassword>(password_, "auth_file");
   return KeysOfSalting{scram_.keys(), salting_};
 }
 
@@ -81,6 +81,13 @@ Ending ScramClientLogin::refused(protocol::ScramRefusal refusal) const {
   if (text.sqlstate == sqlstate::kInvalidPassword) {
     ending.reason = Reason::password_wrong;
     ending.message += fmt::format(" for user \"{}\"", user_);
+    // The same for a user that auth_file does not have: the client must not learn which users there are.
+    if (ending.detail.empty())
+      ending.detail =
+          "The password is wrong, or auth_file does not have this user, or it has another secret than the "
+          "server.";
+    ending.hint =
+        "After ALTER ROLE ... PASSWORD on the server, copy rolpassword of pg_authid into auth_file again.";
   } else if (text.sqlstate == sqlstate::kInvalidAuthorizationSpecification) {
     ending.reason = Reason::channel_binding_failed;
   } else if (text.sqlstate == sqlstate::kFeatureNotSupported) {
@@ -107,7 +114,7 @@ ClientLogin::Progress PasswordClientLogin::take(const protocol::Message& message
 }
 
 Credential PasswordClientLogin::take_credential() {
-  return std::make_unique<KnownPassword>(std::move(password_));
+  return std::make_unique<KnownPassword>(std::move(password_), "");
 }
 
 }  // namespace pgveil::proxy

@@ -20,6 +20,7 @@ class CommandPassword final : public PasswordSource {
   [[nodiscard]] const protocol::SecretText& password() const override;
   [[nodiscard]] Ending ending() const override;
   void refused() override;
+  [[nodiscard]] std::string_view setting() const override { return "password_command"; }
 
  private:
   PasswordCommands& commands_;

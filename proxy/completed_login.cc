@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "protocol/sqlstate.h"
+
 namespace pgveil::proxy {
 
 // The server's first request waits until the client has been asked: before it comes it is not known whether
@@ -27,6 +29,14 @@ Login::Taken CompletedLogin::ask_client(const protocol::Authentication& first_re
   is_asking_ = true;
   client_->begin(answers.to_client);
   return Taken::later;
+}
+
+// Whom the server takes the proxy for is not the client's concern. Anything else is, such as a database that
+// does not exist, and so is a role without the right to log in: PostgreSQL says that after AuthenticationOk.
+std::optional<Ending> CompletedLogin::judge_refusal(const protocol::ErrorFields& error, bool authenticated) {
+  if (authenticated || !error.sqlstate.starts_with(protocol::sqlstate::kInvalidAuthorizationClass))
+    return std::nullopt;
+  return server_->refused(words_of(error));
 }
 
 bool CompletedLogin::take_client(protocol::ByteReader& from_client, LoginAnswers& answers) {

@@ -27,7 +27,8 @@ class CompletedLogin final : public Login {
   [[nodiscard]] Taken take_authentication(const protocol::Authentication& authentication,
                                           const protocol::Message& message, LoginAnswers& answers) override;
   [[nodiscard]] Taken ask_client(const protocol::Authentication& first_request, LoginAnswers& answers);
-  void note_refusal() override { server_->refused(); }
+  [[nodiscard]] std::optional<Ending> judge_refusal(const protocol::ErrorFields& error,
+                                                    bool authenticated) override;
 
   std::unique_ptr<ClientLogin> client_;
   std::unique_ptr<ServerLogin> server_;

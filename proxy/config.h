@@ -57,7 +57,7 @@ enum class PlaintextCancel { allow, deny };
 // Where the server reads the client's identity, as information.
 enum class ClientIdentityIn {
   application_name,  // behind what the client calls itself
-  options,           // as the custom setting pgveil.client_dn
+  options,           // as the custom settings pgveil.client_dn and pgveil.system_user
 };
 
 // A text file, or its content written into the configuration.

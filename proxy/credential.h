@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 #include <utility>
 #include <variant>
 
@@ -28,20 +29,26 @@ class PasswordSource {
   [[nodiscard]] virtual Ending ending() const = 0;
   // The server did not accept it: the next login has to ask anew.
   virtual void refused() {}
+  // The setting that it comes from, such as "passfile"; empty: the client has sent it, and only the server
+  // can say whether it is right.
+  [[nodiscard]] virtual std::string_view setting() const = 0;
 };
 
 // One that is known.
 class KnownPassword final : public PasswordSource {
  public:
-  explicit KnownPassword(std::shared_ptr<const protocol::SecretText> password)
-      : password_(std::move(password)) {}
+  // `setting` has static storage.
+  KnownPassword(std::shared_ptr<const protocol::SecretText> password, std::string_view setting)
+      : password_(std::move(password)), setting_(setting) {}
 
   [[nodiscard]] State state() override { return State::ready; }
   [[nodiscard]] const protocol::SecretText& password() const override { return *password_; }
   [[nodiscard]] Ending ending() const override { return {}; }
+  [[nodiscard]] std::string_view setting() const override { return setting_; }
 
  private:
   std::shared_ptr<const protocol::SecretText> password_;
+  std::string_view setting_;
 };
 
 // None: says why the server's question has no answer.
@@ -52,6 +59,7 @@ class NoPassword final : public PasswordSource {
   [[nodiscard]] State state() override { return State::failed; }
   [[nodiscard]] const protocol::SecretText& password() const override { return empty_; }
   [[nodiscard]] Ending ending() const override { return ending_; }
+  [[nodiscard]] std::string_view setting() const override { return {}; }
 
  private:
   Ending ending_;

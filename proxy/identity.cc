@@ -15,6 +15,7 @@ namespace {
 
 constexpr const char* kApplicationName = "application_name";
 constexpr const char* kClientDn = "pgveil.client_dn";
+constexpr const char* kSystemUser = "pgveil.system_user";
 
 // Removes a setting of the server's, whose names have no case, and answers the value that would have counted:
 // the last.
@@ -28,9 +29,9 @@ std::string take_setting(protocol::StartupMessage& startup, const char* setting)
   return value;
 }
 
-std::string with_identity(std::string_view name, const std::string& identity) {
-  const std::string suffix = " [" + identity + ']';
-  if (name.empty() || suffix.size() >= protocol::kMaxNameBytes) return identity;
+std::string with_identity(std::string_view name, std::string_view identity) {
+  const std::string suffix = " [" + std::string(identity) + ']';
+  if (name.empty() || suffix.size() >= protocol::kMaxNameBytes) return std::string(identity);
   return std::string(name.substr(0, protocol::kMaxNameBytes - suffix.size())) + suffix;
 }
 
@@ -75,19 +76,26 @@ std::string peer_user(int descriptor) {
   return found == nullptr ? std::string() : found->pw_name;
 }
 
-void announce_identity(protocol::StartupMessage& startup, const std::string& identity,
+void announce_identity(protocol::StartupMessage& startup, const ClientIdentity& identity,
                        ClientIdentityIn place) {
   if (place == ClientIdentityIn::application_name) {
+    const auto shown = identity.system_user.empty() ? identity.who : identity.system_user;
+    if (shown.empty()) return;
     const std::string name = take_setting(startup, kApplicationName);
-    startup.set(kApplicationName, with_identity(name, identity));
+    startup.set(kApplicationName, with_identity(name, shown));
     return;
   }
   // The last value in `options` counts, but a parameter of the packet comes after all of them (postgres.c:
-  // process_startup_options).
-  static_cast<void>(take_setting(startup, kClientDn));
+  // process_startup_options). A setting for which there is no value is set to the empty string, so that the
+  // client cannot give it one.
   std::string options(startup.find("options").value_or(""));
-  if (!options.empty()) options += ' ';
-  startup.set("options", options + "-c " + kClientDn + '=' + as_option_word(identity));
+  for (const auto& [setting, value] :
+       {std::pair{kClientDn, identity.who}, std::pair{kSystemUser, identity.system_user}}) {
+    static_cast<void>(take_setting(startup, setting));
+    if (!options.empty()) options += ' ';
+    options += std::string("-c ") + setting + '=' + as_option_word(value);
+  }
+  startup.set("options", options);
 }
 
 }  // namespace pgveil::proxy

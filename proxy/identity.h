@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "protocol/hba.h"
@@ -21,10 +22,17 @@ namespace pgveil::proxy {
 // requirepeer ask for it; empty: the kernel or the user database does not say.
 [[nodiscard]] std::string peer_user(int descriptor);
 
+// What is known of a client; both are empty if nothing is.
+struct ClientIdentity {
+  std::string_view who;          // the subject of its certificate, or the user of the process
+  std::string_view system_user;  // the name by which a rule has let it in; empty: no rule asked for a name
+};
+
 // Tells the server who the client is, whatever the client itself says there. As information: a session can
-// change both places later, and nothing may be decided by them. In the application_name the client's own part
-// gives way, since the server cuts the whole to the length of a name.
-void announce_identity(protocol::StartupMessage& startup, const std::string& identity,
+// change both places later, and nothing may be decided by them. The application_name has room for one name:
+// the system user if there is one. The client's own part is cut, since the server cuts the whole to the
+// length of a name.
+void announce_identity(protocol::StartupMessage& startup, const ClientIdentity& identity,
                        ClientIdentityIn place);
 
 }  // namespace pgveil::proxy

@@ -12,6 +12,9 @@ namespace {
 // Long notices and parameters are legal before ReadyForQuery; nothing near this size is sent by any server.
 constexpr std::uint32_t kMaxLoginMessageLength = 1024 * 1024;
 
+// So much of a server's message is written to the log.
+constexpr std::size_t kMaxWordsBytes = 1000;
+
 // What libpq takes before AuthenticationOk, and then before ReadyForQuery (fe-connect.c: PQconnectPoll,
 // fe-protocol3.c: pqParseInput3).
 bool belongs_to_login(char type, bool authenticated) {
@@ -58,13 +61,17 @@ Login::Progress Login::advance(protocol::ByteReader& from_server, LoginAnswers& 
       return Progress::failed;
     }
     from_server = ahead;
+    if (message.type == protocol::kErrorResponse) {
+      refusal_ = protocol::decode_error_fields(message.body).value_or(protocol::ErrorFields{});
+      if (refusal_->sqlstate.empty()) refusal_->sqlstate = "unknown";
+      if (auto ending = judge_refusal(*refusal_, authenticated_)) {
+        static_cast<void>(fail(*std::move(ending)));
+        return Progress::failed;
+      }
+    }
     answers.to_client.insert(answers.to_client.end(), message.whole.begin(), message.whole.end());
     if (message.type == protocol::kBackendKeyData) {
       if (auto key = protocol::decode_backend_key_data(message.body)) cancel_key_ = std::move(*key);
-    } else if (message.type == protocol::kErrorResponse) {
-      const auto fields = protocol::decode_error_fields(message.body);
-      refusal_ = fields && !fields->sqlstate.empty() ? fields->sqlstate : "unknown";
-      note_refusal();
     } else if (message.type == protocol::kReadyForQuery) {
       return Progress::finished;
     }
@@ -158,6 +165,11 @@ Ending method_not_allowed(const protocol::Authentication& request, AuthMethods a
           .hint = "Mend the server's pg_hba.conf" +
                   (method ? ", or allow it with \"" + std::string(name_of(*method)) + "\" in require_auth."
                           : std::string("."))};
+}
+
+std::string words_of(const protocol::ErrorFields& error) {
+  return fmt::format("{} (SQLSTATE {})", std::string_view(error.message).substr(0, kMaxWordsBytes),
+                     std::string_view(error.sqlstate).substr(0, kMaxWordsBytes));
 }
 
 Ending login_not_understood(const std::string& what) {

@@ -56,8 +56,8 @@ class Login {
 
   // With which key a CancelRequest will ask for this session; a server may send none.
   [[nodiscard]] const std::optional<protocol::CancelRequest>& cancel_key() const { return cancel_key_; }
-  // The SQLSTATE with which the server refused the login; empty: it did not.
-  [[nodiscard]] const std::string& refusal() const { return refusal_; }
+  // With what the server has refused the login; nullopt: it has not. The SQLSTATE is never empty.
+  [[nodiscard]] const std::optional<protocol::ErrorFields>& refusal() const { return refusal_; }
   [[nodiscard]] const Ending& ending() const { return ending_; }
   // How pgveil has logged in by itself: libpq's word for the method; empty where it has not.
   [[nodiscard]] virtual std::string_view server_method() const { return {}; }
@@ -72,14 +72,18 @@ class Login {
   [[nodiscard]] virtual Taken take_authentication(const protocol::Authentication& authentication,
                                                   const protocol::Message& message,
                                                   LoginAnswers& answers) = 0;
-  // The server refuses, before or behind AuthenticationOk.
-  virtual void note_refusal() {}
+  // The server refuses the login with `error`, before or after AuthenticationOk (`authenticated`). Returns
+  // how the login ends if that does not concern the client; nullopt: the client gets the server's own words.
+  [[nodiscard]] virtual std::optional<Ending> judge_refusal(const protocol::ErrorFields& /*error*/,
+                                                            bool /*authenticated*/) {
+    return std::nullopt;
+  }
   [[nodiscard]] Taken fail(Ending ending);
 
  private:
   bool authenticated_ = false;  // AuthenticationOk has come
   std::optional<protocol::CancelRequest> cancel_key_;
-  std::string refusal_;
+  std::optional<protocol::ErrorFields> refusal_;
   Ending ending_;
 };
 
@@ -115,6 +119,9 @@ class RelayedLogin final : public Login {
 [[nodiscard]] Ending method_not_allowed(const protocol::Authentication& request, AuthMethods allowed);
 // What a request asks for, in a sentence: "an MD5 password".
 [[nodiscard]] std::string describe(const protocol::Authentication& request);
+
+// The message and the SQLSTATE of a server's refusal, for a sentence.
+[[nodiscard]] std::string words_of(const protocol::ErrorFields& error);
 
 // For the sentence about a server that breaks the protocol: "The server sent ... during the login."
 [[nodiscard]] Ending login_not_understood(const std::string& what);

@@ -52,7 +52,7 @@ Credential held_credential(const LoginSituation& situation, LoginServices servic
                                                             .database = situation.database},
                                              owner);
   if (auto password = situation.upstream.held.password(situation.host, situation.database, situation.user))
-    return std::make_unique<KnownPassword>(std::move(password));
+    return std::make_unique<KnownPassword>(std::move(password), "passfile");
   return std::make_unique<NoPassword>(nothing_held(situation));
 }
 

@@ -67,6 +67,8 @@ enum class Reason : std::uint8_t {
   upstream_auth_not_allowed,
   upstream_auth_unsupported,
   upstream_signature_wrong,
+  upstream_refused_password,
+  upstream_refused_login,
   held_secret_outdated,
   password_command_failed,
   role_certificate_missing,

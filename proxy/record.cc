@@ -40,6 +40,23 @@ LogFields parties(const Record& record) {
   return fields;
 }
 
+// What is known beyond the reason. A message of its own has what the reason's sentence lacks, such as the
+// name of a startup parameter.
+std::string detail_of(const Ending& ending) {
+  // It may hold names of a certificate that is not verified.
+  constexpr std::size_t kMaxBytes = 4000;
+  std::string text = ending.message;
+  if (!text.empty() && !ending.detail.empty()) text += ". ";
+  text += ending.detail;
+  if (text.size() > kMaxBytes) text.replace(kMaxBytes, std::string::npos, "...");
+  return text;
+}
+
+// `of_server`: with which the server refused the login; empty: it did not.
+std::string_view sqlstate_of(std::string_view of_server, const Ending& ending) {
+  return of_server.empty() ? describe(ending.reason).sqlstate : of_server;
+}
+
 struct Closing {
   const std::string& session;
   std::string_view phase;
@@ -60,8 +77,8 @@ void log_closed(const Closing& closing, const Traffic& traffic, const Ending& en
       .add("received_bytes", traffic.received)
       .add("duration_ms", static_cast<std::uint64_t>(
                               std::chrono::duration_cast<std::chrono::milliseconds>(duration).count()))
-      .add("sqlstate", closing.sqlstate.empty() ? reason.sqlstate : closing.sqlstate)
-      .add("detail", ending.detail.empty() ? ending.message : ending.detail);
+      .add("sqlstate", sqlstate_of(closing.sqlstate, ending))
+      .add("detail", detail_of(ending));
 }
 
 std::string place_text(const std::string& file, int line) {
@@ -80,6 +97,31 @@ std::string alternative_names(const tls::PeerCertificate& certificate) {
   return text;
 }
 
+// Whether the login has succeeded; if not, whether somebody has decided that it may not.
+std::string_view outcome_of(const Ending* ending) {
+  if (ending == nullptr) return "accepted";
+  switch (ending->reason) {
+    case Reason::client_closed:  // as psql does to ask its user for a password
+    case Reason::client_lost:
+    case Reason::shutting_down: return "incomplete";
+    default: return "refused";
+  }
+}
+
+// Values of a certificate that is not verified are cut: anybody can send one with names of any length.
+void add_certificate(AuditRecord& audit, const tls::PeerCertificate* certificate, bool is_verified) {
+  constexpr std::size_t kMaxUnverifiedBytes = 1000;
+  const auto add = [&](std::string_view key, std::string_view value) {
+    audit.add(key, is_verified ? value : value.substr(0, kMaxUnverifiedBytes));
+  };
+  add("subject", certificate != nullptr ? certificate->subject : "");
+  add("issuer", certificate != nullptr ? certificate->issuer : "");
+  add("serial", certificate != nullptr ? certificate->serial : "");
+  add("fingerprint", certificate != nullptr ? certificate->sha256_fingerprint : "");
+  add("names", certificate != nullptr ? alternative_names(*certificate) : "");
+  add("not_after", certificate != nullptr ? tls::utc_text(certificate->not_after) : "");
+}
+
 }  // namespace
 
 void Record::take(const Decision& decision) {
@@ -94,19 +136,14 @@ void log_audit(const Record& record, const Ending* refusal) {
   const bool accepted = refusal == nullptr;
   AuditRecord audit;
   audit.add("session", record.session)
-      .add("outcome", accepted ? "accepted" : "refused")
+      .add("outcome", outcome_of(refusal))
       .add("reason", accepted ? "" : describe(refusal->reason).name)
       .add("client", record.client)
       .add("listener", record.listener);
-  const auto* certificate =
-      record.client_tls && record.client_tls->peer ? &*record.client_tls->peer : nullptr;
-  audit.add("subject", certificate != nullptr ? certificate->subject : "")
-      .add("issuer", certificate != nullptr ? certificate->issuer : "")
-      .add("serial", certificate != nullptr ? certificate->serial : "")
-      .add("fingerprint", certificate != nullptr ? certificate->sha256_fingerprint : "")
-      .add("names", certificate != nullptr ? alternative_names(*certificate) : "")
-      .add("not_after", certificate != nullptr ? tls::utc_text(certificate->not_after) : "")
-      .add("system_user", record.system_user)
+  const bool is_verified = record.client_tls && record.client_tls->peer;
+  add_certificate(audit, is_verified ? &*record.client_tls->peer : record.refused_certificate.get(),
+                  is_verified);
+  audit.add("system_user", record.system_user)
       .add("rule", record.rule)
       .add("method", record.method)
       .add("map", record.map_line)
@@ -121,8 +158,9 @@ void log_audit(const Record& record, const Ending* refusal) {
     audit.add(side + "tls", *tls ? (*tls)->version : "")
         .add(side + "cipher", *tls ? (*tls)->cipher : "")
         .add(side + "group", *tls ? (*tls)->group : "");
-  audit.add("detail", accepted ? "" : refusal->detail.empty() ? refusal->message : refusal->detail);
+  audit.add("detail", accepted ? "" : detail_of(*refusal));
   audit.add("client_server_name", record.client_tls ? record.client_tls->server_name : "");
+  audit.add("sqlstate", accepted ? "" : sqlstate_of(record.server_sqlstate, *refusal));
 }
 
 EstablishedRecord log_session_started(const Record& record) {

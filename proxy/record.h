@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -34,6 +35,7 @@ struct Record {
   std::string server_sqlstate;  // with which the server refused the login
   std::optional<tls::Established> client_tls;
   std::optional<tls::Established> server_tls;
+  std::shared_ptr<const tls::PeerCertificate> refused_certificate;  // of the client: not verified
   bool prewarmed = false;  // its connection to the server was made ahead
   bool is_audited = false;
   std::uint64_t received_bytes = 0;  // from the client, before the relay

@@ -14,12 +14,23 @@ namespace {
 
 using Code = protocol::AuthenticationCode;
 
+constexpr std::string_view kAuthFile = "auth_file";
+
 Ending unsupported(const std::string& what) {
   return {.reason = Reason::upstream_auth_unsupported,
           .detail = "The server asks for " + what + ".",
           .hint =
               "Let the server ask the proxy for scram-sha-256, or use a rule with method relay, so that the "
               "client answers."};
+}
+
+// Of the secret of a user in auth_file, which the client has proved to know.
+Ending outdated(std::string detail) {
+  return {.reason = Reason::held_secret_outdated,
+          .detail = std::move(detail),
+          .hint =
+              "Copy rolpassword of pg_authid, or the new password, into auth_file again: the password was "
+              "changed, or its VALID UNTIL has passed, or the secret is that of another server."};
 }
 
 Ending unproven(std::string detail) {
@@ -78,8 +89,21 @@ ServerLogin::Progress ServerLogin::answer(const protocol::Authentication& reques
   }
 }
 
-void ServerLogin::refused() {
-  if (password_ && asked_) password_->refused();
+std::optional<Ending> ServerLogin::refused(const std::string& words) {
+  if (!asked_)
+    return Ending{.reason = Reason::upstream_refused_login,
+                  .detail = "The server refused the proxy without asking for a password: " + words + '.',
+                  .hint =
+                      "The server's pg_hba.conf has to accept the proxy for this user, database and "
+                      "address, by what the upstream has: a password, a client certificate, peer or trust."};
+  const std::string_view setting = password_ ? password_->setting() : kAuthFile;
+  if (password_) password_->refused();
+  if (setting.empty()) return std::nullopt;
+  if (setting == kAuthFile) return outdated("The server refused it: " + words + '.');
+  return Ending{
+      .reason = Reason::upstream_refused_password,
+      .detail = fmt::format("The server refused the password of {}: {}.", setting, words),
+      .hint = fmt::format("Check {}, and the password and VALID UNTIL of the role on the server.", setting)};
 }
 
 // Behind SCRAM an AuthenticationOk counts only from a server that has shown that it knows the password.
@@ -139,11 +163,7 @@ ServerLogin::Progress ServerLogin::continue_scram(protocol::ByteView data, proto
     auto salting = scram_->take_server_first(data);
     if (!salting) return fail(salting.error());
     if (keys_ && keys_->salting != *salting)
-      return fail({.reason = Reason::held_secret_outdated,
-                   .detail = "Its salt or its number of iterations is not that of the server.",
-                   .hint =
-                       "Copy rolpassword of pg_authid into auth_file again: the password was changed, or its "
-                       "VALID UNTIL has passed, or the secret is that of another server."});
+      return fail(outdated("Its salt or its number of iterations is not that of the server."));
     if (!keys_) {
       computing_ = keyring_.request(password_->password(), *salting, owner_);
     }
@@ -195,6 +215,12 @@ ServerLogin::Progress ServerLogin::fail(protocol::ScramFailure failure) {
                    .hint = "Reach a PostgreSQL 11 or newer over TLS with a certificate whose signature has a "
                            "digest (not Ed25519)."});
     case ScramFailure::incorrect_signature: return fail(unproven(why + "."));
+    case ScramFailure::refused: {  // PostgreSQL sends an ErrorResponse instead
+      auto ending = refused(why);
+      return fail(
+          ending ? *std::move(ending)
+                 : Ending{.reason = Reason::password_wrong, .detail = "The server refused it: " + why + '.'});
+    }
     case ScramFailure::no_mechanism: return fail(unsupported("a SASL login by none of SCRAM's mechanisms"));
     default: return fail(login_not_understood("a SCRAM message that ends it (" + why + ')'));
   }

@@ -47,8 +47,9 @@ class ServerLogin {
     failed,    // ending() says why
   };
   [[nodiscard]] Progress answer(const protocol::Authentication& request, protocol::Bytes& to_server);
-  // The server has refused what was answered.
-  void refused();
+  // The server has refused the login before AuthenticationOk, in these words, for who the proxy is. How it
+  // ends; nullopt: the password was the client's own.
+  [[nodiscard]] std::optional<Ending> refused(const std::string& words);
 
   [[nodiscard]] const Ending& ending() const { return ending_; }
   // "SCRAM-SHA-256-PLUS", "md5", ...; "none" where the server did not ask.

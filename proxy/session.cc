@@ -163,7 +163,9 @@ Session::Phase Session::accept_tls() {
   client_->resume_reading();
   switch (accepting_->shake_hands(host_.scratch())) {
     case TlsStream::Handshake::waiting: return Phase::accept_tls;
-    case TlsStream::Handshake::failed: return end(failed_handshake());
+    case TlsStream::Handshake::failed:
+      record_->refused_certificate = accepting_->failure().peer;
+      return end(failed_handshake());
     case TlsStream::Handshake::done: break;
   }
   handshake_turn_.reset();
@@ -248,8 +250,9 @@ std::optional<Ending> Session::prepare_startup() {
   if (is_vouched_for(method_))
     if (auto refusal = refuse_parameter(startup_, policy_.config)) return refusal;
   set_parameters(startup_, policy_.config);
-  if (policy_.config.log_client_identity && !record_->identity.empty())
-    announce_identity(startup_, record_->identity, policy_.config.client_identity_in);
+  if (policy_.config.log_client_identity)
+    announce_identity(startup_, {.who = record_->identity, .system_user = record_->system_user},
+                      policy_.config.client_identity_in);
   if (protocol::fits_startup_packet(startup_)) return std::nullopt;
   return Ending{.reason = Reason::protocol_violation,
                 .detail = "The startup packet has no room left for what the proxy adds to it.",

@@ -124,6 +124,9 @@ class Session final : public Wakeable {
   [[nodiscard]] Ending timeout_ending() const;
   [[nodiscard]] Ending lost_login_ending();
   [[nodiscard]] Ending left_login_ending();
+  [[nodiscard]] Ending broken_login_ending();
+  [[nodiscard]] std::optional<Ending> refused_login_ending();
+  void note_refusal();
   [[nodiscard]] std::optional<Ending> take_login_of_client();
   [[nodiscard]] std::optional<Ending> answer_login_of_client();
   [[nodiscard]] std::optional<Ending> forward_login_of_client();

@@ -47,12 +47,18 @@ Session::Phase Session::begin_login() {
 }
 
 Session::Phase Session::log_in() {
-  if (deadline_.passed()) return end(timeout_ending());
+  if (deadline_.passed()) {
+    auto refused = refused_login_ending();  // and then neither side has closed
+    return end(refused ? *std::move(refused) : timeout_ending());
+  }
   bool has_server_more = true;
   while (has_server_more) {
     // Also without new bytes: the login may have waited for something else.
     const auto progress = advance_login();
-    if (progress == Login::Progress::failed) return end(login_->ending());
+    if (progress == Login::Progress::failed) {
+      note_refusal();
+      return end(login_->ending());
+    }
     if (progress == Login::Progress::finished) return begin_relay();
     if (client_->unwritten() + server_in_.size() > kMaxLoginBacklog)
       return end({.reason = Reason::upstream_protocol_violation,
@@ -122,8 +128,7 @@ std::optional<Ending> Session::answer_login_of_client() {
     const auto read = client_->read(host_.scratch(), kStartupReadBytes);
     if (read.status == Stream::Status::blocked) return std::nullopt;
     if (read.status == Stream::Status::ended) return left_login_ending();
-    if (read.status == Stream::Status::failed)
-      return Ending{.reason = Reason::client_lost, .detail = client_->error()};
+    if (read.status == Stream::Status::failed) return broken_login_ending();
     record_->received_bytes += read.bytes.size();
     client_in_.insert(client_in_.end(), read.bytes.begin(), read.bytes.end());
     wipe_scratch(read.bytes.size());
@@ -148,8 +153,7 @@ std::optional<Ending> Session::forward_login_of_client() {
   const auto status = relay_->advance_to_server(host_.scratch());
   wipe_scratch(relay_->bytes_to_server() - before);
   if (status == Stream::Status::ended) return left_login_ending();
-  if (status == Stream::Status::failed)
-    return Ending{.reason = Reason::client_lost, .detail = client_->error()};
+  if (status == Stream::Status::failed) return broken_login_ending();
   return std::nullopt;
 }
 
@@ -159,8 +163,7 @@ std::optional<Ending> Session::hold_login_of_client() {
     const auto read = client_->read(host_.scratch(), kStartupReadBytes);
     if (read.status == Stream::Status::blocked) return std::nullopt;
     if (read.status == Stream::Status::ended) return left_login_ending();
-    if (read.status == Stream::Status::failed)
-      return Ending{.reason = Reason::client_lost, .detail = client_->error()};
+    if (read.status == Stream::Status::failed) return broken_login_ending();
     record_->received_bytes += read.bytes.size();
     client_in_.insert(client_in_.end(), read.bytes.begin(), read.bytes.end());
     const auto judgement = login_->judge_client(client_in_);
@@ -175,14 +178,30 @@ std::optional<Ending> Session::hold_login_of_client() {
 
 // The client's end came before ReadyForQuery: to ask its user for a password, or because it was refused.
 Ending Session::left_login_ending() {
-  record_->server_sqlstate = login_->refusal();
-  return {.reason = record_->server_sqlstate.empty() ? Reason::client_closed : Reason::login_failed};
+  return refused_login_ending().value_or(Ending{.reason = Reason::client_closed});
+}
+
+// The client's connection broke before ReadyForQuery. A client that was refused may close without reading
+// all.
+Ending Session::broken_login_ending() {
+  return refused_login_ending().value_or(Ending{.reason = Reason::client_lost, .detail = client_->error()});
+}
+
+void Session::note_refusal() {
+  if (login_->refusal()) record_->server_sqlstate = login_->refusal()->sqlstate;
+}
+
+// The server has refused the login, in words that the client has got.
+std::optional<Ending> Session::refused_login_ending() {
+  if (!login_->refusal()) return std::nullopt;
+  note_refusal();
+  return Ending{.reason = Reason::login_failed,
+                .detail = "The server refused the login: " + words_of(*login_->refusal()) + '.'};
 }
 
 // The server's end came before its ReadyForQuery.
 Ending Session::lost_login_ending() {
-  record_->server_sqlstate = login_->refusal();
-  if (!record_->server_sqlstate.empty()) return {.reason = Reason::login_failed};
+  if (auto refused = refused_login_ending()) return *std::move(refused);
   if (const auto* failure = server_->tls_failure()) return tls_ending(*link_->server(), *failure);
   return {.reason = Reason::upstream_lost,
           .detail = "The server closed the connection during the login.",

@@ -201,7 +201,8 @@ std::span<const Setting<ListenerConfig>> listener_settings() {
           "log_client_identity", "Tells the server the client's identity, as information and not as proof."),
       setting<OneOf<values::kClientIdentityIn>, &L::client_identity_in>(
           "client_identity_in",
-          "Where: behind the client's `application_name`, or in `options` as `pgveil.client_dn`."),
+          "Where: behind the client's `application_name`, or in `options` as `pgveil.client_dn` "
+          "and `pgveil.system_user`."),
       setting<OneOf<values::kSaslMechanisms>, &L::sasl_mechanisms>(
           "sasl_mechanisms",
           "`strip` hides SCRAM-SHA-256-PLUS, which no plaintext client can do; `verbatim` hides nothing."),

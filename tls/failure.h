@@ -1,8 +1,11 @@
 // Our names for the TLS and certificate errors on which an operator can act, as plain values.
 #pragma once
 
+#include <memory>
 #include <string>
 #include <string_view>
+
+#include "tls/peer_certificate.h"
 
 namespace pgveil::tls {
 
@@ -43,6 +46,9 @@ struct FailureReport {
   // `Host is "10.0.0.7"; the certificate names "db01.example.com", "db02.example.com".` or
   // `The certificate of "CN=db01" expired on 2026-01-31 12:00:00 UTC.`
   std::string detail;
+  // For a verdict on a certificate: the peer's own one, whichever of its chain is at fault. It is not
+  // verified: anybody can have written what it says. Null: the peer has shown none.
+  std::shared_ptr<const PeerCertificate> peer = {};
 };
 
 }  // namespace pgveil::tls

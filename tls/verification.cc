@@ -2,6 +2,8 @@
 
 #include <openssl/err.h>
 
+#include <memory>
+
 #include "tls/certificate_values.h"
 
 namespace pgveil::tls {
@@ -116,6 +118,8 @@ FailureReport report_of(X509_STORE_CTX* verification) {
     report.issuer = name_text(X509_get_issuer_name(certificate));
     report.detail = sentence_of(report, certificate);
   }
+  if (X509* leaf = X509_STORE_CTX_get0_cert(verification))
+    report.peer = std::make_shared<const PeerCertificate>(values_of(leaf));
   return report;
 }
 
@@ -125,7 +129,8 @@ FailureReport wrong_name_report(X509* leaf, const std::string& host) {
           .depth = 0,
           .subject = name_text(X509_get_subject_name(leaf)),
           .issuer = name_text(X509_get_issuer_name(leaf)),
-          .detail = "Host is \"" + host + "\"; the certificate names " + describe(names_of(leaf)) + "."};
+          .detail = "Host is \"" + host + "\"; the certificate names " + describe(names_of(leaf)) + ".",
+          .peer = std::make_shared<const PeerCertificate>(values_of(leaf))};
 }
 
 FailureReport unrecognized_name_report(const std::string& name) {

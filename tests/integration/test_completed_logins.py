@@ -76,6 +76,45 @@ class TestScram:
         finally:
             postgres.admin(f"ALTER ROLE app PASSWORD '{PASSWORD}'")
 
+    @pytest.mark.parametrize("secrets", ["verifiers", "passwords"])
+    def test_a_changed_password_that_only_the_client_knows_is_wrong(self, pgveil, postgres, authority, credentials,
+                                                                    request, secrets):  # fmt: skip
+        file = request.getfixturevalue(secrets)
+        proxy = pgveil(postgres.upstream(), listener=certificate(credentials, hba=SCRAM, auth_file=file))
+        postgres.admin("ALTER ROLE app PASSWORD 'new'")
+        try:
+            done = user_of(proxy, authority, password="new")
+            assert 'FATAL:  password authentication failed for user "app"' in done.stderr
+            assert "copy rolpassword of pg_authid into auth_file again" in done.stderr
+            end = proxy.end_of_session()
+            assert "reason=password_wrong" in end and "or it has another secret than the server" in end
+            # Those who have the old one are told whose fault it is.
+            done = user_of(proxy, authority)
+            assert "FATAL:  the proxy's secret for this user is not the server's" in done.stderr
+            assert "password authentication failed" not in done.stderr.split("DETAIL")[0]
+            proxy.wait_for_line("session_closed.*reason=held_secret_outdated")
+        finally:
+            postgres.admin(f"ALTER ROLE app PASSWORD '{PASSWORD}'")
+
+    def test_a_plain_password_is_outdated_by_md5_too(self, pgveil, postgres, authority, credentials, passwords):
+        proxy = pgveil(postgres.upstream(require_auth="scram-sha-256,md5"),
+                       listener=certificate(credentials, hba=SCRAM, auth_file=passwords))  # fmt: skip
+        postgres.admin("SET password_encryption = 'md5'; ALTER ROLE old PASSWORD 'new'")
+        try:
+            done = user_of(proxy, authority, user="old")
+            assert "FATAL:  the proxy's secret for this user is not the server's" in done.stderr
+            assert "reason=held_secret_outdated" in proxy.end_of_session()
+        finally:
+            postgres.admin(f"SET password_encryption = 'md5'; ALTER ROLE old PASSWORD '{PASSWORD}'")
+
+    def test_a_server_without_a_rule_for_the_proxy_is_named_before_anyone_is_asked(self, pgveil, postgres, authority,
+                                                                                  credentials, verifiers):  # fmt: skip
+        proxy = pgveil(postgres.upstream(), listener=certificate(credentials, hba=SCRAM, auth_file=verifiers))
+        with postgres.reconfigured(hba=""):
+            done = user_of(proxy, authority)
+        assert "FATAL:  the server does not let the proxy log in as this user" in done.stderr
+        assert "no pg_hba.conf entry for host" in proxy.end_of_session()
+
     def test_an_expired_role_is_refused_by_the_server(self, pgveil, postgres, authority, credentials, verifiers):
         proxy = pgveil(postgres.upstream(), listener=certificate(credentials, hba=SCRAM, auth_file=verifiers))
         postgres.admin("ALTER ROLE app VALID UNTIL '2020-01-01'")
@@ -106,6 +145,9 @@ class TestPassword:
         assert answer(user_of(proxy, authority, user=user)) == user
         assert "password authentication failed" in user_of(proxy, authority, user=user, password="wrong").stderr
         assert PASSWORD not in proxy.log
+        # It is the client's own, so it hears what the server says of it.
+        end = proxy.wait_for_line("session_closed.*reason=login_failed.*").string
+        assert "sqlstate=28P01" in end and "password authentication failed for user" in end
 
     def test_is_never_taken_unchecked(self, pgveil, postgres, authority, credentials):
         # The server trusts whoever comes.
@@ -138,16 +180,54 @@ class TestHeldPasswords:
         assert "server_method=SCRAM-SHA-256-PLUS" in proxy.wait_for_line("audit.*outcome=accepted").string
         assert PASSWORD not in proxy.log
 
-    def test_of_an_expired_role_are_refused_by_the_server(self, pgveil, postgres, authority, listener, client,
-                                                          passfile):  # fmt: skip
+    @pytest.mark.parametrize("change", ["VALID UNTIL '2020-01-01'", "PASSWORD 'new'"], ids=["expired", "changed"])
+    def test_that_the_server_refuses_are_not_the_concern_of_the_client(self, pgveil, postgres, authority, listener,
+                                                                       client, passfile, change):  # fmt: skip
         proxy = pgveil(postgres.upstream(passfile=passfile), listener=listener)
-        postgres.admin("ALTER ROLE app VALID UNTIL '2020-01-01'")
+        postgres.admin(f"ALTER ROLE app {change}")
         try:
             done = user_of(proxy, authority, **shown(client))
-            assert 'FATAL:  password authentication failed for user "app"' in done.stderr
+            assert "FATAL:  the server refused the proxy's password for this user" in done.stderr
+            said = 'The server refused the password of passfile: password authentication failed for user "app"'
+            assert f"DETAIL:  {said} (SQLSTATE 28P01)." in done.stderr
+            end = proxy.end_of_session()
+            assert " W " in end and "reason=upstream_refused_password" in end and "sqlstate=28P01" in end
+            audit = next(line for line in proxy.lines if " audit " in line)
+            assert "outcome=refused reason=upstream_refused_password" in audit and "sqlstate=28P01" in audit
+            assert said.replace('"', '\\"') in audit
+        finally:
+            postgres.admin(f"ALTER ROLE app VALID UNTIL 'infinity' PASSWORD '{PASSWORD}'")
+
+    def test_that_the_server_refuses_have_no_sqlstate_of_a_password(self, pgveil, postgres, folder):
+        # A client that reads 28P01 asks its user for a password.
+        wrong = secret_file(folder / "wrong", "*:*:*:*:wrong\n")
+        proxy = pgveil(postgres.upstream(passfile=wrong, require_auth="scram-sha-256,md5"),
+                       listener={"hba": "host all all 127.0.0.1/32 trust\n"})  # fmt: skip
+        for user in "app", "old":
+            with proxy.connect() as session:
+                session.send(wire.startup_message(user=user, database="ledger"))
+                assert session.receive_error()["C"] == "28000"
+
+    def test_of_a_role_that_may_not_log_in_are_told_as_the_server_says_it(self, pgveil, postgres, authority, listener,
+                                                                          client, passfile):  # fmt: skip
+        proxy = pgveil(postgres.upstream(passfile=passfile), listener=listener)
+        postgres.admin("ALTER ROLE app NOLOGIN")
+        try:
+            assert 'FATAL:  role "app" is not permitted to log in' in user_of(proxy, authority, **shown(client)).stderr
             assert "reason=login_failed" in proxy.end_of_session()
         finally:
-            postgres.admin("ALTER ROLE app VALID UNTIL 'infinity'")
+            postgres.admin("ALTER ROLE app LOGIN")
+
+    @pytest.mark.parametrize("rule", ["", "hostssl all all all cert\n", "hostssl all all all reject\n"])
+    def test_that_the_server_does_not_ask_for_are_no_way_in(self, pgveil, postgres, authority, listener, client, passfile,
+                                                            rule):  # fmt: skip
+        proxy = pgveil(postgres.upstream(passfile=passfile), listener=listener)
+        with postgres.reconfigured(hba=rule):
+            done = user_of(proxy, authority, **shown(client))
+        assert "FATAL:  the server does not let the proxy log in as this user" in done.stderr
+        assert "DETAIL:  The server refused the proxy without asking for a password: " in done.stderr
+        end = proxy.end_of_session()
+        assert "reason=upstream_refused_login" in end and "sqlstate=28000" in end and "(SQLSTATE 28000)" in end
 
     def test_of_another_database_are_not_used(self, pgveil, postgres, authority, listener, client, passfile):
         proxy = pgveil(postgres.upstream(passfile=passfile), listener=listener)
@@ -225,7 +305,9 @@ class TestPasswordCommands:
     def test_are_asked_anew_once_the_server_has_refused(self, proxy, folder):
         (folder / "secret").write_text("old password")
         running = proxy("/bin/cat", str(folder / "secret"), password_command_ttl="1h")
-        assert "password authentication failed" in running.psql("SELECT 1", user="app").stderr
+        done = running.psql("SELECT 1", user="app")
+        assert "FATAL:  the server refused the proxy's password for this user" in done.stderr
+        assert "DETAIL:  The server refused the password of password_command: " in done.stderr
         (folder / "secret").write_text(PASSWORD)
         assert running.query("SELECT 1", user="app") == "1"
 
@@ -234,8 +316,13 @@ class TestPasswordCommands:
         [(["/bin/sh", "-c", "echo hidden; exit 3"], "exited with status 3"), (["/bin/true"], "printed"),
          (["/nonexistent/token"], "cannot be started")],
     )  # fmt: skip
-    def test_that_fail_are_explained(self, proxy, command, why):
+    def test_that_fail_are_explained(self, proxy, command, why, folder):
+        if command[0].startswith("/nonexistent"):
+            command = [str(folder / "token")]
+            (folder / "token").write_text("#!/bin/sh\n")
+            (folder / "token").chmod(0o755)
         running = proxy(*command)
+        (folder / "token").unlink(missing_ok=True)
         done = running.psql("SELECT 1", user="app")
         assert "FATAL:  the proxy could not obtain the password for this user" in done.stderr
         end = running.end_of_session()
@@ -328,6 +415,9 @@ class TestStartupParameters:
         proxy = pgveil(postgres.upstream(passfile=passfile), listener={"hba": self.RULE})
         done = proxy.psql("SELECT 1", user="app", options="-c search_path=evil")
         assert 'FATAL:  startup parameter "options" is not allowed here' in done.stderr
+        for event in "audit", "session_closed":
+            line = proxy.wait_for_line(f"{event}.*reason=parameter_not_allowed.*").string
+            assert r'detail="startup parameter \"options\" is not allowed here. The proxy vouches' in line
         assert "reason=parameter_not_allowed" in proxy.end_of_session()
         assert proxy.query("SHOW application_name", user="app", application_name="me") == "me"
 

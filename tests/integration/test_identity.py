@@ -165,6 +165,7 @@ class TestTheServerIsTold:
         proxy = start(self.RULE, log_client_identity=True, client_identity_in="options")
         identity = r"CN=back office,O=Acme\, Inc."
         assert self.ask(proxy, authority, client, "SHOW pgveil.client_dn") == identity
+        assert self.ask(proxy, authority, client, "SHOW pgveil.system_user") == ""
         forged = {"options": "-c pgveil.client_dn=CN=admin"}
         assert self.ask(proxy, authority, client, "SHOW pgveil.client_dn", **forged) == identity
         with tls_client(proxy, authority, credentials=client) as session:
@@ -173,3 +174,21 @@ class TestTheServerIsTold:
             session.send(wire.query("SHOW pgveil.client_dn"))
             rows = [body for kind, body in session.receive_until(b"Z") if kind == b"D"]
         assert rows[0].endswith(identity.encode())
+
+    def test_by_which_name_a_rule_has_let_the_client_in(self, start, authority):
+        client = authority.issue_to_client(name=name((NameOID.COMMON_NAME, "pod 7")), uris=["spiffe://prod/sa/billing"])
+        for place, asked, told in (
+            ("application_name", "application_name", "psql [spiffe://prod/sa/billing]"),
+            ("options", "pgveil.system_user", "spiffe://prod/sa/billing"),
+            ("options", "pgveil.client_dn", "CN=pod 7"),
+        ):
+            proxy = start("hostssl all all all cert map=m clientname=URI", "m /^spiffe://prod/sa/(.*)$ \\1",
+                          log_client_identity=True, client_identity_in=place,
+                          allowed_startup_parameters="application_name,options")  # fmt: skip
+            forged = {"options": "-c pgveil.system_user=admin"}
+            assert self.ask(proxy, authority, client, f"SHOW {asked}", **forged) == told
+
+    def test_nothing_of_a_client_without_a_certificate(self, start, authority):
+        proxy = start("hostssl all all all relay", log_client_identity=True, client_identity_in="options")
+        forged = {"options": "-c pgveil.client_dn=CN=admin"}
+        assert self.ask(proxy, authority, None, "SHOW pgveil.client_dn", **forged) == ""

@@ -114,7 +114,7 @@ class TestServers:
         _, end = refused(lambda peer: peer.send(mechanisms(b"SCRAM-SHA-256")), channel_binding="require")
         assert "reason=upstream_channel_binding_unavailable" in end
 
-    def test_whose_refusal_comes_in_the_middle_have_it_passed_on(self, refused):
+    def test_whose_refusal_comes_in_the_middle_do_not_speak_to_the_client(self, refused):
         def script(peer):
             peer.send(mechanisms(*scram.BOTH))
             peer.receive_message()
@@ -122,8 +122,29 @@ class TestServers:
             peer.close()
 
         error, end = refused(script)
-        assert (error["C"], error["M"]) == ("28P01", "not you")
-        assert "reason=login_failed" in end
+        assert (error["C"], error["M"]) == ("28000", "the server refused the proxy's password for this user")
+        assert "reason=upstream_refused_password" in end and "sqlstate=28P01" in end and "not you" in end
+
+    def test_that_refuse_by_scram_itself_do_not_speak_to_the_client(self, refused):
+        error, end = refused(lambda peer: scram.serve(peer, KEYS, error=b"invalid-proof"))
+        assert (error["C"], error["M"]) == ("28000", "the server refused the proxy's password for this user")
+        assert "error received from server in SCRAM exchange" in end
+
+    @pytest.mark.parametrize("sqlstate", ["53300", "57P03", "3D000"])
+    def test_that_have_another_reason_to_refuse_have_it_passed_on(self, refused, sqlstate):
+        def script(peer):
+            peer.send(mechanisms(*scram.BOTH))
+            peer.receive_message()
+            peer.send(wire.error_response("FATAL", sqlstate, "not now"))
+            peer.close()
+
+        error, end = refused(script)
+        assert (error["C"], error["M"]) == (sqlstate, "not now")
+        assert "reason=login_failed" in end and f"not now (SQLSTATE {sqlstate})" in end
+
+    def test_whose_refusal_is_long_do_not_fill_the_log(self, refused):
+        _, end = refused(lambda peer: peer.send(wire.error_response("FATAL", "28000", "x" * 500_000)))
+        assert "reason=upstream_refused_login" in end and len(end) < 3000
 
 
 def test_binds_to_the_certificate_that_the_server_shows(pgveil, scripted_server, authority, credentials, folder):

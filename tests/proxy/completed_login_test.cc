@@ -146,7 +146,7 @@ TEST_F(CompletedLogins, FromAVerifierCostNoPbkdf2) {
 TEST_F(CompletedLogins, FromAHeldPasswordCostItOnce) {
   for (int login = 0; login < 3; ++login) {
     Credential held =
-        std::make_unique<KnownPassword>(std::make_shared<const protocol::SecretText>(kPassword));
+        std::make_unique<KnownPassword>(std::make_shared<const protocol::SecretText>(kPassword), "passfile");
     begin(nullptr, &held);
     EXPECT_EQ(codes_of(run_server(offer()).to_client), (std::vector<std::uint32_t>{0}));
     EXPECT_EQ(login_->client_part(), Login::ClientPart::silent);

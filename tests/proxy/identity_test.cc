@@ -52,6 +52,7 @@ struct Announced {
   std::vector<std::pair<std::string, std::string>> parameters;
   ClientIdentityIn place;
   std::vector<std::pair<std::string, std::string>> expected;
+  ClientIdentity identity = {"CN=a b", ""};
 };
 void PrintTo(const Announced& row, std::ostream* out) {
   *out << row.name;
@@ -60,7 +61,7 @@ class Announcement : public testing::TestWithParam<Announced> {};
 
 TEST_P(Announcement, StandsWhereTheServerReadsItLast) {
   protocol::StartupMessage startup{protocol::kProtocol30, GetParam().parameters};
-  announce_identity(startup, "CN=a b", GetParam().place);
+  announce_identity(startup, GetParam().identity, GetParam().place);
   EXPECT_EQ(startup.parameters, GetParam().expected);
 }
 
@@ -74,9 +75,14 @@ INSTANTIATE_TEST_SUITE_P(
         Announced{"Name", {{"application_name", "psql"}}, kName, {{"application_name", "psql [CN=a b]"}}},
         Announced{"LongName", {{"application_name", std::string(70, 'x')}}, kName, {{"application_name", std::string(54, 'x') + " [CN=a b]"}}},
         Announced{"TheLastSpellingCounts", {{"application_name", "a"}, {"Application_Name", "b"}}, kName, {{"application_name", "b [CN=a b]"}}},
-        Announced{"NoOptions", {}, kOptions, {{"options", R"(-c pgveil.client_dn=CN=a\ b)"}}},
-        Announced{"Options", {{"options", "-c a=b"}}, kOptions, {{"options", R"(-c a=b -c pgveil.client_dn=CN=a\ b)"}}},
-        Announced{"AParameterOfTheSameName", {{"PGVEIL.client_dn", "CN=x"}}, kOptions, {{"options", R"(-c pgveil.client_dn=CN=a\ b)"}}}),
+        Announced{"NoOptions", {}, kOptions, {{"options", R"(-c pgveil.client_dn=CN=a\ b -c pgveil.system_user=)"}}},
+        Announced{"Options", {{"options", "-c a=b"}}, kOptions, {{"options", R"(-c a=b -c pgveil.client_dn=CN=a\ b -c pgveil.system_user=)"}}},
+        Announced{"ParametersOfTheSameNames", {{"PGVEIL.client_dn", "CN=x"}, {"pgveil.System_User", "x"}}, kOptions, {{"options", R"(-c pgveil.client_dn=CN=a\ b -c pgveil.system_user=)"}}},
+        Announced{"TheNameThatIsMapped", {{"application_name", "psql"}}, kName, {{"application_name", "psql [spiffe://a]"}}, {"CN=a b", "spiffe://a"}},
+        Announced{"TheNameThatIsMappedOfACertificateWithoutASubject", {}, kName, {{"application_name", "spiffe://a"}}, {"", "spiffe://a"}},
+        Announced{"BothNames", {}, kOptions, {{"options", R"(-c pgveil.client_dn=CN=a\ b -c pgveil.system_user=spiffe://a)"}}, {"CN=a b", "spiffe://a"}},
+        Announced{"NobodyInTheName", {{"application_name", "psql"}}, kName, {{"application_name", "psql"}}, {}},
+        Announced{"NobodyInOptions", {{"pgveil.client_dn", "CN=x"}}, kOptions, {{"options", "-c pgveil.client_dn= -c pgveil.system_user="}}, {}}),
     [](const auto& row) { return std::string(row.param.name); });
 // clang-format on
 

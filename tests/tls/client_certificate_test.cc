@@ -6,6 +6,7 @@
 #include <memory>
 
 #include "tests/tls/peers.h"
+#include "tls/certificate_values.h"
 
 namespace pgveil::tls::test {
 namespace {
@@ -267,6 +268,9 @@ TEST_P(BadClientCertificate, IsRefusedWithItsReason) {
     EXPECT_EQ(report.subject, GetParam().subject);
     EXPECT_EQ(report.issuer, GetParam().issuer);
     EXPECT_NE(report.detail.find(GetParam().detail), std::string::npos) << report.detail;
+    ASSERT_NE(report.peer, nullptr) << "the certificate that the client has shown";
+    EXPECT_EQ(report.peer->sha256_fingerprint, fingerprint_of(scene.leaf->certificate()));
+    EXPECT_FALSE(report.peer->serial.empty());
     EXPECT_TRUE(accepted.client->error().ends_with(GetParam().alert)) << accepted.client->error();
   }
 }

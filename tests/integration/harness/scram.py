@@ -51,9 +51,9 @@ BOTH = (b"SCRAM-SHA-256-PLUS", b"SCRAM-SHA-256")
 
 
 def serve(peer, keys: Keys, *, offered=BOTH, iterations: int = ITERATIONS, nonce: bytes | None = None,
-          signature: bytes | None = None, final: bool = True) -> dict:  # fmt: skip
+          signature: bytes | None = None, final: bool = True, error: bytes = b"") -> dict:  # fmt: skip
     """The server's side up to AuthenticationOk, which is not sent. Answers what the client said. `nonce` and
-    `signature` are lies; without `final` the server proves nothing."""
+    `signature` are lies; without `final` the server proves nothing; with `error` it refuses by SCRAM's own word."""
     peer.send(mechanisms(*offered))
     _, body = peer.receive_message()
     mechanism, rest = body.split(b"\0", 1)
@@ -66,7 +66,9 @@ def serve(peer, keys: Keys, *, offered=BOTH, iterations: int = ITERATIONS, nonce
     without_proof = client_final[: client_final.rindex(b",p=")]
     message = b",".join([bare, server_first, without_proof])
     assert attributes(client_final)["p"] == b64(keys.proof(message)), "the client's proof is wrong"
-    if final:
+    if error:
+        peer.send(authentication(12, b"e=" + error))
+    elif final:
         peer.send(authentication(12, b"v=" + b64(signature or mac(keys.server, message))))
     return {"mechanism": mechanism, "flag": flag, "binding": base64.b64decode(attributes(client_final)["c"])}
 
