@@ -34,7 +34,7 @@ struct NamedClass {
 };
 // regc_locale.c: classNames, cclasscvec(); in collation "C".
 const std::array<NamedClass, 14>& named_classes() {
-  static const std::array<NamedClass, 14> kClasses = [] {
+  static const std::array<NamedClass, 14> classes = [] {
     const Octets digit = range('0', '9');
     const Octets lower = range('a', 'z');
     const Octets upper = range('A', 'Z');
@@ -57,7 +57,7 @@ const std::array<NamedClass, 14>& named_classes() {
         {"xdigit", digit | range('a', 'f') | range('A', 'F')},
     }};
   }();
-  return kClasses;
+  return classes;
 }
 const NamedClass* find_class(std::string_view name) {
   const auto& classes = named_classes();

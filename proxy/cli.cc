@@ -209,12 +209,12 @@ void apply(const Given& given, std::span<const Setting<Section>> settings, Secti
 // What Kubernetes sets in every container for a Service whose name begins with "pgveil": PGVEIL_SERVICE_HOST,
 // PGVEIL_INGRESS_PORT_5432_TCP_ADDR (pkg/kubelet/envvars). `name` is without the prefix.
 bool is_of_kubernetes(const std::string& name, const std::string& value) {
-  static const std::regex kOfService(
+  static const std::regex of_service(
       "([A-Z0-9_]+_)?(SERVICE_HOST|SERVICE_PORT(_[A-Z0-9_]+)?|PORT_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?"
       ")");
-  static const std::regex kUrl("([A-Z0-9_]+_)?PORT");
-  if (std::regex_match(name, kOfService)) return true;
-  return std::regex_match(name, kUrl) &&
+  static const std::regex url("([A-Z0-9_]+_)?PORT");
+  if (std::regex_match(name, of_service)) return true;
+  return std::regex_match(name, url) &&
          (value.starts_with("tcp://") || value.starts_with("udp://") || value.starts_with("sctp://"));
 }
 
