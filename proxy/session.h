@@ -19,6 +19,7 @@
 #include "proxy/login_choice.h"
 #include "proxy/record.h"
 #include "proxy/relay.h"
+#include "proxy/side_end.h"
 #include "proxy/snapshot.h"
 #include "proxy/socket_stream.h"
 #include "proxy/tls_stream.h"
@@ -98,6 +99,7 @@ class Session final : public Wakeable {
   [[nodiscard]] Phase log_in();
   [[nodiscard]] Phase relay();
   [[nodiscard]] Phase relay_in_silence();
+  void note_activity(std::uint64_t moved_before);
   void look_after_bulk();
   [[nodiscard]] Phase forward_cancel();
   [[nodiscard]] Phase close();
@@ -121,6 +123,9 @@ class Session final : public Wakeable {
   [[nodiscard]] Ending timeout_ending() const;
   [[nodiscard]] Ending lost_login_ending();
   [[nodiscard]] Ending left_login_ending();
+  [[nodiscard]] Ending lost_client_ending() const;
+  [[nodiscard]] SideEnd client_end() const;
+  [[nodiscard]] SideEnd server_end() const;
   [[nodiscard]] std::optional<Ending> take_login_of_client();
   [[nodiscard]] std::optional<Ending> answer_login_of_client();
   [[nodiscard]] std::optional<Ending> forward_login_of_client();
@@ -146,9 +151,10 @@ class Session final : public Wakeable {
   bool woken_ = false;
   bool in_session_ = false;  // counted in limits.max_sessions
   bool in_cancel_ = false;
-  bool client_was_early_ = false;    // bytes of its login have gone up with the StartupMessage
-  bool server_has_spoken_ = false;   // in the login
-  std::uint64_t last_activity_ = 0;  // the loop's time, in milliseconds
+  bool client_was_early_ = false;               // bytes of its login have gone up with the StartupMessage
+  bool server_has_spoken_ = false;              // in the login
+  std::chrono::milliseconds last_activity_{0};  // of time_now(); kept only where somebody asks for it
+  std::size_t waiting_ = 0;                     // to be sent to either side, when that was kept last
   std::size_t closing_backlog_ = 0;
 
   std::unique_ptr<Stream> client_;
