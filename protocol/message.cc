@@ -54,6 +54,8 @@ void BoundaryTracker::begin_body(std::span<const std::uint8_t, kMessageHeaderByt
     return;
   }
   body_bytes_left_ = length - kMinMessageLength;
+  last_type_ = static_cast<char>(header[0]);
+  last_size_ = std::uint64_t{length} + 1;
 }
 
 }  // namespace pgveil::protocol

@@ -33,6 +33,12 @@ class BoundaryTracker {
 
   // True where the next byte begins a message.
   [[nodiscard]] bool at_boundary() const { return !lost_ && header_bytes_ == 0 && body_bytes_left_ == 0; }
+  // True where a message has begun and not ended.
+  [[nodiscard]] bool in_message() const { return !lost_ && !at_boundary(); }
+  // The type of the last message of which the whole header has come; 0: none yet.
+  [[nodiscard]] char last_type() const { return last_type_; }
+  // Its size, header included.
+  [[nodiscard]] std::uint64_t last_size() const { return last_size_; }
   // True once a length word below 4, or negative as the signed number that it is, has come: no boundary can
   // be trusted from there on.
   [[nodiscard]] bool lost() const { return lost_; }
@@ -44,6 +50,8 @@ class BoundaryTracker {
   std::array<std::uint8_t, kMessageHeaderBytes> header_{};
   std::size_t header_bytes_ = 0;       // of an incomplete header
   std::uint64_t body_bytes_left_ = 0;  // of the message under way
+  std::uint64_t last_size_ = 0;
+  char last_type_ = 0;
   bool lost_ = false;
 };
 

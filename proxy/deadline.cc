@@ -1,6 +1,12 @@
 #include "proxy/deadline.h"
 
+#include <algorithm>
+
 namespace pgveil::proxy {
+
+std::chrono::milliseconds time_now() {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::nanoseconds(uv_hrtime()));
+}
 
 void Deadline::set(std::chrono::milliseconds delay) {
   clear();
@@ -13,6 +19,10 @@ void Deadline::set(std::chrono::milliseconds delay) {
     uv_timer_init(loop_, timer_.get());
     timer_->data = this;
   }
+  // libuv counts from uv_now(). The loop's time is not updated here: a timer that sets itself again would
+  // then be due again at once, and libuv would call nothing else.
+  const auto since_wake_up =
+      std::max(time_now() - std::chrono::milliseconds(uv_now(loop_)), std::chrono::milliseconds(0));
   uv_timer_start(
       timer_.get(),
       [](uv_timer_t* timer) {
@@ -20,7 +30,7 @@ void Deadline::set(std::chrono::milliseconds delay) {
         self->passed_ = true;
         self->owner_.wake();
       },
-      static_cast<std::uint64_t>(delay.count()), 0);
+      static_cast<std::uint64_t>((delay + since_wake_up).count()), 0);
 }
 
 void Deadline::clear() {

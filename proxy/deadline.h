@@ -9,11 +9,16 @@
 
 namespace pgveil::proxy {
 
+// The time now, in milliseconds, on the clock of the loops. uv_now() is older: it stands still while the loop
+// calls what has become ready, however long that takes.
+[[nodiscard]] std::chrono::milliseconds time_now();
+
 class Deadline {
  public:
   Deadline(uv_loop_t* loop, Wakeable& owner) : loop_(loop), owner_(owner) {}
 
-  // Wakes the owner after `delay`, instead of whatever was set before. 0 means never, and holds no timer.
+  // Wakes the owner after `delay` from now, instead of whatever was set before. 0 means never, and holds no
+  // timer.
   void set(std::chrono::milliseconds delay);
   void clear();
   [[nodiscard]] bool passed() const { return passed_; }

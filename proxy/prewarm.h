@@ -49,7 +49,7 @@ class Prewarm final : private Wakeable {
   void fail(const Entry& entry, const Ending& ending);
   void set_alarm();
   [[nodiscard]] bool is_overdue(const Entry& entry) const;
-  [[nodiscard]] Time now() const { return Time(uv_now(loop_)); }
+  [[nodiscard]] Time now() const { return time_now(); }
 
   uv_loop_t* loop_;
   Scratch& scratch_;

@@ -25,6 +25,10 @@ constexpr std::array kReasons{
 
     ReasonInfo{Reason::client_lost, "client_lost", kSilent, Fault::client,
                "the connection to the client was lost"},
+    ReasonInfo{Reason::client_closed_unexpectedly, "client_closed_unexpectedly", kSilent, Fault::client,
+               "the client closed the connection unexpectedly"},
+    ReasonInfo{Reason::client_closed_in_message, "client_closed_in_message", kSilent, Fault::client,
+               "the client closed the connection inside a message"},
     ReasonInfo{Reason::no_startup, "no_startup", kSilent, Fault::client,
                "the client closed before its StartupMessage"},
     ReasonInfo{Reason::malformed_startup, "malformed_startup", kSilent, Fault::client,
@@ -169,6 +173,10 @@ constexpr std::array kReasons{
                "the process behind the server's Unix socket runs as another user"},
     ReasonInfo{Reason::upstream_lost, "upstream_lost", sqlstate::kConnectionFailure, Fault::upstream,
                "the connection to the server was lost"},
+    ReasonInfo{Reason::server_closed_unexpectedly, "server_closed_unexpectedly", sqlstate::kConnectionFailure,
+               Fault::upstream, "the server closed the connection unexpectedly"},
+    ReasonInfo{Reason::server_closed_in_message, "server_closed_in_message", sqlstate::kConnectionFailure,
+               Fault::upstream, "the server closed the connection inside a message"},
 
     ReasonInfo{Reason::out_of_resources, "out_of_resources", sqlstate::kInternalError, Fault::pgveil,
                "the proxy is out of a system resource"},

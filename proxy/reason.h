@@ -18,6 +18,8 @@ enum class Reason : std::uint8_t {
   idle_timeout,
   // what a client did
   client_lost,
+  client_closed_unexpectedly,
+  client_closed_in_message,
   no_startup,
   malformed_startup,
   protocol_violation,
@@ -75,6 +77,8 @@ enum class Reason : std::uint8_t {
   upstream_certificate_not_shared,
   upstream_wrong_peer,
   upstream_lost,
+  server_closed_unexpectedly,
+  server_closed_in_message,
   // pgveil itself
   out_of_resources,
 };

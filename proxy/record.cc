@@ -188,7 +188,7 @@ void log_session_closed(const EstablishedRecord& record, const Traffic& traffic,
               .phase = "relay",
               .parties = record.parties,
               .accepted = record.accepted,
-              .sqlstate = ""},
+              .sqlstate = record.server_sqlstate},
              traffic, ending);
 }
 

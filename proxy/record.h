@@ -50,6 +50,7 @@ struct EstablishedRecord {
   std::string parties;  // fields of the log
   std::uint64_t received_bytes = 0;
   std::chrono::steady_clock::time_point accepted;
+  std::string server_sqlstate = {};  // with which the server ended the session
 };
 
 struct Traffic {

@@ -1,67 +1,73 @@
 #include "proxy/relay.h"
 
 #include <algorithm>
-#include <array>
 
+#include "protocol/backend.h"
 #include "protocol/frontend.h"
 
 namespace pgveil::proxy {
-namespace {
-
-// One bulk session must not starve the others of its worker: after this many full reads the loop goes round.
-constexpr int kMaxRounds = 4;
-
-bool ends_with_terminate(ByteView bytes) {
-  constexpr std::array<std::uint8_t, 5> kMessage{protocol::kTerminate, 0, 0, 0, 4};
-  return bytes.size() >= kMessage.size() && std::ranges::equal(bytes.last(kMessage.size()), kMessage);
-}
-
-}  // namespace
 
 std::optional<Relay::End> Relay::advance(Scratch& scratch) {
-  // The server first: where both have ended, its last words are what the client should still read.
+  const auto to_client_before = to_client_.bytes;
+  // The server first: if both have ended, its last words are what the client should still read.
   const auto server = move(to_client_, scratch);
-  if (client_ended_) {
-    // Nothing counts behind its end, but what is left unread, the FIN behind close_notify above all, would
-    // wake us again and again until the server has answered.
-    if (to_server_.from.readable()) static_cast<void>(to_server_.from.read(scratch, read_size_));
-  } else {
-    const auto client = move(to_server_, scratch);
-    if (client == Stream::Status::failed && server == Stream::Status::blocked) return End::client_lost;
-    if (client == Stream::Status::ended) {
-      client_ended_ = true;
-      to_server_.to.finish(scratch);
-    }
-  }
+  const auto client = advance_to_server(scratch);
   // A server closes because its client has: then it was the client that ended the session.
   if (client_ended_)
     return server != Stream::Status::blocked || to_client_.to.write_broken()
                ? std::optional(End::client_closed)
                : std::nullopt;
+  if (server == Stream::Status::blocked) {
+    if (client == Stream::Status::failed) return End::client_lost;
+    // The client is gone, and what it sent before waits for the server: PostgreSQL would end here, too.
+    if (to_server_.paused && to_client_.to.write_broken() && to_client_.bytes != to_client_before)
+      return End::client_lost;
+    return std::nullopt;
+  }
   if (server == Stream::Status::failed) return End::server_lost;
-  if (server != Stream::Status::ended) return std::nullopt;
-  return client_terminates_ ? End::client_closed : End::server_closed;
+  return client_terminated() ? End::client_closed : End::server_closed;
+}
+
+Stream::Status Relay::advance_to_server(Scratch& scratch) {
+  if (client_ended_) {
+    // Nothing counts after its end, but what is left unread, the FIN after close_notify above all, would
+    // wake us again and again until the server has answered.
+    if (to_server_.from.readable()) static_cast<void>(to_server_.from.read(scratch, read_size_));
+    return Stream::Status::blocked;
+  }
+  const auto status = move(to_server_, scratch);
+  if (status != Stream::Status::ended) return status;
+  client_ended_ = true;
+  to_server_.to.finish(scratch);
+  return Stream::Status::blocked;
+}
+
+bool Relay::client_terminated() const {
+  const auto& boundary = to_server_.boundary;
+  return boundary.at_boundary() && boundary.last_type() == protocol::kTerminate;
+}
+
+bool Relay::server_gave_up() const {
+  const auto& boundary = to_client_.boundary;
+  return boundary.at_boundary() && boundary.last_type() == protocol::kErrorResponse && !server_goes_on_;
 }
 
 Stream::Status Relay::move(Direction& direction, Scratch& scratch) {
   if (direction.paused) {
-    // One that has ended its side only may still be reading.
-    if (direction.from.peer_gone() && direction.to.write_broken()) return Stream::Status::failed;
     if (direction.to.unwritten() > direction.resume_below) return Stream::Status::blocked;
     direction.paused = false;
     direction.from.resume_reading();
   }
-  for (int round = 0; round < kMaxRounds && direction.from.readable(); ++round) {
+  for (int reads = 0; may_read(direction.from, reads); ++reads) {
     const auto read = direction.from.read(scratch, read_size_);
     if (read.status != Stream::Status::bytes) return read.status;
     direction.bytes += read.bytes.size();
     direction.unanswered += read.bytes.size();
-    if (&direction == &to_client_) {
-      boundary_.follow(read.bytes);
-    } else {
-      client_terminates_ = ends_with_terminate(read.bytes);
-    }
-    note_bulk(direction, &direction == &to_client_ ? to_server_ : to_client_);
+    direction.boundary.follow(read.bytes);
+    const bool is_to_client = &direction == &to_client_;
+    if (is_to_client && direction.boundary.last_type() == protocol::kErrorResponse)
+      note_server_error(read.bytes);
+    note_bulk(direction, is_to_client ? to_server_ : to_client_);
     direction.to.write(scratch, read.bytes);
     if (const auto waiting = direction.to.unwritten(); waiting > 0) {
       direction.paused = true;
@@ -71,6 +77,20 @@ Stream::Status Relay::move(Direction& direction, Scratch& scratch) {
     }
   }
   return Stream::Status::blocked;
+}
+
+// For the log, if it was the last message of the server. One that did not come in one read is not looked
+// into.
+void Relay::note_server_error(ByteView bytes) {
+  server_goes_on_ = false;
+  server_sqlstate_.clear();
+  const auto size = to_client_.boundary.last_size();
+  if (!to_client_.boundary.at_boundary() || size > bytes.size()) return;
+  const auto fields = protocol::decode_error_fields(
+      bytes.last(static_cast<std::size_t>(size)).subspan(protocol::kMessageHeaderBytes));
+  if (!fields) return;
+  server_goes_on_ = fields->severity == "ERROR";
+  if (fields->sqlstate.size() == 5) server_sqlstate_ = fields->sqlstate;
 }
 
 // A side that waits for answers must never wait for more bytes to come, so an answer ends bulk.

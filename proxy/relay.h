@@ -1,12 +1,13 @@
 // The relay of an established session: opaque bytes both ways, with backpressure. Message boundaries are
-// followed towards the client only, so that an end may put its ErrorResponse where the client expects a
-// message.
+// followed, so that an end may put its ErrorResponse where the client expects a message, and so that the log
+// can say whether a side ended inside a message.
 #pragma once
 
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 
 #include "protocol/message.h"
 #include "proxy/stream.h"
@@ -39,17 +40,28 @@ class Relay {
   void look_after_bulk();
   void end_bulk();
 
-  // One direction alone, for the login: the server's side of it is read message by message.
-  [[nodiscard]] Stream::Status advance_to_server(Scratch& scratch) { return move(to_server_, scratch); }
+  // One direction alone, for the login: the server's side of it is read message by message. Passes on the end
+  // of the client, too. Returns `blocked`, or `failed` where the connection to the client broke.
+  [[nodiscard]] Stream::Status advance_to_server(Scratch& scratch);
 
   // The client has ended its side, and the server was told; what it still answers is passed on until it ends
   // too.
   [[nodiscard]] bool client_ended() const { return client_ended_; }
+  // The last message of the client was Terminate.
+  [[nodiscard]] bool client_terminated() const;
 
-  // For bytes towards the client that were passed on outside of the relay (the end of the login).
-  void follow_to_client(ByteView bytes) { boundary_.follow(bytes); }
+  // For bytes that were passed on outside of the relay, in the login.
+  void follow_to_client(ByteView bytes) { to_client_.boundary.follow(bytes); }
+  void follow_to_server(ByteView bytes) { to_server_.boundary.follow(bytes); }
   // Whether a message may be put into what the client reads.
-  [[nodiscard]] bool at_client_boundary() const { return boundary_.at_boundary(); }
+  [[nodiscard]] bool at_client_boundary() const { return to_client_.boundary.at_boundary(); }
+  // Whether a message has begun and has not come as a whole.
+  [[nodiscard]] bool in_message_to_client() const { return to_client_.boundary.in_message(); }
+  [[nodiscard]] bool in_message_to_server() const { return to_server_.boundary.in_message(); }
+  // The last message of the server was an ErrorResponse that ends the session.
+  [[nodiscard]] bool server_gave_up() const;
+  // The SQLSTATE of that message; empty where it is not known.
+  [[nodiscard]] const std::string& server_sqlstate() const { return server_sqlstate_; }
 
   [[nodiscard]] std::uint64_t bytes_to_server() const { return to_server_.bytes; }
   [[nodiscard]] std::uint64_t bytes_to_client() const { return to_client_.bytes; }
@@ -58,6 +70,7 @@ class Relay {
   struct Direction {
     Stream& from;
     Stream& to;
+    protocol::BoundaryTracker boundary = {};
     std::uint64_t bytes = 0;
     std::size_t resume_below = 0;  // while `from` is paused: go on once `to` holds no more than this
     bool paused = false;
@@ -67,6 +80,7 @@ class Relay {
   };
 
   [[nodiscard]] Stream::Status move(Direction& direction, Scratch& scratch);
+  void note_server_error(ByteView bytes);
 
   void note_bulk(Direction& direction, Direction& other);
   static void end_bulk(Direction& direction);
@@ -75,8 +89,8 @@ class Relay {
   Direction to_client_;
   std::size_t read_size_;
   bool client_ended_ = false;
-  bool client_terminates_ = false;  // the last that came from it looks like Terminate
-  protocol::BoundaryTracker boundary_;
+  bool server_goes_on_ = false;  // the last ErrorResponse of the server did not end the session
+  std::string server_sqlstate_;
 };
 
 }  // namespace pgveil::proxy

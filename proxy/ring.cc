@@ -156,10 +156,11 @@ bool Ring::run_once(uv_loop_t* loop) {
   }
   if (std::exchange(loop_ready_, false) || uv_backend_timeout(loop) == 0) {
     // What libuv has to do may be a handshake, and take long.
-    if (!sending_.empty()) hand_over(0);
+    if (!sending_.empty()) hand_over(loop, 0);
     if (uv_run(loop, UV_RUN_NOWAIT) == 0) return false;
   }
-  take_turn(uv_backend_timeout(loop));
+  take_turn(loop);
+  // The timers count from the end of what has been called.
   uv_update_time(loop);
   return true;
 }
@@ -171,19 +172,21 @@ void Ring::enable(uv_loop_t* loop) {
   loop_descriptor_ = uv_backend_fd(loop);
 }
 
-void Ring::take_turn(int timeout) {
+void Ring::take_turn(uv_loop_t* loop) {
   if (!loop_watched_) {
     io_uring_prep_poll_add(request(Kind::loop, 0), loop_descriptor_, POLLIN);
     loop_watched_ = true;
   }
-  hand_over(timeout);
+  hand_over(loop, uv_backend_timeout(loop));
   take_answers();
 }
 
-void Ring::hand_over(int timeout) {
+// After the wait the loop's time is brought up to date, as libuv does, before the clients are called.
+void Ring::hand_over(uv_loop_t* loop, int timeout) {
   begin_sends();
   begin_waiting();
   submit(timeout);
+  uv_update_time(loop);
   take_unsent();
 }
 

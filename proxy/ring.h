@@ -55,8 +55,8 @@ class Ring {
   [[nodiscard]] Port* port_of(std::uint64_t name) const;
   [[nodiscard]] bool append(Port& port, ByteView bytes);
 
-  void take_turn(int timeout);
-  void hand_over(int timeout);
+  void take_turn(uv_loop_t* loop);
+  void hand_over(uv_loop_t* loop, int timeout);
   void begin_sends();
   void begin_waiting();
   void begin_receive(Port& port);

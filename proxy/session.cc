@@ -34,10 +34,16 @@ protocol::NegotiationPolicy negotiation_policy(const ListenerPolicy& listener) {
   return {.tls = takes_tls, .direct_tls = takes_tls, .user_may_be_missing = listener.rules.may_assign()};
 }
 
+// How often a session whose client has ended its side is looked at: which of the two times counts depends on
+// what waits for the client by then.
+std::chrono::milliseconds last_answer_interval(std::chrono::milliseconds idle_timeout) {
+  constexpr std::chrono::milliseconds kLongest = kLastAnswerTimeout;
+  return idle_timeout.count() == 0 ? kLongest : std::min(idle_timeout, kLongest);
+}
+
 // Reads and drops what still comes. True once the peer has ended too and everything is sent to it.
 bool is_drained(Stream& stream, Scratch& scratch) {
-  constexpr int kMaxRounds = 4;
-  for (int round = 0; round < kMaxRounds && stream.readable(); ++round) {
+  for (int reads = 0; may_read(stream, reads); ++reads) {
     const auto status = stream.read(scratch, scratch.incoming.size()).status;
     if (status == Stream::Status::failed) return true;
     if (status == Stream::Status::ended) return stream.unwritten() == 0;
@@ -189,7 +195,7 @@ Session::Phase Session::authorize() {
   if (!has_tls && policy_.tls && policy_.config.tls_policy() == ListenerTls::require)
     return end({.reason = Reason::tls_required,
                 .hint = "Connect with sslmode=verify-full (or at least sslmode=require)."});
-  if (client_->peer_gone()) return end({.reason = Reason::client_closed});
+  if (client_->write_broken()) return end(lost_client_ending());
   if (client_name_ && !client_name_->found()) return Phase::authorize;
 
   const bool has_certificate = record_->client_tls && record_->client_tls->peer;
@@ -274,6 +280,7 @@ Session::Phase Session::begin_relay() {
   if (login_->client_part() != Login::ClientPart::relayed) {
     // What came too early is the session's all the same.
     if (!client_in_.empty()) server_->write(host_.scratch(), client_in_);
+    relay_->follow_to_server(client_in_);
     client_->resume_reading();
   }
   record_->server_method = login_->server_method();
@@ -285,8 +292,9 @@ Session::Phase Session::begin_relay() {
     client_->move_to(*ring);
     server_->move_to(*ring);
   }
-  last_activity_ = uv_now(host_.loop());
-  deadline_.set(snapshot_->config.limits.idle_timeout);
+  last_activity_ = time_now();
+  const auto idle_timeout = snapshot_->config.limits.idle_timeout;
+  deadline_.set(relay_->client_ended() ? last_answer_interval(idle_timeout) : idle_timeout);
   return Phase::relay;
 }
 
@@ -294,20 +302,32 @@ Session::Phase Session::relay() {
   const auto moved_before = relay_->bytes_to_client() + relay_->bytes_to_server();
   const bool client_ended_before = relay_->client_ended();
   const auto ended = relay_->advance(host_.scratch());
-  if (relay_->bytes_to_client() + relay_->bytes_to_server() != moved_before)
-    last_activity_ = uv_now(host_.loop());
   if (!ended) {
-    if (relay_->client_ended() != client_ended_before) deadline_.set(kLastAnswerTimeout);
+    note_activity(moved_before);
+    if (relay_->client_ended() != client_ended_before) {
+      last_activity_ = time_now();
+      deadline_.set(last_answer_interval(snapshot_->config.limits.idle_timeout));
+    }
     if (relay_->in_bulk() || bulk_deadline_) look_after_bulk();
     return deadline_.passed() ? relay_in_silence() : Phase::relay;
   }
   switch (*ended) {
-    case Relay::End::client_closed: return end({.reason = Reason::client_closed});
+    case Relay::End::client_closed: return end(closed_by_client(client_end()));
     case Relay::End::client_lost: return end({.reason = Reason::client_lost, .detail = client_->error()});
-    case Relay::End::server_closed: return end({.reason = Reason::server_closed});
+    case Relay::End::server_closed: return end(closed_by_server(server_end()));
     case Relay::End::server_lost: return end({.reason = Reason::upstream_lost, .detail = server_->error()});
   }
   return Phase::closing;
+}
+
+// For a timeout, if there is one. That something which waited was sent is activity as well: a slow reader is
+// not a silent one.
+void Session::note_activity(std::uint64_t moved_before) {
+  if (snapshot_->config.limits.idle_timeout.count() == 0 && !relay_->client_ended()) return;
+  const std::size_t waiting = client_->unwritten() + server_->unwritten();
+  if (relay_->bytes_to_client() + relay_->bytes_to_server() != moved_before || waiting != waiting_)
+    last_activity_ = time_now();
+  waiting_ = waiting;
 }
 
 void Session::look_after_bulk() {
@@ -320,15 +340,25 @@ void Session::look_after_bulk() {
   }
 }
 
-// Traffic does not touch the timer: when it rings, the time since the last byte decides.
+// Traffic does not touch the timer: when it expires, the time since the last byte decides. The time of a
+// client that has ended its side counts only while the server owes it something. If it is the client that
+// does not read what is there, it is as idle as any other client.
 Session::Phase Session::relay_in_silence() {
-  const std::chrono::milliseconds quiet(uv_now(host_.loop()) - last_activity_);
-  const std::chrono::milliseconds allowed =
-      relay_->client_ended() ? kLastAnswerTimeout : snapshot_->config.limits.idle_timeout;
-  if (quiet >= allowed)
-    return end({.reason = relay_->client_ended() ? Reason::client_closed : Reason::idle_timeout});
-  deadline_.set(allowed - quiet);
-  return Phase::relay;
+  const std::chrono::milliseconds idle_timeout = snapshot_->config.limits.idle_timeout;
+  const std::chrono::milliseconds quiet = time_now() - last_activity_;
+  const bool awaits_last_answer = relay_->client_ended() && client_->unwritten() == 0;
+  const std::chrono::milliseconds allowed = awaits_last_answer ? kLastAnswerTimeout : idle_timeout;
+  if (allowed.count() == 0 || quiet < allowed) {
+    const std::chrono::milliseconds most =
+        relay_->client_ended() ? last_answer_interval(idle_timeout) : idle_timeout;
+    deadline_.set(allowed.count() == 0 ? most : std::min(allowed - quiet, most));
+    return Phase::relay;
+  }
+  if (!awaits_last_answer) return end({.reason = Reason::idle_timeout});
+  Ending ending = closed_by_client(client_end());
+  ending.detail +=
+      (ending.detail.empty() ? "" : " ") + std::string("The server has not answered for 30 seconds since.");
+  return end(ending);
 }
 
 // A key that this process does not know goes to the upstream's only server: another replica may have relayed
@@ -373,7 +403,7 @@ Session::Phase Session::forward_cancel() {
     server_->write(host_.scratch(), request);
     wipe_away(request);
   }
-  while (server_->readable()) {
+  for (int reads = 0; may_read(*server_, reads); ++reads) {
     const auto status = server_->read(host_.scratch(), kStartupReadBytes).status;
     if (status == Stream::Status::blocked) break;
     if (status != Stream::Status::bytes) return end({.reason = Reason::cancel_forwarded});
@@ -403,6 +433,7 @@ Session::Phase Session::end(const Ending& ending) {
   if (record_) {
     log_session_closed(*record_, traffic, ending, name_of(phase_));
   } else {
+    if (relay_->server_gave_up()) established_->server_sqlstate = relay_->server_sqlstate();
     log_session_closed(*established_, traffic, ending);
   }
   relay_.reset();
@@ -485,6 +516,25 @@ Ending Session::negotiation_ending() const {
   return ending;
 }
 
+// Of a client that can be told nothing any more: its connection broke, or both sides of it are closed.
+Ending Session::lost_client_ending() const {
+  const std::string error = client_->error();
+  if (error.empty()) return {.reason = Reason::client_closed};
+  return {.reason = Reason::client_lost, .detail = error};
+}
+
+SideEnd Session::client_end() const {
+  return {.in_message = relay_->in_message_to_server(),
+          .was_announced = relay_->client_terminated(),
+          .close_notify = client_->close_notify()};
+}
+
+SideEnd Session::server_end() const {
+  return {.in_message = relay_->in_message_to_client(),
+          .was_announced = relay_->server_gave_up(),
+          .close_notify = server_->close_notify()};
+}
+
 Ending Session::timeout_ending() const {
   if (phase_ != Phase::log_in) return {.reason = Reason::startup_timeout};
   return {.reason = Reason::login_timeout,
@@ -519,6 +569,8 @@ void Session::tell_client(const Ending& ending) {
   // Before its StartupMessage a client cannot read an error; it just finds the connection closed.
   const bool has_asked = phase_ != Phase::negotiate && phase_ != Phase::read_startup;
   if (ending.reason == Reason::shutting_down && !has_asked) return;
+  // The server's own last words stand.
+  if (phase_ == Phase::relay && relay_->server_gave_up()) return;
   const std::string message = ending.message.empty() ? std::string(reason.message) : ending.message;
   protocol::Bytes error;
   if (negotiation_ && negotiation_->wants_old_error()) {

@@ -19,6 +19,7 @@
 #include "proxy/login_choice.h"
 #include "proxy/record.h"
 #include "proxy/relay.h"
+#include "proxy/side_end.h"
 #include "proxy/snapshot.h"
 #include "proxy/socket_stream.h"
 #include "proxy/tls_stream.h"
@@ -99,6 +100,7 @@ class Session final : public Wakeable {
   [[nodiscard]] Phase log_in();
   [[nodiscard]] Phase relay();
   [[nodiscard]] Phase relay_in_silence();
+  void note_activity(std::uint64_t moved_before);
   void look_after_bulk();
   [[nodiscard]] Phase forward_cancel();
   [[nodiscard]] Phase close();
@@ -127,6 +129,9 @@ class Session final : public Wakeable {
   [[nodiscard]] Ending broken_login_ending();
   [[nodiscard]] std::optional<Ending> refused_login_ending();
   void note_refusal();
+  [[nodiscard]] Ending lost_client_ending() const;
+  [[nodiscard]] SideEnd client_end() const;
+  [[nodiscard]] SideEnd server_end() const;
   [[nodiscard]] std::optional<Ending> take_login_of_client();
   [[nodiscard]] std::optional<Ending> answer_login_of_client();
   [[nodiscard]] std::optional<Ending> forward_login_of_client();
@@ -152,9 +157,10 @@ class Session final : public Wakeable {
   bool woken_ = false;
   bool in_session_ = false;  // counted in limits.max_sessions
   bool in_cancel_ = false;
-  bool client_was_early_ = false;    // bytes of its login have gone up with the StartupMessage
-  bool server_has_spoken_ = false;   // in the login
-  std::uint64_t last_activity_ = 0;  // the loop's time, in milliseconds
+  bool client_was_early_ = false;               // bytes of its login have gone up with the StartupMessage
+  bool server_has_spoken_ = false;              // in the login
+  std::chrono::milliseconds last_activity_{0};  // of time_now(); kept only where somebody asks for it
+  std::size_t waiting_ = 0;                     // to be sent to either side, when that was kept last
   std::size_t closing_backlog_ = 0;
 
   std::unique_ptr<Stream> client_;

@@ -41,7 +41,7 @@ void Session::dial(const Upstream& upstream, std::shared_ptr<const tls::ClientCo
 
 Session::Phase Session::connect() {
   if (deadline_.passed()) return end(link_->timed_out());
-  if (client_->peer_gone()) return end({.reason = Reason::client_closed});
+  if (client_->write_broken()) return end(lost_client_ending());
   const auto state = link_->advance(host_.scratch());
   if (link_->server()) record_->server = link_->server()->address.text();
   switch (state) {

@@ -40,6 +40,7 @@ Session::Phase Session::begin_login() {
   if (login_->client_part() == Login::ClientPart::relayed) {
     client_was_early_ = !client_in_.empty();
     if (client_was_early_) server_->write(host_.scratch(), client_in_);
+    relay_->follow_to_server(client_in_);
     wipe_away(client_in_);
     client_->resume_reading();
   }
@@ -51,8 +52,7 @@ Session::Phase Session::log_in() {
     auto refused = refused_login_ending();  // and then neither side has closed
     return end(refused ? *std::move(refused) : timeout_ending());
   }
-  bool has_server_more = true;
-  while (has_server_more) {
+  for (int reads = 0;; ++reads) {
     // Also without new bytes: the login may have waited for something else.
     const auto progress = advance_login();
     if (progress == Login::Progress::failed) {
@@ -65,17 +65,14 @@ Session::Phase Session::log_in() {
                   .detail = "The server sent more during the login than the client would read."});
     if (auto ending = take_login_of_client()) return end(*ending);
 
-    has_server_more = false;
-    if (!server_->readable()) break;
+    if (!may_read(*server_, reads)) return Phase::log_in;
     const auto read = server_->read(host_.scratch(), host_.scratch().incoming.size());
-    if (read.status == Stream::Status::blocked) break;
+    if (read.status == Stream::Status::blocked) return Phase::log_in;
     if (read.status != Stream::Status::bytes)
       return may_dial_again() ? dial_again() : end(lost_login_ending());
     server_has_spoken_ = true;
     server_in_.insert(server_in_.end(), read.bytes.begin(), read.bytes.end());
-    has_server_more = true;
   }
-  return Phase::log_in;
 }
 
 // Lets the login take what the server has said so far.
@@ -103,14 +100,14 @@ std::optional<Ending> Session::take_login_of_client() {
     case Login::ClientPart::answered: return answer_login_of_client();
     case Login::ClientPart::silent: break;
   }
-  return client_->peer_gone() ? std::optional(left_login_ending()) : std::nullopt;
+  return client_->write_broken() ? std::optional(lost_client_ending()) : std::nullopt;
 }
 
 // Reads the client's answers to what pgveil asks it, and wipes them from the scratch memory. Once there is no
-// more to ask it is paused again.
+// more to ask it is paused again. A client that has ended its side before it has answered can only have left.
 std::optional<Ending> Session::answer_login_of_client() {
   client_->resume_reading();
-  for (;;) {
+  for (int reads = 0;; ++reads) {
     protocol::ByteReader in(client_in_);
     LoginAnswers answers;
     const bool taken = login_->take_client(in, answers);
@@ -124,7 +121,7 @@ std::optional<Ending> Session::answer_login_of_client() {
       wake();  // the server's request has waited for this
       return std::nullopt;
     }
-    if (!client_->readable()) return std::nullopt;
+    if (!may_read(*client_, reads)) return std::nullopt;
     const auto read = client_->read(host_.scratch(), kStartupReadBytes);
     if (read.status == Stream::Status::blocked) return std::nullopt;
     if (read.status == Stream::Status::ended) return left_login_ending();
@@ -143,7 +140,8 @@ void Session::wipe_scratch(std::size_t size) {
   if (record_->client_tls) wipe(scratch.plaintext);
 }
 
-// Passes on what the client says in its login.
+// Passes on what the client says in its login, and its end: PostgreSQL answers what came before, and it is
+// for the server to end the session of a client that has left, as it does at once.
 std::optional<Ending> Session::forward_login_of_client() {
   if (login_->holds_client()) {
     auto ending = hold_login_of_client();
@@ -152,14 +150,13 @@ std::optional<Ending> Session::forward_login_of_client() {
   const auto before = relay_->bytes_to_server();
   const auto status = relay_->advance_to_server(host_.scratch());
   wipe_scratch(relay_->bytes_to_server() - before);
-  if (status == Stream::Status::ended) return left_login_ending();
   if (status == Stream::Status::failed) return broken_login_ending();
   return std::nullopt;
 }
 
 // Collects the client's answer until the login has judged it, and passes it on if it may.
 std::optional<Ending> Session::hold_login_of_client() {
-  while (client_->readable()) {
+  for (int reads = 0; may_read(*client_, reads); ++reads) {
     const auto read = client_->read(host_.scratch(), kStartupReadBytes);
     if (read.status == Stream::Status::blocked) return std::nullopt;
     if (read.status == Stream::Status::ended) return left_login_ending();
@@ -170,6 +167,7 @@ std::optional<Ending> Session::hold_login_of_client() {
     if (judgement == Login::Judgement::failed) return login_->ending();
     if (judgement == Login::Judgement::waiting) continue;
     server_->write(host_.scratch(), client_in_);
+    relay_->follow_to_server(client_in_);
     wipe_away(client_in_);
     return std::nullopt;
   }
@@ -178,7 +176,9 @@ std::optional<Ending> Session::hold_login_of_client() {
 
 // The client's end came before ReadyForQuery: to ask its user for a password, or because it was refused.
 Ending Session::left_login_ending() {
-  return refused_login_ending().value_or(Ending{.reason = Reason::client_closed});
+  if (auto refused = refused_login_ending()) return *std::move(refused);
+  return closed_by_client_in_login({.in_message = relay_->in_message_to_server() || !client_in_.empty(),
+                                    .close_notify = client_->close_notify()});
 }
 
 // The client's connection broke before ReadyForQuery. A client that was refused may close without reading
@@ -203,8 +203,16 @@ std::optional<Ending> Session::refused_login_ending() {
 Ending Session::lost_login_ending() {
   if (auto refused = refused_login_ending()) return *std::move(refused);
   if (const auto* failure = server_->tls_failure()) return tls_ending(*link_->server(), *failure);
+  if (relay_->client_ended()) return left_login_ending();
+  const std::string error = server_->error();
+  const bool is_cut = error.empty() && server_->close_notify() == Stream::CloseNotify::missing;
   return {.reason = Reason::upstream_lost,
-          .detail = "The server closed the connection during the login.",
+          .detail = "The server closed the connection during the login" +
+                    std::string(server_in_.empty() ? "" : ", inside a message") +
+                    (is_cut          ? ", without close_notify"
+                     : error.empty() ? ""
+                                     : ": " + error) +
+                    '.',
           .hint = "Look into the server's log."};
 }
 

@@ -1,5 +1,6 @@
 #include "proxy/socket_stream.h"
 
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -59,7 +60,12 @@ Stream::Read SocketStream::receive(std::span<std::uint8_t> room) {
   }
   if (received == 0) {
     if (size > 0) return {Status::bytes, room.first(size)};  // the next read finds the end again
-    status_ = Status::ended;
+    // The kernel tells of a break once, and of an end from then on.
+    if (errno_ != 0) {
+      note_broken();
+    } else {
+      status_ = Status::ended;
+    }
   } else if (errno != EAGAIN && errno != EINTR) {
     errno_ = errno;
     note_broken();
@@ -127,12 +133,13 @@ void SocketStream::on_poll(uv_poll_t* poll, int status, int events) {
   auto& self = *static_cast<SocketStream*>(poll->data);
   if (status < 0) {
     // EPOLLERR: libuv has stopped the handle. What came before the error can still be read, and must be: it
-    // may be the server's last words. While paused nobody would read, so the error itself is the news.
+    // may be the server's last words. While paused nobody reads, so the error itself is the news.
     self.watched_events_ = 0;
     self.readable_ = true;
     if (self.paused_) {
-      self.find_error();
-      self.note_broken();
+      self.note_end_while_paused();
+    } else if (self.unwritten() > 0) {
+      self.flush();  // finds the error, and with nothing left to send it is not told again and again
     }
   }
   const bool is_news = self.wants_bytes() || events != UV_READABLE;
@@ -140,7 +147,7 @@ void SocketStream::on_poll(uv_poll_t* poll, int status, int events) {
     self.readable_ = true;
     self.has_unwanted_ = !self.wants_bytes();
   }
-  if ((events & UV_DISCONNECT) != 0) self.peer_gone_ = true;
+  if ((events & UV_DISCONNECT) != 0) self.note_end_while_paused();
   if ((events & UV_WRITABLE) != 0) self.flush();
   self.watch();
   if (is_news) self.owner_->wake();
@@ -162,39 +169,58 @@ void SocketStream::on_room() {
   owner_->wake();
 }
 
-// While paused nobody would read, so the end itself is the news. Otherwise the reads find it, in its order: a
+// While paused nobody reads, so the end itself is the news. Otherwise the reads find it, in its order: a
 // client that has ended its side may still be waiting for an answer.
 void SocketStream::on_gone() {
   if (!paused_) return;
-  peer_gone_ = true;
-  find_error();
-  if (errno_ != 0) note_broken();
+  note_end_while_paused();
   owner_->wake();
 }
 
 // A connection that broke is left to the reads here, too.
 void SocketStream::on_unsent(ByteView rest, int error) {
   if (error != 0) {
-    write_broken_ = true;
-    readable_ = true;
+    note_error(error);
+    give_up_writing();
     return;
   }
   unsent_.assign(rest.begin(), rest.end());
   watch();
 }
 
-// Of a connection that broke; the kernel says it once.
-void SocketStream::find_error() {
-  socklen_t size = sizeof errno_;
-  ::getsockopt(descriptor_, SOL_SOCKET, SO_ERROR, &errno_, &size);
+// The end of what the peer sends: it has ended its side, or closed (which only a Unix socket can tell apart),
+// or the connection broke. In each case there may be bytes that have not been read.
+void SocketStream::note_end_while_paused() {
+  peer_gone_ = true;
+  readable_ = true;
+  pollfd now{.fd = descriptor_, .events = 0, .revents = 0};
+  if (::poll(&now, 1, 0) <= 0) return;
+  // POLLHUP: both sides have ended, ours perhaps by finish().
+  if ((now.revents & POLLERR) == 0 && finishing_) return;
+  int error = 0;
+  socklen_t size = sizeof error;
+  ::getsockopt(descriptor_, SOL_SOCKET, SO_ERROR, &error, &size);
+  note_error(error);
+  give_up_writing();
+}
+
+// The kernel tells of an error once. EPIPE follows a regular end: the peer has closed, and does not take what
+// we still send.
+void SocketStream::note_error(int error) {
+  if (errno_ == 0 && error != EPIPE) errno_ = error;
+}
+
+// The peer's last words may still be there, so the break itself is left to the reads.
+void SocketStream::give_up_writing() {
+  write_broken_ = true;
+  readable_ = true;
+  unsent_ = std::vector<std::uint8_t>();
+  sent_ = 0;
 }
 
 void SocketStream::note_broken() {
+  give_up_writing();
   status_ = Status::failed;
-  write_broken_ = true;
-  readable_ = true;
-  unsent_.clear();
-  sent_ = 0;
 }
 
 // Asks for the events that somebody waits for. DISCONNECT is level-triggered too: once seen it is not asked
@@ -238,7 +264,8 @@ std::size_t SocketStream::send_now(ByteView bytes) {
     if (sent >= 0) return static_cast<std::size_t>(sent);
     if (errno == EINTR) continue;
     if (errno == EAGAIN) return 0;
-    write_broken_ = true;
+    note_error(errno);
+    write_broken_ = true;  // give_up_writing() would drop `bytes`, which may be of unsent_
     readable_ = true;
     return 0;
   }

@@ -60,7 +60,9 @@ class SocketStream final : public Stream, private Ring::Client {
   void on_trouble() override { owner_->wake(); }
   [[nodiscard]] bool wants_bytes() const { return status_ == Status::blocked && !paused_; }
   void note_broken();
-  void find_error();
+  void note_end_while_paused();
+  void note_error(int error);
+  void give_up_writing();
   void watch();
   void watch_at_ring();
   [[nodiscard]] Read receive(std::span<std::uint8_t> room);
@@ -75,7 +77,7 @@ class SocketStream final : public Stream, private Ring::Client {
   std::vector<std::uint8_t> unsent_;
   std::size_t sent_ = 0;  // of unsent_
   int watched_events_ = 0;
-  int errno_ = 0;
+  int errno_ = 0;                    // how the connection broke; the reads tell once nothing else is left
   Status status_ = Status::blocked;  // or ended, or failed, for good
   bool readable_;                    // something may have come
   bool paused_ = false;

@@ -67,23 +67,33 @@ class Stream {
   [[nodiscard]] virtual Read read(Scratch& scratch, std::size_t most) = 0;
   // False while nothing has come since a read found the connection drained.
   [[nodiscard]] virtual bool readable() const = 0;
+  // The stream itself holds something that has not been read, or an end: no event will tell of it.
+  [[nodiscard]] virtual bool holds() const { return false; }
 
   // Sends, or keeps what the kernel does not take. A connection that broke swallows it: the next reads tell.
   virtual void write(Scratch& scratch, ByteView bytes) = 0;
   [[nodiscard]] virtual std::size_t unwritten() const = 0;
 
-  // While paused, nothing wakes the owner but writability and a peer that is gone.
+  // While paused, nothing wakes the owner but writability, and once the end of what the peer sends. What came
+  // before an end or a break can still be read, and it is the reads that tell of both, in their order.
   virtual void pause_reading() = 0;
   virtual void resume_reading() = 0;
-  // The peer closed or broke the connection, seen while reading was paused.
+  // The peer ended its side or broke the connection, seen while reading was paused. One that has only ended
+  // its side may still read: see write_broken().
   [[nodiscard]] virtual bool peer_gone() const = 0;
 
   // From here on only so many bytes wake the owner, or an end; what is there already counts. Where the kernel
   // cannot tell (a Unix socket), any byte does.
   virtual void wake_at(std::size_t /*bytes*/) {}
 
-  // Nothing that is written arrives any more.
+  // Nothing that is written arrives any more: the connection broke, or the peer is known to have closed both
+  // sides of it.
   [[nodiscard]] virtual bool write_broken() const = 0;
+
+  // Whether TLS said, before the connection ended, that this is the end; without that it may be somebody else
+  // who has ended it. Without TLS nobody can tell.
+  enum class CloseNotify { without_tls, missing, received };
+  [[nodiscard]] virtual CloseNotify close_notify() const { return CloseNotify::without_tls; }
 
   // Ends our side once everything is written (TLS: close_notify; then FIN). Reading goes on.
   virtual void finish(Scratch& scratch) = 0;
@@ -96,5 +106,13 @@ class Stream {
   // (TLS 1.3).
   [[nodiscard]] virtual const tls::FailureReport* tls_failure() const { return nullptr; }
 };
+
+// Whether a loop that has read `reads` times in this turn may read again. A peer that sends without a pause
+// must not starve the others of its worker, and need not wait: what is left in the kernel wakes the owner in
+// the next turn. What the stream itself holds would not, and is little.
+inline constexpr int kMaxReads = 4;
+[[nodiscard]] inline bool may_read(const Stream& stream, int reads) {
+  return stream.holds() || (reads < kMaxReads && stream.readable());
+}
 
 }  // namespace pgveil::proxy

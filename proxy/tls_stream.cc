@@ -46,8 +46,8 @@ Stream::Read TlsStream::read(Scratch& scratch, std::size_t most) {
     case Status::bytes: return decrypt(scratch, received.bytes);
     case Status::blocked:
     case Status::failed: return received;
-    // An end without close_notify is no attack here: PostgreSQL's messages carry their lengths, and a result
-    // that was cut is never mistaken for a whole one.
+    // An end without close_notify is not an error here: PostgreSQL's messages carry their lengths, and a
+    // result that was cut is never mistaken for a whole one. The log tells it from a regular end.
     case Status::ended: ended_ = true; return received;
   }
   return received;
@@ -57,7 +57,7 @@ Stream::Read TlsStream::decrypt(Scratch& scratch, ByteView ciphertext) {
   tls::Outgoing out(scratch.outgoing);
   const auto read = engine_->read(ciphertext, scratch.plaintext, out);
   if (!out.written().empty()) inner_->write(scratch, out.written());
-  if (read.status == tls::Engine::Status::closed) ended_ = true;
+  if (read.status == tls::Engine::Status::closed) ended_ = close_notify_received_ = true;
   if (read.status == tls::Engine::Status::failed) failed_ = true;
   if (read.size > 0) return {Status::bytes, ByteView(scratch.plaintext).first(read.size)};
   if (failed_) return {Status::failed, {}};

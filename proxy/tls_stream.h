@@ -25,13 +25,17 @@ class TlsStream final : public Stream {
   [[nodiscard]] tls::Established take_established() { return engine_->take_established(); }
 
   [[nodiscard]] Read read(Scratch& scratch, std::size_t most) override;
-  [[nodiscard]] bool readable() const override { return !early_.empty() || ended_ || inner_->readable(); }
+  [[nodiscard]] bool readable() const override { return holds() || inner_->readable(); }
+  [[nodiscard]] bool holds() const override { return !early_.empty() || ended_ || failed_; }
   void write(Scratch& scratch, ByteView bytes) override;
   [[nodiscard]] std::size_t unwritten() const override { return inner_->unwritten(); }
   void pause_reading() override { inner_->pause_reading(); }
   void resume_reading() override { inner_->resume_reading(); }
   [[nodiscard]] bool peer_gone() const override { return inner_->peer_gone(); }
   [[nodiscard]] bool write_broken() const override { return inner_->write_broken(); }
+  [[nodiscard]] CloseNotify close_notify() const override {
+    return close_notify_received_ ? CloseNotify::received : CloseNotify::missing;
+  }
   void finish(Scratch& scratch) override;
   void wake_at(std::size_t bytes) override { inner_->wake_at(bytes); }
   void move_to(Ring& ring) override { inner_->move_to(ring); }
@@ -47,7 +51,8 @@ class TlsStream final : public Stream {
   std::unique_ptr<tls::Engine> engine_;
   std::vector<std::uint8_t> early_;  // ciphertext that came before its time
   bool peer_has_spoken_ = false;
-  bool ended_ = false;   // close_notify, or the end of the connection
+  bool ended_ = false;  // close_notify, or the end of the connection
+  bool close_notify_received_ = false;
   bool failed_ = false;  // a record that cannot be decrypted, or an alert
 };
 

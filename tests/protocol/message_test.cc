@@ -117,6 +117,31 @@ TEST(BoundaryTracker, KnowsTheBoundariesOfAStreamThatComesByteByByte) {
   EXPECT_TRUE(tracker.at_boundary());
 }
 
+TEST(BoundaryTracker, KnowsTypeAndSizeOfTheLastMessage) {
+  BoundaryTracker tracker;
+  EXPECT_EQ(tracker.last_type(), 0);
+  tracker.follow("'D' 0000000b 0001"_wire);
+  EXPECT_EQ(tracker.last_type(), 'D');
+  EXPECT_EQ(tracker.last_size(), 12U);
+  tracker.follow("00000001 'x' 'Z' 0000"_wire);
+  EXPECT_EQ(tracker.last_type(), 'D');
+  tracker.follow("0005"_wire);
+  EXPECT_EQ(tracker.last_type(), 'Z');
+  EXPECT_EQ(tracker.last_size(), 6U);
+}
+
+TEST(BoundaryTracker, TellsAMessageUnderWayFromABoundaryThatIsLost) {
+  BoundaryTracker tracker;
+  EXPECT_FALSE(tracker.in_message());
+  tracker.follow("'D' 00"_wire);
+  EXPECT_TRUE(tracker.in_message());
+  tracker.follow("000004"_wire);
+  EXPECT_FALSE(tracker.in_message());
+  tracker.follow("'D' 00000003"_wire);
+  EXPECT_FALSE(tracker.in_message());
+  EXPECT_FALSE(tracker.at_boundary());
+}
+
 TEST(BoundaryTracker, KnowsTheBoundariesHoweverTheStreamIsCut) {
   const auto boundaries = boundaries_of_stream();
   const ByteView stream(kStream);

@@ -47,6 +47,15 @@ TEST_F(ARelay, LeavesTheRestOfABulkTransferForTheNextTurn) {
   EXPECT_GE(client_.written.size(), kReadSize);
 }
 
+// Such as the end of a TLS connection, which came with its last bytes: no event would tell of it.
+TEST_F(ARelay, LeavesNothingThatTheStreamItselfHolds) {
+  server_.incoming = {std::string(kMaxReads * kReadSize, 'x')};
+  server_.end = Status::failed;
+  server_.held = true;
+  EXPECT_EQ(advance(), End::server_lost);
+  EXPECT_EQ(client_.written.size(), kMaxReads * kReadSize);
+}
+
 TEST_F(ARelay, StopsReadingASideWhoseBytesWait) {
   client_.kernel_room = 10;
   server_.incoming = {std::string(30, 'x'), "more"};
@@ -103,6 +112,64 @@ TEST_F(ARelay, TakesNothingButTheLastMessageForTerminate) {
   EXPECT_EQ(advance(), End::server_closed);
 }
 
+TEST_F(ARelay, KnowsTerminateHoweverItIsCut) {
+  client_.incoming = {std::string("X\0\0", 3), std::string("\0\4", 2)};
+  EXPECT_EQ(advance(), std::nullopt);
+  EXPECT_TRUE(relay_.client_terminated());
+}
+
+TEST_F(ARelay, TakesNoBytesInsideAMessageForTerminate) {
+  client_.incoming = {std::string("d\0\0\0\x0e.....X\0\0\0\4", 15)};
+  EXPECT_EQ(advance(), std::nullopt);
+  EXPECT_FALSE(relay_.in_message_to_server());
+  EXPECT_FALSE(relay_.client_terminated());
+}
+
+// PostgreSQL would end at its next answer, and what the client sent before would not be executed.
+TEST_F(ARelay, EndsWhenTheServerAnswersAClientThatIsGoneAndWhoseBytesWait) {
+  server_.kernel_room = 0;
+  client_.incoming = {"query", "another"};
+  EXPECT_EQ(advance(), std::nullopt);
+  client_.broken = true;
+  EXPECT_EQ(advance(), std::nullopt);
+  server_.incoming = {"answer"};
+  EXPECT_EQ(advance(), End::client_lost);
+}
+
+namespace messages {
+
+std::string error(const std::string& severity, const std::string& sqlstate) {
+  const std::string body = "S" + severity + '\0' + "V" + severity + '\0' + "C" + sqlstate + '\0' + '\0';
+  return std::string("E\0\0\0", 4) + static_cast<char>(body.size() + 4) + body;
+}
+const std::string kReadyForQuery("Z\0\0\0\5I", 6);
+
+}  // namespace messages
+
+TEST_F(ARelay, KnowsThatTheServerHasGivenUp) {
+  server_.incoming = {messages::kReadyForQuery + messages::error("FATAL", "57P01")};
+  EXPECT_EQ(advance(), std::nullopt);
+  EXPECT_TRUE(relay_.server_gave_up());
+  EXPECT_EQ(relay_.server_sqlstate(), "57P01");
+}
+
+TEST_F(ARelay, TakesAnErrorOfAStatementForNoEnd) {
+  server_.incoming = {messages::error("ERROR", "42601")};
+  EXPECT_EQ(advance(), std::nullopt);
+  EXPECT_FALSE(relay_.server_gave_up());
+  server_.incoming = {messages::kReadyForQuery};
+  EXPECT_EQ(advance(), std::nullopt);
+  EXPECT_FALSE(relay_.server_gave_up());
+}
+
+TEST_F(ARelay, TakesAnErrorThatComesInPiecesForTheLast) {
+  const auto error = messages::error("FATAL", "57P01");
+  server_.incoming = {error.substr(0, 10), error.substr(10)};
+  EXPECT_EQ(advance(), std::nullopt);
+  EXPECT_TRUE(relay_.server_gave_up());
+  EXPECT_EQ(relay_.server_sqlstate(), "");
+}
+
 TEST_F(ARelay, TellsAServerThatBrokeFromOneThatClosed) {
   server_.end = Status::failed;
   EXPECT_EQ(advance(), End::server_lost);
@@ -134,6 +201,19 @@ TEST_F(ARelay, TakesWhatComesBehindTheClientsEndAndPassesNothingOn) {
   EXPECT_EQ(advance(), std::nullopt);
   EXPECT_TRUE(client_.incoming.empty());
   EXPECT_EQ(server_.written, "");
+}
+
+// In the login only this direction is moved.
+TEST_F(ARelay, PassesOnAnEndInTheLogin) {
+  client_.incoming = {"query"};
+  client_.end = Status::ended;
+  EXPECT_EQ(relay_.advance_to_server(scratch_), Status::blocked);
+  EXPECT_TRUE(relay_.client_ended());
+  EXPECT_EQ(server_.written, "query");
+  EXPECT_TRUE(server_.finished);
+  server_.incoming = {"answer"};
+  EXPECT_EQ(advance(), std::nullopt);
+  EXPECT_EQ(client_.written, "answer");
 }
 
 TEST_F(ARelay, CountsTheServersResetAfterTheClientsEndAsThatEnd) {

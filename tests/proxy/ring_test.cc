@@ -58,6 +58,7 @@ class Peer {
     text.resize(received < 0 ? 0 : static_cast<std::size_t>(received));
     return text;
   }
+  void end() const { ::shutdown(descriptor_, SHUT_WR); }
   void close() {
     if (descriptor_ >= 0) ::close(descriptor_);
     descriptor_ = -1;
@@ -83,6 +84,7 @@ class Reader final : public Wakeable {
 
   void wake() override {
     ++wakes;
+    if (on_wake) on_wake();
     if (reads) read();
   }
   void read() {
@@ -103,6 +105,8 @@ class Reader final : public Wakeable {
   std::size_t most = kReadBytes;
   bool reads = true;
   int wakes = 0;
+  std::function<void()> on_wake;
+  std::uint64_t woken_at = 0;
 };
 
 class ARing : public ::testing::Test, private Wakeable {
@@ -177,6 +181,20 @@ TEST_F(ARing, BringsExactlyWhatOneReceiveTakes) {
   ASSERT_TRUE(run_until([&] { return r.text.size() >= sent.size(); }));
   r.peer->send("more");
   ASSERT_TRUE(run_until([&] { return r.text == sent + "more"; }));
+}
+
+// Sessions count the time since their last byte.
+TEST_F(ARing, HasBroughtTheLoopsTimeUpToDateBeforeItWakesAnybody) {
+  Reader& r = reader();
+  turn();
+  uv_timer_stop(clock_.get());
+  const auto began = time_now();
+  while (time_now() < began + 30ms) {
+  }
+  r.on_wake = [&] { r.woken_at = uv_now(&loop_); };
+  r.peer->send("x");
+  ASSERT_TRUE(run_until([&] { return r.text == "x"; }));
+  EXPECT_GE(std::chrono::milliseconds(r.woken_at), began + 25ms);
 }
 
 TEST_F(ARing, WakesAgainAReaderThatHasLeftSomething) {
@@ -310,6 +328,45 @@ TEST_F(ARing, TellsOfAPeerThatIsGoneWhilePaused) {
   EXPECT_FALSE(r.stream->peer_gone());
   r.peer->close();
   ASSERT_TRUE(run_until([&] { return r.stream->peer_gone(); }));
+}
+
+// What the ring has taken, and the socket: all of it is there before the break.
+TEST_F(ARing, GivesWhatCameBeforeABreakWhilePaused) {
+  Reader& r = reader();
+  turn();
+  r.reads = false;
+  const std::string sent = pattern(3 * Ring::kMostBytes);
+  ASSERT_EQ(r.peer->send(sent), sent.size());
+  ASSERT_TRUE(run_until([&] { return r.wakes > 0; }));
+  r.stream->pause_reading();
+  r.write("unread");
+  turn();
+  r.peer->close();  // with bytes unread: ECONNRESET
+  ASSERT_TRUE(run_until([&] { return r.stream->write_broken(); }));
+  r.reads = true;
+  r.stream->resume_reading();
+  r.read();
+  ASSERT_TRUE(run_until([&] { return r.status == Status::failed; }));
+  EXPECT_EQ(r.text, sent);
+  EXPECT_EQ(r.stream->error(), "Connection reset by peer");
+}
+
+// A Unix socket tells, and nothing that is written arrives then.
+TEST_F(ARing, TellsAPeerThatHasClosedFromOneThatHasEndedItsSide) {
+  for (const bool closes : {true, false}) {
+    Reader& r = reader();
+    turn();
+    r.stream->pause_reading();
+    turn();
+    if (closes) {
+      r.peer->close();
+    } else {
+      r.peer->end();
+    }
+    ASSERT_TRUE(run_until([&] { return r.stream->peer_gone(); }));
+    EXPECT_EQ(r.stream->write_broken(), closes);
+    EXPECT_EQ(r.stream->error(), "");
+  }
 }
 
 TEST_F(ARing, TellsOfAConnectionThatBreaksWhilePaused) {

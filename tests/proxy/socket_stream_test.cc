@@ -77,6 +77,7 @@ class ASocketStream : public ::testing::TestWithParam<Engine>, private Wakeable 
     while (stream_->readable()) {
       const auto found = stream_->read(scratch_, scratch_.incoming.size());
       ended_ = found.status == Stream::Status::ended;
+      failed_ = found.status == Stream::Status::failed;
       if (found.status != Stream::Status::bytes) return;
       bytes_ += found.bytes.size();
       text_.append(reinterpret_cast<const char*>(found.bytes.data()), found.bytes.size());
@@ -129,6 +130,7 @@ class ASocketStream : public ::testing::TestWithParam<Engine>, private Wakeable 
   std::string sent_;
   std::string text_;
   bool ended_ = false;
+  bool failed_ = false;
 };
 
 TEST_P(ASocketStream, WakesForAnyByte) {
@@ -230,6 +232,117 @@ TEST_P(ASocketStream, MayGoWhileItWaits) {
   EXPECT_EQ(::recv(far_, byte.data(), byte.size(), MSG_DONTWAIT), -1);  // closed, and not only forgotten
   EXPECT_EQ(errno, ECONNRESET);
 }
+
+// --- ends and breaks while paused ---
+
+class APausedSocketStream : public ASocketStream {
+ protected:
+  // Something has come that nobody wants yet.
+  void SetUp() override {
+    ASocketStream::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
+    stream_->pause_reading();
+    send(100'000);
+    run_for(3ms);
+    ASSERT_EQ(bytes_, 0U);
+  }
+  void end() { ::shutdown(far_, SHUT_WR); }
+  void reset() {
+    const linger at_once{.l_onoff = 1, .l_linger = 0};
+    ::setsockopt(far_, SOL_SOCKET, SO_LINGER, &at_once, sizeof at_once);
+    ::close(std::exchange(far_, -1));
+  }
+  void wake() override {
+    ++wakes_;
+    if (reads_) read();
+  }
+
+  bool reads_ = false;
+  int wakes_ = 0;
+};
+
+TEST_P(APausedSocketStream, TellsOfABreakAndStillGivesWhatCameBefore) {
+  reset();
+  ASSERT_TRUE(run_until([&] { return stream_->write_broken(); }));
+  reads_ = true;
+  stream_->resume_reading();
+  ASSERT_TRUE(run_until([&] { return failed_; }));
+  EXPECT_EQ(text_, sent_);
+  EXPECT_EQ(stream_->error(), "Connection reset by peer");
+}
+
+TEST_P(APausedSocketStream, GivesWhatCameBeforeABreakInPieces) {
+  reset();
+  ASSERT_TRUE(run_until([&] { return stream_->write_broken(); }));
+  // As a relay does that is paused again and again.
+  for (int piece = 0; piece < 5; ++piece) {
+    stream_->resume_reading();
+    ASSERT_TRUE(stream_->readable());
+    const auto read = stream_->read(scratch_, 10'000);
+    ASSERT_EQ(read.status, Stream::Status::bytes);
+    text_.append(reinterpret_cast<const char*>(read.bytes.data()), read.bytes.size());
+    stream_->pause_reading();
+    run_for(2ms);
+  }
+  reads_ = true;
+  stream_->resume_reading();
+  ASSERT_TRUE(run_until([&] { return failed_; }));
+  EXPECT_EQ(text_, sent_);
+}
+
+TEST_P(APausedSocketStream, IsNotWokenAgainAndAgainByABreak) {
+  reset();
+  ASSERT_TRUE(run_until([&] { return stream_->write_broken(); }));
+  const int wakes = wakes_;
+  run_for(20ms);
+  EXPECT_LE(wakes_, wakes + 1);
+}
+
+TEST_P(APausedSocketStream, TellsAnEndFromABreak) {
+  end();
+  ASSERT_TRUE(run_until([&] { return stream_->peer_gone(); }));
+  EXPECT_FALSE(stream_->write_broken());
+  reads_ = true;
+  stream_->resume_reading();
+  ASSERT_TRUE(run_until([&] { return ended_; }));
+  EXPECT_EQ(text_, sent_);
+}
+
+TEST_P(APausedSocketStream, TakesABreakThatASendHasFoundForABreak) {
+  reset();
+  run_for(3ms);
+  for (int write = 0; write < 3; ++write) {
+    stream_->write(scratch_, std::vector<std::uint8_t>(Ring::kMostBytes + 1));
+    run_for(1ms);
+  }
+  EXPECT_TRUE(stream_->write_broken());
+  reads_ = true;
+  stream_->resume_reading();
+  ASSERT_TRUE(run_until([&] { return failed_; }));
+  EXPECT_EQ(text_, sent_);
+}
+
+// A peer that has ended its side, and breaks the connection while it has not read everything.
+TEST_P(APausedSocketStream, IsNotWokenAgainAndAgainByABreakBehindAnEnd) {
+  reads_ = true;
+  stream_->resume_reading();
+  end();
+  ASSERT_TRUE(run_until([&] { return ended_; }));
+  const std::vector<std::uint8_t> many(std::size_t{32} << 20U);
+  stream_->write(scratch_, many);
+  ASSERT_GT(stream_->unwritten(), 0U);
+  reset();
+  ASSERT_TRUE(run_until([&] { return stream_->write_broken(); }));
+  EXPECT_EQ(stream_->unwritten(), 0U);
+  const int wakes = wakes_;
+  run_for(20ms);
+  EXPECT_LE(wakes_, wakes + 1);
+}
+
+INSTANTIATE_TEST_SUITE_P(With, APausedSocketStream, ::testing::Values(Engine::loop, Engine::ring),
+                         [](const auto& engine) {
+                           return engine.param == Engine::loop ? "TheLoop" : "ARing";
+                         });
 
 INSTANTIATE_TEST_SUITE_P(With, ASocketStream, ::testing::Values(Engine::loop, Engine::ring),
                          [](const auto& engine) {

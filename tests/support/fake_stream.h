@@ -23,6 +23,7 @@ class FakeStream final : public proxy::Stream {
   bool finished = false;
   bool gone = false;
   bool broken = false;
+  bool held = false;  // what is incoming is in the stream, and no event would tell of it
   int reads = 0;
   std::size_t wakes_at = 1;
 
@@ -35,13 +36,17 @@ class FakeStream final : public proxy::Stream {
 
   Read read(proxy::Scratch& scratch, std::size_t most) override {
     ++reads;
-    if (incoming.empty()) return {end, {}};
+    if (incoming.empty()) {
+      held = false;
+      return {end, {}};
+    }
     const std::string piece = incoming.front().substr(0, most);
     incoming.front().erase(0, piece.size());
     if (incoming.front().empty()) incoming.pop_front();
     std::copy(piece.begin(), piece.end(), scratch.incoming.begin());
     return {Status::bytes, proxy::ByteView(scratch.incoming).first(piece.size())};
   }
+  [[nodiscard]] bool holds() const override { return held; }
   [[nodiscard]] bool readable() const override { return !incoming.empty() || end != Status::blocked; }
   void write(proxy::Scratch& /*scratch*/, proxy::ByteView bytes) override {
     waiting.append(bytes.begin(), bytes.end());

@@ -80,6 +80,7 @@ class Cluster:
         self._as_owner("initdb", "--no-sync", "--auth=trust", "--username=postgres", "--encoding=UTF8",
                        "--locale=C.UTF-8", "--pgdata", self.data)  # fmt: skip
         self._configure()
+        self._starts = 1
         self._start()
         self.admin(ROLES)
 
@@ -134,6 +135,11 @@ class Cluster:
         said = "\n".join(self._postmaster.lines[before:])
         # Not "could not": a backend may say that of a client that is just leaving.
         assert "not reloaded" not in said and "contains errors" not in said, said
+
+    def await_recovery(self) -> None:
+        """After one of its processes was killed: until it has ended all others and takes connections again."""
+        self._starts += 1
+        self._postmaster.wait_for_lines("database system is ready to accept connections", self._starts)
 
     def stop(self) -> None:
         # Immediate shutdown: the data is thrown away in any case.

@@ -1,0 +1,22 @@
+// How a side ended its connection, as an ending for the log: announced, unannounced, or inside a message.
+#pragma once
+
+#include "proxy/ending.h"
+#include "proxy/stream.h"
+
+namespace pgveil::proxy {
+
+struct SideEnd {
+  bool in_message = false;     // a message had begun and had not come as a whole
+  bool was_announced = false;  // by the last message: Terminate, or an ErrorResponse that is FATAL
+  Stream::CloseNotify close_notify = Stream::CloseNotify::without_tls;
+};
+
+// Of an established session.
+[[nodiscard]] Ending closed_by_client(const SideEnd& end);
+[[nodiscard]] Ending closed_by_server(const SideEnd& end);
+// Of a client that is still logging in: it may leave to ask its user for a password, and nobody expects
+// Terminate.
+[[nodiscard]] Ending closed_by_client_in_login(const SideEnd& end);
+
+}  // namespace pgveil::proxy
