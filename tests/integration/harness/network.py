@@ -39,6 +39,7 @@ class SlowLine:
         )  # fmt: skip
         self._stopping, self._stop = os.pipe()
         self._tun = -1
+        self._is_cut = False
         self._thread = None
         try:
             self._begin(one_way)
@@ -55,10 +56,14 @@ class SlowLine:
         with self.entered():  # a tun belongs where it was opened
             self._tun = os.open("/dev/net/tun", os.O_RDWR)
             fcntl.ioctl(self._tun, TUNSETIFF, struct.pack("16sH22x", b"line", IFF_TUN | IFF_NO_PI))
-        for words in ("addr add 10.99.0.1/24 dev line", "link set line up"):
+        for words in ("addr add 10.99.0.1/24 dev line", "link set line up", "link set lo up"):
             subprocess.run([*self.prefix, "/usr/sbin/ip", *words.split()], check=True, capture_output=True)
         self._thread = threading.Thread(target=self._reflect, args=(one_way,), daemon=True)
         self._thread.start()
+
+    def cut(self) -> None:
+        """From now on nothing arrives, as if the other host were gone."""
+        self._is_cut = True
 
     def remove(self) -> None:
         os.write(self._stop, b"!")
@@ -85,7 +90,7 @@ class SlowLine:
                 return
             if self._tun in ready:
                 packet = os.read(self._tun, 65536)
-                if packet[0] >> 4 == 4:
+                if packet[0] >> 4 == 4 and not self._is_cut:
                     under_way.append((time.monotonic() + one_way, packet[:12] + packet[16:20] + packet[12:16] + packet[20:]))
             while under_way and under_way[0][0] <= time.monotonic():
                 os.write(self._tun, under_way.popleft()[1])
