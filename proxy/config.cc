@@ -2,6 +2,8 @@
 
 #include <arpa/inet.h>
 
+#include <algorithm>
+
 #include "proxy/values.h"
 #include "tls/digest.h"
 
@@ -58,6 +60,12 @@ bool UpstreamHost::is_unix() const {
 
 std::string UpstreamHost::unix_path() const {
   return host + "/.s.PGSQL." + std::to_string(port);
+}
+
+std::size_t UpstreamConfig::index_after(const UpstreamHost& host) const {
+  const auto place = std::find(hosts.begin(), hosts.end(), host);
+  if (place == hosts.end()) return 0;
+  return static_cast<std::size_t>(place - hosts.begin() + 1) % hosts.size();
 }
 
 bool UpstreamConfig::uses_tls() const {

@@ -119,6 +119,7 @@ struct UpstreamHost {
   std::string hostaddr;  // where to connect instead of resolving `host`; empty: resolve
   std::uint16_t port = 5432;
 
+  bool operator==(const UpstreamHost& other) const = default;
   [[nodiscard]] bool is_unix() const;  // starts with `/` or `@`, as libpq tells (pqcomm.h: is_unixsock_path)
   // `DIR/.s.PGSQL.PORT`
   [[nodiscard]] std::string unix_path() const;
@@ -154,6 +155,8 @@ struct UpstreamConfig {
 
   // Whether pgveil has passwords for it.
   [[nodiscard]] bool holds_passwords() const { return !passfile.empty() || !password_command.empty(); }
+  // Where in `hosts` the one after `host` is; the first one after the last.
+  [[nodiscard]] std::size_t index_after(const UpstreamHost& host) const;
   // Whether any of its hosts is reached over TLS: never a Unix socket, as in libpq.
   [[nodiscard]] bool uses_tls() const;
 };

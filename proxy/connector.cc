@@ -6,12 +6,17 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
 
 namespace pgveil::proxy {
 namespace {
+
+// Between attempts at a Unix socket whose queue is full: at first, doubled each time.
+constexpr std::chrono::milliseconds kFirstRetry{5};
+constexpr std::chrono::milliseconds kLastRetry{200};
 
 void set_option(int descriptor, int level, int name, int value) {
   ::setsockopt(descriptor, level, name, &value, sizeof value);
@@ -44,14 +49,36 @@ std::string attempt_name(const ServerAddress& server) {
 
 }  // namespace
 
+KeepaliveTimes keepalive_times(int descriptor) {
+  const auto value_of = [descriptor](int name) {
+    int value = 0;
+    socklen_t size = sizeof value;
+    ::getsockopt(descriptor, IPPROTO_TCP, name, &value, &size);
+    return value;
+  };
+  return {
+      .idle = value_of(TCP_KEEPIDLE), .interval = value_of(TCP_KEEPINTVL), .count = value_of(TCP_KEEPCNT)};
+}
+
+void set_keepalive_times(int descriptor, const KeepaliveTimes& times) {
+  set_option(descriptor, IPPROTO_TCP, TCP_KEEPIDLE, times.idle);
+  set_option(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, times.interval);
+  set_option(descriptor, IPPROTO_TCP, TCP_KEEPCNT, times.count);
+}
+
 Connector::Connector(uv_loop_t* loop, Resolver& resolver, const UpstreamConfig& upstream, Wakeable& owner,
-                     std::optional<ServerAddress> only)
-    : loop_(loop), resolver_(resolver), upstream_(upstream), owner_(owner) {
-  if (only) {
-    candidates_.push_back(std::move(*only));
-    next_host_ = upstream_.hosts.size();
-    any_resolved_ = true;
-  }
+                     Course course)
+    : loop_(loop),
+      resolver_(resolver),
+      upstream_(upstream),
+      owner_(owner),
+      first_host_(course.first_host),
+      retry_(loop, owner),
+      report_(std::move(course.earlier_attempts)) {
+  if (!course.only) return;
+  candidates_.push_back(std::move(*course.only));
+  hosts_begun_ = upstream_.hosts.size();
+  any_resolved_ = true;
 }
 
 Connector::~Connector() {
@@ -65,8 +92,11 @@ Connector::State Connector::advance() {
       take_resolved();
     }
     if (!candidates_.empty()) {
-      const State state = descriptor_ < 0 ? start_connecting() : finish_connecting();
+      const State state = descriptor_ >= 0            ? finish_connecting()
+                          : retry_delay_.count() == 0 ? start_connecting()
+                                                      : await_queue();
       if (state != State::failed) return state;
+      last_failed_ = Failed::refused;
       candidates_.pop_front();
     } else if (!resolve_next_host()) {
       return State::failed;
@@ -79,49 +109,74 @@ WatchedSocket Connector::take_socket() {
   return poll_ ? WatchedSocket{descriptor, std::move(poll_)} : watch_socket(loop_, descriptor);
 }
 
-bool Connector::skip_address(const std::string& why) {
+bool Connector::skip_address(Failed how, const std::string& what) {
+  last_failed_ = how;
+  note(describe_attempt(what));
   if (resolution_) {
-    report_ += "Host name \"" + host_under_way().host + "\" could not be resolved: " + why + ". ";
     resolution_.reset();
   } else if (!candidates_.empty()) {
-    note_attempt(why);
     close_descriptor();
     candidates_.pop_front();
+    retry_delay_ = std::chrono::milliseconds(0);
+    retry_.clear();
   }
-  return !candidates_.empty() || next_host_ < upstream_.hosts.size();
+  return !candidates_.empty() || hosts_left() > 0;
 }
 
-Ending Connector::failure() const {
+bool Connector::skip_host(const std::string& what) {
+  if (hosts_left() == 0) return false;
+  candidates_.erase(candidates_.begin() + 1, candidates_.end());
+  return skip_address(Failed::refused, what);
+}
+
+std::size_t Connector::attempts_left() const {
+  return std::max<std::size_t>(candidates_.size(), 1) + hosts_left();
+}
+
+std::string Connector::describe_attempt(const std::string& what) const {
+  if (resolution_) return "Host name \"" + host_.host + "\" could not be resolved: " + what + ".";
+  if (candidates_.empty()) return "";
+  return attempt_name(candidates_.front()) +
+         " failed: " + (retry_delay_.count() > 0 ? "its queue of new connections is full" : what) + ".";
+}
+
+Ending Connector::failure(Failed how, std::string detail) const {
   if (out_of_descriptors_)
     return {.reason = Reason::out_of_resources,
-            .detail = report_,
+            .detail = std::move(detail),
             .hint = "Raise the limit of open files (LimitNOFILE, ulimit -n)."};
   if (!any_resolved_)
     return {
         .reason = Reason::upstream_not_resolved,
-        .detail = report_,
+        .detail = std::move(detail),
         .hint = "Check the host of upstream \"" + upstream_.name + "\" and the resolver of this machine."};
-  return {
-      .reason = Reason::upstream_unreachable,
-      .detail = report_,
-      .hint =
-          "Check that the server runs there and accepts connections, and that no firewall is in between."};
+  if (how == Failed::timed_out)
+    return {
+        .reason = Reason::upstream_timed_out,
+        .detail = std::move(detail),
+        .hint = "Check the way to the server, or allow more time with connect_timeout and startup_timeout."};
+  return {.reason = Reason::upstream_unreachable,
+          .detail = std::move(detail),
+          .hint =
+              "Check that the server runs there and accepts connections, and that no firewall is in "
+              "between."};
 }
 
 // False where every host has been tried.
 bool Connector::resolve_next_host() {
-  if (next_host_ >= upstream_.hosts.size()) return false;
-  const UpstreamHost& host = upstream_.hosts[next_host_++];
+  if (hosts_left() == 0) return false;
+  host_ = upstream_.hosts[(first_host_ + hosts_begun_++) % upstream_.hosts.size()];
   ++attempts_;
-  if (!host.is_unix()) {
-    start_resolution(host);
+  if (!host_.is_unix()) {
+    start_resolution(host_);
     return true;
   }
   any_resolved_ = true;
-  if (auto address = unix_address(host.unix_path())) {
-    candidates_.push_back({host, *address});
+  if (auto address = unix_address(host_.unix_path())) {
+    candidates_.push_back({host_, *address});
   } else {
-    report_ += "The path \"" + host.unix_path() + "\" is too long for a Unix socket. ";
+    last_failed_ = Failed::refused;
+    note("The path \"" + host_.unix_path() + "\" is too long for a Unix socket.");
   }
   return true;
 }
@@ -144,12 +199,13 @@ void Connector::start_resolution(const UpstreamHost& host) {
 }
 
 void Connector::take_resolved() {
-  const UpstreamHost& host = host_under_way();
   const auto request = std::move(resolution_);
   const Resolver::Answer& answer = *request->answer();
-  if (answer.addresses.empty())
-    report_ += "Host name \"" + host.host + "\" could not be resolved: " + answer.error + ". ";
-  for (const KernelAddress& address : answer.addresses) add_candidate(host, address);
+  if (answer.addresses.empty()) {
+    last_failed_ = Failed::refused;
+    note("Host name \"" + host_.host + "\" could not be resolved: " + answer.error + ".");
+  }
+  for (const KernelAddress& address : answer.addresses) add_candidate(host_, address);
 }
 
 void Connector::add_candidate(const UpstreamHost& host, KernelAddress address) {
@@ -159,34 +215,54 @@ void Connector::add_candidate(const UpstreamHost& host, KernelAddress address) {
     reinterpret_cast<sockaddr_in6*>(address.get())->sin6_port = htons(host.port);
   // Without TLS nothing may leave this machine, whatever a resolver says.
   if (upstream_.sslmode == SslMode::disable && !address.is_loopback()) {
-    report_ += "Address " + address.text() + " is not loopback, and sslmode is disable. ";
+    note("Address " + address.text() + " is not loopback, and sslmode is disable.");
     return;
   }
   candidates_.push_back({host, address});
 }
 
 Connector::State Connector::start_connecting() {
-  const KernelAddress& address = candidates_.front().address;
-  ++attempts_;
+  server_ = candidates_.front();
+  const KernelAddress& address = server_->address;
+  const auto delay = std::exchange(retry_delay_, std::chrono::milliseconds(0));
+  if (delay.count() == 0) ++attempts_;
   descriptor_ = ::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  out_of_descriptors_ = descriptor_ < 0 && (errno == EMFILE || errno == ENFILE);
   if (descriptor_ < 0) {
-    out_of_descriptors_ = errno == EMFILE || errno == ENFILE;
     note_attempt(std::strerror(errno));
     return State::failed;
   }
   if (!address.is_unix()) set_tcp_options(descriptor_, upstream_);
   if (::connect(descriptor_, address.get(), address.size) == 0) return State::connected;
+  if (errno == EAGAIN && address.is_unix()) {
+    // Its queue is full, and nothing tells when there is room. TCP waits in the kernel.
+    close_descriptor();
+    retry_delay_ = std::clamp(delay * 2, kFirstRetry, kLastRetry);
+    retry_.set(retry_delay_);
+    return State::connecting;
+  }
   if (errno != EINPROGRESS) {
     note_attempt(std::strerror(errno));
     close_descriptor();
     return State::failed;
   }
   writable_ = false;
-  poll_.reset(new uv_poll_t);
-  uv_poll_init(loop_, poll_.get(), descriptor_);
+  auto poll = std::make_unique<uv_poll_t>();
+  if (const int status = uv_poll_init(loop_, poll.get(), descriptor_); status != 0) {
+    note_attempt(uv_strerror(status));
+    close_descriptor();
+    return State::failed;
+  }
+  poll_.reset(poll.release());
   poll_->data = this;
   uv_poll_start(poll_.get(), UV_WRITABLE, on_writable);
   return State::connecting;
+}
+
+Connector::State Connector::await_queue() {
+  if (!retry_.passed()) return State::connecting;
+  retry_.clear();
+  return start_connecting();
 }
 
 Connector::State Connector::finish_connecting() {
@@ -200,8 +276,13 @@ Connector::State Connector::finish_connecting() {
   return State::failed;
 }
 
+void Connector::note(const std::string& sentence) {
+  if (!report_.empty() && !sentence.empty()) report_ += ' ';
+  report_ += sentence;
+}
+
 void Connector::note_attempt(const std::string& what) {
-  report_ += attempt_name(candidates_.front()) + " failed: " + what + ". ";
+  note(describe_attempt(what));
 }
 
 void Connector::close_descriptor() {

@@ -33,6 +33,11 @@ void Deadline::set(std::chrono::milliseconds delay) {
       static_cast<std::uint64_t>((delay + since_wake_up).count()), 0);
 }
 
+std::optional<std::chrono::milliseconds> Deadline::left() const {
+  if (!timer_ || uv_is_active(reinterpret_cast<const uv_handle_t*>(timer_.get())) == 0) return std::nullopt;
+  return std::chrono::milliseconds(uv_timer_get_due_in(timer_.get()));
+}
+
 void Deadline::clear() {
   passed_ = false;
   if (timer_) uv_timer_stop(timer_.get());

@@ -4,6 +4,7 @@
 #include <uv.h>
 
 #include <chrono>
+#include <optional>
 
 #include "proxy/handle.h"
 
@@ -22,6 +23,8 @@ class Deadline {
   void set(std::chrono::milliseconds delay);
   void clear();
   [[nodiscard]] bool passed() const { return passed_; }
+  // How long until it passes; nullopt: never, or it has passed.
+  [[nodiscard]] std::optional<std::chrono::milliseconds> left() const;
 
  private:
   uv_loop_t* loop_;

@@ -7,20 +7,18 @@
 
 namespace pgveil::proxy {
 
-Prewarm::Prewarm(uv_loop_t* loop, Scratch& scratch, HandshakeTurns& turns, Resolver& resolver,
-                 const Upstream& upstream, std::size_t wanted, std::chrono::milliseconds attempt_timeout,
-                 unsigned worker)
-    : loop_(loop),
+Prewarm::Prewarm(const LinkServices& services, Scratch& scratch, const Upstream& upstream, std::size_t wanted,
+                 std::chrono::milliseconds attempt_timeout, unsigned worker)
+    : loop_(services.loop),
       scratch_(scratch),
-      turns_(turns),
-      resolver_(resolver),
+      services_(services),
       upstream_(upstream),
       wanted_(wanted),
       attempt_timeout_(attempt_timeout),
       worker_(worker),
       schedule_(wanted),
       advancer_(new uv_idle_t),
-      alarm_(loop, *this) {
+      alarm_(loop_, *this) {
   uv_idle_init(loop_, advancer_.get());
   advancer_->data = this;
 }
@@ -61,6 +59,21 @@ std::unique_ptr<UpstreamLink> Prewarm::take(Wakeable& owner) {
   return nullptr;
 }
 
+void Prewarm::distrust(const ServerAddress& server, const Ending& why) {
+  wake();
+  for (auto entry = entries_.begin(); entry != entries_.end();) {
+    const bool leads_there =
+        entry->is_ready && entry->link->server()->address.text() == server.address.text();
+    if (!leads_there) {
+      ++entry;
+      continue;
+    }
+    fail(*entry, why);
+    entry->link->close(scratch_);
+    entry = entries_.erase(entry);
+  }
+}
+
 void Prewarm::wake() {
   uv_idle_start(advancer_.get(), [](uv_idle_t* idle) {
     uv_idle_stop(idle);
@@ -95,6 +108,7 @@ bool Prewarm::advance(Entry& entry) {
   switch (entry.link->advance(scratch_)) {
     case UpstreamLink::State::established:
       entry.is_ready = true;
+      entry.link->watch_closely();
       entry.since = now();
       ++made_;
       return true;
@@ -103,7 +117,7 @@ bool Prewarm::advance(Entry& entry) {
     case UpstreamLink::State::verifying: break;
   }
   if (now() - entry.since < attempt_timeout_) return true;
-  fail(entry, entry.link->timed_out());
+  fail(entry, entry.link->timed_out("take the connection"));
   return false;
 }
 
@@ -130,8 +144,8 @@ void Prewarm::dial() {
     count = 1;
   for (; count > 0; --count) {
     auto& entry = entries_.emplace_back(
-        Entry{.link = std::make_unique<UpstreamLink>(loop_, turns_, resolver_, upstream_, upstream_.tls,
-                                                     static_cast<Wakeable&>(*this)),
+        Entry{.link = std::make_unique<UpstreamLink>(services_, upstream_, upstream_.tls,
+                                                     static_cast<Wakeable&>(*this), attempt_timeout_),
               .since = now()});
     entry.is_probe = schedule_.dialled();
     // It must be advanced to begin; what comes of it is for the next turn.

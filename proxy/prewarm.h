@@ -16,11 +16,10 @@ namespace pgveil::proxy {
 
 class Prewarm final : private Wakeable {
  public:
-  // Keeps `wanted` of them from start() on. `scratch`, `turns`, `resolver` and `upstream` must outlive it.
-  // `attempt_timeout`: for all that it takes to make one. `worker`: for the log.
-  Prewarm(uv_loop_t* loop, Scratch& scratch, HandshakeTurns& turns, Resolver& resolver,
-          const Upstream& upstream, std::size_t wanted, std::chrono::milliseconds attempt_timeout,
-          unsigned worker);
+  // Keeps `wanted` of them from start() on. `scratch`, `upstream` and what `services` refers to must outlive
+  // it. `attempt_timeout`: for all that it takes to make one. `worker`: for the log.
+  Prewarm(const LinkServices& services, Scratch& scratch, const Upstream& upstream, std::size_t wanted,
+          std::chrono::milliseconds attempt_timeout, unsigned worker);
   // Closes those that are left, and says in the log what became of them all.
   ~Prewarm();
   Prewarm(const Prewarm&) = delete;
@@ -30,6 +29,9 @@ class Prewarm final : private Wakeable {
   // An established link whose server has said nothing yet, with its wake-ups going to `owner`; null where
   // none is ready. It is replaced at once.
   [[nodiscard]] std::unique_ptr<UpstreamLink> take(Wakeable& owner);
+  // Closes those that lead to `server`, since one of them was of no use: for the rest of an outage there are
+  // none, and each session makes its own.
+  void distrust(const ServerAddress& server, const Ending& why);
 
  private:
   using Time = PrewarmSchedule::Time;
@@ -53,8 +55,7 @@ class Prewarm final : private Wakeable {
 
   uv_loop_t* loop_;
   Scratch& scratch_;
-  HandshakeTurns& turns_;
-  Resolver& resolver_;
+  const LinkServices services_;
   const Upstream& upstream_;
   const std::size_t wanted_;
   const Time attempt_timeout_;

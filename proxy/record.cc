@@ -63,6 +63,7 @@ struct Closing {
   std::string_view parties;
   std::chrono::steady_clock::time_point accepted;
   std::string_view sqlstate;  // of the server; empty: that of the reason
+  std::string_view earlier_attempts;
 };
 
 void log_closed(const Closing& closing, const Traffic& traffic, const Ending& ending) {
@@ -78,7 +79,8 @@ void log_closed(const Closing& closing, const Traffic& traffic, const Ending& en
       .add("duration_ms", static_cast<std::uint64_t>(
                               std::chrono::duration_cast<std::chrono::milliseconds>(duration).count()))
       .add("sqlstate", sqlstate_of(closing.sqlstate, ending))
-      .add("detail", detail_of(ending));
+      .add("detail", detail_of(ending))
+      .add("earlier_attempts", closing.earlier_attempts);
 }
 
 std::string place_text(const std::string& file, int line) {
@@ -165,7 +167,10 @@ void log_audit(const Record& record, const Ending* refusal) {
 
 EstablishedRecord log_session_started(const Record& record) {
   const LogFields fields = parties(record);
-  LogLine(LogLevel::info, "session_started").add("session", record.session).add_fields(fields.text());
+  LogLine(LogLevel::info, "session_started")
+      .add("session", record.session)
+      .add_fields(fields.text())
+      .add("earlier_attempts", record.earlier_attempts);
   // Copied, for the copies have no room to spare.
   return {.session = record.session,
           .parties = fields.text(),
@@ -179,7 +184,8 @@ void log_session_closed(const Record& record, const Traffic& traffic, const Endi
               .phase = phase,
               .parties = parties(record).text(),
               .accepted = record.accepted,
-              .sqlstate = record.server_sqlstate},
+              .sqlstate = record.server_sqlstate,
+              .earlier_attempts = record.earlier_attempts},
              traffic, ending);
 }
 
@@ -188,7 +194,8 @@ void log_session_closed(const EstablishedRecord& record, const Traffic& traffic,
               .phase = "relay",
               .parties = record.parties,
               .accepted = record.accepted,
-              .sqlstate = record.server_sqlstate},
+              .sqlstate = record.server_sqlstate,
+              .earlier_attempts = ""},
              traffic, ending);
 }
 

@@ -29,10 +29,11 @@ struct Record {
   std::string requested_user;
   std::string user;  // that the server sees
   std::string database;
-  std::string upstream;         // name
-  std::string server;           // address
-  std::string server_method;    // by which pgveil has logged in itself: "SCRAM-SHA-256-PLUS", "none"
-  std::string server_sqlstate;  // with which the server refused the login
+  std::string upstream;          // name
+  std::string server;            // address
+  std::string earlier_attempts;  // at other addresses, which failed
+  std::string server_method;     // by which pgveil has logged in itself: "SCRAM-SHA-256-PLUS", "none"
+  std::string server_sqlstate;   // with which the server refused the login
   std::optional<tls::Established> client_tls;
   std::optional<tls::Established> server_tls;
   std::shared_ptr<const tls::PeerCertificate> refused_certificate;  // of the client: not verified

@@ -381,16 +381,16 @@ Session::Phase Session::begin_cancel() {
   deadline_.set(kCancelTimeout);
   drop_link();  // and its place: cancel requests are counted by themselves
   if (std::exchange(in_session_, false)) host_.leave_session();
-  link_ = std::make_unique<UpstreamLink>(host_.loop(), host_.handshake_turns(), host_.resolver(), *upstream,
-                                         upstream->tls, *this,
-                                         route ? std::optional(route->server) : std::nullopt);
+  Course course;
+  if (route) course.only = route->server;
+  link_ = new_link(*upstream, upstream->tls, std::move(course));
   return Phase::forward_cancel;
 }
 
 // The client's connection is closed only after the server has closed its own: until then the signal may still
 // be on its way, and would hit the client's next statement (fe-cancel.c).
 Session::Phase Session::forward_cancel() {
-  if (deadline_.passed()) return end(link_->timed_out());
+  if (deadline_.passed()) return end(link_->timed_out("close the connection after the cancel request"));
   if (!server_) {
     const auto state = link_->advance(host_.scratch());
     if (link_->server()) record_->server = link_->server()->address.text();
@@ -537,6 +537,7 @@ SideEnd Session::server_end() const {
 
 Ending Session::timeout_ending() const {
   if (phase_ != Phase::log_in) return {.reason = Reason::startup_timeout};
+  if (!server_has_spoken_) return link_->timed_out("answer the StartupMessage");
   return {.reason = Reason::login_timeout,
           .detail = "The login was not complete within limits.startup_timeout.",
           .hint = "Answer the server's password request in time, or raise limits.startup_timeout."};
@@ -606,6 +607,7 @@ void Session::leave() {
 void Session::forget_login() {
   wipe_away(client_in_);
   wipe_away(server_in_);
+  answer_deadline_.reset();
   login_.reset();
   link_.reset();
   negotiation_.reset();

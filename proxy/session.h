@@ -36,6 +36,7 @@ class SessionHost {
   [[nodiscard]] virtual unsigned number() const = 0;  // of the worker, from 1 on
   [[nodiscard]] virtual uv_loop_t* loop() = 0;
   [[nodiscard]] virtual Resolver& resolver() = 0;
+  [[nodiscard]] virtual LinkServices link_services() = 0;
   [[nodiscard]] virtual Scratch& scratch() = 0;
   // For established sessions; nullptr: has none, the loop watches all sockets.
   [[nodiscard]] virtual Ring* ring() = 0;
@@ -45,6 +46,9 @@ class SessionHost {
   // A connection to `upstream` that was made ahead, for `owner` alone; null: there is none.
   [[nodiscard]] virtual std::unique_ptr<UpstreamLink> take_prewarmed(const Upstream& upstream,
                                                                      Wakeable& owner) = 0;
+  // One that was made ahead and leads to `server` was of no use.
+  virtual void distrust_prewarmed(const Upstream& upstream, const ServerAddress& server,
+                                  const Ending& why) = 0;
 
   // A place among limits.max_sessions, or among the cancel requests under way; false: there is none.
   [[nodiscard]] virtual bool enter_session() = 0;
@@ -113,8 +117,15 @@ class Session final : public Wakeable {
   void dial(const Upstream& upstream, std::shared_ptr<const tls::ClientContext> context);
   void drop_link();
   [[nodiscard]] Phase begin_login();
-  [[nodiscard]] bool may_dial_again() const;
-  [[nodiscard]] Phase dial_again();
+  [[nodiscard]] std::unique_ptr<UpstreamLink> new_link(const Upstream& upstream,
+                                                       std::shared_ptr<const tls::ClientContext> context,
+                                                       Course course = {});
+  [[nodiscard]] bool may_begin_anew() const;
+  [[nodiscard]] std::optional<Phase> try_elsewhere(Connector::Failed how, const std::string& what,
+                                                   bool whole_host);
+  [[nodiscard]] Phase dial_again(Connector::Failed how, const std::string& what);
+  void forget_attempt();
+  [[nodiscard]] std::chrono::milliseconds patience() const;
   [[nodiscard]] Phase begin_relay();
   void add_cancel_route();
   [[nodiscard]] Phase begin_cancel();
@@ -159,6 +170,7 @@ class Session final : public Wakeable {
   bool in_cancel_ = false;
   bool client_was_early_ = false;               // bytes of its login have gone up with the StartupMessage
   bool server_has_spoken_ = false;              // in the login
+  bool server_was_heard_ = false;               // and the login has begun to take what it said
   std::chrono::milliseconds last_activity_{0};  // of time_now(); kept only where somebody asks for it
   std::size_t waiting_ = 0;                     // to be sent to either side, when that was kept last
   std::size_t closing_backlog_ = 0;
@@ -178,6 +190,7 @@ class Session final : public Wakeable {
   protocol::StartupMessage startup_;  // as the server is to read it
   protocol::HbaMethod method_ = protocol::HbaMethod::reject;
   std::unique_ptr<UpstreamLink> link_;
+  std::unique_ptr<Deadline> answer_deadline_;  // for the server's first word, where another could be tried
   std::unique_ptr<Login> login_;
   protocol::Bytes client_in_;  // read and not yet passed on
   protocol::Bytes server_in_;

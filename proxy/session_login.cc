@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "protocol/sqlstate.h"
 #include "proxy/session.h"
 #include "proxy/session_bytes.h"
 #include "proxy/upstream_failure.h"
@@ -10,6 +11,31 @@ namespace pgveil::proxy {
 namespace {
 
 constexpr std::size_t kMaxLoginBacklog = 1'048'576;
+
+// What a server says first in a login. NegotiateProtocolVersion does not count: what it is about comes after
+// it.
+struct FirstWord {
+  bool is_whole = false;
+  bool is_unavailable = false;  // it takes no connections for now, in which case libpq tries the next host
+  std::string text = {};
+};
+
+FirstWord read_first_word(protocol::ByteView bytes) {
+  protocol::ByteReader in(bytes);
+  for (;;) {
+    const auto decoded = protocol::decode_message(in, kMaxLoginBacklog);
+    if (!decoded) return {.is_whole = true};
+    if (!decoded->has_value()) return {};
+    const protocol::Message& message = **decoded;
+    if (message.type == protocol::kNegotiateProtocolVersion) continue;
+    if (message.type != protocol::kErrorResponse) return {.is_whole = true};
+    const auto fields = protocol::decode_error_fields(message.body);
+    if (!fields || fields->sqlstate != protocol::sqlstate::kCannotConnectNow) return {.is_whole = true};
+    return {.is_whole = true,
+            .is_unavailable = true,
+            .text = "the server takes no connections now, with SQLSTATE 57P03: " + fields->message};
+  }
+}
 
 }  // namespace
 
@@ -24,6 +50,7 @@ Session::Phase Session::begin_login() {
                           record_->client_tls->own_sha256_fingerprint + ", the server the one with " +
                           record_->server_tls->peer->sha256_fingerprint + ".",
                 .hint = "Give both the very same certificate file, or turn shared_certificate off."});
+  record_->earlier_attempts = link_->report();
   login_ = choose_login({.listener = policy_,
                          .upstream = snapshot_->upstream_of(policy_.config),
                          .host = link_->server()->host,
@@ -37,6 +64,10 @@ Session::Phase Session::begin_login() {
   protocol::Bytes startup;
   protocol::encode_startup_message(startup_, startup);
   server_->write(host_.scratch(), startup);
+  if (const auto patience = this->patience(); patience.count() > 0) {
+    answer_deadline_ = std::make_unique<Deadline>(host_.loop(), *this);
+    answer_deadline_->set(patience);
+  }
   if (login_->client_part() == Login::ClientPart::relayed) {
     client_was_early_ = !client_in_.empty();
     if (client_was_early_) server_->write(host_.scratch(), client_in_);
@@ -52,9 +83,24 @@ Session::Phase Session::log_in() {
     auto refused = refused_login_ending();  // and then neither side has closed
     return end(refused ? *std::move(refused) : timeout_ending());
   }
+  if (answer_deadline_ && answer_deadline_->passed()) {
+    answer_deadline_.reset();
+    if (may_begin_anew())
+      if (const auto next = try_elsewhere(Connector::Failed::timed_out,
+                                          "the server did not answer the StartupMessage in time", false))
+        return *next;
+  }
   for (int reads = 0;; ++reads) {
+    if (!server_was_heard_) {
+      const FirstWord word = read_first_word(server_in_);
+      server_was_heard_ = word.is_whole && !(word.is_unavailable && may_begin_anew());
+      if (word.is_unavailable && !server_was_heard_) {
+        if (const auto next = try_elsewhere(Connector::Failed::refused, word.text, true)) return *next;
+        server_was_heard_ = true;
+      }
+    }
     // Also without new bytes: the login may have waited for something else.
-    const auto progress = advance_login();
+    const auto progress = server_was_heard_ ? advance_login() : Login::Progress::waiting;
     if (progress == Login::Progress::failed) {
       note_refusal();
       return end(login_->ending());
@@ -68,9 +114,17 @@ Session::Phase Session::log_in() {
     if (!may_read(*server_, reads)) return Phase::log_in;
     const auto read = server_->read(host_.scratch(), host_.scratch().incoming.size());
     if (read.status == Stream::Status::blocked) return Phase::log_in;
-    if (read.status != Stream::Status::bytes)
-      return may_dial_again() ? dial_again() : end(lost_login_ending());
+    if (read.status != Stream::Status::bytes) {
+      if (may_begin_anew() && !server_has_spoken_)
+        if (const auto next = try_elsewhere(Connector::Failed::refused,
+                                            "the server closed the connection instead of answering the "
+                                            "StartupMessage",
+                                            false))
+          return *next;
+      return end(lost_login_ending());
+    }
     server_has_spoken_ = true;
+    answer_deadline_.reset();
     server_in_.insert(server_in_.end(), read.bytes.begin(), read.bytes.end());
   }
 }

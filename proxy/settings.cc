@@ -256,7 +256,9 @@ std::span<const Setting<UpstreamSection>> upstream_settings() {
       setting<Text, &U::config, &C::requirepeer>(
           "requirepeer", "The user of this system that must run the server behind a Unix socket."),
       setting<Duration<milliseconds, 0, kLongest>, &U::config, &C::connect_timeout>(
-          "connect_timeout", "How long connecting to one address may take; `0s` leaves it to the kernel."),
+          "connect_timeout",
+          "How long connecting to one address may take, less if other addresses follow; `0s` sets no limit "
+          "of its own."),
       only_for_tls(setting<Integer<unsigned, 0, kMostPrewarmed>, &U::config, &C::prewarm>(
           "prewarm",
           "Verified connections that are kept ready for sessions to come, of all workers together.")),

@@ -48,6 +48,7 @@ class SocketStream final : public Stream, private Ring::Client {
   void move_to(Ring& ring) override;
   [[nodiscard]] std::string error() const override;
 
+  [[nodiscard]] int descriptor() const { return descriptor_; }
   // Hands further wake-ups to another owner, as when a verified connection goes over to its session.
   void set_owner(Wakeable& owner) { owner_ = &owner; }
 

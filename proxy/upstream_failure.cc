@@ -70,13 +70,6 @@ std::string name_and_address(const ServerAddress& server) {
 
 }  // namespace
 
-Ending closed_before_greeting(const ServerAddress& server, const std::string& error) {
-  return {.reason = Reason::upstream_protocol_violation,
-          .detail = fmt::format("{} closed the connection instead of answering the request for TLS{}{}.",
-                                name_and_address(server), error.empty() ? "" : ": ", error),
-          .hint = "Check that a PostgreSQL server is behind this address, and its log."};
-}
-
 Ending refused_greeting(const ServerAddress& server, protocol::UpstreamGreeting::Answer answer,
                         std::uint8_t byte) {
   using Answer = protocol::UpstreamGreeting::Answer;

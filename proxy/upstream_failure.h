@@ -12,8 +12,6 @@
 
 namespace pgveil::proxy {
 
-// The connection ended while the answer to SSLRequest was awaited. `error`: the system's word, or empty.
-[[nodiscard]] Ending closed_before_greeting(const ServerAddress& server, const std::string& error);
 // Any answer but a lone `S`.
 [[nodiscard]] Ending refused_greeting(const ServerAddress& server, protocol::UpstreamGreeting::Answer answer,
                                       std::uint8_t byte);

@@ -1,5 +1,7 @@
 #include "proxy/upstream_link.h"
 
+#include <algorithm>
+
 #include "proxy/identity.h"
 #include "proxy/upstream_failure.h"
 
@@ -10,24 +12,28 @@ namespace {
 constexpr std::size_t kGreetingBytes = 2;
 // Of a server that is to be silent: room for what TLS itself may say.
 constexpr std::size_t kSilenceBytes = 16'384;
+// Of a connection that waits for a session: a host that is gone is noticed after six seconds.
+constexpr KeepaliveTimes kCloseWatch{.idle = 3, .interval = 1, .count = 3};
 
 }  // namespace
 
-UpstreamLink::UpstreamLink(uv_loop_t* loop, HandshakeTurns& turns, Resolver& resolver,
-                           const Upstream& upstream, std::shared_ptr<const tls::ClientContext> tls,
-                           Wakeable& owner, std::optional<ServerAddress> only)
-    : upstream_(upstream),
+UpstreamLink::UpstreamLink(const LinkServices& services, const Upstream& upstream,
+                           std::shared_ptr<const tls::ClientContext> tls, Wakeable& owner,
+                           std::chrono::milliseconds budget, Course course)
+    : loop_(services.loop),
+      upstream_(upstream),
       context_(std::move(tls)),
       owner_(&owner),
-      connector_(loop, resolver, upstream.config, *this, std::move(only)),
-      connect_deadline_(loop, *this),
-      turn_(turns, *this) {}
+      connector_(loop_, services.resolver, upstream.config, *this, std::move(course)),
+      connect_deadline_(loop_, *this),
+      turn_(services.turns, *this),
+      until_(uv_now(loop_) + static_cast<std::uint64_t>(std::max<std::int64_t>(budget.count(), 0))) {}
 
 UpstreamLink::State UpstreamLink::advance(Scratch& scratch) {
   for (;;) {
     Step next = step_;
     if (connect_deadline_.passed() && step_ != Step::done && step_ != Step::failed) {
-      next = next_address("timeout expired");
+      next = next_address(Connector::Failed::timed_out, pending(""));
     } else {
       switch (step_) {
         case Step::connect: next = connect(scratch); break;
@@ -42,7 +48,18 @@ UpstreamLink::State UpstreamLink::advance(Scratch& scratch) {
   }
 }
 
+void UpstreamLink::watch_closely() {
+  if (server()->address.is_unix() || !upstream_.config.keepalives) return;
+  usual_keepalive_ = keepalive_times(watched_->descriptor());
+  set_keepalive_times(watched_->descriptor(),
+                      {.idle = std::min(usual_keepalive_->idle, kCloseWatch.idle),
+                       .interval = std::min(usual_keepalive_->interval, kCloseWatch.interval),
+                       .count = std::min(usual_keepalive_->count, kCloseWatch.count)});
+}
+
 void UpstreamLink::hand_to(Wakeable& owner) {
+  if (usual_keepalive_) set_keepalive_times(watched_->descriptor(), *usual_keepalive_);
+  usual_keepalive_.reset();
   owner_ = &owner;
   watched_->set_owner(owner);
 }
@@ -57,10 +74,10 @@ std::optional<Ending> UpstreamLink::broken_silence(Scratch& scratch) {
     case Stream::Status::ended:
     case Stream::Status::failed: break;
   }
-  if (const auto* failure = stream.tls_failure()) return tls_ending(*server_, *failure);
+  if (const auto* failure = stream.tls_failure()) return tls_ending(*server(), *failure);
   return Ending{
       .reason = Reason::upstream_lost,
-      .detail = "Server at " + server_->address.text() + " closed a connection that waited for its session.",
+      .detail = "Server at " + server()->address.text() + " closed a connection that waited for its session.",
       .hint = "Unless it was restarted: prewarm_max_age must be below its authentication_timeout."};
 }
 
@@ -73,40 +90,63 @@ std::unique_ptr<Stream> UpstreamLink::take_stream() {
   return std::move(socket_);
 }
 
-Ending UpstreamLink::timed_out() const {
-  Ending ending{.reason = Reason::upstream_timed_out};
-  if (server_) {
-    ending.detail = "Server at " + server_->address.text() +
-                    (step_ == Step::connect ? " did not take the connection in time."
-                     : step_ == Step::greet ? " took the connection but did not answer in time."
-                                            : " did not complete the TLS handshake in time.");
-  } else {
-    ending.detail = "The host name was not resolved in time.";
+std::chrono::milliseconds UpstreamLink::patience() const {
+  if (connector_.attempts_left() <= 1) return std::chrono::milliseconds(0);
+  return share();
+}
+
+bool UpstreamLink::leave_address(Connector::Failed how, const std::string& what) {
+  if (connector_.attempts_left() <= 1) return false;
+  start_over();
+  static_cast<void>(connector_.skip_address(how, what));
+  step_ = Step::connect;
+  return true;
+}
+
+bool UpstreamLink::leave_host(const std::string& what) {
+  if (!connector_.skip_host(what)) return false;
+  start_over();
+  step_ = Step::connect;
+  return true;
+}
+
+Ending UpstreamLink::timed_out(std::string_view owed) const {
+  const std::string last = connector_.describe_attempt(pending(owed));
+  return connector_.failure(Connector::Failed::timed_out,
+                            report() + (report().empty() || last.empty() ? "" : " ") + last);
+}
+
+// What the attempt under way is waiting for.
+std::string UpstreamLink::pending(std::string_view owed) const {
+  switch (step_) {
+    case Step::connect: return "no answer in time";
+    case Step::greet: return "it took the connection, but did not answer the request for TLS in time";
+    case Step::shake_hands: return "it took the connection, but did not complete the TLS handshake in time";
+    case Step::done:
+    case Step::failed: break;
   }
-  ending.hint = "Check the way to the server, or allow more time with connect_timeout and startup_timeout.";
-  return ending;
+  return "the server did not " + std::string(owed) + " in time";
 }
 
 UpstreamLink::Step UpstreamLink::connect(Scratch& scratch) {
   const auto state = connector_.advance();
   if (connector_.attempts() != timed_attempt_) {
     timed_attempt_ = connector_.attempts();
-    connect_deadline_.set(upstream_.config.connect_timeout);
+    connect_deadline_.set(connector_.attempts_left() > 1 ? share() : upstream_.config.connect_timeout);
   }
   switch (state) {
     case Connector::State::connecting: return Step::connect;
     case Connector::State::failed: return fail(connector_.failure());
     case Connector::State::connected: break;
   }
-  server_ = connector_.server();
   auto socket = connector_.take_socket();
   const int descriptor = socket.descriptor;
   socket_ = std::make_unique<SocketStream>(std::move(socket), *owner_, false);
   watched_ = socket_.get();
-  if (server_->address.is_unix() && !upstream_.config.requirepeer.empty()) {
+  if (server()->address.is_unix() && !upstream_.config.requirepeer.empty()) {
     const std::string user = peer_user(descriptor);
     if (user != upstream_.config.requirepeer)
-      return fail(wrong_peer(*server_, upstream_.config.requirepeer, user));
+      return fail_at_server(wrong_peer(*server(), upstream_.config.requirepeer, user));
   }
   if (!wants_tls()) return finish();
   if (upstream_.config.sslnegotiation == SslNegotiation::direct) return begin_tls();
@@ -122,18 +162,21 @@ UpstreamLink::Step UpstreamLink::greet(Scratch& scratch) {
   switch (read.status) {
     case Stream::Status::blocked: return Step::greet;
     case Stream::Status::ended:
-    case Stream::Status::failed: return fail(closed_before_greeting(*server_, socket_->error()));
+    case Stream::Status::failed:
+      return next_address(Connector::Failed::refused,
+                          "it closed the connection instead of answering the request for TLS" +
+                              (socket_->error().empty() ? "" : " (" + socket_->error() + ")"));
     case Stream::Status::bytes: break;
   }
   const auto answer = greeting_.receive(read.bytes);
   if (answer == protocol::UpstreamGreeting::Answer::more) return Step::greet;
   if (answer == protocol::UpstreamGreeting::Answer::accepted) return begin_tls();
-  return fail(refused_greeting(*server_, answer, greeting_.answer_byte()));
+  return fail_at_server(refused_greeting(*server(), answer, greeting_.answer_byte()));
 }
 
 UpstreamLink::Step UpstreamLink::begin_tls() {
   auto engine = tls::Engine::to_server(
-      context_, {.host = server_->host.host,
+      context_, {.host = server()->host.host,
                  .send_sni = upstream_.config.sslsni,
                  .require_alpn = upstream_.config.sslnegotiation == SslNegotiation::direct});
   tls_stream_ = std::make_unique<TlsStream>(std::move(socket_), std::move(engine));
@@ -151,7 +194,10 @@ UpstreamLink::Step UpstreamLink::shake_hands(Scratch& scratch) {
   handshake_begun_ = true;
   switch (tls_stream_->shake_hands(scratch)) {
     case TlsStream::Handshake::waiting: return Step::shake_hands;
-    case TlsStream::Handshake::failed: return fail(tls_ending(*server_, tls_stream_->failure()));
+    case TlsStream::Handshake::failed:
+      if (tls_stream_->failure().failure == tls::Failure::unexpected_eof && may_hang_up())
+        return next_address(Connector::Failed::refused, "it closed the connection during the TLS handshake");
+      return fail_at_server(tls_ending(*server(), tls_stream_->failure()));
     case TlsStream::Handshake::done: break;
   }
   tls_ = tls_stream_->take_established();
@@ -163,22 +209,52 @@ UpstreamLink::Step UpstreamLink::finish() {
   return Step::done;
 }
 
-// libpq goes on to the next address when one does not answer in time, but not after it answered wrongly.
-UpstreamLink::Step UpstreamLink::next_address(const std::string& why) {
-  connect_deadline_.clear();
-  watched_ = nullptr;
-  tls_stream_.reset();
-  socket_.reset();
-  return connector_.skip_address(why) ? Step::connect : fail(timed_out());
+// libpq goes on to the next address when one does not answer in time, but not after it answered wrongly. One
+// that hangs up has not answered: so does a load balancer without servers.
+UpstreamLink::Step UpstreamLink::next_address(Connector::Failed how, const std::string& what) {
+  start_over();
+  return connector_.skip_address(how, what) ? Step::connect : fail(connector_.failure());
 }
 
 UpstreamLink::Step UpstreamLink::fail(Ending ending) {
+  connect_deadline_.clear();
   failure_ = std::move(ending);
   return Step::failed;
 }
 
+// What the server did, which is told first, and what became of the attempts before.
+UpstreamLink::Step UpstreamLink::fail_at_server(Ending ending) {
+  if (!report().empty()) ending.detail += " Earlier attempts: " + report();
+  return fail(std::move(ending));
+}
+
+void UpstreamLink::start_over() {
+  connect_deadline_.clear();
+  watched_ = nullptr;
+  tls_stream_.reset();
+  socket_.reset();
+  tls_.reset();
+  greeting_ = {};
+}
+
+// Of what is left of the time, for the attempt under way.
+std::chrono::milliseconds UpstreamLink::share() const {
+  const std::uint64_t now = uv_now(loop_);
+  const auto left = std::chrono::milliseconds(until_ > now ? until_ - now : 0);
+  const auto attempts = static_cast<std::int64_t>(connector_.attempts_left());
+  const auto part = std::max(left / attempts, std::chrono::milliseconds(1));
+  const auto most = upstream_.config.connect_timeout;
+  return most.count() == 0 ? part : std::min(part, most);
+}
+
+// Servers before PostgreSQL 17 hang up where TLS begins directly. If there is no other server, the operator
+// must be told so.
+bool UpstreamLink::may_hang_up() const {
+  return upstream_.config.sslnegotiation != SslNegotiation::direct || connector_.attempts_left() > 1;
+}
+
 bool UpstreamLink::wants_tls() const {
-  return !server_->address.is_unix() && upstream_.config.sslmode == SslMode::verify_full;
+  return !server()->address.is_unix() && upstream_.config.sslmode == SslMode::verify_full;
 }
 
 }  // namespace pgveil::proxy

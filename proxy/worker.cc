@@ -68,7 +68,7 @@ void Worker::prewarm() {
     const unsigned share = all / commons_.workers + (number_ <= all % commons_.workers ? 1 : 0);
     if (share == 0) continue;
     auto& stock = prewarmed_[&upstream];
-    stock = std::make_unique<Prewarm>(loop_, scratch_, handshake_turns_, resolver_, upstream, share,
+    stock = std::make_unique<Prewarm>(link_services(), scratch_, upstream, share,
                                       snapshot_->config.limits.startup_timeout, number_);
     stock->start();
   }
@@ -77,6 +77,11 @@ void Worker::prewarm() {
 std::unique_ptr<UpstreamLink> Worker::take_prewarmed(const Upstream& upstream, Wakeable& owner) {
   const auto stock = prewarmed_.find(&upstream);
   return stock == prewarmed_.end() ? nullptr : stock->second->take(owner);
+}
+
+void Worker::distrust_prewarmed(const Upstream& upstream, const ServerAddress& server, const Ending& why) {
+  const auto stock = prewarmed_.find(&upstream);
+  if (stock != prewarmed_.end()) stock->second->distrust(server, why);
 }
 
 bool Worker::enter_session() {

@@ -65,12 +65,14 @@ class Worker final : public SessionHost {
   unsigned number() const override { return number_; }
   uv_loop_t* loop() override { return loop_; }
   Resolver& resolver() override { return resolver_; }
+  LinkServices link_services() override { return {loop_, handshake_turns_, resolver_}; }
   Scratch& scratch() override { return scratch_; }
   Ring* ring() override { return ring_.get(); }
   HandshakeTurns& handshake_turns() override { return handshake_turns_; }
   CancelRoutes& cancel_routes() override { return commons_.cancel_routes; }
   LoginServices login_services() override { return {scram_keyring_, password_commands_}; }
   std::unique_ptr<UpstreamLink> take_prewarmed(const Upstream& upstream, Wakeable& owner) override;
+  void distrust_prewarmed(const Upstream& upstream, const ServerAddress& server, const Ending& why) override;
   bool enter_session() override;
   void leave_session() override { commons_.sessions.give_back(); }
   bool enter_cancel() override;

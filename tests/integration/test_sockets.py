@@ -143,7 +143,7 @@ class TestSeveralHosts:
         with proxy.connect() as client:
             client.send(wire.startup_message(user="app"))
             error = client.receive_error()
-        assert error["C"] == "08001"
+        assert error["C"] == "57P03"
         assert all(str(port) in error["D"] for port in ports)
 
 

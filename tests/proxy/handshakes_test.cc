@@ -61,7 +61,9 @@ struct Site {
 class Dialling final : public Wakeable {
  public:
   Dialling(uv_loop_t* loop, HandshakeTurns& turns, const Upstream& upstream, Scratch& scratch)
-      : scratch_(scratch), resolver_(loop), link_(loop, turns, resolver_, upstream, upstream.tls, *this) {}
+      : scratch_(scratch),
+        resolver_(loop),
+        link_({loop, turns, resolver_}, upstream, upstream.tls, *this, std::chrono::seconds(10)) {}
   void wake() override { state = link_.advance(scratch_); }
 
   UpstreamLink::State state = UpstreamLink::State::connecting;

@@ -238,8 +238,6 @@ TEST_F(Lookups, AreMadeAnewOnceTheAnswerHasCome) {
   run();
   EXPECT_EQ(texts(first->answer()), std::vector<std::string>{"10.0.0.7:0"});
   EXPECT_EQ(texts(second->answer()), std::vector<std::string>{"10.0.0.8:0"});
-  EXPECT_EQ(server_.source_ports.size(),
-            2U);  // whoever forges an answer cannot know the port from the last one
 }
 
 TEST_F(Lookups, SeeAChangedResolvConf) {

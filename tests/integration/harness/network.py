@@ -87,15 +87,15 @@ class SlowLine(Namespace):
         self._one_way = one_way
         self._stopping, self._stop = os.pipe()
         self._tun = -1
-        self._thread = None
         self._is_cut = False
+        self._thread = None
         super().__init__()
 
     def _begin(self) -> None:
         with self.entered():  # a tun belongs where it was opened
             self._tun = os.open("/dev/net/tun", os.O_RDWR)
             fcntl.ioctl(self._tun, TUNSETIFF, struct.pack("16sH22x", b"line", IFF_TUN | IFF_NO_PI))
-        self.ip(f"addr add {NEAR}/24 dev line", "link set line up")
+        self.ip(f"addr add {NEAR}/24 dev line", "link set line up", "link set lo up")
         self._thread = threading.Thread(target=self._reflect, args=(self._one_way,), daemon=True)
         self._thread.start()
 
