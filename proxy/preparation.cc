@@ -108,8 +108,9 @@ std::optional<std::string> why_not_found(const std::string& program) {
   std::string_view path = variable != nullptr ? variable : "/bin:/usr/bin";
   for (;;) {
     const auto end = std::min(path.find(':'), path.size());
-    const std::string directory(end == 0 ? "." : path.substr(0, end));
-    if (!why_not_run(directory + '/' + program)) return std::nullopt;
+    std::string candidate(end == 0 ? "." : path.substr(0, end));
+    candidate.append("/").append(program);
+    if (!why_not_run(candidate)) return std::nullopt;
     if (end == path.size()) return "there is no such program in PATH";
     path.remove_prefix(end + 1);
   }
