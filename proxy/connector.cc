@@ -80,8 +80,7 @@ Connector::State Connector::advance() {
 }
 
 WatchedSocket Connector::take_socket() {
-  const int descriptor = std::exchange(descriptor_, -1);
-  return poll_ ? WatchedSocket{descriptor, std::move(poll_)} : watch_socket(loop_, descriptor);
+  return {Descriptor(std::exchange(descriptor_, -1)), std::move(poll_)};
 }
 
 bool Connector::skip_address(const std::string& why) {
@@ -201,6 +200,15 @@ Connector::State Connector::start_connecting() {
     note_attempt(std::strerror(errno));
     return State::failed;
   }
+  auto watched = watch_socket(loop_, Descriptor(descriptor_));
+  if (!watched) {
+    descriptor_ = -1;
+    out_of_descriptors_ = true;
+    note_attempt(std::strerror(watched.error()));
+    return State::failed;
+  }
+  descriptor_ = watched->descriptor.release();
+  poll_ = std::move(watched->poll);
   if (!address.is_unix()) set_tcp_options(descriptor_, upstream_);
   if (::connect(descriptor_, address.get(), address.size) == 0) return State::connected;
   if (errno != EINPROGRESS) {
@@ -209,8 +217,6 @@ Connector::State Connector::start_connecting() {
     return State::failed;
   }
   writable_ = false;
-  poll_.reset(new uv_poll_t);
-  uv_poll_init(loop_, poll_.get(), descriptor_);
   poll_->data = this;
   uv_poll_start(poll_.get(), UV_WRITABLE, on_writable);
   return State::connecting;

@@ -67,7 +67,7 @@ class Connector {
   std::size_t next_host_ = 0;
   std::deque<ServerAddress> candidates_;  // addresses not tried yet; the front one is being tried
   Resolution* resolution_ = nullptr;      // under way; libuv's until its callback
-  Handle<uv_poll_t> poll_;                // waits for the connection to be made, where that takes time
+  Handle<uv_poll_t> poll_;                // of descriptor_
   int descriptor_ = -1;
   bool writable_ = false;
   bool any_resolved_ = false;

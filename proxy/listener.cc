@@ -26,6 +26,8 @@ constexpr int kBacklog = 1024;
 constexpr int kMaxAccepts = 64;
 // Out of descriptors: connections wait in the kernel's queue until some session has ended.
 constexpr std::chrono::milliseconds kDescriptorPause{100};
+// The log says at most so often that too many clients have not logged in.
+constexpr std::chrono::minutes kFullPause{1};
 
 std::string failed(const ListenerConfig& config, std::string_view what) {
   return fmt::format("cannot listen on {}: {}: {}", config.address.text(), what, std::strerror(errno));
@@ -98,25 +100,30 @@ tl::expected<std::unique_ptr<Listener>, std::string> Listener::open(uv_loop_t* l
                                           : bind_tcp(config, *address, opened.get());
   if (problem) return tl::unexpected(*problem);
   if (::listen(opened.get(), kBacklog) != 0) return tl::unexpected(failed(config, "listen"));
-  return std::unique_ptr<Listener>(new Listener(loop, policy, workers, opened.release()));
+  auto socket = watch_socket(loop, std::move(opened));
+  if (!socket) {
+    errno = socket.error();
+    return tl::unexpected(failed(config, "epoll_ctl"));
+  }
+  return std::unique_ptr<Listener>(new Listener(loop, policy, workers, *std::move(socket)));
 }
 
-Listener::Listener(uv_loop_t* loop, const ListenerPolicy& policy, Workers& workers, int descriptor)
+Listener::Listener(uv_loop_t* loop, const ListenerPolicy& policy, Workers& workers, WatchedSocket socket)
     : policy_(policy),
       workers_(workers),
-      descriptor_(descriptor),
-      address_(bound_address(descriptor).text()),
-      poll_(new uv_poll_t),
+      descriptor_(socket.descriptor.release()),
+      address_(bound_address(descriptor_).text()),
+      poll_(std::move(socket.poll)),
       pause_(loop, *this) {
   struct stat file {};
   const SocketAddress& address = policy.config.address;
   if (address.is_unix() && ::stat(address.unix_path.c_str(), &file) == 0) socket_inode_ = file.st_ino;
-  uv_poll_init(loop, poll_.get(), descriptor_);
   poll_->data = this;
   watch();
 }
 
 Listener::~Listener() {
+  workers_.forget(*this);
   poll_.reset();
   ::close(descriptor_);
   struct stat file {};
@@ -126,10 +133,12 @@ Listener::~Listener() {
 
 void Listener::wake() {
   watch();
+  accept_all();
 }
 
 void Listener::accept_all() {
   for (int accepted = 0; accepted < kMaxAccepts; ++accepted) {
+    if (!has_room()) return;
     KernelAddress peer;
     peer.size = sizeof peer.storage;
     Descriptor client(::accept4(descriptor_, peer.get(), &peer.size, SOCK_NONBLOCK | SOCK_CLOEXEC));
@@ -138,22 +147,39 @@ void Listener::accept_all() {
       const int on = 1;
       if (!peer.is_unix()) ::setsockopt(client.get(), IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
       if (!peer.is_unix()) ::setsockopt(client.get(), SOL_SOCKET, SO_KEEPALIVE, &on, sizeof on);
-      workers_.adopt(std::move(client), peer, policy_, address_);
+      if (!workers_.adopt(std::move(client), peer, policy_, address_)) return pause(std::strerror(ENOMEM));
       continue;
     }
-    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-      if (!std::exchange(out_of_descriptors_, true))
-        LogLine(LogLevel::error, "accept_failed")
-            .add("listener", address_)
-            .add("error", std::strerror(errno))
-            .add("hint", "New connections wait. Raise the limit of open files (LimitNOFILE, ulimit -n).");
-      uv_poll_stop(poll_.get());
-      pause_.set(kDescriptorPause);
-      return;
-    }
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+      return pause(std::strerror(errno));
     if (errno == EAGAIN) return;
     // ECONNABORTED and the like: the client went away while it waited. The next one may still be there.
   }
+}
+
+void Listener::pause(const char* error) {
+  if (!std::exchange(out_of_descriptors_, true))
+    LogLine(LogLevel::error, "accept_failed")
+        .add("listener", address_)
+        .add("error", error)
+        .add("hint", "New connections wait. Raise the limit of open files (LimitNOFILE, ulimit -n).");
+  uv_poll_stop(poll_.get());
+  pause_.set(kDescriptorPause);
+}
+
+// If not, clients wait in the kernel's queue until there is.
+bool Listener::has_room() {
+  if (workers_.has_room(*this)) return true;
+  uv_poll_stop(poll_.get());
+  const auto now = std::chrono::steady_clock::now();
+  if (full_told_ && now - *full_told_ < kFullPause) return false;
+  full_told_ = now;
+  LogLine(LogLevel::warning, "accept_paused")
+      .add("listener", address_)
+      .add("hint",
+           "New connections wait until a client logs in or leaves: limits.max_unauthenticated_clients is "
+           "reached.");
+  return false;
 }
 
 void Listener::watch() {

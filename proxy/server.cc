@@ -4,13 +4,19 @@
 
 #include <algorithm>
 #include <csignal>
+#include <cstdlib>
+#include <future>
 #include <optional>
 #include <string>
 #include <system_error>
+#include <thread>
+#include <utility>
 
+#include "proxy/child_process.h"
 #include "proxy/cli.h"
 #include "proxy/cpus.h"
 #include "proxy/log.h"
+#include "proxy/signals_held_back.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -22,9 +28,11 @@ constexpr rlim_t kSpareDescriptors = 64;
 void raise_descriptor_limit(const Config& config, unsigned workers) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  set_descriptor_limit_of_children(limit);
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
-  rlim_t wanted = 2 * config.limits.max_sessions + kDescriptorsOfWorker * workers + kSpareDescriptors;
+  rlim_t wanted = 2 * config.limits.max_sessions + config.limits.max_unauthenticated_clients +
+                  kDescriptorsOfWorker * workers + kSpareDescriptors;
   for (const auto& [name, upstream] : config.upstreams) wanted += upstream.prewarm;
   if (limit.rlim_cur < wanted)
     LogLine(LogLevel::warning, "few_descriptors")
@@ -72,6 +80,44 @@ tl::expected<std::vector<std::unique_ptr<Ring>>, int> choose_relay(RelayEngine w
   return rings;
 }
 
+// The threads of libuv's pool, which the C library names by this variable.
+unsigned size_of_thread_pool() {
+  constexpr unsigned kDefault = 4;
+  constexpr unsigned long kMost = 1024;
+  const char* text = std::getenv("UV_THREADPOOL_SIZE");
+  if (text == nullptr) return kDefault;
+  return static_cast<unsigned>(std::clamp<unsigned long>(std::strtoul(text, nullptr, 10), 1, kMost));
+}
+
+// libuv makes the threads of its pool with the first work, hours after the start perhaps, and aborts the
+// process if the system has none. So they are made now, after a trial with threads of our own, which throws
+// std::system_error.
+void make_thread_pool() {
+  {
+    std::promise<void> all_made;
+    const auto when_all_made = all_made.get_future().share();
+    std::vector<std::thread> trial;
+    const auto end_trial = [&] {
+      all_made.set_value();
+      for (auto& thread : trial) thread.join();
+    };
+    try {
+      for (unsigned made = 0; made < size_of_thread_pool(); ++made)
+        trial.emplace_back([when_all_made] { when_all_made.wait(); });
+    } catch (...) {
+      end_trial();
+      throw;
+    }
+    end_trial();
+  }
+  Loop loop;
+  uv_work_t work{};
+  const SignalsHeldBack held;
+  uv_queue_work(
+      loop.get(), &work, [](uv_work_t*) {}, [](uv_work_t*, int) {});
+  uv_run(loop.get(), UV_RUN_DEFAULT);
+}
+
 class Server final : public Wakeable {
  public:
   Server(std::shared_ptr<const Snapshot> snapshot, unsigned workers, std::vector<std::unique_ptr<Ring>> rings)
@@ -87,8 +133,22 @@ class Server final : public Wakeable {
   void wake() override { close_everything(); }
 
   [[nodiscard]] int run() {
+    const int exit_code = serve();
+    close_everything();
+    if (!workers_) return exit_code;
+    // Some thread does not end: its destructor would wait for it.
+    static_cast<void>(stop_log());
+    std::_Exit(exit_code);
+  }
+
+ private:
+  int serve() {
     // First, so that a signal finds its handler as soon as anybody can know that we listen.
     for (const int number : {SIGTERM, SIGINT, SIGHUP}) watch_signal(number);
+    if (inherits_orphans()) {
+      watch_signal(SIGCHLD);
+      reap_children();
+    }
     for (const Mistake& warning : snapshot_->warnings)
       LogLine(LogLevel::warning, "configuration").add("warning", warning.text());
     if (!listen()) return kExitUnavailable;
@@ -97,7 +157,6 @@ class Server final : public Wakeable {
     return kExitOk;
   }
 
- private:
   bool listen() {
     for (const ListenerPolicy& policy : snapshot_->listeners) {
       auto listener = Listener::open(loop_.get(), policy, *workers_);
@@ -123,6 +182,7 @@ class Server final : public Wakeable {
   }
 
   void on_signal(int number) {
+    if (number == SIGCHLD) return reap_children();
     if (number == SIGHUP) {
       LogLine(LogLevel::warning, "reload_not_supported")
           .add("hint", "Restart pgveil to use a changed configuration.");
@@ -132,16 +192,21 @@ class Server final : public Wakeable {
     stopping_ = true;
     LogLine(LogLevel::info, "stopping").add("signal", number == SIGTERM ? "SIGTERM" : "SIGINT");
     listeners_.clear();
-    shutdown_deadline_->set(snapshot_->config.limits.shutdown_timeout);
+    const auto timeout = snapshot_->config.limits.shutdown_timeout;
+    shutdown_deadline_->set(timeout);
     workers_->shut_down([this] { close_everything(); });
+    if (timeout.count() == 0) close_everything();
   }
 
+  // May leave the workers, if they do not end.
   void close_everything() {
+    if (std::exchange(closed_, true)) return;
     listeners_.clear();
     signals_.clear();
     shutdown_deadline_.reset();
-    if (workers_) abandoned_ = workers_->abandon();
-    workers_.reset();
+    abandoned_ = workers_->abandon();
+    if (workers_->have_ended()) workers_.reset();
+    uv_stop(loop_.get());
   }
 
   Loop loop_;
@@ -152,17 +217,18 @@ class Server final : public Wakeable {
   std::optional<Deadline> shutdown_deadline_;
   std::size_t abandoned_ = 0;
   bool stopping_ = false;
+  bool closed_ = false;
 };
 
 }  // namespace
 
 int serve(const std::shared_ptr<const Snapshot>& snapshot) {
-  std::signal(SIGPIPE, SIG_IGN);
   const unsigned workers = choose_workers(snapshot->config.limits);
   raise_descriptor_limit(snapshot->config, workers);
   auto rings = choose_relay(snapshot->config.limits.relay, workers);
   if (!rings) return rings.error();
   try {
+    make_thread_pool();
     return Server(snapshot, workers, *std::move(rings)).run();
   } catch (const std::system_error& error) {  // from the making of loops and threads
     LogLine(LogLevel::error, "start_failed")
