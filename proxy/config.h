@@ -170,6 +170,7 @@ struct LimitsConfig {
   std::chrono::milliseconds idle_timeout{0};          // no byte either way; 0: off
   std::chrono::milliseconds shutdown_timeout{5'000};  // how long ended sessions may take to flush at SIGTERM
   std::size_t max_sessions = 10'000;
+  std::size_t max_unauthenticated_clients = 1'000;
   bool core_dumps = false;  // they hold keys and passwords
   std::size_t relay_buffer =
       std::size_t{256} * 1024;  // the most that is read at once in one direction of a session

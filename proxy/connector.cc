@@ -105,8 +105,7 @@ Connector::State Connector::advance() {
 }
 
 WatchedSocket Connector::take_socket() {
-  const int descriptor = std::exchange(descriptor_, -1);
-  return poll_ ? WatchedSocket{descriptor, std::move(poll_)} : watch_socket(loop_, descriptor);
+  return {Descriptor(std::exchange(descriptor_, -1)), std::move(poll_)};
 }
 
 bool Connector::skip_address(Failed how, const std::string& what) {
@@ -232,6 +231,15 @@ Connector::State Connector::start_connecting() {
     note_attempt(std::strerror(errno));
     return State::failed;
   }
+  auto watched = watch_socket(loop_, Descriptor(descriptor_));
+  if (!watched) {
+    descriptor_ = -1;
+    out_of_descriptors_ = true;
+    note_attempt(std::strerror(watched.error()));
+    return State::failed;
+  }
+  descriptor_ = watched->descriptor.release();
+  poll_ = std::move(watched->poll);
   if (!address.is_unix()) set_tcp_options(descriptor_, upstream_);
   if (::connect(descriptor_, address.get(), address.size) == 0) return State::connected;
   if (errno == EAGAIN && address.is_unix()) {
@@ -247,13 +255,6 @@ Connector::State Connector::start_connecting() {
     return State::failed;
   }
   writable_ = false;
-  auto poll = std::make_unique<uv_poll_t>();
-  if (const int status = uv_poll_init(loop_, poll.get(), descriptor_); status != 0) {
-    note_attempt(uv_strerror(status));
-    close_descriptor();
-    return State::failed;
-  }
-  poll_.reset(poll.release());
   poll_->data = this;
   uv_poll_start(poll_.get(), UV_WRITABLE, on_writable);
   return State::connecting;

@@ -106,9 +106,9 @@ class Connector {
   std::deque<ServerAddress> candidates_;  // its addresses not tried yet; the front one is being tried
   std::optional<ServerAddress> server_;
   std::unique_ptr<Resolver::Request> resolution_;  // under way
-  Handle<uv_poll_t> poll_;                    // waits for the connection to be made, where that takes time
-  Deadline retry_;                            // of a Unix socket whose queue is full
-  std::chrono::milliseconds retry_delay_{0};  // 0: its queue is not full
+  Handle<uv_poll_t> poll_;                         // of descriptor_
+  Deadline retry_;                                 // of a Unix socket whose queue is full
+  std::chrono::milliseconds retry_delay_{0};       // 0: its queue is not full
   int descriptor_ = -1;
   bool writable_ = false;
   bool any_resolved_ = false;

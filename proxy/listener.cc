@@ -29,6 +29,8 @@ constexpr int kBacklog = 1024;
 constexpr int kMaxAccepts = 64;
 // Out of descriptors: connections wait in the kernel's queue until some session has ended.
 constexpr std::chrono::milliseconds kDescriptorPause{100};
+// The log says at most so often that too many clients have not logged in.
+constexpr std::chrono::minutes kFullPause{1};
 
 // For `localhost` with port 0: how many ports are tried that may be in use at the second address.
 constexpr int kPortAttempts = 16;
@@ -196,28 +198,34 @@ tl::expected<std::vector<std::unique_ptr<Listener>>, std::string> Listener::open
   for (const auto& failure : opened->left_out)
     LogLine(LogLevel::info, "address_left_out").add("error", failure.text);
   std::vector<std::unique_ptr<Listener>> listeners;
-  for (auto& socket : opened->sockets)
-    listeners.push_back(std::unique_ptr<Listener>(new Listener(loop, policy, workers, socket.release())));
+  for (auto& socket : opened->sockets) {
+    auto watched = watch_socket(loop, std::move(socket));
+    if (!watched) {
+      errno = watched.error();
+      return tl::unexpected(failed(config.address, "epoll_ctl").text);
+    }
+    listeners.push_back(std::unique_ptr<Listener>(new Listener(loop, policy, workers, *std::move(watched))));
+  }
   return listeners;
 }
 
-Listener::Listener(uv_loop_t* loop, const ListenerPolicy& policy, Workers& workers, int descriptor)
+Listener::Listener(uv_loop_t* loop, const ListenerPolicy& policy, Workers& workers, WatchedSocket socket)
     : policy_(policy),
       workers_(workers),
-      descriptor_(descriptor),
-      address_(bound_address(descriptor).text()),
-      poll_(new uv_poll_t),
+      descriptor_(socket.descriptor.release()),
+      address_(bound_address(descriptor_).text()),
+      poll_(std::move(socket.poll)),
       pause_(loop, *this) {
   struct stat file {};
   const SocketAddress& address = policy.config.address;
   const bool has_file = address.is_unix() && !address.is_abstract();
   if (has_file && ::stat(address.unix_path.c_str(), &file) == 0) socket_inode_ = file.st_ino;
-  uv_poll_init(loop, poll_.get(), descriptor_);
   poll_->data = this;
   watch();
 }
 
 Listener::~Listener() {
+  workers_.forget(*this);
   poll_.reset();
   ::close(descriptor_);
   struct stat file {};
@@ -227,31 +235,50 @@ Listener::~Listener() {
 
 void Listener::wake() {
   watch();
+  accept_all();
 }
 
 void Listener::accept_all() {
   for (int accepted = 0; accepted < kMaxAccepts; ++accepted) {
+    if (!has_room()) return;
     KernelAddress peer;
     peer.size = sizeof peer.storage;
     Descriptor client(::accept4(descriptor_, peer.get(), &peer.size, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (client.get() >= 0) {
       out_of_descriptors_ = false;
-      workers_.adopt(std::move(client), peer, policy_, address_);
+      if (!workers_.adopt(std::move(client), peer, policy_, address_)) return pause(std::strerror(ENOMEM));
       continue;
     }
-    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-      if (!std::exchange(out_of_descriptors_, true))
-        LogLine(LogLevel::error, "accept_failed")
-            .add("listener", address_)
-            .add("error", std::strerror(errno))
-            .add("hint", "New connections wait. Raise the limit of open files (LimitNOFILE, ulimit -n).");
-      uv_poll_stop(poll_.get());
-      pause_.set(kDescriptorPause);
-      return;
-    }
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+      return pause(std::strerror(errno));
     if (errno == EAGAIN) return;
     // ECONNABORTED and the like: the client went away while it waited. The next one may still be there.
   }
+}
+
+void Listener::pause(const char* error) {
+  if (!std::exchange(out_of_descriptors_, true))
+    LogLine(LogLevel::error, "accept_failed")
+        .add("listener", address_)
+        .add("error", error)
+        .add("hint", "New connections wait. Raise the limit of open files (LimitNOFILE, ulimit -n).");
+  uv_poll_stop(poll_.get());
+  pause_.set(kDescriptorPause);
+}
+
+// If not, clients wait in the kernel's queue until there is.
+bool Listener::has_room() {
+  if (workers_.has_room(*this)) return true;
+  uv_poll_stop(poll_.get());
+  const auto now = std::chrono::steady_clock::now();
+  if (full_told_ && now - *full_told_ < kFullPause) return false;
+  full_told_ = now;
+  LogLine(LogLevel::warning, "accept_paused")
+      .add("listener", address_)
+      .add("hint",
+           "New connections wait until a client logs in or leaves: limits.max_unauthenticated_clients is "
+           "reached.");
+  return false;
 }
 
 void Listener::watch() {

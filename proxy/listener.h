@@ -4,6 +4,7 @@
 #include <sys/types.h>
 #include <uv.h>
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -15,6 +16,7 @@
 #include "proxy/deadline.h"
 #include "proxy/handle.h"
 #include "proxy/snapshot.h"
+#include "proxy/socket_stream.h"
 #include "proxy/workers.h"
 
 namespace pgveil::proxy {
@@ -39,10 +41,12 @@ class Listener final : private Wakeable {
   [[nodiscard]] const std::string& address() const { return address_; }
 
  private:
-  Listener(uv_loop_t* loop, const ListenerPolicy& policy, Workers& workers, int descriptor);
-  void wake() override;  // after a pause
+  Listener(uv_loop_t* loop, const ListenerPolicy& policy, Workers& workers, WatchedSocket socket);
+  void wake() override;  // after a pause, or when there is room for a client
   void accept_all();
   void watch();
+  [[nodiscard]] bool has_room();
+  void pause(const char* error);
   static void on_readable(uv_poll_t* poll, int status, int events);
 
   const ListenerPolicy& policy_;
@@ -51,8 +55,10 @@ class Listener final : private Wakeable {
   std::string address_;
   std::uint64_t socket_inode_ = 0;  // of a Unix socket's file
   Handle<uv_poll_t> poll_;
-  Deadline pause_;  // while the process is out of descriptors
+  Deadline pause_;  // while the process is out of descriptors or memory
   bool out_of_descriptors_ = false;
+  std::optional<std::chrono::steady_clock::time_point>
+      full_told_;  // when the log last said that clients wait
 };
 
 }  // namespace pgveil::proxy

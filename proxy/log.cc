@@ -2,12 +2,16 @@
 
 #include <fcntl.h>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
+#include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <utility>
 
 #include "proxy/descriptor.h"
 #include "proxy/log_sink.h"
@@ -21,7 +25,9 @@ constexpr std::string_view kAuditEvent = "audit";
 
 bool writes_json = false;
 Descriptor audit_file(-1);
-std::shared_ptr<LogSink> log_sink;          // of the log itself
+std::shared_ptr<LogSink> log_sink;    // of the log itself
+std::shared_ptr<LogSink> audit_sink;  // null: there is no audit file
+std::atomic<bool> audit_is_blocked{false};
 std::shared_ptr<spdlog::logger> audit_log;  // null: there is no audit file
 
 spdlog::level::level_enum spdlog_level(LogLevel level) {
@@ -118,6 +124,29 @@ void tell_lost_lines(LogSink::Loss loss, std::uint64_t lines, const std::string&
     LogLine(LogLevel::warning, "log_lines_lost").add("lines", lines).add("detail", why);
 }
 
+// Whether standard error is the systemd journal, which says so in JOURNAL_STREAM (systemd.exec(5)).
+bool writes_to_journal() {
+  const char* stream = std::getenv("JOURNAL_STREAM");
+  struct stat file {};
+  if (stream == nullptr || ::fstat(STDERR_FILENO, &file) != 0) return false;
+  return std::to_string(file.st_dev) + ':' + std::to_string(file.st_ino) == stream;
+}
+
+// Whether the last line of a file is not complete, as after a full disk.
+bool ends_inside_line(const std::string& path) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  struct stat status {};
+  if (file.get() < 0 || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) return false;
+  char last = '\n';
+  return status.st_size > 0 && ::pread(file.get(), &last, 1, status.st_size - 1) == 1 && last != '\n';
+}
+
+// spdlog's own handler writes to standard error, which may block. A line that memory does not suffice for is
+// counted.
+void count_failures(spdlog::logger& logger, std::shared_ptr<LogSink> sink) {
+  logger.set_error_handler([sink = std::move(sink)](const std::string&) { sink->count_lost_line(); });
+}
+
 void tell_lost_records(LogSink::Loss /*loss*/, std::uint64_t lines, const std::string& why) {
   LogLine(LogLevel::error, "audit_records_lost").add("lines", lines).add("detail", why);
 }
@@ -126,28 +155,51 @@ void tell_lost_records(LogSink::Loss /*loss*/, std::uint64_t lines, const std::s
 
 std::optional<std::string> start_log(const LogConfig& config) {
   writes_json = config.format == LogFormat::json;
-  log_sink = std::make_shared<LogSink>(STDERR_FILENO, LogSink::WhenFull::drop_oldest, tell_lost_lines);
+  LogSink::Format format;
+  format.level_prefixes = writes_to_journal();
+  log_sink =
+      std::make_shared<LogSink>(STDERR_FILENO, LogSink::WhenFull::drop_oldest, tell_lost_lines, format);
   auto logger = std::make_shared<spdlog::logger>("pgveil", log_sink);
   logger->set_pattern(writes_json ? kJsonPattern : "%Y-%m-%dT%H:%M:%S.%eZ %L %v",
                       spdlog::pattern_time_type::utc);
   logger->set_level(spdlog_level(config.level));
+  count_failures(*logger, log_sink);
   spdlog::set_default_logger(std::move(logger));
   if (config.audit_file.empty()) return std::nullopt;
   constexpr int kFlags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC;
   constexpr mode_t kMode = 0666;  // less what umask says
   audit_file = Descriptor(::open(config.audit_file.c_str(), kFlags, kMode));
   if (audit_file.get() < 0) return config.audit_file + ": " + std::strerror(errno);
-  audit_log = std::make_shared<spdlog::logger>(
-      "audit", std::make_shared<LogSink>(audit_file.get(), LogSink::WhenFull::wait, tell_lost_records));
+  LogSink::Format audit_format;
+  audit_format.begins_inside_line = ends_inside_line(config.audit_file);
+  audit_sink =
+      std::make_shared<LogSink>(audit_file.get(), LogSink::WhenFull::keep, tell_lost_records, audit_format);
+  audit_log = std::make_shared<spdlog::logger>("audit", audit_sink);
   audit_log->set_pattern(kJsonPattern, spdlog::pattern_time_type::utc);
+  count_failures(*audit_log, audit_sink);
   return std::nullopt;
 }
 
 // The audit file first: its last words may be for the log. The log's own last word is that lines were lost.
-void stop_log() {
+bool stop_log() {
+  const bool audit_stopped = !audit_sink || audit_sink->stop({});
+  const bool log_stopped = !log_sink || log_sink->stop({});
+  if (!audit_stopped || !log_stopped) return false;
   audit_log.reset();
-  if (log_sink) log_sink->stop();
+  audit_sink.reset();
   spdlog::shutdown();
+  return true;
+}
+
+bool audit_has_room() {
+  if (!audit_sink || audit_sink->has_room()) {
+    if (audit_is_blocked.load(std::memory_order_relaxed)) audit_is_blocked = false;
+    return true;
+  }
+  if (!audit_is_blocked.exchange(true))
+    LogLine(LogLevel::error, "audit_blocked")
+        .add("hint", "Logins wait until audit_file takes records again. Look after its reader, or its disk.");
+  return false;
 }
 
 LogFields& LogFields::add(std::string_view key, std::string_view value) {
@@ -184,14 +236,20 @@ LogLine& LogLine::add_fields(std::string_view fields) {
   return *this;
 }
 
-AuditRecord::AuditRecord() {
+AuditRecord::AuditRecord(bool may_be_lost) : may_be_lost_(may_be_lost) {
   begin_line(line_, writes_json, spdlog::level::info, kAuditEvent);
   if (audit_log) begin_line(json_, true, spdlog::level::info, kAuditEvent);
 }
 
 AuditRecord::~AuditRecord() {
   spdlog::default_logger_raw()->log(spdlog::level::info, line_);
-  if (audit_log) audit_log->log(spdlog::level::info, json_);
+  if (!audit_log) return;
+  // Twice as much as makes logins wait.
+  if (may_be_lost_ && !audit_sink->has_room(2)) {
+    audit_sink->count_lost_line();
+  } else {
+    audit_log->log(spdlog::level::info, json_);
+  }
 }
 
 AuditRecord& AuditRecord::add(std::string_view key, std::string_view value) {

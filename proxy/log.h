@@ -11,11 +11,17 @@
 namespace pgveil::proxy {
 
 // To standard error, through a thread of its own (LogSink): a reader that is slow or gone holds up no
-// session. Lines for which there is no room push out the oldest, which a line tells. An audit record is
-// waited for instead. Answers what is wrong with the audit file, if anything.
+// session. Lines for which there is no room push out the oldest, which a line tells. An audit record is kept
+// instead: logins wait for audit_has_room(). Returns what is wrong with the audit file, if anything. Throws
+// std::system_error if the system has no threads for it.
 [[nodiscard]] std::optional<std::string> start_log(const LogConfig& config);
-// Writes out what is queued.
-void stop_log();
+// Writes what is queued, as long as the readers take it. Returns false if that hangs: the process must then
+// end without destructors.
+[[nodiscard]] bool stop_log();
+
+// Whether a login may go on: its audit record will be written, or there is no audit file. Can be called from
+// any thread.
+[[nodiscard]] bool audit_has_room();
 
 // A part of a line, for several lines to have.
 class LogFields {
@@ -53,7 +59,9 @@ class LogLine {
 // file, whatever the level, as JSON.
 class AuditRecord {
  public:
-  AuditRecord();
+  // `may_be_lost`: if the audit file takes no records for so long that memory would fill, the record is
+  // counted as lost, and stands in the log only.
+  explicit AuditRecord(bool may_be_lost);
   ~AuditRecord();
   AuditRecord(const AuditRecord&) = delete;
   AuditRecord& operator=(const AuditRecord&) = delete;
@@ -61,6 +69,7 @@ class AuditRecord {
   AuditRecord& add(std::string_view key, std::string_view value);
 
  private:
+  const bool may_be_lost_;
   std::string line_;  // as the log wants it
   std::string json_;  // for the audit file; empty where there is none
 };

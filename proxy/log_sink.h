@@ -6,6 +6,7 @@
 #include <spdlog/formatter.h>
 #include <spdlog/sinks/sink.h>
 
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -21,28 +22,52 @@ namespace pgveil::proxy {
 
 class LogSink final : public spdlog::sinks::sink {
  public:
-  // What happens to a line for which there is no room, as the reader is slow or gone.
+  // What happens to a line if the queue is full, because the reader is slow or gone. log() never waits.
   enum class WhenFull {
-    drop_oldest,  // nobody ever waits
-    wait,         // no line is lost
+    drop_oldest,  // the oldest lines are lost
+    keep,         // the queue grows: the caller asks has_room() before it begins what needs a line
   };
   enum class Loss { dropped, unwritable };
-  // Called by the thread that writes: so many lines are gone.
+  // Called by the thread that writes: so many lines are lost.
   using OnLoss = std::function<void(Loss loss, std::uint64_t lines, const std::string& why)>;
+
+  // How the lines begin, and what is already in the file.
+  struct Format {
+    bool level_prefixes =
+        false;  // "<6>" and the like before each line, for the systemd journal (sd-daemon(3))
+    bool begins_inside_line = false;  // the last line of the file is not complete
+  };
+  // How long stop() waits for the reader.
+  struct Patience {
+    std::chrono::milliseconds without_progress{500};
+    std::chrono::milliseconds in_total{3'000};
+  };
 
   static constexpr std::size_t kMostBytes = std::size_t{4} << 20U;
   // The first line waits so long for others.
   static constexpr std::chrono::milliseconds kGathering{5};
 
-  // The descriptor stays the caller's and must outlive the sink.
-  LogSink(int descriptor, WhenFull when_full, OnLoss on_loss);
-  ~LogSink() override { stop(); }
+  // The descriptor stays the caller's and must outlive the sink. Throws std::system_error if the system has
+  // no thread for it.
+  LogSink(int descriptor, WhenFull when_full, OnLoss on_loss)
+      : LogSink(descriptor, when_full, on_loss, Format{}) {}
+  LogSink(int descriptor, WhenFull when_full, OnLoss on_loss, Format format);
+  ~LogSink() override { static_cast<void>(stop(Patience{})); }
   LogSink(const LogSink&) = delete;
   LogSink& operator=(const LogSink&) = delete;
 
-  // Writes out what there is, what `on_loss` still says included; what is logged later is not written. To be
-  // called before the logger goes that `on_loss` logs to.
-  void stop();
+  // Writes what is queued, including what `on_loss` still logs, as long as the reader takes it. Lines that
+  // are logged later are not written. Must be called before the logger is destroyed that `on_loss` uses.
+  // Returns false if the thread hangs in a system call that no signal interrupts: the process must then end
+  // without destructors.
+  [[nodiscard]] bool stop(Patience patience);
+
+  // Whether the queue takes `times` times the usual amount. Can be called from any thread.
+  [[nodiscard]] bool has_room(std::size_t times = 1) const {
+    return queued_.load(std::memory_order_relaxed) < times * kMostBytes;
+  }
+  // Counts a line that was not logged.
+  void count_lost_line();
 
   void log(const spdlog::details::log_msg& message) override;
   void flush() override {}  // the thread is at it already
@@ -51,19 +76,28 @@ class LogSink final : public spdlog::sinks::sink {
 
  private:
   void run();
+  void write_lines();
   void drop_oldest();
-  void write_out(std::string_view batch) const;
+  void write_out(std::string_view batch);
+  [[nodiscard]] bool write_piece(std::string_view& rest);
+  [[nodiscard]] bool interrupt_thread(std::unique_lock<std::mutex>& lock);
 
   const int descriptor_;
   const WhenFull when_full_;
   const OnLoss on_loss_;
+  const bool level_prefixes_;
+  bool inside_line_;                      // the thread's: the last byte that was written is not a line feed
+  std::atomic<std::size_t> queued_{0};    // bytes of lines_ and of the batch that is being written
+  std::atomic<std::uint64_t> pieces_{0};  // that were written
+  std::atomic<bool> given_up_{false};
   std::mutex mutex_;  // for all below
   std::condition_variable has_work_;
-  std::condition_variable has_room_;
+  std::condition_variable has_ended_;
   std::unique_ptr<spdlog::formatter> formatter_;
   std::string lines_;          // not yet taken by the thread
   std::uint64_t dropped_ = 0;  // lines, not yet told
   bool stopping_ = false;
+  bool ended_ = false;
   std::thread thread_;
 };
 

@@ -1,10 +1,15 @@
 // pgveil [run|check]: see `pgveil --help`.
 
+#include <fcntl.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
+#include <cstdlib>
 #include <exception>
 #include <memory>
+#include <system_error>
 
 #include "proxy/check.h"
 #include "proxy/cli.h"
@@ -22,6 +27,25 @@ void hide_memory(const LimitsConfig& limits) {
   if (!limits.core_dumps) ::prctl(PR_SET_DUMPABLE, 0);
 }
 
+// Descriptors that are closed would be given to the next file that is opened, such as the audit file or
+// epoll's, and the log would be written into that.
+bool open_standard_files() {
+  for (const int descriptor : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+    if (::fcntl(descriptor, F_GETFD) < 0 && ::open("/dev/null", O_RDWR) != descriptor) return false;
+  return true;
+}
+
+// A write that fails says so in errno.
+void ignore_signals_of_writes() {
+  std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);
+}
+
+int end_log(int exit_code) {
+  if (!stop_log()) std::_Exit(exit_code);
+  return exit_code;
+}
+
 int run(Invocation invocation) {
   hide_memory(invocation.parsed.config.limits);
   const auto snapshot = prepare(invocation.parsed);
@@ -30,19 +54,25 @@ int run(Invocation invocation) {
     std::fputs(text_of(snapshot.error().mistakes).c_str(), stderr);
     return snapshot.error().exit_code;
   }
-  if (const auto problem = start_log((*snapshot)->config.log)) {
-    std::fprintf(stderr, "pgveil: the audit file cannot be written: %s\n", problem->c_str());
-    stop_log();
-    return kExitConfig;
+  try {
+    if (const auto problem = start_log((*snapshot)->config.log)) {
+      std::fprintf(stderr, "pgveil: the audit file cannot be written: %s\n", problem->c_str());
+      return end_log(kExitConfig);
+    }
+  } catch (const std::system_error& error) {
+    std::fprintf(stderr,
+                 "pgveil: the log has no thread: %s. Raise the limit of threads (TasksMax, ulimit -u).\n",
+                 error.what());
+    return end_log(kExitUnavailable);
   }
-  const int exit_code = serve(*snapshot);
-  stop_log();
-  return exit_code;
+  return end_log(serve(*snapshot));
 }
 
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (!open_standard_files()) return kExitUnavailable;
+  ignore_signals_of_writes();
   if (!pgveil::tls::wipe_what_openssl_frees()) return kExitSoftware;
   try {
     auto invocation = parse_command_line(argc, argv);

@@ -1,14 +1,16 @@
 #include "proxy/password_command.h"
 
-#include <signal.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <csignal>
 #include <string_view>
 #include <utility>
 
+#include "proxy/child_process.h"
 #include "proxy/deadline.h"
 #include "proxy/values.h"
 
@@ -136,8 +138,8 @@ std::optional<std::string> check_password_command(const std::vector<std::string>
   return std::nullopt;
 }
 
-// A process from its start until it is reaped: libuv's, which hands it to on_exit(). Those who wait get their
-// answer earlier where the process is killed.
+// A process from its start until it is reaped, when the command deletes itself. Those who wait get their
+// answer earlier if the process is killed.
 class PasswordCommands::Command final : public Wakeable {
  public:
   Command(PasswordCommands& owner, const Key& key)
@@ -166,11 +168,11 @@ class PasswordCommands::Command final : public Wakeable {
  private:
   static void make_room(uv_handle_t* handle, std::size_t suggested, uv_buf_t* room);
   static void on_read(uv_stream_t* stream, ssize_t size, const uv_buf_t* bytes);
-  static void on_exit(uv_process_t* process, std::int64_t status, int signal);
+  static void on_child_signal(uv_signal_t* watch, int number);
 
   int spawn(uv_loop_t* loop, int output, std::vector<std::string> arguments);
   void read_rest();
-  [[nodiscard]] PasswordAnswer outcome(std::int64_t status, int signal) const;
+  [[nodiscard]] PasswordAnswer outcome(int status) const;
   void settle(const PasswordAnswer& answer);
   void stop();
   void wipe_output() { protocol::wipe_secret(output_); }
@@ -178,9 +180,9 @@ class PasswordCommands::Command final : public Wakeable {
   PasswordCommands* owner_;  // null once it has no more to do with it
   Key key_;
   Deadline limit_;
-  Handle<uv_process_t> process_;  // closed before the process ends, it would leave a zombie
-  Handle<uv_pipe_t> pipe_;        // none once settled
-  bool reaped_ = false;
+  Handle<uv_signal_t> watch_;  // for SIGCHLD; keeps the loop running until the process is reaped
+  Handle<uv_pipe_t> pipe_;     // none once settled
+  pid_t process_ = -1;
   std::vector<char> output_;  // never grows, so that no copy stays behind
   std::size_t size_ = 0;
   std::vector<PasswordRequest*> requests_;
@@ -209,24 +211,16 @@ int PasswordCommands::Command::spawn(uv_loop_t* loop, int output, std::vector<st
   auto environment = environment_of(key_.target);
   const auto argument_pointers = pointers_to(arguments);
   const auto environment_pointers = pointers_to(environment);
-  std::array<uv_stdio_container_t, 3> files{};
-  files[0].flags = UV_IGNORE;  // /dev/null
-  files[1].flags = UV_INHERIT_FD;
-  files[1].data.fd = output;
-  files[2].flags = UV_INHERIT_FD;
-  files[2].data.fd = STDERR_FILENO;
-  uv_process_options_t options{};
-  options.exit_cb = on_exit;
-  options.file = argument_pointers[0];
-  options.args = const_cast<char**>(argument_pointers.data());
-  options.env = const_cast<char**>(environment_pointers.data());
-  options.flags = UV_PROCESS_DETACHED;  // setsid(): a process group that can be killed, and no terminal
-  options.stdio_count = static_cast<int>(files.size());
-  options.stdio = files.data();
-  process_.reset(new uv_process_t);
-  const int status = uv_spawn(loop, process_.get(), &options);
-  process_->data = this;
-  return status;
+  // Before the process can end.
+  watch_.reset(new uv_signal_t);
+  uv_signal_init(loop, watch_.get());
+  watch_->data = this;
+  if (const int status = uv_signal_start(watch_.get(), on_child_signal, SIGCHLD); status != 0) return status;
+  const auto process = start_child(
+      {.arguments = argument_pointers.data(), .environment = environment_pointers.data(), .output = output});
+  if (!process) return -process.error();
+  process_ = *process;
+  return 0;
 }
 
 void PasswordCommands::Command::remove(PasswordRequest& request) {
@@ -251,8 +245,8 @@ void PasswordCommands::Command::on_read(uv_stream_t* stream, ssize_t size, const
     self.settle(failed("printed more than " + std::to_string(kMaxOutputBytes) + " bytes"));
 }
 
-// What the process had printed when it ended, and the loop has not told of: libuv reaps all at the end of
-// any. The pipe's own end is not waited for, since something left in the background may hold it open.
+// Reads what the process had printed when it ended, and the loop has not told of. The end of the pipe is not
+// waited for, since something left in the background may hold it open.
 void PasswordCommands::Command::read_rest() {
   uv_os_fd_t descriptor = -1;
   if (uv_fileno(reinterpret_cast<uv_handle_t*>(pipe_.get()), &descriptor) != 0) return;
@@ -263,17 +257,21 @@ void PasswordCommands::Command::read_rest() {
   }
 }
 
-void PasswordCommands::Command::on_exit(uv_process_t* process, std::int64_t status, int signal) {
-  const std::unique_ptr<Command> self(static_cast<Command*>(process->data));
-  self->reaped_ = true;
+// Some child of this process has ended.
+void PasswordCommands::Command::on_child_signal(uv_signal_t* watch, int /*number*/) {
+  auto* command = static_cast<Command*>(watch->data);
+  const auto status = take_status_of_child(command->process_);
+  if (!status) return;
+  const std::unique_ptr<Command> self(command);
+  self->process_ = -1;
   if (!self->pipe_) return;
   self->read_rest();
-  self->settle(self->outcome(status, signal));
+  self->settle(self->outcome(*status));
 }
 
-PasswordAnswer PasswordCommands::Command::outcome(std::int64_t status, int signal) const {
-  if (signal != 0) return failed("was ended by signal " + std::to_string(signal));
-  if (status != 0) return failed("exited with status " + std::to_string(status));
+PasswordAnswer PasswordCommands::Command::outcome(int status) const {
+  if (WIFSIGNALED(status)) return failed("was ended by signal " + std::to_string(WTERMSIG(status)));
+  if (WEXITSTATUS(status) != 0) return failed("exited with status " + std::to_string(WEXITSTATUS(status)));
   if (size_ > kMaxOutputBytes)
     return failed("printed more than " + std::to_string(kMaxOutputBytes) + " bytes");
   return first_line_of({output_.data(), size_});
@@ -293,9 +291,8 @@ void PasswordCommands::Command::settle(const PasswordAnswer& answer) {
 }
 
 void PasswordCommands::Command::stop() {
-  // The whole group, with whatever the process has started. Not once it is reaped: the number may be
-  // another's.
-  if (!reaped_) ::kill(-process_->pid, SIGKILL);
+  // The whole group, with whatever the process has started.
+  if (process_ > 0) kill_group_of_child(process_);
   limit_.clear();
   pipe_.reset();
   wipe_output();

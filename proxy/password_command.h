@@ -103,7 +103,7 @@ class PasswordCommands {
   uv_loop_t* loop_;
   Limits limits_;
   std::function<Clock::time_point()> now_;
-  std::map<Key, Command*> running_;  // libuv's until they are reaped
+  std::map<Key, Command*> running_;  // each owns itself until it is reaped
   Cache cache_;
   Expiries expiries_;  // of everything in cache_
 };

@@ -284,9 +284,10 @@ unsigned worker_count(const LimitsConfig& limits, const GrantedCpus& granted) {
 std::optional<DescriptorShortage> descriptor_shortage(const Config& config, unsigned workers) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return std::nullopt;
-  DescriptorShortage found{
-      .limit = limit.rlim_max,
-      .wanted = 2 * config.limits.max_sessions + kDescriptorsOfWorker * workers + kSpareDescriptors};
+  DescriptorShortage found{.limit = limit.rlim_max,
+                           .wanted = 2 * config.limits.max_sessions +
+                                     config.limits.max_unauthenticated_clients +
+                                     kDescriptorsOfWorker * workers + kSpareDescriptors};
   for (const auto& [name, upstream] : config.upstreams) found.wanted += upstream.prewarm;
   return found.limit < found.wanted ? std::optional(found) : std::nullopt;
 }

@@ -180,6 +180,10 @@ constexpr std::array kReasons{
 
     ReasonInfo{Reason::out_of_resources, "out_of_resources", sqlstate::kInternalError, Fault::pgveil,
                "the proxy is out of a system resource"},
+    ReasonInfo{Reason::out_of_memory, "out_of_memory", sqlstate::kOutOfMemory, Fault::pgveil,
+               "out of memory"},
+    ReasonInfo{Reason::audit_unavailable, "audit_unavailable", sqlstate::kCannotConnectNow, Fault::operator_,
+               "the proxy cannot write its audit record"},
 };
 // clang-format on
 
@@ -189,7 +193,7 @@ constexpr bool in_order() {
     if (kReasons[i].reason != static_cast<Reason>(i)) return false;
     if (kReasons[i].sqlstate.size() != 5 && !kReasons[i].sqlstate.empty()) return false;
   }
-  return kReasons.size() == static_cast<std::size_t>(Reason::out_of_resources) + 1;
+  return kReasons.size() == static_cast<std::size_t>(Reason::audit_unavailable) + 1;
 }
 static_assert(in_order());
 

@@ -81,6 +81,8 @@ enum class Reason : std::uint8_t {
   server_closed_in_message,
   // pgveil itself
   out_of_resources,
+  out_of_memory,
+  audit_unavailable,
 };
 
 // Who has to act. Sets the level of the log line, so that a port scan pages nobody.

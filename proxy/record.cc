@@ -136,7 +136,7 @@ void Record::take(const Decision& decision) {
 
 void log_audit(const Record& record, const Ending* refusal) {
   const bool accepted = refusal == nullptr;
-  AuditRecord audit;
+  AuditRecord audit(!accepted);
   audit.add("session", record.session)
       .add("outcome", outcome_of(refusal))
       .add("reason", accepted ? "" : describe(refusal->reason).name)

@@ -259,8 +259,9 @@ void Ring::take_unsent() {
   for (Port* port : sending_) port->outgoing_size_ = 0;
   sending_.clear();
   outgoing_size_ = 0;
-  for (const auto name : std::exchange(troubled_, {}))
+  for (const auto name : troubled_)
     if (Port* port = port_of(name)) port->client_.on_trouble();
+  troubled_.clear();
 }
 
 void Ring::take_answers() {
@@ -329,8 +330,13 @@ io_uring_sqe* Ring::request(Kind kind, std::uint64_t name) {
 // Generation, place, and room for the kind of a request.
 std::uint64_t Ring::enter(Port& port) {
   if (vacant_.empty()) {
-    vacant_.push_back(static_cast<std::uint32_t>(places_.size()));
     places_.emplace_back();
+    // What is called from the loop, or by a destructor, finds room in its lists.
+    vacant_.reserve(places_.capacity());
+    wanting_.reserve(places_.capacity());
+    sending_.reserve(kMostSends);
+    troubled_.reserve(kMostSends);
+    vacant_.push_back(static_cast<std::uint32_t>(places_.size() - 1));
   }
   const std::uint32_t index = vacant_.back();
   vacant_.pop_back();

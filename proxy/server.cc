@@ -2,15 +2,22 @@
 
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <csignal>
+#include <cstdlib>
+#include <future>
 #include <optional>
 #include <string>
 #include <system_error>
+#include <thread>
+#include <utility>
 
+#include "proxy/child_process.h"
 #include "proxy/cli.h"
 #include "proxy/cpus.h"
 #include "proxy/log.h"
 #include "proxy/preparation.h"
+#include "proxy/signals_held_back.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -18,6 +25,7 @@ namespace {
 void raise_descriptor_limit(const Config& config, unsigned workers) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  set_descriptor_limit_of_children(limit);
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
   if (const auto few = descriptor_shortage(config, workers))
@@ -66,6 +74,44 @@ tl::expected<std::vector<std::unique_ptr<Ring>>, int> choose_relay(RelayEngine w
   return rings;
 }
 
+// The threads of libuv's pool, which the C library names by this variable.
+unsigned size_of_thread_pool() {
+  constexpr unsigned kDefault = 4;
+  constexpr unsigned long kMost = 1024;
+  const char* text = std::getenv("UV_THREADPOOL_SIZE");
+  if (text == nullptr) return kDefault;
+  return static_cast<unsigned>(std::clamp<unsigned long>(std::strtoul(text, nullptr, 10), 1, kMost));
+}
+
+// libuv makes the threads of its pool with the first work, hours after the start perhaps, and aborts the
+// process if the system has none. So they are made now, after a trial with threads of our own, which throws
+// std::system_error.
+void make_thread_pool() {
+  {
+    std::promise<void> all_made;
+    const auto when_all_made = all_made.get_future().share();
+    std::vector<std::thread> trial;
+    const auto end_trial = [&] {
+      all_made.set_value();
+      for (auto& thread : trial) thread.join();
+    };
+    try {
+      for (unsigned made = 0; made < size_of_thread_pool(); ++made)
+        trial.emplace_back([when_all_made] { when_all_made.wait(); });
+    } catch (...) {
+      end_trial();
+      throw;
+    }
+    end_trial();
+  }
+  Loop loop;
+  uv_work_t work{};
+  const SignalsHeldBack held;
+  uv_queue_work(
+      loop.get(), &work, [](uv_work_t*) {}, [](uv_work_t*, int) {});
+  uv_run(loop.get(), UV_RUN_DEFAULT);
+}
+
 class Server final : public Wakeable {
  public:
   Server(std::shared_ptr<const Snapshot> snapshot, unsigned workers, std::vector<std::unique_ptr<Ring>> rings)
@@ -81,8 +127,22 @@ class Server final : public Wakeable {
   void wake() override { close_everything(); }
 
   [[nodiscard]] int run() {
+    const int exit_code = serve();
+    close_everything();
+    if (!workers_) return exit_code;
+    // Some thread does not end: its destructor would wait for it.
+    static_cast<void>(stop_log());
+    std::_Exit(exit_code);
+  }
+
+ private:
+  int serve() {
     // First, so that a signal finds its handler as soon as anybody can know that we listen.
     for (const int number : {SIGTERM, SIGINT, SIGHUP}) watch_signal(number);
+    if (inherits_orphans()) {
+      watch_signal(SIGCHLD);
+      reap_children();
+    }
     for (const Mistake& warning : snapshot_->warnings)
       LogLine(LogLevel::warning, "configuration").add("warning", warning.text());
     if (!listen()) return kExitUnavailable;
@@ -91,7 +151,6 @@ class Server final : public Wakeable {
     return kExitOk;
   }
 
- private:
   // Tries all, so that all that fail are in the log.
   bool listen() {
     bool all_listen = true;
@@ -122,6 +181,7 @@ class Server final : public Wakeable {
   }
 
   void on_signal(int number) {
+    if (number == SIGCHLD) return reap_children();
     if (number == SIGHUP) {
       LogLine(LogLevel::warning, "reload_not_supported")
           .add("hint", "Restart pgveil to use a changed configuration.");
@@ -131,16 +191,21 @@ class Server final : public Wakeable {
     stopping_ = true;
     LogLine(LogLevel::info, "stopping").add("signal", number == SIGTERM ? "SIGTERM" : "SIGINT");
     listeners_.clear();
-    shutdown_deadline_->set(snapshot_->config.limits.shutdown_timeout);
+    const auto timeout = snapshot_->config.limits.shutdown_timeout;
+    shutdown_deadline_->set(timeout);
     workers_->shut_down([this] { close_everything(); });
+    if (timeout.count() == 0) close_everything();
   }
 
+  // May leave the workers, if they do not end.
   void close_everything() {
+    if (std::exchange(closed_, true)) return;
     listeners_.clear();
     signals_.clear();
     shutdown_deadline_.reset();
-    if (workers_) abandoned_ = workers_->abandon();
-    workers_.reset();
+    abandoned_ = workers_->abandon();
+    if (workers_->have_ended()) workers_.reset();
+    uv_stop(loop_.get());
   }
 
   Loop loop_;
@@ -151,17 +216,18 @@ class Server final : public Wakeable {
   std::optional<Deadline> shutdown_deadline_;
   std::size_t abandoned_ = 0;
   bool stopping_ = false;
+  bool closed_ = false;
 };
 
 }  // namespace
 
 int serve(const std::shared_ptr<const Snapshot>& snapshot) {
-  std::signal(SIGPIPE, SIG_IGN);
   const unsigned workers = choose_workers(snapshot->config.limits);
   raise_descriptor_limit(snapshot->config, workers);
   auto rings = choose_relay(snapshot->config.limits.relay, workers);
   if (!rings) return rings.error();
   try {
+    make_thread_pool();
     return Server(snapshot, workers, *std::move(rings)).run();
   } catch (const std::system_error& error) {  // from the making of loops and threads
     LogLine(LogLevel::error, "start_failed")

@@ -3,11 +3,13 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "protocol/backend.h"
 #include "proxy/client_failure.h"
 #include "proxy/identity.h"
+#include "proxy/log.h"
 #include "proxy/session_bytes.h"
 #include "proxy/startup_parameters.h"
 #include "proxy/upstream_failure.h"
@@ -23,6 +25,8 @@ constexpr std::chrono::seconds kLingerTimeout{2};
 // How long a client that has ended its side waits for a server that is silent. Its last statement may still
 // run.
 constexpr std::chrono::seconds kLastAnswerTimeout{30};
+// How often a login that waits for the audit file asks again.
+constexpr std::chrono::milliseconds kAuditPause{100};
 
 // "7f3a-2b": which run of the program, and which of its sessions.
 std::string session_name(SessionId id) {
@@ -54,7 +58,7 @@ bool is_drained(Stream& stream, Scratch& scratch) {
 
 }  // namespace
 
-Session::Session(SessionHost& host, SessionId id, int descriptor, const KernelAddress& peer,
+Session::Session(SessionHost& host, SessionId id, WatchedSocket client, const KernelAddress& peer,
                  std::shared_ptr<const Snapshot> snapshot, const ListenerPolicy& listener,
                  std::string listener_address)
     : host_(host),
@@ -63,22 +67,23 @@ Session::Session(SessionHost& host, SessionId id, int descriptor, const KernelAd
       policy_(listener),
       client_address_(peer),
       client_is_local_(peer.is_unix() || peer.is_loopback()),
-      client_(std::make_unique<SocketStream>(host.loop(), descriptor, *this)),
       deadline_(host.loop(), *this),
       record_(std::make_unique<Record>()),
       negotiation_(std::make_unique<protocol::Negotiation>(negotiation_policy(listener))) {
+  if (peer.is_unix() && (listener.rules.asks_for_peer() || listener.config.log_client_identity))
+    record_->identity = unix_user_ = peer_user(client.descriptor.get());
   record_->session = session_name(id);
   record_->worker = host.number();
   record_->client = peer.text();
   record_->listener = std::move(listener_address);
   record_->upstream = listener.config.upstream;
-  if (peer.is_unix() && (listener.rules.asks_for_peer() || listener.config.log_client_identity))
-    record_->identity = unix_user_ = peer_user(descriptor);
+  client_ = std::make_unique<SocketStream>(std::move(client), *this, true);
   deadline_.set(snapshot_->config.limits.startup_timeout);
 }
 
 Session::~Session() {
   leave();
+  leave_newcomers();
   forget_login();
 }
 
@@ -89,11 +94,40 @@ void Session::advance() {
   woken_ = true;
   if (advancing_) return;
   advancing_ = true;
-  while (std::exchange(woken_, false)) {
-    for (Phase next = step(); next != phase_; next = step()) phase_ = next;
-  }
+  take_steps();
   advancing_ = false;
-  if (phase_ == Phase::closed) host_.session_over(id_);
+  if (phase_ == Phase::closed && !std::exchange(is_over_, true)) host_.session_over(id_);
+}
+
+// No exception leaves a session: it would end the process, or pass through libuv. The only one that there can
+// be is std::bad_alloc.
+void Session::take_steps() {
+  while (std::exchange(woken_, false)) {
+    try {
+      for (Phase next = step(); next != phase_; next = step()) phase_ = next;
+    } catch (const std::bad_alloc&) {
+      phase_ = end_without_memory();
+      woken_ = phase_ != Phase::closed;
+    }
+  }
+}
+
+// An established session is closed at once and without a message: bytes of either side may be lost, and
+// whatever followed them would be read in their place. The other ones are told, if there is memory for that.
+Session::Phase Session::end_without_memory() {
+  const Ending ending{.reason = Reason::out_of_memory};
+  try {
+    if (phase_ < Phase::relay || phase_ == Phase::forward_cancel) return end(ending);
+    if (phase_ == Phase::relay)
+      log_session_closed(*established_,
+                         {.sent = relay_->bytes_to_client(),
+                          .received = established_->received_bytes + relay_->bytes_to_server()},
+                         ending);
+  } catch (const std::bad_alloc&) {
+    // Not even for its last line.
+  }
+  leave();
+  return Phase::closed;
 }
 
 // The life of a session, top to bottom. Each step returns the phase to enter, or its own phase to wait for
@@ -182,11 +216,15 @@ Session::Phase Session::accept_tls() {
 }
 
 // The TLS policy is enforced here, whatever way the StartupMessage has come. Waits only for the client's host
-// name, and only where a rule goes by it.
+// name, and only where a rule goes by it; and for an audit file that takes no records.
 Session::Phase Session::authorize() {
   if (deadline_.passed())
-    return end(
-        {.reason = Reason::startup_timeout, .detail = "The client's host name was not found in time."});
+    return end(audit_pause_
+                   ? Ending{.reason = Reason::audit_unavailable,
+                            .detail = "The audit file took no records within limits.startup_timeout.",
+                            .hint = "Look after the reader of audit_file, or its disk."}
+                   : Ending{.reason = Reason::startup_timeout,
+                            .detail = "The client's host name was not found in time."});
   client_->pause_reading();
   record_->user = startup_.user();
   record_->requested_user = startup_.user();
@@ -196,6 +234,7 @@ Session::Phase Session::authorize() {
     return end({.reason = Reason::tls_required,
                 .hint = "Connect with sslmode=verify-full (or at least sslmode=require)."});
   if (client_->write_broken()) return end(lost_client_ending());
+  if (waits_for_audit()) return Phase::authorize;
   if (client_name_ && !client_name_->found()) return Phase::authorize;
 
   const bool has_certificate = record_->client_tls && record_->client_tls->peer;
@@ -224,6 +263,18 @@ Session::Phase Session::authorize() {
   return admit(decision);
 }
 
+// A session begins only if its audit record will be written. The queue of records has room for those that are
+// already past this point.
+bool Session::waits_for_audit() {
+  if (audit_has_room()) {
+    audit_pause_.reset();
+    return false;
+  }
+  if (!audit_pause_) audit_pause_ = std::make_unique<Deadline>(host_.loop(), *this);
+  audit_pause_->set(kAuditPause);
+  return true;
+}
+
 Session::Phase Session::admit(const Decision& decision) {
   record_->take(decision);
   if (decision.refusal) return end(*decision.refusal);
@@ -233,6 +284,7 @@ Session::Phase Session::admit(const Decision& decision) {
         {.reason = Reason::too_many_sessions,
          .detail = "All " + std::to_string(snapshot_->config.limits.max_sessions) + " sessions are in use.",
          .hint = "Raise limits.max_sessions, or close sessions."});
+  leave_newcomers();
   method_ = decision.rule->method;
   if (decision.rule->assign) {
     startup_.set("user", decision.database_user);
@@ -377,6 +429,7 @@ Session::Phase Session::begin_cancel() {
   if (upstream == nullptr) return end({.reason = Reason::cancel_unknown});
   if (!host_.enter_cancel()) return end({.reason = Reason::too_many_cancels});
   in_cancel_ = true;
+  leave_newcomers();
   client_->pause_reading();
   deadline_.set(kCancelTimeout);
   drop_link();  // and its place: cancel requests are counted by themselves
@@ -413,7 +466,11 @@ Session::Phase Session::forward_cancel() {
 
 void Session::shut_down() {
   if (phase_ == Phase::closing || phase_ == Phase::closed) return;
-  phase_ = end({.reason = Reason::shutting_down});
+  try {
+    phase_ = end({.reason = Reason::shutting_down});
+  } catch (const std::bad_alloc&) {
+    phase_ = end_without_memory();
+  }
   advance();
 }
 
@@ -603,6 +660,11 @@ void Session::leave() {
   }
 }
 
+// A client that is refused counts until its connection is closed: until then it takes memory.
+void Session::leave_newcomers() {
+  if (std::exchange(is_newcomer_, false)) host_.leave_newcomers();
+}
+
 // An established session keeps nothing of how it began.
 void Session::forget_login() {
   wipe_away(client_in_);
@@ -614,6 +676,7 @@ void Session::forget_login() {
   accepting_ = nullptr;
   handshake_turn_.reset();
   client_name_.reset();
+  audit_pause_.reset();
   startup_ = {};
 }
 

@@ -55,6 +55,8 @@ class SessionHost {
   virtual void leave_session() = 0;
   [[nodiscard]] virtual bool enter_cancel() = 0;
   virtual void leave_cancel() = 0;
+  // The client counts no more among limits.max_unauthenticated_clients, where every client begins.
+  virtual void leave_newcomers() = 0;
 
   // The session has reached Phase::closed; it is destroyed later, off its own stack.
   virtual void session_over(SessionId id) = 0;
@@ -80,8 +82,8 @@ class Session final : public Wakeable {
     closed,
   };
 
-  // Owns `descriptor`. `host` must outlive the session; `listener` belongs to the snapshot.
-  Session(SessionHost& host, SessionId id, int descriptor, const KernelAddress& peer,
+  // `host` must outlive the session; `listener` belongs to the snapshot.
+  Session(SessionHost& host, SessionId id, WatchedSocket client, const KernelAddress& peer,
           std::shared_ptr<const Snapshot> snapshot, const ListenerPolicy& listener,
           std::string listener_address);
   ~Session();
@@ -95,11 +97,14 @@ class Session final : public Wakeable {
 
  private:
   void advance();
+  void take_steps();
   [[nodiscard]] Phase step();
+  [[nodiscard]] Phase end_without_memory();
 
   [[nodiscard]] Phase negotiate();
   [[nodiscard]] Phase accept_tls();
   [[nodiscard]] Phase authorize();
+  [[nodiscard]] bool waits_for_audit();
   [[nodiscard]] Phase connect();
   [[nodiscard]] Phase log_in();
   [[nodiscard]] Phase relay();
@@ -155,6 +160,7 @@ class Session final : public Wakeable {
   [[nodiscard]] bool client_expects_message() const;
   void tell_client(const Ending& ending);
   void leave();
+  void leave_newcomers();
   void forget_login();
 
   SessionHost& host_;
@@ -168,6 +174,8 @@ class Session final : public Wakeable {
   bool woken_ = false;
   bool in_session_ = false;  // counted in limits.max_sessions
   bool in_cancel_ = false;
+  bool is_newcomer_ = true;                     // counted in limits.max_unauthenticated_clients
+  bool is_over_ = false;                        // the host knows
   bool client_was_early_ = false;               // bytes of its login have gone up with the StartupMessage
   bool server_has_spoken_ = false;              // in the login
   bool server_was_heard_ = false;               // and the login has begun to take what it said
@@ -187,7 +195,8 @@ class Session final : public Wakeable {
   std::optional<HandshakeTurns::Place> handshake_turn_;
   std::string unix_user_;  // who is at the other end of a Unix socket, where somebody wants to know
   std::unique_ptr<ClientName> client_name_;
-  protocol::StartupMessage startup_;  // as the server is to read it
+  std::unique_ptr<Deadline> audit_pause_;  // while the audit file takes no records
+  protocol::StartupMessage startup_;       // as the server is to read it
   protocol::HbaMethod method_ = protocol::HbaMethod::reject;
   std::unique_ptr<UpstreamLink> link_;
   std::unique_ptr<Deadline> answer_deadline_;  // for the server's first word, where another could be tried

@@ -341,9 +341,13 @@ std::span<const Setting<LimitsConfig>> limits_settings() {
       setting<Duration<milliseconds, 0, kLongest>, &L::idle_timeout>(
           "idle_timeout", "Ends a session after so long without a byte either way; `0s` is never."),
       setting<Duration<milliseconds, 0, values::kDay>, &L::shutdown_timeout>(
-          "shutdown_timeout", "How long sessions may take to send what is due after SIGTERM."),
+          "shutdown_timeout",
+          "How long sessions may take to send what is due after SIGTERM; `0s` ends at once."),
       setting<Integer<std::size_t, 1, 1'000'000>, &L::max_sessions>(
           "max_sessions", "Sessions at a time; a client over it gets SQLSTATE 53300."),
+      setting<Integer<std::size_t, 1, 1'000'000>, &L::max_unauthenticated_clients>(
+          "max_unauthenticated_clients",
+          "Clients at a time that no rule has let in yet; further ones wait in the kernel's queue."),
       setting<Size<std::size_t{16} << 10, std::size_t{4} << 20>, &L::relay_buffer>(
           "relay_buffer", "The most that is read at once in one direction of a session."),
       setting<Boolean, &L::core_dumps>("core_dumps",

@@ -5,23 +5,26 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cassert>
 #include <cerrno>
 #include <cstring>
+#include <memory>
+#include <new>
 #include <utility>
 
 namespace pgveil::proxy {
 
-WatchedSocket watch_socket(uv_loop_t* loop, int descriptor) {
-  Handle<uv_poll_t> poll(new uv_poll_t);
-  // Fails only for a descriptor that cannot be polled, which a socket always can.
-  [[maybe_unused]] const int result = uv_poll_init(loop, poll.get(), descriptor);
-  assert(result == 0);
-  return {descriptor, std::move(poll)};
+tl::expected<WatchedSocket, int> watch_socket(uv_loop_t* loop, Descriptor descriptor) {
+  auto poll = std::make_unique<uv_poll_t>();
+  if (const int status = uv_poll_init(loop, poll.get(), descriptor.get()); status != 0)
+    return tl::unexpected(-status);
+  return WatchedSocket{std::move(descriptor), Handle<uv_poll_t>(poll.release())};
 }
 
 SocketStream::SocketStream(WatchedSocket socket, Wakeable& owner, bool readable)
-    : descriptor_(socket.descriptor), owner_(&owner), poll_(std::move(socket.poll)), readable_(readable) {
+    : descriptor_(socket.descriptor.release()),
+      owner_(&owner),
+      poll_(std::move(socket.poll)),
+      readable_(readable) {
   poll_->data = this;
   watch();
 }
@@ -184,8 +187,18 @@ void SocketStream::on_unsent(ByteView rest, int error) {
     give_up_writing();
     return;
   }
-  unsent_.assign(rest.begin(), rest.end());
+  try {
+    unsent_.assign(rest.begin(), rest.end());
+  } catch (const std::bad_alloc&) {
+    return note_out_of_memory();
+  }
   watch();
+}
+
+// Of this session only: what was to be sent is lost, and so is the connection.
+void SocketStream::note_out_of_memory() {
+  errno_ = ENOMEM;
+  note_broken();
 }
 
 // The end of what the peer sends: it has ended its side, or closed (which only a Unix socket can tell apart),

@@ -7,8 +7,10 @@
 #include <uv.h>
 
 #include <optional>
+#include <tl/expected.hpp>
 #include <vector>
 
+#include "proxy/descriptor.h"
 #include "proxy/handle.h"
 #include "proxy/ring.h"
 #include "proxy/stream.h"
@@ -18,18 +20,20 @@ namespace pgveil::proxy {
 // A connected, non-blocking socket, and a watch on it that nobody has begun. To make a watch costs libuv four
 // system calls: whoever has one hands it on.
 struct WatchedSocket {
-  int descriptor;
+  Descriptor descriptor;
   Handle<uv_poll_t> poll;
 };
-[[nodiscard]] WatchedSocket watch_socket(uv_loop_t* loop, int descriptor);
+// Closes the socket if the kernel does not watch it; the error is a number of errno.h. It has limits of its
+// own for that (/proc/sys/fs/epoll/max_user_watches).
+[[nodiscard]] tl::expected<WatchedSocket, int> watch_socket(uv_loop_t* loop, Descriptor descriptor);
 
 class SocketStream final : public Stream, private Ring::Client {
  public:
   // Wakes `owner`, which must outlive it. `readable`: something may have come already.
   SocketStream(WatchedSocket socket, Wakeable& owner, bool readable);
-  // For a socket that was accepted: owns `descriptor` from here on, which is non-blocking.
+  // For tests and measurements: owns `descriptor`, which is non-blocking. Throws if it cannot be watched.
   SocketStream(uv_loop_t* loop, int descriptor, Wakeable& owner)
-      : SocketStream(watch_socket(loop, descriptor), owner, true) {}
+      : SocketStream(watch_socket(loop, Descriptor(descriptor)).value(), owner, true) {}
   ~SocketStream() override;
   SocketStream(const SocketStream&) = delete;
   SocketStream& operator=(const SocketStream&) = delete;
@@ -64,6 +68,7 @@ class SocketStream final : public Stream, private Ring::Client {
   void note_end_while_paused();
   void note_error(int error);
   void give_up_writing();
+  void note_out_of_memory();
   void watch();
   void watch_at_ring();
   [[nodiscard]] Read receive(std::span<std::uint8_t> room);

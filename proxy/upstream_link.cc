@@ -140,7 +140,7 @@ UpstreamLink::Step UpstreamLink::connect(Scratch& scratch) {
     case Connector::State::connected: break;
   }
   auto socket = connector_.take_socket();
-  const int descriptor = socket.descriptor;
+  const int descriptor = socket.descriptor.get();
   socket_ = std::make_unique<SocketStream>(std::move(socket), *owner_, false);
   watched_ = socket_.get();
   if (server()->address.is_unix() && !upstream_.config.requirepeer.empty()) {

@@ -1,12 +1,31 @@
 #include "proxy/worker.h"
 
+#include <cstring>
+#include <new>
 #include <utility>
+
+#include "proxy/log.h"
+#include "proxy/reason.h"
 
 namespace pgveil::proxy {
 namespace {
 
 // Cancel requests do not count as sessions: they must come through when all of those are taken.
 constexpr std::size_t kMaxCancels = 256;
+
+// The line of a session that does not begin, if there is memory for it.
+void log_not_begun(Reason reason, const Arrival& arrival, const std::string& detail) {
+  try {
+    LogLine(LogLevel::error, "session_closed")
+        .add("reason", describe(reason).name)
+        .add("client", arrival.peer.text())
+        .add("listener", arrival.listener_address)
+        .add("sqlstate", describe(reason).sqlstate)
+        .add("detail", detail);
+  } catch (const std::bad_alloc&) {
+    // The client finds its connection closed.
+  }
+}
 
 }  // namespace
 
@@ -28,11 +47,33 @@ Worker::Worker(uv_loop_t* loop, unsigned number, Commons& commons, std::shared_p
 }
 
 void Worker::adopt(Arrival arrival) {
-  auto session = std::make_unique<Session>(*this, arrival.id, arrival.descriptor.release(), arrival.peer,
-                                           snapshot_, *arrival.listener, std::move(arrival.listener_address));
-  Session& begun = *session;
-  sessions_.emplace(arrival.id, std::move(session));
-  begun.wake();
+  const SessionId id = arrival.id;
+  if (Session* session = begin(arrival)) return session->wake();
+  sessions_.erase(id);
+  commons_.newcomers.leave();
+  ended_.store(ended_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+// Returns nullptr if the session cannot begin, and logs why.
+Session* Worker::begin(Arrival& arrival) {
+  try {
+    // session_over() and reap() must not need memory.
+    if (over_.capacity() <= sessions_.size()) over_.reserve(2 * sessions_.size() + 1);
+    auto& session = sessions_[arrival.id];
+    auto socket = watch_socket(loop_, std::move(arrival.descriptor));
+    if (!socket) {
+      log_not_begun(
+          Reason::out_of_resources, arrival,
+          std::string("The client's socket cannot be watched: ") + std::strerror(socket.error()) + '.');
+      return nullptr;
+    }
+    session = std::make_unique<Session>(*this, arrival.id, *std::move(socket), arrival.peer, snapshot_,
+                                        *arrival.listener, arrival.listener_address);
+    return session.get();
+  } catch (const std::bad_alloc&) {
+    log_not_begun(Reason::out_of_memory, arrival, "");
+  }
+  return nullptr;
 }
 
 void Worker::run() {
@@ -105,7 +146,8 @@ void Worker::reap_soon() {
 void Worker::reap() {
   uv_idle_stop(reaper_.get());
   std::uint64_t ended = ended_.load(std::memory_order_relaxed);  // nobody else writes it
-  for (const SessionId id : std::exchange(over_, {})) ended += sessions_.erase(id);
+  for (std::size_t i = 0; i < over_.size(); ++i) ended += sessions_.erase(over_[i]);
+  over_.clear();
   ended_.store(ended, std::memory_order_relaxed);
   if (sessions_.empty() && when_empty_) std::exchange(when_empty_, nullptr)();
 }

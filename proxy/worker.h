@@ -10,10 +10,12 @@
 #include <memory>
 #include <string>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "proxy/cancel.h"
 #include "proxy/descriptor.h"
+#include "proxy/newcomers.h"
 #include "proxy/places.h"
 #include "proxy/prewarm.h"
 #include "proxy/resolver.h"
@@ -23,10 +25,12 @@ namespace pgveil::proxy {
 
 // What the workers of a process have in common. May be used from any thread.
 struct Commons {
-  explicit Commons(unsigned worker_count) : workers(worker_count) {}
+  Commons(unsigned worker_count, std::size_t most_newcomers, std::function<void()> when_room)
+      : workers(worker_count), newcomers(most_newcomers, std::move(when_room)) {}
 
   const unsigned workers;
-  Places sessions;  // of limits.max_sessions
+  Newcomers newcomers;  // of limits.max_unauthenticated_clients; whoever accepts a client enters it
+  Places sessions;      // of limits.max_sessions
   Places cancels;
   CancelRoutes cancel_routes;
 };
@@ -51,7 +55,7 @@ class Worker final : public SessionHost {
 
   // Makes the connections that sessions are to find, and runs the loop until nothing is left on it.
   void run();
-  // Begins a session.
+  // Begins a session, unless the system lacks memory or another resource for it: then the client is gone.
   void adopt(Arrival arrival);
   // Ends every session; `when_empty` is called once the last one is gone.
   void shut_down(std::function<void()> when_empty);
@@ -77,9 +81,11 @@ class Worker final : public SessionHost {
   void leave_session() override { commons_.sessions.give_back(); }
   bool enter_cancel() override;
   void leave_cancel() override { commons_.cancels.give_back(); }
+  void leave_newcomers() override { commons_.newcomers.leave(); }
   void session_over(SessionId id) override;
 
  private:
+  [[nodiscard]] Session* begin(Arrival& arrival);
   void prewarm();
   void reap();
   void reap_soon();

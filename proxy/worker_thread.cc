@@ -2,33 +2,12 @@
 
 #include <pthread.h>
 
-#include <csignal>
 #include <string>
 #include <utility>
 
+#include "proxy/signals_held_back.h"
+
 namespace pgveil::proxy {
-namespace {
-
-// A new thread has the signal mask of the one that makes it. Signals are the main thread's: where they come
-// to another, they cost a session time.
-class SignalsHeldBack {
- public:
-  SignalsHeldBack() {
-    sigset_t signals;
-    sigemptyset(&signals);
-    for (const int number : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, number);
-    ::pthread_sigmask(SIG_BLOCK, &signals, &before_);
-  }
-  ~SignalsHeldBack() { ::pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  SignalsHeldBack(const SignalsHeldBack&) = delete;
-  SignalsHeldBack& operator=(const SignalsHeldBack&) = delete;
-
- private:
-  sigset_t before_{};
-};
-
-}  // namespace
-
 WorkerThread::WorkerThread(unsigned number, Commons& commons, std::shared_ptr<const Snapshot> snapshot,
                            std::unique_ptr<Ring> ring)
     : worker_(loop_.get(), number, commons, std::move(snapshot), std::move(ring)) {
@@ -44,14 +23,13 @@ WorkerThread::WorkerThread(unsigned number, Commons& commons, std::shared_ptr<co
 }
 
 WorkerThread::~WorkerThread() {
-  if (!thread_.joinable()) return;
   abandon();
-  static_cast<void>(join());
+  thread_.join();
 }
 
 void WorkerThread::adopt(Arrival arrival) {
-  ++given_;
   post(std::move(arrival));
+  ++given_;
 }
 
 std::size_t WorkerThread::load() const {
@@ -63,12 +41,15 @@ void WorkerThread::shut_down(std::function<void()> when_empty) {
 }
 
 void WorkerThread::abandon() {
-  post(Abandon{});
+  if (!std::exchange(is_abandoned_, true)) post(Abandon{});
 }
 
-std::size_t WorkerThread::join() {
-  thread_.join();
-  return abandoned_;
+bool WorkerThread::wait_until_dropped(Clock::time_point deadline) {
+  return when_dropped_.wait_until(deadline) == std::future_status::ready;
+}
+
+bool WorkerThread::wait_until_ended(Clock::time_point deadline) {
+  return when_ended_.wait_until(deadline) == std::future_status::ready;
 }
 
 // The bell is rung under the lock: once the worker has read its last letter, it takes the bell down.
@@ -80,6 +61,7 @@ void WorkerThread::post(Letter letter) {
 
 void WorkerThread::run() {
   worker_.run();
+  ended_.set_value();
 }
 
 void WorkerThread::deliver() {
@@ -93,6 +75,7 @@ void WorkerThread::deliver() {
 
 void WorkerThread::take(Abandon /*order*/) {
   abandoned_ = worker_.abandon();
+  dropped_.set_value();
   bell_.reset();
 }
 

@@ -4,8 +4,11 @@
 
 #include <uv.h>
 
+#include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <functional>
+#include <future>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -22,6 +25,7 @@ class WorkerThread {
   // Throws std::system_error where the system has no thread or no descriptors for it.
   WorkerThread(unsigned number, Commons& commons, std::shared_ptr<const Snapshot> snapshot,
                std::unique_ptr<Ring> ring);
+  // Waits until the thread has ended.
   ~WorkerThread();
   WorkerThread(const WorkerThread&) = delete;
   WorkerThread& operator=(const WorkerThread&) = delete;
@@ -34,8 +38,14 @@ class WorkerThread {
   void shut_down(std::function<void()> when_empty);
   // Has whatever is left dropped, and the thread end. Nothing may come after it.
   void abandon();
-  // Waits for the end that abandon() began. Answers how many sessions were dropped.
-  std::size_t join();
+  using Clock = std::chrono::steady_clock;
+  // Waits for what abandon() began: until the sessions are dropped; and until the thread has ended, which
+  // work that cannot be cancelled may delay, such as the look-up of a name. Returns false if that is not so
+  // at `deadline`.
+  [[nodiscard]] bool wait_until_dropped(Clock::time_point deadline);
+  [[nodiscard]] bool wait_until_ended(Clock::time_point deadline);
+  // How many sessions abandon() has dropped so far.
+  [[nodiscard]] std::size_t abandoned() const { return abandoned_; }
 
  private:
   struct ShutDown {
@@ -57,12 +67,17 @@ class WorkerThread {
   Loop loop_;
   Worker worker_;
   std::uint64_t given_ = 0;  // arrivals so far
+  bool is_abandoned_ = false;
 
   std::mutex mutex_;             // of what follows
   std::vector<Letter> letters_;  // in the order of their coming
   Handle<uv_async_t> bell_;      // rung for every letter; without it the loop ends
 
-  std::size_t abandoned_ = 0;  // the worker's until its thread is joined
+  std::atomic<std::size_t> abandoned_{0};
+  std::promise<void> dropped_;
+  std::promise<void> ended_;
+  std::future<void> when_dropped_ = dropped_.get_future();
+  std::future<void> when_ended_ = ended_.get_future();
   std::thread thread_;
 };
 

@@ -24,8 +24,9 @@ class Workers {
   Workers(const Workers&) = delete;
   Workers& operator=(const Workers&) = delete;
 
-  // Begins a session for an accepted, non-blocking socket, on the worker with the fewest.
-  void adopt(Descriptor client, const KernelAddress& peer, const ListenerPolicy& listener,
+  // Begins a session for an accepted, non-blocking socket, on the worker with the fewest. Returns false if
+  // there is no memory for it.
+  bool adopt(Descriptor client, const KernelAddress& peer, const ListenerPolicy& listener,
              const std::string& listener_address);
   // The sessions of each worker.
   [[nodiscard]] std::vector<std::size_t> loads() const;
@@ -33,13 +34,25 @@ class Workers {
   // Ends every session; `when_empty` is called on the loop once the last one is gone. No client may come
   // after it.
   void shut_down(std::function<void()> when_empty);
-  // Drops whatever is left, without a word, and ends the threads. Answers how many sessions that were.
+  // Drops whatever is left, without a word, and ends the threads, for which it waits a moment. Returns how
+  // many sessions that were.
   std::size_t abandon();
+  // Whether all threads have ended. If not after abandon(), something is pending that nobody can cancel: the
+  // process must end without destructors.
+  [[nodiscard]] bool have_ended() const { return threads_.empty(); }
+
+  // Whether one more client may be accepted (limits.max_unauthenticated_clients). If not, `waiter` is woken
+  // when one may, unless it is forgotten before.
+  [[nodiscard]] bool has_room(Wakeable& waiter);
+  void forget(const Wakeable& waiter) { std::erase(waiting_, &waiter); }
 
  private:
   void on_emptied();
+  void on_room();
 
   const std::shared_ptr<const Snapshot> snapshot_;  // of the listeners that clients come by
+  Handle<uv_async_t> room_;                         // rung by a worker when a client may be accepted again
+  std::vector<Wakeable*> waiting_;                  // for that, in the order of their coming
   Commons commons_;
   SessionId last_id_;
   std::function<void()> when_empty_;

@@ -1,5 +1,7 @@
 """What pgveil does at its limits: sessions, time, descriptors, memory."""
 
+import contextlib
+import select
 import signal
 import socket
 import time
@@ -144,3 +146,74 @@ def test_a_failed_descriptor_does_not_cost_the_processor(pgveil, postgres):
     for client in clients:
         client.close()
     assert share < 0.5
+
+
+def is_answered(client, patience: float = 0.3) -> bool:
+    """Whether pgveil has accepted a client that has asked for TLS."""
+    return bool(select.select([client.socket], [], [], patience)[0])
+
+
+class TestClientsThatHaveNotLoggedIn:
+    def newcomer(self, proxy):
+        client = proxy.connect()
+        client.send(wire.SSL_REQUEST)
+        return client
+
+    def test_wait_once_there_are_too_many(self, pgveil, postgres):
+        proxy = pgveil(postgres.upstream(), limits={"max_unauthenticated_clients": 2})
+        first, second, third = (self.newcomer(proxy) for _ in range(3))
+        assert is_answered(first, 20) and is_answered(second, 20) and not is_answered(third)
+        proxy.wait_for_line(r" W accept_paused .*max_unauthenticated_clients")
+        first.close()
+        assert is_answered(third, 20)
+        second.close()
+        third.close()
+
+    def test_make_room_when_they_log_in(self, pgveil, postgres):
+        proxy = pgveil(postgres.upstream(), limits={"max_unauthenticated_clients": 1, "workers": 2})
+        with contextlib.ExitStack() as stack:
+            for _ in range(5):
+                stack.enter_context(proxy.connect()).log_in(user="trusted", database="ledger")
+            assert proxy.query("SELECT 1") == "1"
+
+    def test_make_room_at_the_end_of_their_time(self, pgveil, postgres):
+        proxy = pgveil(postgres.upstream(), limits={"max_unauthenticated_clients": 1, "startup_timeout": "300ms"})
+        clients = [self.newcomer(proxy) for _ in range(2)]
+        assert all(is_answered(client, 20) for client in clients)
+        for client in clients:
+            client.close()
+
+    def test_are_all_served_in_a_burst(self, pgveil, postgres):
+        proxy = pgveil(postgres.upstream(), limits={"max_unauthenticated_clients": 3, "workers": 2})
+        clients = [proxy.connect() for _ in range(60)]
+        for client in clients:
+            client.send(wire.startup_message(user="trusted", database="ledger"))
+        for client in clients:
+            client.receive_until(b"Z")
+            client.close()
+
+    def test_of_one_listener_do_not_keep_those_of_another_from_coming(self, pgveil, postgres):
+        listener = {"address": "127.0.0.1:0", "upstream": "primary"}
+        proxy = pgveil(configuration={"listener": [listener, dict(listener)], "upstream": {"primary": postgres.upstream()},
+                                      "limits": {"max_unauthenticated_clients": 1, "startup_timeout": "300ms"}})  # fmt: skip
+        busy = [self.newcomer(proxy) for _ in range(20)]
+        proxy.address = proxy.addresses[1]
+        started = time.monotonic()
+        with self.newcomer(proxy) as other:
+            assert is_answered(other, 20)
+        assert time.monotonic() - started < 20  # the others take twice as long: each has two seconds to close
+        for client in busy:
+            client.close()
+
+    def test_do_not_keep_a_cancel_request_out_for_long(self, pgveil, postgres):
+        proxy = pgveil(postgres.upstream(), limits={"max_unauthenticated_clients": 1, "startup_timeout": "500ms"})
+        with proxy.connect() as client:
+            client.log_in(user="trusted", database="ledger")
+            client.send(wire.query("SELECT pg_sleep(100)"))
+            silent = self.newcomer(proxy)
+            assert is_answered(silent, 20)
+            with proxy.connect() as canceller:
+                canceller.send(wire.cancel_request(client.process_id, client.key))
+                error = wire.error_fields(dict(client.receive_until(b"Z"))[b"E"])
+            silent.close()
+        assert error["C"] == "57014"

@@ -155,7 +155,7 @@ host = "/nonexistent"
   const auto context = tls::ClientContext::build(settings);
   ASSERT_TRUE(context);
   Loop loop;
-  Commons commons(1);
+  Commons commons(1, 1'000, [] {});
   Worker worker(loop.get(), 1, commons, snapshot, nullptr);
   KernelAddress peer;
   peer.storage.ss_family = AF_UNIX;
@@ -173,6 +173,7 @@ host = "/nonexistent"
     ASSERT_EQ(engine->handshake(nothing, hello), tls::Engine::Status::want_input);
     ASSERT_EQ(::send(ends[0], hello.written().data(), hello.written().size(), MSG_NOSIGNAL),
               static_cast<ssize_t>(hello.written().size()));
+    commons.newcomers.enter();
     worker.adopt({.id = static_cast<SessionId>(i + 1),
                   .descriptor = Descriptor(ends[1]),
                   .peer = peer,

@@ -3,12 +3,14 @@
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <spdlog/logger.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <csignal>
 #include <future>
 #include <memory>
 #include <stdexcept>
@@ -67,16 +69,21 @@ struct Lost {
 class LogSinkTest : public testing::Test {
  protected:
   void open(LogSink::WhenFull when_full) {
-    logger_ = std::make_unique<spdlog::logger>(
-        "test", std::make_shared<LogSink>(pipe_.writer.get(), when_full, lost_.counter()));
+    sink_ = std::make_shared<LogSink>(pipe_.writer.get(), when_full, lost_.counter(), format_);
+    logger_ = std::make_unique<spdlog::logger>("test", sink_);
     logger_->set_pattern("%v");
   }
   void say(const std::string& line) { logger_->log(spdlog::level::info, line); }
   // Writes out everything.
-  void close() { logger_.reset(); }
+  void close() {
+    EXPECT_TRUE(sink_->stop({.without_progress = 20s, .in_total = 20s}));
+    logger_.reset();
+  }
 
   Pipe pipe_;
   Lost lost_;
+  LogSink::Format format_;
+  std::shared_ptr<LogSink> sink_;
   std::unique_ptr<spdlog::logger> logger_;
 };
 
@@ -121,7 +128,7 @@ TEST_F(LogSinkTest, WritesLinesThatComeTogetherAtOnce) {
 }
 
 TEST_F(LogSinkTest, KeepsEveryLineOfSeveralThreadsWhole) {
-  open(LogSink::WhenFull::wait);
+  open(LogSink::WhenFull::keep);
   auto read = std::async(std::launch::async, [this] { return pipe_.read_rest(); });
   // More than there is room for.
   const std::string line(500, 'x');
@@ -177,34 +184,127 @@ TEST_F(LogSinkTest, WritesWhatIsSaidOfLostLinesWhileItStops) {
   const std::string line(9'999, 'x');
   for (std::size_t bytes = 0; bytes < 3 * LogSink::kMostBytes; bytes += line.size() + 1) say(line);
   auto read = std::async(std::launch::async, [this] { return pipe_.read_rest(); });
-  sink->stop();
+  EXPECT_TRUE(sink->stop({}));
   pipe_.writer = Descriptor(-1);
   const auto lines = lines_of(read.get());
   EXPECT_TRUE(std::any_of(lines.begin(), lines.end(),
                           [](const auto& written) { return written.starts_with("lost "); }));
 }
 
-TEST_F(LogSinkTest, WaitsWhereNoLineMayBeLost) {
-  open(LogSink::WhenFull::wait);
+TEST_F(LogSinkTest, SaysThatItIsFullAndLosesNoLineThatComesAllTheSame) {
+  open(LogSink::WhenFull::keep);
   const std::string line(9'999, 'x');
-  std::atomic<std::size_t> said = 0;
-  constexpr std::size_t kLines = 3 * LogSink::kMostBytes / 10'000;
-  std::thread thread([&] {
-    for (; said < kLines; ++said) say(line);
+  std::size_t said = 0;
+  for (; sink_->has_room(); ++said) say(line);  // and nobody waits
+  EXPECT_GE(said, LogSink::kMostBytes / 10'000);
+  say(line);
+  EXPECT_TRUE(sink_->has_room(2));
+  auto read = std::async(std::launch::async, [this] { return pipe_.read_rest(); });
+  close();
+  pipe_.writer = Descriptor(-1);
+  EXPECT_EQ(read.get().size(), (said + 1) * 10'000);
+  EXPECT_EQ(lost_.dropped + lost_.unwritable, 0u);
+}
+
+TEST_F(LogSinkTest, HasRoomAgainOnceItsLinesAreRead) {
+  open(LogSink::WhenFull::keep);
+  const std::string line(99'999, 'x');
+  while (sink_->has_room()) say(line);
+  while (!sink_->has_room()) pipe_.read_once();
+  auto read = std::async(std::launch::async, [this] { return pipe_.read_rest(); });
+  close();
+  pipe_.writer = Descriptor(-1);
+  EXPECT_FALSE(read.get().empty());
+}
+
+TEST_F(LogSinkTest, TellsOfALineThatWasNotLogged) {
+  open(LogSink::WhenFull::keep);
+  say("one");
+  sink_->count_lost_line();
+  close();
+  EXPECT_EQ(pipe_.read_to_end(), "one\n");
+  EXPECT_EQ(lost_.dropped, 1u);
+}
+
+TEST_F(LogSinkTest, StopsAlthoughNobodyReadsAndCountsWhatIsLost) {
+  open(LogSink::WhenFull::keep);
+  const std::string line(9'999, 'x');
+  for (int i = 0; i < 100; ++i) say(line);
+  EXPECT_TRUE(sink_->stop({.without_progress = 20ms, .in_total = 1s}));
+  logger_.reset();
+  const auto whole = pipe_.read_to_end().size() / 10'000;
+  EXPECT_EQ(whole + lost_.unwritable, 100u);
+}
+
+TEST_F(LogSinkTest, StopsAtAReaderThatIsSlowWithoutEnd) {
+  open(LogSink::WhenFull::keep);
+  const std::string line(9'999, 'x');
+  for (int i = 0; i < 300; ++i) say(line);
+  std::atomic<bool> stopped = false;
+  std::thread reader([&] {
+    std::array<char, 8'192> piece{};
+    while (!stopped && ::read(pipe_.reader.get(), piece.data(), piece.size()) > 0)
+      std::this_thread::sleep_for(10ms);
   });
-  while (said < LogSink::kMostBytes / 10'000 - 1) std::this_thread::yield();
-  std::this_thread::sleep_for(50ms);
-  // A pipe's worth and what was taken before it was full.
-  EXPECT_LT(said, kLines);
-  std::size_t bytes = 0;
-  while (bytes < kLines * 10'000) bytes += pipe_.read_once().size();
-  thread.join();
-  EXPECT_EQ(bytes, kLines * 10'000);
+  EXPECT_TRUE(sink_->stop({.without_progress = 10s, .in_total = 100ms}));
+  stopped = true;
+  pipe_.writer = Descriptor(-1);
+  reader.join();
+  EXPECT_GT(lost_.unwritable, 0u);
+}
+
+TEST_F(LogSinkTest, MarksTheLevelOfEachLineForTheJournal) {
+  format_.level_prefixes = true;
+  open(LogSink::WhenFull::drop_oldest);
+  logger_->set_level(spdlog::level::trace);
+  for (const auto level :
+       {spdlog::level::debug, spdlog::level::info, spdlog::level::warn, spdlog::level::err})
+    logger_->log(level, "a line");
+  close();
+  EXPECT_EQ(pipe_.read_to_end(), "<7>a line\n<6>a line\n<4>a line\n<3>a line\n");
+}
+
+TEST_F(LogSinkTest, BeginsOnALineOfItsOwn) {
+  format_.begins_inside_line = true;
+  open(LogSink::WhenFull::keep);
+  say("one");
+  say("two");
+  close();
+  EXPECT_EQ(pipe_.read_to_end(), "\none\ntwo\n");
+}
+
+// A file of limited size is as a disk that is full: the kernel takes a part of what is written.
+TEST_F(LogSinkTest, BeginsANewLineAfterOneThatTheDiskTookInPart) {
+  std::string name = "/tmp/pgveil-log-XXXXXX";
+  const Descriptor file(::mkostemp(name.data(), O_CLOEXEC | O_APPEND));
+  ASSERT_GE(file.get(), 0);
+  ASSERT_EQ(::unlink(name.c_str()), 0);
+  const auto content = [&] {
+    std::string text(100, '\0');
+    text.resize(static_cast<std::size_t>(::pread(file.get(), text.data(), text.size(), 0)));
+    return text;
+  };
+  pipe_.writer = Descriptor(::fcntl(file.get(), F_DUPFD_CLOEXEC, 0));
+  open(LogSink::WhenFull::keep);
+  std::signal(SIGXFSZ, SIG_IGN);
+  rlimit before{};
+  ::getrlimit(RLIMIT_FSIZE, &before);
+  const rlimit small{.rlim_cur = 6, .rlim_max = before.rlim_max};
+  ::setrlimit(RLIMIT_FSIZE, &small);
+  say("one");
+  say("two");
+  while (lost_.unwritable == 0) std::this_thread::yield();
+  ::setrlimit(RLIMIT_FSIZE, &before);
+  say("three");
+  close();
+  std::signal(SIGXFSZ, SIG_DFL);
+  EXPECT_EQ(content(), "one\ntw\nthree\n");
+  EXPECT_EQ(lost_.unwritable, 1u);
 }
 
 TEST_F(LogSinkTest, CountsWhatCannotBeWritten) {
   pipe_.writer = Descriptor(::open("/dev/full", O_WRONLY | O_CLOEXEC));
-  open(LogSink::WhenFull::wait);
+  open(LogSink::WhenFull::keep);
   say("one");
   say("two");
   close();
@@ -213,7 +313,7 @@ TEST_F(LogSinkTest, CountsWhatCannotBeWritten) {
 
 TEST_F(LogSinkTest, WritesToADescriptorThatDoesNotBlock) {
   ::fcntl(pipe_.writer.get(), F_SETFL, O_NONBLOCK);
-  open(LogSink::WhenFull::wait);
+  open(LogSink::WhenFull::keep);
   const std::string line(99'999, 'x');
   for (int i = 0; i < 10; ++i) say(line);
   std::thread closing([this] { close(); });

@@ -205,6 +205,8 @@ inline const std::vector<SettingSample>& setting_samples() {
        [](const Config& c) { return c.limits.shutdown_timeout == 0ms; }},
       {"limits", "max_sessions", "12", "12", "0", "",
        [](const Config& c) { return c.limits.max_sessions == 12; }},
+      {"limits", "max_unauthenticated_clients", "13", "13", "0", "",
+       [](const Config& c) { return c.limits.max_unauthenticated_clients == 13; }},
       {"limits", "relay_buffer", R"("64KiB")", "64KiB", "5MiB", "",
        [](const Config& c) { return c.limits.relay_buffer == 65'536; }},
       {"limits", "core_dumps", "true", "on", "2", "",

@@ -2,6 +2,7 @@
 #include "proxy/socket_stream.h"
 
 #include <arpa/inet.h>
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <malloc.h>  // mallinfo2
 #include <netinet/in.h>
@@ -42,6 +43,13 @@ std::array<int, 2> tcp_pair() {
   ::setsockopt(near, IPPROTO_TCP, TCP_NODELAY, &yes, sizeof yes);
   ::close(listener);
   return {far, near};
+}
+
+TEST(WatchedSocket, IsRefusedWithTheReasonOfTheKernel) {
+  Loop loop;
+  const auto watched = watch_socket(loop.get(), Descriptor(::open("/dev/null", O_RDWR | O_CLOEXEC)));
+  ASSERT_FALSE(watched.has_value());
+  EXPECT_EQ(watched.error(), EPERM);
 }
 
 enum class Engine { loop, ring };

@@ -1,5 +1,6 @@
 #include "proxy/workers.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
 
@@ -112,6 +113,45 @@ TEST_F(WorkersWithClients, CountWhomTheyAbandonAndHangUp) {
     char byte = 0;
     EXPECT_EQ(::recv(client.get(), &byte, 1, 0), 0);
   }
+}
+
+// epoll refuses a file that is not a socket, as it refuses a socket when there are too many.
+TEST_F(WorkersWithClients, HangUpOnAClientWhoseSocketCannotBeWatched) {
+  start(1);
+  const Descriptor file(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  KernelAddress peer;
+  peer.storage.ss_family = AF_UNIX;
+  peer.size = sizeof peer.storage.ss_family;
+  workers_->adopt(Descriptor(::dup(file.get())), peer, snapshot_->listeners[0], "a listener");
+  wait_for_loads({0});
+  const auto client = connect();
+  EXPECT_EQ(workers_->abandon(), 1U);
+}
+
+// Counts how often it is woken.
+struct Listening final : Wakeable {
+  void wake() override { ++woken; }
+  int woken = 0;
+};
+
+TEST_F(WorkersWithClients, WakeTheListenersInTurnOnceThereIsRoom) {
+  const auto parsed = parse_config(
+      "[[listener]]\naddress = \"127.0.0.1:0\"\nupstream = \"a\"\n[upstream.a]\nhost = \"/nonexistent\"\n"
+      "[limits]\nmax_unauthenticated_clients = 1\n",
+      "pgveil.toml");
+  snapshot_ = *build_snapshot(*parsed);
+  start(2);
+  Listening first;
+  Listening second;
+  Listening gone;
+  EXPECT_TRUE(workers_->has_room(first));
+  auto client = connect();
+  for (Listening* each : {&gone, &first, &second}) EXPECT_FALSE(workers_->has_room(*each));
+  workers_->forget(gone);
+  client = Descriptor(-1);
+  while (second.woken == 0) uv_run(loop_.get(), UV_RUN_ONCE);
+  EXPECT_EQ(first.woken, 1);
+  EXPECT_EQ(gone.woken, 0);
 }
 
 TEST_F(WorkersWithClients, MayBeAbandonedInTheMiddleOfAShutDown) {

@@ -1,0 +1,433 @@
+"""The process: what it does if nobody reads what it writes, how it ends, and what it starts with."""
+
+import contextlib
+import fcntl
+import json
+import os
+import random
+import re
+import select
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from harness import wire
+from harness.pgveil import BINARY, EX_UNAVAILABLE, IS_SANITIZED, RELAY, toml
+from harness.postgres import PASSWORD
+from harness.processes import environment, eventually, run
+from harness.scram import authentication, b64, mechanisms
+from harness.secrets import secret_file
+
+# More than a blocked log or audit file may delay the end: half a second each.
+SOON = 6.0 if not IS_SANITIZED else 20.0
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change user or namespace")
+
+
+def fill(descriptor: int) -> None:
+    """Writes to a pipe until it takes nothing more."""
+    flags = fcntl.fcntl(descriptor, fcntl.F_GETFL)
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags | os.O_NONBLOCK)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(descriptor, b"x" * 4095 + b"\n")
+    fcntl.fcntl(descriptor, fcntl.F_SETFL, flags)
+
+
+class Started:
+    """pgveil on a Unix socket, so that nobody has to read its log to find it."""
+
+    def __init__(self, folder, upstream: dict, prefix=(), stderr=None, limits=None, log=None, **listener):
+        self.address = str(folder / ".s.PGSQL.5432")
+        file = folder / "pgveil.toml"
+        file.write_text(toml({
+            "listener": [{"address": f"unix:{self.address}", "upstream": "primary", **listener}],
+            "upstream": {"primary": upstream}, "limits": limits or {}, "log": log or {},
+        }))  # fmt: skip
+        self.process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", "--", *map(str, prefix), BINARY, "run", "--config", file],
+            env=environment(**RELAY), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=stderr,
+        )  # fmt: skip
+        self.pid = self.process.pid
+        try:
+            eventually(self._answers)
+        except BaseException:
+            self.process.kill()
+            raise
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, f"it ended with {self.process.returncode}"
+        with contextlib.suppress(OSError):
+            self.connect().close()
+            return True
+        return False
+
+    def connect(self) -> wire.Client:
+        return wire.Client(self.address)
+
+    def seconds_to_end(self, *signals: signal.Signals) -> float:
+        """From the first signal on; it must end with exit code 0."""
+        begin = time.monotonic()
+        for number in signals or (signal.SIGTERM,):
+            self.process.send_signal(number)
+            time.sleep(0.1)  # one that is pending swallows another of its kind
+        assert self.process.wait(60) == 0
+        return time.monotonic() - begin
+
+
+@pytest.fixture
+def start(folder):
+    running = []
+
+    def start(upstream, **settings):
+        running.append(Started(folder, upstream, **settings))
+        return running[-1]
+
+    yield start
+    for proxy in running:
+        proxy.process.kill()
+        proxy.process.wait()
+
+
+@pytest.fixture
+def full_pipe():
+    """The end of a pipe for writing; nobody reads the other one."""
+    reader, writer = os.pipe()
+    fill(writer)
+    yield writer
+    os.close(reader)
+    os.close(writer)
+
+
+class Fifo:
+    """An audit file that a test reads when it wants to."""
+
+    def __init__(self, folder):
+        self.path = folder / "audit"
+        os.mkfifo(self.path)
+        self.reader = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
+
+    def read(self) -> str:
+        """What comes, until nothing has come for a while."""
+        text = b""
+        while select.select([self.reader], [], [], 0.3)[0]:
+            text += os.read(self.reader, 1 << 20)
+        return text.decode()
+
+
+@pytest.fixture
+def fifo(folder):
+    fifo = Fifo(folder)
+    yield fifo
+    os.close(fifo.reader)
+
+
+ONLY_BILLING = "local all billing relay\nlocal all all reject\n"
+# Each of its bytes takes six in a record.
+LONG_NAME = "\x01" * 63
+
+
+def fill_audit(proxy: Started) -> wire.Client:
+    """Has logins refused until one gets no answer, which it returns: the records of the others fill the queue."""
+    for _ in range(10_000):
+        client = proxy.connect()
+        client.send(wire.startup_message(user=LONG_NAME, database=LONG_NAME))
+        if not select.select([client.socket], [], [], 0.5)[0]:
+            return client
+        client.close()
+    raise AssertionError("every login was answered")
+
+
+class TestALogThatNobodyReads:
+    def test_does_not_keep_sigterm_from_ending_the_process(self, start, postgres, full_pipe):
+        proxy = start(postgres.unix_upstream(), stderr=full_pipe)
+        with proxy.connect() as client:
+            client.log_in(user="billing", database="ledger")
+            assert client.rows("SELECT 1")
+            assert proxy.seconds_to_end() < SOON
+            assert client.receive_error()["C"] == "57P01"
+
+    def test_is_written_to_its_end_if_it_is_read_slowly(self, start, postgres):
+        reader, writer = os.pipe()
+        proxy = start(postgres.unix_upstream(), stderr=writer)
+        fill(writer)
+        os.close(writer)
+        proxy.process.send_signal(signal.SIGTERM)
+        text = b""
+        while part := os.read(reader, 8192):
+            text += part
+            time.sleep(0.05)
+        os.close(reader)
+        assert b" stopped " in text
+
+
+class TestAnAuditFileThatTakesNoRecords:
+    @pytest.fixture
+    def proxy(self, start, postgres, fifo):
+        def begin(**limits):
+            return start(postgres.unix_upstream(), hba=ONLY_BILLING, log={"audit_file": str(fifo.path), "level": "error"},
+                         limits=limits)  # fmt: skip
+
+        return begin
+
+    def test_leaves_established_sessions_alone_and_has_logins_wait(self, proxy, fifo):
+        proxy = proxy(workers=1)
+        with proxy.connect() as established:
+            established.log_in(user="billing", database="ledger")
+            fill_audit(proxy).close()
+            assert established.rows("SELECT 1")
+            with proxy.connect() as waiting:
+                waiting.send(wire.startup_message(user="billing", database="ledger"))
+                assert not select.select([waiting.socket], [], [], 0.3)[0]
+                assert established.rows("SELECT 1")
+                records = fifo.read()
+                waiting.receive_until(b"Z")
+                records += fifo.read()
+        outcomes = [(record["outcome"], record["user"]) for record in map(json.loads, records.splitlines())]
+        assert outcomes.count(("accepted", "billing")) == 2
+
+    def test_does_not_keep_sigterm_from_ending_the_process(self, proxy):
+        proxy = proxy()
+        with fill_audit(proxy):
+            assert proxy.seconds_to_end() < SOON
+
+    def test_refuses_a_login_that_has_waited_for_too_long(self, proxy):
+        proxy = proxy(startup_timeout="1500ms")
+        with fill_audit(proxy) as client:
+            error = client.receive_error()
+        assert (error["C"], error["M"]) == ("57P03", "the proxy cannot write its audit record")
+
+    def test_is_told_once(self, start, postgres, fifo):
+        reader, writer = os.pipe()
+        proxy = start(postgres.unix_upstream(), hba=ONLY_BILLING, stderr=writer,
+                      log={"audit_file": str(fifo.path), "level": "error"})  # fmt: skip
+        os.close(writer)
+        with fill_audit(proxy), proxy.connect() as another:
+            another.send(wire.startup_message(user=LONG_NAME))
+            assert not select.select([another.socket], [], [], 0.5)[0]
+            proxy.seconds_to_end()
+        log = b"".join(iter(lambda: os.read(reader, 1 << 16), b"")).decode()
+        os.close(reader)
+        assert log.count(" audit_blocked ") == 1
+        assert re.search(r" audit_records_lost lines=\d+ detail=\"nobody read them before the process ended\"", log)
+
+
+class TestAnAuditFileOnAFullDisk:
+    """A limit on the size of files is as a disk that is full: the kernel takes a part of what is written."""
+
+    def log_in(self, proxy) -> None:
+        with proxy.connect() as client:
+            client.log_in(user="billing", database="ledger")
+
+    def test_has_its_next_record_on_a_line_of_its_own(self, start, postgres, folder):
+        file = folder / "audit.json"
+        reader, writer = os.pipe()
+        proxy = start(postgres.unix_upstream(), log={"audit_file": str(file), "level": "error"}, stderr=writer)
+        os.close(writer)
+        self.log_in(proxy)
+        whole = eventually(lambda: file.exists() and file.stat().st_size)
+        run("prlimit", f"--pid={proxy.pid}", f"--fsize={whole + 100}:unlimited")
+        self.log_in(proxy)
+        eventually(lambda: file.stat().st_size == whole + 100)
+        assert select.select([reader], [], [], 20)[0]
+        run("prlimit", f"--pid={proxy.pid}", "--fsize=unlimited")
+        self.log_in(proxy)
+        eventually(lambda: file.read_text().count("\n") == 3)
+        proxy.seconds_to_end()
+        log = b"".join(iter(lambda: os.read(reader, 1 << 16), b"")).decode()
+        os.close(reader)
+        first, incomplete, last = file.read_text().splitlines()
+        assert [json.loads(line)["outcome"] for line in (first, last)] == ["accepted", "accepted"]
+        assert len(incomplete) == 100
+        assert 'audit_records_lost lines=1 detail="File too large"' in log
+
+    def test_is_continued_on_a_new_line_after_a_restart(self, start, postgres, folder):
+        file = folder / "audit.json"
+        file.write_text('{"time":"2026-')
+        proxy = start(postgres.unix_upstream(), log={"audit_file": str(file)})
+        self.log_in(proxy)
+        proxy.seconds_to_end()
+        incomplete, record = file.read_text().splitlines()
+        assert incomplete == '{"time":"2026-'
+        assert json.loads(record)["outcome"] == "accepted"
+
+
+class TestTheEnd:
+    @pytest.fixture
+    def computing(self, pgveil, scripted_server, authority, credentials, folder):
+        """A pgveil whose threads are busy for long: each login has another salt and as many iterations as there can
+        be. And its clients."""
+
+        def play(peer):
+            peer.accept_tls(credentials)
+            peer.receive_startup_packet()
+            peer.send(mechanisms(b"SCRAM-SHA-256-PLUS"))
+            _, body = peer.receive_message()
+            nonce = re.search(rb"r=([^,]+)", body)[1]
+            salt = b64(os.urandom(16))
+            peer.send(authentication(11, b"r=" + nonce + b64(os.urandom(18)) + b",s=" + salt + b",i=1000000"))
+            asked.release()
+            with contextlib.suppress(wire.EndOfStream, OSError):
+                peer.receive_message()
+
+        asked = threading.Semaphore(0)
+        server = scripted_server(play)
+        passfile = secret_file(folder / "pgpass", "*:*:*:*:sesame\n")
+        upstream = server.upstream(sslrootcert=str(authority.file), passfile=passfile)
+
+        def start(**limits):
+            proxy = pgveil(upstream, listener={"hba": "host all all all trust\n"}, limits=limits)
+            clients = [proxy.connect() for _ in range(60)]
+            for client in clients:
+                client.send(wire.startup_message(user="app"))
+            for _ in clients:
+                assert asked.acquire(timeout=30)
+            return proxy, clients
+
+        return start
+
+    def seconds_to_end(self, proxy, *signals) -> float:
+        begin = time.monotonic()
+        for number in signals:
+            proxy.send_signal(number)
+            proxy.wait_for_line("stopping")
+        assert proxy.wait() == 0
+        return time.monotonic() - begin
+
+    def test_does_not_wait_for_what_threads_still_compute(self, computing):
+        proxy, _ = computing(shutdown_timeout="500ms")
+        assert self.seconds_to_end(proxy, signal.SIGTERM) < SOON
+        assert "stopped" in proxy.log
+
+    def test_comes_at_once_with_the_second_signal(self, computing):
+        proxy, _ = computing(shutdown_timeout="1h")
+        assert self.seconds_to_end(proxy, signal.SIGTERM, signal.SIGINT) < SOON
+
+    def test_comes_at_once_without_a_shutdown_timeout(self, pgveil, postgres):
+        proxy = pgveil(postgres.upstream(), limits={"shutdown_timeout": "0s"})
+        with proxy.connect() as reading, proxy.connect() as idle:
+            for client in (reading, idle):
+                client.log_in(user="trusted", database="ledger")
+            reading.send(wire.query("SELECT repeat('x', 20000000)"))
+            assert reading.receive_message()[0] == b"T"  # the rest of it is never read
+            assert self.seconds_to_end(proxy, signal.SIGTERM) < SOON
+            assert idle.receive_error()["C"] == "57P01"
+
+
+class TestDescriptorsThatAreClosedAtTheStart:
+    def test_are_not_those_of_other_files(self, start, postgres, folder):
+        file = folder / "audit.json"
+        shell = ("sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh")
+        proxy = start(postgres.unix_upstream(), prefix=shell, log={"audit_file": str(file), "level": "debug"})
+        with proxy.connect() as client:
+            client.log_in(user="billing", database="ledger")
+            assert client.rows("SELECT 1")
+        files = [os.readlink(f"/proc/{proxy.pid}/fd/{descriptor}") for descriptor in (0, 1, 2)]
+        proxy.seconds_to_end()
+        assert files == ["/dev/null"] * 3
+        assert [json.loads(line)["event"] for line in file.read_text().splitlines()] == ["audit"]
+
+
+class TestPasswordCommands:
+    RULE = "local all all trust\n"
+
+    def test_have_the_limit_of_open_files_that_pgveil_was_started_with(self, start, postgres, folder):
+        script = f'ulimit -Sn >{folder}/soft; ulimit -Hn >{folder}/hard; echo "{PASSWORD}"'
+        upstream = postgres.upstream(password_command=["/bin/sh", "-c", script])
+        proxy = start(upstream, prefix=("prlimit", "--nofile=200:900"), hba=self.RULE)
+        with proxy.connect() as client:
+            client.log_in(user="app", database="ledger")
+        limits = re.search(r"Max open files +(\d+) +(\d+)", open(f"/proc/{proxy.pid}/limits", encoding="ascii").read())
+        assert limits.groups() == ("900", "900")
+        assert [(folder / name).read_text() for name in ("soft", "hard")] == ["200\n", "900\n"]
+
+    @needs_root
+    def test_leave_no_zombies_to_the_first_process_of_a_container(self, start, postgres):
+        # It ends before the process that it has started, which so becomes a child of process 1.
+        script = f'(sleep 0.2; exit 3) >/dev/null 2>&1 & echo "{PASSWORD}"'
+        upstream = postgres.upstream(password_command=["/bin/sh", "-c", script])
+        container = ("unshare", "--pid", "--fork", "--kill-child", "--mount-proc")
+        proxy = start(upstream, prefix=container, hba=self.RULE)
+        (first,) = children_of(proxy.pid)
+        for _ in range(3):
+            with proxy.connect() as client:
+                client.log_in(user="app", database="ledger")
+        eventually(lambda: not children_of(first))
+        os.kill(first, signal.SIGTERM)
+        assert proxy.process.wait(20) == 0
+
+
+def children_of(pid: int) -> list[int]:
+    text = "".join(open(f"/proc/{pid}/task/{task}/children", encoding="ascii").read()
+                   for task in os.listdir(f"/proc/{pid}/task"))  # fmt: skip
+    return [int(word) for word in text.split()]
+
+
+class TestThreads:
+    @needs_root
+    @pytest.mark.skipif(IS_SANITIZED, reason="a sanitizer has threads of its own")
+    def test_that_cannot_be_made_are_told_at_the_start(self, authority, folder, workplace):
+        """Never later: with so few threads as suffice for the start, a login that needs those of libuv's pool works."""
+        folder.chmod(0o777)
+        user = random.randrange(100_000, 1_000_000)  # whose threads nobody else counts
+        passfile = folder / "pgpass"
+        passfile.write_text("*:*:*:*:sesame\n")
+        passfile.chmod(0o600)
+        os.chown(passfile, user, user)
+        file = folder / "pgveil.toml"
+        file.write_text(toml({
+            "listener": [{"address": f"unix:{folder}/.s.PGSQL.5432", "upstream": "a"}],
+            "upstream": {"a": {"host": "/nonexistent"}}, "limits": {"workers": 2, "relay": "epoll"},
+        }))  # fmt: skip
+        ends = {}
+        for threads in range(1, 12):
+            account = ("setpriv", "--reuid", str(user), "--regid", str(user), "--clear-groups", "--")
+            process = subprocess.Popen(
+                [*account, "prlimit", f"--nproc={threads}:{threads}", "setpriv", "--pdeathsig", "KILL", "--",
+                 BINARY, "run", "--config", file],
+                env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                text=True,
+            )  # fmt: skip
+            line = ""
+            for line in process.stderr:
+                if " listening " in line:
+                    break
+            process.terminate()
+            ends[threads] = (process.wait(20), " listening " in line)
+            process.stderr.close()
+        refused = [threads for threads, end in ends.items() if end == (EX_UNAVAILABLE, False)]
+        served = [threads for threads, end in ends.items() if end == (0, True)]
+        assert sorted(refused + served) == list(ends), ends
+        # The main thread, the log's, two workers and four of the pool.
+        assert served == list(range(8, 12)), ends
+
+
+class TestTheJournal:
+    """systemd says in JOURNAL_STREAM which file is the journal."""
+
+    @pytest.mark.parametrize("log_format", ["text", "json"])
+    @pytest.mark.parametrize("is_journal", [True, False])
+    def test_is_told_the_level_of_each_line(self, folder, is_journal, log_format):
+        reader, writer = os.pipe()
+        status = os.fstat(writer)
+        stream = f"{status.st_dev}:{status.st_ino + (0 if is_journal else 1)}"
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            file = folder / "pgveil.toml"
+            file.write_text(toml({
+                "listener": [{"address": f"127.0.0.1:{taken.getsockname()[1]}", "upstream": "a"}],
+                "upstream": {"a": {"host": "/run"}}, "log": {"format": log_format},
+            }))  # fmt: skip
+            done = subprocess.run([BINARY, "run", "--config", file], env=environment(JOURNAL_STREAM=stream),
+                                  stderr=writer, stdin=subprocess.DEVNULL, timeout=20, check=False)  # fmt: skip
+        os.close(writer)
+        lines = os.read(reader, 1 << 16).decode().splitlines()
+        os.close(reader)
+        assert done.returncode == EX_UNAVAILABLE
+        found = [re.match(r"(<\d>)?(?:\{|\d{4}-).*?(starting|listen_failed)", line) for line in lines]
+        levels = {match[2]: match[1] for match in found if match}
+        wanted = {"starting": "<6>", "listen_failed": "<3>"}
+        assert levels == (wanted if is_journal else dict.fromkeys(wanted))
