@@ -448,6 +448,21 @@ class TestStartupParameters:
         assert proxy.query(row, user="app", password=PASSWORD, dbname="postgres", application_name="me",
                            options="-c work_mem=1MB") == "postgres|1MB|me"  # fmt: skip
 
+    @pytest.mark.parametrize("spare, fits", [(0, False), (len("application_name some") + 1, True)])
+    def test_that_are_added_must_find_room_in_the_packet(self, pgveil, postgres, spare, fits):
+        """PostgreSQL takes 10,000 bytes, and closes without a word over more."""
+        proxy = pgveil(postgres.upstream(), listener={"default_application_name": "some"})
+        text = "-c a.b="
+        room = 10_004 - len(wire.startup_message(user="trusted", database="ledger", options=text)) - spare
+        with proxy.connect() as client:
+            client.send(wire.startup_message(user="trusted", database="ledger", options=text + "x" * room))
+            if fits:
+                client.receive_until(b"Z")
+                return
+            error = client.receive_error()
+        assert error["C"] == "08P01"
+        assert "no room left for what the proxy adds" in error["D"]
+
     def test_a_fixed_database_is_what_the_rules_see(self, pgveil, postgres):
         listener = {"database": "ledger", "hba": "host ledger all all relay\n"}
         proxy = pgveil(postgres.upstream(), listener=listener)

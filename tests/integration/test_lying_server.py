@@ -1,11 +1,13 @@
 """Servers that lie: whoever answers before it is verified gets nothing and has nothing it says passed on."""
 
+import contextlib
 import struct
 import time
 
 import pytest
 
 from harness import wire
+from harness.pgveil import IS_SANITIZED
 from harness.processes import POSTGRES_VERSION
 from harness.scripted_server import verified_session
 
@@ -195,6 +197,58 @@ class TestVerified:
         _, proxy = proxy_to(script)
         assert attempt(proxy)["C"] == "08001"
         assert "reason=upstream_protocol_violation" in proxy.end_of_session()
+
+    OK = wire.message(b"R", struct.pack("!I", 0))
+
+    @pytest.mark.parametrize(
+        "before, wrong",
+        [
+            ([], wire.message(b"Z", b"I")),
+            ([], wire.message(b"S", b"server_version\x0015.0\0")),
+            ([], wire.message(b"K", struct.pack("!II", 1, 2))),
+            ([], wire.message(b"D", b"\0\0")),
+            ([OK], OK),
+            ([OK], wire.message(b"R", struct.pack("!I", 3))),
+            ([OK], wire.message(b"v", struct.pack("!II", 0x30000, 0))),
+            ([OK], wire.message(b"D", b"\0\0")),
+            ([OK], wire.message(b"T", b"\0\0")),
+            ([OK], wire.message(b"G", b"\0\0\0")),
+        ],
+        ids=["ready-unasked", "status-unasked", "key-unasked", "row-unasked", "ok-twice", "question-after-ok",
+             "version-after-ok", "row", "columns", "copy"],
+    )  # fmt: skip
+    def test_a_message_out_of_its_place_ends_the_session(self, proxy_to, credentials, before, wrong):
+        def script(peer):
+            peer.accept_tls(credentials)
+            peer.receive_startup_packet()
+            peer.send(*before, wrong, wire.message(b"Z", b"I"))
+
+        _, proxy = proxy_to(script)
+        with proxy.connect() as client:
+            client.send(wire.startup_message(user="app"))
+            received = client.receive_until(b"E")
+        assert [kind for kind, _ in received] == [b"R"] * len(before) + [b"E"]
+        assert "reason=upstream_protocol_violation" in proxy.end_of_session()
+
+    @pytest.mark.skipif(IS_SANITIZED, reason="a sanitizer needs memory of its own")
+    def test_a_login_that_nobody_reads_does_not_pile_up(self, proxy_to, credentials):
+        notice = wire.message(b"N", b"SNOTICE\0M" + b"x" * 65_000 + b"\0\0")
+
+        def script(peer):
+            peer.accept_tls(credentials)
+            peer.receive_startup_packet()
+            peer.send(self.OK)
+            peer.socket.settimeout(1)  # without progress
+            with contextlib.suppress(OSError):
+                for _ in range(2000):  # 130 MB
+                    peer.send(notice)
+
+        server, proxy = proxy_to(script)
+        before = proxy.resident_bytes()
+        with proxy.connect() as client:
+            client.send(wire.startup_message(user="app"))
+            server.finished_peer()
+            assert proxy.resident_bytes() - before < 32 << 20
 
     def test_a_login_that_does_not_end_is_ended(self, proxy_to, credentials):
         def script(peer):

@@ -85,7 +85,11 @@ def test_one_of_root_may_be_read_by_a_group(site, name):
 @needs_root
 @pytest.mark.parametrize("name", ["passfile", "auth_file", "ssl_key_file"])
 def test_one_of_a_stranger_is_refused(site, name):
-    site.set(name, 0o600, USER.pw_uid + 1)
-    # Even root, who may read it.
+    for other in FILES:
+        site.set(other, 0o600, 0)
+    done = run(BINARY, "check", "--config", site.configuration)
+    assert done.returncode == 0, done.stderr
+    site.set(name, 0o600, USER.pw_uid)
+    # Even by root, who may read it.
     done = run(BINARY, "check", "--config", site.configuration)
     assert done.returncode == EX_CONFIG and "must be owned by" in done.stderr
