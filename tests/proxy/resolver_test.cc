@@ -175,6 +175,7 @@ TEST_F(Lookups, FindInTheHostsFileWhatGetaddrinfoFindsThere) {
     std::string name;
     words >> name;  // the address
     while (words >> name) {
+      if (name == "localhost") continue;  // newer versions of c-ares add ::1
       const auto request = resolver().addresses_of(name, waiter_);
       EXPECT_EQ(texts(request->answer()), texts_of_getaddrinfo(name)) << name;
     }
@@ -210,6 +211,7 @@ TEST_F(Lookups, OfASilentZoneDelayNoOther) {
   server_.addresses["db.example.test"] = "10.0.0.7";
   std::vector<std::unique_ptr<Resolver::Request>> silent;
   resolver();
+  silent.reserve(20);
   for (int i = 0; i < 20; ++i) silent.push_back(resolver_->addresses_of("silent.test", waiter_));
   const auto request = resolver_->addresses_of("db.example.test", waiter_);
   while (!request->answer()) turn();
@@ -221,6 +223,7 @@ TEST_F(Lookups, OfEqualNamesAreMadeOnceAtATime) {
   server_.addresses["db.example.test"] = "10.0.0.7";
   std::vector<std::unique_ptr<Resolver::Request>> requests;
   resolver();
+  requests.reserve(20);
   for (int i = 0; i < 20; ++i) requests.push_back(resolver_->addresses_of("db.example.test", waiter_));
   run();
   EXPECT_EQ(server_.questions["db.example.test"], 2);  // A and AAAA
@@ -288,6 +291,7 @@ TEST_F(Lookups, MayBeLetGoByWhoeverIsWoken) {
   server_.addresses["db.example.test"] = "10.0.0.7";
   std::vector<std::unique_ptr<Resolver::Request>> requests;
   resolver();
+  requests.reserve(3);
   for (int i = 0; i < 3; ++i) requests.push_back(resolver_->addresses_of("db.example.test", waiter_));
   std::unique_ptr<Resolver::Request> next;
   Waiter other;
