@@ -88,15 +88,17 @@ class Comparison:
             workload.key, {entrant.name: {} for entrant in entrants}
         )
         first = turn % len(entrants)  # nobody always comes first
-        for contender in entrants[first:] + entrants[:first]:
-            if time.monotonic() > deadline:
-                return False
-            text = f"{words}: {mode.name}: {workload.key}: {contender.name}"
-            key = (mode.name, workload.key, contender.name)
-            figures = progress.step(key, text, lambda: self._figures(turn, contender, mode, workload))
-            if figures:
-                rows[contender.name][str(turn)] = figures
-        _add_differences(rows, str(turn))
+        try:
+            for contender in entrants[first:] + entrants[:first]:
+                if time.monotonic() > deadline:
+                    return False
+                text = f"{words}: {mode.name}: {workload.key}: {contender.name}"
+                key = (mode.name, workload.key, contender.name)
+                figures = progress.step(key, text, lambda: self._figures(turn, contender, mode, workload))
+                if figures:
+                    rows[contender.name][str(turn)] = figures
+        finally:
+            _add_differences(rows, str(turn))
         return True
 
     def _figures(self, turn, contender, mode, workload):

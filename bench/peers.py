@@ -340,6 +340,13 @@ def everyone(place, binary, flags, beside=None):
     ]
 
 
+def names(beside=None):
+    """Of everyone(), before there is a place for them."""
+    others = [PgBouncer, Odyssey, HAProxy, Nginx, Hitch, Stunnel]
+    return ["direct", "direct-tls", "pgveil", *(["pgveil-beside"] if beside else []), "pgveil-epoll",
+            *(kind.name for kind in others)]  # fmt: skip
+
+
 def _listens(port, process):
     """Looks at the kernel's table instead of connecting: a session that nobody wants would cost the proxy CPU."""
     with open("/proc/net/tcp", encoding="ascii") as table:

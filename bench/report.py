@@ -49,6 +49,7 @@ def taken_together(documents):
         together["settings"] += f", {other['settings']}"
         together["minutes"] += other["minutes"]
         together["rounds"] = min(together["rounds"], other["rounds"])
+        together["interrupted"] = together.get("interrupted", False) or other.get("interrupted", False)
         together["workloads"] |= other["workloads"]
         together["remarks"] += [remark for remark in other["remarks"] if remark not in together["remarks"]]
         together["machine"]["others"] += other["machine"]["others"]

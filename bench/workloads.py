@@ -4,6 +4,8 @@ import re
 import statistics
 import subprocess
 import time
+from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import measure
@@ -317,6 +319,12 @@ def everything(place, length):
         IdleSessions(place, length.idle[0], is_first=True, with_peers=True),
         *(IdleSessions(place, more, is_first=False, with_peers=length.idle_peers) for more in length.idle[1:]),
     ]
+
+
+def modes_of(length):
+    """The keys of all workloads, and the modes of each, before there is a place to measure in."""
+    nowhere = SimpleNamespace(directory=Path(), folder=Path(), most_sessions=1 << 30)
+    return {workload.key: workload.modes for workload in everything(nowhere, length)}
 
 
 def _cpu(running):

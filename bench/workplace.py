@@ -74,7 +74,10 @@ class Here:
 
     def __init__(self):
         # PostgreSQL and PgBouncer refuse to run as root: then everything runs under PostgreSQL's account.
-        self.account = pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+        try:
+            self.account = pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+        except KeyError as error:
+            raise Failure("root needs an account that PostgreSQL can run under: install PostgreSQL") from error
 
     def enter(self):
         """The words before a command that make it one of these programs, and the account its own."""
@@ -103,7 +106,11 @@ class Workplace:
             (int(path.name) for path in self.debian.root.glob("usr/lib/postgresql/*") if path.name.isdigit()), default=0
         )
         # Wherever the checkout is, that account may not get to it.
-        self.pump = self.adopt(pump)
+        try:
+            self.pump = self.adopt(pump)
+        except OSError:
+            self.close()
+            raise
 
     def close(self):
         for process in reversed(self.processes):

@@ -1,7 +1,9 @@
 """bench/compare: what it makes of its figures, and a run of the smallest kind."""
 
+import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -14,6 +16,8 @@ from project import ROOT
 sys.path.append(str(ROOT / "bench"))
 
 import goals  # noqa: E402
+import installation  # noqa: E402
+import plots  # noqa: E402
 import report  # noqa: E402
 
 MACHINE = {"processors": 2, "processor": "Test", "memory_gib": 4, "system": "Debian", "kernel": "6", "virtual": "none",
@@ -103,6 +107,140 @@ def test_runs_of_different_programs_are_not():
             report.taken_together([document(), {**document(), **change}])
 
 
+# --- mistakes of whoever calls it
+
+
+def called(*words, **variables):
+    """bench/compare, which must neither install nor build nor measure anything with these words."""
+    # Not even a program to install with is found.
+    environment = {"PATH": "/nonexistent", "HOME": "/nonexistent", **variables}
+    return subprocess.run([sys.executable, "-B", ROOT / "bench/compare", *map(str, words)], env=environment,
+                          capture_output=True, text=True, check=False, timeout=60)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "words, complaint",
+    [
+        (["--mode", "egres"], "no mode is called egres; there are egress, ingress, both"),
+        (["--only", "pgbench-16,pgbnch-64"], "no workload is called pgbnch-64; there are pgbench-1,"),
+        (["--contenders", "pgbouncre"], "no contender is called pgbouncre; there are direct,"),
+        (["--contenders", "pgveil-beside"], "no contender is called pgveil-beside"),
+        (["--only", "login", "--mode", "egress"], "login: not measured in egress"),
+        (["--quick", "--full"], "--quick or --full"),
+        (["--rounds", "-1"], "--rounds"),
+        (["--flags", "--relay 'epoll"], "--flags: No closing quotation"),
+        (["--pgveil", "/nonexistent/pgveil"], "--pgveil: /nonexistent/pgveil is not a program"),
+        (["--beside", "/etc/passwd"], "--beside: /etc/passwd is not a program"),
+        (["--json", "/nonexistent/figures.json"], "--json: nothing can be written"),
+        (["--plots", "/etc/passwd"], "--plots: /etc/passwd is not a folder"),
+    ],
+)
+def test_a_wrong_word_is_told_before_anything_is_installed(words, complaint):
+    done = called(*words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert complaint in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    "content, complaint",
+    [(None, "No such file"), ("{", "Expecting"), ("[]", "not a file of --json"), ("{}", "not a file of --json")],
+)
+def test_what_cannot_be_redrawn_is_told_in_a_sentence(tmp_path, content, complaint):
+    file = tmp_path / "figures.json"
+    if content is not None:
+        file.write_text(content)
+    done = called("--redraw", file)
+    assert done.returncode == 1
+    assert complaint in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("words", [[], ["--no-install"], ["--no-install", "--no-build"]])
+def test_a_program_that_is_missing_is_told_in_a_sentence(words, tmp_path):
+    if not words and os.geteuid() != 0:
+        pytest.skip("only root is asked to install something")
+    done = called(*words, "--pgveil", "/bin/true", TMPDIR=str(tmp_path))
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("bench/compare: ") and "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- services
+
+
+@pytest.mark.parametrize(
+    "before, after, asked",
+    [
+        (("", "inactive"), ("enabled", "inactive"), ["disable"]),  # a new package
+        (("", "inactive"), ("enabled", "active"), ["disable", "stop"]),  # and a policy of somebody else's
+        (("enabled", "active"), ("enabled", "active"), []),  # the operator's own
+        (("disabled", "inactive"), ("enabled", "inactive"), ["disable"]),
+        (("enabled", "active"), ("disabled", "inactive"), ["enable", "start"]),
+        (("masked", "inactive"), ("masked", "inactive"), []),
+    ],
+)
+def test_services_stay_as_they_were(monkeypatch, before, after, asked):
+    done = []
+    monkeypatch.setattr(installation, "services_now", lambda: {"nginx": after})
+    monkeypatch.setattr(installation, "_systemctl", lambda verb, name: done.append((verb, name)))
+    installation.restore_services({"nginx": before})
+    assert done == [(verb, "nginx") for verb in asked]
+
+
+# --- pictures
+
+
+def bars(**contenders):
+    return plots.bars_of(contenders, "tps")
+
+
+def test_a_bar_is_the_ratio_to_pgveil_in_the_same_round():
+    (_, other) = bars(pgveil=rounds("tps", 10, 100, 1000), haproxy=rounds("tps", 20, 100, 500))
+    assert other["ratio"] == {"median": 1.0, "min": 0.5, "max": 2.0}
+    assert (other["median"], other["rounds"]) == (100, 3)
+
+
+def test_what_cannot_be_compared_with_pgveil_has_no_bar():
+    assert bars(haproxy=rounds("tps", 20)) == []
+    assert [bar["name"] for bar in bars(pgveil=rounds("tps", 1), haproxy={}, nginx={"1": {"tps": 4}})] == ["pgveil"]
+
+
+@pytest.mark.parametrize(
+    "counts, words", [([3, 3], "3 rounds"), ([1], "one round"), ([1, 3], "1 to 3 rounds"), ([2], "2 rounds")]
+)
+def test_a_heading_counts_the_rounds_of_its_picture(counts, words):
+    of_all = {("egress", str(place)): bars(pgveil=rounds("tps", *range(1, count + 1))) for place, count in enumerate(counts)}
+    assert plots.rounds_in(of_all) == words
+    assert f"of {words}." in plots.heading_of("A heading", "tps", of_all, 20)
+
+
+def test_a_heading_fits_its_sheet():
+    of_all = {("egress", "connect"): bars(pgveil=rounds("tps", 1, 2, 3))}
+    for width in (5.5, 12):
+        lines = plots.heading_of("A heading", "tps", of_all, width).splitlines()
+        assert max(map(len, lines)) <= 12 * width
+
+
+def test_labels_are_inside_of_their_picture_and_apart():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    long = {"pgveil": rounds("tps", 6.4, 6.5), "pgveil-epoll": rounds("tps", 6.4, 6.5),
+            "odyssey": rounds("tps", 96_543.2, 150_000)}  # fmt: skip
+    for keys in (["idle"], ["pgbench-1", "pgbench-16", "pgbench-64"]):
+        of_all = {(mode, key): bars(**long) for mode in ("egress", "both") for key in keys}
+        sheet = plots.sheet_of("The proxy's CPU per connection: less is better", "tps", of_all)
+        sheet.canvas.draw()
+        texts = [text for text in sheet.findobj(matplotlib.text.Text) if text.get_visible() and text.get_text()]
+        # A tick beyond the end of its axis is not drawn.
+        ends = {panel.xaxis: panel.get_xlim()[1] for panel in sheet.axes}
+        beyond = {tick.label1 for axis, end in ends.items() for tick in axis.get_major_ticks() if tick.get_loc() > end}
+        boxes = [(text.get_text(), text.get_window_extent()) for text in texts if text not in beyond]
+        assert {"pgveil-epoll", "both: " + keys[-1]} <= {words for words, _ in boxes}
+        for words, box in boxes:
+            assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= sheet.bbox.x1 and box.y1 <= sheet.bbox.y1, words
+        for (words, box), (others, other) in itertools.combinations(boxes, 2):
+            assert not box.overlaps(other), (words, others)
+
+
 @pytest.fixture
 def scratch():
     """Where PostgreSQL's account may enter."""
@@ -128,4 +266,26 @@ def test_a_run_measures_pgveil_and_leaves_nothing_behind(scratch):
         assert results[mode]["pump-out"]["pgveil"]["0"]["gib_per_second"] > 0
         assert results[mode]["connect"]["pgveil-beside"]["0"]["connections_per_second"] > 0
     assert "failed" not in done.stdout
+    assert [path.name for path in scratch.iterdir()] == ["figures.json"]
+
+
+def test_ctrl_c_keeps_what_has_been_measured(scratch):
+    programs = ROOT / "build/release"
+    if os.environ["PGVEIL"] != str(programs / "pgveil") or not (programs / "bench/pump").exists():
+        pytest.skip("bench/compare measures the release build")
+    file = scratch / "figures.json"
+    command = [ROOT / "bench/compare", "--no-install", "--no-build", "--quick", "--rounds", "50", "--mode", "egress",
+               "--only", "connect", "--contenders", "pgveil", "--json", file]  # fmt: skip
+    with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(scratch)}, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True) as process:  # fmt: skip
+        for line in process.stderr:
+            if "round 3/50" in line:
+                break
+        process.send_signal(signal.SIGINT)
+        report_text, _ = process.communicate(timeout=60)
+    assert process.returncode == 130
+    whole = json.loads(file.read_text(encoding="utf-8"))
+    assert sorted(whole["results"]["egress"]["connect"]["pgveil"])[:2] == ["0", "1"]
+    assert (whole["interrupted"], whole["rounds"]) == (True, 2)
+    assert "Interrupted in round 3 of 50." in report_text
     assert [path.name for path in scratch.iterdir()] == ["figures.json"]

@@ -57,6 +57,27 @@ def test_it_gives_up(name, value):
     assert settings(name) == [value]
 
 
+def test_five_quick_failures_do_not_end_it_for_good():
+    """systemd's default is to give up after five starts within ten seconds."""
+    assert settings("StartLimitIntervalSec") == ["0"]
+    assert settings("Restart") == ["on-failure"]
+
+
+@pytest.mark.parametrize("example", sorted((ROOT / "deploy/examples").glob("*.toml")), ids=lambda path: path.name)
+def test_it_may_write_where_the_examples_do(example):
+    """With ProtectSystem=strict it may write to the directories that systemd makes for it, and to no other."""
+    assert settings("ProtectSystem") == ["strict"]
+    writable = [f"/var/log/{name}/" for name in settings("LogsDirectory")]
+    writable += [f"/run/{name}/" for name in settings("RuntimeDirectory")]
+    written = re.findall(r'(?m)^(?:audit_file = "|address = "unix:)([^"]+)"', example.read_text())
+    assert [path for path in written if not path.startswith(tuple(writable))] == []
+
+
+def test_the_journal_reads_the_levels_of_its_lines():
+    """As it does by default: see integration/test_process.py for the prefixes."""
+    assert settings("SyslogLevelPrefix") == [] and settings("StandardError") == []
+
+
 def test_its_command_line_is_understood(files, tmp_path):
     program, command, *words = shlex.split(settings("ExecStart")[0])
     assert (program, command) == ("pgveil", "run")
