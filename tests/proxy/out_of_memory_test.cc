@@ -97,8 +97,8 @@ TEST_F(WithoutMemory, ASessionIsClosedAndTheNextOneIsServed) {
   left_until_failure = 0;
   const std::string refused = answer();
   left_until_failure = kNever;
-  EXPECT_EQ(refused.find("C08001"), std::string::npos);
-  EXPECT_NE(answer().find("C08001"), std::string::npos);
+  EXPECT_EQ(refused.find("C57P03"), std::string::npos);
+  EXPECT_NE(answer().find("C57P03"), std::string::npos);
 }
 
 // Wherever it is that one allocation fails, or all that follow.
@@ -111,7 +111,7 @@ TEST_F(WithoutMemory, NothingButTheSessionEnds) {
       left_until_failure = allocations;
       told += answer().find("C53200") != std::string::npos ? 1 : 0;
       left_until_failure = kNever;
-      ASSERT_NE(answer().find("C08001"), std::string::npos) << "after " << allocations;
+      ASSERT_NE(answer().find("C57P03"), std::string::npos) << "after " << allocations;
     }
     EXPECT_EQ(told > 0, once);  // else there is no memory for the message
   }
