@@ -196,4 +196,4 @@ def test_too_few_descriptors_are_a_warning(folder):
     file.write_text(toml(configuration(limits={"max_sessions": 1000, "workers": 1})))
     done = run("prlimit", "--nofile=500:500", BINARY, "check", "--config", file)
     assert done.returncode == 0
-    assert "warning: the limit of open files is 500, and 2069 are wanted" in done.stderr
+    assert "warning: the limit of open files is 500, and 3073 are wanted" in done.stderr
