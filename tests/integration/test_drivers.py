@@ -24,7 +24,8 @@ def front(request, pgveil, postgres, authority, credentials, folder):
     method = request.param
     verifier = postgres.admin("SELECT rolpassword FROM pg_authid WHERE rolname = 'app'")
     rule = f"hostssl all all all {method}" + (" map=m" if method == "cert" else "")
-    listener = certificate(credentials, ssl_ca_file=str(authority.file), hba=rule, ident="m workload app")
+    names = {"ident": "m workload app"} if "map=m" in rule else {}
+    listener = certificate(credentials, ssl_ca_file=str(authority.file), hba=rule, **names)
     upstream = postgres.upstream()
     if method == "scram-sha-256":
         listener["auth_file"] = secret_file(folder / "userlist.txt", f'"app" "{verifier}"\n')

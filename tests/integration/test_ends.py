@@ -233,7 +233,7 @@ class TestABrokenRecordEndsTheSessionAtOnce:
         client, tls = self.client(proxy)
         with client:
             client.send(tls.encrypt(START[:20]) + tls.broken_record())
-            assert "phase=read_startup" in self.assert_told(proxy, "client_lost")
+            assert "phase=read_startup" in self.assert_told(proxy, "tls_failed")
 
     def test_from_the_client_with_its_startup_message(self, pgveil, postgres, credentials):
         proxy = pgveil(postgres.upstream(), listener=certificate(credentials))
@@ -373,7 +373,7 @@ class TestTheEndOfAClient:
         line = proxy.end_of_session()
         assert " I session_closed" in line
         assert f" reason={reason} " in line
-        assert line.endswith(f'detail="{detail}"') or line.endswith(f"detail={detail}")
+        assert re.search(rf' detail="?{re.escape(detail)}"?( |$)', line)
 
     def test_with_close_notify_and_without_terminate(self, proxy, authority):
         client = self.session(proxy, True, authority)

@@ -234,7 +234,7 @@ def test_waiting_for_a_slow_login_costs_no_processor(pgveil, scripted_server, ru
 
 
 def test_a_login_that_does_not_end_ends_with_its_time(pgveil, scripted_server):
-    """Also where the client has left for good: for this server does not look."""
+    """The client has left, but this server does not look."""
     done = threading.Event()
 
     def script(peer):
@@ -244,7 +244,7 @@ def test_a_login_that_does_not_end_ends_with_its_time(pgveil, scripted_server):
     server = scripted_server(script)
     proxy = pgveil(server.upstream(sslmode="disable"), limits={"startup_timeout": "1s"})
     started = time.monotonic()
-    assert messages_of(answer_to(connected(proxy.address), START))[0][1][1] == "57014"
+    assert messages_of(answer_to(connected(proxy.address), START))[0][1][1] == "57P03"
     assert 0.8 < time.monotonic() - started < 4
     done.set()
 
