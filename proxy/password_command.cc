@@ -7,6 +7,7 @@
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <new>
 #include <string_view>
 #include <utility>
 
@@ -160,7 +161,9 @@ class PasswordCommands::Command final : public Wakeable {
 
   // The time limit.
   void wake() override {
-    if (limit_.passed()) settle(failed("was not done within " + values::show_duration(key_.config.timeout)));
+    if (!limit_.passed()) return;
+    settle_with(
+        [this] { return failed("was not done within " + values::show_duration(key_.config.timeout)); });
   }
 
   [[nodiscard]] const Key& key() const { return key_; }
@@ -174,6 +177,15 @@ class PasswordCommands::Command final : public Wakeable {
   void read_rest();
   [[nodiscard]] PasswordAnswer outcome(int status) const;
   void settle(const PasswordAnswer& answer);
+  // Calls settle() with what `answer` returns; for libuv's callbacks, which no exception may leave.
+  template <class Answer>
+  void settle_with(const Answer& answer) {
+    try {
+      settle(answer());
+    } catch (const std::bad_alloc&) {
+      settle(tl::unexpected(std::string("out of memory")));  // so short that it needs none
+    }
+  }
   void stop();
   void wipe_output() { protocol::wipe_secret(output_); }
 
@@ -225,7 +237,9 @@ int PasswordCommands::Command::spawn(uv_loop_t* loop, int output, std::vector<st
 
 void PasswordCommands::Command::remove(PasswordRequest& request) {
   std::erase(requests_, &request);
-  if (requests_.empty() && owner_ != nullptr) settle(failed("is not needed any more"));
+  if (!requests_.empty() || owner_ == nullptr) return;
+  stop();
+  std::exchange(owner_, nullptr)->running_.erase(key_);
 }
 
 void PasswordCommands::Command::make_room(uv_handle_t* handle, std::size_t /*suggested*/, uv_buf_t* room) {
@@ -242,7 +256,8 @@ void PasswordCommands::Command::on_read(uv_stream_t* stream, ssize_t size, const
   }
   self.size_ += static_cast<std::size_t>(size);
   if (self.size_ > kMaxOutputBytes)
-    self.settle(failed("printed more than " + std::to_string(kMaxOutputBytes) + " bytes"));
+    self.settle_with(
+        [] { return failed("printed more than " + std::to_string(kMaxOutputBytes) + " bytes"); });
 }
 
 // Reads what the process had printed when it ended, and the loop has not told of. The end of the pipe is not
@@ -266,7 +281,7 @@ void PasswordCommands::Command::on_child_signal(uv_signal_t* watch, int /*number
   self->process_ = -1;
   if (!self->pipe_) return;
   self->read_rest();
-  self->settle(self->outcome(*status));
+  self->settle_with([&] { return self->outcome(*status); });
 }
 
 PasswordAnswer PasswordCommands::Command::outcome(int status) const {
@@ -283,9 +298,9 @@ void PasswordCommands::Command::settle(const PasswordAnswer& answer) {
   // One by one: who is woken may let go of others.
   while (!requests_.empty()) {
     PasswordRequest& request = *requests_.back();
-    requests_.pop_back();
-    request.command_ = nullptr;
     request.answer_ = answer;
+    request.command_ = nullptr;
+    requests_.pop_back();
     request.waiter_.wake();
   }
 }

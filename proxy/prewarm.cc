@@ -1,6 +1,7 @@
 #include "proxy/prewarm.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "proxy/log.h"
@@ -62,8 +63,18 @@ std::unique_ptr<UpstreamLink> Prewarm::take(Wakeable& owner) {
 void Prewarm::wake() {
   uv_idle_start(advancer_.get(), [](uv_idle_t* idle) {
     uv_idle_stop(idle);
-    static_cast<Prewarm*>(idle->data)->advance();
+    static_cast<Prewarm*>(idle->data)->advance_or_wait();
   });
+}
+
+// No exception may leave a callback of libuv. Without memory it is tried again when a session asks for a
+// connection.
+void Prewarm::advance_or_wait() {
+  try {
+    advance();
+  } catch (const std::bad_alloc&) {
+    alarm_.clear();
+  }
 }
 
 void Prewarm::advance() {

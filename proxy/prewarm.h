@@ -41,6 +41,7 @@ class Prewarm final : private Wakeable {
   using Entries = std::list<Entry>;
 
   void wake() override;
+  void advance_or_wait();
   void advance();
   [[nodiscard]] bool advance(Entry& entry);
   void renew();
