@@ -17,6 +17,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 
 namespace pgveil::proxy {
 
@@ -50,7 +51,7 @@ class LogSink final : public spdlog::sinks::sink {
   // The descriptor stays the caller's and must outlive the sink. Throws std::system_error if the system has
   // no thread for it.
   LogSink(int descriptor, WhenFull when_full, OnLoss on_loss)
-      : LogSink(descriptor, when_full, on_loss, Format{}) {}
+      : LogSink(descriptor, when_full, std::move(on_loss), Format{}) {}
   LogSink(int descriptor, WhenFull when_full, OnLoss on_loss, Format format);
   ~LogSink() override { static_cast<void>(stop(Patience{})); }
   LogSink(const LogSink&) = delete;

@@ -331,7 +331,8 @@ class TestDescriptorsThatAreClosedAtTheStart:
     def test_are_not_those_of_other_files(self, start, postgres, folder):
         file = folder / "audit.json"
         shell = ("sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh")
-        proxy = start(postgres.unix_upstream(), prefix=shell, log={"audit_file": str(file), "level": "debug"})
+        proxy = start(postgres.unix_upstream(), prefix=shell, log={"audit_file": str(file), "level": "debug"},
+                      limits={"core_dumps": True})  # or only root may see its descriptors; fmt: skip
         with proxy.connect() as client:
             client.log_in(user="billing", database="ledger")
             assert client.rows("SELECT 1")
