@@ -312,7 +312,7 @@ Session::Phase Session::relay() {
   }
   switch (*ended) {
     case Relay::End::client_closed: return end(closed_by_client(client_end()));
-    case Relay::End::client_lost: return end({.reason = Reason::client_lost, .detail = client_->error()});
+    case Relay::End::client_lost: return end(lost_client_ending());
     case Relay::End::server_closed: return end(closed_by_server(server_end()));
     case Relay::End::server_lost: return end({.reason = Reason::upstream_lost, .detail = server_->error()});
   }
