@@ -1,5 +1,5 @@
 // A regular expression over the names in pg_hba.conf and pg_ident.conf, where a token begins with `/`. RE2
-// runs it, in time linear in the name, which may come from whoever asked for a certificate. It means what it
+// runs it, in time linear in the name, which may come from any owner of a certificate. It means what it
 // means to PostgreSQL, or is refused (protocol/advanced_regex.h); docs/access-rules.md lists what is refused.
 #pragma once
 

@@ -339,7 +339,7 @@ tl::expected<ConfigFile, EarlyExit> read_file(const std::string& path) {
   return content;
 }
 
-// As with a key file: whoever can read the passphrase does not need to guess it.
+// As with a key file: a person who can read the passphrase need not guess it.
 void refuse_secrets_of_open_file(const ConfigFile& file, ConfigDraft& draft) {
   if (!file.access_fault) return;
   for (const auto& setting : upstream_settings()) {
