@@ -31,14 +31,16 @@ class TestUnixSocket:
         proxy = pgveil(postgres.upstream(), listener={"address": f"unix:{socket_file}"})
         assert proxy.query("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()") == "t"
 
-    def test_it_has_the_mode_and_group_that_are_asked(self, pgveil, postgres, socket_file):
-        group = grp.getgrgid(os.getgroups()[-1] if os.getgroups() else os.getgid()).gr_name
+    @pytest.mark.parametrize("by_number", [False, True], ids=["by-name", "by-number"])
+    def test_it_has_the_mode_and_group_that_are_asked(self, pgveil, postgres, socket_file, by_number):
+        number = os.getgroups()[-1] if os.getgroups() else os.getgid()
+        group = grp.getgrgid(number).gr_name
         pgveil(
             postgres.upstream(),
             listener={
                 "address": f"unix:{socket_file}",
                 "unix_socket_permissions": "0660",
-                "unix_socket_group": group,
+                "unix_socket_group": str(number) if by_number else group,
             },
         )
         status = socket_file.stat()
