@@ -94,14 +94,6 @@ void Session::advance() {
   woken_ = true;
   if (advancing_) return;
   advancing_ = true;
-  take_steps();
-  advancing_ = false;
-  if (phase_ == Phase::closed && !std::exchange(is_over_, true)) host_.session_over(id_);
-}
-
-// No exception leaves a session: it would end the process, or pass through libuv. The only one that there can
-// be is std::bad_alloc.
-void Session::take_steps() {
   while (std::exchange(woken_, false)) {
     try {
       for (Phase next = step(); next != phase_; next = step()) phase_ = next;
@@ -110,10 +102,14 @@ void Session::take_steps() {
       woken_ = phase_ != Phase::closed;
     }
   }
+  advancing_ = false;
+  if (phase_ == Phase::closed && !std::exchange(is_over_, true)) host_.session_over(id_);
 }
 
-// An established session is closed at once and without a message: bytes of either side may be lost, and
-// whatever followed them would be read in their place. The other ones are told, if there is memory for that.
+// No exception leaves a session: it would end the process, or pass through libuv. The only one that can be
+// thrown is std::bad_alloc. An established session is closed at once and without a message: bytes of either
+// side may be lost, and whatever followed them would be read in their place. The other ones are told, if
+// there is memory for that.
 Session::Phase Session::end_without_memory() {
   const Ending ending{.reason = Reason::out_of_memory};
   try {
@@ -355,7 +351,8 @@ Session::Phase Session::relay() {
   const bool client_ended_before = relay_->client_ended();
   const auto ended = relay_->advance(host_.scratch());
   if (!ended) {
-    note_activity(moved_before);
+    if (snapshot_->config.limits.idle_timeout.count() > 0 || relay_->client_ended())
+      note_activity(moved_before);
     if (relay_->client_ended() != client_ended_before) {
       last_activity_ = time_now();
       deadline_.set(last_answer_interval(snapshot_->config.limits.idle_timeout));
@@ -375,7 +372,6 @@ Session::Phase Session::relay() {
 // For a timeout, if there is one. That something which waited was sent is activity as well: a slow reader is
 // not a silent one.
 void Session::note_activity(std::uint64_t moved_before) {
-  if (snapshot_->config.limits.idle_timeout.count() == 0 && !relay_->client_ended()) return;
   const std::size_t waiting = client_->unwritten() + server_->unwritten();
   if (relay_->bytes_to_client() + relay_->bytes_to_server() != moved_before || waiting != waiting_)
     last_activity_ = time_now();
@@ -443,10 +439,13 @@ Session::Phase Session::begin_cancel() {
 // The client's connection is closed only after the server has closed its own: until then the signal may still
 // be on its way, and would hit the client's next statement (fe-cancel.c).
 Session::Phase Session::forward_cancel() {
-  if (deadline_.passed()) return end(link_->timed_out("close the connection after the cancel request"));
+  if (deadline_.passed()) {
+    note_server();
+    return end(link_->timed_out("close the connection after the cancel request"));
+  }
   if (!server_) {
     const auto state = link_->advance(host_.scratch());
-    if (link_->server()) record_->server = link_->server()->address.text();
+    if (state != UpstreamLink::State::connecting) note_server();
     if (state == UpstreamLink::State::failed) return end(link_->failure());
     if (state != UpstreamLink::State::established) return Phase::forward_cancel;
     record_->server_tls = link_->tls();

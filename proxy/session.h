@@ -97,7 +97,6 @@ class Session final : public Wakeable {
 
  private:
   void advance();
-  void take_steps();
   [[nodiscard]] Phase step();
   [[nodiscard]] Phase end_without_memory();
 
@@ -121,6 +120,7 @@ class Session final : public Wakeable {
   [[nodiscard]] std::optional<Ending> prepare_startup();
   void dial(const Upstream& upstream, std::shared_ptr<const tls::ClientContext> context);
   void drop_link();
+  void note_server();
   [[nodiscard]] Phase begin_login();
   [[nodiscard]] std::unique_ptr<UpstreamLink> new_link(const Upstream& upstream,
                                                        std::shared_ptr<const tls::ClientContext> context,

@@ -112,7 +112,7 @@ class Stream {
 // the next turn. What the stream itself holds would not, and is little.
 inline constexpr int kMaxReads = 4;
 [[nodiscard]] inline bool may_read(const Stream& stream, int reads) {
-  return stream.holds() || (reads < kMaxReads && stream.readable());
+  return stream.readable() && (reads < kMaxReads || stream.holds());
 }
 
 }  // namespace pgveil::proxy
