@@ -56,6 +56,25 @@ bool is_drained(Stream& stream, Scratch& scratch) {
   return false;
 }
 
+// OpenSSL failed, which is nobody's fault on the wire.
+std::optional<Ending> internal_failure(const Stream& stream, const std::string& side) {
+  const auto* failure = stream.tls_failure();
+  if (failure == nullptr || failure->failure != tls::Failure::internal_error) return std::nullopt;
+  return Ending{
+      .reason = Reason::internal_error,
+      .detail = "OpenSSL failed to encrypt or decrypt for the " + side + ": " + failure->reason + '.'};
+}
+
+// Whether what a side was still to send may be missing. The other side must not take that for a regular end.
+bool cuts_off_server(Reason reason) {
+  return reason == Reason::upstream_lost || reason == Reason::server_closed_unexpectedly ||
+         reason == Reason::server_closed_in_message || reason == Reason::internal_error;
+}
+bool cuts_off_client(Reason reason) {
+  return reason == Reason::client_lost || reason == Reason::client_closed_unexpectedly ||
+         reason == Reason::client_closed_in_message || reason == Reason::internal_error;
+}
+
 }  // namespace
 
 Session::Session(SessionHost& host, SessionId id, WatchedSocket client, const KernelAddress& peer,
@@ -364,7 +383,9 @@ Session::Phase Session::relay() {
     case Relay::End::client_closed: return end(closed_by_client(client_end()));
     case Relay::End::client_lost: return end(lost_client_ending());
     case Relay::End::server_closed: return end(closed_by_server(server_end()));
-    case Relay::End::server_lost: return end({.reason = Reason::upstream_lost, .detail = server_->error()});
+    case Relay::End::server_lost:
+      return end(internal_failure(*server_, "server")
+                     .value_or(Ending{.reason = Reason::upstream_lost, .detail = server_->error()}));
   }
   return Phase::closing;
 }
@@ -483,7 +504,7 @@ Session::Phase Session::end(const Ending& ending) {
     bulk_deadline_.reset();
   }
   leave();  // who reads the last word may come again at once
-  tell_client(ending);
+  const bool client_was_told = tell_client(ending);
   // A certificate that was refused is somebody, too.
   if (has_startup() || ending.reason == Reason::client_certificate_invalid) audit(&ending);
   if (record_) {
@@ -495,14 +516,16 @@ Session::Phase Session::end(const Ending& ending) {
   relay_.reset();
   drop_link();
   forget_login();
-  for (Stream* stream : {client_.get(), server_.get()}) {
-    if (stream == nullptr) continue;
-    stream->finish(host_.scratch());
-    stream->resume_reading();
-  }
+  finish(*client_, client_was_told || !cuts_off_server(ending.reason));
+  if (server_) finish(*server_, !cuts_off_client(ending.reason));
   deadline_.set(kLingerTimeout);
   closing_backlog_ = 0;
   return Phase::closing;
+}
+
+void Session::finish(Stream& stream, bool is_complete) {
+  stream.finish(host_.scratch(), is_complete ? Stream::Finish::complete : Stream::Finish::cut_off);
+  stream.resume_reading();
 }
 
 // Waits until both sides have everything and have closed too. Closing earlier, with bytes unread, would make
@@ -574,6 +597,7 @@ Ending Session::negotiation_ending() const {
 
 // Of a client that can be told nothing any more: its connection broke, or both sides of it are closed.
 Ending Session::lost_client_ending() const {
+  if (auto failure = internal_failure(*client_, "client")) return *std::move(failure);
   const std::string error = client_->error();
   if (error.empty()) return {.reason = Reason::client_closed};
   return {.reason = Reason::client_lost, .detail = error};
@@ -620,14 +644,15 @@ bool Session::client_expects_message() const {
   }
 }
 
-void Session::tell_client(const Ending& ending) {
+// Whether it was told anything.
+bool Session::tell_client(const Ending& ending) {
   const ReasonInfo& reason = describe(ending.reason);
-  if (reason.sqlstate.empty() || !client_expects_message()) return;
+  if (reason.sqlstate.empty() || !client_expects_message()) return false;
   // Before its StartupMessage a client cannot read an error; it just finds the connection closed.
   const bool has_asked = phase_ != Phase::negotiate && phase_ != Phase::read_startup;
-  if (ending.reason == Reason::shutting_down && !has_asked) return;
+  if (ending.reason == Reason::shutting_down && !has_asked) return false;
   // The server's own last words stand.
-  if (phase_ == Phase::relay && relay_->server_gave_up()) return;
+  if (phase_ == Phase::relay && relay_->server_gave_up()) return false;
   const std::string message = ending.message.empty() ? std::string(reason.message) : ending.message;
   protocol::Bytes error;
   if (negotiation_ && negotiation_->wants_old_error()) {
@@ -646,6 +671,7 @@ void Session::tell_client(const Ending& ending) {
     protocol::encode_error_response(fields, error);
   }
   client_->write(host_.scratch(), error);
+  return true;
 }
 
 // Gives back what the session holds of what is shared.
