@@ -118,7 +118,7 @@ PrivateKey read_key(const CertificateFiles& files, std::vector<SettingMistake>& 
 bool use_chain(SSL_CTX* chain, BIO* file, Question& question) {
   const Certificate leaf(PEM_read_bio_X509_AUX(file, nullptr, answer, &question));
   if (!leaf || SSL_CTX_use_certificate(chain, leaf.get()) != 1) return false;
-  // A key of another kind than the leaf's is found later.
+  // Each of the others is judged by its own errors.
   ERR_clear_error();
   for (;;) {
     Certificate next(PEM_read_bio_X509(file, nullptr, answer, &question));
