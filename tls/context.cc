@@ -1,9 +1,9 @@
 #include "tls/context.h"
 
+#include "tls/handshake_settings.h"
 #include "tls/key_shares.h"
 #include "tls/openssl.h"
 #include "tls/own_certificate.h"
-#include "tls/policy.h"
 #include "tls/trust.h"
 
 namespace pgveil::tls {
@@ -25,9 +25,10 @@ CertificateFiles client_files(const std::string& sslcert, const std::string& ssl
 
 }  // namespace
 
-ClientContext::ClientContext(ssl_ctx_st* context, std::shared_ptr<KeyShares> key_shares,
+ClientContext::ClientContext(ssl_ctx_st* context, Rules rules, std::shared_ptr<KeyShares> key_shares,
                              std::unique_ptr<const OwnCertificate> own, std::vector<SettingMistake> warnings)
     : context_(context),
+      rules_(rules),
       key_shares_(std::move(key_shares)),
       own_(std::move(own)),
       warnings_(std::move(warnings)) {}
@@ -39,8 +40,7 @@ tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>> 
     return tl::unexpected(Mistakes{{"sslrootcert", "TLS cannot be used: " + take_openssl_error(), ""}});
   Mistakes mistakes;
   Mistakes warnings;
-  set_common_policy(context.get(), settings.ssl_min_protocol_version, settings.ssl_max_protocol_version);
-  warn_of_old_version("ssl_min_protocol_version", settings.ssl_min_protocol_version, warnings);
+  set_handshake(context.get(), settings, mistakes, warnings);
   trust_servers_of(context.get(), settings.sslrootcert, mistakes, warnings);
   load_crls(context.get(), {"sslcrl", settings.sslcrl, "sslcrldir", settings.sslcrldir, "the server's chain"},
             mistakes, warnings);
@@ -62,7 +62,8 @@ tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>> 
   if (!mistakes.empty()) return tl::unexpected(std::move(mistakes));
   auto key_shares = std::make_shared<KeyShares>(context.get());
   return std::shared_ptr<const ClientContext>(
-      new ClientContext(context.release(), std::move(key_shares), nullptr, std::move(warnings)));
+      new ClientContext(context.release(), {settings.certificate_common_name, settings.post_quantum},
+                        std::move(key_shares), nullptr, std::move(warnings)));
 }
 
 tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>>
@@ -78,7 +79,7 @@ ClientContext::with_certificate(const std::string& sslcert, const std::string& s
   auto kept = std::make_unique<const OwnCertificate>(std::move(*own));
   SSL_CTX_up_ref(context_);
   return std::shared_ptr<const ClientContext>(
-      new ClientContext(context_, key_shares_, std::move(kept), std::move(warnings)));
+      new ClientContext(context_, rules_, key_shares_, std::move(kept), std::move(warnings)));
 }
 
 ClientContext::~ClientContext() {
