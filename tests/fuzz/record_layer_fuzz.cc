@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/fuzz/choices.h"
 #include "tests/fuzz/cuts.h"
 #include "tests/fuzz/require.h"
 #include "tls/record_layer.h"
@@ -17,6 +18,7 @@
 namespace {
 
 using namespace pgveil::tls;
+using pgveil::fuzz::Choices;
 using pgveil::fuzz::Cuts;
 using pgveil::fuzz::require;
 using Bytes = std::vector<std::uint8_t>;
@@ -27,30 +29,6 @@ constexpr std::uint32_t kFirstSuite = 0x1301;
 constexpr std::uint8_t kKeyUpdate = 24;
 constexpr std::uint8_t kTicket = 4;
 constexpr int kMostWithoutData = 32;  // records in a row
-
-// The input, from its front; zeros once there is no more.
-class Choices {
- public:
-  explicit Choices(ByteView bytes) : rest_(bytes) {}
-  [[nodiscard]] bool empty() const { return rest_.empty(); }
-  ByteView octets(std::size_t most) {
-    const auto taken = rest_.first(std::min(most, rest_.size()));
-    rest_ = rest_.subspan(taken.size());
-    return taken;
-  }
-  std::uint8_t octet() {
-    const auto taken = octets(1);
-    return taken.empty() ? std::uint8_t{0} : taken[0];
-  }
-  // Small, or `limit` and what is little below.
-  std::size_t size(std::size_t limit) {
-    const std::size_t chosen = octet();
-    return chosen < 0xf0 ? chosen : limit - (chosen - 0xf0);
-  }
-
- private:
-  ByteView rest_;
-};
 
 TrafficSecret secret(std::uint32_t suite, std::uint8_t octet) {
   return TrafficSecret(Bytes(suite == 0x1302 ? 48 : 32, octet));
