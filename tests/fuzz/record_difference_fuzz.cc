@@ -248,6 +248,7 @@ std::vector<Suite> load_suites() {
     SSL_SESSION_set1_master_key(suite.key.get(), secret.data(), secret.size());
     SSL_SESSION_set_cipher(suite.key.get(), SSL_CIPHER_find(ssl.get(), id.data()));
     SSL_SESSION_set_protocol_version(suite.key.get(), TLS1_3_VERSION);
+    SSL_SESSION_set_timeout(suite.key.get(), 1'000'000'000);  // seconds; five minutes by default
     suite.client = context_for(TLS_client_method(), suite);
     suite.server = context_for(TLS_server_method(), suite);
   }
