@@ -145,8 +145,8 @@ const std::array<Difference, 12> kDifferences{
     // OpenSSL neither writes nor closes while a message of the peer is incomplete. The RFC does not ask for
     // this.
     [](const Deeds& deeds, const Outcome& ours, const Outcome& theirs) {
-      return deeds.has_split_message && ours.received == theirs.received && ours.state == State::open &&
-             theirs.state == State::open && ours.said.size() >= theirs.said.size();
+      return deeds.has_split_message && ours.received == theirs.received && ours.state == theirs.state &&
+             ours.state != State::failed && ours.said.size() >= theirs.said.size();
     },
     // An alert that is not two octets long cannot be decoded: decode_error (6). OpenSSL sends
     // unexpected_message.
