@@ -126,6 +126,7 @@ passfile = "{at}/pgpass"
 [limits]
 workers = 1
 max_sessions = 100
+tls_records = "own"
 """
         (at / "pgveil.toml").write_text(text, encoding="ascii")
 

@@ -19,7 +19,21 @@ Decoded<Message> decode_message(ByteReader& in, std::uint32_t max_length) {
   return Message{static_cast<char>(*type), *body, whole};
 }
 
+namespace {
+
+std::uint32_t length_in(ByteView header) {
+  return std::uint32_t{header[1]} << 24 | std::uint32_t{header[2]} << 16 | std::uint32_t{header[3]} << 8 |
+         std::uint32_t{header[4]};
+}
+
+bool is_possible(std::uint32_t length) {
+  return length >= kMinMessageLength && length <= std::numeric_limits<std::int32_t>::max();
+}
+
+}  // namespace
+
 void BoundaryTracker::follow(ByteView bytes) {
+  if (at_boundary()) bytes = skip_whole_messages(bytes);
   while (!bytes.empty() && !lost_) {
     if (body_bytes_left_ > 0) {
       const auto skipped = std::min<std::uint64_t>(body_bytes_left_, bytes.size());
@@ -32,6 +46,18 @@ void BoundaryTracker::follow(ByteView bytes) {
       bytes = bytes.subspan(collect_header(bytes));
     }
   }
+}
+
+// Most reads are nothing else. Returns what follows them.
+ByteView BoundaryTracker::skip_whole_messages(ByteView bytes) {
+  while (bytes.size() >= kMessageHeaderBytes) {
+    const std::uint32_t length = length_in(bytes);
+    if (length >= bytes.size() || !is_possible(length)) break;
+    last_type_ = static_cast<char>(bytes[0]);
+    last_size_ = std::uint64_t{length} + 1;
+    bytes = bytes.subspan(std::size_t{length} + 1);
+  }
+  return bytes;
 }
 
 // Keeps what is there of a header that straddles two reads; returns how many bytes it took.
@@ -47,9 +73,8 @@ std::size_t BoundaryTracker::collect_header(ByteView bytes) {
 }
 
 void BoundaryTracker::begin_body(std::span<const std::uint8_t, kMessageHeaderBytes> header) {
-  const std::uint32_t length = std::uint32_t{header[1]} << 24 | std::uint32_t{header[2]} << 16 |
-                               std::uint32_t{header[3]} << 8 | std::uint32_t{header[4]};
-  if (length < kMinMessageLength || length > std::numeric_limits<std::int32_t>::max()) {
+  const std::uint32_t length = length_in(header);
+  if (!is_possible(length)) {
     lost_ = true;
     return;
   }

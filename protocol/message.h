@@ -44,6 +44,7 @@ class BoundaryTracker {
   [[nodiscard]] bool lost() const { return lost_; }
 
  private:
+  [[nodiscard]] ByteView skip_whole_messages(ByteView bytes);
   [[nodiscard]] std::size_t collect_header(ByteView bytes);
   void begin_body(std::span<const std::uint8_t, kMessageHeaderBytes> header);
 

@@ -19,6 +19,7 @@ Reason reason_of(tls::Failure failure) {
     case tls::Failure::weak:
     case tls::Failure::invalid_certificate: return Reason::client_certificate_invalid;
     case tls::Failure::rejected_by_peer: return Reason::client_rejected_certificate;
+    case tls::Failure::internal_error: return Reason::internal_error;
     default: return Reason::tls_failed;
   }
 }

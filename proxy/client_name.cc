@@ -1,6 +1,7 @@
 #include "proxy/client_name.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 namespace pgveil::proxy {
@@ -21,8 +22,14 @@ ClientName::ClientName(Resolver& resolver, const KernelAddress& client, Wakeable
   advance();
 }
 
+// Called by the loop, through which no exception may go. Without memory for it the client has no name.
 void ClientName::wake() {
-  advance();
+  try {
+    advance();
+  } catch (const std::bad_alloc&) {
+    lookup_.reset();
+    found_.emplace();
+  }
   if (found_) owner_.wake();
 }
 

@@ -137,6 +137,8 @@ Reading ConfigDraft::finish() && {
     config.upstreams.emplace(values.name, std::move(values));
   }
   config.limits = limits.values;
+  for (auto& listener : config.listeners) listener.tls.records = config.limits.tls_records;
+  for (auto& [name, upstream] : config.upstreams) upstream.tls.records = config.limits.tls_records;
   config.log = log.values;
   reading.parsed.origins = std::move(origins_);
   reading.mistakes = std::move(mistakes_);

@@ -25,6 +25,7 @@
 #include "proxy/listener.h"
 #include "proxy/ring.h"
 #include "proxy/values.h"
+#include "tls/digest.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -126,6 +127,7 @@ class MachineCheck {
     for (std::size_t i = 0; i < config.listeners.size(); ++i)
       check_listener(config.listeners[i], "listener[" + std::to_string(i) + ']');
     for (const auto& [name, upstream] : config.upstreams) check_upstream(upstream, "upstream." + name);
+    check_openssl();
     check_relay(config.limits);
     check_audit_file(config.log.audit_file);
   }
@@ -215,6 +217,12 @@ class MachineCheck {
     if (const auto why = why_not_found(command[0]))
       add(Fault::setting, key + ".password_command", in_quotes(command[0]) + " cannot be run: " + *why,
           "Name a program that the user of this process may execute.");
+  }
+
+  void check_openssl() {
+    if (const auto missing = tls::missing_algorithm(); !missing.empty())
+      add(Fault::machine, "", "OpenSSL cannot be used, it has " + missing,
+          "Check its configuration (openssl.cnf, OPENSSL_CONF) and its providers.");
   }
 
   void check_relay(const LimitsConfig& limits) {

@@ -184,6 +184,8 @@ constexpr std::array kReasons{
                "out of memory"},
     ReasonInfo{Reason::audit_unavailable, "audit_unavailable", sqlstate::kCannotConnectNow, Fault::operator_,
                "the proxy cannot write its audit record"},
+    ReasonInfo{Reason::internal_error, "internal_error", sqlstate::kInternalError, Fault::pgveil,
+               "internal error"},
 };
 // clang-format on
 
@@ -193,7 +195,7 @@ constexpr bool in_order() {
     if (kReasons[i].reason != static_cast<Reason>(i)) return false;
     if (kReasons[i].sqlstate.size() != 5 && !kReasons[i].sqlstate.empty()) return false;
   }
-  return kReasons.size() == static_cast<std::size_t>(Reason::audit_unavailable) + 1;
+  return kReasons.size() == static_cast<std::size_t>(Reason::internal_error) + 1;
 }
 static_assert(in_order());
 

@@ -83,6 +83,7 @@ enum class Reason : std::uint8_t {
   out_of_resources,
   out_of_memory,
   audit_unavailable,
+  internal_error,
 };
 
 // Who has to act. Sets the level of the log line, so that a port scan pages nobody.

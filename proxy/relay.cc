@@ -4,14 +4,19 @@
 
 #include "protocol/backend.h"
 #include "protocol/frontend.h"
+#include "proxy/side_end.h"
 
 namespace pgveil::proxy {
 
 std::optional<Relay::End> Relay::advance(Scratch& scratch) {
   const auto to_client_before = to_client_.bytes;
+  const auto to_server_before = to_server_.bytes;
   // The server first: if both have ended, its last words are what the client should still read.
-  const auto server = move(to_client_, scratch);
+  auto server = move(to_client_, scratch);
   const auto client = advance_to_server(scratch);
+  // No event tells of what TLS has failed to encrypt.
+  if (server == Stream::Status::blocked && to_server_.bytes != to_server_before && to_client_.from.holds())
+    server = move(to_client_, scratch);
   // A server closes because its client has: then it was the client that ended the session.
   if (client_ended_)
     return server != Stream::Status::blocked || to_client_.to.write_broken()
@@ -38,7 +43,10 @@ Stream::Status Relay::advance_to_server(Scratch& scratch) {
   const auto status = move(to_server_, scratch);
   if (status != Stream::Status::ended) return status;
   client_ended_ = true;
-  to_server_.to.finish(scratch);
+  const SideEnd end{.in_message = to_server_.boundary.in_message(),
+                    .was_announced = client_terminated(),
+                    .close_notify = to_server_.from.close_notify()};
+  to_server_.to.finish(scratch, end.is_cut_off() ? Stream::Finish::cut_off : Stream::Finish::complete);
   return Stream::Status::blocked;
 }
 

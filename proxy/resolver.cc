@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <new>
 
 namespace pgveil::proxy {
 namespace {
@@ -45,6 +46,22 @@ std::string content_of(const std::string& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
+struct FreeAddresses {
+  void operator()(ares_addrinfo* result) const noexcept { ares_freeaddrinfo(result); }
+};
+
+std::vector<KernelAddress> addresses_in(const ares_addrinfo& result) {
+  std::vector<KernelAddress> addresses;
+  for (const auto* node = result.nodes; node != nullptr; node = node->ai_next)
+    addresses.push_back(kernel_address(node->ai_addr, static_cast<socklen_t>(node->ai_addrlen)));
+  return addresses;
+}
+
+// Short enough to need no memory itself.
+Resolver::Answer without_memory() {
+  return {.addresses = {}, .name = {}, .error = ares_strerror(ARES_ENOMEM)};
+}
+
 }  // namespace
 
 LookupPatience lookup_patience(std::string_view resolv_conf, std::string_view res_options) {
@@ -63,7 +80,11 @@ LookupPatience lookup_patience(std::string_view resolv_conf, std::string_view re
 class Resolver::Lookup {
  public:
   Lookup(Resolver& resolver, Key key, const KernelAddress& address)
-      : resolver_(resolver), key_(std::move(key)), address_(address) {}
+      : resolver_(resolver), key_(std::move(key)), address_(address), timer_(new uv_timer_t) {
+    uv_timer_init(resolver_.loop_, timer_.get());
+    timer_->data = this;
+    waiting_.reserve(1);  // so that the first can join without memory
+  }
   ~Lookup() { close_channel(); }
   Lookup(const Lookup&) = delete;
   Lookup& operator=(const Lookup&) = delete;
@@ -84,7 +105,7 @@ class Resolver::Lookup {
   }
   void leave(const Request& request) {
     waiting_.erase(std::find(waiting_.begin(), waiting_.end(), &request));
-    if (waiting_.empty() && !is_answering_) resolver_.lookups_.erase(Key(key_));
+    if (waiting_.empty() && !is_answering_) forget();
   }
 
  private:
@@ -97,6 +118,8 @@ class Resolver::Lookup {
   };
 
   void begin_attempt();
+  void ask();
+  void forget() { resolver_.lookups_.erase(resolver_.lookups_.find(key_)); }  // destroys this
   void close_channel();
   void process(ares_socket_t readable, ares_socket_t writable);
   void settle();
@@ -127,6 +150,14 @@ class Resolver::Lookup {
 void Resolver::Lookup::begin_attempt() {
   close_channel();
   done_ = timed_out_ = false;
+  try {
+    ask();
+  } catch (const std::bad_alloc&) {
+    note(ARES_ENOMEM);
+  }
+}
+
+void Resolver::Lookup::ask() {
   const Settings& settings = resolver_.settings_;
   const char* variable = std::getenv("RES_OPTIONS");
   const auto patience =
@@ -162,7 +193,7 @@ void Resolver::Lookup::begin_attempt() {
 void Resolver::Lookup::close_channel() {
   if (channel_ != nullptr) ares_destroy(std::exchange(channel_, nullptr));
   watches_.clear();
-  if (timer_) uv_timer_stop(timer_.get());
+  uv_timer_stop(timer_.get());
 }
 
 // Nothing of c-ares is on the stack when settle() is called: it may destroy the channel, and this.
@@ -180,10 +211,7 @@ void Resolver::Lookup::settle() {
     }
     for (Request* request : waiting_) ++request->attempts_;
     answer_waiting();
-    if (waiting_.empty()) {
-      resolver_.lookups_.erase(Key(key_));
-      return;
-    }
+    if (waiting_.empty()) return forget();
     begin_attempt();
   }
   set_timer();
@@ -201,7 +229,11 @@ void Resolver::Lookup::answer_waiting() {
     Request& request = **due;
     waiting_.erase(due);
     request.lookup_ = nullptr;
-    request.answer_ = answer_;
+    try {
+      request.answer_ = answer_;
+    } catch (const std::bad_alloc&) {
+      request.answer_ = without_memory();
+    }
     request.waiter_.wake();
   }
   is_answering_ = false;
@@ -211,11 +243,6 @@ void Resolver::Lookup::set_timer() {
   timeval room{};
   const timeval* left = ares_timeout(channel_, nullptr, &room);
   if (left == nullptr) return;
-  if (!timer_) {
-    timer_.reset(new uv_timer_t);
-    uv_timer_init(resolver_.loop_, timer_.get());
-    timer_->data = this;
-  }
   // The loop's milliseconds are rounded down: one more, or it would be too early for c-ares.
   const auto delay =
       static_cast<std::uint64_t>(left->tv_sec) * 1000 + static_cast<std::uint64_t>(left->tv_usec) / 1000 + 1;
@@ -249,36 +276,50 @@ void Resolver::Lookup::watch(ares_socket_t socket, int events) {
 void Resolver::Lookup::note(int status) {
   done_ = true;
   timed_out_ = status == ARES_ETIMEOUT;
-  if (status != ARES_SUCCESS) answer_.error = ares_strerror(status);
+  if (status == ARES_SUCCESS) return;
+  try {
+    answer_.error = ares_strerror(status);
+  } catch (const std::bad_alloc&) {
+    answer_ = without_memory();
+  }
 }
 
+// The next three are called by c-ares, through whose functions no exception may go.
+
 void Resolver::Lookup::on_state(void* self, ares_socket_t socket, int readable, int writable) {
-  static_cast<Lookup*>(self)->watch(socket,
-                                    (readable != 0 ? UV_READABLE : 0) | (writable != 0 ? UV_WRITABLE : 0));
+  try {
+    static_cast<Lookup*>(self)->watch(socket,
+                                      (readable != 0 ? UV_READABLE : 0) | (writable != 0 ? UV_WRITABLE : 0));
+  } catch (const std::bad_alloc&) {
+    static_cast<Lookup*>(self)->watches_.erase(socket);
+    static_cast<Lookup*>(self)->note(ARES_ENOMEM);
+  }
 }
 
 void Resolver::Lookup::on_addresses(void* self, int status, int /*timeouts*/, ares_addrinfo* result) {
   auto& lookup = *static_cast<Lookup*>(self);
   if (status == ARES_EDESTRUCTION) return;
-  if (status == ARES_SUCCESS) {
-    lookup.answer_ = {};
-    for (const auto* node = result->nodes; node != nullptr; node = node->ai_next)
-      lookup.answer_.addresses.push_back(
-          kernel_address(node->ai_addr, static_cast<socklen_t>(node->ai_addrlen)));
-    ares_freeaddrinfo(result);
-    if (lookup.answer_.addresses.empty()) status = ARES_ENODATA;
+  const std::unique_ptr<ares_addrinfo, FreeAddresses> owned(result);
+  try {
+    if (status == ARES_SUCCESS)
+      lookup.answer_ = {.addresses = addresses_in(*result), .name = {}, .error = {}};
+  } catch (const std::bad_alloc&) {
+    status = ARES_ENOMEM;
   }
+  if (status == ARES_SUCCESS && lookup.answer_.addresses.empty()) status = ARES_ENODATA;
   lookup.note(status);
 }
 
 void Resolver::Lookup::on_name(void* self, int status, int /*timeouts*/, char* node, char* /*service*/) {
   auto& lookup = *static_cast<Lookup*>(self);
   if (status == ARES_EDESTRUCTION) return;
-  if (status == ARES_SUCCESS) {
-    lookup.answer_ = {};
-    if (node != nullptr) lookup.answer_.name = node;
-    if (lookup.answer_.name.empty()) status = ARES_ENOTFOUND;
+  try {
+    if (status == ARES_SUCCESS)
+      lookup.answer_ = {.addresses = {}, .name = node == nullptr ? "" : node, .error = {}};
+  } catch (const std::bad_alloc&) {
+    status = ARES_ENOMEM;
   }
+  if (status == ARES_SUCCESS && lookup.answer_.name.empty()) status = ARES_ENOTFOUND;
   lookup.note(status);
 }
 
@@ -314,9 +355,11 @@ std::unique_ptr<Resolver::Request> Resolver::name_of(const KernelAddress& addres
 std::unique_ptr<Resolver::Request> Resolver::request(Key key, const KernelAddress& address,
                                                      Wakeable& waiter) {
   std::unique_ptr<Request> request(new Request(waiter));
-  auto [place, is_new] = lookups_.try_emplace(std::move(key));
+  auto place = lookups_.find(key);
+  const bool is_new = place == lookups_.end();
   if (is_new) {
-    place->second = std::make_unique<Lookup>(*this, place->first, address);
+    auto lookup = std::make_unique<Lookup>(*this, key, address);
+    place = lookups_.emplace(std::move(key), std::move(lookup)).first;
     if (place->second->start()) {
       request->answer_ = place->second->take_answer();
       lookups_.erase(place);

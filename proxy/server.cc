@@ -18,6 +18,7 @@
 #include "proxy/log.h"
 #include "proxy/preparation.h"
 #include "proxy/signals_held_back.h"
+#include "tls/records_choice.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -224,6 +225,10 @@ class Server final : public Wakeable {
 int serve(const std::shared_ptr<const Snapshot>& snapshot) {
   const unsigned workers = choose_workers(snapshot->config.limits);
   raise_descriptor_limit(snapshot->config, workers);
+  const auto records = tls::choose_records(snapshot->config.limits.tls_records);
+  LogLine(LogLevel::info, "tls_records")
+      .add("engine", records.own ? "own" : "openssl")
+      .add("because", records.because);
   auto rings = choose_relay(snapshot->config.limits.relay, workers);
   if (!rings) return rings.error();
   try {

@@ -56,6 +56,25 @@ bool is_drained(Stream& stream, Scratch& scratch) {
   return false;
 }
 
+// OpenSSL failed, which is nobody's fault on the wire.
+std::optional<Ending> internal_failure(const Stream& stream, const std::string& side) {
+  const auto* failure = stream.tls_failure();
+  if (failure == nullptr || failure->failure != tls::Failure::internal_error) return std::nullopt;
+  return Ending{
+      .reason = Reason::internal_error,
+      .detail = "OpenSSL failed to encrypt or decrypt for the " + side + ": " + failure->reason + '.'};
+}
+
+// Whether what a side was still to send may be missing. The other side must not take that for a regular end.
+bool cuts_off_server(Reason reason) {
+  return reason == Reason::upstream_lost || reason == Reason::server_closed_unexpectedly ||
+         reason == Reason::server_closed_in_message || reason == Reason::internal_error;
+}
+bool cuts_off_client(Reason reason) {
+  return reason == Reason::client_lost || reason == Reason::client_closed_unexpectedly ||
+         reason == Reason::client_closed_in_message || reason == Reason::internal_error;
+}
+
 }  // namespace
 
 Session::Session(SessionHost& host, SessionId id, WatchedSocket client, const KernelAddress& peer,
@@ -94,14 +113,6 @@ void Session::advance() {
   woken_ = true;
   if (advancing_) return;
   advancing_ = true;
-  take_steps();
-  advancing_ = false;
-  if (phase_ == Phase::closed && !std::exchange(is_over_, true)) host_.session_over(id_);
-}
-
-// No exception leaves a session: it would end the process, or pass through libuv. The only one that there can
-// be is std::bad_alloc.
-void Session::take_steps() {
   while (std::exchange(woken_, false)) {
     try {
       for (Phase next = step(); next != phase_; next = step()) phase_ = next;
@@ -110,10 +121,14 @@ void Session::take_steps() {
       woken_ = phase_ != Phase::closed;
     }
   }
+  advancing_ = false;
+  if (phase_ == Phase::closed && !std::exchange(is_over_, true)) host_.session_over(id_);
 }
 
-// An established session is closed at once and without a message: bytes of either side may be lost, and
-// whatever followed them would be read in their place. The other ones are told, if there is memory for that.
+// No exception leaves a session: it would end the process, or pass through libuv. The only one that can be
+// thrown is std::bad_alloc. An established session is closed at once and without a message: bytes of either
+// side may be lost, and whatever followed them would be read in their place. The other ones are told, if
+// there is memory for that.
 Session::Phase Session::end_without_memory() {
   const Ending ending{.reason = Reason::out_of_memory};
   try {
@@ -355,7 +370,8 @@ Session::Phase Session::relay() {
   const bool client_ended_before = relay_->client_ended();
   const auto ended = relay_->advance(host_.scratch());
   if (!ended) {
-    note_activity(moved_before);
+    if (snapshot_->config.limits.idle_timeout.count() > 0 || relay_->client_ended())
+      note_activity(moved_before);
     if (relay_->client_ended() != client_ended_before) {
       last_activity_ = time_now();
       deadline_.set(last_answer_interval(snapshot_->config.limits.idle_timeout));
@@ -367,7 +383,9 @@ Session::Phase Session::relay() {
     case Relay::End::client_closed: return end(closed_by_client(client_end()));
     case Relay::End::client_lost: return end(lost_client_ending());
     case Relay::End::server_closed: return end(closed_by_server(server_end()));
-    case Relay::End::server_lost: return end({.reason = Reason::upstream_lost, .detail = server_->error()});
+    case Relay::End::server_lost:
+      return end(internal_failure(*server_, "server")
+                     .value_or(Ending{.reason = Reason::upstream_lost, .detail = server_->error()}));
   }
   return Phase::closing;
 }
@@ -375,7 +393,6 @@ Session::Phase Session::relay() {
 // For a timeout, if there is one. That something which waited was sent is activity as well: a slow reader is
 // not a silent one.
 void Session::note_activity(std::uint64_t moved_before) {
-  if (snapshot_->config.limits.idle_timeout.count() == 0 && !relay_->client_ended()) return;
   const std::size_t waiting = client_->unwritten() + server_->unwritten();
   if (relay_->bytes_to_client() + relay_->bytes_to_server() != moved_before || waiting != waiting_)
     last_activity_ = time_now();
@@ -443,10 +460,13 @@ Session::Phase Session::begin_cancel() {
 // The client's connection is closed only after the server has closed its own: until then the signal may still
 // be on its way, and would hit the client's next statement (fe-cancel.c).
 Session::Phase Session::forward_cancel() {
-  if (deadline_.passed()) return end(link_->timed_out("close the connection after the cancel request"));
+  if (deadline_.passed()) {
+    note_server();
+    return end(link_->timed_out("close the connection after the cancel request"));
+  }
   if (!server_) {
     const auto state = link_->advance(host_.scratch());
-    if (link_->server()) record_->server = link_->server()->address.text();
+    if (state != UpstreamLink::State::connecting) note_server();
     if (state == UpstreamLink::State::failed) return end(link_->failure());
     if (state != UpstreamLink::State::established) return Phase::forward_cancel;
     record_->server_tls = link_->tls();
@@ -484,7 +504,7 @@ Session::Phase Session::end(const Ending& ending) {
     bulk_deadline_.reset();
   }
   leave();  // who reads the last word may come again at once
-  tell_client(ending);
+  const bool client_was_told = tell_client(ending);
   // A certificate that was refused is somebody, too.
   if (has_startup() || ending.reason == Reason::client_certificate_invalid) audit(&ending);
   if (record_) {
@@ -496,14 +516,16 @@ Session::Phase Session::end(const Ending& ending) {
   relay_.reset();
   drop_link();
   forget_login();
-  for (Stream* stream : {client_.get(), server_.get()}) {
-    if (stream == nullptr) continue;
-    stream->finish(host_.scratch());
-    stream->resume_reading();
-  }
+  finish(*client_, client_was_told || !cuts_off_server(ending.reason));
+  if (server_) finish(*server_, !cuts_off_client(ending.reason));
   deadline_.set(kLingerTimeout);
   closing_backlog_ = 0;
   return Phase::closing;
+}
+
+void Session::finish(Stream& stream, bool is_complete) {
+  stream.finish(host_.scratch(), is_complete ? Stream::Finish::complete : Stream::Finish::cut_off);
+  stream.resume_reading();
 }
 
 // Waits until both sides have everything and have closed too. Closing earlier, with bytes unread, would make
@@ -575,6 +597,7 @@ Ending Session::negotiation_ending() const {
 
 // Of a client that can be told nothing any more: its connection broke, or both sides of it are closed.
 Ending Session::lost_client_ending() const {
+  if (auto failure = internal_failure(*client_, "client")) return *std::move(failure);
   const std::string error = client_->error();
   if (error.empty()) return {.reason = Reason::client_closed};
   return {.reason = Reason::client_lost, .detail = error};
@@ -621,14 +644,15 @@ bool Session::client_expects_message() const {
   }
 }
 
-void Session::tell_client(const Ending& ending) {
+// Whether it was told anything.
+bool Session::tell_client(const Ending& ending) {
   const ReasonInfo& reason = describe(ending.reason);
-  if (reason.sqlstate.empty() || !client_expects_message()) return;
+  if (reason.sqlstate.empty() || !client_expects_message()) return false;
   // Before its StartupMessage a client cannot read an error; it just finds the connection closed.
   const bool has_asked = phase_ != Phase::negotiate && phase_ != Phase::read_startup;
-  if (ending.reason == Reason::shutting_down && !has_asked) return;
+  if (ending.reason == Reason::shutting_down && !has_asked) return false;
   // The server's own last words stand.
-  if (phase_ == Phase::relay && relay_->server_gave_up()) return;
+  if (phase_ == Phase::relay && relay_->server_gave_up()) return false;
   const std::string message = ending.message.empty() ? std::string(reason.message) : ending.message;
   protocol::Bytes error;
   if (negotiation_ && negotiation_->wants_old_error()) {
@@ -647,6 +671,7 @@ void Session::tell_client(const Ending& ending) {
     protocol::encode_error_response(fields, error);
   }
   client_->write(host_.scratch(), error);
+  return true;
 }
 
 // Gives back what the session holds of what is shared.

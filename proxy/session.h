@@ -97,7 +97,6 @@ class Session final : public Wakeable {
 
  private:
   void advance();
-  void take_steps();
   [[nodiscard]] Phase step();
   [[nodiscard]] Phase end_without_memory();
 
@@ -121,6 +120,8 @@ class Session final : public Wakeable {
   [[nodiscard]] std::optional<Ending> prepare_startup();
   void dial(const Upstream& upstream, std::shared_ptr<const tls::ClientContext> context);
   void drop_link();
+  void note_server();
+  void finish(Stream& stream, bool is_complete);
   [[nodiscard]] Phase begin_login();
   [[nodiscard]] std::unique_ptr<UpstreamLink> new_link(const Upstream& upstream,
                                                        std::shared_ptr<const tls::ClientContext> context,
@@ -158,7 +159,7 @@ class Session final : public Wakeable {
   [[nodiscard]] bool has_startup() const;
   void audit(const Ending* refusal);
   [[nodiscard]] bool client_expects_message() const;
-  void tell_client(const Ending& ending);
+  bool tell_client(const Ending& ending);
   void leave();
   void leave_newcomers();
   void forget_login();

@@ -20,7 +20,7 @@ void Session::connect_early() {
 // let in, the server is dialled anew.
 void Session::advance_early() {
   const auto state = link_->advance(host_.scratch());
-  if (link_->server()) record_->server = link_->server()->address.text();
+  if (state != UpstreamLink::State::connecting) note_server();
   if (state == UpstreamLink::State::failed ||
       (state == UpstreamLink::State::established && link_->broken_silence(host_.scratch())))
     link_.reset();
@@ -47,11 +47,20 @@ std::unique_ptr<UpstreamLink> Session::new_link(const Upstream& upstream,
                                         std::move(course));
 }
 
-Session::Phase Session::connect() {
-  if (deadline_.passed()) return end(link_->timed_out("take the connection"));
-  if (client_->write_broken()) return end(lost_client_ending());
-  const auto state = link_->advance(host_.scratch());
+// For the log and the audit. The text costs more than a round of connect() does, so it is made when a state
+// ends.
+void Session::note_server() {
   if (link_->server()) record_->server = link_->server()->address.text();
+}
+
+Session::Phase Session::connect() {
+  const bool is_late = deadline_.passed();
+  if (is_late || client_->write_broken()) {
+    note_server();
+    return end(is_late ? link_->timed_out("take the connection") : lost_client_ending());
+  }
+  const auto state = link_->advance(host_.scratch());
+  if (state != UpstreamLink::State::connecting) note_server();
   switch (state) {
     case UpstreamLink::State::connecting: return Phase::connect;
     case UpstreamLink::State::verifying: return Phase::verify_upstream;

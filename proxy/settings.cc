@@ -357,6 +357,9 @@ std::span<const Setting<LimitsConfig>> limits_settings() {
       setting<OneOf<values::kRelayEngines>, &L::relay>(
           "relay",
           "What moves the bytes of established sessions; `auto` takes io_uring where the kernel allows it."),
+      setting<OneOf<values::kTlsRecords>, &L::tls_records>(
+          "tls_records",
+          "Who reads and writes the records of TLS 1.3 after the handshake: OpenSSL, or pgveil's own code."),
   };
   return kRows;
 }

@@ -10,6 +10,12 @@ struct SideEnd {
   bool in_message = false;     // a message had begun and had not come as a whole
   bool was_announced = false;  // by the last message: Terminate, or an ErrorResponse that is FATAL
   Stream::CloseNotify close_notify = Stream::CloseNotify::without_tls;
+
+  // Somebody else may have ended the connection, and what was to follow is missing. After the announcement
+  // nothing was to follow.
+  [[nodiscard]] bool is_cut_off() const {
+    return in_message || (close_notify == Stream::CloseNotify::missing && !was_announced);
+  }
 };
 
 // Of an established session.

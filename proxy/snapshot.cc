@@ -15,6 +15,7 @@ class SnapshotBuilder {
   }
 
   [[nodiscard]] tl::expected<std::shared_ptr<const Snapshot>, Mistakes> build() {
+    check_records();
     for (std::size_t i = 0; i < parsed_.config.listeners.size(); ++i) add_listener(i);
     for (const auto& [name, config] : parsed_.config.upstreams) add_upstream(name, config);
     // Only with all rules known.
@@ -25,6 +26,14 @@ class SnapshotBuilder {
   }
 
  private:
+  void check_records() {
+    const auto wanted = parsed_.config.limits.tls_records;
+    const auto choice = tls::choose_records(wanted);
+    if (wanted == tls::Records::own && !choice.own)
+      complain("limits.tls_records", "\"own\" is not possible: " + choice.because,
+               "Set it to \"auto\" or \"openssl\".");
+  }
+
   void add_listener(std::size_t index) {
     const ListenerConfig& config = parsed_.config.listeners[index];
     const std::string key = "listener[" + std::to_string(index) + ']';

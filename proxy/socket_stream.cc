@@ -115,7 +115,7 @@ void SocketStream::wake_at(std::size_t bytes) {
   if (port_) port_->leave_in_socket(bytes > 1);
 }
 
-void SocketStream::finish(Scratch& /*scratch*/) {
+void SocketStream::finish(Scratch& /*scratch*/, Finish /*how*/) {
   if (finishing_) return;
   if (port_) send_or_keep(port_->take_back());
   finishing_ = true;

@@ -48,7 +48,7 @@ class SocketStream final : public Stream, private Ring::Client {
   void wake_at(std::size_t bytes) override;
   [[nodiscard]] bool peer_gone() const override { return peer_gone_ || status_ != Status::blocked; }
   [[nodiscard]] bool write_broken() const override { return write_broken_; }
-  void finish(Scratch& scratch) override;
+  void finish(Scratch& scratch, Finish how) override;
   void move_to(Ring& ring) override;
   [[nodiscard]] std::string error() const override;
 

@@ -95,8 +95,11 @@ class Stream {
   enum class CloseNotify { without_tls, missing, received };
   [[nodiscard]] virtual CloseNotify close_notify() const { return CloseNotify::without_tls; }
 
-  // Ends our side once everything is written (TLS: close_notify; then FIN). Reading goes on.
-  virtual void finish(Scratch& scratch) = 0;
+  // Ends our side once everything is written. Reading goes on. TLS says close_notify before only if what was
+  // to be sent is complete: a peer must be able to tell the regular end of the other side from one that was
+  // cut off.
+  enum class Finish { complete, cut_off };
+  virtual void finish(Scratch& scratch, Finish how) = 0;
 
   // Lets `ring`, which must outlive the stream, move the bytes from here on.
   virtual void move_to(Ring& /*ring*/) {}
@@ -112,7 +115,7 @@ class Stream {
 // the next turn. What the stream itself holds would not, and is little.
 inline constexpr int kMaxReads = 4;
 [[nodiscard]] inline bool may_read(const Stream& stream, int reads) {
-  return stream.holds() || (reads < kMaxReads && stream.readable());
+  return stream.readable() && (reads < kMaxReads || stream.holds());
 }
 
 }  // namespace pgveil::proxy

@@ -69,15 +69,20 @@ void TlsStream::write(Scratch& scratch, ByteView bytes) {
     tls::Outgoing out(scratch.outgoing);
     const auto status = engine_->write(bytes, out);
     inner_->write(scratch, out.written());
-    if (status != tls::Engine::Status::ready && status != tls::Engine::Status::want_room) return;
+    if (status == tls::Engine::Status::failed) {
+      failed_ = true;  // the next read tells
+      return;
+    }
   }
 }
 
-void TlsStream::finish(Scratch& scratch) {
-  tls::Outgoing out(scratch.outgoing);
-  engine_->close(out);
-  if (!out.written().empty()) inner_->write(scratch, out.written());
-  inner_->finish(scratch);
+void TlsStream::finish(Scratch& scratch, Finish how) {
+  if (how == Finish::complete) {
+    tls::Outgoing out(scratch.outgoing);
+    engine_->close(out);
+    if (!out.written().empty()) inner_->write(scratch, out.written());
+  }
+  inner_->finish(scratch, how);
 }
 
 std::string TlsStream::error() const {

@@ -36,7 +36,7 @@ class TlsStream final : public Stream {
   [[nodiscard]] CloseNotify close_notify() const override {
     return close_notify_received_ ? CloseNotify::received : CloseNotify::missing;
   }
-  void finish(Scratch& scratch) override;
+  void finish(Scratch& scratch, Finish how) override;
   void wake_at(std::size_t bytes) override { inner_->wake_at(bytes); }
   void move_to(Ring& ring) override { inner_->move_to(ring); }
   [[nodiscard]] std::string error() const override;

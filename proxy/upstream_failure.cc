@@ -27,6 +27,7 @@ Reason reason_of(tls::Failure failure) {
     case tls::Failure::unexpected_eof:
     case tls::Failure::not_tls:
     case tls::Failure::protocol_error: return Reason::upstream_tls_failed;
+    case tls::Failure::internal_error: return Reason::internal_error;
   }
   return Reason::upstream_tls_failed;
 }

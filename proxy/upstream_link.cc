@@ -82,7 +82,7 @@ std::optional<Ending> UpstreamLink::broken_silence(Scratch& scratch) {
 }
 
 void UpstreamLink::close(Scratch& scratch) {
-  if (step_ == Step::done && tls_stream_) tls_stream_->finish(scratch);
+  if (step_ == Step::done && tls_stream_) tls_stream_->finish(scratch, Stream::Finish::complete);
 }
 
 std::unique_ptr<Stream> UpstreamLink::take_stream() {

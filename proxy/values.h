@@ -252,6 +252,9 @@ inline constexpr std::array kPlaintextCancels{Word<PlaintextCancel>{"allow", Pla
 inline constexpr std::array kRelayEngines{Word<RelayEngine>{"auto", RelayEngine::automatic},
                                           Word<RelayEngine>{"io_uring", RelayEngine::io_uring},
                                           Word<RelayEngine>{"epoll", RelayEngine::epoll}};
+inline constexpr std::array kTlsRecords{Word<tls::Records>{"auto", tls::Records::automatic},
+                                        Word<tls::Records>{"openssl", tls::Records::openssl},
+                                        Word<tls::Records>{"own", tls::Records::own}};
 inline constexpr std::array kClientIdentityIn{
     Word<ClientIdentityIn>{"application_name", ClientIdentityIn::application_name},
     Word<ClientIdentityIn>{"options", ClientIdentityIn::options}};

@@ -4,6 +4,7 @@
 #include "tls/openssl.h"
 #include "tls/own_certificate.h"
 #include "tls/policy.h"
+#include "tls/traffic_secrets.h"
 #include "tls/trust.h"
 
 namespace pgveil::tls {
@@ -25,9 +26,10 @@ CertificateFiles client_files(const std::string& sslcert, const std::string& ssl
 
 }  // namespace
 
-ClientContext::ClientContext(ssl_ctx_st* context, std::shared_ptr<KeyShares> key_shares,
+ClientContext::ClientContext(ssl_ctx_st* context, bool own_records, std::shared_ptr<KeyShares> key_shares,
                              std::unique_ptr<const OwnCertificate> own, std::vector<SettingMistake> warnings)
     : context_(context),
+      own_records_(own_records),
       key_shares_(std::move(key_shares)),
       own_(std::move(own)),
       warnings_(std::move(warnings)) {}
@@ -40,6 +42,8 @@ tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>> 
   Mistakes mistakes;
   Mistakes warnings;
   set_common_policy(context.get(), settings.ssl_min_protocol_version, settings.ssl_max_protocol_version);
+  const bool own_records = choose_records(settings.records).own;
+  if (own_records) tell_traffic_secrets(context.get());
   warn_of_old_version("ssl_min_protocol_version", settings.ssl_min_protocol_version, warnings);
   trust_servers_of(context.get(), settings.sslrootcert, mistakes, warnings);
   load_crls(context.get(), {"sslcrl", settings.sslcrl, "sslcrldir", settings.sslcrldir, "the server's chain"},
@@ -62,7 +66,7 @@ tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>> 
   if (!mistakes.empty()) return tl::unexpected(std::move(mistakes));
   auto key_shares = std::make_shared<KeyShares>(context.get());
   return std::shared_ptr<const ClientContext>(
-      new ClientContext(context.release(), std::move(key_shares), nullptr, std::move(warnings)));
+      new ClientContext(context.release(), own_records, std::move(key_shares), nullptr, std::move(warnings)));
 }
 
 tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>>
@@ -78,7 +82,7 @@ ClientContext::with_certificate(const std::string& sslcert, const std::string& s
   auto kept = std::make_unique<const OwnCertificate>(std::move(*own));
   SSL_CTX_up_ref(context_);
   return std::shared_ptr<const ClientContext>(
-      new ClientContext(context_, key_shares_, std::move(kept), std::move(warnings)));
+      new ClientContext(context_, own_records_, key_shares_, std::move(kept), std::move(warnings)));
 }
 
 ClientContext::~ClientContext() {

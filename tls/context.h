@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tls/credentials.h"
+#include "tls/records_choice.h"
 
 // OpenSSL's own name for SSL_CTX, so that this header needs none of OpenSSL's.
 struct ssl_ctx_st;
@@ -39,6 +40,7 @@ struct ClientSettings {
   std::string sslcrldir;  // named by hash, as `openssl rehash` does
   Version ssl_min_protocol_version = Version::tls1_2;
   std::optional<Version> ssl_max_protocol_version;
+  Records records = Records::openssl;
 };
 
 struct OwnCertificate;  // tls/own_certificate.h
@@ -67,9 +69,10 @@ class ClientContext {
 
  private:
   friend class Engine;
-  ClientContext(ssl_ctx_st* context, std::shared_ptr<KeyShares> key_shares,
+  ClientContext(ssl_ctx_st* context, bool own_records, std::shared_ptr<KeyShares> key_shares,
                 std::unique_ptr<const OwnCertificate> own, std::vector<SettingMistake> warnings);
   ssl_ctx_st* context_;                        // owned, with others
+  bool own_records_;                           // of TLS 1.3, with the ciphers that they know
   std::shared_ptr<KeyShares> key_shares_;      // what servers have taken; not policy, so it may change
   std::unique_ptr<const OwnCertificate> own_;  // shown in place of what context_ has; null: that
   std::vector<SettingMistake> warnings_;
@@ -102,6 +105,7 @@ struct ServerSettings {
   std::string ssl_tls13_ciphers;                           // empty: OpenSSL's own
   std::string ssl_groups;  // empty: OpenSSL's own, post-quantum where it knows any
   bool ssl_prefer_server_ciphers = true;
+  Records records = Records::openssl;
 };
 
 class ServerCertificates;  // tls/server_certificates.h
@@ -129,9 +133,10 @@ class ServerContext {
 
  private:
   friend class Engine;
-  ServerContext(ssl_ctx_st* context, std::unique_ptr<const ServerCertificates> certificates,
+  ServerContext(ssl_ctx_st* context, bool own_records, std::unique_ptr<const ServerCertificates> certificates,
                 std::vector<SettingMistake> warnings);
   ssl_ctx_st* context_;  // owned
+  bool own_records_;     // of TLS 1.3, with the ciphers that they know
   std::unique_ptr<const ServerCertificates> certificates_;
   std::vector<SettingMistake> warnings_;
 };

@@ -31,6 +31,16 @@ std::string hexadecimal(std::span<const std::uint8_t> bytes) {
 
 }  // namespace
 
+std::string missing_algorithm() {
+  std::array<std::uint8_t, 32> bytes{};
+  ERR_clear_error();
+  if (RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) != 1)
+    return "no random numbers: " + take_openssl_error();
+  if (EVP_Digest(bytes.data(), bytes.size(), bytes.data(), nullptr, EVP_sha256(), nullptr) != 1)
+    return "no SHA-256: " + take_openssl_error();
+  return "";
+}
+
 void fill_random(std::span<std::uint8_t> bytes) {
   if (RAND_bytes(bytes.data(), static_cast<int>(bytes.size())) != 1) std::abort();
 }

@@ -11,6 +11,10 @@
 
 namespace pgveil::tls {
 
+// What of this OpenSSL lacks, in its own words, such as with a configuration that asks for FIPS where there
+// is no FIPS provider; empty: nothing. To be asked at the start, before anything below.
+[[nodiscard]] std::string missing_algorithm();
+
 void fill_random(std::span<std::uint8_t> bytes);
 // Overwrites in a way that the compiler keeps (OPENSSL_cleanse), then empties.
 void wipe(std::string& secret);

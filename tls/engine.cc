@@ -43,9 +43,9 @@ struct Engine::State {
     failed,
   };
 
-  std::shared_ptr<const void> context;  // keeps the policy alive
-  Ssl ssl;                              // null once `records` has taken its place
-  std::unique_ptr<TrafficSecrets> secrets = std::make_unique<TrafficSecrets>();  // null behind the handshake
+  std::shared_ptr<const void> context;      // keeps the policy alive
+  Ssl ssl;                                  // null once `records` has taken its place
+  std::unique_ptr<TrafficSecrets> secrets;  // for records of our own, until the handshake is done
   std::unique_ptr<RecordLayer> records;
   std::unique_ptr<Established> established;  // until it is taken
   std::optional<std::string> host;  // what the server's certificate must be for; none on the server's end
@@ -173,23 +173,29 @@ std::size_t most_content(const SSL* ssl) {
   }
 }
 
-// A connection of TLS 1.3 goes on without OpenSSL's, which goes with all that it holds. Nothing has been read
-// or written under the new keys: the handshake ends with the last message under the old ones, neither end
-// sends tickets at once (set_common_policy()), and OpenSSL takes no more from the caller than the record that
-// it is at.
+// A connection of TLS 1.3 goes on without OpenSSL's, which goes with all that it holds; false if it has to
+// stay. Nothing has been read or written under the new keys: the handshake ends with the last message under
+// the old ones, neither end sends tickets at once (set_common_policy()), and OpenSSL takes no more from the
+// caller than the record that it is at.
 bool hand_over(State& state) {
   const SSL* ssl = state.ssl.get();
   const auto* suite = find_cipher_suite(SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl)));
-  const auto& [client, server] = *state.secrets;
-  if (SSL_version(ssl) != TLS1_3_VERSION || suite == nullptr || client.empty() || server.empty() ||
+  if (state.secrets == nullptr || SSL_version(ssl) != TLS1_3_VERSION || suite == nullptr ||
       SSL_has_pending(ssl) != 0)
     return false;
+  const auto& [client, server] = *state.secrets;
+  if (client.view().size() != hash_bytes(*suite) || server.view().size() != hash_bytes(*suite)) return false;
   const bool is_client = SSL_is_server(ssl) == 0;
-  state.records = std::make_unique<RecordLayer>(RecordLayer::Agreement{.suite = *suite,
-                                                                       .read = is_client ? server : client,
-                                                                       .write = is_client ? client : server,
-                                                                       .is_client = is_client,
-                                                                       .most_content = most_content(ssl)});
+  auto records = std::make_unique<RecordLayer>(RecordLayer::Agreement{.suite = *suite,
+                                                                      .read = is_client ? server : client,
+                                                                      .write = is_client ? client : server,
+                                                                      .is_client = is_client,
+                                                                      .most_content = most_content(ssl)});
+  if (!records->is_usable()) {
+    ERR_clear_error();
+    return false;
+  }
+  state.records = std::move(records);
   if (state.bytes.end_of_input) state.records->end_of_input();
   state.ssl.reset();
   return true;
@@ -217,8 +223,13 @@ Engine::Status check_handshake(State& state) {
   if (state.key_shares != nullptr)
     state.key_shares->learn(state.ssl.get(), *state.host, state.key_share, KeyShares::Clock::now());
   state.established = std::make_unique<Established>(describe(state.ssl.get()));
-  if (!hand_over(state)) {
-    tell_traffic_secrets(state.ssl.get(), nullptr);
+  if (hand_over(state)) {
+    state.established->own_records = true;
+  } else {
+    if (state.secrets != nullptr) tell_traffic_secrets(state.ssl.get(), nullptr);
+    // OpenSSL reads it from the session, of which forget_peer() leaves little.
+    SSL_ctrl(state.ssl.get(), SSL_CTRL_SET_MAX_SEND_FRAGMENT,
+             static_cast<long>(most_content(state.ssl.get())), nullptr);
     forget_key_exchange(state.ssl.get());
     forget_peer(state.ssl.get());
   }
@@ -232,7 +243,7 @@ void send_server_name(SSL* ssl, const std::string& host) {
 }
 
 // A connection that has not begun.
-std::unique_ptr<State> make_state(SSL_CTX* context) {
+std::unique_ptr<State> make_state(SSL_CTX* context, bool own_records) {
   auto state = std::make_unique<State>();
   SSL* ssl = SSL_new(context);
   if (ssl == nullptr) throw std::bad_alloc();
@@ -240,7 +251,10 @@ std::unique_ptr<State> make_state(SSL_CTX* context) {
   BIO* bio = make_bio(state->bytes);
   SSL_set_bio(ssl, bio, bio);
   SSL_set_ex_data(ssl, 0, state.get());
-  tell_traffic_secrets(ssl, state->secrets.get());
+  if (own_records) {
+    state->secrets = std::make_unique<TrafficSecrets>();
+    tell_traffic_secrets(ssl, state->secrets.get());
+  }
   return state;
 }
 
@@ -255,7 +269,7 @@ Engine::~Engine() = default;
 
 std::unique_ptr<Engine> Engine::to_server(std::shared_ptr<const ClientContext> context,
                                           ServerIdentity server) {
-  auto state = make_state(context->context_);
+  auto state = make_state(context->context_, context->own_records_);
   SSL* ssl = state->ssl.get();
   // It has been checked when it was loaded, so that nothing but memory can be missing.
   if (context->own_ && !use(ssl, *context->own_)) throw std::bad_alloc();
@@ -271,7 +285,7 @@ std::unique_ptr<Engine> Engine::to_server(std::shared_ptr<const ClientContext> c
 }
 
 std::unique_ptr<Engine> Engine::to_client(std::shared_ptr<const ServerContext> context, bool require_alpn) {
-  auto state = make_state(context->context_);
+  auto state = make_state(context->context_, context->own_records_);
   state->context = std::move(context);
   SSL* ssl = state->ssl.get();
   SSL_set_verify(ssl, SSL_get_verify_mode(ssl), judge);

@@ -1,7 +1,8 @@
 // One TLS connection as bytes in, bytes out: ciphertext comes from and goes to the caller's own buffers, so
 // that one recv() may carry many records and one send() passes many on, and an idle connection holds no
-// buffer. The handshake is OpenSSL's, and what follows one of TLS 1.2; the records of TLS 1.3 are ours
-// (tls/record_layer.h). Not thread-safe; OpenSSL's error queue is cleared before and read after every call.
+// buffer. The handshake is OpenSSL's, and what follows one of TLS 1.2; the records of TLS 1.3 are OpenSSL's
+// or ours (tls/records_choice.h). Not thread-safe; OpenSSL's error queue is cleared before and read after
+// every call.
 #pragma once
 
 #include <cstddef>
@@ -31,6 +32,8 @@ class Outgoing {
   std::size_t append(ByteView bytes);
   // Lengthens what is written by `size` bytes, of which there must be room, for the caller to fill.
   [[nodiscard]] std::span<std::uint8_t> extend(std::size_t size);
+  // Shortens what is written by its last `size` bytes.
+  void take_back(std::size_t size) { used_ -= size; }
   void clear() { used_ = 0; }
 
  private:
@@ -43,6 +46,7 @@ struct Established {
   std::string version;                 // "TLSv1.3"
   std::string cipher;                  // "TLS_AES_256_GCM_SHA384"
   std::string group;                   // "X25519"; "-" where the key exchange has none
+  bool own_records = false;            // the records are ours from here on, not OpenSSL's
   bool alpn_agreed = false;            // on `postgresql`
   std::string server_name;             // SNI, as the client sent it, on the server's end; empty: none
   std::string own_sha256_fingerprint;  // of the certificate that we showed; empty: none

@@ -22,6 +22,7 @@ std::string_view name_of(Failure failure) {
     case Failure::unexpected_eof: return "unexpected_eof";
     case Failure::not_tls: return "not_tls";
     case Failure::protocol_error: return "protocol_error";
+    case Failure::internal_error: return "internal_error";
   }
   return "?";
 }

@@ -29,6 +29,7 @@ enum class Failure {
   unexpected_eof,           // the connection ended inside the handshake, or later without close_notify
   not_tls,                  // what came is no TLS record
   protocol_error,           // anything else that OpenSSL calls an error
+  internal_error,           // OpenSSL failed at what cannot fail by anything that a peer sends
 };
 [[nodiscard]] std::string_view name_of(Failure failure);
 

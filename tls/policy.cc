@@ -4,8 +4,6 @@
 
 #include <array>
 
-#include "tls/traffic_secrets.h"
-
 namespace pgveil::tls {
 namespace {
 
@@ -41,8 +39,9 @@ void set_common_policy(SSL_CTX* context, Version min, std::optional<Version> max
   SSL_CTX_set_min_proto_version(context, number_of(min));
   SSL_CTX_set_max_proto_version(context, max ? number_of(*max) : 0);
   SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET);
-#ifdef SSL_OP_NO_RECORD_SIZE_LIMIT_EXT  // newer than 3.6; a limit that our records would not keep to
-  SSL_CTX_set_options(context, SSL_OP_NO_RECORD_SIZE_LIMIT_EXT);
+#ifdef SSL_OP_NO_TX_CERTIFICATE_COMPRESSION  // since 3.2
+  // It saves nothing that counts, and what decompresses a peer's certificate runs before it is verified.
+  SSL_CTX_set_options(context, SSL_OP_NO_TX_CERTIFICATE_COMPRESSION | SSL_OP_NO_RX_CERTIFICATE_COMPRESSION);
 #endif
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(context, 0);
@@ -50,7 +49,6 @@ void set_common_policy(SSL_CTX* context, Version min, std::optional<Version> max
   // with all signatures checked, in every handshake.
   SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                 SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
-  tell_traffic_secrets(context);
 }
 
 void warn_of_old_version(std::string_view setting, Version min, std::vector<SettingMistake>& warnings) {

@@ -16,8 +16,9 @@ constexpr std::uint8_t kNewSessionTicket = 4;
 constexpr std::uint8_t kKeyUpdate = 24;
 constexpr std::size_t kMessageHeaderBytes = 4;
 
-// Nobody needs more in a row: tickets come by two or so. Each costs as much as data, a KeyUpdate more.
-constexpr int kMostWithoutData = 32;
+// What a NewSessionTicket can have at most: each of its parts with the most that its length can say (RFC
+// 8446, 4.6.1).
+constexpr std::size_t kMostTicketBytes = 4 + 4 + (1 + 255) + (2 + 65'535) + (2 + 65'534);
 
 constexpr std::uint8_t kWarning = 1;
 constexpr std::uint8_t kFatal = 2;
@@ -33,11 +34,11 @@ std::size_t body_bytes(ByteView header) {
 }  // namespace
 
 RecordLayer::RecordLayer(const Agreement& agreement)
-    : read_key_(agreement.suite, agreement.read, TrafficKey::Use::open),
-      write_key_(agreement.suite, agreement.write, TrafficKey::Use::seal),
+    : read_key_(agreement.suite, agreement.read, TrafficKey::Use::open, agreement.first_record),
+      write_key_(agreement.suite, agreement.write, TrafficKey::Use::seal, agreement.first_record),
       is_client_(agreement.is_client),
       most_content_(agreement.most_content),
-      octets_per_key_(agreement.octets_per_key) {}
+      key_limits_(agreement.key_limits) {}
 
 Engine::Read RecordLayer::read(ByteView& ciphertext, std::span<std::uint8_t> plaintext, Outgoing& out) {
   std::size_t size = std::min(held_.size(), plaintext.size());
@@ -50,6 +51,7 @@ Engine::Read RecordLayer::read(ByteView& ciphertext, std::span<std::uint8_t> pla
     if (status != Status::ready) break;
     status = read_record(record, plaintext, size, out);
     begun_.clear();
+    if (status == Status::ready && is_used_up(read_key_, octets_read_)) status = ask_for_new_key(out);
   }
   // An idle connection holds no buffer.
   if (begun_.empty()) begun_ = std::vector<std::uint8_t>();
@@ -109,15 +111,16 @@ Status RecordLayer::read_record(ByteView record, std::span<std::uint8_t> plainte
   const bool has_room = room.size() >= inner_bytes;
   std::vector<std::uint8_t> elsewhere(has_room ? 0 : inner_bytes);
   const auto opened = read_key_.open(record, has_room ? room : std::span(elsewhere));
+  if (!opened && opened.error() == TrafficKey::Fault::internal) return fail_internally(out);
   if (!opened) return refuse(SSL_AD_BAD_RECORD_MAC, SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC, out);
+  octets_read_ += record.size();
   if (inner_bytes > TrafficKey::kMostContent + 1)
     return refuse(SSL_AD_RECORD_OVERFLOW, SSL_R_DATA_LENGTH_TOO_LONG, out);
   const ByteView content = ByteView(has_room ? room : std::span(elsewhere)).first(opened->size);
-  without_data_ = has_data(opened->type, content) ? 0 : without_data_ + 1;
-  if (without_data_ > kMostWithoutData)
-    return refuse(SSL_AD_UNEXPECTED_MESSAGE, SSL_R_UNEXPECTED_RECORD, out);
-  if (without_data_ > 0) return take_content(opened->type, content, out);
-  // The parts of a message come one behind the other (RFC 8446, 5.1).
+  if (!has_data(opened->type, content)) return take_content(opened->type, content, out);
+  spare_records_ = kSpare;
+  spare_key_updates_ = std::max(spare_key_updates_, kSpare);
+  // The parts of a message follow each other (RFC 8446, 5.1).
   if (message_bytes_ + ticket_bytes_ > 0)
     return refuse(SSL_AD_UNEXPECTED_MESSAGE, SSL_R_UNEXPECTED_RECORD, out);
   const std::size_t taken = std::min(content.size(), room.size());
@@ -134,25 +137,37 @@ Status RecordLayer::take_content(std::uint8_t type, ByteView content, Outgoing& 
   switch (ContentType{type}) {
     case ContentType::alert: return take_alert(content, out);
     case ContentType::handshake: return take_handshake(content, out);
-    case ContentType::application_data: return Status::ready;
+    case ContentType::application_data: return take_record_without_data(out);
   }
   return refuse(SSL_AD_UNEXPECTED_MESSAGE, SSL_R_BAD_RECORD_TYPE, out);
 }
 
-// All but two mean the end, whatever level they are said to have (RFC 8446, 6).
+Status RecordLayer::take_record_without_data(Outgoing& out) {
+  if (spare_records_ == 0) return refuse(SSL_AD_UNEXPECTED_MESSAGE, SSL_R_UNEXPECTED_RECORD, out);
+  --spare_records_;
+  return Status::ready;
+}
+
+// All but two mean the end, whatever level they are said to have (RFC 8446, 6). The regular end is never
+// refused.
 Status RecordLayer::take_alert(ByteView content, Outgoing& out) {
   if (content.empty()) return refuse(SSL_AD_UNEXPECTED_MESSAGE, SSL_R_INVALID_ALERT, out);
   if (content.size() != 2) return refuse(SSL_AD_DECODE_ERROR, SSL_R_INVALID_ALERT, out);
   const int alert = content[1];
-  if (alert == SSL_AD_CLOSE_NOTIFY) close_notify_came_ = true;
-  if (alert == SSL_AD_CLOSE_NOTIFY || alert == SSL_AD_USER_CANCELLED) return Status::ready;
+  if (alert == SSL_AD_CLOSE_NOTIFY) {
+    close_notify_came_ = true;
+    return Status::ready;
+  }
+  if (alert == SSL_AD_USER_CANCELLED) return take_record_without_data(out);
   ERR_raise_data(ERR_LIB_SSL, SSL_AD_REASON_OFFSET + alert, "SSL alert number %d", alert);
   return Status::failed;
 }
 
-// May be a part of a message, or several.
+// May be a part of a message, or several. A record counts if a ticket begins in it: a ticket may come in as
+// many parts as it has bytes.
 Status RecordLayer::take_handshake(ByteView content, Outgoing& out) {
   if (content.empty()) return refuse(SSL_AD_UNEXPECTED_MESSAGE, SSL_R_UNEXPECTED_RECORD, out);
+  bool ticket_begins = false;
   while (!content.empty()) {
     if (ticket_bytes_ > 0) {
       const auto of_ticket = std::min(ticket_bytes_, content.size());
@@ -164,14 +179,15 @@ Status RecordLayer::take_handshake(ByteView content, Outgoing& out) {
     content = content.subspan(1);
     if (message_bytes_ == kMessageHeaderBytes) {
       if (const auto status = take_message_header(out); status != Status::ready) return status;
+      ticket_begins = ticket_begins || message_[0] == kNewSessionTicket;
     } else if (message_bytes_ == message_.size()) {
       message_bytes_ = 0;
-      // What is behind it would have to be under the next key.
+      // What follows it would have to be under the next key.
       if (!content.empty()) return refuse(SSL_AD_UNEXPECTED_MESSAGE, SSL_R_NOT_ON_RECORD_BOUNDARY, out);
       return take_key_update(message_.back(), out);
     }
   }
-  return Status::ready;
+  return ticket_begins ? take_record_without_data(out) : Status::ready;
 }
 
 // Judged before anything of the message is waited for.
@@ -182,16 +198,30 @@ Status RecordLayer::take_message_header(Outgoing& out) {
     return size == 1 ? Status::ready : refuse(SSL_AD_DECODE_ERROR, SSL_R_BAD_KEY_UPDATE, out);
   if (message_[0] != kNewSessionTicket || !is_client_)
     return refuse(SSL_AD_UNEXPECTED_MESSAGE, SSL_R_UNEXPECTED_MESSAGE, out);
+  if (size > kMostTicketBytes) return refuse(SSL_AD_ILLEGAL_PARAMETER, SSL_R_EXCESSIVE_MESSAGE_SIZE, out);
   ticket_bytes_ = size;
   message_bytes_ = 0;
   return Status::ready;
 }
 
-Status RecordLayer::take_key_update(std::uint8_t wish, Outgoing& out) {
-  if (wish > 1) return refuse(SSL_AD_ILLEGAL_PARAMETER, SSL_R_BAD_KEY_UPDATE, out);
+Status RecordLayer::take_key_update(std::uint8_t request, Outgoing& out) {
+  if (request > 1) return refuse(SSL_AD_ILLEGAL_PARAMETER, SSL_R_BAD_KEY_UPDATE, out);
+  if (spare_key_updates_ == 0) return refuse(SSL_AD_UNEXPECTED_MESSAGE, SSL_R_UNEXPECTED_RECORD, out);
+  --spare_key_updates_;
   read_key_.update();
-  if (wish == 1) owes_key_update_ = true;  // before the next data; that is soon enough
+  if (!read_key_.is_usable()) return fail_internally(out);
+  octets_read_ = 0;
+  has_asked_for_key_ = false;
+  if (request == 1) owes_key_update_ = true;  // before the next data; that is soon enough
   return Status::ready;
+}
+
+// Of the peer, whose key is used up: it may not know that, or not count. Once, until it has come.
+Status RecordLayer::ask_for_new_key(Outgoing& out) {
+  if (has_asked_for_key_ || close_notify_sent_) return Status::ready;
+  const auto status = update_own_key(true, out);
+  has_asked_for_key_ = status == Status::ready;
+  return status == Status::want_room ? Status::ready : status;  // the next record finds room
 }
 
 Status RecordLayer::write(ByteView& plaintext, Outgoing& out) {
@@ -200,12 +230,13 @@ Status RecordLayer::write(ByteView& plaintext, Outgoing& out) {
     return Status::failed;
   }
   while (!plaintext.empty()) {
-    const bool needs_key = owes_key_update_ || octets_of_key_ >= octets_per_key_;
-    if (needs_key && !update_own_key(out)) return Status::want_room;
+    if (owes_key_update_ || is_used_up(write_key_, octets_written_))
+      if (const auto status = update_own_key(false, out); status != Status::ready) return status;
     if (out.room() <= TrafficKey::kOverhead) return Status::want_room;
     const auto size = std::min({plaintext.size(), most_content_, out.room() - TrafficKey::kOverhead});
-    append_record(ContentType::application_data, plaintext.first(size), out);
-    octets_of_key_ += size;
+    if (!append_record(ContentType::application_data, plaintext.first(size), out))
+      return fail_internally(out);
+    ++spare_key_updates_;
     plaintext = plaintext.subspan(size);
   }
   return Status::ready;
@@ -216,16 +247,18 @@ void RecordLayer::close(Outgoing& out) {
   append_alert(kWarning, SSL_AD_CLOSE_NOTIFY, out);
 }
 
-// False where there is no room for it.
-bool RecordLayer::update_own_key(Outgoing& out) {
-  constexpr std::array<std::uint8_t, 5> kMessage{kKeyUpdate, 0, 0, 1, 0};  // the peer need not
-  static_assert(TrafficKey::kOverhead + kMessage.size() <= Engine::kLeastRoom);
-  if (out.room() < TrafficKey::kOverhead + kMessage.size()) return false;
-  append_record(ContentType::handshake, kMessage, out);
+// want_room: nothing was done.
+Status RecordLayer::update_own_key(bool asks_for_peers, Outgoing& out) {
+  const std::array<std::uint8_t, 5> message{kKeyUpdate, 0, 0, 1,
+                                            static_cast<std::uint8_t>(asks_for_peers ? 1 : 0)};
+  static_assert(TrafficKey::kOverhead + message.size() <= Engine::kLeastRoom);
+  if (out.room() < TrafficKey::kOverhead + message.size()) return Status::want_room;
+  if (!append_record(ContentType::handshake, message, out)) return fail_internally(out);
   write_key_.update();
-  octets_of_key_ = 0;
+  if (!write_key_.is_usable()) return fail_internally(out);
+  octets_written_ = 0;
   owes_key_update_ = false;
-  return true;
+  return Status::ready;
 }
 
 Status RecordLayer::refuse(std::uint8_t alert, int reason, Outgoing& out) {
@@ -234,13 +267,28 @@ Status RecordLayer::refuse(std::uint8_t alert, int reason, Outgoing& out) {
   return Status::failed;
 }
 
-void RecordLayer::append_alert(std::uint8_t level, std::uint8_t alert, Outgoing& out) {
-  const std::array content{level, alert};
-  if (out.room() >= TrafficKey::kOverhead + content.size()) append_record(ContentType::alert, content, out);
+// OpenSSL's own error is not for the peer, nor for the log's classes of failures.
+Status RecordLayer::fail_internally(Outgoing& out) {
+  ERR_clear_error();
+  return refuse(SSL_AD_INTERNAL_ERROR, ERR_R_INTERNAL_ERROR, out);
 }
 
-void RecordLayer::append_record(ContentType type, ByteView content, Outgoing& out) {
-  write_key_.seal(type, content, out.extend(TrafficKey::kOverhead + content.size()));
+// The peer finds the connection ended if the alert cannot be written.
+void RecordLayer::append_alert(std::uint8_t level, std::uint8_t alert, Outgoing& out) {
+  const std::array content{level, alert};
+  if (out.room() >= TrafficKey::kOverhead + content.size())
+    static_cast<void>(append_record(ContentType::alert, content, out));
+}
+
+// False, and nothing is appended, if OpenSSL fails.
+bool RecordLayer::append_record(ContentType type, ByteView content, Outgoing& out) {
+  const auto record = out.extend(TrafficKey::kOverhead + content.size());
+  if (!write_key_.seal(type, content, record)) {
+    out.take_back(record.size());
+    return false;
+  }
+  octets_written_ += record.size();
+  return true;
 }
 
 }  // namespace pgveil::tls

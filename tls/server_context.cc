@@ -4,6 +4,7 @@
 #include "tls/openssl.h"
 #include "tls/policy.h"
 #include "tls/server_certificates.h"
+#include "tls/traffic_secrets.h"
 #include "tls/trust.h"
 #include "tls/verification.h"
 
@@ -145,9 +146,13 @@ int select_alpn(SSL* /*ssl*/, const unsigned char** selected, unsigned char* sel
 
 }  // namespace
 
-ServerContext::ServerContext(ssl_ctx_st* context, std::unique_ptr<const ServerCertificates> certificates,
+ServerContext::ServerContext(ssl_ctx_st* context, bool own_records,
+                             std::unique_ptr<const ServerCertificates> certificates,
                              std::vector<SettingMistake> warnings)
-    : context_(context), certificates_(std::move(certificates)), warnings_(std::move(warnings)) {}
+    : context_(context),
+      own_records_(own_records),
+      certificates_(std::move(certificates)),
+      warnings_(std::move(warnings)) {}
 
 bool ServerContext::binds_channels() const {
   return certificates_->have_end_points();
@@ -167,6 +172,8 @@ tl::expected<std::shared_ptr<const ServerContext>, std::vector<SettingMistake>> 
   Mistakes mistakes;
   Mistakes warnings;
   set_versions(context.get(), settings, mistakes);
+  const bool own_records = choose_records(settings.records).own;
+  if (own_records) tell_traffic_secrets(context.get());
   set_ciphers(context.get(), settings, mistakes);
   set_groups(context.get(), settings.ssl_groups, mistakes);
   if (mistakes.empty()) check_ciphers(context.get(), mistakes, warnings);
@@ -177,7 +184,7 @@ tl::expected<std::shared_ptr<const ServerContext>, std::vector<SettingMistake>> 
   if (!mistakes.empty()) return tl::unexpected(std::move(mistakes));
   certificates->serve(context.get());
   return std::shared_ptr<const ServerContext>(
-      new ServerContext(context.release(), std::move(certificates), std::move(warnings)));
+      new ServerContext(context.release(), own_records, std::move(certificates), std::move(warnings)));
 }
 
 ServerContext::~ServerContext() {

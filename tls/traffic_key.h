@@ -6,9 +6,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <optional>
 #include <span>
-#include <string_view>
+#include <tl/expected.hpp>
 
 #include "tls/openssl.h"
 
@@ -39,8 +38,11 @@ class TrafficSecret {
 
 // A cipher suite of TLS 1.3, as far as records need it. Lives as long as the program.
 struct CipherSuite;
-// By IANA's number (0x1302: TLS_AES_256_GCM_SHA384); null for one that is not known here.
+// By IANA's number (0x1302: TLS_AES_256_GCM_SHA384). Null for one that is not known here, or for which this
+// OpenSSL has not all that is needed.
 [[nodiscard]] const CipherSuite* find_cipher_suite(std::uint32_t id);
+// The size of its hash, and so of its secrets, in bytes.
+[[nodiscard]] std::size_t hash_bytes(const CipherSuite& suite);
 
 // What a record is about (RFC 8446, 5.1). Others are not known after a handshake.
 enum class ContentType : std::uint8_t { alert = 21, handshake = 22, application_data = 23 };
@@ -57,26 +59,35 @@ class TrafficKey {
   // What may follow the header, padding included (RFC 8446, 5.2).
   static constexpr std::size_t kMostBody = kMostContent + 256;
 
-  // The first key of `secret`.
-  TrafficKey(const CipherSuite& suite, const TrafficSecret& secret, Use use);
+  // The first key of `secret`, whose size is that of the suite's hash. Check is_usable(). The number of the
+  // first record is 0 (RFC 8446, 5.3); tests begin near the last.
+  TrafficKey(const CipherSuite& suite, const TrafficSecret& secret, Use use, std::uint64_t first_record = 0);
   ~TrafficKey();
   TrafficKey(const TrafficKey&) = delete;
   TrafficKey& operator=(const TrafficKey&) = delete;
 
-  // Fills `record`, which has kOverhead bytes more than `content`, and no more than kMostBody behind its
-  // header; a peer takes kMostContent. Throws where OpenSSL cannot do it, which then has no memory.
-  void seal(ContentType type, ByteView content, std::span<std::uint8_t> record);
+  // False if OpenSSL failed to make the key, or failed later: then nothing can be sealed or opened any more.
+  [[nodiscard]] bool is_usable() const { return is_usable_; }
 
+  // Fills `record`, which has kOverhead bytes more than `content`, and no more than kMostBody after its
+  // header; a peer accepts a content of kMostContent. False if OpenSSL fails, or if this key has numbered all
+  // the records that it can.
+  [[nodiscard]] bool seal(ContentType type, ByteView content, std::span<std::uint8_t> record);
+
+  enum class Fault {
+    not_authentic,  // not sealed with the peer's key, or out of its order
+    internal,       // OpenSSL failed, or there are no numbers left
+  };
   struct Opened {
     std::uint8_t type;  // as it came: see ContentType
     std::size_t size;   // of the content, at the front of `content`
   };
   // Opens a whole record, header included, of at least kOverhead bytes. `content` has room for what is
-  // between header and tag. Nothing where the record was not sealed with the peer's key, or is out of its
-  // order: what `content` then holds is nobody's word. A type of 0 says that there was nothing but padding.
-  [[nodiscard]] std::optional<Opened> open(ByteView record, std::span<std::uint8_t> content);
+  // between header and tag; after a fault, what it holds must not be used. A type of 0 says that there was
+  // only padding.
+  [[nodiscard]] tl::expected<Opened, Fault> open(ByteView record, std::span<std::uint8_t> content);
 
-  // The next generation: new secret, new key, and the records are counted anew.
+  // The next generation: new secret, new key, and the records are counted from 0. Check is_usable().
   void update();
   // How many were sealed or opened with this key.
   [[nodiscard]] std::uint64_t records() const { return records_; }
@@ -87,12 +98,14 @@ class TrafficKey {
 
   void make_key();
   [[nodiscard]] Nonce next_nonce();
+  [[nodiscard]] bool has_numbers() const { return is_usable_ && records_ != UINT64_MAX; }
 
   const CipherSuite& suite_;
   TrafficSecret secret_;
   CipherContext context_;
   Nonce base_{};
   Use use_;
+  bool is_usable_ = false;
   std::uint64_t records_ = 0;
 };
 

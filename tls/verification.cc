@@ -65,6 +65,7 @@ std::string sentence_of(const FailureReport& report, X509* certificate) {
 Failure failure_of_reason(int reason) {
   switch (reason) {
     case SSL_R_UNEXPECTED_EOF_WHILE_READING: return Failure::unexpected_eof;
+    case ERR_R_INTERNAL_ERROR: return Failure::internal_error;
     case SSL_R_WRONG_VERSION_NUMBER:
     case SSL_R_HTTP_REQUEST:
     case SSL_R_HTTPS_PROXY_REQUEST:

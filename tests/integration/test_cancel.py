@@ -257,6 +257,30 @@ def test_there_are_never_more_than_256_under_way(pgveil, scripted_server, folder
     assert len(server.peers) == 257
 
 
+def test_a_server_that_does_not_close_it_is_named_after_ten_seconds(pgveil, scripted_server, folder):
+    """The request has been sent: it is the end of the connection that did not come."""
+    may_close = threading.Event()
+
+    def script(peer):
+        peer.receive_startup_packet()
+        may_close.wait(60)
+
+    server = scripted_server(script, family=socket.AF_UNIX, address=str(folder / ".s.PGSQL.5432"))
+    proxy = pgveil({"host": str(folder)})
+    with proxy.connect() as canceller:
+        canceller.send(wire.cancel_request(4711, b"abcd"))
+        assert canceller.receive_to_end() == b""
+    may_close.set()
+    line = proxy.end_of_session()
+    assert "reason=upstream_timed_out phase=forward_cancel" in line
+    assert f"server=unix:{folder}/.s.PGSQL.5432" in line
+    assert (
+        f'Connection to server on socket \\"{folder}/.s.PGSQL.5432\\" failed: the server did not close the '
+        "connection after the cancel request in time."
+    ) in line
+    assert len(server.peers) == 1
+
+
 def test_a_server_that_is_not_verified_does_not_get_the_key(pgveil, scripted_server, authority, credentials):
     """Someone else has taken the place of the server since the login."""
     stranger_came = []

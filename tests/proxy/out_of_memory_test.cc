@@ -11,16 +11,20 @@
 #include <new>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "proxy/workers.h"
+#include "tests/proxy/failing_memory.h"
 
 namespace {
 
 constexpr int kNever = -1;
 std::atomic<int> left_until_failure{kNever};  // allocations of a worker's thread
 std::atomic<bool> fails_once{false};          // instead of from then on
+thread_local int own_left = kNever;           // of FailingAllocation
 
 bool fails_now() {
+  if (own_left != kNever && own_left-- == 0) return true;  // and is kNever then
   if (left_until_failure == kNever) return false;
   std::array<char, 16> name{};
   ::pthread_getname_np(::pthread_self(), name.data(), name.size());
@@ -52,6 +56,28 @@ void operator delete(void* memory) noexcept {
 void operator delete(void* memory, std::size_t /*size*/) noexcept {
   std::free(memory);
 }
+
+namespace pgveil::test {
+
+FailingAllocation::FailingAllocation(int allocations) {
+  own_left = allocations;
+}
+
+FailingAllocation::~FailingAllocation() {
+  own_left = kNever;
+}
+
+bool FailingAllocation::has_failed() {
+  return own_left == kNever;
+}
+
+SafeAllocations::SafeAllocations() : left_(std::exchange(own_left, kNever)) {}
+
+SafeAllocations::~SafeAllocations() {
+  own_left = left_;
+}
+
+}  // namespace pgveil::test
 
 namespace pgveil::proxy {
 namespace {

@@ -14,7 +14,9 @@
 #include <sstream>
 #include <stdexcept>
 
+#include "proxy/client_name.h"
 #include "proxy/descriptor.h"
+#include "tests/proxy/failing_memory.h"
 #include "tests/support/certificates.h"
 
 namespace pgveil::proxy {
@@ -53,6 +55,7 @@ class NameServer {
 
  private:
   void answer() {
+    const test::SafeAllocations safe;
     std::array<std::uint8_t, 512> packet{};
     sockaddr_in from{};
     socklen_t from_size = sizeof from;
@@ -302,6 +305,60 @@ TEST_F(Lookups, MayBeLetGoByWhoeverIsWoken) {
   run();
   EXPECT_EQ(waiter_.times, 1);
   EXPECT_EQ(texts(next->answer()), std::vector<std::string>{"10.0.0.7:0"});
+}
+
+// Whichever allocation of ours fails once: it is thrown to the caller who asks, or the waiter gets an error,
+// or the look-up goes on; and the next one works. (c-ares allocates with malloc(), which does not fail here.)
+TEST_F(Lookups, WithoutMemoryEndWithAnErrorAndTheNextOneWorks) {
+  server_.addresses["db.example.test"] = "10.0.0.7";
+  auto& asked = resolver("options timeout:1 attempts:1");
+  bool has_failed = true;
+  for (int allocations = 0; has_failed; ++allocations) {
+    Waiter waiter;
+    std::unique_ptr<Resolver::Request> request;
+    {
+      const test::FailingAllocation failing(allocations);
+      try {
+        request = asked.addresses_of("db.example.test", waiter);
+      } catch (const std::bad_alloc&) {
+        request = nullptr;
+      }
+      while (request && !request->answer()) turn();
+      has_failed = test::FailingAllocation::has_failed();
+    }
+    if (request && request->answer()->addresses.empty()) {
+      EXPECT_EQ(request->answer()->error, "Out of memory");
+    }
+    request = asked.addresses_of("db.example.test", waiter);
+    run();
+    ASSERT_EQ(texts(request->answer()), std::vector<std::string>{"10.0.0.7:0"}) << "after " << allocations;
+  }
+}
+
+TEST_F(Lookups, OfAClientWithoutMemoryFindNoName) {
+  server_.pointers["7.0.0.10.in-addr.arpa"] = "db.example.test";
+  server_.addresses["db.example.test"] = "10.0.0.7";
+  const auto client = *kernel_address(SocketAddress{"10.0.0.7", 5432, ""});
+  auto& asked = resolver("options timeout:1 attempts:1");
+  int unknown = 0;
+  bool has_failed = true;
+  for (int allocations = 0; has_failed; ++allocations) {
+    Waiter waiter;
+    std::optional<ClientName> name;
+    const test::FailingAllocation failing(allocations);
+    try {
+      name.emplace(asked, client, waiter);
+    } catch (const std::bad_alloc&) {
+      name.reset();
+    }
+    while (name && !name->found()) turn();
+    has_failed = test::FailingAllocation::has_failed();
+    if (name && name->found()->empty()) ++unknown;
+    if (!has_failed) {
+      EXPECT_EQ(name->found(), "db.example.test");
+    }
+  }
+  EXPECT_GT(unknown, 0);
 }
 
 TEST_F(Lookups, FindTheNameOfAnAddress) {

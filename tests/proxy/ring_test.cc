@@ -289,7 +289,7 @@ TEST_F(ARing, TellsThatNothingCanBeSentAnyMore) {
 TEST_F(ARing, SendsWhatIsWrittenBeforeTheEnd) {
   Reader& r = reader();
   r.write("last words");
-  r.stream->finish(r.scratch);
+  r.stream->finish(r.scratch, Stream::Finish::complete);
   EXPECT_EQ(r.stream->unwritten(), 0U);
   EXPECT_EQ(r.peer->receive(), "last words");
   EXPECT_EQ(r.peer->receive(), "");
@@ -298,7 +298,7 @@ TEST_F(ARing, SendsWhatIsWrittenBeforeTheEnd) {
 
 TEST_F(ARing, GoesOnReadingAfterOurEnd) {
   Reader& r = reader();
-  r.stream->finish(r.scratch);
+  r.stream->finish(r.scratch, Stream::Finish::complete);
   r.peer->send("answer");
   ASSERT_TRUE(run_until([&] { return r.text == "answer"; }));
 }

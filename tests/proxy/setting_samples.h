@@ -215,6 +215,8 @@ inline const std::vector<SettingSample>& setting_samples() {
        [](const Config& c) { return c.limits.workers == 4; }},
       {"limits", "relay", R"("epoll")", "epoll", "kqueue", "",
        [](const Config& c) { return c.limits.relay == RelayEngine::epoll; }},
+      {"limits", "tls_records", R"("own")", "own", "kernel", "",
+       [](const Config& c) { return c.limits.tls_records == tls::Records::own; }},
 
       {"log", "level", R"("debug")", "debug", "verbose", "",
        [](const Config& c) { return c.log.level == LogLevel::debug; }},

@@ -21,6 +21,7 @@ class FakeStream final : public proxy::Stream {
   std::string waiting;
   bool paused = false;
   bool finished = false;
+  bool cut_off = false;  // by finish()
   bool gone = false;
   bool broken = false;
   bool held = false;  // what is incoming is in the stream, and no event would tell of it
@@ -60,7 +61,10 @@ class FakeStream final : public proxy::Stream {
   void wake_at(std::size_t bytes) override { wakes_at = bytes; }
   [[nodiscard]] bool peer_gone() const override { return gone; }
   [[nodiscard]] bool write_broken() const override { return broken; }
-  void finish(proxy::Scratch& /*scratch*/) override { finished = true; }
+  void finish(proxy::Scratch& /*scratch*/, Finish how) override {
+    finished = true;
+    cut_off = how == Finish::cut_off;
+  }
   [[nodiscard]] std::string error() const override { return {}; }
 };
 

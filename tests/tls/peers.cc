@@ -3,6 +3,7 @@
 #include <openssl/err.h>
 
 #include <algorithm>
+#include <cstdlib>
 #include <stdexcept>
 #include <utility>
 
@@ -246,15 +247,22 @@ Site::Site() : root(pgveil::test::authority("Test Root")), server(issued_by(root
   folder.write("server.key", server.key_pem());
 }
 
+Records records_under_test() {
+  const char* word = std::getenv("PGVEIL_TEST_TLS_RECORDS");
+  return word != nullptr && std::string_view(word) == "openssl" ? Records::openssl : Records::own;
+}
+
 ClientSettings Site::client_settings() const {
   ClientSettings settings;
   settings.sslrootcert = folder.path("root.crt");
+  settings.records = records_under_test();
   return settings;
 }
 
 ServerSettings Site::server_settings() const {
   ServerSettings settings;
   settings.certificates = {{{}, folder.path("server.crt"), folder.path("server.key")}};
+  settings.records = records_under_test();
   return settings;
 }
 

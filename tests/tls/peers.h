@@ -108,6 +108,10 @@ void set_server_name(SSL* ssl, const std::string& name);
 // To be shown where a server asks.
 void show(SSL_CTX* client, const Identity& identity, const std::vector<const Identity*>& intermediates = {});
 
+// Whose records the contexts of a Site have: all tests run with each. The variable PGVEIL_TEST_TLS_RECORDS says it,
+// `own` or `openssl`; our own unless it is set.
+[[nodiscard]] Records records_under_test();
+
 // An authority, a server's certificate for db.example.com, and the files and contexts made of them.
 class Site {
  public:

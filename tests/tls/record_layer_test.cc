@@ -6,6 +6,7 @@
 #include <openssl/err.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,6 +17,7 @@ namespace pgveil::tls::test {
 namespace {
 
 using Status = Engine::Status;
+using namespace std::string_literals;
 
 constexpr std::uint32_t kSuite = 0x1302;
 
@@ -29,16 +31,25 @@ Bytes joined(std::initializer_list<Bytes> pieces) {
 // The other end: seals anything, and opens what comes.
 class Peer {
  public:
+  Peer() { begin(0); }
+  // Anew, at that number.
+  void begin(std::uint64_t first_record) {
+    seal_.emplace(*find_cipher_suite(kSuite), TrafficSecret(Bytes(48, 'p')), TrafficKey::Use::seal,
+                  first_record);
+    open_.emplace(*find_cipher_suite(kSuite), TrafficSecret(Bytes(48, 'o')), TrafficKey::Use::open,
+                  first_record);
+  }
+
   Bytes says(ContentType type, std::string_view content) {
     Bytes record(content.size() + TrafficKey::kOverhead);
-    seal_.seal(type, bytes_of(content), record);
+    if (!seal_->seal(type, bytes_of(content), record)) throw std::runtime_error("the peer cannot seal it");
     return record;
   }
   Bytes data(std::string_view text) { return says(ContentType::application_data, text); }
-  // A KeyUpdate, and what follows from it for the peer's own key.
-  Bytes key_update(char wish) {
-    const Bytes record = says(ContentType::handshake, std::string("\x18\0\0\1", 4) + wish);
-    seal_.update();
+  // A KeyUpdate, and what follows from it for the peer's own key. `request`: 1 asks for ours.
+  Bytes key_update(char request) {
+    const Bytes record = says(ContentType::handshake, std::string("\x18\0\0\1", 4) + request);
+    seal_->update();
     return record;
   }
   // Content with type, record by record; follows key updates.
@@ -52,19 +63,19 @@ class Peer {
     while (!bytes.empty()) {
       const std::size_t size = TrafficKey::kHeaderBytes + (std::size_t{bytes[3]} << 8U) + bytes[4];
       Bytes content(size);
-      const auto opened = open_.open(bytes.first(size), content);
+      const auto opened = open_->open(bytes.first(size), content);
       if (!opened) throw std::runtime_error("the peer cannot open it");
       all.push_back(
           {ContentType{opened->type}, {content.begin(), content.begin() + std::ptrdiff_t(opened->size)}});
-      if (all.back().type == ContentType::handshake) open_.update();
+      if (all.back().type == ContentType::handshake) open_->update();
       bytes = bytes.subspan(size);
     }
     return all;
   }
 
  private:
-  TrafficKey seal_{*find_cipher_suite(kSuite), TrafficSecret(Bytes(48, 'p')), TrafficKey::Use::seal};
-  TrafficKey open_{*find_cipher_suite(kSuite), TrafficSecret(Bytes(48, 'o')), TrafficKey::Use::open};
+  std::optional<TrafficKey> seal_;
+  std::optional<TrafficKey> open_;
 };
 
 using Heard = Peer::Heard;
@@ -86,13 +97,14 @@ class Records : public testing::Test {
   }
 
   void make(bool is_client, std::size_t most_content = TrafficKey::kMostContent,
-            std::uint64_t octets_per_key = 1'000'000) {
+            KeyLimits key_limits = {.records = 1'000, .octets = 1'000'000}, std::uint64_t first_record = 0) {
     layer_ = std::make_unique<RecordLayer>(RecordLayer::Agreement{.suite = *find_cipher_suite(kSuite),
                                                                   .read = TrafficSecret(Bytes(48, 'p')),
                                                                   .write = TrafficSecret(Bytes(48, 'o')),
                                                                   .is_client = is_client,
                                                                   .most_content = most_content,
-                                                                  .octets_per_key = octets_per_key});
+                                                                  .key_limits = key_limits,
+                                                                  .first_record = first_record});
   }
 
   // All of it at once; what is read is added to text_, what is to be sent to sent_.
@@ -200,11 +212,92 @@ TEST_F(Records, AWishForANewKeyIsMetBeforeTheNextData) {
   EXPECT_EQ(write("more"), std::vector{data("more")});
 }
 
-TEST_F(Records, AKeyIsChangedBeforeItHasSealedTooMuch) {
-  make(true, 10, 30);
+TEST_F(Records, AKeyIsReplacedAfterSoManyOctetsOnTheWire) {
+  make(true, 10, {.records = 1'000, .octets = 3 * (10 + TrafficKey::kOverhead)});
   const auto heard = write(std::string(50, 'x'));
   const auto piece = data(std::string(10, 'x'));
   EXPECT_EQ(heard, (std::vector{piece, piece, piece, kNewKey, piece, piece}));
+}
+
+TEST_F(Records, AKeyIsReplacedAfterSoManyRecords) {
+  make(true, 10, {.records = 2, .octets = 1'000'000});
+  const auto piece = data(std::string(10, 'x'));
+  EXPECT_EQ(write(std::string(30, 'x')), (std::vector{piece, piece, kNewKey, piece}));
+}
+
+// RFC 8446, 5.5: 2^24.5 records with AES-GCM.
+TEST_F(Records, AKeyIsReplacedInTimeUnlessTestsSayOtherwise) {
+  EXPECT_EQ(KeyLimits{}.records, std::uint64_t{1} << 24U);
+  EXPECT_LT(KeyLimits{}.octets,
+            std::uint64_t{23'726'566} * (TrafficKey::kMostContent + TrafficKey::kOverhead));
+}
+
+// As the receiver, who has nothing to send: it asks, and not again before the answer.
+TEST_F(Records, ThePeerIsAskedForANewKeyOnceItsOwnIsUsedUp) {
+  const Heard asks = {ContentType::handshake, "\x18\0\0\1\1"s};
+  for (const KeyLimits limits : {KeyLimits{.records = 2, .octets = 1'000'000},
+                                 KeyLimits{.records = 1'000, .octets = 2 * (1 + TrafficKey::kOverhead)}}) {
+    peer_.begin(0);
+    make(true, TrafficKey::kMostContent, limits);
+    sent_.clear();
+    EXPECT_EQ(read(joined({peer_.data("1"), peer_.data("2"), peer_.data("3"), peer_.data("4")})),
+              Status::want_input);
+    EXPECT_EQ(peer_.hears(std::exchange(sent_, {})), std::vector{asks});
+    EXPECT_EQ(read(joined({peer_.key_update(0), peer_.data("5")})), Status::want_input);
+    EXPECT_TRUE(sent_.empty());
+    EXPECT_EQ(read(joined({peer_.data("6"), peer_.data("7")})), Status::want_input);
+    EXPECT_EQ(peer_.hears(std::exchange(sent_, {})), std::vector{asks});
+    EXPECT_EQ(write("text"), std::vector{data("text")});
+  }
+}
+
+// JSSE asks for a new key at each record that it reads after jdk.tls.keyLimits, until the answer has come.
+TEST_F(Records, KeyUpdatesMayBeAsManyAsTheRecordsThatWereSent) {
+  make(true, 1, {.records = 1'000'000, .octets = 1'000'000'000});
+  std::string text(100, 'x');
+  static_cast<void>(write(text));
+  static_cast<void>(read(peer_.data("a next statement")));
+  for (int i = 0; i < 132; ++i) ASSERT_EQ(read(peer_.key_update(1)), Status::want_input) << i;
+  EXPECT_EQ(read(peer_.key_update(1)), Status::failed);
+  EXPECT_EQ(take_openssl_error(), "unexpected record");
+}
+
+TEST_F(Records, ATicketMayComeInAsManyPartsAsItHasOctets) {
+  const std::string ticket = std::string("\4\0\0\xc8", 4) + std::string(200, 't');
+  for (const char octet : ticket)
+    ASSERT_EQ(read(peer_.says(ContentType::handshake, std::string(1, octet))), Status::want_input);
+  EXPECT_EQ(read(peer_.data("text")), Status::want_input);
+  EXPECT_EQ(text_, "text");
+}
+
+TEST_F(Records, TheRegularEndIsNeverRefused) {
+  for (int i = 0; i < 32; ++i) ASSERT_EQ(read(peer_.data("")), Status::want_input);
+  EXPECT_EQ(read(peer_.says(ContentType::alert, std::string("\1\0", 2))), Status::closed);
+}
+
+// The numbers of records end before they begin anew: a number that is used twice gives the plaintext away.
+TEST_F(Records, WithoutANumberEndTheSession) {
+  constexpr std::uint64_t kLast = UINT64_MAX - 2;
+  peer_.begin(kLast);
+  make(true, TrafficKey::kMostContent, {.records = UINT64_MAX, .octets = UINT64_MAX}, kLast);
+  EXPECT_EQ(read(joined({peer_.data("one"), peer_.data("two")})), Status::want_input);
+  EXPECT_EQ(text_, "onetwo");
+  sent_.clear();  // the request for a new key, which did not help
+  EXPECT_EQ(read(Bytes{23, 3, 3, 0, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}), Status::failed);
+  EXPECT_EQ(take_openssl_error(), "internal error");
+  EXPECT_FALSE(sent_.empty());
+}
+
+TEST_F(Records, AreNotWrittenWithoutANumber) {
+  make(true, 1, {.records = UINT64_MAX, .octets = UINT64_MAX}, UINT64_MAX - 2);
+  peer_.begin(UINT64_MAX - 2);
+  const Bytes bytes = bytes_of("abc");
+  ByteView plaintext(bytes);
+  Bytes memory(1'000);
+  Outgoing out(memory);
+  EXPECT_EQ(layer_->write(plaintext, out), Status::failed);
+  EXPECT_EQ(take_openssl_error(), "internal error");
+  EXPECT_EQ(peer_.hears(out.written()), (std::vector{data("a"), data("b")}));
 }
 
 TEST_F(Records, AreNoLargerThanThePeerWants) {
@@ -264,7 +357,6 @@ TEST_P(Faults, EndWithAnAlertAndWhatIsWrong) {
 Heard handshake(std::string content) {
   return {ContentType::handshake, std::move(content)};
 }
-using namespace std::string_literals;
 
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(Rfc8446, Faults, testing::Values(
@@ -288,11 +380,13 @@ INSTANTIATE_TEST_SUITE_P(Rfc8446, Faults, testing::Values(
     Fault{"ATicketFromAClient", {handshake("\4\0\0\0"s)}, SSL_AD_UNEXPECTED_MESSAGE, "unexpected message", true},
     Fault{"ABeginningOfAFinished", {handshake("\x14\0\0\x20"s)}, SSL_AD_UNEXPECTED_MESSAGE,
           "unexpected message"},
+    Fault{"ATicketThatIsLongerThanAnyCanBe", {handshake("\4\2\1\xb\0"s)}, SSL_AD_ILLEGAL_PARAMETER,
+          "excessive message size"},
     Fault{"TicketsWithoutEnd", std::vector<Heard>(33, handshake("\4\0\0\1t"s)), SSL_AD_UNEXPECTED_MESSAGE,
           "unexpected record"},
     Fault{"NothingWithoutEnd", std::vector<Heard>(33, data("")), SSL_AD_UNEXPECTED_MESSAGE, "unexpected record"},
     Fault{"AKeyUpdateOfNothing", {handshake("\x18\0\0\0"s)}, SSL_AD_DECODE_ERROR, "bad key update"},
-    Fault{"AKeyUpdateWithAnUnknownWish", {handshake("\x18\0\0\1\2"s)}, SSL_AD_ILLEGAL_PARAMETER,
+    Fault{"AKeyUpdateWithAnUnknownRequest", {handshake("\x18\0\0\1\2"s)}, SSL_AD_ILLEGAL_PARAMETER,
           "bad key update"},
     Fault{"AKeyUpdateWithMoreBehindIt", {handshake("\x18\0\0\1\0\x18"s)}, SSL_AD_UNEXPECTED_MESSAGE,
           "not on record boundary"},

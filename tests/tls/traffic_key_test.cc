@@ -34,7 +34,7 @@ Bytes bytes_of(std::string_view text) {
 
 Bytes sealed(TrafficKey& key, ContentType type, ByteView content) {
   Bytes record(content.size() + TrafficKey::kOverhead);
-  key.seal(type, content, record);
+  EXPECT_TRUE(key.seal(type, content, record));
   return record;
 }
 

@@ -9,8 +9,9 @@ from harness.wire import Client
 
 BINARY = Path(os.environ.get("PGVEIL", Path(__file__).parents[3] / "build/release/pgveil"))
 
-# What moves the bytes of sessions, where whoever runs the tests has chosen: ctest runs some files once with each.
-RELAY = {name: value for name, value in os.environ.items() if name == "PGVEIL_RELAY"}
+# What moves the bytes of sessions and whose records of TLS they are, if whoever runs the tests has chosen: ctest runs
+# some files once with each.
+RELAY = {name: value for name, value in os.environ.items() if name in ("PGVEIL_RELAY", "PGVEIL_TLS_RECORDS")}
 
 # How it ends where it cannot start, after sysexits.h.
 EX_UNAVAILABLE = 69  # an address cannot be listened on, or the kernel has no io_uring for us
