@@ -35,7 +35,7 @@ constexpr std::uint8_t kHandshake = 22;
 constexpr std::uint8_t kData = 23;
 constexpr std::uint8_t kTicket = 4;
 constexpr std::uint8_t kKeyUpdate = 24;
-constexpr std::size_t kMostOfATicket = 131'338;  // to OpenSSL, header included
+constexpr std::size_t kMostOfATicket = 131'337;  // as RFC 8446, 4.6.1 has it; OpenSSL takes one more
 constexpr int kMostWithoutData = 32;             // records in a row
 constexpr std::size_t kMostSealed = TrafficKey::kMostBody - TrafficKey::kTagBytes - 1;
 
@@ -115,9 +115,10 @@ const std::array<Difference, 12> kDifferences{
       return deeds.most_inner > TrafficKey::kMostContent + 1 && ours.refuses_with(SSL_AD_RECORD_OVERFLOW);
     },
     // OpenSSL parses tickets and refuses bad ones. We skip them, since we never resume a session.
-    [](const Deeds& deeds, const Outcome& /*ours*/, const Outcome& theirs) {
+    [](const Deeds& deeds, const Outcome& ours, const Outcome& theirs) {
       return deeds.has_said_bad_ticket &&
-             (theirs.refuses_with(SSL_AD_DECODE_ERROR) || theirs.refuses_with(SSL_AD_ILLEGAL_PARAMETER));
+             (ours.refuses_with(SSL_AD_ILLEGAL_PARAMETER) || theirs.refuses_with(SSL_AD_DECODE_ERROR) ||
+              theirs.refuses_with(SSL_AD_ILLEGAL_PARAMETER));
     },
     // OpenSSL checks the version in the header of a record. The RFC says to ignore it (5.1), and it is
     // authenticated.
@@ -597,7 +598,7 @@ class Conversation {
     while (begun_.size() >= 4) {
       const std::size_t size =
           std::size_t{4} + (std::size_t{begun_[1]} << 16U | std::size_t{begun_[2]} << 8U | begun_[3]);
-      if (begun_[0] == kTicket && size > kMostOfATicket) deeds_.has_said_bad_ticket = true;
+      if (begun_[0] == kTicket && size > 4 + kMostOfATicket) deeds_.has_said_bad_ticket = true;
       if (begun_[0] == kKeyUpdate && size != 5) deeds_.has_said_odd_key_update = true;
       if (begun_.size() < size) break;
       if (begun_[0] == kKeyUpdate && size == 5 && begun_[4] == 1) deeds_.has_asked_for_key = true;
@@ -623,7 +624,7 @@ class Conversation {
   void say(std::uint8_t type, ByteView content) {
     note(type, content);
     last_.resize(content.size() + TrafficKey::kOverhead);
-    sealing_.seal(ContentType{type}, content, last_);
+    require(sealing_.seal(ContentType{type}, content, last_));
     append(wire_, last_);
   }
 

@@ -28,7 +28,7 @@ constexpr std::size_t kMostActions = 64;
 constexpr std::uint32_t kFirstSuite = 0x1301;
 constexpr std::uint8_t kKeyUpdate = 24;
 constexpr std::uint8_t kTicket = 4;
-constexpr int kMostWithoutData = 32;  // records in a row
+constexpr std::uint64_t kSpare = 32;  // records without data in a row
 
 TrafficSecret secret(std::uint32_t suite, std::uint8_t octet) {
   return TrafficSecret(Bytes(suite == 0x1302 ? 48 : 32, octet));
@@ -43,7 +43,7 @@ class Connection {
         plaintext_(std::size_t{16} << (choices.octet() % 12U)),
         memory_(Engine::kLeastRoom + choices.size(1U << 16U)),
         most_content_(choices.octet() % 2 == 0 ? TrafficKey::kMostContent : 512),
-        octets_per_key_(1U + choices.size(1U << 16U)),
+        key_limits_{.records = 1U + choices.size(1U << 8U), .octets = 1U + choices.size(1U << 16U)},
         cuts_(choices.octets(4)),
         cuts_nothing_(choices.octet() % 2 == 0),
         ours_({.suite = *find_cipher_suite(suite),
@@ -51,7 +51,7 @@ class Connection {
                .write = secret(suite, 2),
                .is_client = is_client,
                .most_content = most_content_,
-               .octets_per_key = octets_per_key_}),
+               .key_limits = key_limits_}),
         sealing_(*find_cipher_suite(suite), secret(suite, 1), TrafficKey::Use::seal),
         opening_(*find_cipher_suite(suite), secret(suite, 2), TrafficKey::Use::open) {}
 
@@ -76,6 +76,7 @@ class Connection {
   // All that was sent so far.
   void read() {
     const Bytes wire = std::exchange(wire_, {});
+    const std::uint64_t updates_before = own_updates_;
     ByteView rest(wire);
     while (!rest.empty() && !is_over()) {
       const auto piece = rest.first(cuts_nothing_ ? rest.size() : cuts_.next(rest.size()));
@@ -90,7 +91,9 @@ class Connection {
     require(received_.size() == sealed_.size());
     require((fate_ == Fate::closed) == (status_ == Status::closed));
     require((fate_ == Fate::failed) == (status_ == Status::failed));
-    if (std::exchange(asks_for_update_, false) && fate_ == Fate::open) owes_update_ = true;
+    // Unless it has sent a KeyUpdate of its own meanwhile, which may have been the answer.
+    if (std::exchange(asks_for_update_, false) && fate_ == Fate::open)
+      owes_update_ = own_updates_ == updates_before;
   }
 
   void end() {
@@ -122,29 +125,35 @@ class Connection {
 
   void seal(ContentType type, ByteView content) {
     last_.resize(content.size() + TrafficKey::kOverhead);
-    sealing_.seal(type, content, last_);
+    require(sealing_.seal(type, content, last_));
     wire_.insert(wire_.end(), last_.begin(), last_.end());
   }
 
-  // Seals a record of `content` as it is. The limit on records in a row comes before what the record says.
+  // Seals a record of `content` as it is.
   void say(ContentType type, ByteView content) {
-    count(type == ContentType::application_data && !content.empty());
     expect(type, content);
     seal(type, content);
   }
 
-  void count(bool has_data) {
-    without_data_ = has_data ? 0 : without_data_ + 1;
-    if (without_data_ > kMostWithoutData) becomes(Fate::failed);
+  // Of records without data, and of KeyUpdates, only so many are accepted.
+  void use_one(std::uint64_t& spare) {
+    if (spare == 0) return becomes(Fate::failed);
+    --spare;
   }
 
   void expect(ContentType type, ByteView content) {
-    if (type == ContentType::application_data) {
+    if (type == ContentType::application_data && content.empty()) {
+      use_one(spare_records_);
+    } else if (type == ContentType::application_data) {
+      spare_records_ = kSpare;
+      spare_key_updates_ = std::max(spare_key_updates_, kSpare);
       if (fate_ == Fate::open || fate_ == Fate::doubtful)
         sealed_.insert(sealed_.end(), content.begin(), content.end());
     } else if (type == ContentType::alert && content.size() == 2) {
       alert_sent_ = true;
-      if (content[1] != SSL_AD_USER_CANCELLED)
+      if (content[1] == SSL_AD_USER_CANCELLED)
+        use_one(spare_records_);
+      else
         becomes(content[1] == SSL_AD_CLOSE_NOTIFY ? Fate::closed : Fate::failed);
     } else {
       becomes(type == ContentType::handshake && !content.empty() ? Fate::doubtful : Fate::failed);
@@ -167,7 +176,6 @@ class Connection {
   void send_data(bool pads) {
     Bytes data = some_data();
     if (!pads || data.size() == TrafficKey::kMostContent) return say(ContentType::application_data, data);
-    count(!data.empty());
     expect(ContentType::application_data, data);
     data.push_back(static_cast<std::uint8_t>(ContentType::application_data));
     data.resize(data.size() + std::min(choices_.size(4096), TrafficKey::kMostContent - data.size()));
@@ -178,7 +186,6 @@ class Connection {
   void send_message(ByteView message) {
     while (!message.empty()) {
       const auto part = message.first(std::min<std::size_t>(message.size(), 1U + choices_.octet()));
-      count(false);
       seal(ContentType::handshake, part);
       message = message.subspan(part.size());
     }
@@ -186,6 +193,8 @@ class Connection {
 
   void send_key_update() {
     const bool asks = choices_.octet() % 2 == 1;
+    use_one(spare_key_updates_);
+    ++key_updates_;
     send_message(Bytes{kKeyUpdate, 0, 0, 1, asks});
     sealing_.update();
     asks_for_update_ = asks_for_update_ || asks;
@@ -193,6 +202,7 @@ class Connection {
 
   void send_ticket() {
     if (!is_client_) becomes(Fate::failed);
+    use_one(spare_records_);
     const std::uint8_t size = choices_.octet();
     Bytes ticket{kTicket, 0, 0, size};
     ticket.resize(ticket.size() + size);
@@ -212,12 +222,11 @@ class Connection {
     while (inner.size() > 1 && inner.back() == 0) inner.pop_back();
     const ContentType inner_type{inner.back()};
     inner.pop_back();
-    count(inner_type == ContentType::application_data && !inner.empty());
     expect(inner_type, inner);
     seal(ContentType{type}, content);
   }
 
-  // What is spoilt is not opened, and so not counted; with another length it may not even be read.
+  // With another length it may not even be read.
   void send_spoilt() {
     seal(ContentType::application_data, some_data());
     const std::size_t place = (choices_.octet() * std::size_t{257}) % last_.size();
@@ -250,6 +259,9 @@ class Connection {
       content.resize(opened->size);
       records = records.subspan(size);
       take(ContentType{opened->type}, content);
+      if (ContentType{opened->type} == ContentType::handshake) continue;
+      octets_of_key_ += size;
+      ++records_of_key_;
     }
   }
 
@@ -257,14 +269,17 @@ class Connection {
     switch (type) {
       case ContentType::application_data:
         require(!owes_update_ && !content.empty() && content.size() <= most_content_);
-        require(octets_of_key_ < octets_per_key_);
-        octets_of_key_ += content.size();
+        require(octets_of_key_ < key_limits_.octets && records_of_key_ < key_limits_.records);
+        ++spare_key_updates_;
         opened_.insert(opened_.end(), content.begin(), content.end());
         return;
       case ContentType::handshake:
-        require(content == Bytes{kKeyUpdate, 0, 0, 1, 0});
+        require(content == Bytes{kKeyUpdate, 0, 0, 1, 0} || content == Bytes{kKeyUpdate, 0, 0, 1, 1});
+        // Once for each key of the peer.
+        if (content.back() == 1) require(requests_++ <= key_updates_);
         opening_.update();
-        octets_of_key_ = 0;
+        ++own_updates_;
+        octets_of_key_ = records_of_key_ = 0;
         owes_update_ = false;
         return;
       case ContentType::alert:
@@ -296,7 +311,8 @@ class Connection {
   }
 
   void write() {
-    if (is_closed_) return;
+    read();
+    if (is_closed_ || failed()) return;
     const Bytes data = some_data();
     written_.insert(written_.end(), data.begin(), data.end());
     ByteView rest(data);
@@ -322,7 +338,7 @@ class Connection {
   Bytes plaintext_;
   Bytes memory_;
   std::size_t most_content_;
-  std::uint64_t octets_per_key_;
+  KeyLimits key_limits_;
   Cuts cuts_;
   bool cuts_nothing_;
   RecordLayer ours_;
@@ -339,8 +355,13 @@ class Connection {
   Bytes opened_;
   Fate fate_ = Fate::open;
   Status status_ = Status::want_input;
-  int without_data_ = 0;
+  std::uint64_t spare_records_ = kSpare;
+  std::uint64_t spare_key_updates_ = kSpare;
   std::uint64_t octets_of_key_ = 0;
+  std::uint64_t records_of_key_ = 0;
+  std::uint64_t key_updates_ = 0;  // of the peer
+  std::uint64_t own_updates_ = 0;
+  std::uint64_t requests_ = 0;  // of ours, for the peer's next key
   bool asks_for_update_ = false;
   bool owes_update_ = false;
   bool alert_sent_ = false;
