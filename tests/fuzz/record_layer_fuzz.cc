@@ -6,9 +6,11 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <numeric>
 #include <utility>
 #include <vector>
 
+#include "tests/fuzz/choices.h"
 #include "tests/fuzz/cuts.h"
 #include "tests/fuzz/require.h"
 #include "tls/record_layer.h"
@@ -16,6 +18,7 @@
 namespace {
 
 using namespace pgveil::tls;
+using pgveil::fuzz::Choices;
 using pgveil::fuzz::Cuts;
 using pgveil::fuzz::require;
 using Bytes = std::vector<std::uint8_t>;
@@ -25,31 +28,7 @@ constexpr std::size_t kMostActions = 64;
 constexpr std::uint32_t kFirstSuite = 0x1301;
 constexpr std::uint8_t kKeyUpdate = 24;
 constexpr std::uint8_t kTicket = 4;
-constexpr int kMostWithoutData = 32;  // records in a row
-
-// The input, from its front; zeros once there is no more.
-class Choices {
- public:
-  explicit Choices(ByteView bytes) : rest_(bytes) {}
-  [[nodiscard]] bool empty() const { return rest_.empty(); }
-  ByteView octets(std::size_t most) {
-    const auto taken = rest_.first(std::min(most, rest_.size()));
-    rest_ = rest_.subspan(taken.size());
-    return taken;
-  }
-  std::uint8_t octet() {
-    const auto taken = octets(1);
-    return taken.empty() ? std::uint8_t{0} : taken[0];
-  }
-  // Small, or `limit` and what is little below.
-  std::size_t size(std::size_t limit) {
-    const std::size_t chosen = octet();
-    return chosen < 0xf0 ? chosen : limit - (chosen - 0xf0);
-  }
-
- private:
-  ByteView rest_;
-};
+constexpr std::uint64_t kSpare = 32;  // records without data in a row
 
 TrafficSecret secret(std::uint32_t suite, std::uint8_t octet) {
   return TrafficSecret(Bytes(suite == 0x1302 ? 48 : 32, octet));
@@ -64,7 +43,7 @@ class Connection {
         plaintext_(std::size_t{16} << (choices.octet() % 12U)),
         memory_(Engine::kLeastRoom + choices.size(1U << 16U)),
         most_content_(choices.octet() % 2 == 0 ? TrafficKey::kMostContent : 512),
-        octets_per_key_(1U + choices.size(1U << 16U)),
+        key_limits_{.records = 1U + choices.size(1U << 8U), .octets = 1U + choices.size(1U << 16U)},
         cuts_(choices.octets(4)),
         cuts_nothing_(choices.octet() % 2 == 0),
         ours_({.suite = *find_cipher_suite(suite),
@@ -72,7 +51,7 @@ class Connection {
                .write = secret(suite, 2),
                .is_client = is_client,
                .most_content = most_content_,
-               .octets_per_key = octets_per_key_}),
+               .key_limits = key_limits_}),
         sealing_(*find_cipher_suite(suite), secret(suite, 1), TrafficKey::Use::seal),
         opening_(*find_cipher_suite(suite), secret(suite, 2), TrafficKey::Use::open) {}
 
@@ -97,6 +76,7 @@ class Connection {
   // All that was sent so far.
   void read() {
     const Bytes wire = std::exchange(wire_, {});
+    const std::uint64_t updates_before = own_updates_;
     ByteView rest(wire);
     while (!rest.empty() && !is_over()) {
       const auto piece = rest.first(cuts_nothing_ ? rest.size() : cuts_.next(rest.size()));
@@ -104,12 +84,16 @@ class Connection {
       read_piece(Bytes(piece.begin(), piece.end()));
     }
     require(received_.size() <= sealed_.size());
-    require(std::equal(received_.begin(), received_.end(), sealed_.begin()));
+    require(std::ranges::equal(ByteView(received_).subspan(compared_),
+                               ByteView(sealed_).subspan(compared_, received_.size() - compared_)));
+    compared_ = received_.size();
     if (fate_ == Fate::doubtful || fate_ == Fate::stuck) return;
     require(received_.size() == sealed_.size());
     require((fate_ == Fate::closed) == (status_ == Status::closed));
     require((fate_ == Fate::failed) == (status_ == Status::failed));
-    if (std::exchange(asks_for_update_, false) && fate_ == Fate::open) owes_update_ = true;
+    // Unless it has sent a KeyUpdate of its own meanwhile, which may have been the answer.
+    if (std::exchange(asks_for_update_, false) && fate_ == Fate::open)
+      owes_update_ = own_updates_ == updates_before;
   }
 
   void end() {
@@ -139,44 +123,63 @@ class Connection {
 
   // --- the peer's end ---
 
-  void seal(ContentType type, ByteView content, bool has_data = false) {
-    without_data_ = has_data ? 0 : without_data_ + 1;
-    if (without_data_ > kMostWithoutData) becomes(Fate::failed);
+  void seal(ContentType type, ByteView content) {
     last_.resize(content.size() + TrafficKey::kOverhead);
-    sealing_.seal(type, content, last_);
+    require(sealing_.seal(type, content, last_));
     wire_.insert(wire_.end(), last_.begin(), last_.end());
   }
 
+  // Seals a record of `content` as it is.
+  void say(ContentType type, ByteView content) {
+    expect(type, content);
+    seal(type, content);
+  }
+
+  // Of records without data, and of KeyUpdates, only so many are accepted.
+  void use_one(std::uint64_t& spare) {
+    if (spare == 0) return becomes(Fate::failed);
+    --spare;
+  }
+
   void expect(ContentType type, ByteView content) {
-    if (type == ContentType::application_data) {
+    if (type == ContentType::application_data && content.empty()) {
+      use_one(spare_records_);
+    } else if (type == ContentType::application_data) {
+      spare_records_ = kSpare;
+      spare_key_updates_ = std::max(spare_key_updates_, kSpare);
       if (fate_ == Fate::open || fate_ == Fate::doubtful)
         sealed_.insert(sealed_.end(), content.begin(), content.end());
     } else if (type == ContentType::alert && content.size() == 2) {
       alert_sent_ = true;
-      if (content[1] != SSL_AD_USER_CANCELLED)
+      if (content[1] == SSL_AD_USER_CANCELLED)
+        use_one(spare_records_);
+      else
         becomes(content[1] == SSL_AD_CLOSE_NOTIFY ? Fate::closed : Fate::failed);
     } else {
       becomes(type == ContentType::handshake && !content.empty() ? Fate::doubtful : Fate::failed);
     }
   }
 
-  // No two are alike that stand near each other.
+  // No two octets are alike that stand near each other.
   Bytes some_data() {
-    Bytes data(choices_.size(TrafficKey::kMostContent));
-    std::ranges::generate(data, [&] { return next_octet_++; });
-    return data;
+    static const Bytes numbers = [] {
+      Bytes all(TrafficKey::kMostContent + 256);
+      std::iota(all.begin(), all.end(), std::uint8_t{0});
+      return all;
+    }();
+    const auto data = ByteView(numbers).subspan(next_octet_, choices_.size(TrafficKey::kMostContent));
+    next_octet_ = static_cast<std::uint8_t>(next_octet_ + data.size());
+    return {data.begin(), data.end()};
   }
 
   // A type of 0 belongs to the padding: the one that counts is then in what is sealed as content.
   void send_data(bool pads) {
     Bytes data = some_data();
+    if (!pads || data.size() == TrafficKey::kMostContent) return say(ContentType::application_data, data);
     expect(ContentType::application_data, data);
-    if (!pads || data.size() == TrafficKey::kMostContent)
-      return seal(ContentType::application_data, data, !data.empty());
-    const bool has_data = !data.empty();
     data.push_back(static_cast<std::uint8_t>(ContentType::application_data));
     data.resize(data.size() + std::min(choices_.size(4096), TrafficKey::kMostContent - data.size()));
-    seal(ContentType{0}, data, has_data);
+    seal(ContentType{0}, data);
   }
 
   // In as many records as it likes.
@@ -190,6 +193,8 @@ class Connection {
 
   void send_key_update() {
     const bool asks = choices_.octet() % 2 == 1;
+    use_one(spare_key_updates_);
+    ++key_updates_;
     send_message(Bytes{kKeyUpdate, 0, 0, 1, asks});
     sealing_.update();
     asks_for_update_ = asks_for_update_ || asks;
@@ -197,6 +202,7 @@ class Connection {
 
   void send_ticket() {
     if (!is_client_) becomes(Fate::failed);
+    use_one(spare_records_);
     const std::uint8_t size = choices_.octet();
     Bytes ticket{kTicket, 0, 0, size};
     ticket.resize(ticket.size() + size);
@@ -205,8 +211,7 @@ class Connection {
 
   void send_alert() {
     const std::array content{choices_.octet(), choices_.octet()};
-    expect(ContentType::alert, content);
-    seal(ContentType::alert, content);
+    say(ContentType::alert, content);
   }
 
   void send_anything() {
@@ -218,9 +223,10 @@ class Connection {
     const ContentType inner_type{inner.back()};
     inner.pop_back();
     expect(inner_type, inner);
-    seal(ContentType{type}, content, inner_type == ContentType::application_data && !inner.empty());
+    seal(ContentType{type}, content);
   }
 
+  // With another length it may not even be read.
   void send_spoilt() {
     seal(ContentType::application_data, some_data());
     const std::size_t place = (choices_.octet() * std::size_t{257}) % last_.size();
@@ -253,6 +259,9 @@ class Connection {
       content.resize(opened->size);
       records = records.subspan(size);
       take(ContentType{opened->type}, content);
+      if (ContentType{opened->type} == ContentType::handshake) continue;
+      octets_of_key_ += size;
+      ++records_of_key_;
     }
   }
 
@@ -260,14 +269,17 @@ class Connection {
     switch (type) {
       case ContentType::application_data:
         require(!owes_update_ && !content.empty() && content.size() <= most_content_);
-        require(octets_of_key_ < octets_per_key_);
-        octets_of_key_ += content.size();
+        require(octets_of_key_ < key_limits_.octets && records_of_key_ < key_limits_.records);
+        ++spare_key_updates_;
         opened_.insert(opened_.end(), content.begin(), content.end());
         return;
       case ContentType::handshake:
-        require(content == Bytes{kKeyUpdate, 0, 0, 1, 0});
+        require(content == Bytes{kKeyUpdate, 0, 0, 1, 0} || content == Bytes{kKeyUpdate, 0, 0, 1, 1});
+        // Once for each key of the peer.
+        if (content.back() == 1) require(requests_++ <= key_updates_);
         opening_.update();
-        octets_of_key_ = 0;
+        ++own_updates_;
+        octets_of_key_ = records_of_key_ = 0;
         owes_update_ = false;
         return;
       case ContentType::alert:
@@ -282,6 +294,8 @@ class Connection {
 
   void read_piece(const Bytes& piece) {
     ByteView ciphertext(piece);
+    // Requests for a new key fill `out` only with limits that are as low as those of this fuzzer.
+    bool has_room_for_alert = true;
     do {
       Outgoing out(memory_);
       const auto read = ours_.read(ciphertext, plaintext_, out);
@@ -289,17 +303,19 @@ class Connection {
       received_.insert(received_.end(), plaintext_.begin(),
                        plaintext_.begin() + static_cast<std::ptrdiff_t>(read.size));
       take(out.written());
+      has_room_for_alert = out.room() >= TrafficKey::kOverhead + 2;
       require(status_ != Status::ready || read.size == plaintext_.size());
     } while (status_ == Status::ready);
     require(is_over() || (status_ == Status::want_input && ciphertext.empty()));
     if (!failed()) return;
-    require(alert_came_ || alert_sent_ || has_ended_);
+    require(alert_came_ || alert_sent_ || has_ended_ || !has_room_for_alert);
     require(ERR_peek_error() != 0);
     ERR_clear_error();
   }
 
   void write() {
-    if (is_closed_) return;
+    read();
+    if (is_closed_ || failed()) return;
     const Bytes data = some_data();
     written_.insert(written_.end(), data.begin(), data.end());
     ByteView rest(data);
@@ -325,7 +341,7 @@ class Connection {
   Bytes plaintext_;
   Bytes memory_;
   std::size_t most_content_;
-  std::uint64_t octets_per_key_;
+  KeyLimits key_limits_;
   Cuts cuts_;
   bool cuts_nothing_;
   RecordLayer ours_;
@@ -337,12 +353,18 @@ class Connection {
   Bytes last_;  // record of the peer's
   Bytes sealed_;
   Bytes received_;
+  std::size_t compared_ = 0;  // of received_
   Bytes written_;
   Bytes opened_;
   Fate fate_ = Fate::open;
   Status status_ = Status::want_input;
-  int without_data_ = 0;
+  std::uint64_t spare_records_ = kSpare;
+  std::uint64_t spare_key_updates_ = kSpare;
   std::uint64_t octets_of_key_ = 0;
+  std::uint64_t records_of_key_ = 0;
+  std::uint64_t key_updates_ = 0;  // of the peer
+  std::uint64_t own_updates_ = 0;
+  std::uint64_t requests_ = 0;  // of ours, for the peer's next key
   bool asks_for_update_ = false;
   bool owes_update_ = false;
   bool alert_sent_ = false;

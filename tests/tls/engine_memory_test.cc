@@ -1,6 +1,7 @@
 // What an established connection costs in memory: nothing of ours for each read and write, and little of
 // OpenSSL's while it is idle. Both are counted, so this file replaces operator new and OpenSSL's allocator
-// for the whole test binary.
+// for the whole test binary, and let
+// one fail if a test wants that.
 #include <gtest/gtest.h>
 #include <malloc.h>  // malloc_usable_size
 #include <openssl/crypto.h>
@@ -12,9 +13,18 @@
 #include <cstring>
 #include <new>
 
+#include "tests/tls/failing_allocation.h"
 #include "tests/tls/peers.h"
 
 namespace {
+
+// How many allocations succeed before one fails; negative: none fails.
+std::atomic<long> openssl_until_failure = -1;
+std::atomic<long> news_until_failure = -1;
+
+bool fails_now(std::atomic<long>& until_failure) {
+  return until_failure >= 0 && until_failure-- == 0;
+}
 
 std::atomic<std::size_t> news = 0;
 std::atomic<std::size_t> new_bytes = 0;  // that were not deleted
@@ -30,6 +40,7 @@ std::size_t size_of(void* place) {
 }
 
 void* allocate(std::size_t size, const char* /*file*/, int /*line*/) {
+  if (fails_now(openssl_until_failure)) return nullptr;
   auto* block = static_cast<std::byte*>(std::malloc(kHeader + size));
   if (block == nullptr) return nullptr;
   std::memcpy(block, &size, sizeof size);
@@ -60,6 +71,7 @@ const bool openssl_is_counted = CRYPTO_set_mem_functions(allocate, reallocate, r
 // Not inlined, as g++ 12 would then take free() for a mismatch with operator new.
 [[gnu::noinline]] void* operator new(std::size_t size) {
   ++news;
+  if (fails_now(news_until_failure)) throw std::bad_alloc();
   void* block = std::malloc(size);
   if (block == nullptr) throw std::bad_alloc();
   new_bytes += ::malloc_usable_size(block);
@@ -75,6 +87,17 @@ const bool openssl_is_counted = CRYPTO_set_mem_functions(allocate, reallocate, r
 }
 
 namespace pgveil::tls::test {
+
+FailingAllocation::FailingAllocation(Of kind, long before) : kind_(kind) {
+  (kind_ == Of::openssl ? openssl_until_failure : news_until_failure) = before;
+}
+FailingAllocation::~FailingAllocation() {
+  (kind_ == Of::openssl ? openssl_until_failure : news_until_failure) = -1;
+}
+bool FailingAllocation::has_failed() const {
+  return (kind_ == Of::openssl ? openssl_until_failure : news_until_failure) < 0;
+}
+
 namespace {
 
 // Both ends are ours and established.

@@ -1,0 +1,37 @@
+// What a fuzzer does, as its input says.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <span>
+
+namespace pgveil::fuzz {
+
+// The input, from its front; zeros once there is no more.
+class Choices {
+ public:
+  using View = std::span<const std::uint8_t>;
+
+  explicit Choices(View bytes) : rest_(bytes) {}
+  [[nodiscard]] bool empty() const { return rest_.empty(); }
+  View octets(std::size_t most) {
+    const auto taken = rest_.first(std::min(most, rest_.size()));
+    rest_ = rest_.subspan(taken.size());
+    return taken;
+  }
+  std::uint8_t octet() {
+    const auto taken = octets(1);
+    return taken.empty() ? std::uint8_t{0} : taken[0];
+  }
+  // A small size, or `limit` and sizes a little below it.
+  std::size_t size(std::size_t limit) {
+    const std::size_t chosen = octet();
+    return chosen < 0xf0 ? chosen : limit - (chosen - 0xf0);
+  }
+
+ private:
+  View rest_;
+};
+
+}  // namespace pgveil::fuzz
