@@ -41,9 +41,11 @@ std::string_view hint_of(tls::Failure failure) {
       return "The client does not trust ssl_cert_file: check its sslrootcert, and the name that it connects "
              "to.";
     case tls::Failure::no_common_version:
-      return "Check ssl_min_protocol_version and ssl_max_protocol_version of the listener.";
+      return "Check ssl_min_protocol_version, ssl_max_protocol_version and post_quantum of the listener.";
     case tls::Failure::no_common_parameters:
-      return "Check ssl_ciphers, ssl_tls13_ciphers and ssl_groups of the listener.";
+      return "Check ssl_ciphers, ssl_tls13_ciphers, ssl_groups, ssl_signature_algorithms and post_quantum of "
+             "the "
+             "listener.";
     case tls::Failure::no_application_protocol:
       return "The client has to offer ALPN \"postgresql\"; direct TLS works with no other client.";
     default: return {};

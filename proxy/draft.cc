@@ -254,15 +254,22 @@ void ConfigDraft::check_listener_tls(const SectionDraft<ListenerConfig>& listene
     add_at(listener, "tls", "needs a certificate",
            "Set " + spelled(listener, "ssl_cert_file", "\"/path/to/server.crt\"") + " and " +
                spelled(listener, "ssl_key_file", "\"/path/to/server.key\"") + ".");
-  if (values.tls.ssl_min_protocol_version > tls::Version::tls1_2)
-    refuse_without_effect(listener, "ssl_ciphers", "it is about TLS 1.2 and older, which are not accepted");
-  if (values.tls.ssl_max_protocol_version && *values.tls.ssl_max_protocol_version < tls::Version::tls1_3)
-    refuse_without_effect(listener, "ssl_tls13_ciphers", "TLS 1.3 is not accepted");
+  check_ciphers(listener, values.tls);
   if (policy == ListenerTls::require)
     refuse_without_effect(listener, "sasl_mechanisms",
                           "it concerns clients in plaintext, of which there are none");
   else
     refuse_without_effect(listener, "plaintext_cancel", "plaintext is allowed anyway");
+}
+
+template <class Section>
+void ConfigDraft::check_ciphers(const SectionDraft<Section>& section,
+                                const tls::HandshakeSettings& settings) {
+  if (settings.ssl_min_protocol_version > tls::Version::tls1_2 ||
+      settings.post_quantum == tls::PostQuantum::require)
+    refuse_without_effect(section, "ssl_ciphers", "it is about TLS 1.2 and older, which are not accepted");
+  if (settings.ssl_max_protocol_version && *settings.ssl_max_protocol_version < tls::Version::tls1_3)
+    refuse_without_effect(section, "ssl_tls13_ciphers", "TLS 1.3 is not accepted");
 }
 
 void ConfigDraft::check_listener_without_tls(const SectionDraft<ListenerConfig>& listener,
@@ -464,6 +471,7 @@ void ConfigDraft::check_tls(const SectionDraft<UpstreamSection>& upstream) {
            std::string(tls::name_of(*max)) + " is older than the oldest version to accept, " +
                std::string(tls::name_of(settings.ssl_min_protocol_version)),
            "Raise it, or lower " + spelled(upstream, "ssl_min_protocol_version") + ".");
+  check_ciphers(upstream, settings);
 }
 
 void ConfigDraft::check_credentials(const SectionDraft<UpstreamSection>& upstream) {

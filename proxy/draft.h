@@ -80,6 +80,9 @@ class ConfigDraft {
   void check_listener_address(const SectionDraft<ListenerConfig>& listener);
   void check_unix_listener(const SectionDraft<ListenerConfig>& listener);
   void check_listener_tls(const SectionDraft<ListenerConfig>& listener);
+  // Ciphers of versions of TLS that are not accepted.
+  template <class Section>
+  void check_ciphers(const SectionDraft<Section>& section, const tls::HandshakeSettings& settings);
   void check_listener_without_tls(const SectionDraft<ListenerConfig>& listener, const std::string& why);
   void check_listener_identity(const SectionDraft<ListenerConfig>& listener);
   void check_listener_parameters(const SectionDraft<ListenerConfig>& listener);

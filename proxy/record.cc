@@ -18,6 +18,12 @@ LogLevel level_of(const ReasonInfo& reason) {
   return LogLevel::info;
 }
 
+// Of the key exchange; empty: there is no TLS.
+std::string_view post_quantum_text(const std::optional<tls::Established>& tls) {
+  if (!tls) return "";
+  return tls->post_quantum ? "yes" : "no";
+}
+
 LogFields parties(const Record& record) {
   LogFields fields;
   fields.add("client", record.client)
@@ -29,11 +35,14 @@ LogFields parties(const Record& record) {
       .add("upstream", record.upstream)
       .add("server", record.server);
   fields.add("prewarmed", record.prewarmed ? "yes" : "no");
-  fields.add("client_tls", record.client_tls ? record.client_tls->version : "");
+  fields.add("client_tls", record.client_tls ? record.client_tls->version : "")
+      .add("client_group", record.client_tls ? record.client_tls->group : "")
+      .add("client_post_quantum", post_quantum_text(record.client_tls));
   const auto& tls = record.server_tls;
   fields.add("tls", tls ? tls->version : "")
       .add("cipher", tls ? tls->cipher : "")
-      .add("group", tls ? tls->group : "");
+      .add("group", tls ? tls->group : "")
+      .add("post_quantum", post_quantum_text(tls));
   const bool verified = tls && tls->peer;
   fields.add("server_fingerprint", verified ? tls->peer->sha256_fingerprint : "")
       .add("server_not_after", verified ? tls::utc_text(tls->peer->not_after) : "");
@@ -160,6 +169,7 @@ void log_audit(const Record& record, const Ending* refusal) {
     audit.add(side + "tls", *tls ? (*tls)->version : "")
         .add(side + "cipher", *tls ? (*tls)->cipher : "")
         .add(side + "group", *tls ? (*tls)->group : "")
+        .add(side + "post_quantum", post_quantum_text(*tls))
         .add(side + "records", !*tls ? "" : (*tls)->own_records ? "own" : "openssl");
   audit.add("detail", accepted ? "" : detail_of(*refusal));
   audit.add("client_server_name", record.client_tls ? record.client_tls->server_name : "");

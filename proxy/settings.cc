@@ -158,6 +158,14 @@ std::span<const Setting<ListenerConfig>> listener_settings() {
           setting<Text, &L::tls, &T::ssl_groups>("ssl_groups",
                                                  "Groups of the key exchange, with colons between; default "
                                                  "is OpenSSL's, post-quantum where it can.")),
+      only_for_tls(setting<Text, &L::tls, &T::ssl_signature_algorithms>(
+          "ssl_signature_algorithms",
+          "Signature algorithms of either side, with colons between; default is OpenSSL's.")),
+      only_for_tls(setting<OneOf<values::kPostQuantum>, &L::tls, &T::post_quantum>(
+          "post_quantum",
+          "`require` takes only TLS 1.3 with a hybrid key exchange of ML-KEM (OpenSSL 3.5 or newer); "
+          "`prefer` "
+          "takes others, too.")),
       only_for_tls(setting<Boolean, &L::tls, &T::ssl_prefer_server_ciphers>(
           "ssl_prefer_server_ciphers",
           "Takes the first cipher of our list that the client has, not of its own.")),
@@ -290,6 +298,33 @@ std::span<const Setting<UpstreamSection>> upstream_settings() {
           "ssl_min_protocol_version", "The oldest TLS version to accept.")),
       only_for_tls(setting<TlsVersion, &U::config, &C::tls, &T::ssl_max_protocol_version>(
           "ssl_max_protocol_version", "The newest TLS version to offer; default is the newest there is.")),
+      only_for_tls(with_flag("upstream-ssl-ciphers",
+                             setting<Text, &U::config, &C::tls, &T::ssl_ciphers>(
+                                 "ssl_ciphers", "Ciphers of TLS 1.2 and older, as OpenSSL's cipher list."))),
+      only_for_tls(with_flag(
+          "upstream-ssl-tls13-ciphers",
+          setting<Text, &U::config, &C::tls, &T::ssl_tls13_ciphers>(
+              "ssl_tls13_ciphers", "Cipher suites of TLS 1.3, with colons between; default is OpenSSL's."))),
+      only_for_tls(with_flag("upstream-ssl-groups", setting<Text, &U::config, &C::tls, &T::ssl_groups>(
+                                                        "ssl_groups",
+                                                        "Groups of the key exchange, with colons between; "
+                                                        "default is OpenSSL's, post-quantum if it can."))),
+      only_for_tls(
+          with_flag("upstream-ssl-signature-algorithms",
+                    setting<Text, &U::config, &C::tls, &T::ssl_signature_algorithms>(
+                        "ssl_signature_algorithms",
+                        "Signature algorithms of either side, with colons between; default is OpenSSL's."))),
+      only_for_tls(with_flag(
+          "upstream-post-quantum",
+          setting<OneOf<values::kPostQuantum>, &U::config, &C::tls, &T::post_quantum>(
+              "post_quantum",
+              "`require` takes only TLS 1.3 with a hybrid key exchange of ML-KEM (OpenSSL 3.5 or newer); "
+              "`prefer` takes others, too."))),
+      only_for_tls(setting<OneOf<values::kCommonNameRules>, &U::config, &C::tls, &T::certificate_common_name>(
+          "certificate_common_name",
+          "Whether `host` may be the CN of a certificate without alternative names: `fallback` as in libpq, "
+          "or "
+          "`never`.")),
       only_for_tls(setting<OneOf<values::kSslNegotiations>, &U::config, &C::sslnegotiation>(
           "sslnegotiation", "`direct` begins with TLS and saves a round trip; PostgreSQL 17 or newer.")),
       only_for_tls(setting<Boolean, &U::config, &C::sslsni>(

@@ -56,7 +56,11 @@ std::string_view hint_of(tls::Failure failure) {
       return "Check sslcert and sslkey of the upstream, and what the server's ssl_ca_file and pg_hba.conf "
              "ask for.";
     case tls::Failure::no_common_version:
-      return "Check ssl_min_protocol_version and ssl_max_protocol_version here and on the server.";
+      return "Check ssl_min_protocol_version and ssl_max_protocol_version here and on the server, and "
+             "post_quantum of the upstream.";
+    case tls::Failure::no_common_parameters:
+      return "Check ssl_ciphers, ssl_tls13_ciphers, ssl_groups, ssl_signature_algorithms and post_quantum of "
+             "the upstream, and what the server's settings and certificate allow.";
     case tls::Failure::no_application_protocol:
       return "sslnegotiation = \"direct\" needs a server of PostgreSQL 17 or newer; use \"postgres\" for "
              "older ones.";

@@ -264,6 +264,11 @@ inline constexpr std::array kChannelBindings{
     Word<protocol::ChannelBinding>{"disable", protocol::ChannelBinding::disable},
     Word<protocol::ChannelBinding>{"prefer", protocol::ChannelBinding::prefer},
     Word<protocol::ChannelBinding>{"require", protocol::ChannelBinding::require}};
+inline constexpr std::array kPostQuantum{Word<tls::PostQuantum>{"prefer", tls::PostQuantum::prefer},
+                                         Word<tls::PostQuantum>{"require", tls::PostQuantum::require}};
+inline constexpr std::array kCommonNameRules{
+    Word<tls::CommonNameRule>{"fallback", tls::CommonNameRule::fallback},
+    Word<tls::CommonNameRule>{"never", tls::CommonNameRule::never}};
 inline constexpr std::array kSslModes{Word<SslMode>{"verify-full", SslMode::verify_full},
                                       Word<SslMode>{"disable", SslMode::disable}};
 

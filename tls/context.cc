@@ -1,9 +1,9 @@
 #include "tls/context.h"
 
+#include "tls/handshake_settings.h"
 #include "tls/key_shares.h"
 #include "tls/openssl.h"
 #include "tls/own_certificate.h"
-#include "tls/policy.h"
 #include "tls/traffic_secrets.h"
 #include "tls/trust.h"
 
@@ -26,10 +26,10 @@ CertificateFiles client_files(const std::string& sslcert, const std::string& ssl
 
 }  // namespace
 
-ClientContext::ClientContext(ssl_ctx_st* context, bool own_records, std::shared_ptr<KeyShares> key_shares,
+ClientContext::ClientContext(ssl_ctx_st* context, Rules rules, std::shared_ptr<KeyShares> key_shares,
                              std::unique_ptr<const OwnCertificate> own, std::vector<SettingMistake> warnings)
     : context_(context),
-      own_records_(own_records),
+      rules_(rules),
       key_shares_(std::move(key_shares)),
       own_(std::move(own)),
       warnings_(std::move(warnings)) {}
@@ -41,10 +41,9 @@ tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>> 
     return tl::unexpected(Mistakes{{"sslrootcert", "TLS cannot be used: " + take_openssl_error(), ""}});
   Mistakes mistakes;
   Mistakes warnings;
-  set_common_policy(context.get(), settings.ssl_min_protocol_version, settings.ssl_max_protocol_version);
+  set_handshake(context.get(), settings, mistakes, warnings);
   const bool own_records = choose_records(settings.records).own;
   if (own_records) tell_traffic_secrets(context.get());
-  warn_of_old_version("ssl_min_protocol_version", settings.ssl_min_protocol_version, warnings);
   trust_servers_of(context.get(), settings.sslrootcert, mistakes, warnings);
   load_crls(context.get(), {"sslcrl", settings.sslcrl, "sslcrldir", settings.sslcrldir, "the server's chain"},
             mistakes, warnings);
@@ -65,8 +64,9 @@ tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>> 
   SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
   if (!mistakes.empty()) return tl::unexpected(std::move(mistakes));
   auto key_shares = std::make_shared<KeyShares>(context.get());
-  return std::shared_ptr<const ClientContext>(
-      new ClientContext(context.release(), own_records, std::move(key_shares), nullptr, std::move(warnings)));
+  return std::shared_ptr<const ClientContext>(new ClientContext(
+      context.release(), {settings.certificate_common_name, settings.post_quantum, own_records},
+      std::move(key_shares), nullptr, std::move(warnings)));
 }
 
 tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>>
@@ -82,7 +82,7 @@ ClientContext::with_certificate(const std::string& sslcert, const std::string& s
   auto kept = std::make_unique<const OwnCertificate>(std::move(*own));
   SSL_CTX_up_ref(context_);
   return std::shared_ptr<const ClientContext>(
-      new ClientContext(context_, own_records_, key_shares_, std::move(kept), std::move(warnings)));
+      new ClientContext(context_, rules_, key_shares_, std::move(kept), std::move(warnings)));
 }
 
 ClientContext::~ClientContext() {

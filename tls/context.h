@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "tls/credentials.h"
+#include "tls/host_name.h"
 #include "tls/records_choice.h"
 
 // OpenSSL's own name for SSL_CTX, so that this header needs none of OpenSSL's.
@@ -30,17 +31,36 @@ inline constexpr std::string_view kSystemTrust = "system";  // sslrootcert=syste
 // How long before the end of a certificate of ours a context begins to warn.
 inline constexpr std::chrono::hours kExpiryNotice = std::chrono::hours(24 * 14);
 
+// What both ends offer in TLS 1.2 unless settings say otherwise: forward secrecy and AEAD, nothing else.
+inline constexpr std::string_view kDefaultCiphers = "ECDHE+AESGCM:ECDHE+CHACHA20";
+
+// Key exchange that a quantum computer does not break: hybrids of ML-KEM and an elliptic curve.
+enum class PostQuantum {
+  prefer,   // if both ends have one
+  require,  // and TLS 1.3 with it
+};
+
+// What a context of either end may agree on, under PostgreSQL's names. Empty: not set.
+struct HandshakeSettings {
+  Version ssl_min_protocol_version = Version::tls1_2;
+  std::optional<Version> ssl_max_protocol_version;
+  std::string ssl_ciphers = std::string(kDefaultCiphers);  // TLS 1.2 and older
+  std::string ssl_tls13_ciphers;                           // empty: OpenSSL's own
+  std::string ssl_groups;                                  // empty: OpenSSL's own, post-quantum if it can
+  std::string ssl_signature_algorithms;                    // empty: OpenSSL's own
+  PostQuantum post_quantum = PostQuantum::prefer;
+  Records records = Records::openssl;  // after the handshake
+};
+
 // libpq's settings, under libpq's names. Empty: not set.
-struct ClientSettings {
+struct ClientSettings : HandshakeSettings {
   std::string sslrootcert;  // required: a PEM file, or kSystemTrust
   std::string sslcert;      // PEM chain; needs sslkey
   std::string sslkey;       // PEM or DER
   std::string sslpassword;  // of an encrypted key; a secret
   std::string sslcrl;
   std::string sslcrldir;  // named by hash, as `openssl rehash` does
-  Version ssl_min_protocol_version = Version::tls1_2;
-  std::optional<Version> ssl_max_protocol_version;
-  Records records = Records::openssl;
+  CommonNameRule certificate_common_name = CommonNameRule::fallback;
 };
 
 struct OwnCertificate;  // tls/own_certificate.h
@@ -69,17 +89,20 @@ class ClientContext {
 
  private:
   friend class Engine;
-  ClientContext(ssl_ctx_st* context, bool own_records, std::shared_ptr<KeyShares> key_shares,
+  // How connections are judged, and whose their records are, beyond what OpenSSL's context does.
+  struct Rules {
+    CommonNameRule common_name;
+    PostQuantum post_quantum;
+    bool own_records;  // of TLS 1.3, with the ciphers that they know
+  };
+  ClientContext(ssl_ctx_st* context, Rules rules, std::shared_ptr<KeyShares> key_shares,
                 std::unique_ptr<const OwnCertificate> own, std::vector<SettingMistake> warnings);
-  ssl_ctx_st* context_;                        // owned, with others
-  bool own_records_;                           // of TLS 1.3, with the ciphers that they know
+  ssl_ctx_st* context_;  // owned, with others
+  Rules rules_;
   std::shared_ptr<KeyShares> key_shares_;      // what servers have taken; not policy, so it may change
   std::unique_ptr<const OwnCertificate> own_;  // shown in place of what context_ has; null: that
   std::vector<SettingMistake> warnings_;
 };
-
-// What clients of TLS 1.2 are offered unless settings say otherwise: forward secrecy and AEAD, nothing else.
-inline constexpr std::string_view kDefaultCiphers = "ECDHE+AESGCM:ECDHE+CHACHA20";
 
 // One certificate of a listener.
 struct ServerCertificate {
@@ -91,7 +114,7 @@ struct ServerCertificate {
 };
 
 // PostgreSQL's settings of the server side, under its names. Empty: not set.
-struct ServerSettings {
+struct ServerSettings : HandshakeSettings {
   // At least one; at most one of them a default. Without a default, a client whose name none is for is
   // refused (alert unrecognized_name).
   std::vector<ServerCertificate> certificates;
@@ -99,13 +122,7 @@ struct ServerSettings {
   std::string ssl_ca_file;             // asks clients for a certificate; one that is sent must verify
   std::string ssl_crl_file;            // of client certificates; needs ssl_ca_file, as does the next
   std::string ssl_crl_dir;
-  Version ssl_min_protocol_version = Version::tls1_2;
-  std::optional<Version> ssl_max_protocol_version;
-  std::string ssl_ciphers = std::string(kDefaultCiphers);  // TLS 1.2 and older
-  std::string ssl_tls13_ciphers;                           // empty: OpenSSL's own
-  std::string ssl_groups;  // empty: OpenSSL's own, post-quantum where it knows any
   bool ssl_prefer_server_ciphers = true;
-  Records records = Records::openssl;
 };
 
 class ServerCertificates;  // tls/server_certificates.h
@@ -133,10 +150,14 @@ class ServerContext {
 
  private:
   friend class Engine;
-  ServerContext(ssl_ctx_st* context, bool own_records, std::unique_ptr<const ServerCertificates> certificates,
+  struct Rules {
+    PostQuantum post_quantum;
+    bool own_records;  // of TLS 1.3, with the ciphers that they know
+  };
+  ServerContext(ssl_ctx_st* context, Rules rules, std::unique_ptr<const ServerCertificates> certificates,
                 std::vector<SettingMistake> warnings);
   ssl_ctx_st* context_;  // owned
-  bool own_records_;     // of TLS 1.3, with the ciphers that they know
+  Rules rules_;
   std::unique_ptr<const ServerCertificates> certificates_;
   std::vector<SettingMistake> warnings_;
 };

@@ -3,25 +3,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cerrno>
-#include <cstring>
-
 namespace pgveil::tls {
 
 std::string in_quotes(std::string_view text) {
   return "\"" + std::string(text) + "\"";
 }
 
-std::optional<SettingMistake> check_key_file(const std::string& path, std::string_view setting,
-                                             KeyFileRule rule) {
+std::optional<SettingMistake> check_key_file(const struct stat& file, const std::string& path,
+                                             std::string_view setting, KeyFileRule rule) {
   const auto mistake = [&](std::string problem, std::string remedy) {
     return SettingMistake{std::string(setting), std::move(problem), std::move(remedy)};
   };
   const std::string key_file = "private key file " + in_quotes(path);
-  struct stat file {};
-  if (::stat(path.c_str(), &file) != 0)
-    return mistake(key_file + " cannot be read: " + std::strerror(errno),
-                   "check the path, and that the user of this process may read it");
   if (!S_ISREG(file.st_mode)) return mistake(key_file + " is not a regular file", "name a file");
   if (rule == KeyFileRule::server && file.st_uid != ::geteuid() && file.st_uid != 0)
     return mistake(key_file + " must be owned by the user of this process or root", "chown the file");

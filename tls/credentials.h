@@ -5,6 +5,8 @@
 #include <string>
 #include <string_view>
 
+struct stat;
+
 namespace pgveil::tls {
 
 // A mistake in the settings that a context is built from: which setting, what is wrong, what to do.
@@ -23,7 +25,8 @@ enum class KeyFileRule {
            // (fe-secure-openssl.c:initialize_SSL)
   server,  // the same, and owned by us or root (be-secure-common.c:check_ssl_key_file_permissions)
 };
-[[nodiscard]] std::optional<SettingMistake> check_key_file(const std::string& path, std::string_view setting,
-                                                           KeyFileRule rule);
+// Of the file `path` once it is open: `file` is what fstat() returned.
+[[nodiscard]] std::optional<SettingMistake> check_key_file(const struct stat& file, const std::string& path,
+                                                           std::string_view setting, KeyFileRule rule);
 
 }  // namespace pgveil::tls

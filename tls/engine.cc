@@ -10,6 +10,7 @@
 
 #include "tls/caller_bio.h"
 #include "tls/certificate_values.h"
+#include "tls/handshake_settings.h"
 #include "tls/handshake_values.h"
 #include "tls/key_shares.h"
 #include "tls/leftovers.h"
@@ -49,6 +50,8 @@ struct Engine::State {
   std::unique_ptr<RecordLayer> records;
   std::unique_ptr<Established> established;  // until it is taken
   std::optional<std::string> host;  // what the server's certificate must be for; none on the server's end
+  CommonNameRule common_name = CommonNameRule::fallback;
+  PostQuantum post_quantum = PostQuantum::prefer;
   bool require_alpn = false;
   KeyShares* key_shares = nullptr;  // the context's; null on the server's end
   KeyShares::Choice key_share = KeyShares::Choice::own;
@@ -82,10 +85,10 @@ int judge(int accepted, X509_STORE_CTX* verification) {
   }
   if (!state.host || X509_STORE_CTX_get_error_depth(verification) != 0) return 1;
   X509* leaf = X509_STORE_CTX_get_current_cert(verification);
-  state.host_matched = match_host(*state.host, names_of(leaf)) == HostMatch::match;
+  state.host_matched = match_host(*state.host, names_of(leaf), state.common_name) == HostMatch::match;
   if (state.host_matched) return 1;
   X509_STORE_CTX_set_error(verification, X509_V_ERR_HOSTNAME_MISMATCH);
-  state.failure = wrong_name_report(leaf, *state.host);
+  state.failure = wrong_name_report(leaf, *state.host, state.common_name);
   state.verdict_given = true;
   return 0;
 }
@@ -143,6 +146,10 @@ Engine::Status fail_as_openssl_says(State& state) {
   if (is_server && report.failure == Failure::rejected_by_peer)
     if (X509* shown = SSL_get_certificate(state.ssl.get()))
       report.detail = shown_certificate_text(shown, server_name(state.ssl.get()));
+  const bool has_nothing_in_common =
+      report.failure == Failure::no_common_version || report.failure == Failure::no_common_parameters;
+  if (state.post_quantum == PostQuantum::require && has_nothing_in_common)
+    report.detail = no_post_quantum_text(is_server, report.reason);
   // Of our callbacks only the choice of a certificate by name is reported like this.
   if (reason == SSL_R_CALLBACK_FAILED) report = unrecognized_name_report(server_name(state.ssl.get()));
   return fail(state, std::move(report));
@@ -219,10 +226,14 @@ Engine::Status check_handshake(State& state) {
   if (protocol.empty() && state.require_alpn)
     return refuse(state, Failure::no_application_protocol,
                   "direct TLS was established without ALPN protocol negotiation");
+  auto established = std::make_unique<Established>(describe(state.ssl.get()));
+  // The context offers and takes nothing else.
+  if (state.post_quantum == PostQuantum::require && !is_hybrid(established->group))
+    return refuse(state, Failure::no_common_parameters, "TLS was established without ML-KEM");
   state.stage = State::Stage::established;
   if (state.key_shares != nullptr)
     state.key_shares->learn(state.ssl.get(), *state.host, state.key_share, KeyShares::Clock::now());
-  state.established = std::make_unique<Established>(describe(state.ssl.get()));
+  state.established = std::move(established);
   if (hand_over(state)) {
     state.established->own_records = true;
   } else {
@@ -269,12 +280,14 @@ Engine::~Engine() = default;
 
 std::unique_ptr<Engine> Engine::to_server(std::shared_ptr<const ClientContext> context,
                                           ServerIdentity server) {
-  auto state = make_state(context->context_, context->own_records_);
+  auto state = make_state(context->context_, context->rules_.own_records);
   SSL* ssl = state->ssl.get();
   // It has been checked when it was loaded, so that nothing but memory can be missing.
   if (context->own_ && !use(ssl, *context->own_)) throw std::bad_alloc();
   state->key_shares = context->key_shares_.get();
   state->key_share = state->key_shares->choose(ssl, server.host, KeyShares::Clock::now());
+  state->common_name = context->rules_.common_name;
+  state->post_quantum = context->rules_.post_quantum;
   state->context = std::move(context);
   SSL_set_verify(ssl, SSL_VERIFY_PEER, judge);
   if (server.send_sni && is_sent_as_sni(server.host)) send_server_name(ssl, server.host);
@@ -285,7 +298,8 @@ std::unique_ptr<Engine> Engine::to_server(std::shared_ptr<const ClientContext> c
 }
 
 std::unique_ptr<Engine> Engine::to_client(std::shared_ptr<const ServerContext> context, bool require_alpn) {
-  auto state = make_state(context->context_, context->own_records_);
+  auto state = make_state(context->context_, context->rules_.own_records);
+  state->post_quantum = context->rules_.post_quantum;
   state->context = std::move(context);
   SSL* ssl = state->ssl.get();
   SSL_set_verify(ssl, SSL_get_verify_mode(ssl), judge);

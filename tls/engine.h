@@ -46,6 +46,7 @@ struct Established {
   std::string version;                 // "TLSv1.3"
   std::string cipher;                  // "TLS_AES_256_GCM_SHA384"
   std::string group;                   // "X25519"; "-" where the key exchange has none
+  bool post_quantum = false;           // whether the group has ML-KEM
   bool own_records = false;            // the records are ours from here on, not OpenSSL's
   bool alpn_agreed = false;            // on `postgresql`
   std::string server_name;             // SNI, as the client sent it, on the server's end; empty: none

@@ -2,6 +2,7 @@
 
 #include "tls/certificate_values.h"
 #include "tls/channel_binding.h"
+#include "tls/handshake_settings.h"
 
 namespace pgveil::tls {
 namespace {
@@ -22,6 +23,7 @@ Established describe(SSL* ssl) {
   const long group = SSL_get_negotiated_group(ssl);
   const char* group_name = group > 0 ? SSL_group_to_name(ssl, static_cast<int>(group)) : nullptr;
   result.group = group_name != nullptr ? group_name : "-";
+  result.post_quantum = is_post_quantum(result.group);
   result.alpn_agreed = agreed_protocol(ssl) == kAlpnProtocol;
   const bool is_server = SSL_is_server(ssl) == 1;
   if (is_server) result.server_name = server_name(ssl);

@@ -33,10 +33,19 @@ bool matches_wildcard(std::string_view pattern, std::string_view host) {
   return host.find('.') >= covered;
 }
 
+// A dNSName or a CN that cannot match; or the error that libpq makes of any such name.
+HostMatch check_name(std::string_view name) {
+  return name.find('\0') != std::string_view::npos ? HostMatch::malformed : HostMatch::mismatch;
+}
+
+// Without wildcards: for an address that is written as text.
+HostMatch match_text(std::string_view host, std::string_view name) {
+  return equals_ignoring_case(name, host) ? HostMatch::match : check_name(name);
+}
+
 HostMatch match_name(std::string_view host, std::string_view name) {
-  if (name.find('\0') != std::string_view::npos) return HostMatch::malformed;
-  return equals_ignoring_case(name, host) || matches_wildcard(name, host) ? HostMatch::match
-                                                                          : HostMatch::mismatch;
+  return matches_wildcard(name, host) && check_name(name) == HostMatch::mismatch ? HostMatch::match
+                                                                                 : match_text(host, name);
 }
 
 // The octets of `host`, read as inet_aton() and inet_pton() do; empty where it is no address of that length.
@@ -68,19 +77,23 @@ std::string address_text(std::string_view octets) {
 
 }  // namespace
 
-HostMatch match_host(std::string_view host, const CertificateNames& names) {
+HostMatch match_host(std::string_view host, const CertificateNames& names, CommonNameRule rule) {
   // inet_aton() and inet_pton() would stop at a NUL.
   if (host.empty() || host.find('\0') != std::string_view::npos) return HostMatch::mismatch;
   const Kind kind_of_host = is_ip_address(host) ? Kind::ip_address : Kind::dns_name;
+  // Also "256.1.1.1" and "fe80::1%eth0": neither an address nor the name of a host.
+  const bool is_numeric = kind_of_host == Kind::ip_address || !is_sent_as_sni(host);
   bool same_kind_seen = false;
   for (const auto& [kind, value] : names.alternative_names) {
     if (kind == kind_of_host) same_kind_seen = true;
-    const auto match = kind == Kind::dns_name ? match_name(host, value) : match_address(host, value);
+    const auto match = kind != Kind::dns_name ? match_address(host, value)
+                       : is_numeric           ? check_name(value)
+                                              : match_name(host, value);
     if (match != HostMatch::mismatch) return match;
   }
   // The CN is of the past: it decides only where no alternative name of the host's kind stands.
-  if (same_kind_seen || !names.first_common_name) return HostMatch::mismatch;
-  return match_name(host, *names.first_common_name);
+  if (rule == CommonNameRule::never || same_kind_seen || !names.first_common_name) return HostMatch::mismatch;
+  return is_numeric ? match_text(host, *names.first_common_name) : match_name(host, *names.first_common_name);
 }
 
 bool is_ip_address(std::string_view host) {
@@ -110,7 +123,7 @@ std::string printable(std::string_view name) {
   return text;
 }
 
-std::string describe(const CertificateNames& names) {
+std::string describe(const CertificateNames& names, CommonNameRule rule) {
   // As many as a person reads; a certificate can carry thousands.
   constexpr std::size_t kMostNames = 16;
   std::string text;
@@ -122,7 +135,9 @@ std::string describe(const CertificateNames& names) {
   }
   if (count > kMostNames) text += " and " + std::to_string(count - kMostNames) + " more";
   if (!text.empty()) return text;
-  return names.first_common_name ? "\"" + printable(*names.first_common_name) + "\" (as its CN)" : "nobody";
+  if (!names.first_common_name) return "nobody";
+  return "\"" + printable(*names.first_common_name) +
+         (rule == CommonNameRule::never ? "\" only as its CN, which does not count" : "\" (as its CN)");
 }
 
 }  // namespace pgveil::tls

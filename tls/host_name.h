@@ -1,5 +1,6 @@
-// libpq's verify-full name rules on plain values: exactly, but for one host that libpq lets pass by mistake
-// ("a..example.com" for "*.example.com"). Source: PostgreSQL 18,
+// libpq's verify-full name rules on plain values: exactly, but for hosts that libpq lets pass by mistake:
+// "a..example.com" for "*.example.com", and an address for a dNSName, such as 192.0.2.1 for "*.0.2.1".
+// Source: PostgreSQL 18,
 // src/interfaces/libpq/fe-secure-common.c (pq_verify_peer_name_matches_certificate_name) and
 // fe-secure-openssl.c (pgtls_verify_peer_name_matches_certificate_guts). X509_check_host() differs in a dozen
 // cases: several CNs, partial wildcards, a leading dot, an IP address that stands as text.
@@ -31,7 +32,13 @@ enum class HostMatch {
   malformed,  // a name with an embedded NUL, or an iPAddress that is neither 4 nor 16 octets: libpq's hard
               // error
 };
-[[nodiscard]] HostMatch match_host(std::string_view host, const CertificateNames& names);
+// Whether the common name (CN) of the subject counts.
+enum class CommonNameRule {
+  fallback,  // if there is no alternative name of the host's kind (dNSName or iPAddress), as in libpq
+  never,     // as in RFC 9525
+};
+[[nodiscard]] HostMatch match_host(std::string_view host, const CertificateNames& names,
+                                   CommonNameRule rule = CommonNameRule::fallback);
 
 // Whether libpq takes `host` for an address: inet_aton() or inet_pton(AF_INET6) accepts it.
 [[nodiscard]] bool is_ip_address(std::string_view host);
@@ -43,6 +50,7 @@ enum class HostMatch {
 
 // The names for a person: `"db01.example.com", "*.example.com", 192.0.2.1`, or the CN where it decides.
 // Control bytes are escaped.
-[[nodiscard]] std::string describe(const CertificateNames& names);
+[[nodiscard]] std::string describe(const CertificateNames& names,
+                                   CommonNameRule rule = CommonNameRule::fallback);
 
 }  // namespace pgveil::tls

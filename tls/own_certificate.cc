@@ -12,6 +12,7 @@
 
 #include "tls/certificate_values.h"
 #include "tls/context.h"
+#include "tls/file_content.h"
 #include "tls/passphrase.h"
 
 namespace pgveil::tls {
@@ -67,22 +68,38 @@ SettingMistake encrypted_key_mistake(const CertificateFiles& files, const Questi
   return mistake(files, files.key_setting, problem + setting + " does not open it", "check " + setting);
 }
 
+// The file is opened once: its owner and mode are those of the bytes that are read.
+tl::expected<FileContent, SettingMistake> read_key_file(const CertificateFiles& files) {
+  const auto unreadable = [&](int error) {
+    return tl::unexpected(
+        mistake(files, files.key_setting,
+                "private key file " + in_quotes(files.key_file) + " cannot be read: " + std::strerror(error),
+                "check the path, and that the user of this process may read it"));
+  };
+  const auto file = OpenFile::open(files.key_file);
+  if (!file) return unreadable(file.error());
+  if (auto fault = check_key_file(file->status(), files.key_file, files.key_setting, files.key_rule)) {
+    fault->certificate = files.certificate;
+    return tl::unexpected(std::move(*fault));
+  }
+  auto content = FileContent::read(*file);
+  if (!content) return unreadable(content.error());
+  return *std::move(content);
+}
+
 // PEM first, then DER, as libpq (fe-secure-openssl.c: initialize_SSL). Of the two errors the one about PEM
 // tells more.
 PrivateKey read_key(const CertificateFiles& files, std::vector<SettingMistake>& mistakes) {
-  if (auto fault = check_key_file(files.key_file, files.key_setting, files.key_rule)) {
-    fault->certificate = files.certificate;
-    mistakes.push_back(std::move(*fault));
+  auto content = read_key_file(files);
+  if (!content) {
+    mistakes.push_back(std::move(content).error());
     return nullptr;
   }
   ERR_clear_error();
   Question question{files.passphrase};
-  const Bio file(BIO_new_file(files.key_file.c_str(), "rb"));
-  PrivateKey key;
-  if (file) key.reset(PEM_read_bio_PrivateKey(file.get(), nullptr, answer, &question));
+  PrivateKey key(PEM_read_bio_PrivateKey(content->bio().get(), nullptr, answer, &question));
   const std::string pem_error = key ? "" : take_openssl_error();
-  if (file && !key && !question.asked && BIO_seek(file.get(), 0) == 0)
-    key.reset(d2i_PrivateKey_bio(file.get(), nullptr));
+  if (!key && !question.asked) key.reset(d2i_PrivateKey_bio(content->bio().get(), nullptr));
   ERR_clear_error();
   if (key) return key;
   if (question.asked) {
@@ -96,22 +113,38 @@ PrivateKey read_key(const CertificateFiles& files, std::vector<SettingMistake>& 
   return nullptr;
 }
 
-// Into a context of no other use, since OpenSSL reads chains into contexts only.
+// The leaf and what follows it, as SSL_CTX_use_certificate_chain_file() does with a file that it opens
+// itself.
+bool use_chain(SSL_CTX* chain, BIO* file, Question& question) {
+  const Certificate leaf(PEM_read_bio_X509_AUX(file, nullptr, answer, &question));
+  if (!leaf || SSL_CTX_use_certificate(chain, leaf.get()) != 1) return false;
+  // Each of the others is judged by its own errors.
+  ERR_clear_error();
+  for (;;) {
+    Certificate next(PEM_read_bio_X509(file, nullptr, answer, &question));
+    if (!next) return is_end_of_pem();
+    // SSL_CTX_add0_chain_cert() without the macro's C cast.
+    if (SSL_CTX_ctrl(chain, SSL_CTRL_CHAIN_CERT, 0, next.get()) != 1) return false;
+    static_cast<void>(next.release());
+  }
+}
+
+// Into a context of no other use, since the chain of a context has OpenSSL's checks.
 SslContext read_chain(const SSL_CTX* context, const CertificateFiles& files,
                       std::vector<SettingMistake>& mistakes) {
+  const auto content = FileContent::read(files.cert_file);
   ERR_clear_error();
   SslContext chain(SSL_CTX_new(TLS_method()));
   const Passphrase none{Passphrase::Source::setting, {}, {}};
   Question question{none};
   if (chain) {
     SSL_CTX_set_security_level(chain.get(), SSL_CTX_get_security_level(context));
-    SSL_CTX_set_default_passwd_cb(chain.get(), answer);
-    SSL_CTX_set_default_passwd_cb_userdata(chain.get(), &question);
-    if (SSL_CTX_use_certificate_chain_file(chain.get(), files.cert_file.c_str()) == 1) return chain;
+    if (content && use_chain(chain.get(), content->bio().get(), question)) return chain;
   }
+  const std::string why = content ? take_openssl_error() : std::strerror(content.error());
   mistakes.push_back(
       mistake(files, files.cert_setting,
-              "certificate file " + in_quotes(files.cert_file) + " cannot be loaded: " + take_openssl_error(),
+              "certificate file " + in_quotes(files.cert_file) + " cannot be loaded: " + why,
               "the file must hold the certificate and its intermediates, as PEM, and be readable"));
   return nullptr;
 }

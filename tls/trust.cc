@@ -3,30 +3,39 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
-#include <sys/stat.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <cstdio>
+#include <cstring>
 #include <ctime>
 #include <filesystem>
 #include <memory>
+#include <new>
+#include <optional>
 #include <utility>
 
 #include "tls/certificate_values.h"
 #include "tls/context.h"
+#include "tls/crl_check.h"
+#include "tls/file_content.h"
 
 namespace pgveil::tls {
 namespace {
 
-// Whether `openssl rehash` has been there: a CRL is found as "5fa4b2c1.r0" or not at all.
-bool holds_hashed_crl(const std::string& directory) {
+// What `openssl rehash` has made: a CRL is found as "5fa4b2c1.r0" or not at all.
+std::vector<std::string> hashed_crls(const std::string& directory) {
+  std::vector<std::string> paths;
   std::error_code error;
-  for (const auto& entry : std::filesystem::directory_iterator(directory, error)) {
-    const std::string name = entry.path().filename();
-    if (name.find_first_not_of("0123456789abcdef") == 8 && name.compare(8, 2, ".r") == 0) return true;
+  for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string name = entry->path().filename();
+    if (name.find_first_not_of("0123456789abcdef") == 8 && name.compare(8, 2, ".r") == 0)
+      paths.push_back(entry->path());
   }
-  return false;
+  std::sort(paths.begin(), paths.end());
+  return paths;
 }
 
 int find_crl_alone(X509_LOOKUP* lookup, X509_LOOKUP_TYPE type, const X509_NAME* name, X509_OBJECT* found) {
@@ -95,6 +104,61 @@ void warn_of_authorities(SSL_CTX* context, const std::string& setting, const std
 
 using Crl = std::unique_ptr<X509_CRL, Freed<X509_CRL_free>>;
 
+// All CRLs of a file, at least one; or why there are none.
+tl::expected<std::vector<Crl>, std::string> crls_in(const std::string& path) {
+  const auto content = FileContent::read(path);
+  if (!content) return tl::unexpected(std::string(std::strerror(content.error())));
+  const Bio file = content->bio();
+  std::vector<Crl> crls;
+  ERR_clear_error();
+  while (Crl crl{PEM_read_bio_X509_CRL(file.get(), nullptr, nullptr, nullptr)})
+    crls.push_back(std::move(crl));
+  if (!crls.empty() && is_end_of_pem()) return crls;
+  return tl::unexpected(take_openssl_error());
+}
+
+// A delta CRL says only what has changed since a complete one. Whoever sets it would expect that it is used.
+bool refuse_delta(const std::vector<Crl>& crls, std::string_view setting, const std::string& file,
+                  std::vector<SettingMistake>& mistakes) {
+  const bool has_delta =
+      std::any_of(crls.begin(), crls.end(), [](const Crl& crl) { return is_delta(crl.get()); });
+  if (has_delta)
+    mistakes.push_back({std::string(setting), in_quotes(file) + " is a delta CRL, or contains one",
+                        "use the complete CRLs of the authority only"});
+  return has_delta;
+}
+
+// Only memory can be missing.
+void add(X509_STORE* store, X509_CRL* crl) {
+  if (X509_STORE_add_crl(store, crl) != 1) throw std::bad_alloc();
+}
+
+struct FreedInfos {
+  void operator()(STACK_OF(X509_INFO) * infos) const noexcept {
+    sk_X509_INFO_pop_free(infos, X509_INFO_free);
+  }
+};
+using Infos = std::unique_ptr<STACK_OF(X509_INFO), FreedInfos>;
+
+// Into the store of the context, as SSL_CTX_load_verify_file() does with a file that it opens itself: a
+// file may have CRLs, too. Returns what is wrong, or nothing.
+std::optional<std::string> load_authorities(SSL_CTX* context, const tl::expected<FileContent, int>& content) {
+  if (!content) return std::strerror(content.error());
+  ERR_clear_error();
+  std::string no_passphrase;  // no prompt for that of a key
+  const Infos infos(PEM_X509_INFO_read_bio(content->bio().get(), nullptr, nullptr, no_passphrase.data()));
+  if (!infos) return take_openssl_error();
+  X509_STORE* store = SSL_CTX_get_cert_store(context);
+  int count = 0;
+  for (int i = 0; i < sk_X509_INFO_num(infos.get()); ++i) {
+    const X509_INFO* info = sk_X509_INFO_value(infos.get(), i);
+    if (info->x509 != nullptr && X509_STORE_add_cert(store, info->x509) != 1) return take_openssl_error();
+    if (info->crl != nullptr && X509_STORE_add_crl(store, info->crl) != 1) return take_openssl_error();
+    count += (info->x509 != nullptr ? 1 : 0) + (info->crl != nullptr ? 1 : 0);
+  }
+  return count > 0 ? std::nullopt : std::optional<std::string>("no certificate or crl found");
+}
+
 struct PlacedCrl {
   Crl crl;
   std::string setting;
@@ -118,9 +182,9 @@ std::vector<PlacedCrl> crls_of(SSL_CTX* context, const CrlFiles& files) {
       std::array<char, 32> name{};
       std::snprintf(name.data(), name.size(), "%08lx.r%d", hash, number);
       const std::string path = (std::filesystem::path(files.directory) / name.data()).string();
-      const Bio file(BIO_new_file(path.c_str(), "rb"));
-      if (!file) break;
-      Crl crl(PEM_read_bio_X509_CRL(file.get(), nullptr, nullptr, nullptr));
+      const auto content = FileContent::read(path);
+      if (!content) break;
+      Crl crl(PEM_read_bio_X509_CRL(content->bio().get(), nullptr, nullptr, nullptr));
       if (crl) crls.push_back({std::move(crl), std::string(files.directory_setting), path});
     }
   }
@@ -184,16 +248,16 @@ void trust_servers_of(SSL_CTX* context, const std::string& file, std::vector<Set
          "name the file with the authority that issued the server's certificate, or \"system\""});
     return;
   }
-  if (struct stat status{}; ::stat(file.c_str(), &status) != 0 && errno == ENOENT) {
+  const auto content = FileContent::read(file);
+  if (!content && content.error() == ENOENT) {
     mistakes.push_back({"sslrootcert", "root certificate file " + in_quotes(file) + " does not exist",
                         "provide the file, or use the system's trusted roots with sslrootcert = \"system\""});
     return;
   }
-  if (SSL_CTX_load_verify_file(context, file.c_str()) != 1)
-    mistakes.push_back(
-        {"sslrootcert",
-         "root certificate file " + in_quotes(file) + " cannot be loaded: " + take_openssl_error(),
-         "the file must hold the authority that issued the server's certificate, as PEM"});
+  if (const auto fault = load_authorities(context, content))
+    mistakes.push_back({"sslrootcert",
+                        "root certificate file " + in_quotes(file) + " cannot be loaded: " + *fault,
+                        "the file must hold the authority that issued the server's certificate, as PEM"});
   else
     warn_of_authorities(context, "sslrootcert", file, warnings);
 }
@@ -201,12 +265,12 @@ void trust_servers_of(SSL_CTX* context, const std::string& file, std::vector<Set
 void ask_for_certificates_of(SSL_CTX* context, const std::string& file, std::vector<SettingMistake>& mistakes,
                              std::vector<SettingMistake>& warnings) {
   ERR_clear_error();
-  const bool loaded = SSL_CTX_load_verify_file(context, file.c_str()) == 1;
+  const auto fault = load_authorities(context, FileContent::read(file));
   // A file may hold CRLs alone.
-  if (!loaded || tell_names(context) == 0)
+  if (fault || tell_names(context) == 0)
     mistakes.push_back({"ssl_ca_file",
-                        "authority file " + in_quotes(file) + " cannot be loaded: " +
-                            (loaded ? "it holds no certificate" : take_openssl_error()),
+                        "authority file " + in_quotes(file) +
+                            " cannot be loaded: " + fault.value_or("it holds no certificate"),
                         "the file must hold the authorities that issue client certificates, as PEM"});
   else
     warn_of_authorities(context, "ssl_ca_file", file, warnings);
@@ -219,23 +283,29 @@ void load_crls(SSL_CTX* context, const CrlFiles& crls, std::vector<SettingMistak
   X509_STORE* store = SSL_CTX_get_cert_store(context);
   ERR_clear_error();
   if (!crls.file.empty()) {
-    X509_LOOKUP* lookup = X509_STORE_add_lookup(store, X509_LOOKUP_file());
-    if (X509_load_crl_file(lookup, crls.file.c_str(), X509_FILETYPE_PEM) < 1)
+    const auto loaded = crls_in(crls.file);
+    if (!loaded)
       mistakes.push_back(
           {std::string(crls.file_setting),
-           "CRL file " + in_quotes(crls.file) + " cannot be loaded: " + take_openssl_error(),
+           "CRL file " + in_quotes(crls.file) + " cannot be loaded: " + loaded.error(),
            "the file must hold the CRLs of the authorities in " + std::string(crls.whose) + ", as PEM"});
+    else if (!refuse_delta(*loaded, crls.file_setting, crls.file, mistakes))
+      for (const auto& crl : *loaded) add(store, crl.get());
   }
   if (!crls.directory.empty()) {
     X509_LOOKUP* lookup = X509_STORE_add_lookup(store, crl_directory());
-    if (!holds_hashed_crl(crls.directory) ||
-        X509_LOOKUP_add_dir(lookup, crls.directory.c_str(), X509_FILETYPE_PEM) != 1)
+    const auto paths = hashed_crls(crls.directory);
+    if (paths.empty() || X509_LOOKUP_add_dir(lookup, crls.directory.c_str(), X509_FILETYPE_PEM) != 1)
       mistakes.push_back(
           {std::string(crls.directory_setting),
            "CRL directory " + in_quotes(crls.directory) + " has no CRL that is named by its hash",
            "name a directory that `openssl rehash` has prepared and that is readable"});
+    // What cannot be read is left to the look-up, which does not find it.
+    for (const auto& path : paths)
+      if (const auto found = crls_in(path))
+        if (refuse_delta(*found, crls.directory_setting, path, mistakes)) break;
   }
-  X509_STORE_set_flags(store, X509_V_FLAG_CRL_CHECK | X509_V_FLAG_CRL_CHECK_ALL);
+  check_crls(store);
   if (mistakes.empty()) warn_of_crls(context, crls, warnings);
 }
 

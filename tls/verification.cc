@@ -82,6 +82,7 @@ Failure failure_of_reason(int reason) {
     case SSL_R_NO_SHARED_SIGNATURE_ALGORITHMS:
     case SSL_R_NO_SUITABLE_KEY_SHARE:
     case SSL_R_NO_SUITABLE_GROUPS:
+    case SSL_R_NO_SHARED_GROUPS:
     case SSL_R_NO_SUITABLE_SIGNATURE_ALGORITHM:
     case SSL_R_TLSV1_ALERT_INSUFFICIENT_SECURITY:
     case SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE: return Failure::no_common_parameters;
@@ -124,13 +125,13 @@ FailureReport report_of(X509_STORE_CTX* verification) {
   return report;
 }
 
-FailureReport wrong_name_report(X509* leaf, const std::string& host) {
+FailureReport wrong_name_report(X509* leaf, const std::string& host, CommonNameRule rule) {
   return {.failure = Failure::wrong_name,
           .reason = X509_verify_cert_error_string(X509_V_ERR_HOSTNAME_MISMATCH),
           .depth = 0,
           .subject = name_text(X509_get_subject_name(leaf)),
           .issuer = name_text(X509_get_issuer_name(leaf)),
-          .detail = "Host is \"" + host + "\"; the certificate names " + describe(names_of(leaf)) + ".",
+          .detail = "Host is \"" + host + "\"; the certificate names " + describe(names_of(leaf), rule) + ".",
           .peer = std::make_shared<const PeerCertificate>(values_of(leaf))};
 }
 
@@ -143,6 +144,13 @@ FailureReport unrecognized_name_report(const std::string& name) {
           .detail = name.empty() ? "The client asked for no server name, and no certificate is the default."
                                  : "The client asked for \"" + printable(name) +
                                        "\", for which no certificate is set."};
+}
+
+std::string no_post_quantum_text(bool is_server, const std::string& reason) {
+  std::string text = "post_quantum is \"require\", and the ";
+  text.append(is_server ? "client" : "server");
+  text.append(" does not agree on TLS 1.3 with a hybrid group of ML-KEM: ").append(reason).append(".");
+  return text;
 }
 
 std::string shown_certificate_text(X509* leaf, const std::string& server_name) {

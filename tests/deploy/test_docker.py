@@ -9,6 +9,7 @@ import shutil
 import pytest
 
 from dockerfile import DOCKERFILE, Stage, base_suite, stages
+from harness.pgveil import TLS_TEST
 from harness.processes import run, run_or_fail
 from harness.tree import System, Unavailable
 from project import ROOT, version
@@ -88,6 +89,14 @@ def test_its_program_is_the_version_of_this_checkout(pgveil):
 def test_its_program_has_openssl_3_5_or_newer(pgveil):
     major, minor = re.search(r"OpenSSL (\d+)\.(\d+)", pgveil("--version").stdout).groups()
     assert (int(major), int(minor)) >= (3, 5)
+
+
+@pytest.mark.parametrize("records", ["own", "openssl"])
+def test_the_unit_tests_of_tls_pass_with_its_openssl(image, system, records):
+    """Of its library, so that they need not be built once more. `tls_records = "auto"` counts on it."""
+    shutil.copy(TLS_TEST, system.root / "tmp/tls_test")
+    done = run(*system.command("env", f"PGVEIL_TEST_TLS_RECORDS={records}", "/tmp/tls_test", "--gtest_brief=1"), timeout=300)
+    assert done.returncode == 0 and "PASSED" in done.stdout, done.stdout[-3000:]
 
 
 def test_its_entry_point_serves(pgveil):

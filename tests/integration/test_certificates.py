@@ -103,11 +103,9 @@ CASES = [
     Case("an address that is the host", YES, named("x", ips=["127.0.0.1"]), host="127.0.0.1"),
     Case("another address", WRONG_NAME, named("x", ips=["127.0.0.2"]), host="127.0.0.1", diagnosis="127.0.0.2"),
     Case("an address beside a dNSName", YES, named("x", dns=["other"], ips=["127.0.0.1"]), host="127.0.0.1"),
-    Case("an address written as a dNSName", YES, named("x", dns=["127.0.0.1"]), host="127.0.0.1"),
     Case("an address as CN beside a dNSName", YES, named("127.0.0.1", dns=["other"]), host="127.0.0.1"),
     Case("an address as CN beside an address", WRONG_NAME, named("127.0.0.1", ips=["127.0.0.2"]),
          host="127.0.0.1"),
-    Case("a wildcard over an address", YES, named("x", dns=["*.0.0.1"]), host="127.0.0.1"),
     Case("no name at all", WRONG_NAME, named()),
     # The chain.
     Case("an unknown authority", UNTRUSTED, lambda ca: ca.stranger.issue(HOST, dns=[HOST]), diagnosis="stranger"),
@@ -180,6 +178,25 @@ def test_the_verdict_is_that_of_libpq(case, ca, pgveil, scripted_server):
     assert case.diagnosis in done.stderr
     assert f"reason={case.verdict} " in proxy.end_of_session()
     assert "sqlstate=08001" in proxy.end_of_session()
+
+
+@pytest.mark.parametrize("name", ["127.0.0.1", "*.0.0.1"])
+def test_an_address_matches_no_dns_name_though_it_does_in_libpq(name, ca, pgveil, scripted_server):
+    server = scripted_server(verified_session(ca.root.issue("x", dns=[name])))
+    settings = {"sslrootcert": str(ca.root.file)}
+    assert verdict_of_psql(server, "127.0.0.1", settings) == YES
+    proxy = pgveil(server.upstream(host="127.0.0.1", **settings))
+    assert f'the certificate names "{name}".' in proxy.psql("SELECT 1").stderr
+    assert f"reason={WRONG_NAME} " in proxy.end_of_session()
+
+
+@pytest.mark.parametrize("rule, names, accepted", [("fallback", [], True), ("never", [], False), ("never", [HOST], True)])
+def test_the_common_name_counts_unless_it_never_shall(rule, names, accepted, ca, pgveil, scripted_server):
+    server = scripted_server(verified_session(ca.root.issue(HOST, dns=names)))
+    settings = {"sslrootcert": str(ca.root.file), "certificate_common_name": rule}
+    done = pgveil(server.upstream(host=HOST, **settings)).psql("SELECT 1")
+    assert (done.stdout == "verified\n") == accepted, done.stderr
+    assert ("only as its CN, which does not count" in done.stderr) != accepted
 
 
 def test_a_revoked_certificate_is_refused_as_libpq_does(ca, pgveil, scripted_server):

@@ -265,6 +265,78 @@ class TestCloseNotifyWithTheLastData:
         assert re.search("reason=server_closed .*sqlstate=57P01", proxy.end_of_session())
 
 
+class TestWhatWasCutOff:
+    """It does not look like a regular end to the other side: no close_notify goes out."""
+
+    @pytest.mark.parametrize("sent, complete", [
+        (FATAL, False),  # on a plaintext connection nobody can tell that from a cut
+        (FATAL[:9], False),
+        (b"", True),  # pgveil itself says the last word, 08006
+    ], ids=["after-the-last-message", "inside-a-message", "between-messages"])  # fmt: skip
+    def test_by_the_server(self, pgveil, tls_server, credentials, sent, complete):
+        def script(peer, tls):
+            peer.send(tls.encrypt(LOGIN))
+            tls.receive()
+            peer.send(tls.encrypt(sent) if sent else b"")
+            peer.close()
+
+        proxy = pgveil(tls_server(script), listener=certificate(credentials))
+        with proxy.connect() as client:
+            client.send(wire.SSL_REQUEST)
+            assert client.receive(1) == b"S"
+            tls = raw_tls(client.socket)
+            client.send(tls.encrypt(START))
+            tls.receive_until(READY)
+            client.send(tls.encrypt(wire.query("SELECT 1")))
+            received = tls.receive_to_end()
+            assert received.startswith(sent)
+            assert tls.ended_with_close_notify is complete
+
+    @pytest.mark.parametrize("sent, complete", [
+        (wire.TERMINATE, True),
+        (b"", True),
+        (wire.query("SELECT 1")[:6], False),
+    ], ids=["after-terminate", "between-messages", "inside-a-message"])  # fmt: skip
+    def test_by_a_client_without_tls(self, pgveil, tls_server, sent, complete):
+        ends = []
+
+        def script(peer, tls):
+            peer.send(tls.encrypt(LOGIN))
+            tls.receive_to_end()
+            ends.append(tls.ended_with_close_notify)
+
+        proxy = pgveil(tls_server(script))
+        with proxy.connect() as client:
+            client.send(START)
+            client.receive_until(b"Z")
+            client.send(sent)
+        eventually(lambda: ends)
+        assert ends == [complete]
+
+    @pytest.mark.parametrize("how, complete", [("terminate", True), ("close_notify", True), ("cut", False)])
+    def test_by_a_client_with_tls(self, pgveil, tls_server, credentials, how, complete):
+        ends = []
+
+        def script(peer, tls):
+            peer.send(tls.encrypt(LOGIN))
+            tls.receive_to_end()
+            ends.append(tls.ended_with_close_notify)
+
+        proxy = pgveil(tls_server(script), listener=certificate(credentials))
+        with proxy.connect() as client:
+            client.send(wire.SSL_REQUEST)
+            assert client.receive(1) == b"S"
+            tls = raw_tls(client.socket)
+            client.send(tls.encrypt(START))
+            tls.receive_until(READY)
+            if how == "terminate":
+                client.send(tls.encrypt(wire.TERMINATE))
+            elif how == "close_notify":
+                client.send(tls.close_notify())
+        eventually(lambda: ends)
+        assert ends == [complete]
+
+
 class TestTheEndOfAServer:
     """A killed backend, a cut connection and a regular end are three entries."""
 

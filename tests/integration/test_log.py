@@ -9,8 +9,8 @@ from harness.postgres import PASSWORD
 
 KEYS_OF_SESSION_CLOSED = [
     "session", "reason", "phase", "client", "listener", "worker", "identity", "user", "database", "upstream", "server", "prewarmed",
-    "client_tls", "tls", "cipher", "group", "server_fingerprint", "server_not_after", "sent_bytes", "received_bytes", "duration_ms",
-    "sqlstate", "detail", "earlier_attempts",
+    "client_tls", "client_group", "client_post_quantum", "tls", "cipher", "group", "post_quantum", "server_fingerprint",
+    "server_not_after", "sent_bytes", "received_bytes", "duration_ms", "sqlstate", "detail", "earlier_attempts",
 ]  # fmt: skip
 
 

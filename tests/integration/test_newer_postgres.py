@@ -1,9 +1,13 @@
-"""PostgreSQL 18 on both sides: direct TLS and protocol 3.2, which Debian's own 15 does not know."""
+"""PostgreSQL 18 on both sides: direct TLS and protocol 3.2, which Debian's own 15 does not know. And OpenSSL as new as
+that."""
+
+import shutil
 
 import pytest
 
 from harness import wire
 from harness.cancelling import cancel_a_sleeping_query
+from harness.pgveil import TLS_TEST
 from harness.postgres import PASSWORD
 from harness.processes import run
 
@@ -85,3 +89,11 @@ def test_a_certificate_becomes_the_user_of_a_server_that_trusts_the_proxy(psql18
     )
     string = proxy.tls_string(user="billing", sslrootcert=authority.file, sslcert=clients.certificate, sslkey=clients.key)
     assert answer(psql18(string, "SELECT current_user")) == "billing"
+
+
+@pytest.mark.parametrize("records", ["own", "openssl"])
+def test_the_unit_tests_of_tls_pass_with_its_openssl(newer_tree, records):
+    binary = newer_tree.shared / "tls_test"
+    shutil.copy(TLS_TEST, binary)
+    done = run(*newer_tree.command("env", f"PGVEIL_TEST_TLS_RECORDS={records}", binary, "--gtest_brief=1"), timeout=300)
+    assert done.returncode == 0 and "PASSED" in done.stdout, done.stdout[-3000:]

@@ -19,6 +19,7 @@ using tls::Freed;
 using Extension = std::unique_ptr<X509_EXTENSION, Freed<X509_EXTENSION_free>>;
 using GeneralNames = std::unique_ptr<GENERAL_NAMES, Freed<GENERAL_NAMES_free>>;
 using Crl = std::unique_ptr<X509_CRL, Freed<X509_CRL_free>>;
+using Number = std::unique_ptr<ASN1_INTEGER, Freed<ASN1_INTEGER_free>>;
 using Time = std::unique_ptr<ASN1_TIME, Freed<ASN1_TIME_free>>;
 using KeyContext = std::unique_ptr<EVP_PKEY_CTX, Freed<EVP_PKEY_CTX_free>>;
 
@@ -119,6 +120,8 @@ tls::Certificate unsigned_certificate(const CertificateRequest& request, EVP_PKE
     add_extension(made.get(), NID_ext_key_usage, request.extended_key_usage.c_str());
   if (!request.name_constraints.empty())
     add_extension(made.get(), NID_name_constraints, request.name_constraints.c_str());
+  if (!request.crl_distribution_points.empty())
+    add_extension(made.get(), NID_crl_distribution_points, request.crl_distribution_points.c_str());
   return made;
 }
 
@@ -127,6 +130,13 @@ Identity signed_by(const X509_NAME* issuer_name, EVP_PKEY* issuer_key, tls::Cert
   need(X509_set_issuer_name(certificate.get(), issuer_name) == 1, "setting the issuer");
   need(X509_sign(certificate.get(), issuer_key, digest_for(issuer_key)) > 0, "signing");
   return {std::move(certificate), std::move(key)};
+}
+
+void add_number(X509_CRL* crl, int nid, int value, bool is_critical) {
+  const Number number(ASN1_INTEGER_new());
+  need(ASN1_INTEGER_set(number.get(), value) == 1, "setting a number");
+  need(X509_CRL_add1_ext_i2d(crl, nid, number.get(), is_critical ? 1 : 0, X509V3_ADD_DEFAULT) == 1,
+       "adding a number");
 }
 
 // What `write` puts into a BIO.
@@ -218,30 +228,41 @@ Identity with_broken_signature(const Identity& identity) {
 
 std::string crl_pem(const Identity& issuer, const std::vector<const Identity*>& revoked,
                     std::chrono::seconds next_update) {
+  return crl_of(issuer, CrlRequest{.revoked = revoked, .next_update = next_update});
+}
+
+std::string crl_of(const Identity& issuer, const CrlRequest& request) {
   const Crl crl(X509_CRL_new());
   X509_CRL_set_version(crl.get(), X509_CRL_VERSION_2);
   X509_CRL_set_issuer_name(crl.get(), X509_get_subject_name(issuer.certificate()));
   const Time time(ASN1_TIME_new());
-  set_time(time.get(), std::chrono::hours(-2));
+  set_time(time.get(), request.this_update);
   X509_CRL_set1_lastUpdate(crl.get(), time.get());
-  for (const Identity* identity : revoked) {
+  for (const Identity* identity : request.revoked) {
     X509_REVOKED* entry = X509_REVOKED_new();
     X509_REVOKED_set_serialNumber(entry, X509_get_serialNumber(identity->certificate()));
     X509_REVOKED_set_revocationDate(entry, time.get());
     need(X509_CRL_add0_revoked(crl.get(), entry) == 1, "adding to a CRL");
   }
-  set_time(time.get(), next_update);
+  set_time(time.get(), request.next_update);
   X509_CRL_set1_nextUpdate(crl.get(), time.get());
+  if (request.number) add_number(crl.get(), NID_crl_number, *request.number, false);
+  if (request.base_number) add_number(crl.get(), NID_delta_crl, *request.base_number, true);
+  if (!request.issuing_distribution_point.empty()) {
+    const char* value = request.issuing_distribution_point.c_str();
+    const Extension extension(X509V3_EXT_conf_nid(nullptr, nullptr, NID_issuing_distribution_point, value));
+    need(extension && X509_CRL_add_ext(crl.get(), extension.get(), -1) == 1, value);
+  }
   X509_CRL_sort(crl.get());
   need(X509_CRL_sign(crl.get(), issuer.key(), digest_for(issuer.key())) > 0, "signing a CRL");
   return text_of([&](BIO* bio) { return PEM_write_bio_X509_CRL(bio, crl.get()); });
 }
 
-std::string crl_file_name(const Identity& issuer) {
+std::string crl_file_name(const Identity& issuer, int number) {
   const unsigned long hash =
       X509_NAME_hash_ex(X509_get_subject_name(issuer.certificate()), nullptr, nullptr, nullptr);
-  char text[16];
-  std::snprintf(text, sizeof text, "%08lx.r0", hash);
+  char text[32];
+  std::snprintf(text, sizeof text, "%08lx.r%d", hash, number);
   return text;
 }
 

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <filesystem>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,7 +45,8 @@ struct CertificateRequest {
   // Validity, counted from now.
   std::chrono::seconds not_before = std::chrono::hours(-1);
   std::chrono::seconds not_after = std::chrono::hours(24);
-  std::vector<Attribute> attributes = {};  // of the subject, before the common names
+  std::vector<Attribute> attributes = {};    // of the subject, before the common names
+  std::string crl_distribution_points = {};  // such as "URI:http://pki.example.com/a.crl"; empty: none
 };
 
 // A certificate and its key.
@@ -74,8 +76,18 @@ class Identity {
 // A CRL of `issuer` that names `revoked`, as PEM. `next_update` in the past makes an expired one.
 [[nodiscard]] std::string crl_pem(const Identity& issuer, const std::vector<const Identity*>& revoked,
                                   std::chrono::seconds next_update = std::chrono::hours(24));
-// The name under which OpenSSL looks for a CRL of `issuer` in a directory: "5fa4b2c1.r0".
-[[nodiscard]] std::string crl_file_name(const Identity& issuer);
+// What a CRL is to say beyond that.
+struct CrlRequest {
+  std::vector<const Identity*> revoked = {};
+  std::chrono::seconds this_update = std::chrono::hours(-2);
+  std::chrono::seconds next_update = std::chrono::hours(24);
+  std::string issuing_distribution_point = {};  // such as "critical,onlyuser:TRUE"; empty: none
+  std::optional<int> number = {};
+  std::optional<int> base_number = {};  // makes it a delta CRL
+};
+[[nodiscard]] std::string crl_of(const Identity& issuer, const CrlRequest& request);
+// The name under which OpenSSL looks for a CRL of `issuer` in a directory: "5fa4b2c1.r0", then "5fa4b2c1.r1".
+[[nodiscard]] std::string crl_file_name(const Identity& issuer, int number = 0);
 
 // A folder of its own that removes itself with all that is in it.
 class TemporaryFolder {

@@ -30,6 +30,7 @@ struct Scene {
   void crls(const std::string& pem) {
     client.sslcrl = server.ssl_crl_file = site.folder.write("trust.crl", pem);
   }
+  void ciphers(const char* list) { client.ssl_ciphers = server.ssl_ciphers = list; }
   void crl_directory() {
     client.sslcrldir = server.ssl_crl_dir = site.folder.path("crls");
     std::filesystem::create_directory(client.sslcrldir);
@@ -151,11 +152,11 @@ INSTANTIATE_TEST_SUITE_P(
                    s.client.ssl_min_protocol_version = Version::tls1_1;
                    s.server.ssl_min_protocol_version = Version::tls1_1;
                  }, "ssl_min_protocol_version", "ssl_min_protocol_version", "TLSv1.1 is no longer secure (RFC 8996)"},
-        Doubtful{"CipherWithoutForwardSecrecy", [](Scene& s) { s.server.ssl_ciphers = "AES128-GCM-SHA256"; }, nullptr, "ssl_ciphers",
+        Doubtful{"CipherWithoutForwardSecrecy", [](Scene& s) { s.ciphers("AES128-GCM-SHA256"); }, "ssl_ciphers", "ssl_ciphers",
                  R"(it allows "AES128-GCM-SHA256", without)"},
-        Doubtful{"CiphersWithoutAuthenticatedEncryption", [](Scene& s) { s.server.ssl_ciphers = "ECDHE+AESGCM:ECDHE+AES+SHA"; }, nullptr,
-                 "ssl_ciphers", "weaker than the default"},
-        Doubtful{"OtherCiphersAsStrong", [](Scene& s) { s.server.ssl_ciphers = "ECDHE+AESGCM:DHE+AESGCM"; }, nullptr, nullptr, ""}),
+        Doubtful{"CiphersWithoutAuthenticatedEncryption", [](Scene& s) { s.ciphers("ECDHE+AESGCM:ECDHE+AES+SHA"); },
+                 "ssl_ciphers", "ssl_ciphers", "weaker than the default"},
+        Doubtful{"OtherCiphersAsStrong", [](Scene& s) { s.ciphers("ECDHE+AESGCM:DHE+AESGCM"); }, nullptr, nullptr, ""}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 

@@ -517,7 +517,9 @@ TEST(Established, HasNoGroupWhereTheKeyExchangeHasNone) {
   const auto context = openssl_server(rsa);
   SSL_CTX_set_max_proto_version(context.get(), TLS1_2_VERSION);
   SSL_CTX_set_cipher_list(context.get(), "AES256-GCM-SHA384");
-  auto client = site.engine_to_server();
+  auto settings = site.client_settings();
+  settings.ssl_ciphers = "AES256-GCM-SHA384";
+  EngineEnd client(Engine::to_server(Site::build(settings), {.host = Site::kHost}));
   OpenSslEnd server(context.get(), OpenSslEnd::Side::server);
   ASSERT_EQ(shake_hands(client, server), Engine::Status::ready) << client.failure().reason;
   EXPECT_EQ(client.agreed().version, "TLSv1.2");

@@ -108,10 +108,35 @@ INSTANTIATE_TEST_SUITE_P(Addresses, LibpqNameRule, testing::Values(
     Case{"V6Other", "::2", names({ip(kV6Loopback)}), kMismatch},
     Case{"V4IsNoMappedV6", "192.0.2.1",
          names({ip("\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\x00\x02\x01"s)}), kMismatch},
-    Case{"HostEqualsADnsNameThatIsSpeltAsAnAddress", "192.0.2.1", names({dns("192.0.2.1")}), kMatch},
-    Case{"DnsNameMatchesThoughAnAddressDiffers", "192.0.2.1",
-         names({ip("\x0a\x00\x00\x01"s), dns("192.0.2.1")}), kMatch},
+    // libpq takes the first four for a match.
+    Case{"NotADnsNameThatIsSpeltAsTheAddress", "192.0.2.1", names({dns("192.0.2.1")}), kMismatch},
+    Case{"NotADnsNameBesideAnotherAddress", "192.0.2.1",
+         names({ip("\x0a\x00\x00\x01"s), dns("192.0.2.1")}), kMismatch},
+    Case{"NotAWildcard", "192.0.2.1", names({dns("*.0.2.1")}), kMismatch},
+    Case{"NotAWildcardInTheCommonName", "192.0.2.1", cn("*.0.2.1"), kMismatch},
+    Case{"V6NotAWildcard", "::ffff:192.0.2.1", names({dns("*.0.2.1")}), kMismatch},
+    Case{"V6NotADnsName", "::1", names({dns("::1")}), kMismatch},
+    Case{"WithAZoneNotAWildcard", "fe80::1%eth0.7", names({dns("*.7")}), kMismatch},
+    Case{"OfNumbersOnlyNotAWildcard", "256.1.1.1", names({dns("*.1.1.1")}), kMismatch},
+    Case{"InAnotherFormNotADnsName", "0xc0000201", names({dns("0xc0000201")}), kMismatch},
+    Case{"BesideADnsNameAsMatches", "192.0.2.1", names({dns("192.0.2.1"), ip(kDocumentationAddress)}), kMatch},
     Case{"NameIsNoAddress", "db.x.y", names({ip(kDocumentationAddress)}), kMismatch}),
+    [](const auto& row) { return row.param.title; });
+
+// With certificate_common_name = "never".
+class NameRuleWithoutCommonName : public testing::TestWithParam<Case> {};
+
+TEST_P(NameRuleWithoutCommonName, Decides) {
+  EXPECT_EQ(match_host(GetParam().host, GetParam().names, CommonNameRule::never), GetParam().expected);
+}
+
+INSTANTIATE_TEST_SUITE_P(Names, NameRuleWithoutCommonName, testing::Values(
+    Case{"CommonNameAlone", "db.x.y", cn("db.x.y"), kMismatch},
+    Case{"WildcardInTheCommonName", "db.x.y", cn("*.x.y"), kMismatch},
+    Case{"CommonNameBesideAnAddress", "db.x.y", names({ip(kDocumentationAddress)}, "db.x.y"), kMismatch},
+    Case{"AddressAsCommonName", "192.0.2.1", cn("192.0.2.1"), kMismatch},
+    Case{"DnsName", "db.x.y", names({dns("db.x.y")}, "other"), kMatch},
+    Case{"Address", "192.0.2.1", names({ip(kDocumentationAddress)}), kMatch}),
     [](const auto& row) { return row.param.title; });
 
 INSTANTIATE_TEST_SUITE_P(Malformed, LibpqNameRule, testing::Values(

@@ -138,6 +138,19 @@ INSTANTIATE_TEST_SUITE_P(Groups, ServerSetting, testing::Values(
     Effect{"NotOneThatIsNotSet", [](ServerSettings& s) { s.ssl_groups = "P-384"; }, groups("X25519"), group_of, ""},
     Effect{"AlsoBeforeTls13", [](ServerSettings& s) { s.ssl_groups = "P-384"; }, tls12, group_of, "secp384r1"}),
     [](const auto& row) { return row.param.name; });
+
+// The server's certificate has a key of P-256.
+INSTANTIATE_TEST_SUITE_P(SignatureAlgorithms, ServerSetting, testing::Values(
+    Effect{"TheOneThatIsSet", [](ServerSettings& s) { s.ssl_signature_algorithms = "ecdsa_secp256r1_sha256"; },
+           newest, version_of, "TLSv1.3"},
+    Effect{"NotOneThatIsNotSet", [](ServerSettings& s) { s.ssl_signature_algorithms = "rsa_pss_rsae_sha256"; },
+           newest, version_of, ""},
+    Effect{"NotOneThatTheClientLacks",
+           [](ServerSettings& s) { s.ssl_signature_algorithms = "ecdsa_secp256r1_sha256"; },
+           [](SSL_CTX* client) { SSL_CTX_set1_sigalgs_list(client, "rsa_pss_rsae_sha256"); }, version_of, ""},
+    Effect{"AlsoBeforeTls13", [](ServerSettings& s) { s.ssl_signature_algorithms = "ecdsa_secp256r1_sha256"; },
+           tls12, version_of, "TLSv1.2"}),
+    [](const auto& row) { return row.param.name; });
 // clang-format on
 
 TEST(ServerSettingCiphers, MayBeOfFiniteFields) {
@@ -228,7 +241,10 @@ INSTANTIATE_TEST_SUITE_P(Policy, ServerContextMistake, testing::Values(
              [](const Site&, ServerSettings& s) { s.ssl_tls13_ciphers = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"; },
              "ssl_tls13_ciphers", "\"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256\""},
     Mistaken{"GroupsAreUnknown", [](const Site&, ServerSettings& s) { s.ssl_groups = "X25519:NONSENSE"; },
-             "ssl_groups", "\"X25519:NONSENSE\""}),
+             "ssl_groups", "\"X25519:NONSENSE\""},
+    Mistaken{"SignatureAlgorithmsAreUnknown",
+             [](const Site&, ServerSettings& s) { s.ssl_signature_algorithms = "ecdsa_secp256r1_sha256:NONSENSE"; },
+             "ssl_signature_algorithms", "NONSENSE"}),
     [](const auto& row) { return row.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(Clients, ServerContextMistake, testing::Values(

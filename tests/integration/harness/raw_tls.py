@@ -10,6 +10,8 @@ class RawTls:
 
     def __init__(self, connection: socket.socket, context: ssl.SSLContext, *, server_side: bool, name: str | None = None):
         self.socket = connection
+        self.ended_with_close_notify = None  # whether it did, once it has
+        context.options &= ~ssl.OP_IGNORE_UNEXPECTED_EOF  # which Python sets: both ends would look alike
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=server_side, server_hostname=name)
         self._retry(self._tls.do_handshake)
@@ -53,6 +55,8 @@ class RawTls:
             try:
                 result = step()
                 self._flush()
+                if result == b"":
+                    self.ended_with_close_notify = True
                 return result
             except ssl.SSLWantReadError:
                 self._flush()
@@ -61,7 +65,12 @@ class RawTls:
                     self._incoming.write(part)
                 else:
                     self._incoming.write_eof()
-            except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+            except ssl.SSLZeroReturnError:
+                return b""
+            except ssl.SSLError as error:
+                if error.reason != "UNEXPECTED_EOF_WHILE_READING" and not isinstance(error, ssl.SSLEOFError):
+                    raise
+                self.ended_with_close_notify = False
                 return b""
 
     def _flush(self) -> None:

@@ -1,0 +1,201 @@
+// Each setting of the client's end, by what a server notices of it, and what is told of a mistake in it.
+#include <gtest/gtest.h>
+
+#include <functional>
+#include <utility>
+
+#include "tests/tls/peers.h"
+
+namespace pgveil::tls::test {
+namespace {
+
+struct Effect {
+  const char* name;
+  std::function<void(ClientSettings&)> set;
+  std::function<void(SSL_CTX*)> server;
+  std::function<std::string(const Established&)> of;
+  const char* agreed;  // empty: nothing, the handshake must fail
+};
+void PrintTo(const Effect& row, std::ostream* out) {
+  *out << row.name;
+}
+
+class ClientSetting : public testing::TestWithParam<Effect> {};
+
+TEST_P(ClientSetting, HasItsEffect) {
+  const Site site;
+  auto settings = site.client_settings();
+  GetParam().set(settings);
+  const auto context = openssl_server(site.server);
+  GetParam().server(context.get());
+  EngineEnd client(Engine::to_server(Site::build(settings), {.host = Site::kHost}));
+  OpenSslEnd server(context.get(), OpenSslEnd::Side::server);
+  const auto status = shake_hands(client, server);
+  if (*GetParam().agreed == '\0') {
+    EXPECT_EQ(status, Engine::Status::failed);
+    EXPECT_EQ(client.failure().failure, Failure::no_common_parameters) << client.failure().reason;
+    return;
+  }
+  ASSERT_EQ(status, Engine::Status::ready) << client.failure().reason;
+  EXPECT_EQ(GetParam().of(client.agreed()), GetParam().agreed);
+}
+
+std::string version_of(const Established& agreed) {
+  return agreed.version;
+}
+std::string cipher_of(const Established& agreed) {
+  return agreed.cipher;
+}
+std::string group_of(const Established& agreed) {
+  return agreed.group;
+}
+void nothing(ClientSettings& /*settings*/) {}
+void newest(SSL_CTX* /*server*/) {}
+void tls12(SSL_CTX* server) {
+  SSL_CTX_set_max_proto_version(server, TLS1_2_VERSION);
+}
+std::function<void(SSL_CTX*)> tls12_with(const char* ciphers) {
+  return [ciphers](SSL_CTX* server) {
+    tls12(server);
+    SSL_CTX_set_cipher_list(server, ciphers);
+  };
+}
+std::function<void(SSL_CTX*)> groups(const char* list) {
+  return [list](SSL_CTX* server) { SSL_CTX_set1_groups_list(server, list); };
+}
+
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(Ciphers, ClientSetting, testing::Values(
+    Effect{"ForwardSecrecyAndAeadByDefault", nothing, tls12_with("ECDHE-ECDSA-CHACHA20-POLY1305"), cipher_of,
+           "ECDHE-ECDSA-CHACHA20-POLY1305"},
+    Effect{"NoCbcByDefault", nothing, tls12_with("ECDHE-ECDSA-AES256-SHA384"), cipher_of, ""},
+    Effect{"DefaultWhereItIsEmpty", [](ClientSettings& s) { s.ssl_ciphers = ""; },
+           tls12_with("ECDHE-ECDSA-AES256-SHA384"), cipher_of, ""},
+    Effect{"TheOneThatIsSet", [](ClientSettings& s) { s.ssl_ciphers = "ECDHE-ECDSA-AES256-SHA384"; },
+           tls12, cipher_of, "ECDHE-ECDSA-AES256-SHA384"},
+    Effect{"TheOneOfTls13ThatIsSet", [](ClientSettings& s) { s.ssl_tls13_ciphers = "TLS_CHACHA20_POLY1305_SHA256"; },
+           newest, cipher_of, "TLS_CHACHA20_POLY1305_SHA256"},
+    Effect{"NotOneOfTls13ThatIsNotSet", [](ClientSettings& s) { s.ssl_tls13_ciphers = "TLS_CHACHA20_POLY1305_SHA256"; },
+           [](SSL_CTX* server) { SSL_CTX_set_ciphersuites(server, "TLS_AES_256_GCM_SHA384"); }, cipher_of, ""}),
+    [](const auto& row) { return row.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(Groups, ClientSetting, testing::Values(
+    Effect{"TheOneThatIsSet", [](ClientSettings& s) { s.ssl_groups = "P-384"; }, newest, group_of, "secp384r1"},
+    Effect{"NotOneThatIsNotSet", [](ClientSettings& s) { s.ssl_groups = "P-384"; }, groups("X25519"), group_of, ""},
+    Effect{"TheSecondIfTheServerLacksTheFirst", [](ClientSettings& s) { s.ssl_groups = "P-384:P-256"; },
+           groups("P-256"), group_of, "secp256r1"},
+    // The curve of the certificate's key must be among them there (RFC 8422, 5.1).
+    Effect{"AlsoBeforeTls13", [](ClientSettings& s) { s.ssl_groups = "P-384:P-256"; }, tls12, group_of, "secp384r1"}),
+    [](const auto& row) { return row.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(SignatureAlgorithms, ClientSetting, testing::Values(
+    Effect{"TheOneThatIsSet", [](ClientSettings& s) { s.ssl_signature_algorithms = "ecdsa_secp256r1_sha256"; },
+           newest, version_of, "TLSv1.3"},
+    Effect{"NotOneThatIsNotSet", [](ClientSettings& s) { s.ssl_signature_algorithms = "rsa_pss_rsae_sha256"; },
+           newest, version_of, ""},
+    Effect{"AlsoBeforeTls13", [](ClientSettings& s) { s.ssl_signature_algorithms = "rsa_pss_rsae_sha256"; },
+           tls12, version_of, ""}),
+    [](const auto& row) { return row.param.name; });
+// clang-format on
+
+// The key share that is sent next is one of those that the setting allows.
+TEST(ClientSettingGroups, AreAllThatIsOfferedOnceAServerIsKnown) {
+  const Site site;
+  auto settings = site.client_settings();
+  settings.ssl_groups = "P-384:P-256";
+  const auto context = Site::build(settings);
+  const auto connect = [&](const char* taken) {
+    const auto server_context = openssl_server(site.server);
+    SSL_CTX_set1_groups_list(server_context.get(), taken);
+    EngineEnd client(Engine::to_server(context, {.host = Site::kHost}));
+    OpenSslEnd server(server_context.get(), OpenSslEnd::Side::server);
+    return shake_hands(client, server) == Engine::Status::ready
+               ? client.agreed().group
+               : std::string(name_of(client.failure().failure));
+  };
+  EXPECT_EQ(connect("P-256"), "secp256r1");
+  EXPECT_EQ(connect("P-256"), "secp256r1");
+  EXPECT_EQ(connect("X25519"), "no_common_parameters");
+  EXPECT_EQ(connect("X25519:P-384"), "secp384r1");
+}
+
+// --- mistakes ---
+
+struct Mistaken {
+  const char* name;
+  std::function<void(ClientSettings&)> spoil;
+  const char* setting;
+  const char* problem;  // a part of it
+};
+void PrintTo(const Mistaken& row, std::ostream* out) {
+  *out << row.name;
+}
+
+class ClientSettingMistake : public testing::TestWithParam<Mistaken> {};
+
+TEST_P(ClientSettingMistake, IsTold) {
+  const Site site;
+  auto settings = site.client_settings();
+  GetParam().spoil(settings);
+  const auto built = ClientContext::build(settings);
+  ASSERT_FALSE(built);
+  ASSERT_EQ(built.error().size(), 1U) << built.error()[1].problem;
+  EXPECT_EQ(built.error()[0].setting, GetParam().setting);
+  EXPECT_NE(built.error()[0].problem.find(GetParam().problem), std::string::npos) << built.error()[0].problem;
+  EXPECT_NE(built.error()[0].remedy, "");
+}
+
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(Policy, ClientSettingMistake, testing::Values(
+    Mistaken{"CiphersMeanNothing", [](ClientSettings& s) { s.ssl_ciphers = "NONSENSE"; },
+             "ssl_ciphers", R"("NONSENSE": no cipher match)"},
+    Mistaken{"CiphersAreTooNewForTheVersions",
+             [](ClientSettings& s) { s.ssl_min_protocol_version = s.ssl_max_protocol_version.emplace(Version::tls1_1); },
+             "ssl_ciphers", "no cipher is left"},
+    Mistaken{"CiphersNeedNoCertificate",
+             [](ClientSettings& s) { s.ssl_ciphers = "ECDHE+AESGCM:ADH-AES256-GCM-SHA384:@SECLEVEL=0"; },
+             "ssl_ciphers", "\"ADH-AES256-GCM-SHA384\""},
+    Mistaken{"Tls13CiphersMeanNothing", [](ClientSettings& s) { s.ssl_tls13_ciphers = "NONSENSE"; },
+             "ssl_tls13_ciphers", "\"NONSENSE\""},
+    Mistaken{"GroupsAreUnknown", [](ClientSettings& s) { s.ssl_groups = "X25519:NONSENSE"; },
+             "ssl_groups", "\"X25519:NONSENSE\""},
+    Mistaken{"SignatureAlgorithmsAreUnknown", [](ClientSettings& s) { s.ssl_signature_algorithms = "NONSENSE"; },
+             "ssl_signature_algorithms", "\"NONSENSE\""}),
+    [](const auto& row) { return row.param.name; });
+// clang-format on
+
+// --- certificate_common_name ---
+
+std::string verdict(const Site& site, const CertificateRequest& request, CommonNameRule rule) {
+  auto settings = site.client_settings();
+  settings.certificate_common_name = rule;
+  const auto base = Site::build(settings);
+  // Of a role, too.
+  const auto role = base->with_certificate(site.folder.path("server.crt"), site.folder.path("server.key"));
+  const Identity identity = issued_by(site.root, request);
+  std::string verdicts;
+  for (const auto& context : {base, *role}) {
+    const auto server_context = openssl_server(identity);
+    EngineEnd client(Engine::to_server(context, {.host = Site::kHost}));
+    OpenSslEnd server(server_context.get(), OpenSslEnd::Side::server);
+    const bool accepted = shake_hands(client, server) == Engine::Status::ready;
+    verdicts += accepted ? "accepted;" : client.failure().detail + ';';
+  }
+  return verdicts;
+}
+
+TEST(CertificateCommonName, CountsUnlessItNeverShall) {
+  const Site site;
+  CertificateRequest request;
+  request.common_names = {Site::kHost};
+  EXPECT_EQ(verdict(site, request, CommonNameRule::fallback), "accepted;accepted;");
+  const std::string refusal =
+      "Host is \"db.example.com\"; the certificate names \"db.example.com\" only as its CN, which does not "
+      "count.;";
+  EXPECT_EQ(verdict(site, request, CommonNameRule::never), refusal + refusal);
+  request.alternative_names = {pgveil::test::dns(Site::kHost)};
+  EXPECT_EQ(verdict(site, request, CommonNameRule::never), "accepted;accepted;");
+}
+
+}  // namespace
+}  // namespace pgveil::tls::test

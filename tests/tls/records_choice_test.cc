@@ -1,0 +1,27 @@
+#include "tls/records_choice.h"
+
+#include <gtest/gtest.h>
+#include <openssl/crypto.h>
+
+namespace pgveil::tls::test {
+namespace {
+
+TEST(RecordsChoice, IsWhatIsConfigured) {
+  EXPECT_FALSE(choose_records(Records::openssl).own);
+  EXPECT_EQ(choose_records(Records::openssl).because, "configured");
+  EXPECT_TRUE(choose_records(Records::own).own);
+  EXPECT_EQ(choose_records(Records::own).because, "configured");
+}
+
+// These tests run with Debian 12's release, with the image's, and with that of Debian sid.
+TEST(RecordsChoice, IsOurOwnWithTheReleasesThatAreTested) {
+  const auto choice = choose_records(Records::automatic);
+  const unsigned minor = OPENSSL_version_minor();
+  const bool is_tested = OPENSSL_version_major() == 3 && (minor == 0 || minor == 5 || minor == 6);
+  EXPECT_EQ(choice.own, is_tested);
+  EXPECT_EQ(choice.because, "OpenSSL " + std::to_string(OPENSSL_version_major()) + "." +
+                                std::to_string(minor) + (is_tested ? " is tested" : " is not tested"));
+}
+
+}  // namespace
+}  // namespace pgveil::tls::test
