@@ -3,6 +3,7 @@
 #include "tls/traffic_key.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <array>
 #include <cstdio>
@@ -166,6 +167,8 @@ std::vector<KnownAnswer> known_answers() {
 }
 
 TEST(KnownAnswers, AreWhatIsSealedAndOpened) {
+  if (::access(PGVEIL_TLS_TESTS "/known_answers.py", R_OK) != 0)
+    GTEST_SKIP() << "this program runs without its sources, in another Debian";
   const auto answers = known_answers();
   ASSERT_EQ(answers.size(), 3U * (16 + 3 * 7)) << "known_answers.py needs python3-cryptography";
   for (const KnownAnswer& answer : answers) {
