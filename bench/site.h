@@ -1,8 +1,10 @@
 // A server with a certificate made at run time, and TLS contexts for both ends of a connection to it.
 #pragma once
 
+#include <cstdlib>
 #include <memory>
 #include <stdexcept>
+#include <string_view>
 
 #include "tests/support/certificates.h"
 #include "tls/context.h"
@@ -18,10 +20,12 @@ class Site {
     tls::ClientSettings client;
     client.sslrootcert = folder_.write("root.crt", root_.certificate_pem());
     client.ssl_max_protocol_version = version;
+    client.records = records();
     tls::ServerSettings server;
     server.certificates = {{.server_names = {},
                             .ssl_cert_file = folder_.write("server.crt", server_.certificate_pem()),
                             .ssl_key_file = folder_.write("server.key", server_.key_pem())}};
+    server.records = records();
     client_context = built<tls::ClientContext>(client);
     server_context = built<tls::ServerContext>(server);
   }
@@ -32,6 +36,11 @@ class Site {
   std::shared_ptr<const tls::ServerContext> server_context;
 
  private:
+  // As of pgveil's own variable; our own unless it says `openssl`.
+  static tls::Records records() {
+    const char* word = std::getenv("PGVEIL_TLS_RECORDS");
+    return word != nullptr && std::string_view(word) == "openssl" ? tls::Records::openssl : tls::Records::own;
+  }
   static test::CertificateRequest request(test::KeyKind key) {
     test::CertificateRequest request;
     request.alternative_names = {test::dns(kHost)};

@@ -64,6 +64,7 @@ def test_log_and_audit_say_whether_the_key_exchange_is_post_quantum(pgveil, post
     word = "yes" if HAS_ML_KEM else "no"
     assert f" client_post_quantum={word} " in line and " client_group=" in line
     assert proxy.psql("SELECT 1", sslmode="require", user="trusted").returncode == 0
+    assert proxy.stop() == 0
     record = json.loads(audit.read_text().splitlines()[-1])
     assert record["client_post_quantum"] == word
     assert record["server_post_quantum"] in ("yes", "no") and record["server_group"]

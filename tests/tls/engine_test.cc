@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <openssl/rand.h>
 
+#include <array>
 #include <string>
 #include <utility>
 
@@ -326,6 +327,59 @@ TEST_P(RecordSizes, AreNoLargerThanAClientAskedFor) {
 
 INSTANTIATE_TEST_SUITE_P(Versions, RecordSizes, testing::Values(TLS1_2_VERSION, TLS1_3_VERSION),
                          [](const auto& row) { return row.param == TLS1_2_VERSION ? "Tls12" : "Tls13"; });
+
+// RFC 8449: our own records do not keep to such a limit, so none may be agreed on. No release of OpenSSL
+// knows the extension; one that does needs a new look at this.
+TEST(Engine, AgreesOnNoRecordSizeLimit) {
+  constexpr unsigned kRecordSizeLimit = 28;
+  ASSERT_EQ(SSL_extension_supported(kRecordSizeLimit), 0);
+  const Site site;
+  const auto context = openssl_client();
+  bool was_answered = false;
+  const auto add = [](SSL*, unsigned, unsigned, const unsigned char** out, std::size_t* size, X509*,
+                      std::size_t, int*, void*) {
+    static constexpr std::array<unsigned char, 2> kLimit{2, 0};
+    *out = kLimit.data();
+    *size = kLimit.size();
+    return 1;
+  };
+  const auto parse = [](SSL*, unsigned, unsigned, const unsigned char*, std::size_t, X509*, std::size_t, int*,
+                        void* answered) {
+    *static_cast<bool*>(answered) = true;
+    return 1;
+  };
+  ASSERT_EQ(SSL_CTX_add_custom_ext(
+                context.get(), kRecordSizeLimit,
+                SSL_EXT_CLIENT_HELLO | SSL_EXT_TLS1_2_SERVER_HELLO | SSL_EXT_TLS1_3_ENCRYPTED_EXTENSIONS, add,
+                nullptr, nullptr, parse, &was_answered),
+            1);
+  const auto [status, server, client] = accept(Site::build(site.server_settings()), context.get());
+  ASSERT_EQ(status, Engine::Status::ready);
+  EXPECT_FALSE(was_answered);
+  EXPECT_EQ(client->read(server->write("text")), "text");
+}
+
+// RFC 8879: what decompresses a certificate runs before anybody is known.
+TEST(Engine, OffersNoCertificateCompression) {
+  constexpr unsigned kCompressCertificate = 27;
+  const Site site;
+  const auto context = openssl_server(site.server);
+  bool was_offered = true;
+  SSL_CTX_set_client_hello_cb(
+      context.get(),
+      [](SSL* ssl, int*, void* offered) {
+        const unsigned char* content = nullptr;
+        std::size_t size = 0;
+        *static_cast<bool*>(offered) =
+            SSL_client_hello_get0_ext(ssl, kCompressCertificate, &content, &size) == 1;
+        return SSL_CLIENT_HELLO_SUCCESS;
+      },
+      &was_offered);
+  EngineEnd engine = site.engine_to_server();
+  OpenSslEnd peer(context.get(), OpenSslEnd::Side::server);
+  ASSERT_EQ(shake_hands(engine, peer), Engine::Status::ready);
+  EXPECT_FALSE(was_offered);
+}
 
 // --- the cipher suites of TLS 1.3: those that are ours to write and read, and the others ---
 

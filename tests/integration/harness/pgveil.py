@@ -8,9 +8,9 @@ from harness.processes import POSTGRES_BIN, Daemon, environment, run
 from harness.wire import Client
 
 # All unit tests of the TLS layer, to be run with other releases of OpenSSL: the library is the one of the system.
-TLS_TEST = Path(os.environ.get("PGVEIL_TLS_TEST", Path(__file__).parents[3] / "build/release/tests/tls/tls_test"))
+TLS_TEST = Path(os.environ.get("PGVEIL_TLS_TEST", Path(__file__).resolve().parents[3] / "build/release/tests/tls/tls_test"))
 
-BINARY = Path(os.environ.get("PGVEIL", Path(__file__).parents[3] / "build/release/pgveil"))
+BINARY = Path(os.environ.get("PGVEIL", Path(__file__).resolve().parents[3] / "build/release/pgveil"))
 
 # What moves the bytes of sessions and whose records of TLS they are, if whoever runs the tests has chosen: ctest runs
 # some files once with each.
