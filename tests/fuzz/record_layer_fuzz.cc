@@ -317,7 +317,7 @@ class Connection {
     read();
     if (is_closed_ || failed()) return;
     const Bytes data = some_data();
-    written_.insert(written_.end(), data.begin(), data.end());
+    opened_.clear();
     ByteView rest(data);
     auto status = Status::want_room;
     while (status == Status::want_room) {
@@ -326,7 +326,7 @@ class Connection {
       require(status == Status::ready || !out.written().empty());
       take(out.written());
     }
-    require(status == Status::ready && rest.empty() && opened_ == written_);
+    require(status == Status::ready && rest.empty() && opened_ == data);
   }
 
   void close() {
@@ -354,8 +354,7 @@ class Connection {
   Bytes sealed_;
   Bytes received_;
   std::size_t compared_ = 0;  // of received_
-  Bytes written_;
-  Bytes opened_;
+  Bytes opened_;  // of the last write
   Fate fate_ = Fate::open;
   Status status_ = Status::want_input;
   std::uint64_t spare_records_ = kSpare;

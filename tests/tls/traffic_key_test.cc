@@ -3,6 +3,7 @@
 #include "tls/traffic_key.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <array>
 #include <cstdio>
@@ -129,6 +130,8 @@ TEST(Rfc8448, IsWhatAServerSeals) {
 
 // --- known_answers.py: each suite, numbers of any size, three later generations ---
 
+constexpr const char* kPython = "/usr/bin/python3";
+
 struct KnownAnswer {
   std::uint32_t suite;
   TrafficSecret secret;
@@ -142,7 +145,7 @@ struct KnownAnswer {
 
 std::vector<KnownAnswer> known_answers() {
   std::string text;
-  FILE* script = ::popen("/usr/bin/python3 -B " PGVEIL_TLS_TESTS "/known_answers.py", "r");
+  FILE* script = ::popen((std::string(kPython) + " -B " PGVEIL_TLS_TESTS "/known_answers.py").c_str(), "r");
   std::array<char, 4'096> memory;
   while (const std::size_t size = std::fread(memory.data(), 1, memory.size(), script))
     text.append(memory.data(), size);
@@ -166,6 +169,8 @@ std::vector<KnownAnswer> known_answers() {
 }
 
 TEST(KnownAnswers, AreWhatIsSealedAndOpened) {
+  if (::access(PGVEIL_TLS_TESTS "/known_answers.py", R_OK) != 0 || ::access(kPython, X_OK) != 0)
+    GTEST_SKIP() << "this program runs in another Debian than that in which it was built";
   const auto answers = known_answers();
   ASSERT_EQ(answers.size(), 3U * (16 + 3 * 7)) << "known_answers.py needs python3-cryptography";
   for (const KnownAnswer& answer : answers) {
