@@ -176,7 +176,7 @@ struct LimitsConfig {
       std::size_t{256} * 1024;  // the most that is read at once in one direction of a session
   unsigned workers = 0;         // threads that serve sessions; 0: one for each CPU that is granted
   RelayEngine relay = RelayEngine::automatic;
-  tls::Records tls_records = tls::Records::openssl;
+  tls::Records tls_records = tls::Records::automatic;
 };
 
 enum class LogFormat { text, json };
