@@ -17,7 +17,11 @@ namespace pgveil::tls {
 // After how much one key is replaced, whichever comes first. 2^24.5 records of the largest size are safe with
 // AES-GCM (RFC 8446, 5.5), and a peer may need some time for its answer.
 struct KeyLimits {
+#ifdef PGVEIL_RECORDS_PER_KEY  // tests/tls-peers: within a few MiB
+  std::uint64_t records = PGVEIL_RECORDS_PER_KEY;
+#else
   std::uint64_t records = std::uint64_t{1} << 24U;
+#endif
   std::uint64_t octets = std::uint64_t{1} << 38U;  // on the wire
 };
 
