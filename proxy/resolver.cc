@@ -260,12 +260,12 @@ void Resolver::Lookup::watch(ares_socket_t socket, int events) {
   }
   auto& watch = watches_[socket];
   if (!watch) {
-    auto poll = std::make_unique<uv_poll_t>();
+    watch = std::make_unique<Watch>(Watch{.lookup = this, .socket = socket, .events = 0, .poll = nullptr});
+    auto poll = std::make_unique<uv_poll_t>();  // the last allocation: once initialized it must be closed
     if (uv_poll_init(resolver_.loop_, poll.get(), socket) != 0) {
       watches_.erase(socket);
       return;
     }
-    watch = std::make_unique<Watch>(Watch{.lookup = this, .socket = socket, .events = 0, .poll = nullptr});
     poll->data = watch.get();
     watch->poll.reset(poll.release());
   }
