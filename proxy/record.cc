@@ -170,7 +170,9 @@ void log_audit(const Record& record, const Ending* refusal) {
         .add(side + "cipher", *tls ? (*tls)->cipher : "")
         .add(side + "group", *tls ? (*tls)->group : "")
         .add(side + "post_quantum", post_quantum_text(*tls))
-        .add(side + "records", !*tls ? "" : (*tls)->own_records ? "own" : "openssl");
+        .add(side + "records", !*tls                 ? ""
+                               : (*tls)->own_records ? "own"
+                                                     : "openssl");
   audit.add("detail", accepted ? "" : detail_of(*refusal));
   audit.add("client_server_name", record.client_tls ? record.client_tls->server_name : "");
   audit.add("sqlstate", accepted ? "" : sqlstate_of(record.server_sqlstate, *refusal));
