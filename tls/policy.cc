@@ -3,6 +3,7 @@
 #include <strings.h>
 
 #include <array>
+#include <cstdint>
 
 namespace pgveil::tls {
 namespace {
@@ -20,6 +21,15 @@ constexpr std::array kVersions{NamedVersion{"TLSv1", Version::tls1, TLS1_VERSION
 int number_of(Version version) {
   return kVersions[static_cast<std::size_t>(version)].number;
 }
+
+// SSL_OP_NO_TX_CERTIFICATE_COMPRESSION and SSL_OP_NO_RX_CERTIFICATE_COMPRESSION of OpenSSL 3.2. The headers
+// of older releases do not have them, but a program that was built with those may run with a newer library.
+// Older libraries ignore both.
+constexpr std::uint64_t kNoCertificateCompression = std::uint64_t{0b11} << 32U;
+#ifdef SSL_OP_NO_TX_CERTIFICATE_COMPRESSION
+static_assert(kNoCertificateCompression ==
+              (SSL_OP_NO_TX_CERTIFICATE_COMPRESSION | SSL_OP_NO_RX_CERTIFICATE_COMPRESSION));
+#endif
 
 }  // namespace
 
@@ -39,10 +49,8 @@ void set_common_policy(SSL_CTX* context, Version min, std::optional<Version> max
   SSL_CTX_set_min_proto_version(context, number_of(min));
   SSL_CTX_set_max_proto_version(context, max ? number_of(*max) : 0);
   SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET);
-#ifdef SSL_OP_NO_TX_CERTIFICATE_COMPRESSION  // since 3.2
   // It saves nothing that counts, and what decompresses a peer's certificate runs before it is verified.
-  SSL_CTX_set_options(context, SSL_OP_NO_TX_CERTIFICATE_COMPRESSION | SSL_OP_NO_RX_CERTIFICATE_COMPRESSION);
-#endif
+  SSL_CTX_set_options(context, kNoCertificateCompression);
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(context, 0);
   // Our own chain is whole from the start (load_own_certificate()); OpenSSL would look for the rest of it,
