@@ -354,7 +354,7 @@ class Connection {
   Bytes sealed_;
   Bytes received_;
   std::size_t compared_ = 0;  // of received_
-  Bytes opened_;  // of the last write
+  Bytes opened_;              // of the last write
   Fate fate_ = Fate::open;
   Status status_ = Status::want_input;
   std::uint64_t spare_records_ = kSpare;
