@@ -58,6 +58,7 @@ struct Engine::State {
   Stage stage = Stage::handshaking;
   bool host_matched = false;   // judge() has seen the server's leaf, under a good chain, and it is for `host`
   bool verdict_given = false;  // failure holds what judge() found
+  bool is_out_of_memory = false;  // so judge() could not say
   FailureReport failure;
 
   CallerBytes bytes;
@@ -72,13 +73,10 @@ FailureReport plain_failure(Failure failure, std::string reason) {
       .failure = failure, .reason = std::move(reason), .depth = 0, .subject = {}, .issuer = {}, .detail = {}};
 }
 
-// OpenSSL calls this for every certificate of the chain, the leaf last, and at every fault. A server's name
-// is checked here, where "no" still ends the handshake before anything of ours goes out.
-int judge(int accepted, X509_STORE_CTX* verification) {
-  auto* ssl =
-      static_cast<SSL*>(X509_STORE_CTX_get_ex_data(verification, SSL_get_ex_data_X509_STORE_CTX_idx()));
-  auto& state = *static_cast<State*>(SSL_get_ex_data(ssl, 0));
-  if (accepted == 0) {
+// Returns 1 if OpenSSL shall go on, else 0. A server's name is checked here, where "no" still ends the
+// handshake before anything of ours goes out.
+int verdict(State& state, bool accepted, X509_STORE_CTX* verification) {
+  if (!accepted) {
     state.failure = report_of(verification);
     state.verdict_given = true;
     return 0;
@@ -91,6 +89,21 @@ int judge(int accepted, X509_STORE_CTX* verification) {
   state.failure = wrong_name_report(leaf, *state.host, state.common_name);
   state.verdict_given = true;
   return 0;
+}
+
+// OpenSSL calls this for every certificate of the chain, the leaf last, and at every fault. No exception may
+// pass through its functions: they would free nothing. handshake() throws it again.
+int judge(int accepted, X509_STORE_CTX* verification) {
+  auto* ssl =
+      static_cast<SSL*>(X509_STORE_CTX_get_ex_data(verification, SSL_get_ex_data_X509_STORE_CTX_idx()));
+  auto& state = *static_cast<State*>(SSL_get_ex_data(ssl, 0));
+  try {
+    return verdict(state, accepted != 0, verification);
+  } catch (const std::bad_alloc&) {
+    state.is_out_of_memory = true;
+    X509_STORE_CTX_set_error(verification, X509_V_ERR_OUT_OF_MEM);
+    return 0;
+  }
 }
 
 // SSL_get_error() reads the queue, so it must be empty before each call. It nearly always is, and to look is
@@ -314,6 +327,7 @@ Engine::Status Engine::handshake(ByteView& ciphertext, Outgoing& out) {
   if (state.stage != State::Stage::handshaking) return Status::failed;
   const Lending lending(state, &ciphertext, &out);
   const int result = SSL_do_handshake(state.ssl.get());
+  if (state.is_out_of_memory) throw std::bad_alloc();
   if (result == 1) return check_handshake(state);
   const Status status = status_of(state, result);
   if (status != Status::closed) return status;
