@@ -24,6 +24,12 @@ std::string_view post_quantum_text(const std::optional<tls::Established>& tls) {
   return tls->post_quantum ? "yes" : "no";
 }
 
+// Who reads and writes the records of the connection; empty: there is no TLS.
+std::string_view records_text(const std::optional<tls::Established>& tls) {
+  if (!tls) return "";
+  return tls->own_records ? "own" : "openssl";
+}
+
 LogFields parties(const Record& record) {
   LogFields fields;
   fields.add("client", record.client)
@@ -170,9 +176,7 @@ void log_audit(const Record& record, const Ending* refusal) {
         .add(side + "cipher", *tls ? (*tls)->cipher : "")
         .add(side + "group", *tls ? (*tls)->group : "")
         .add(side + "post_quantum", post_quantum_text(*tls))
-        .add(side + "records", !*tls                 ? ""
-                               : (*tls)->own_records ? "own"
-                                                     : "openssl");
+        .add(side + "records", records_text(*tls));
   audit.add("detail", accepted ? "" : detail_of(*refusal));
   audit.add("client_server_name", record.client_tls ? record.client_tls->server_name : "");
   audit.add("sqlstate", accepted ? "" : sqlstate_of(record.server_sqlstate, *refusal));

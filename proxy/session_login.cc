@@ -238,7 +238,7 @@ Ending Session::left_login_ending() {
 // The client's connection broke before ReadyForQuery. A client that was refused may close without reading
 // all.
 Ending Session::broken_login_ending() {
-  return refused_login_ending().value_or(Ending{.reason = Reason::client_lost, .detail = client_->error()});
+  return refused_login_ending().value_or(lost_client_ending());
 }
 
 void Session::note_refusal() {

@@ -32,7 +32,7 @@ class TlsStream final : public Stream {
   void pause_reading() override { inner_->pause_reading(); }
   void resume_reading() override { inner_->resume_reading(); }
   [[nodiscard]] bool peer_gone() const override { return inner_->peer_gone(); }
-  [[nodiscard]] bool write_broken() const override { return inner_->write_broken(); }
+  [[nodiscard]] bool write_broken() const override { return failed_ || inner_->write_broken(); }
   [[nodiscard]] CloseNotify close_notify() const override {
     return close_notify_received_ ? CloseNotify::received : CloseNotify::missing;
   }

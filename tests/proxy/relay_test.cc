@@ -180,6 +180,19 @@ TEST_F(ARelay, EndsAtOnceWhereTheClientBroke) {
   EXPECT_EQ(advance(), End::client_lost);
 }
 
+// No event follows, so it has to be found in the same turn.
+TEST_F(ARelay, EndsIfWhatTheClientSentCannotBeWritten) {
+  client_.incoming = {"query"};
+  server_.fails_to_write = true;
+  EXPECT_EQ(advance(), End::server_lost);
+}
+
+TEST_F(ARelay, EndsIfWhatTheServerSentCannotBeWritten) {
+  server_.incoming = {"answer"};
+  client_.fails_to_write = true;
+  EXPECT_EQ(advance(), End::client_lost);
+}
+
 TEST_F(ARelay, PassesOnTheClientsEndAndWaitsForTheAnswer) {
   client_.incoming = {"last query"};
   client_.end = Status::ended;

@@ -24,7 +24,8 @@ class FakeStream final : public proxy::Stream {
   bool cut_off = false;  // by finish()
   bool gone = false;
   bool broken = false;
-  bool held = false;  // what is incoming is in the stream, and no event would tell of it
+  bool fails_to_write = false;  // as TLS that cannot encrypt: only a read tells, and no event
+  bool held = false;            // what is incoming is in the stream, and no event would tell of it
   int reads = 0;
   std::size_t wakes_at = 1;
 
@@ -50,6 +51,11 @@ class FakeStream final : public proxy::Stream {
   [[nodiscard]] bool holds() const override { return held; }
   [[nodiscard]] bool readable() const override { return !incoming.empty() || end != Status::blocked; }
   void write(proxy::Scratch& /*scratch*/, proxy::ByteView bytes) override {
+    if (fails_to_write) {
+      end = Status::failed;
+      held = true;
+      return;
+    }
     waiting.append(bytes.begin(), bytes.end());
     const std::size_t taken = std::min(kernel_room, waiting.size());
     if (kernel_room != std::string::npos) kernel_room -= taken;
