@@ -268,8 +268,30 @@ class TestCloseNotifyWithTheLastData:
 class TestWhatWasCutOff:
     """It does not look like a regular end to the other side: no close_notify goes out."""
 
+    @staticmethod
+    @contextlib.contextmanager
+    def tls_session(proxy):
+        with proxy.connect() as client:
+            client.send(wire.SSL_REQUEST)
+            assert client.receive(1) == b"S"
+            tls = raw_tls(client.socket)
+            client.send(tls.encrypt(START))
+            tls.receive_until(READY)
+            yield client, tls
+
+    @staticmethod
+    def end_noted_in(ends):
+        """A server that notes whether its client ended with close_notify."""
+
+        def script(peer, tls):
+            peer.send(tls.encrypt(LOGIN))
+            tls.receive_to_end()
+            ends.append(tls.ended_with_close_notify)
+
+        return script
+
     @pytest.mark.parametrize("sent, complete", [
-        (FATAL, False),  # on a plaintext connection nobody can tell that from a cut
+        (FATAL, False),
         (FATAL[:9], False),
         (b"", True),  # pgveil itself says the last word, 08006
     ], ids=["after-the-last-message", "inside-a-message", "between-messages"])  # fmt: skip
@@ -281,12 +303,7 @@ class TestWhatWasCutOff:
             peer.close()
 
         proxy = pgveil(tls_server(script), listener=certificate(credentials))
-        with proxy.connect() as client:
-            client.send(wire.SSL_REQUEST)
-            assert client.receive(1) == b"S"
-            tls = raw_tls(client.socket)
-            client.send(tls.encrypt(START))
-            tls.receive_until(READY)
+        with self.tls_session(proxy) as (client, tls):
             client.send(tls.encrypt(wire.query("SELECT 1")))
             received = tls.receive_to_end()
             assert received.startswith(sent)
@@ -294,21 +311,13 @@ class TestWhatWasCutOff:
 
     @pytest.mark.parametrize("sent, complete", [
         (wire.TERMINATE, True),
-        (b"", True),
+        (b"", True),  # without TLS nobody can tell that from a cut
         (wire.query("SELECT 1")[:6], False),
     ], ids=["after-terminate", "between-messages", "inside-a-message"])  # fmt: skip
     def test_by_a_client_without_tls(self, pgveil, tls_server, sent, complete):
         ends = []
-
-        def script(peer, tls):
-            peer.send(tls.encrypt(LOGIN))
-            tls.receive_to_end()
-            ends.append(tls.ended_with_close_notify)
-
-        proxy = pgveil(tls_server(script))
-        with proxy.connect() as client:
-            client.send(START)
-            client.receive_until(b"Z")
+        proxy = pgveil(tls_server(self.end_noted_in(ends)))
+        with logged_in(proxy) as client:
             client.send(sent)
         eventually(lambda: ends)
         assert ends == [complete]
@@ -316,19 +325,8 @@ class TestWhatWasCutOff:
     @pytest.mark.parametrize("how, complete", [("terminate", True), ("close_notify", True), ("cut", False)])
     def test_by_a_client_with_tls(self, pgveil, tls_server, credentials, how, complete):
         ends = []
-
-        def script(peer, tls):
-            peer.send(tls.encrypt(LOGIN))
-            tls.receive_to_end()
-            ends.append(tls.ended_with_close_notify)
-
-        proxy = pgveil(tls_server(script), listener=certificate(credentials))
-        with proxy.connect() as client:
-            client.send(wire.SSL_REQUEST)
-            assert client.receive(1) == b"S"
-            tls = raw_tls(client.socket)
-            client.send(tls.encrypt(START))
-            tls.receive_until(READY)
+        proxy = pgveil(tls_server(self.end_noted_in(ends)), listener=certificate(credentials))
+        with self.tls_session(proxy) as (client, tls):
             if how == "terminate":
                 client.send(tls.encrypt(wire.TERMINATE))
             elif how == "close_notify":

@@ -72,6 +72,10 @@ def expect_only_those_of_the_keys(proxy, client, secrets) -> None:
     assert occurrences(proxy.pid, secrets) == once
     client.close()
     proxy.end_of_session()
+    expect_none(proxy, secrets)
+
+
+def expect_none(proxy, secrets) -> None:
     eventually(lambda: not any(occurrences(proxy.pid, secrets).values()))
 
 
@@ -115,7 +119,7 @@ def test_no_secret_of_a_session_stays_after_its_end(pgveil, scripted_server, cre
     for file in (of_client, of_server):
         secrets = key_log(file)
         assert len(secrets) == 5
-        eventually(lambda: not any(occurrences(proxy.pid, secrets).values()))
+        expect_none(proxy, secrets)
 
 
 @RECORDS
@@ -129,7 +133,7 @@ def test_no_secret_stays_of_a_handshake_that_a_client_aborts(
     proxy.end_of_session()
     secrets = key_log(file)
     assert "SERVER_HANDSHAKE_TRAFFIC_SECRET" in secrets
-    eventually(lambda: not any(occurrences(proxy.pid, secrets).values()))
+    expect_none(proxy, secrets)
 
 
 @RECORDS
@@ -157,7 +161,7 @@ def test_no_secret_stays_of_a_handshake_that_a_client_leaves(
     proxy.end_of_session()
     secrets = key_log(file)
     assert len(secrets) == 5
-    eventually(lambda: not any(occurrences(proxy.pid, secrets).values()))
+    expect_none(proxy, secrets)
 
 
 @RECORDS
@@ -173,4 +177,4 @@ def test_no_secret_stays_of_a_handshake_that_pgveil_refuses(
     proxy.end_of_session()
     secrets = key_log(file)
     assert "SERVER_HANDSHAKE_TRAFFIC_SECRET" in secrets
-    eventually(lambda: not any(occurrences(proxy.pid, secrets).values()))
+    expect_none(proxy, secrets)

@@ -40,15 +40,6 @@ TEST_P(ClientSetting, HasItsEffect) {
   EXPECT_EQ(GetParam().of(client.agreed()), GetParam().agreed);
 }
 
-std::string version_of(const Established& agreed) {
-  return agreed.version;
-}
-std::string cipher_of(const Established& agreed) {
-  return agreed.cipher;
-}
-std::string group_of(const Established& agreed) {
-  return agreed.group;
-}
 void nothing(ClientSettings& /*settings*/) {}
 void newest(SSL_CTX* /*server*/) {}
 void tls12(SSL_CTX* server) {

@@ -204,7 +204,7 @@ INSTANTIATE_TEST_SUITE_P(NotRevoked, CrlKind, testing::Values(
          [](Scene& s) { s.add({}); s.add_newer("critical,onlysomereasons:keyCompromise"); }, "accepted"},
     Kind{"ForUsers", [](Scene& s) { s.add({.issuing_distribution_point = "critical,onlyuser:TRUE"});
                                     s.add({.issuing_distribution_point = "critical,onlyCA:TRUE"}); }, "accepted"},
-    // A certificate that is no longer on hold.
+    // The certificate was on hold, and the next CRL does not name it any more.
     Kind{"AnyMoreByTheNextOfTheSameKind", [](Scene& s) { s.add_revocation(); s.add_newer(""); }, "accepted"},
     // Numbers of one authority mean nothing to another of the same name.
     Kind{"ByItsOwnAuthority",

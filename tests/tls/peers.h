@@ -82,6 +82,17 @@ class OpenSslEnd {
   std::string error_;
 };
 
+// What a handshake has agreed on, by one value each: for tables.
+inline std::string version_of(const Established& agreed) {
+  return agreed.version;
+}
+inline std::string cipher_of(const Established& agreed) {
+  return agreed.cipher;
+}
+inline std::string group_of(const Established& agreed) {
+  return agreed.group;
+}
+
 // A context for OpenSslEnd that shows `identity` (and `intermediates`), at security level 0, so that it
 // serves what an engine must refuse.
 [[nodiscard]] SslContext openssl_server(const Identity& identity,
@@ -108,8 +119,8 @@ void set_server_name(SSL* ssl, const std::string& name);
 // To be shown where a server asks.
 void show(SSL_CTX* client, const Identity& identity, const std::vector<const Identity*>& intermediates = {});
 
-// Whose records the contexts of a Site have: all tests run with each. The variable PGVEIL_TEST_TLS_RECORDS says it,
-// `own` or `openssl`; our own unless it is set.
+// Whose records the contexts of a Site have: all tests run with each. The variable PGVEIL_TEST_TLS_RECORDS
+// says it, `own` or `openssl`; our own unless it is set.
 [[nodiscard]] Records records_under_test();
 
 // An authority, a server's certificate for db.example.com, and the files and contexts made of them.

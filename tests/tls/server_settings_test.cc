@@ -51,15 +51,6 @@ TEST_P(ServerSetting, HasItsEffect) {
   EXPECT_EQ(GetParam().of(accepted.server->agreed()), GetParam().agreed);
 }
 
-std::string version_of(const Established& agreed) {
-  return agreed.version;
-}
-std::string cipher_of(const Established& agreed) {
-  return agreed.cipher;
-}
-std::string group_of(const Established& agreed) {
-  return agreed.group;
-}
 void nothing(ServerSettings& /*settings*/) {}
 void newest(SSL_CTX* /*client*/) {}
 void tls12(SSL_CTX* client) {
