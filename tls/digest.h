@@ -11,8 +11,8 @@
 
 namespace pgveil::tls {
 
-// What of this OpenSSL lacks, in its own words, such as with a configuration that asks for FIPS where there
-// is no FIPS provider; empty: nothing. To be asked at the start, before anything below.
+// Returns which of the functions below this OpenSSL cannot provide, and why; empty: none. An example is a
+// configuration that asks for FIPS on a machine without a FIPS provider. To be called first, at the start.
 [[nodiscard]] std::string missing_algorithm();
 
 void fill_random(std::span<std::uint8_t> bytes);

@@ -8,7 +8,7 @@
 
 namespace pgveil::fuzz {
 
-// The input, from its front; zeros once there is no more.
+// Takes octets from the front of the input. After its end every octet is 0.
 class Choices {
  public:
   using View = std::span<const std::uint8_t>;

@@ -12,8 +12,7 @@ TLS_TEST = Path(os.environ.get("PGVEIL_TLS_TEST", Path(__file__).resolve().paren
 
 BINARY = Path(os.environ.get("PGVEIL", Path(__file__).resolve().parents[3] / "build/release/pgveil"))
 
-# What moves the bytes of sessions and whose records of TLS they are, if whoever runs the tests has chosen: ctest runs
-# some files once with each.
+# The settings `relay` and `tls_records` for all tests, if these variables are set. ctest runs some files once with each value.
 RELAY = {name: value for name, value in os.environ.items() if name in ("PGVEIL_RELAY", "PGVEIL_TLS_RECORDS")}
 
 # How it ends where it cannot start, after sysexits.h.
