@@ -33,6 +33,27 @@ std::string zone_text(std::uint32_t scope_id) {
 
 }  // namespace
 
+bool SocketAddress::is_loopback() const {
+  if (host == kLocalhost) return true;
+  in_addr v4{};
+  if (inet_pton(AF_INET, host.c_str(), &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
+  in6_addr v6{};
+  if (inet_pton(AF_INET6, host.c_str(), &v6) != 1) return false;
+  return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127);
+}
+
+std::vector<SocketAddress> SocketAddress::each() const {
+  if (host != kLocalhost) return {*this};
+  return {{.host = "127.0.0.1", .port = port, .unix_path = ""},
+          {.host = "::1", .port = port, .unix_path = ""}};
+}
+
+std::string SocketAddress::text() const {
+  if (is_unix()) return "unix:" + unix_path;
+  const bool is_ipv6 = host.find(':') != std::string::npos;
+  return (is_ipv6 ? '[' + host + ']' : host) + ':' + std::to_string(port);
+}
+
 bool KernelAddress::is_loopback() const {
   if (family() == AF_INET) {
     const auto* in = reinterpret_cast<const sockaddr_in*>(&storage);

@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "proxy/cli.h"
+#include "proxy/exit_code.h"
 #include "proxy/login_forecast.h"
 #include "proxy/preparation.h"
 #include "proxy/values.h"

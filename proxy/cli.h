@@ -7,16 +7,9 @@
 #include <vector>
 
 #include "proxy/config.h"
+#include "proxy/exit_code.h"
 
 namespace pgveil::proxy {
-
-// Exit codes, after sysexits.h.
-inline constexpr int kExitOk = 0;
-inline constexpr int kExitUsage = 64;        // EX_USAGE: a command line that cannot be understood
-inline constexpr int kExitNoInput = 66;      // EX_NOINPUT: the configuration file cannot be read
-inline constexpr int kExitUnavailable = 69;  // EX_UNAVAILABLE: no listener, no worker, or no io_uring
-inline constexpr int kExitSoftware = 70;     // EX_SOFTWARE: a defect of pgveil
-inline constexpr int kExitConfig = 78;       // EX_CONFIG: mistakes in settings: file, flag or variable
 
 enum class Command { run, check };
 

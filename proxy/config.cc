@@ -1,7 +1,5 @@
 #include "proxy/config.h"
 
-#include <arpa/inet.h>
-
 #include <algorithm>
 
 #include "proxy/values.h"
@@ -27,27 +25,6 @@ std::vector<std::string> harmless_startup_parameters() {
           "default_transaction_read_only",
           "default_transaction_deferrable",
           "replication"};
-}
-
-bool SocketAddress::is_loopback() const {
-  if (host == kLocalhost) return true;
-  in_addr v4{};
-  if (inet_pton(AF_INET, host.c_str(), &v4) == 1) return ntohl(v4.s_addr) >> 24 == 127;
-  in6_addr v6{};
-  if (inet_pton(AF_INET6, host.c_str(), &v6) != 1) return false;
-  return IN6_IS_ADDR_LOOPBACK(&v6) || (IN6_IS_ADDR_V4MAPPED(&v6) && v6.s6_addr[12] == 127);
-}
-
-std::vector<SocketAddress> SocketAddress::each() const {
-  if (host != kLocalhost) return {*this};
-  return {{.host = "127.0.0.1", .port = port, .unix_path = ""},
-          {.host = "::1", .port = port, .unix_path = ""}};
-}
-
-std::string SocketAddress::text() const {
-  if (is_unix()) return "unix:" + unix_path;
-  const bool is_ipv6 = host.find(':') != std::string::npos;
-  return (is_ipv6 ? '[' + host + ']' : host) + ':' + std::to_string(port);
 }
 
 ListenerTls ListenerConfig::tls_policy() const {

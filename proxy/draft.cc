@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "protocol/startup.h"
-#include "proxy/password_command.h"
+#include "proxy/command_template.h"
 #include "tls/digest.h"
 
 namespace pgveil::proxy {

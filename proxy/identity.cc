@@ -1,11 +1,7 @@
 #include "proxy/identity.h"
 
-#include <pwd.h>
 #include <strings.h>
-#include <sys/socket.h>
-#include <unistd.h>
 
-#include <array>
 #include <cctype>
 #include <string_view>
 #include <utility>
@@ -63,17 +59,6 @@ std::vector<std::string> system_users(const tls::PeerCertificate& certificate,
     case Name::fingerprint: return {certificate.sha256_fingerprint};
   }
   return {};
-}
-
-std::string peer_user(int descriptor) {
-  ucred credentials{};
-  socklen_t size = sizeof credentials;
-  if (::getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) return {};
-  std::array<char, 4096> memory{};
-  passwd entry{};
-  passwd* found = nullptr;
-  ::getpwuid_r(credentials.uid, &entry, memory.data(), memory.size(), &found);
-  return found == nullptr ? std::string() : found->pw_name;
 }
 
 void announce_identity(protocol::StartupMessage& startup, const ClientIdentity& identity,

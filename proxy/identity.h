@@ -18,10 +18,6 @@ namespace pgveil::proxy {
 [[nodiscard]] std::vector<std::string> system_users(const tls::PeerCertificate& certificate,
                                                     protocol::CertificateName name);
 
-// The user that owns the process at the other end of a Unix socket, as PostgreSQL's `peer` and libpq's
-// requirepeer ask for it; empty: the kernel or the user database does not say.
-[[nodiscard]] std::string peer_user(int descriptor);
-
 // What is known of a client; both are empty if nothing is.
 struct ClientIdentity {
   std::string_view who;          // the subject of its certificate, or the user of the process

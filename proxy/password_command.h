@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "protocol/secret.h"
+#include "proxy/command_template.h"
 #include "proxy/handle.h"
 
 namespace pgveil::proxy {
@@ -28,17 +29,6 @@ struct PasswordCommandConfig {
   std::vector<std::string> argv;
   std::chrono::milliseconds timeout{};  // 0: none
   std::chrono::milliseconds ttl{};      // how long a password is good for others, too; 0: not at all
-};
-
-// What is wrong with a command, as the end of a sentence that begins with its setting; nullopt: nothing.
-[[nodiscard]] std::optional<std::string> check_password_command(const std::vector<std::string>& argv);
-
-// The login that a password is for. The command finds it in PGHOST, PGPORT, PGUSER and PGDATABASE, too.
-struct PasswordTarget {
-  std::string host;
-  std::uint16_t port = 0;
-  std::string user;
-  std::string database;
 };
 
 // Or why there is none: a sentence for the log, with nothing of what the command printed.

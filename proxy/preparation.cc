@@ -20,8 +20,8 @@
 #include <vector>
 
 #include "proxy/address.h"
-#include "proxy/cli.h"
 #include "proxy/descriptor.h"
+#include "proxy/exit_code.h"
 #include "proxy/listener.h"
 #include "proxy/ring.h"
 #include "proxy/values.h"

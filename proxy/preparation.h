@@ -16,7 +16,7 @@ namespace pgveil::proxy {
 // Why pgveil cannot run with a configuration.
 struct Unprepared {
   Mistakes mistakes;
-  int exit_code = 0;  // see proxy/cli.h
+  int exit_code = 0;  // see proxy/exit_code.h
 };
 
 // Loads everything as build_snapshot() does, and checks that this machine has what the settings name:

@@ -13,8 +13,8 @@
 #include <utility>
 
 #include "proxy/child_process.h"
-#include "proxy/cli.h"
 #include "proxy/cpus.h"
+#include "proxy/exit_code.h"
 #include "proxy/log.h"
 #include "proxy/preparation.h"
 #include "proxy/signals_held_back.h"

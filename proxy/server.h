@@ -14,8 +14,8 @@
 namespace pgveil::proxy {
 
 // Listens and serves until SIGTERM or SIGINT, then ends every session with 57P01 where the protocol allows. A
-// second signal ends at once. Returns an exit code (proxy/cli.h); or ends the process with it, if something
-// is pending that cannot be cancelled.
+// second signal ends at once. Returns an exit code (proxy/exit_code.h); or ends the process with it, if
+// something is pending that cannot be cancelled.
 [[nodiscard]] int serve(const std::shared_ptr<const Snapshot>& snapshot);
 
 }  // namespace pgveil::proxy

@@ -12,6 +12,7 @@
 #include "proxy/log.h"
 #include "proxy/session_bytes.h"
 #include "proxy/startup_parameters.h"
+#include "proxy/unix_peer.h"
 #include "proxy/upstream_failure.h"
 #include "tls/digest.h"
 

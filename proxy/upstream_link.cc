@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "proxy/identity.h"
+#include "proxy/unix_peer.h"
 #include "proxy/upstream_failure.h"
 
 namespace pgveil::proxy {
