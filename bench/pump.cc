@@ -69,8 +69,7 @@ constexpr std::size_t kAuthenticationSaslFinal = 12;
   std::_Exit(1);
 }
 
-// --- a connection: plaintext or TLS
-// --------------------------------------------------------------------------------
+// --- a connection: plaintext or TLS ---
 
 class Connection {
  public:
@@ -147,8 +146,7 @@ class Connection {
   std::unique_ptr<SSL, Free> ssl_;
 };
 
-// --- messages
-// ------------------------------------------------------------------------------------------------------
+// --- messages ---
 
 std::string int32(std::size_t value) {
   std::string bytes(4, '\0');
@@ -241,8 +239,7 @@ class MessageReader {
   std::string_view body_;
 };
 
-// --- the server
-// ----------------------------------------------------------------------------------------------------
+// --- the server ---
 
 int select_alpn(SSL*, const unsigned char** chosen, unsigned char* size, const unsigned char* offered,
                 unsigned int offered_size, void*) {
@@ -423,8 +420,7 @@ int serve(const char* certificate, const char* key, const char* folder) {
   std::_Exit(0);  // sessions that are still served do not matter any more
 }
 
-// --- the clients
-// ---------------------------------------------------------------------------------------------------
+// --- the clients ---
 
 // How a client speaks to what it measures.
 struct Tls {

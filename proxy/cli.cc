@@ -70,8 +70,7 @@ std::string placeholder(const std::string& type) {
   return words;
 }
 
-// --- arguments
-// --------------------------------------------------------------------------------------------------
+// --- arguments ---
 
 struct Arguments {
   Command command = Command::run;
@@ -160,8 +159,7 @@ tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> word
   return arguments;
 }
 
-// --- flags and variables together
-// -------------------------------------------------------------------------------
+// --- flags and variables together ---
 
 // The settings that are given outside of the file.
 class Given {
@@ -267,8 +265,7 @@ void check_variables(const CommandLine& line, ConfigDraft& draft) {
   }
 }
 
-// --- the two ways to configure
-// ----------------------------------------------------------------------------------
+// --- the two ways to configure ---
 
 void read_flags_and_variables(const Given& given, ConfigDraft& draft) {
   const Origins::Place command_line{"command line", 0};

@@ -26,7 +26,7 @@ void check_mistakes(const AuthFileMistakes& mistakes, std::string_view text) {
   }
 }
 
-// --- userlist.txt
+// --- userlist.txt ---
 
 std::string in_doubled_marks(std::string_view value) {
   std::string text = "\"";
@@ -61,7 +61,7 @@ void check_user_list(std::string_view text) {
     require((*again)[place].secret.index() == (*list)[place].secret.index());
 }
 
-// --- .pgpass
+// --- .pgpass ---
 
 // Takes a value for the key: what stands before the first newline. One that is empty would match nothing, and
 // so would one that the file cannot hold.

@@ -18,8 +18,7 @@ const Mechanisms kBoth{kScramSha256Plus, kScramSha256};
 const Mechanisms kPlainOnly{kScramSha256};
 const Mechanisms kPlusOnly{kScramSha256Plus};
 
-// --- what to choose
-// -----------------------------------------------------------------------------------------
+// --- what to choose ---
 
 enum class Connection { plain, tls, tls_without_end_point };
 
@@ -87,8 +86,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
-// --- what the server says
-// -----------------------------------------------------------------------------------
+// --- what the server says ---
 
 class AScramClient : public testing::Test {
  protected:
@@ -209,8 +207,7 @@ TEST_F(AScramClient, ComparesTheSignatureInConstantTime) {
   EXPECT_EQ(hash_.calls().equal, 1);
 }
 
-// --- order
-// --------------------------------------------------------------------------------------------------
+// --- order ---
 
 constexpr auto kOutOfOrder = ScramFailure::unexpected_message;
 

@@ -61,8 +61,7 @@ TEST(ScramMechanisms, NameTheOneThatBindsFirst) {
   EXPECT_EQ(scram_mechanisms(false), (std::vector{kScramSha256}));
 }
 
-// --- the client's first message
-// -----------------------------------------------------------------------------
+// --- the client's first message ---
 
 struct First {
   const char* name;
@@ -181,8 +180,7 @@ TEST(ScramServer, TakesNoResponseBeforeTheInitialOne) {
   EXPECT_EQ(server.take_response(as_bytes("n,,n=,r=abc")), tl::unexpected(ScramRefusal::unexpected_message));
 }
 
-// --- the client's last message
-// ------------------------------------------------------------------------------
+// --- the client's last message ---
 
 struct Final {
   const char* name;
@@ -324,8 +322,7 @@ TEST_F(AChallengedServer, LogsInWithWhatItsClientHasShown) {
   EXPECT_TRUE(client.take_server_final(as_bytes(*signature)).has_value());
 }
 
-// --- users that there are not
-// -------------------------------------------------------------------------------
+// --- users that there are not ---
 
 // What a client sees, and what we do for it, until it is refused.
 struct Attempt {
@@ -361,8 +358,7 @@ TEST(MockSecret, IsRefusedWhateverTheProof) {
   EXPECT_EQ(attempt(secret, known_keys()).answer, tl::unexpected(ScramRefusal::wrong_proof));
 }
 
-// --- what the client is told
-// --------------------------------------------------------------------------------
+// --- what the client is told ---
 
 TEST(ScramRefusal, HasTheSqlstateOfPostgres) {
   const std::pair<ScramRefusal, std::string_view> rows[] = {{ScramRefusal::invalid_mechanism, "08P01"},

@@ -117,8 +117,7 @@ TEST(ScramNonce, IsPrintableAndAsLongAsLibpqs) {
   EXPECT_TRUE(is_scram_printable(scram_nonce(random)));
 }
 
-// --- both sides
-// ---------------------------------------------------------------------------------------------
+// --- both sides ---
 
 // What a login by SCRAM sends, in this order.
 enum Message { kClientFirst, kServerFirst, kClientFinal, kServerFinal, kMessages };
@@ -284,8 +283,7 @@ TEST(ScramExchange, FailsWithANonceThatIsNotTheServers) {
   });
 }
 
-// --- as PostgreSQL 15 and its libpq have it
-// -----------------------------------------------------------------
+// --- as PostgreSQL 15 and its libpq have it ---
 
 // Between psql 15 and PostgreSQL 15, for the role of kSecretText; the second through TLS.
 struct Transcript {

@@ -65,8 +65,7 @@ class TemporaryFile {
   std::string path_;
 };
 
-// --- every setting, as flag and as variable
-// ---------------------------------------------------------------------
+// --- every setting, as flag and as variable ---
 
 std::vector<SettingSample> samples_with(std::string SettingNames::*place) {
   std::vector<SettingSample> samples;
@@ -234,8 +233,7 @@ TEST(CommandLine, RefusesPlaintextFromTheNetworkWithTheFlagThatAllowsIt) {
   EXPECT_PRED_FORMAT2(testing::IsSubstring, "--allow-plaintext-from-network", ending.errors);
 }
 
-// --- --upstream
-// -------------------------------------------------------------------------------------------------
+// --- --upstream ---
 
 struct UpstreamWords {
   std::string name;
@@ -295,8 +293,7 @@ INSTANTIATE_TEST_SUITE_P(CommandLine, WrongUpstreamFlag,
                          testing::Values("::1", "[::1", "[db01]:1", "db01:", "db01:0", "db01:65536",
                                          "db01:5432x", ":5432", "db01,", "db01.:5432", "[::1]5432"));
 
-// --- a file
-// -----------------------------------------------------------------------------------------------------
+// --- a file ---
 
 TEST(CommandLine, ReadsTheFileOfConfig) {
   const TemporaryFile file(TomlLines().text());
@@ -358,8 +355,7 @@ TEST(CommandLine, NamesMistakesOfTheFileAndOfWhatItNamesTogether) {
     EXPECT_PRED_FORMAT2(testing::IsSubstring, part, ending.errors);
 }
 
-// --- secrets
-// ----------------------------------------------------------------------------------------------------
+// --- secrets ---
 
 TEST(Passphrase, HasNoFlagAndIsNotRepeated) {
   for (const Words& words : {Words{"--sslpassword=hunter2"}, Words{"--sslpassword", "hunter2"}}) {
@@ -506,8 +502,7 @@ TEST(Passphrase, OfSeveralLinesIsNotRepeatedIfItIsNoToml) {
   EXPECT_PRED_FORMAT2(testing::IsNotSubstring, "hunter2", all_messages({"check", "--config", file.path()}));
 }
 
-// --- what cannot be understood
-// ----------------------------------------------------------------------------------
+// --- what cannot be understood ---
 
 struct Misused {
   std::string name;
@@ -564,8 +559,7 @@ TEST(CommandLine, IgnoresWhatKubernetesSetsForAServiceOfItsName) {
             1U);
 }
 
-// --- what ends well at once
-// -------------------------------------------------------------------------------------
+// --- what ends well at once ---
 
 TEST(CommandLine, SaysItsVersionAndThoseOfItsLibraries) {
   const auto ending = ending_of({"--version"});

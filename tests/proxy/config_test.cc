@@ -35,8 +35,7 @@ std::string name_of_sample(const testing::TestParamInfo<SettingSample>& row) {
   return row.param.section + '_' + row.param.key;
 }
 
-// --- every setting
-// ----------------------------------------------------------------------------------------------
+// --- every setting ---
 
 TEST(Settings, EachHasASample) {
   for (const auto& names : all_settings()) {
@@ -101,8 +100,7 @@ TEST_P(EverySetting, IsRefusedIfItIsATable) {
 
 INSTANTIATE_TEST_SUITE_P(Config, EverySetting, testing::ValuesIn(setting_samples()), name_of_sample);
 
-// --- the two examples of the documentation
-// ----------------------------------------------------------------------
+// --- the two examples of the documentation ---
 
 TEST(Config, NeedsFourLinesForAnEgress) {
   const auto config = config_of(R"(
@@ -134,8 +132,7 @@ TEST(Config, NeedsNoTrustForAUnixSocket) {
   EXPECT_FALSE(only_upstream(config).uses_tls());
 }
 
-// --- lists of hosts, as libpq reads them
-// ------------------------------------------------------------------------
+// --- lists of hosts, as libpq reads them ---
 
 TEST(Hosts, TakeOnePortForAll) {
   const auto config = config_of(
@@ -169,8 +166,7 @@ TEST(Hosts, MayBeAnAddressAloneWithoutTls) {
   EXPECT_EQ(only_upstream(config).hosts[0].hostaddr, "127.0.0.1");
 }
 
-// --- what is refused
-// --------------------------------------------------------------------------------------------
+// --- what is refused ---
 
 struct Refused {
   std::string name;
@@ -363,8 +359,7 @@ max_sessions = 0
       "pgveil.toml:11: limits.max_sessions: 0 is out of range. Write a number from 1 to 1000000.\n");
 }
 
-// --- secrets
-// ----------------------------------------------------------------------------------------------------
+// --- secrets ---
 
 class SecretOfTheFile : public testing::TestWithParam<std::string> {};
 
@@ -387,8 +382,7 @@ TEST(Secrets, AreWipedFromAConfiguration) {
   EXPECT_EQ(config.upstreams["a"].tls.sslpassword, "");
 }
 
-// --- values
-// -----------------------------------------------------------------------------------------------------
+// --- values ---
 
 TEST(SocketAddresses, AreLoopbackInAllTheirSpellings) {
   for (const char* host : {"127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1", "localhost"})

@@ -45,7 +45,7 @@ KernelAddress address(const std::string& host) {
   return *kernel_address(SocketAddress{.host = host, .port = 40'000, .unix_path = ""});
 }
 
-// --- at load
+// --- at load ---
 
 struct RefusedRules {
   const char* name;
@@ -146,7 +146,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& row) { return std::string(row.param.name); });
 // clang-format on
 
-// --- decisions
+// --- decisions ---
 
 Decision decide(const AccessRules& rules, const std::string& host, std::string_view user,
                 const tls::PeerCertificate* certificate = nullptr, bool has_tls = true) {
