@@ -116,7 +116,7 @@ void BM_Write(benchmark::State& state) {
   Connection connection(site);
   connection.shake_hands();
   const std::vector<std::uint8_t> bytes(static_cast<std::size_t>(state.range(0)), 'q');
-  std::vector<std::uint8_t> memory(Engine::ciphertext_room(bytes.size()));
+  std::vector<std::uint8_t> memory(ciphertext_room(bytes.size()));
   const std::size_t before = openssl_heap.allocations;
   for (auto _ : state) {
     ByteView plaintext(bytes);
@@ -132,8 +132,8 @@ BENCHMARK(BM_Write)->Apply(write_sizes);
 // own: it is what this takes beyond BM_Write.)
 void write_and_read(benchmark::State& state, Engine& from, Engine& to) {
   const std::vector<std::uint8_t> bytes(static_cast<std::size_t>(state.range(0)), 'q');
-  std::vector<std::uint8_t> memory(Engine::ciphertext_room(bytes.size()));
-  std::vector<std::uint8_t> plaintext_memory(Engine::plaintext_room(memory.size()));
+  std::vector<std::uint8_t> memory(ciphertext_room(bytes.size()));
+  std::vector<std::uint8_t> plaintext_memory(plaintext_room(memory.size()));
   std::array<std::uint8_t, 1'024> answer_memory;
   const std::size_t before = openssl_heap.allocations;
   for (auto _ : state) {
@@ -172,8 +172,8 @@ void BM_ReadManyRecords(benchmark::State& state) {
   Connection connection(site);
   connection.shake_hands();
   const std::vector<std::uint8_t> bytes(kRecord, 'q');
-  std::vector<std::uint8_t> memory(kRecords * Engine::ciphertext_room(kRecord));
-  std::vector<std::uint8_t> plaintext_memory(Engine::plaintext_room(memory.size()));
+  std::vector<std::uint8_t> memory(kRecords * ciphertext_room(kRecord));
+  std::vector<std::uint8_t> plaintext_memory(plaintext_room(memory.size()));
   std::array<std::uint8_t, 1'024> answer_memory;
   for (auto _ : state) {
     Outgoing out(memory);

@@ -146,8 +146,7 @@ class EstablishedSession final : public Wakeable {
   std::unique_ptr<tls::Engine> server_engine_;
   std::vector<std::uint8_t> batch_ = std::vector<std::uint8_t>(kBatch, 'x');
   std::vector<std::uint8_t> wire_ = std::vector<std::uint8_t>(2 * kBatch);
-  std::vector<std::uint8_t> plaintext_ =
-      std::vector<std::uint8_t>(2 * kBatch + tls::Engine::kMaxRecordPlaintext);
+  std::vector<std::uint8_t> plaintext_ = std::vector<std::uint8_t>(2 * kBatch + tls::kMaxRecordPlaintext);
   std::array<std::uint8_t, 1'024> answer_{};
 };
 

@@ -7,7 +7,8 @@
 #include <string_view>
 
 #include "tests/support/certificates.h"
-#include "tls/context.h"
+#include "tls/client_context.h"
+#include "tls/server_context.h"
 
 namespace pgveil::bench {
 

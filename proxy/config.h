@@ -15,7 +15,7 @@
 #include "protocol/scram_client.h"
 #include "proxy/address.h"
 #include "proxy/auth_methods.h"
-#include "tls/context.h"
+#include "tls/settings.h"
 
 namespace pgveil::proxy {
 

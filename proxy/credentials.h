@@ -10,7 +10,7 @@
 
 #include "protocol/pass_file.h"
 #include "proxy/config.h"
-#include "tls/context.h"
+#include "tls/client_context.h"
 
 namespace pgveil::proxy {
 

@@ -12,7 +12,8 @@
 #include "proxy/config.h"
 #include "proxy/credentials.h"
 #include "proxy/rules.h"
-#include "tls/context.h"
+#include "tls/client_context.h"
+#include "tls/server_context.h"
 
 namespace pgveil::proxy {
 

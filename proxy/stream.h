@@ -39,8 +39,8 @@ class Scratch {
   // `read_size`: the most that one read takes.
   explicit Scratch(std::size_t read_size)
       : incoming(read_size),
-        plaintext(tls::Engine::plaintext_room(read_size)),
-        outgoing(tls::Engine::ciphertext_room(plaintext.size())) {}
+        plaintext(tls::plaintext_room(read_size)),
+        outgoing(tls::ciphertext_room(plaintext.size())) {}
 
   Buffer incoming;   // as it came from the kernel
   Buffer plaintext;  // decrypted from `incoming`

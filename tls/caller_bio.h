@@ -2,7 +2,7 @@
 // read, and puts ciphertext behind what the caller will send. For the .cc files of this layer only.
 #pragma once
 
-#include "tls/engine.h"
+#include "tls/buffers.h"
 #include "tls/openssl.h"
 
 namespace pgveil::tls {

@@ -3,7 +3,6 @@
 #include <openssl/err.h>
 
 #include <algorithm>
-#include <cassert>
 #include <climits>
 #include <cstring>
 #include <new>
@@ -16,24 +15,12 @@
 #include "tls/leftovers.h"
 #include "tls/openssl.h"
 #include "tls/own_certificate.h"
+#include "tls/policy.h"
 #include "tls/record_layer.h"
 #include "tls/traffic_secrets.h"
 #include "tls/verification.h"
 
 namespace pgveil::tls {
-
-std::size_t Outgoing::append(ByteView bytes) {
-  const std::size_t size = std::min(bytes.size(), room());
-  std::memcpy(memory_.data() + used_, bytes.data(), size);
-  used_ += size;
-  return size;
-}
-
-std::span<std::uint8_t> Outgoing::extend(std::size_t size) {
-  assert(size <= room());
-  used_ += size;
-  return memory_.subspan(used_ - size, size);
-}
 
 // What OpenSSL's callbacks find.
 struct Engine::State {

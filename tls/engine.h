@@ -5,85 +5,24 @@
 // every call.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <span>
 #include <string>
-#include <string_view>
-#include <vector>
 
-#include "tls/context.h"
+#include "tls/buffers.h"
+#include "tls/client_context.h"
+#include "tls/established.h"
 #include "tls/failure.h"
-#include "tls/peer_certificate.h"
+#include "tls/server_context.h"
 
 namespace pgveil::tls {
-
-using ByteView = std::span<const std::uint8_t>;
-
-// The caller's memory for what is to be sent, filled from the front.
-class Outgoing {
- public:
-  explicit Outgoing(std::span<std::uint8_t> memory) : memory_(memory) {}
-  [[nodiscard]] ByteView written() const { return memory_.first(used_); }
-  [[nodiscard]] std::size_t room() const { return memory_.size() - used_; }
-  // Copies as much of `bytes` as fits; returns how much that is.
-  std::size_t append(ByteView bytes);
-  // Lengthens what is written by `size` bytes, of which there must be room, for the caller to fill.
-  [[nodiscard]] std::span<std::uint8_t> extend(std::size_t size);
-  // Shortens what is written by its last `size` bytes.
-  void take_back(std::size_t size) { used_ -= size; }
-  void clear() { used_ = 0; }
-
- private:
-  std::span<std::uint8_t> memory_;
-  std::size_t used_ = 0;
-};
-
-// What was agreed in the handshake.
-struct Established {
-  std::string version;                 // "TLSv1.3"
-  std::string cipher;                  // "TLS_AES_256_GCM_SHA384"
-  std::string group;                   // "X25519"; "-" where the key exchange has none
-  bool post_quantum = false;           // whether the group has ML-KEM
-  bool own_records = false;            // the records are ours from here on, not OpenSSL's
-  bool alpn_agreed = false;            // on `postgresql`
-  std::string server_name;             // SNI, as the client sent it, on the server's end; empty: none
-  std::string own_sha256_fingerprint;  // of the certificate that we showed; empty: none
-  std::optional<PeerCertificate> peer;
-  // tls-server-end-point (RFC 5929) of the server's certificate, to which SCRAM-SHA-256-PLUS binds a login:
-  // of ours on the server's end, of the peer's on the client's. Empty: it is undefined for that certificate.
-  std::vector<std::uint8_t> own_end_point;
-  std::vector<std::uint8_t> peer_end_point;
-};
 
 class Engine {
  public:
   struct State;  // OpenSSL's objects; complete in engine.cc only
-
-  enum class Status {
-    ready,       // handshake(): it is done. read(), write(): went well, go on when there is more to do
-    want_input,  // all ciphertext is consumed and more is needed
-    want_room,   // `out` is full: send it and call again with the rest
-    closed,      // the peer's close_notify has come: the regular end
-    failed,      // failure() says why; nothing but sending what is in `out` (an alert) can be done any more
-  };
-
-  // The largest plaintext of a record, and what TLS adds to one at most (RFC 8446, 5.1 and 5.2).
-  static constexpr std::size_t kMaxRecordPlaintext = 16'384;
-  static constexpr std::size_t kMaxRecordExpansion = 256 + 5;
-  // What `out` must hold at least once the handshake is done.
-  static constexpr std::size_t kLeastRoom = 64;
-
-  // What `plaintext` of read() must hold at least for `ciphertext_size` bytes to be consumed in one call.
-  [[nodiscard]] static constexpr std::size_t plaintext_room(std::size_t ciphertext_size) {
-    return ciphertext_size + kMaxRecordPlaintext;
-  }
-  // What `out` of write() must hold at least for `plaintext_size` bytes to be taken in one call.
-  [[nodiscard]] static constexpr std::size_t ciphertext_room(std::size_t plaintext_size) {
-    return plaintext_size + (plaintext_size / kMaxRecordPlaintext + 2) * kMaxRecordExpansion;
-  }
+  using Status = EngineStatus;
+  using Read = ReadResult;
 
   // How the client's end begins.
   struct ServerIdentity {
@@ -104,10 +43,6 @@ class Engine {
   // any byte goes out.
   [[nodiscard]] Status handshake(ByteView& ciphertext, Outgoing& out);
 
-  struct Read {
-    Status status;
-    std::size_t size;  // bytes placed in `plaintext`; may be above 0 with every status
-  };
   // Decrypts until `ciphertext` and everything that is held of earlier ones is used up (want_input), or
   // `plaintext` is full (ready). May append to `out`, as an alert.
   [[nodiscard]] Read read(ByteView& ciphertext, std::span<std::uint8_t> plaintext, Outgoing& out);

@@ -5,8 +5,9 @@
 #include <string_view>
 #include <vector>
 
-#include "tls/context.h"
+#include "tls/credentials.h"
 #include "tls/openssl.h"
+#include "tls/settings.h"
 
 namespace pgveil::tls {
 

@@ -3,6 +3,7 @@
 #include "tls/certificate_values.h"
 #include "tls/channel_binding.h"
 #include "tls/handshake_settings.h"
+#include "tls/policy.h"
 
 namespace pgveil::tls {
 namespace {

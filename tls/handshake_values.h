@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "tls/engine.h"
+#include "tls/established.h"
 #include "tls/openssl.h"
 
 namespace pgveil::tls {

@@ -11,9 +11,9 @@
 #include <utility>
 
 #include "tls/certificate_values.h"
-#include "tls/context.h"
 #include "tls/file_content.h"
 #include "tls/passphrase.h"
+#include "tls/settings.h"
 
 namespace pgveil::tls {
 namespace {

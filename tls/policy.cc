@@ -1,25 +1,16 @@
 #include "tls/policy.h"
 
-#include <strings.h>
-
 #include <array>
 #include <cstdint>
 
 namespace pgveil::tls {
 namespace {
 
-struct NamedVersion {
-  std::string_view name;
-  Version version;
-  int number;
-};
-constexpr std::array kVersions{NamedVersion{"TLSv1", Version::tls1, TLS1_VERSION},
-                               NamedVersion{"TLSv1.1", Version::tls1_1, TLS1_1_VERSION},
-                               NamedVersion{"TLSv1.2", Version::tls1_2, TLS1_2_VERSION},
-                               NamedVersion{"TLSv1.3", Version::tls1_3, TLS1_3_VERSION}};
+// In the order of Version.
+constexpr std::array kVersionNumbers{TLS1_VERSION, TLS1_1_VERSION, TLS1_2_VERSION, TLS1_3_VERSION};
 
 int number_of(Version version) {
-  return kVersions[static_cast<std::size_t>(version)].number;
+  return kVersionNumbers[static_cast<std::size_t>(version)];
 }
 
 // SSL_OP_NO_TX_CERTIFICATE_COMPRESSION and SSL_OP_NO_RX_CERTIFICATE_COMPRESSION of OpenSSL 3.2. The headers
@@ -32,18 +23,6 @@ static_assert(kNoCertificateCompression ==
 #endif
 
 }  // namespace
-
-std::optional<Version> version_from_name(std::string_view name) {
-  for (const auto& known : kVersions) {
-    if (known.name.size() == name.size() && ::strncasecmp(known.name.data(), name.data(), name.size()) == 0)
-      return known.version;
-  }
-  return std::nullopt;
-}
-
-std::string_view name_of(Version version) {
-  return kVersions[static_cast<std::size_t>(version)].name;
-}
 
 void set_common_policy(SSL_CTX* context, Version min, std::optional<Version> max) {
   SSL_CTX_set_min_proto_version(context, number_of(min));

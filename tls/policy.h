@@ -5,11 +5,13 @@
 #include <string_view>
 #include <vector>
 
-#include "tls/context.h"
+#include "tls/credentials.h"
 #include "tls/openssl.h"
+#include "tls/settings.h"
 
 namespace pgveil::tls {
 
+inline constexpr std::string_view kAlpnProtocol = "postgresql";  // PG_ALPN_PROTOCOL, pqcomm.h
 // Nothing that can be resumed, renegotiated or compressed; partial writes; and no buffers held by an idle
 // connection.
 void set_common_policy(SSL_CTX* context, Version min, std::optional<Version> max);

@@ -9,7 +9,7 @@
 namespace pgveil::tls {
 namespace {
 
-using Status = Engine::Status;
+using Status = EngineStatus;
 
 // What comes behind a handshake (RFC 8446, 4).
 constexpr std::uint8_t kNewSessionTicket = 4;
@@ -40,7 +40,7 @@ RecordLayer::RecordLayer(const Agreement& agreement)
       most_content_(agreement.most_content),
       key_limits_(agreement.key_limits) {}
 
-Engine::Read RecordLayer::read(ByteView& ciphertext, std::span<std::uint8_t> plaintext, Outgoing& out) {
+ReadResult RecordLayer::read(ByteView& ciphertext, std::span<std::uint8_t> plaintext, Outgoing& out) {
   std::size_t size = std::min(held_.size(), plaintext.size());
   std::copy_n(held_.begin(), size, plaintext.begin());
   held_.erase(held_.begin(), held_.begin() + static_cast<std::ptrdiff_t>(size));
@@ -251,7 +251,7 @@ void RecordLayer::close(Outgoing& out) {
 Status RecordLayer::update_own_key(bool asks_for_peers, Outgoing& out) {
   const std::array<std::uint8_t, 5> message{kKeyUpdate, 0, 0, 1,
                                             static_cast<std::uint8_t>(asks_for_peers ? 1 : 0)};
-  static_assert(TrafficKey::kOverhead + message.size() <= Engine::kLeastRoom);
+  static_assert(TrafficKey::kOverhead + message.size() <= kLeastRoom);
   if (out.room() < TrafficKey::kOverhead + message.size()) return Status::want_room;
   if (!append_record(ContentType::handshake, message, out)) return fail_internally(out);
   write_key_.update();

@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "tls/engine.h"
+#include "tls/buffers.h"
 #include "tls/traffic_key.h"
 
 namespace pgveil::tls {
@@ -27,7 +27,7 @@ struct KeyLimits {
 
 class RecordLayer {
  public:
-  using Status = Engine::Status;
+  using Status = EngineStatus;
 
   // What a handshake has agreed on.
   struct Agreement {
@@ -45,8 +45,8 @@ class RecordLayer {
   [[nodiscard]] bool is_usable() const { return read_key_.is_usable() && write_key_.is_usable(); }
 
   // As Engine's. `closed`: close_notify has come. After `failed` nothing but sending what is in `out`.
-  [[nodiscard]] Engine::Read read(ByteView& ciphertext, std::span<std::uint8_t> plaintext, Outgoing& out);
-  // As Engine's. Wants room for Engine::kLeastRoom bytes.
+  [[nodiscard]] ReadResult read(ByteView& ciphertext, std::span<std::uint8_t> plaintext, Outgoing& out);
+  // As Engine's. Wants room for kLeastRoom bytes.
   [[nodiscard]] Status write(ByteView& plaintext, Outgoing& out);
   void end_of_input() { end_of_input_ = true; }
   // Appends close_notify, once.

@@ -5,10 +5,11 @@
 #include <string_view>
 #include <vector>
 
-#include "tls/context.h"
+#include "tls/credentials.h"
 #include "tls/openssl.h"
 #include "tls/own_certificate.h"
 #include "tls/server_names.h"
+#include "tls/settings.h"
 
 namespace pgveil::tls {
 

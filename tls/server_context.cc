@@ -1,6 +1,7 @@
-#include "tls/context.h"
+#include "tls/server_context.h"
 #include "tls/handshake_settings.h"
 #include "tls/openssl.h"
+#include "tls/policy.h"
 #include "tls/server_certificates.h"
 #include "tls/traffic_secrets.h"
 #include "tls/trust.h"

@@ -17,9 +17,9 @@
 #include <utility>
 
 #include "tls/certificate_values.h"
-#include "tls/context.h"
 #include "tls/crl_check.h"
 #include "tls/file_content.h"
+#include "tls/settings.h"
 
 namespace pgveil::tls {
 namespace {

@@ -1,4 +1,5 @@
-#include "tls/context.h"
+#include "tls/client_context.h"
+#include "tls/server_context.h"
 
 #include <gtest/gtest.h>
 #include <sys/stat.h>

@@ -5,7 +5,8 @@
 #include <ostream>
 
 #include "tests/tls/peers.h"
-#include "tls/context.h"
+#include "tls/client_context.h"
+#include "tls/server_context.h"
 
 namespace pgveil::tls::test {
 namespace {

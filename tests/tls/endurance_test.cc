@@ -69,8 +69,8 @@ class Endurance : public testing::Test {
   OpenSslEnd peer_{context_.get(), OpenSslEnd::Side::server};
   Seen seen_;
   Bytes batch_ = Bytes(kBatch);
-  Bytes plaintext_ = Bytes(Engine::plaintext_room(2 * kBatch));
-  Bytes memory_ = Bytes(Engine::ciphertext_room(kBatch));
+  Bytes plaintext_ = Bytes(plaintext_room(2 * kBatch));
+  Bytes memory_ = Bytes(ciphertext_room(kBatch));
 };
 
 TEST_F(Endurance, DISABLED_OfWhatThePeerSends) {

@@ -151,7 +151,7 @@ class EstablishedEngine : public testing::TestWithParam<Version> {
 
 TEST_P(EstablishedEngine, CallsNoOperatorNewToWrite) {
   const Bytes bytes(100'000, 'q');
-  Bytes memory(Engine::ciphertext_room(bytes.size()));
+  Bytes memory(ciphertext_room(bytes.size()));
   ByteView plaintext(bytes);
   Outgoing out(memory);
 
@@ -165,7 +165,7 @@ TEST_P(EstablishedEngine, CallsNoOperatorNewToWrite) {
 
 TEST_P(EstablishedEngine, CallsNoOperatorNewToRead) {
   const Bytes sent = client_->write(std::string(100'000, 'q'));
-  Bytes plaintext(Engine::plaintext_room(sent.size()));
+  Bytes plaintext(plaintext_room(sent.size()));
   Bytes memory(1'024);
   ByteView ciphertext(sent);
   Outgoing out(memory);

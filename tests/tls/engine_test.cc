@@ -116,8 +116,8 @@ TEST(Engine, UnderstandsAnotherEngine) {
 
 TEST(Engine, PassesAMebibyteEachWayInOneCall) {
   const Site site;
-  auto client = site.engine_to_server(Engine::ciphertext_room(1'048'576));
-  auto server = site.engine_to_client(Engine::ciphertext_room(1'048'576));
+  auto client = site.engine_to_server(ciphertext_room(1'048'576));
+  auto server = site.engine_to_client(ciphertext_room(1'048'576));
   ASSERT_TRUE(shake_hands(client, server));
   const std::string text = random_text(1'048'576);
   std::string received;
@@ -149,7 +149,7 @@ TEST_F(EngineCalls, ReadTakesManyRecordsAtOnce) {
     sent.insert(sent.end(), record.begin(), record.end());
   }
   ByteView ciphertext(sent);
-  Bytes plaintext(Engine::plaintext_room(sent.size()));
+  Bytes plaintext(plaintext_room(sent.size()));
   const auto read = server_.engine().read(ciphertext, plaintext, out_);
   EXPECT_EQ(read.status, Engine::Status::want_input);
   EXPECT_EQ(std::string(plaintext.begin(), plaintext.begin() + 13), "one two three");
@@ -183,7 +183,7 @@ TEST_F(EngineCalls, ReadKeepsWhatIsDecryptedBeforeAFault) {
   spoiled.back() ^= 1U;
   sent.insert(sent.end(), spoiled.begin(), spoiled.end());
   ByteView ciphertext(sent);
-  Bytes plaintext(Engine::plaintext_room(sent.size()));
+  Bytes plaintext(plaintext_room(sent.size()));
   const auto read = server_.engine().read(ciphertext, plaintext, out_);
   EXPECT_EQ(read.status, Engine::Status::failed);
   EXPECT_EQ(read.size, 4U);
@@ -199,7 +199,7 @@ TEST_F(EngineCalls, WriteSaysHowMuchItTook) {
   std::string received;
   ASSERT_EQ(server_.read({small.written().begin(), small.written().end()}, received),
             Engine::Status::want_input);
-  EXPECT_GE(received.size(), Engine::kMaxRecordPlaintext);
+  EXPECT_GE(received.size(), kMaxRecordPlaintext);
   EXPECT_EQ(plaintext.size(), 50'000U - received.size());
 }
 

@@ -113,7 +113,7 @@ class Failures : public testing::Test {
                                          std::tuple(server_.get(), client_.get(), &answer)}) {
       const Bytes bytes = bytes_of(*text);
       ByteView plaintext(bytes);
-      Bytes memory(Engine::ciphertext_room(bytes.size()));
+      Bytes memory(ciphertext_room(bytes.size()));
       Outgoing out(memory);
       const auto status = from->engine().write(plaintext, out);
       std::string received;

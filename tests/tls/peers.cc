@@ -64,8 +64,8 @@ Engine::Status EngineEnd::handshake(Bytes sent_by_peer, Bytes& sent) {
 
 Engine::Status EngineEnd::read(const Bytes& sent_by_peer, std::string& received) {
   ByteView ciphertext(sent_by_peer);
-  Bytes plaintext(Engine::plaintext_room(sent_by_peer.size()));
-  Bytes memory(std::max(room_, Engine::kLeastRoom));
+  Bytes plaintext(plaintext_room(sent_by_peer.size()));
+  Bytes memory(std::max(room_, kLeastRoom));
   for (;;) {
     Outgoing out(memory);
     const auto [status, size] = engine_->read(ciphertext, plaintext, out);
@@ -77,7 +77,7 @@ Engine::Status EngineEnd::read(const Bytes& sent_by_peer, std::string& received)
 Bytes EngineEnd::write(std::string_view plaintext) {
   Bytes copy = bytes_of(plaintext);
   ByteView rest(copy);
-  Bytes memory(std::max(room_, Engine::kLeastRoom));
+  Bytes memory(std::max(room_, kLeastRoom));
   Bytes sent;
   for (;;) {
     Outgoing out(memory);
@@ -94,7 +94,7 @@ Bytes EngineEnd::write(std::string_view plaintext) {
 }
 
 Bytes EngineEnd::close() {
-  Bytes memory(std::max(room_, Engine::kLeastRoom));
+  Bytes memory(std::max(room_, kLeastRoom));
   Outgoing out(memory);
   engine_->close(out);
   return {out.written().begin(), out.written().end()};

@@ -26,7 +26,7 @@ inline constexpr std::size_t kWhole = SIZE_MAX;
 [[nodiscard]] std::vector<Bytes> cut(const Bytes& bytes, std::size_t piece);
 
 // Our engine and what its caller keeps. `room` is the size of the caller's memory for each call,
-// behind the handshake Engine::kLeastRoom at least.
+// behind the handshake kLeastRoom at least.
 class EngineEnd {
  public:
   explicit EngineEnd(std::unique_ptr<Engine> engine, std::size_t room = 65'536)

@@ -1,9 +1,10 @@
-#include "tls/context.h"
+#include "tls/client_context.h"
 
 #include "tls/handshake_settings.h"
 #include "tls/key_shares.h"
 #include "tls/openssl.h"
 #include "tls/own_certificate.h"
+#include "tls/policy.h"
 #include "tls/traffic_secrets.h"
 #include "tls/trust.h"
 
