@@ -20,10 +20,10 @@
 #include <vector>
 
 #include "bench/site.h"
-#include "proxy/handle.h"
-#include "proxy/relay.h"
-#include "proxy/socket_stream.h"
-#include "proxy/tls_stream.h"
+#include "proxy/base/handle.h"
+#include "proxy/net/socket_stream.h"
+#include "proxy/net/tls_stream.h"
+#include "proxy/session/relay.h"
 
 // Found by its name.
 extern "C" [[gnu::noinline]] void guard_relay_turn(uv_loop_t* loop) {

@@ -10,8 +10,8 @@
 #include <cstdlib>
 #include <vector>
 
-#include "proxy/relay.h"
-#include "proxy/socket_stream.h"
+#include "proxy/net/socket_stream.h"
+#include "proxy/session/relay.h"
 
 namespace pgveil::proxy {
 namespace {

@@ -4,7 +4,7 @@
 
 #include "protocol/scram_client.h"
 #include "protocol/scram_server.h"
-#include "proxy/scram_hash.h"
+#include "proxy/credentials/scram_hash.h"
 
 namespace {
 

@@ -12,9 +12,9 @@
 
 #include "protocol/backend.h"
 #include "protocol/startup.h"
-#include "proxy/handle.h"
-#include "proxy/log.h"
-#include "proxy/worker.h"
+#include "proxy/base/handle.h"
+#include "proxy/diagnostics/log.h"
+#include "proxy/server/worker.h"
 #include "tests/support/certificates.h"
 
 namespace pgveil::proxy {

@@ -11,11 +11,11 @@
 #include <memory>
 #include <system_error>
 
-#include "proxy/check.h"
-#include "proxy/cli.h"
-#include "proxy/log.h"
-#include "proxy/preparation.h"
-#include "proxy/server.h"
+#include "proxy/commands/check.h"
+#include "proxy/commands/command_line.h"
+#include "proxy/diagnostics/log.h"
+#include "proxy/server/preparation.h"
+#include "proxy/server/server.h"
 #include "tls/memory.h"
 
 namespace {

@@ -1,12 +1,12 @@
 #include "tls/client_context.h"
 
-#include "tls/handshake_settings.h"
-#include "tls/key_shares.h"
-#include "tls/openssl.h"
-#include "tls/own_certificate.h"
-#include "tls/policy.h"
-#include "tls/traffic_secrets.h"
-#include "tls/trust.h"
+#include "tls/internal/handshake_settings.h"
+#include "tls/internal/key_shares.h"
+#include "tls/internal/openssl.h"
+#include "tls/internal/own_certificate.h"
+#include "tls/internal/policy.h"
+#include "tls/internal/traffic_secrets.h"
+#include "tls/internal/trust.h"
 
 namespace pgveil::tls {
 namespace {

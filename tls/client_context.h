@@ -16,8 +16,8 @@ struct ssl_ctx_st;
 
 namespace pgveil::tls {
 
-struct OwnCertificate;  // tls/own_certificate.h
-class KeyShares;        // tls/key_shares.h
+struct OwnCertificate;  // tls/internal/own_certificate.h
+class KeyShares;        // tls/internal/key_shares.h
 
 // For connections to a server: always verify-full. The chain must end at a self-signed root of sslrootcert,
 // every certificate of it is checked against the CRLs where any are set, and the leaf must be for the host

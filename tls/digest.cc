@@ -8,7 +8,7 @@
 #include <cassert>
 #include <cstdlib>
 
-#include "tls/openssl.h"
+#include "tls/internal/openssl.h"
 
 namespace pgveil::tls {
 namespace {

@@ -7,18 +7,18 @@
 #include <cstring>
 #include <new>
 
-#include "tls/caller_bio.h"
-#include "tls/certificate_values.h"
-#include "tls/handshake_settings.h"
-#include "tls/handshake_values.h"
-#include "tls/key_shares.h"
-#include "tls/leftovers.h"
-#include "tls/openssl.h"
-#include "tls/own_certificate.h"
-#include "tls/policy.h"
-#include "tls/record_layer.h"
-#include "tls/traffic_secrets.h"
-#include "tls/verification.h"
+#include "tls/internal/caller_bio.h"
+#include "tls/internal/certificate_values.h"
+#include "tls/internal/handshake_settings.h"
+#include "tls/internal/handshake_values.h"
+#include "tls/internal/key_shares.h"
+#include "tls/internal/leftovers.h"
+#include "tls/internal/openssl.h"
+#include "tls/internal/own_certificate.h"
+#include "tls/internal/policy.h"
+#include "tls/internal/record_layer.h"
+#include "tls/internal/traffic_secrets.h"
+#include "tls/internal/verification.h"
 
 namespace pgveil::tls {
 

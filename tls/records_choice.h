@@ -1,5 +1,5 @@
 // Who reads and writes the records of TLS 1.3 after a handshake: OpenSSL, or our own record layer
-// (tls/record_layer.h, docs/decisions/0016-records-of-our-own.md).
+// (tls/internal/record_layer.h, docs/decisions/0016-records-of-our-own.md).
 #pragma once
 
 #include <string>

@@ -1,11 +1,11 @@
 #include "tls/server_context.h"
-#include "tls/handshake_settings.h"
-#include "tls/openssl.h"
-#include "tls/policy.h"
-#include "tls/server_certificates.h"
-#include "tls/traffic_secrets.h"
-#include "tls/trust.h"
-#include "tls/verification.h"
+#include "tls/internal/handshake_settings.h"
+#include "tls/internal/openssl.h"
+#include "tls/internal/policy.h"
+#include "tls/internal/server_certificates.h"
+#include "tls/internal/traffic_secrets.h"
+#include "tls/internal/trust.h"
+#include "tls/internal/verification.h"
 
 namespace pgveil::tls {
 namespace {

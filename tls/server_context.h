@@ -16,7 +16,7 @@ struct ssl_ctx_st;
 
 namespace pgveil::tls {
 
-class ServerCertificates;  // tls/server_certificates.h
+class ServerCertificates;  // tls/internal/server_certificates.h
 
 // For connections from a client. No renegotiation, compression, tickets or resumption. Which certificate is
 // shown changes nothing else: versions, ciphers and what is asked of clients are the same for every name.
@@ -32,7 +32,7 @@ class ServerContext {
   // As ClientContext::warnings().
   [[nodiscard]] const std::vector<SettingMistake>& warnings() const { return warnings_; }
   // Whether a client can bind a login to its connection, whichever of the certificates it is shown
-  // (tls/channel_binding.h).
+  // (tls/internal/channel_binding.h).
   [[nodiscard]] bool binds_channels() const;
   // For the log: the names in the certificate that a client was shown, by its fingerprint, and the name that
   // the client asked for (SNI). Empty if no certificate of this context has that fingerprint.

@@ -8,7 +8,7 @@ ROOT = Path(__file__).parents[2]
 # The documents that operators and contributors read.
 DOCUMENTS = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md"),
-     *(ROOT / "bench").rglob("*.md")]
+     *(path for folder in ("bench", "protocol", "tls", "proxy") for path in (ROOT / folder).rglob("*.md"))]
 )  # fmt: skip
 
 

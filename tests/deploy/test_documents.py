@@ -79,14 +79,17 @@ def test_the_changelog_has_the_version_that_is_built():
     assert re.search(rf"(?m)^## {re.escape(version())}\b", (ROOT / "CHANGELOG.md").read_text())
 
 
-@pytest.mark.parametrize("layer", ["protocol", "tls", "proxy"])
-def test_the_map_of_the_code_has_every_file(layer):
-    words = set(re.findall(r"`(\w+)`", (ROOT / "docs/architecture.md").read_text()))
-    assert {file.stem for kind in ("h", "cc") for file in (ROOT / layer).glob(f"*.{kind}")} - words == set()
+FOLDERS_OF_CODE = sorted({file.parent for layer in ("protocol", "tls", "proxy") for file in (ROOT / layer).rglob("*.h")})
+
+
+@pytest.mark.parametrize("folder", FOLDERS_OF_CODE, ids=lambda folder: str(folder.relative_to(ROOT)))
+def test_the_readme_of_a_folder_lists_its_files(folder):
+    listed = set(re.findall(r"`(\w+)`", (folder / "README.md").read_text().split("| Files |")[1]))
+    assert {file.stem for kind in ("h", "cc") for file in folder.glob(f"*.{kind}")} - listed == set()
 
 
 def test_every_event_of_the_log_is_documented():
-    sources = "".join(file.read_text() for file in sorted((ROOT / "proxy").glob("*.cc")))
+    sources = "".join(file.read_text() for file in sorted((ROOT / "proxy").rglob("*.cc")))
     events = set(re.findall(r'(?:LogLine(?: line)?\([^";]*|kAuditEvent = )"(\w+)"', sources))
     assert {"session_closed", "listening"} <= events
     table = (ROOT / "docs/reasons.md").read_text().split("| Event |")[1].split("\n\n")[0]

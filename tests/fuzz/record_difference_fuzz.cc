@@ -18,8 +18,8 @@
 #include "tests/fuzz/choices.h"
 #include "tests/fuzz/cuts.h"
 #include "tests/fuzz/require.h"
-#include "tls/openssl.h"
-#include "tls/record_layer.h"
+#include "tls/internal/openssl.h"
+#include "tls/internal/record_layer.h"
 
 namespace {
 

@@ -13,7 +13,7 @@
 #include "tests/fuzz/choices.h"
 #include "tests/fuzz/cuts.h"
 #include "tests/fuzz/require.h"
-#include "tls/record_layer.h"
+#include "tls/internal/record_layer.h"
 
 namespace {
 

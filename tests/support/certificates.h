@@ -10,7 +10,7 @@
 #include <string_view>
 #include <vector>
 
-#include "tls/openssl.h"
+#include "tls/internal/openssl.h"
 
 namespace pgveil::test {
 

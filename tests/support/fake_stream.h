@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "proxy/stream.h"
+#include "proxy/net/stream.h"
 
 namespace pgveil::testing {
 

@@ -1,4 +1,4 @@
-#include "tls/channel_binding.h"
+#include "tls/internal/channel_binding.h"
 
 #include <gtest/gtest.h>
 #include <openssl/err.h>

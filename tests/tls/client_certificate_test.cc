@@ -6,7 +6,7 @@
 #include <memory>
 
 #include "tests/tls/peers.h"
-#include "tls/certificate_values.h"
+#include "tls/internal/certificate_values.h"
 
 namespace pgveil::tls::test {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "tests/support/certificates.h"
 #include "tests/support/file_owner.h"
-#include "tls/file_content.h"
+#include "tls/internal/file_content.h"
 
 namespace pgveil::tls {
 namespace {

@@ -1,5 +1,5 @@
 // Files of certificates and keys: opened once, whatever happens to their names meanwhile.
-#include "tls/file_content.h"
+#include "tls/internal/file_content.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -1,5 +1,5 @@
 // Which key share a server is sent, once one has answered. The servers are OpenSSL's, and say what they saw.
-#include "tls/key_shares.h"
+#include "tls/internal/key_shares.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // What is freed of OpenSSL's connections, by the release that runs: both ways, whatever release the test has.
-#include "tls/leftovers.h"
+#include "tls/internal/leftovers.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // ssl_passphrase_command, as PostgreSQL runs it.
-#include "tls/passphrase.h"
+#include "tls/internal/passphrase.h"
 
 #include <gtest/gtest.h>
 

@@ -5,7 +5,7 @@
 #include <ctime>
 
 #include "tests/support/certificates.h"
-#include "tls/certificate_values.h"
+#include "tls/internal/certificate_values.h"
 
 namespace pgveil::tls {
 namespace {

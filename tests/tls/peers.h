@@ -10,7 +10,7 @@
 
 #include "tests/support/certificates.h"
 #include "tls/engine.h"
-#include "tls/openssl.h"
+#include "tls/internal/openssl.h"
 
 namespace pgveil::tls::test {
 

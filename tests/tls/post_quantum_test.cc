@@ -4,7 +4,7 @@
 #include <openssl/crypto.h>
 
 #include "tests/tls/peers.h"
-#include "tls/handshake_settings.h"
+#include "tls/internal/handshake_settings.h"
 
 namespace pgveil::tls::test {
 namespace {

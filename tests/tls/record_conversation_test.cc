@@ -17,7 +17,7 @@
 #include <vector>
 
 #include "tests/tls/peers.h"
-#include "tls/traffic_key.h"
+#include "tls/internal/traffic_key.h"
 
 namespace pgveil::tls::test {
 namespace {

@@ -1,6 +1,6 @@
 // What follows a handshake of TLS 1.3, against a peer that holds the right keys and says whatever it likes.
 // engine_test.cc and engine_failure_test.cc have the same against OpenSSL.
-#include "tls/record_layer.h"
+#include "tls/internal/record_layer.h"
 
 #include <gtest/gtest.h>
 #include <openssl/err.h>

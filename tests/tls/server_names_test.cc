@@ -1,4 +1,4 @@
-#include "tls/server_names.h"
+#include "tls/internal/server_names.h"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // Records of TLS 1.3 under one key: against the traces of RFC 8448, against another key, and against whoever
 // changes one.
-#include "tls/traffic_key.h"
+#include "tls/internal/traffic_key.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>

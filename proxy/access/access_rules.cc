@@ -1,0 +1,349 @@
+#include "proxy/access/access_rules.h"
+
+#include <fmt/format.h>
+#include <ifaddrs.h>
+#include <netinet/in.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <utility>
+
+#include "proxy/access/identity.h"
+#include "proxy/access/rule_files.h"
+
+namespace pgveil::proxy {
+namespace {
+
+using protocol::ClientCertificate;
+using protocol::HbaMethod;
+
+// Where the rules stand that nobody has written.
+constexpr std::string_view kBuiltIn = "built-in";
+
+protocol::IpAddress ip_address(const sockaddr& address) {
+  protocol::IpAddress ip;
+  if (address.sa_family == AF_INET) {
+    const auto& in = reinterpret_cast<const sockaddr_in&>(address);
+    std::memcpy(ip.octets.data(), &in.sin_addr, sizeof in.sin_addr);
+  } else if (address.sa_family == AF_INET6) {
+    const auto& in6 = reinterpret_cast<const sockaddr_in6&>(address);
+    ip.is_ipv6 = true;
+    std::memcpy(ip.octets.data(), &in6.sin6_addr, sizeof in6.sin6_addr);
+  }
+  return ip;
+}
+
+// This machine's addresses now, as PostgreSQL asks for them at each connection.
+std::vector<protocol::LocalNetwork> local_networks() {
+  ifaddrs* list = nullptr;
+  if (::getifaddrs(&list) != 0) return {};
+  const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owned(list, ::freeifaddrs);
+  std::vector<protocol::LocalNetwork> networks;
+  for (const ifaddrs* each = list; each != nullptr; each = each->ifa_next) {
+    if (each->ifa_addr == nullptr || each->ifa_netmask == nullptr) continue;
+    const int family = each->ifa_addr->sa_family;
+    if (family != AF_INET && family != AF_INET6) continue;
+    networks.push_back({ip_address(*each->ifa_addr), ip_address(*each->ifa_netmask)});
+  }
+  return networks;
+}
+
+// "10.0.3.7", or "[local]" for a Unix socket, as PostgreSQL names a client.
+std::string host_of(const KernelAddress& address) {
+  if (address.is_unix()) return "[local]";
+  std::string text = address.text();
+  text.erase(text.rfind(':'));
+  if (text.starts_with('[')) text = text.substr(1, text.size() - 2);
+  return text;
+}
+
+// PostgreSQL's sentence without its beginning (auth.c: ClientAuthentication).
+std::string described(const Visitor& visitor) {
+  const std::string_view encryption = visitor.has_tls ? "SSL encryption" : "no encryption";
+  if (visitor.physical_replication)
+    return fmt::format("host \"{}\", user \"{}\", {}", host_of(visitor.address), visitor.user, encryption);
+  return fmt::format("host \"{}\", user \"{}\", database \"{}\", {}", host_of(visitor.address), visitor.user,
+                     visitor.database, encryption);
+}
+
+Ending no_rule(const Visitor& visitor) {
+  return {.reason = Reason::rejected_by_rule,
+          .message = visitor.physical_replication
+                         ? "no pg_hba.conf entry for replication connection from " + described(visitor)
+                         : "no pg_hba.conf entry for " + described(visitor),
+          .hint = "Add a rule to hba or hba_file that matches."};
+}
+
+Ending rejected(const Visitor& visitor) {
+  return {.reason = Reason::rejected_by_rule,
+          .message = (visitor.physical_replication ? "pg_hba.conf rejects replication connection for "
+                                                   : "pg_hba.conf rejects connection for ") +
+                     described(visitor)};
+}
+
+std::string place_of(const protocol::HbaRule& rule) {
+  return rule.file + ':' + std::to_string(rule.line);
+}
+
+Ending not_mapped(const Visitor& visitor, const protocol::HbaRule& rule,
+                  const std::vector<std::string>& system_users) {
+  Ending ending{.reason = Reason::identity_not_mapped};
+  std::string names;
+  for (const auto& name : system_users) names += (names.empty() ? "\"" : ", \"") + name + '"';
+  const bool is_peer = rule.method == HbaMethod::peer;
+  if (is_peer) ending.message = fmt::format("Peer authentication failed for user \"{}\"", visitor.user);
+  const std::string whose = is_peer ? "The process at the other end of the socket" : "The client certificate";
+  ending.detail = names.empty() ? fmt::format("{} has no name that the rule in {} can use (clientname={}).",
+                                              whose, place_of(rule), name_of(rule.clientname))
+                                : fmt::format("{} names {}; the rule in {} does not let it be \"{}\".", whose,
+                                              names, place_of(rule), visitor.user);
+  ending.hint = rule.map.empty() ? "Without map= the name must be that of the database user."
+                                 : "Add a line for it to map \"" + rule.map + "\".";
+  return ending;
+}
+
+// A mistake of the whole, such as that there is no record, stands where the setting does.
+Mistakes placed(const protocol::AuthFileMistakes& mistakes, const std::string& key, const Origins& origins) {
+  const auto whole = origins.find(origins.knows(key) ? key : key + "_file");
+  Mistakes result;
+  for (const auto& mistake : mistakes) {
+    const bool has_place = !mistake.file.empty();
+    result.push_back({has_place ? mistake.file : whole.file, has_place ? mistake.line : whole.line, key,
+                      mistake.problem, mistake.remedy});
+  }
+  return result;
+}
+
+// The records of one of the two settings, from wherever they stand.
+tl::expected<std::vector<protocol::AuthLine>, Mistakes> read_lines(const TextOrFile& setting,
+                                                                   const std::string& key,
+                                                                   const Origins& origins) {
+  const AuthFiles files;
+  std::string text = setting.text;
+  auto place = origins.find(key + ".text");
+  if (!origins.knows(key + ".text")) place = {std::string(kBuiltIn), 1};
+  if (!setting.file.empty()) {
+    const auto content = files.read(setting.file);
+    if (!content) {
+      const auto named = origins.find(key + "_file");
+      return tl::unexpected(Mistakes{{named.file, named.line, key + "_file",
+                                      "cannot read \"" + setting.file + "\": " + content.error().text,
+                                      "Check the path, and that the user of this process may read it."}});
+    }
+    text = *content;
+    place = {setting.file, 1};
+  }
+  auto lines = protocol::split_auth_file(text, place.file, place.line, files);
+  if (!lines) return tl::unexpected(placed(lines.error(), key, origins));
+  return *std::move(lines);
+}
+
+// What a rule asks for that this listener cannot give, or that would let in whoever comes.
+class RuleCheck {
+ public:
+  RuleCheck(const ListenerConfig& listener, std::string key, const protocol::IdentMap& ident,
+            Mistakes& mistakes, Mistakes& warnings)
+      : listener_(listener), key_(std::move(key)), ident_(ident), mistakes_(mistakes), warnings_(warnings) {}
+
+  void check(const protocol::HbaRule& rule) const {
+    const bool has_tls = listener_.tls_policy() != ListenerTls::off && !listener_.address.is_unix();
+    if (rule.only_tls && !has_tls)
+      warn(rule, "a hostssl record matches no client of this listener, which has no TLS",
+           "Set ssl_cert_file and ssl_key_file, or remove the record.");
+    if (rule.only_plaintext && rule.method != HbaMethod::reject &&
+        listener_.tls_policy() == ListenerTls::require && !listener_.address.is_unix())
+      warn(rule, "a hostnossl record matches no client of this listener, which requires TLS",
+           "Set tls = \"optional\", or remove the record.");
+    if (has_tls && rule.clientcert != ClientCertificate::not_required && listener_.tls.ssl_ca_file.empty())
+      complain(rule, "a client certificate is required, but no client is asked for one",
+               "Set ssl_ca_file to the CA that issues them.");
+    if (rule.method == HbaMethod::trust && !is_trustworthy(rule))
+      complain(
+          rule, "trust would let in whoever reaches this listener, as whomever they say",
+          "Add clientcert=verify-ca to a hostssl record, narrow the address to 127.0.0.0/8 or ::1, or use "
+          "relay.");
+    if (rule.method == HbaMethod::scram_sha_256 && listener_.auth_file.empty())
+      complain(rule, "scram-sha-256 lets nobody in without the secrets of the users",
+               "Set auth_file, or write relay, with which the server asks the client.");
+    if (!rule.map.empty() && !ident_.has_map(rule.map))
+      complain(rule, "there is no map \"" + rule.map + "\", so the rule lets nobody in",
+               "Add its lines to ident or ident_file.");
+  }
+
+ private:
+  // On a Unix socket and on loopback it is the operator's own machine that comes.
+  [[nodiscard]] bool is_trustworthy(const protocol::HbaRule& rule) const {
+    return rule.is_local || rule.only_loopback || listener_.address.is_loopback() ||
+           rule.clientcert != ClientCertificate::not_required;
+  }
+  void complain(const protocol::HbaRule& rule, std::string problem, std::string remedy) const {
+    mistakes_.push_back({rule.file, rule.line, key_, std::move(problem), std::move(remedy)});
+  }
+  void warn(const protocol::HbaRule& rule, std::string problem, std::string remedy) const {
+    warnings_.push_back({rule.file, rule.line, key_, std::move(problem), std::move(remedy)});
+  }
+
+  const ListenerConfig& listener_;
+  std::string key_;
+  const protocol::IdentMap& ident_;
+  Mistakes& mistakes_;
+  Mistakes& warnings_;
+};
+
+}  // namespace
+
+std::string built_in_rules(const ListenerConfig& listener) {
+  const auto both = [](const std::string& type, const std::string& rest) {
+    return type + " all " + rest + '\n' + type + " replication " + rest + '\n';
+  };
+  if (listener.address.is_unix()) return both("local", "all relay");
+  const std::string certificate = listener.tls.ssl_ca_file.empty() ? "" : " clientcert=verify-ca";
+  switch (listener.tls_policy()) {
+    case ListenerTls::require: return both("hostssl", "all all relay" + certificate);
+    case ListenerTls::optional:
+      // Plaintext would be a way round the certificate.
+      return certificate.empty() ? both("host", "all all relay")
+                                 : both("hostssl", "all all relay" + certificate);
+    case ListenerTls::off: break;
+  }
+  return both("host", "all all relay");
+}
+
+AccessRules::AccessRules(protocol::HbaRules hba, protocol::IdentMap ident, std::string built_in)
+    : hba_(std::move(hba)), ident_(std::move(ident)), built_in_(std::move(built_in)) {
+  for (const auto* rule : hba_.rules()) {
+    may_assign_ |= rule->assign;
+    asks_for_peer_ |= rule->method == HbaMethod::peer;
+  }
+}
+
+tl::expected<AccessRules, Mistakes> AccessRules::build(const ListenerConfig& listener, const std::string& key,
+                                                       const Origins& origins, Mistakes& warnings) {
+  TextOrFile hba_text = listener.hba;
+  std::string built_in;
+  if (!hba_text.is_set()) hba_text.text = built_in = built_in_rules(listener);
+
+  Mistakes mistakes;
+  const auto keep = [&mistakes](Mistakes&& more) {
+    mistakes.insert(mistakes.end(), std::make_move_iterator(more.begin()),
+                    std::make_move_iterator(more.end()));
+  };
+  const std::string hba_key = key + ".hba";
+  const std::string ident_key = key + ".ident";
+
+  protocol::IdentMap ident;
+  bool ident_is_known = true;
+  if (listener.ident.is_set()) {
+    auto lines = read_lines(listener.ident, ident_key, origins);
+    if (!lines) {
+      keep(std::move(lines.error()));
+      ident_is_known = false;
+    } else if (auto map = protocol::IdentMap::parse(*lines)) {
+      ident = *std::move(map);
+    } else {
+      keep(placed(map.error(), ident_key, origins));
+      ident_is_known = false;
+    }
+  }
+
+  auto lines = read_lines(hba_text, hba_key, origins);
+  if (!lines) {
+    keep(std::move(lines.error()));
+    return tl::unexpected(std::move(mistakes));
+  }
+  auto hba = protocol::HbaRules::parse(*lines);
+  if (!hba) keep(placed(hba.error(), hba_key, origins));
+  if (!hba || !ident_is_known) return tl::unexpected(std::move(mistakes));
+
+  const RuleCheck check(listener, hba_key, ident, mistakes, warnings);
+  for (const auto* rule : hba->rules()) check.check(*rule);
+  if (!mistakes.empty()) return tl::unexpected(std::move(mistakes));
+  for (auto& warning : placed(ident.warnings(), ident_key, origins)) warnings.push_back(std::move(warning));
+  return AccessRules(*std::move(hba), std::move(ident), std::move(built_in));
+}
+
+Decision AccessRules::decide(const Visitor& visitor) const {
+  const protocol::HbaClient client{.is_unix = visitor.address.is_unix(),
+                                   .has_tls = visitor.has_tls,
+                                   .address = ip_address(*visitor.address.get()),
+                                   .user = visitor.user,
+                                   .database = visitor.database,
+                                   .physical_replication = visitor.physical_replication,
+                                   .host_name = visitor.host_name};
+  const auto verdict = hba_.match(client, networks());
+  Decision decision;
+  decision.rule = verdict.rule;
+  decision.needs_host_name = verdict.needs_host_name;
+  if (verdict.needs_host_name) return decision;
+  if (verdict.rule == nullptr) {
+    decision.refusal = no_rule(visitor);
+  } else if (verdict.rule->method == HbaMethod::reject) {
+    decision.refusal = rejected(visitor);
+  } else {
+    decision.refusal = check_identity(visitor, decision);
+  }
+  return decision;
+}
+
+bool AccessRules::may_admit(const KernelAddress& address) const {
+  return hba_.may_admit({.is_unix = address.is_unix(),
+                         .has_tls = true,
+                         .address = ip_address(*address.get()),
+                         .user = {},
+                         .database = {},
+                         .host_name = {}},
+                        networks());
+}
+
+// Those of this machine now, where some rule asks for them.
+std::vector<protocol::LocalNetwork> AccessRules::networks() const {
+  return hba_.uses_local_networks() ? local_networks() : std::vector<protocol::LocalNetwork>();
+}
+
+bool AccessRules::uses(protocol::HbaMethod method) const {
+  const auto rules = hba_.rules();
+  return std::any_of(rules.begin(), rules.end(),
+                     [method](const auto* rule) { return rule->method == method; });
+}
+
+bool AccessRules::vouches() const {
+  const auto rules = hba_.rules();
+  return std::any_of(rules.begin(), rules.end(),
+                     [](const auto* rule) { return is_vouched_for(rule->method); });
+}
+
+bool is_vouched_for(protocol::HbaMethod method) {
+  return method == HbaMethod::cert || method == HbaMethod::peer || method == HbaMethod::trust;
+}
+
+// The certificate first, then whether its name (or the process's) may be this database user.
+std::optional<Ending> AccessRules::check_identity(const Visitor& visitor, Decision& decision) const {
+  const protocol::HbaRule& rule = *decision.rule;
+  decision.database_user = visitor.user;
+  if (rule.clientcert != ClientCertificate::not_required && visitor.certificate == nullptr)
+    return Ending{.reason = Reason::client_certificate_required,
+                  .detail = "The rule in " + place_of(rule) + " asks for a client certificate.",
+                  .hint = "Set sslcert and sslkey on the client."};
+  const bool is_peer = rule.method == HbaMethod::peer;
+  if (!is_peer && rule.clientcert != ClientCertificate::verify_full) {
+    if (visitor.user.empty()) return Ending{.reason = Reason::no_user};
+    return std::nullopt;
+  }
+  std::vector<std::string> names;
+  if (!is_peer)
+    names = system_users(*visitor.certificate, rule.clientname);
+  else if (!visitor.unix_user.empty())
+    names.emplace_back(visitor.unix_user);
+
+  const auto mapped = rule.assign ? ident_.assign(rule.map, names, visitor.user)
+                                  : ident_.check(rule.map, names, visitor.user);
+  if (!mapped) return not_mapped(visitor, rule, names);
+  if (mapped->database_user.empty()) return Ending{.reason = Reason::no_user};
+  decision.system_user = mapped->system_user;
+  decision.database_user = mapped->database_user;
+  decision.mapped = *mapped;
+  return std::nullopt;
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,86 @@
+// The rules and identity maps of a listener, and what they decide about a client.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <tl/expected.hpp>
+#include <vector>
+
+#include "protocol/hba.h"
+#include "protocol/ident.h"
+#include "proxy/base/socket_address.h"
+#include "proxy/config/config.h"
+#include "proxy/diagnostics/session_end.h"
+#include "tls/peer_certificate.h"
+
+namespace pgveil::proxy {
+
+// What is known of a client when it has sent its StartupMessage.
+struct Visitor {
+  const KernelAddress& address;
+  bool has_tls = false;
+  const tls::PeerCertificate* certificate = nullptr;  // verified; null: it has shown none
+  std::string_view unix_user;                         // at the other end of a Unix socket
+  std::string_view user;                              // asked for; may be empty where a rule may assign one
+  std::string_view database;
+  bool physical_replication = false;
+  std::optional<std::string> host_name = {};  // see protocol::HbaClient
+};
+
+struct Decision {
+  const protocol::HbaRule* rule = nullptr;  // that decided; null: none matched
+  bool needs_host_name = false;             // ask again with the client's host name; nothing else is set then
+  std::optional<Ending> refusal = {};       // why the client may not come in
+  // Where the client may: which database user it is, by which name and which line of a map.
+  std::string database_user = {};
+  std::string system_user = {};
+  protocol::IdentMap::Match mapped = {};
+};
+
+class AccessRules {
+ public:
+  // Reads hba and ident, or takes the built-in rules where the listener has none. `key` is the listener's in
+  // `origins`. All mistakes at once, and in `warnings` what works but is hardly meant.
+  [[nodiscard]] static tl::expected<AccessRules, Mistakes> build(const ListenerConfig& listener,
+                                                                 const std::string& key,
+                                                                 const Origins& origins, Mistakes& warnings);
+
+  // The first rule that matches decides; none is a refusal, as in PostgreSQL.
+  [[nodiscard]] Decision decide(const Visitor& visitor) const;
+  // Whether some client with TLS could come in from this address.
+  [[nodiscard]] bool may_admit(const KernelAddress& address) const;
+
+  // Whether a StartupMessage may come without a user: some rule assigns one.
+  [[nodiscard]] bool may_assign() const { return may_assign_; }
+  // Whether some rule asks who is at the other end of a Unix socket.
+  [[nodiscard]] bool asks_for_peer() const { return asks_for_peer_; }
+  // The text of the built-in rules; empty where the listener has its own.
+  [[nodiscard]] const std::string& built_in() const { return built_in_; }
+  [[nodiscard]] std::vector<const protocol::HbaRule*> rules() const { return hba_.rules(); }
+  [[nodiscard]] std::size_t rule_count() const { return hba_.rules().size(); }
+  [[nodiscard]] const protocol::IdentMap& ident() const { return ident_; }
+  [[nodiscard]] bool uses(protocol::HbaMethod method) const;
+  // Whether some rule lets clients in that prove nothing to the server: pgveil's word has to do.
+  [[nodiscard]] bool vouches() const;
+
+ private:
+  AccessRules(protocol::HbaRules hba, protocol::IdentMap ident, std::string built_in);
+
+  [[nodiscard]] std::vector<protocol::LocalNetwork> networks() const;
+  [[nodiscard]] std::optional<Ending> check_identity(const Visitor& visitor, Decision& decision) const;
+
+  protocol::HbaRules hba_;
+  protocol::IdentMap ident_;
+  std::string built_in_;
+  bool may_assign_ = false;
+  bool asks_for_peer_ = false;
+};
+
+// Whether a client that has come in by this method has nothing to show to the server.
+[[nodiscard]] bool is_vouched_for(protocol::HbaMethod method);
+
+// What a listener without rules of its own does: everybody may come in that its TLS settings admit, and the
+// server asks for the password. With ssl_ca_file a certificate is required, and so TLS.
+[[nodiscard]] std::string built_in_rules(const ListenerConfig& listener);
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,40 @@
+// The command line and the PGVEIL_* variables as a value: what to do, and with which configuration.
+#pragma once
+
+#include <map>
+#include <string>
+#include <tl/expected.hpp>
+#include <vector>
+
+#include "proxy/base/exit_code.h"
+#include "proxy/config/config.h"
+
+namespace pgveil::proxy {
+
+enum class Command { run, check };
+
+struct Invocation {
+  Command command = Command::run;
+  ParsedConfig parsed;
+};
+
+// Parses arguments, environment and the configuration file. Answers an exit code where there is nothing more
+// to do: after --help and --version (0), or after mistakes, which are printed to standard error.
+[[nodiscard]] tl::expected<Invocation, int> parse_command_line(int argc, const char* const* argv);
+
+// The same on values, for tests.
+struct CommandLine {
+  std::vector<std::string> arguments;  // without the program's name
+  std::map<std::string, std::string, std::less<>> environment;
+};
+struct EarlyExit {
+  int exit_code = kExitOk;
+  std::string output;  // for standard output
+  std::string errors;  // for standard error
+};
+[[nodiscard]] tl::expected<Invocation, EarlyExit> understand(CommandLine line);
+
+// One line each.
+[[nodiscard]] std::string text_of(const Mistakes& mistakes);
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,219 @@
+// The settings as values: what stands in a TOML file, in flags or in PGVEIL_* variables, after parsing and
+// before anything is loaded. Names are PostgreSQL's on the client's side and libpq's on the server's side.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tl/expected.hpp>
+#include <vector>
+
+#include "protocol/scram_client.h"
+#include "proxy/base/socket_address.h"
+#include "proxy/config/require_auth.h"
+#include "tls/settings.h"
+
+namespace pgveil::proxy {
+
+enum class SaslMechanisms {
+  strip,     // take SCRAM-SHA-256-PLUS out of the server's list: a plaintext client cannot bind a channel
+  verbatim,  // pass the list on as it is
+};
+
+enum class ListenerTls {
+  require,   // a StartupMessage in plaintext is refused
+  optional,  // either; libpq's default sslmode=prefer then falls back to plaintext without a word
+  off,
+};
+
+// Whether a CancelRequest in plaintext is taken where TLS is required: psql's Ctrl-C sends no other.
+enum class PlaintextCancel { allow, deny };
+
+// Where the server reads the client's identity, as information.
+enum class ClientIdentityIn {
+  application_name,  // behind what the client calls itself
+  options,           // as the custom settings pgveil.client_dn and pgveil.system_user
+};
+
+// A text file, or its content written into the configuration.
+struct TextOrFile {
+  std::string text;  // empty: not set
+  std::string file;
+
+  [[nodiscard]] bool is_set() const { return !text.empty() || !file.empty(); }
+};
+
+// A startup parameter that the operator gives: to every session, or to those whose client names none.
+struct FixedOrDefault {
+  std::string fixed;
+  std::string fallback;
+};
+
+// The startup parameters that a client may give to a session that pgveil vouches for, unless the operator
+// says otherwise: those that no SQL is run by, and that do not change whose functions a session's SQL finds.
+[[nodiscard]] std::vector<std::string> harmless_startup_parameters();
+
+struct ListenerConfig {
+  SocketAddress address;
+  std::string upstream;  // the name of an upstream
+  // Plaintext beyond loopback and Unix sockets gives up secrecy between client and pgveil.
+  bool allow_plaintext_from_network = false;
+  std::optional<ListenerTls> tls_setting;
+  tls::ServerCertificate certificate;  // the default one; its two files are empty where there is none
+  tls::ServerSettings tls;             // with all certificates together, once the configuration is read
+  PlaintextCancel plaintext_cancel = PlaintextCancel::allow;
+  bool connect_early = false;  // to the server, while a client still shakes hands
+  TextOrFile hba;              // pg_hba.conf
+  TextOrFile ident;            // pg_ident.conf
+  std::string auth_file;       // PgBouncer's: the users of method scram-sha-256
+  FixedOrDefault database;
+  FixedOrDefault options;
+  FixedOrDefault application_name;
+  // What a client of method cert, peer or trust may send.
+  std::vector<std::string> allowed_startup_parameters = harmless_startup_parameters();
+  // The upstream shows the same certificate as this listener, so that channel binding passes through.
+  bool shared_certificate = false;
+  bool log_client_identity = false;
+  ClientIdentityIn client_identity_in = ClientIdentityIn::application_name;
+  SaslMechanisms sasl_mechanisms = SaslMechanisms::strip;
+  unsigned unix_socket_permissions = 0777;  // PostgreSQL's default
+  std::string unix_socket_group;            // empty: the group of the process
+  // Two minutes until a client that is dead counts as lost. 0: the system's.
+  std::chrono::seconds tcp_keepalives_idle{60};
+  std::chrono::seconds tcp_keepalives_interval{10};
+  int tcp_keepalives_count = 6;
+  std::chrono::milliseconds tcp_user_timeout{0};
+
+  // What tls_setting says, or what follows from there being a certificate.
+  [[nodiscard]] ListenerTls tls_policy() const;
+};
+
+// One server of an upstream's list.
+struct UpstreamHost {
+  std::string host;      // the name that the certificate must carry, or the directory of a Unix socket
+  std::string hostaddr;  // where to connect instead of resolving `host`; empty: resolve
+  std::uint16_t port = 5432;
+
+  bool operator==(const UpstreamHost& other) const = default;
+  [[nodiscard]] bool is_unix() const;  // starts with `/` or `@`, as libpq tells (pqcomm.h: is_unixsock_path)
+  // `DIR/.s.PGSQL.PORT`
+  [[nodiscard]] std::string unix_path() const;
+};
+
+enum class SslMode { verify_full, disable };
+enum class SslNegotiation { postgres, direct };
+
+struct UpstreamConfig {
+  std::string name;
+  std::vector<UpstreamHost> hosts;  // tried in this order
+  std::string requirepeer;          // the user that must own the process behind a Unix socket; empty: any
+  SslMode sslmode = SslMode::verify_full;
+  SslNegotiation sslnegotiation = SslNegotiation::postgres;
+  bool sslsni = true;
+  tls::ClientSettings tls;
+  // Of the logins that pgveil completes. `require_auth` also holds for those that it relays, once it is set.
+  protocol::ChannelBinding channel_binding = protocol::ChannelBinding::prefer;
+  std::optional<AuthMethods> require_auth;
+  std::string passfile;                       // libpq's .pgpass
+  std::vector<std::string> password_command;  // program and arguments
+  std::chrono::milliseconds password_command_timeout{10'000};
+  std::chrono::milliseconds password_command_ttl{0};  // 0: run for every login
+  std::string role_certificates;                      // directory of ROLE.crt and ROLE.key
+  std::chrono::milliseconds connect_timeout{10'000};  // of each address; 0: no limit of its own
+  unsigned prewarm = 0;                               // connections made ahead, of all workers together
+  std::chrono::milliseconds prewarm_max_age{30'000};  // below the server's authentication_timeout
+  bool keepalives = true;
+  std::chrono::seconds keepalives_idle{0};      // 0: the system's
+  std::chrono::seconds keepalives_interval{0};  // 0: the system's
+  int keepalives_count = 0;                     // 0: the system's
+  std::chrono::milliseconds tcp_user_timeout{0};
+
+  // Whether pgveil has passwords for it.
+  [[nodiscard]] bool holds_passwords() const { return !passfile.empty() || !password_command.empty(); }
+  // Where in `hosts` the one after `host` is; the first one after the last.
+  [[nodiscard]] std::size_t index_after(const UpstreamHost& host) const;
+  // Whether any of its hosts is reached over TLS: never a Unix socket, as in libpq.
+  [[nodiscard]] bool uses_tls() const;
+};
+
+inline constexpr unsigned kMostWorkers = 256;
+inline constexpr unsigned kMostPrewarmed = 1000;
+
+enum class RelayEngine { automatic, io_uring, epoll };
+struct LimitsConfig {
+  std::chrono::milliseconds startup_timeout{15'000};  // from accept to the server's ReadyForQuery
+  std::chrono::milliseconds idle_timeout{0};          // no byte either way; 0: off
+  std::chrono::milliseconds shutdown_timeout{5'000};  // how long ended sessions may take to flush at SIGTERM
+  std::size_t max_sessions = 10'000;
+  std::size_t max_unauthenticated_clients = 1'000;
+  bool core_dumps = false;  // they hold keys and passwords
+  std::size_t relay_buffer =
+      std::size_t{256} * 1024;  // the most that is read at once in one direction of a session
+  unsigned workers = 0;         // threads that serve sessions; 0: one for each CPU that is granted
+  RelayEngine relay = RelayEngine::automatic;
+  tls::Records tls_records = tls::Records::automatic;
+};
+
+enum class LogFormat { text, json };
+enum class LogLevel { debug, info, warning, error };
+struct LogConfig {
+  LogLevel level = LogLevel::info;
+  LogFormat format = LogFormat::text;
+  std::string audit_file;  // the audit records once more, as JSON lines; empty: only in the log
+};
+
+struct Config {
+  std::vector<ListenerConfig> listeners;
+  std::map<std::string, UpstreamConfig> upstreams;
+  LimitsConfig limits;
+  LogConfig log;
+};
+// Overwrites what must not stay in memory once the TLS contexts are built: each sslpassword.
+void wipe_secrets(Config& config);
+
+// One mistake of the operator: where, what, and how to mend it.
+struct Mistake {
+  std::string file;  // "pgveil.toml", "--sslrootcert" or "PGVEIL_SSLROOTCERT"
+  int line = 0;      // 0: no line
+  std::string key;   // "upstream.primary.sslrootcert"
+  std::string problem;
+  std::string remedy;
+
+  // `pgveil.toml:12: upstream.primary.sslrootcert: no such file "/etc/pgveil/root.crt". Put the CA there, or
+  // ...`
+  [[nodiscard]] std::string text() const;
+};
+using Mistakes = std::vector<Mistake>;
+
+// Remembers where each key stood, so that a mistake found later (a file that cannot be loaded) can still be
+// placed.
+class Origins {
+ public:
+  struct Place {
+    std::string file;
+    int line = 0;
+  };
+  void note(const std::string& key, Place place) { places_[key] = std::move(place); }
+  [[nodiscard]] bool knows(std::string_view key) const { return places_.contains(key); }
+  // The place of `key`, or of the nearest section above it ("upstream.primary.sslkey", "upstream.primary",
+  // ...); an empty one where none is known. Listeners are "listener[0]", "listener[1]" and so on.
+  [[nodiscard]] Place find(std::string_view key) const;
+
+ private:
+  std::map<std::string, Place, std::less<>> places_;
+};
+
+struct ParsedConfig {
+  Config config;
+  Origins origins;
+};
+
+// Parses TOML. All mistakes at once; an unknown key is one. `file` is only for messages.
+[[nodiscard]] tl::expected<ParsedConfig, Mistakes> parse_config(std::string_view toml,
+                                                                const std::string& file);
+
+}  // namespace pgveil::proxy

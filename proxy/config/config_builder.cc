@@ -1,0 +1,507 @@
+#include "proxy/config/config_builder.h"
+
+#include <sys/un.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "protocol/startup.h"
+#include "proxy/config/command_template.h"
+#include "tls/digest.h"
+
+namespace pgveil::proxy {
+namespace {
+
+using values::in_quotes;
+
+std::span<const Setting<ListenerConfig>> settings_of(const SectionDraft<ListenerConfig>&) {
+  return listener_settings();
+}
+std::span<const Setting<tls::ServerCertificate>> settings_of(const SectionDraft<tls::ServerCertificate>&) {
+  return certificate_settings();
+}
+std::span<const Setting<UpstreamSection>> settings_of(const SectionDraft<UpstreamSection>&) {
+  return upstream_settings();
+}
+
+template <class Section>
+bool is_from_file(const SectionDraft<Section>& section) {
+  return section.place.line > 0;
+}
+
+template <class Section>
+std::string flag_of(const SectionDraft<Section>& section, std::string_view key) {
+  for (const auto& setting : settings_of(section))
+    if (setting.key == key) return setting.flag().empty() ? setting.variable() : setting.flag();
+  return "";
+}
+
+// How a setting is written where this section comes from: `sslmode = "disable"` or `--sslmode disable`.
+template <class Section>
+std::string spelled(const SectionDraft<Section>& section, std::string_view key, std::string_view value) {
+  if (is_from_file(section)) return std::string(key) + " = " + std::string(value);
+  std::string bare(value);
+  std::erase(bare, '"');
+  return flag_of(section, key) + ' ' + bare;
+}
+template <class Section>
+std::string spelled(const SectionDraft<Section>& section, std::string_view key) {
+  return is_from_file(section) ? std::string(key) : flag_of(section, key);
+}
+
+bool is_loopback(const UpstreamHost& host) {
+  if (host.hostaddr.empty() && host.host == "localhost") return true;
+  return SocketAddress{.host = host.hostaddr.empty() ? host.host : host.hostaddr, .port = 0, .unix_path = ""}
+      .is_loopback();
+}
+
+std::string shown(const UpstreamHost& host) {
+  return in_quotes(host.host.empty() ? host.hostaddr : host.host);
+}
+
+}  // namespace
+
+SectionDraft<ListenerConfig>& ConfigDraft::add_listener(Origins::Place place) {
+  std::string key = "listener[" + std::to_string(listeners_.size()) + ']';
+  origins_.note(key, place);
+  certificates_.emplace_back();
+  return listeners_.emplace_back(SectionDraft<ListenerConfig>{{}, std::move(key), std::move(place)});
+}
+
+std::deque<SectionDraft<tls::ServerCertificate>>& ConfigDraft::certificates_of(
+    const SectionDraft<ListenerConfig>& listener) {
+  const auto owner = std::find_if(listeners_.begin(), listeners_.end(),
+                                  [&](const auto& candidate) { return &candidate == &listener; });
+  return certificates_.at(static_cast<std::size_t>(owner - listeners_.begin()));
+}
+
+SectionDraft<tls::ServerCertificate>& ConfigDraft::add_certificate(
+    const SectionDraft<ListenerConfig>& listener, Origins::Place place) {
+  auto& certificates = certificates_of(listener);
+  std::string key = listener.key + ".certificate[" + std::to_string(certificates.size()) + ']';
+  origins_.note(key, place);
+  return certificates.emplace_back(
+      SectionDraft<tls::ServerCertificate>{{}, std::move(key), std::move(place)});
+}
+
+SectionDraft<UpstreamSection>& ConfigDraft::add_upstream(const std::string& name, Origins::Place place) {
+  std::string key = "upstream." + name;
+  origins_.note(key, place);
+  auto& section =
+      upstreams_.emplace_back(SectionDraft<UpstreamSection>{{}, std::move(key), std::move(place)});
+  section.values.config.name = name;
+  return section;
+}
+
+template <class Section>
+void ConfigDraft::set(SectionDraft<Section>& section, const Setting<Section>& setting, values::RawValue raw,
+                      const Origins::Place& place) {
+  origins_.note(section.key_of(setting.key), place);
+  const bool is_outside = raw.kind == values::RawValue::Kind::untyped && setting.set_outside != nullptr;
+  auto problem = (is_outside ? setting.set_outside : setting.set)(raw, section.values);
+  // The sentence may quote any part of the value.
+  if (problem && values::may_hold_password(raw.text))
+    problem = {"is not valid; the value is not shown, as it may hold a password",
+               "Write no connection string here: user and password come from the client."};
+  if (problem) add({place.file, place.line, section.key_of(setting.key), problem->problem, problem->remedy});
+  if (setting.secret) tls::wipe(raw.text);
+}
+
+template void ConfigDraft::set(SectionDraft<ListenerConfig>&, const Setting<ListenerConfig>&,
+                               values::RawValue, const Origins::Place&);
+template void ConfigDraft::set(SectionDraft<tls::ServerCertificate>&, const Setting<tls::ServerCertificate>&,
+                               values::RawValue, const Origins::Place&);
+template void ConfigDraft::set(SectionDraft<UpstreamSection>&, const Setting<UpstreamSection>&,
+                               values::RawValue, const Origins::Place&);
+template void ConfigDraft::set(SectionDraft<LimitsConfig>&, const Setting<LimitsConfig>&, values::RawValue,
+                               const Origins::Place&);
+template void ConfigDraft::set(SectionDraft<LogConfig>&, const Setting<LogConfig>&, values::RawValue,
+                               const Origins::Place&);
+
+Reading ConfigDraft::finish() && {
+  for (auto& upstream : upstreams_) check_upstream(upstream);
+  for (auto& listener : listeners_) {
+    put_certificates_together(listener);
+    check_listener(listener);
+  }
+  check_listeners_differ();
+  std::stable_sort(mistakes_.begin(), mistakes_.end(),
+                   [](const Mistake& a, const Mistake& b) { return a.line < b.line; });
+
+  Reading reading;
+  Config& config = reading.parsed.config;
+  for (auto& listener : listeners_) config.listeners.push_back(std::move(listener.values));
+  for (auto& upstream : upstreams_) {
+    auto& values = upstream.values.config;
+    config.upstreams.emplace(values.name, std::move(values));
+  }
+  config.limits = limits.values;
+  for (auto& listener : config.listeners) listener.tls.records = config.limits.tls_records;
+  for (auto& [name, upstream] : config.upstreams) upstream.tls.records = config.limits.tls_records;
+  config.log = log.values;
+  reading.parsed.origins = std::move(origins_);
+  reading.mistakes = std::move(mistakes_);
+  return reading;
+}
+
+// At the setting if it has been given, else at its section or, on a command line, at the flag that is wanted.
+template <class Section>
+void ConfigDraft::add_at(const SectionDraft<Section>& section, std::string_view setting, std::string problem,
+                         std::string remedy) {
+  const std::string key = section.key_of(setting);
+  auto place = origins_.find(key);
+  if (!origins_.knows(key) && !is_from_file(section)) place = {flag_of(section, setting), 0};
+  add({place.file, place.line, key, std::move(problem), std::move(remedy)});
+}
+
+template void ConfigDraft::add_at(const SectionDraft<UpstreamSection>&, std::string_view, std::string,
+                                  std::string);
+
+template <class Section>
+void ConfigDraft::check_required(const SectionDraft<Section>& section) {
+  for (const auto& setting : settings_of(section))
+    if (setting.required && !has(section, setting.key))
+      add_at(section, setting.key, "is missing", std::string(setting.effect));
+}
+
+template <class Section>
+void ConfigDraft::refuse_without_effect(const SectionDraft<Section>& section, std::string_view setting,
+                                        const std::string& why) {
+  if (has(section, setting)) add_at(section, setting, "has no effect: " + why, "Remove it.");
+}
+
+template <class Section>
+void ConfigDraft::refuse_both(const SectionDraft<Section>& section, std::string_view setting,
+                              std::string_view other, const std::string& remedy) {
+  if (has(section, setting) && has(section, other))
+    add_at(section, setting, "cannot stand beside " + spelled(section, other), remedy);
+}
+
+// The default certificate first, then those for names, in the order of the file: the context's order.
+void ConfigDraft::put_certificates_together(SectionDraft<ListenerConfig>& listener) {
+  auto& certificates = listener.values.tls.certificates;
+  if (has(listener, "ssl_cert_file") || has(listener, "ssl_key_file"))
+    certificates.push_back(listener.values.certificate);
+  for (const auto& certificate : certificates_of(listener)) {
+    check_required(certificate);
+    certificates.push_back(certificate.values);
+  }
+}
+
+void ConfigDraft::check_listener(const SectionDraft<ListenerConfig>& listener) {
+  check_required(listener);
+  check_upstream_of(listener);
+  check_listener_address(listener);
+  check_listener_tls(listener);
+  check_listener_identity(listener);
+  check_listener_parameters(listener);
+}
+
+void ConfigDraft::check_listener_address(const SectionDraft<ListenerConfig>& listener) {
+  const auto& address = listener.values.address;
+  const auto policy = listener.values.tls_policy();
+  if (policy == ListenerTls::require)
+    refuse_without_effect(listener, "allow_plaintext_from_network", "this listener takes no plaintext");
+  if (address.is_unix()) return check_unix_listener(listener);
+  if (address.host.empty()) return;
+  if (policy == ListenerTls::off && !address.is_loopback() && !listener.values.allow_plaintext_from_network)
+    add_at(listener, "address",
+           address.text() +
+               " can be reached from the network, where everyone on the path would read and alter "
+               "the sessions of this plaintext listener",
+           "Use 127.0.0.1, [::1] or a Unix socket, give it a certificate with " +
+               spelled(listener, "ssl_cert_file") + ", or allow it with " +
+               spelled(listener, "allow_plaintext_from_network", "true") + ".");
+  for (const char* key : {"unix_socket_permissions", "unix_socket_group"})
+    if (has(listener, key))
+      add_at(listener, key, "has no effect on " + address.text(),
+             "Remove it, or make the address a Unix socket.");
+}
+
+void ConfigDraft::check_unix_listener(const SectionDraft<ListenerConfig>& listener) {
+  for (const char* key :
+       {"tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout"})
+    refuse_without_effect(listener, key, "a Unix socket has no TCP");
+  if (!listener.values.address.is_abstract()) return;
+  for (const char* key : {"unix_socket_permissions", "unix_socket_group"})
+    if (has(listener, key))
+      add_at(listener, key,
+             "has no effect: a socket of the abstract namespace has no file, and no permissions",
+             "Remove it, or choose a path: every process of this network namespace may connect to a name.");
+}
+
+void ConfigDraft::check_listener_tls(const SectionDraft<ListenerConfig>& listener) {
+  const auto& values = listener.values;
+  if (values.address.is_unix()) {
+    refuse_without_effect(listener, "tls", "a Unix socket never uses TLS");
+    check_listener_without_tls(listener, "a Unix socket never uses TLS");
+    return;
+  }
+  if (has(listener, "ssl_cert_file") && !has(listener, "ssl_key_file"))
+    add_at(listener, "ssl_cert_file", "is of no use without its key",
+           "Set " + spelled(listener, "ssl_key_file", "\"/path/to/server.key\"") + ".");
+  if (has(listener, "ssl_key_file") && !has(listener, "ssl_cert_file"))
+    add_at(listener, "ssl_key_file", "is of no use without its certificate",
+           "Set " + spelled(listener, "ssl_cert_file", "\"/path/to/server.crt\"") + ".");
+
+  const auto policy = values.tls_policy();
+  if (policy == ListenerTls::off) {
+    check_listener_without_tls(listener, has(listener, "tls") ? "tls is off" : "there is no ssl_cert_file");
+    return;
+  }
+  if (values.tls.certificates.empty())
+    add_at(listener, "tls", "needs a certificate",
+           "Set " + spelled(listener, "ssl_cert_file", "\"/path/to/server.crt\"") + " and " +
+               spelled(listener, "ssl_key_file", "\"/path/to/server.key\"") + ".");
+  check_ciphers(listener, values.tls);
+  if (policy == ListenerTls::require)
+    refuse_without_effect(listener, "sasl_mechanisms",
+                          "it concerns clients in plaintext, of which there are none");
+  else
+    refuse_without_effect(listener, "plaintext_cancel", "plaintext is allowed anyway");
+}
+
+template <class Section>
+void ConfigDraft::check_ciphers(const SectionDraft<Section>& section,
+                                const tls::HandshakeSettings& settings) {
+  if (settings.ssl_min_protocol_version > tls::Version::tls1_2 ||
+      settings.post_quantum == tls::PostQuantum::require)
+    refuse_without_effect(section, "ssl_ciphers", "it is about TLS 1.2 and older, which are not accepted");
+  if (settings.ssl_max_protocol_version && *settings.ssl_max_protocol_version < tls::Version::tls1_3)
+    refuse_without_effect(section, "ssl_tls13_ciphers", "TLS 1.3 is not accepted");
+}
+
+void ConfigDraft::check_listener_without_tls(const SectionDraft<ListenerConfig>& listener,
+                                             const std::string& why) {
+  for (const auto& setting : listener_settings())
+    if (setting.only_for_tls) refuse_without_effect(listener, setting.key, why);
+  for (const char* key : {"ssl_cert_file", "ssl_key_file"}) refuse_without_effect(listener, key, why);
+  for (const auto& certificate : certificates_of(listener))
+    add({certificate.place.file, certificate.place.line, certificate.key, "has no effect: " + why,
+         "Remove it."});
+}
+
+void ConfigDraft::check_listener_identity(const SectionDraft<ListenerConfig>& listener) {
+  for (const auto& [text, file] : {std::pair{"hba", "hba_file"}, std::pair{"ident", "ident_file"}})
+    refuse_both(listener, file, text,
+                "Keep one of the two; a file can be included with the line `include FILE`.");
+  const auto& values = listener.values;
+  if (!values.log_client_identity)
+    refuse_without_effect(listener, "client_identity_in", "log_client_identity is not set");
+  else if (!values.address.is_unix() && values.tls.ssl_ca_file.empty())
+    refuse_without_effect(listener, "log_client_identity",
+                          "no client is asked for a certificate without ssl_ca_file");
+}
+
+void ConfigDraft::check_listener_parameters(const SectionDraft<ListenerConfig>& listener) {
+  for (const auto& [fixed, fallback] :
+       {std::pair{"database", "default_database"}, std::pair{"options", "default_options"},
+        std::pair{"application_name", "default_application_name"}})
+    refuse_both(listener, fallback, fixed,
+                "Keep the one that is meant: the other is for every client alike.");
+  for (const auto& [key, name] : {std::pair{"database", &listener.values.database.fixed},
+                                  std::pair{"default_database", &listener.values.database.fallback}})
+    if (name->size() > protocol::kMaxNameBytes)
+      add_at(listener, key, "has " + std::to_string(name->size()) + " bytes",
+             "The name of a database has at most " + std::to_string(protocol::kMaxNameBytes) + '.');
+}
+
+void ConfigDraft::check_listeners_differ() {
+  std::map<std::string, const SectionDraft<ListenerConfig>*> seen;
+  for (const auto& listener : listeners_) {
+    const auto& address = listener.values.address;
+    if (!address.is_unix() && address.port == 0) continue;  // not given, or any free port
+    for (const auto& each : address.each()) {
+      const auto [first, is_new] = seen.emplace(each.text(), &listener);
+      if (is_new) continue;
+      add_at(listener, "address",
+             each.text() + " is the address of the listener in line " +
+                 std::to_string(first->second->place.line) + ", too",
+             "Give each listener an address of its own.");
+      break;
+    }
+  }
+}
+
+void ConfigDraft::check_upstream_of(const SectionDraft<ListenerConfig>& listener) {
+  const std::string& wanted = listener.values.upstream;
+  if (wanted.empty()) return;
+  std::vector<std::string_view> names;
+  for (const auto& upstream : upstreams_) names.push_back(upstream.values.config.name);
+  if (const auto found = std::find(names.begin(), names.end(), wanted); found != names.end()) {
+    const auto& upstream = upstreams_[static_cast<std::size_t>(found - names.begin())].values.config;
+    if (listener.values.shared_certificate && !upstream.uses_tls())
+      refuse_without_effect(listener, "shared_certificate", "upstream " + in_quotes(wanted) + " uses no TLS");
+    if (listener.values.connect_early) check_early_upstream(listener, upstream);
+    return;
+  }
+
+  const auto near = values::nearest(wanted, names);
+  std::string remedy = "Add [upstream." + wanted + "].";
+  if (!near.empty()) remedy = "Is " + in_quotes(near) + " meant?";
+  add_at(listener, "upstream", "there is no upstream " + in_quotes(wanted), std::move(remedy));
+}
+
+void ConfigDraft::check_early_upstream(const SectionDraft<ListenerConfig>& listener,
+                                       const UpstreamConfig& upstream) {
+  const std::string named = "upstream " + in_quotes(upstream.name);
+  if (!upstream.uses_tls())
+    refuse_without_effect(listener, "connect_early", named + " uses no TLS, and has no round trips to save");
+  else if (upstream.prewarm > 0)
+    refuse_without_effect(listener, "connect_early", named + " has prewarm, which saves more");
+  else if (!upstream.role_certificates.empty())
+    refuse_without_effect(listener, "connect_early",
+                          "the connection depends on the role, for " + named + " has role_certificates");
+}
+
+void ConfigDraft::check_upstream(SectionDraft<UpstreamSection>& upstream) {
+  check_required(upstream);
+  const bool has_servers = put_hosts_together(upstream);
+  if (has_servers) {
+    check_hosts(upstream);
+    if (upstream.values.config.sslmode == SslMode::disable) check_plaintext(upstream);
+    const auto& servers = upstream.values.config.hosts;
+    if (std::none_of(servers.begin(), servers.end(), [](const auto& host) { return host.is_unix(); }))
+      refuse_without_effect(upstream, "requirepeer", "no host is a Unix socket");
+    check_keepalives(upstream);
+  }
+  check_credentials(upstream);
+  if (upstream.values.config.uses_tls() || !has_servers)
+    check_tls(upstream);
+  else
+    check_without_tls(upstream);
+}
+
+// The three lists as libpq reads them (fe-connect.c: pqConnectOptions2). False where there is no server.
+bool ConfigDraft::put_hosts_together(SectionDraft<UpstreamSection>& upstream) {
+  const auto& hosts = upstream.values.hosts;
+  const auto& addresses = upstream.values.hostaddrs;
+  const auto& ports = upstream.values.ports;
+  const std::size_t servers = addresses.empty() ? hosts.size() : addresses.size();
+  if (servers == 0) {
+    if (!has(upstream, "host") && !has(upstream, "hostaddr"))
+      add_at(upstream, "host", "is missing",
+             "Name the server: " + spelled(upstream, "host", "\"db01.internal.example.com\"") + ".");
+    return false;
+  }
+  if (!hosts.empty() && hosts.size() != servers)
+    add_at(upstream, "hostaddr",
+           "could not match " + std::to_string(hosts.size()) + " host names to " + std::to_string(servers) +
+               " hostaddr values",
+           "Give one address for each host.");
+  if (ports.size() != 1 && ports.size() != servers)
+    add_at(upstream, "port",
+           "could not match " + std::to_string(ports.size()) + " port numbers to " + std::to_string(servers) +
+               " hosts",
+           "Give one port for all hosts, or one for each.");
+
+  for (std::size_t i = 0; i < servers; ++i)
+    upstream.values.config.hosts.push_back({.host = i < hosts.size() ? hosts[i] : "",
+                                            .hostaddr = i < addresses.size() ? addresses[i] : "",
+                                            .port = ports[i < ports.size() ? i : 0]});
+  return true;
+}
+
+void ConfigDraft::check_hosts(const SectionDraft<UpstreamSection>& upstream) {
+  for (const auto& host : upstream.values.config.hosts) {
+    if (host.host.empty() && host.hostaddr.empty())
+      add_at(upstream, "host", "has an empty element in its list", "Remove the comma.");
+    else if (host.host.empty() && upstream.values.config.sslmode == SslMode::verify_full)
+      add_at(
+          upstream, "host", "host name must be specified for a verified SSL connection",
+          "Set " + spelled(upstream, "host") + " to the name in the certificate of " + host.hostaddr + ".");
+    if (!host.is_unix()) continue;
+    if (!host.hostaddr.empty())
+      add_at(upstream, "hostaddr", "the Unix socket in " + in_quotes(host.host) + " has no numeric address",
+             "Remove the address of this host.");
+    if (const auto size = host.unix_path().size(); size >= sizeof(sockaddr_un::sun_path))
+      add_at(upstream, "host",
+             in_quotes(host.unix_path()) + " has " + std::to_string(size) + " bytes, more than the " +
+                 std::to_string(sizeof(sockaddr_un::sun_path) - 1) + " that a Unix socket can have",
+             "Choose a shorter directory.");
+  }
+}
+
+void ConfigDraft::check_plaintext(const SectionDraft<UpstreamSection>& upstream) {
+  for (const auto& host : upstream.values.config.hosts)
+    if (!host.is_unix() && !is_loopback(host))
+      add_at(upstream, "sslmode",
+             "\"disable\" would send everything in plaintext to " + shown(host) +
+                 ", which is not on this machine",
+             "Use " + spelled(upstream, "sslmode", "\"verify-full\"") +
+                 "; without TLS only Unix sockets, loopback addresses and \"localhost\" are accepted.");
+}
+
+void ConfigDraft::check_keepalives(const SectionDraft<UpstreamSection>& upstream) {
+  const auto& servers = upstream.values.config.hosts;
+  const bool all_unix =
+      std::all_of(servers.begin(), servers.end(), [](const auto& host) { return host.is_unix(); });
+  if (all_unix)
+    for (const char* key : {"keepalives", "tcp_user_timeout"})
+      refuse_without_effect(upstream, key, "no host is reached by TCP");
+  if (all_unix || !upstream.values.config.keepalives)
+    for (const char* key : {"keepalives_idle", "keepalives_interval", "keepalives_count"})
+      refuse_without_effect(upstream, key,
+                            all_unix
+                                ? "no host is reached by TCP"
+                                : "no keepalives are sent with " + spelled(upstream, "keepalives", "false"));
+}
+
+void ConfigDraft::check_tls(const SectionDraft<UpstreamSection>& upstream) {
+  if (upstream.values.config.sslmode == SslMode::disable) return;
+  const auto& settings = upstream.values.config.tls;
+  if (!has(upstream, "sslrootcert"))
+    add_at(upstream, "sslrootcert", "is missing, and without it no server can be told from another",
+           "Set " + spelled(upstream, "sslrootcert", "\"/path/to/root.crt\"") +
+               " to the CA that signed the server's certificate, or " +
+               spelled(upstream, "sslrootcert", "\"system\"") + " to the CAs that this system trusts.");
+  if (has(upstream, "sslcert") && !has(upstream, "sslkey"))
+    add_at(upstream, "sslcert", "is of no use without its key",
+           "Set " + spelled(upstream, "sslkey", "\"/path/to/client.key\"") + ".");
+  if (has(upstream, "sslkey") && !has(upstream, "sslcert"))
+    add_at(upstream, "sslkey", "is of no use without its certificate",
+           "Set " + spelled(upstream, "sslcert", "\"/path/to/client.crt\"") + ".");
+  if (has(upstream, "sslpassword") && !has(upstream, "sslkey"))
+    add_at(upstream, "sslpassword", "is of no use without a key",
+           "Remove it, or set " + spelled(upstream, "sslkey", "\"/path/to/client.key\"") + ".");
+  const auto max = settings.ssl_max_protocol_version;
+  if (max && settings.ssl_min_protocol_version > *max)
+    add_at(upstream, "ssl_max_protocol_version",
+           std::string(tls::name_of(*max)) + " is older than the oldest version to accept, " +
+               std::string(tls::name_of(settings.ssl_min_protocol_version)),
+           "Raise it, or lower " + spelled(upstream, "ssl_min_protocol_version") + ".");
+  check_ciphers(upstream, settings);
+}
+
+void ConfigDraft::check_credentials(const SectionDraft<UpstreamSection>& upstream) {
+  refuse_both(upstream, "password_command", "passfile", "Keep the one that has the passwords.");
+  refuse_both(upstream, "role_certificates", "sslcert",
+              "Keep role_certificates for a certificate of each role, or sslcert for the same one for all.");
+  if (const auto& command = upstream.values.config.password_command; !command.empty())
+    if (const auto problem = check_password_command(command))
+      add_at(upstream, "password_command", *problem,
+             "Write %h for the host, %p for the port, %u for the user, %d for the database, and %% for a "
+             "percent "
+             "sign.");
+  if (upstream.values.config.prewarm == 0)
+    refuse_without_effect(upstream, "prewarm_max_age", "no connection is made ahead without prewarm");
+  else
+    refuse_both(upstream, "prewarm", "role_certificates",
+                "A connection that is made ahead cannot know for whose role.");
+  if (!has(upstream, "password_command"))
+    for (const char* key : {"password_command_timeout", "password_command_ttl"})
+      refuse_without_effect(upstream, key, "there is no password_command");
+}
+
+// A setting of TLS where there is none would make its reader believe in a protection that is not there.
+void ConfigDraft::check_without_tls(const SectionDraft<UpstreamSection>& upstream) {
+  const bool all_unix = upstream.values.config.sslmode != SslMode::disable;
+  const std::string why = all_unix ? "a Unix socket never uses TLS"
+                                   : "there is no TLS with " + spelled(upstream, "sslmode", "\"disable\"");
+  if (all_unix) refuse_without_effect(upstream, "sslmode", why);
+  for (const auto& setting : upstream_settings())
+    if (setting.only_for_tls) refuse_without_effect(upstream, setting.key, why);
+}
+
+}  // namespace pgveil::proxy

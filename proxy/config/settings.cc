@@ -1,0 +1,429 @@
+#include "proxy/config/settings.h"
+
+#include <array>
+#include <cctype>
+#include <cstdint>
+
+namespace pgveil::proxy {
+namespace {
+
+using values::AuthMethodList;
+using values::Boolean;
+using values::CommandWords;
+using values::Duration;
+using values::HostList;
+using values::Integer;
+using values::kLongest;
+using values::ListenAddress;
+using values::NameList;
+using values::NumericAddressList;
+using values::OneOf;
+using values::Path;
+using values::Permissions;
+using values::PortList;
+using values::Problem;
+using values::RawValue;
+using values::read_hosts_and_ports;
+using values::Secret;
+using values::ServerNameList;
+using values::Size;
+using values::Text;
+using values::TlsVersion;
+
+using std::chrono::milliseconds;
+using std::chrono::seconds;
+
+constexpr std::int64_t kSecond = 1000;
+// The kernel's MAX_TCP_KEEPIDLE, MAX_TCP_KEEPINTVL and MAX_TCP_KEEPCNT (include/net/tcp.h).
+constexpr std::int64_t kLongestKeepalive = 32'767 * kSecond;
+constexpr std::int64_t kMostKeepalives = 127;
+
+template <class Member>
+struct SectionOf;
+template <class Section, class T>
+struct SectionOf<T Section::*> {
+  using type = Section;
+};
+
+// A row of the table: values of `Type`, kept in the member that `First` and `Rest` lead to.
+template <class Type, auto First, auto... Rest>
+constexpr auto setting(std::string_view key, std::string_view effect) {
+  using Section = typename SectionOf<decltype(First)>::type;
+  Setting<Section> row{};
+  row.key = key;
+  row.effect = effect;
+  row.type = &Type::type;
+  row.set = [](const RawValue& raw, Section& section) -> std::optional<Problem> {
+    auto value = Type::read(raw);
+    if (!value) return std::move(value).error();
+    ((section.*First).*....*Rest) = *std::move(value);
+    return std::nullopt;
+  };
+  row.show = [](const Section& section) { return Type::show(((section.*First).*....*Rest)); };
+  return row;
+}
+
+template <class Section>
+constexpr Setting<Section> required(Setting<Section> row) {
+  row.required = true;
+  return row;
+}
+
+template <class Section>
+constexpr Setting<Section> only_for_tls(Setting<Section> row) {
+  row.only_for_tls = true;
+  return row;
+}
+
+template <class Section>
+constexpr Setting<Section> secret(Setting<Section> row) {
+  row.secret = true;
+  row.outside = Outside::variable_only;
+  return row;
+}
+
+template <class Section>
+constexpr Setting<Section> only_in_files(Setting<Section> row) {
+  row.outside = Outside::nowhere;
+  return row;
+}
+
+template <class Section>
+constexpr Setting<Section> with_flag(std::string_view flag, Setting<Section> row) {
+  row.own_flag = flag;
+  return row;
+}
+
+// `host` as --upstream gives it: with the ports.
+constexpr Setting<UpstreamSection> with_ports(Setting<UpstreamSection> row) {
+  row.set_outside = [](const RawValue& raw, UpstreamSection& section) -> std::optional<Problem> {
+    auto servers = read_hosts_and_ports(raw);
+    if (!servers) return std::move(servers).error();
+    section.hosts = std::move(servers->hosts);
+    section.ports = std::move(servers->ports);
+    return std::nullopt;
+  };
+  return row;
+}
+
+}  // namespace
+
+std::span<const Setting<ListenerConfig>> listener_settings() {
+  using L = ListenerConfig;
+  using C = tls::ServerCertificate;
+  using T = tls::ServerSettings;
+  static constexpr std::array kRows{
+      with_flag("listen", required(setting<ListenAddress, &L::address>(
+                              "address",
+                              "Where clients connect: `127.0.0.1:5432`, `[::1]:5432`, `localhost:5432`, "
+                              "`unix:DIR/.s.PGSQL.PORT`, `unix:@NAME`; port 0 is any free one."))),
+      only_in_files(required(setting<Text, &L::upstream>(
+          "upstream", "The NAME of the `[upstream.NAME]` that its sessions go to."))),
+      setting<Boolean, &L::allow_plaintext_from_network>(
+          "allow_plaintext_from_network",
+          "Allows an address beyond loopback: everyone on the path reads and alters the sessions."),
+      setting<values::ListenerTlsWord, &L::tls_setting>("tls",
+                                                        "`require` refuses plaintext sessions, and is the "
+                                                        "default with a certificate; `optional` takes both; "
+                                                        "`off` is the default without one."),
+      setting<Path, &L::certificate, &C::ssl_cert_file>(
+          "ssl_cert_file", "The certificate that clients see, with its chain (PEM); needs `ssl_key_file`."),
+      setting<Path, &L::certificate, &C::ssl_key_file>(
+          "ssl_key_file", "The private key of `ssl_cert_file`; ours with mode 0600, or root's with 0640."),
+      only_for_tls(setting<Text, &L::tls, &T::ssl_passphrase_command>(
+          "ssl_passphrase_command",
+          "Run by the shell for an encrypted key; its first line of output is the passphrase, `%p` the "
+          "prompt.")),
+      only_for_tls(
+          setting<Path, &L::tls, &T::ssl_ca_file>("ssl_ca_file",
+                                                  "Asks clients for a certificate, and trusts these CAs "
+                                                  "(PEM) to have issued it. The rules say who needs "
+                                                  "one.")),
+      only_for_tls(setting<Path, &L::tls, &T::ssl_crl_file>(
+          "ssl_crl_file", "Certificate revocation lists (PEM) for the whole chain of client certificates.")),
+      only_for_tls(setting<Path, &L::tls, &T::ssl_crl_dir>(
+          "ssl_crl_dir", "A directory of such lists, as `openssl rehash` prepares it.")),
+      only_for_tls(with_flag("listener-ssl-min-protocol-version",
+                             setting<TlsVersion, &L::tls, &T::ssl_min_protocol_version>(
+                                 "ssl_min_protocol_version", "The oldest TLS version to accept."))),
+      only_for_tls(with_flag("listener-ssl-max-protocol-version",
+                             setting<TlsVersion, &L::tls, &T::ssl_max_protocol_version>(
+                                 "ssl_max_protocol_version",
+                                 "The newest TLS version to accept; default is the newest there is."))),
+      only_for_tls(setting<Text, &L::tls, &T::ssl_ciphers>(
+          "ssl_ciphers", "Ciphers of TLS 1.2 and older, as OpenSSL's cipher list.")),
+      only_for_tls(setting<Text, &L::tls, &T::ssl_tls13_ciphers>(
+          "ssl_tls13_ciphers", "Cipher suites of TLS 1.3, with colons between; default is OpenSSL's.")),
+      only_for_tls(
+          setting<Text, &L::tls, &T::ssl_groups>("ssl_groups",
+                                                 "Groups of the key exchange, with colons between; default "
+                                                 "is OpenSSL's, post-quantum where it can.")),
+      only_for_tls(setting<Text, &L::tls, &T::ssl_signature_algorithms>(
+          "ssl_signature_algorithms",
+          "Signature algorithms of either side, with colons between; default is OpenSSL's.")),
+      only_for_tls(setting<OneOf<values::kPostQuantum>, &L::tls, &T::post_quantum>(
+          "post_quantum",
+          "`require` takes only TLS 1.3 with a hybrid key exchange of ML-KEM (OpenSSL 3.5 or newer); "
+          "`prefer` "
+          "takes others, too.")),
+      only_for_tls(setting<Boolean, &L::tls, &T::ssl_prefer_server_ciphers>(
+          "ssl_prefer_server_ciphers",
+          "Takes the first cipher of our list that the client has, not of its own.")),
+      only_for_tls(setting<OneOf<values::kPlaintextCancels>, &L::plaintext_cancel>(
+          "plaintext_cancel",
+          "Whether a cancel request may come in plaintext where sessions may not; psql's Ctrl-C always "
+          "does.")),
+      only_for_tls(setting<Boolean, &L::connect_early>(
+          "connect_early",
+          "Connects to the server while a client still shakes hands, before it is known who it is.")),
+      setting<Text, &L::hba, &TextOrFile::text>(
+          "hba", "Rules in the format of pg_hba.conf: who may come in, and how. See docs/access-rules.md."),
+      setting<Path, &L::hba, &TextOrFile::file>("hba_file", "A file with such rules instead."),
+      setting<Text, &L::ident, &TextOrFile::text>(
+          "ident", "Maps in the format of pg_ident.conf: which certificate may be which database user."),
+      setting<Path, &L::ident, &TextOrFile::file>("ident_file", "A file with such maps instead."),
+      setting<Path, &L::auth_file>(
+          "auth_file",
+          "The users of method scram-sha-256 with their secrets, in the format of PgBouncer's userlist.txt; "
+          "mode 0600."),
+      setting<Text, &L::database, &FixedOrDefault::fixed>(
+          "database", "The database of every session, whatever was asked."),
+      setting<Text, &L::database, &FixedOrDefault::fallback>(
+          "default_database", "The database of a client that names none; default is the user's name."),
+      setting<Text, &L::options, &FixedOrDefault::fixed>(
+          "options", "The startup parameter `options` of every session, such as `-c statement_timeout=5s`."),
+      setting<Text, &L::options, &FixedOrDefault::fallback>("default_options",
+                                                            "The same, for a client that sends none."),
+      setting<Text, &L::application_name, &FixedOrDefault::fixed>("application_name",
+                                                                  "The application_name of every session."),
+      setting<Text, &L::application_name, &FixedOrDefault::fallback>(
+          "default_application_name", "The same, for a client that sends none."),
+      setting<NameList, &L::allowed_startup_parameters>(
+          "allowed_startup_parameters",
+          "What a client of method cert, peer or trust may send besides user and database."),
+      only_for_tls(
+          setting<Boolean, &L::shared_certificate>("shared_certificate",
+                                                   "The server has the same certificate and key as this "
+                                                   "listener: channel binding then passes through.")),
+      setting<Boolean, &L::log_client_identity>(
+          "log_client_identity", "Tells the server the client's identity, as information and not as proof."),
+      setting<OneOf<values::kClientIdentityIn>, &L::client_identity_in>(
+          "client_identity_in",
+          "Where: behind the client's `application_name`, or in `options` as `pgveil.client_dn` "
+          "and `pgveil.system_user`."),
+      setting<OneOf<values::kSaslMechanisms>, &L::sasl_mechanisms>(
+          "sasl_mechanisms",
+          "`strip` hides SCRAM-SHA-256-PLUS, which no plaintext client can do; `verbatim` hides nothing."),
+      setting<Permissions, &L::unix_socket_permissions>(
+          "unix_socket_permissions", "Mode of the Unix socket; who may write, may connect."),
+      setting<Text, &L::unix_socket_group>(
+          "unix_socket_group", "Group of the Unix socket, by name or number; default is the process's."),
+      setting<Duration<seconds, 0, kLongestKeepalive>, &L::tcp_keepalives_idle>(
+          "tcp_keepalives_idle",
+          "Silence before the first keepalive to a client; `0s` is the system's default."),
+      setting<Duration<seconds, 0, kLongestKeepalive>, &L::tcp_keepalives_interval>(
+          "tcp_keepalives_interval", "Time between unanswered keepalives; `0s` is the system's default."),
+      setting<Integer<int, 0, kMostKeepalives>, &L::tcp_keepalives_count>(
+          "tcp_keepalives_count",
+          "Unanswered keepalives until the client counts as lost; 0 is the system's default."),
+      with_flag(
+          "listener-tcp-user-timeout",
+          setting<Duration<milliseconds, 0, kLongest>, &L::tcp_user_timeout>(
+              "tcp_user_timeout",
+              "How long bytes to a client may stay unacknowledged or unread; `0s` is the system's default.")),
+  };
+  return kRows;
+}
+
+std::span<const Setting<tls::ServerCertificate>> certificate_settings() {
+  using C = tls::ServerCertificate;
+  static constexpr std::array kRows{
+      only_in_files(required(setting<ServerNameList, &C::server_names>(
+          "server_names",
+          "The names in SNI that it is for: `db.example.com`, or `*.example.com` for one label in front."))),
+      only_in_files(required(
+          setting<Path, &C::ssl_cert_file>("ssl_cert_file", "The certificate with its chain (PEM)."))),
+      only_in_files(required(setting<Path, &C::ssl_key_file>("ssl_key_file", "Its private key."))),
+  };
+  return kRows;
+}
+
+std::span<const Setting<UpstreamSection>> upstream_settings() {
+  using U = UpstreamSection;
+  using C = UpstreamConfig;
+  using T = tls::ClientSettings;
+  static constexpr std::array kRows{
+      with_flag("upstream",
+                with_ports(setting<HostList, &U::hosts>(
+                    "host",
+                    "Names that the certificate must carry, tried in order; or directories of Unix sockets. "
+                    "The flag takes the ports too: `db01:5432,db02:5433`."))),
+      setting<NumericAddressList, &U::hostaddrs>(
+          "hostaddr", "Numeric addresses to connect to, one for each `host`, instead of resolving it."),
+      only_in_files(setting<PortList, &U::ports>("port", "One port for all hosts, or one for each.")),
+      setting<Text, &U::config, &C::requirepeer>(
+          "requirepeer", "The user of this system that must run the server behind a Unix socket."),
+      setting<Duration<milliseconds, 0, kLongest>, &U::config, &C::connect_timeout>(
+          "connect_timeout",
+          "How long connecting to one address may take, less if other addresses follow; `0s` sets no limit "
+          "of its own."),
+      only_for_tls(setting<Integer<unsigned, 0, kMostPrewarmed>, &U::config, &C::prewarm>(
+          "prewarm",
+          "Verified connections that are kept ready for sessions to come, of all workers together.")),
+      only_for_tls(setting<Duration<milliseconds, kSecond, values::kDay>, &U::config, &C::prewarm_max_age>(
+          "prewarm_max_age",
+          "How long one may wait for its session before it is renewed; less than the server's "
+          "`authentication_timeout`.")),
+      setting<values::SessionAttributes, &U::target_session_attrs>("target_session_attrs",
+                                                                   "Only `any` is supported."),
+      setting<values::SslModeWord, &U::config, &C::sslmode>(
+          "sslmode",
+          "`verify-full` encrypts to the server that `host` names, and to no other; `disable` is accepted "
+          "for "
+          "Unix sockets and loopback addresses only."),
+      only_for_tls(setting<Path, &U::config, &C::tls, &T::sslrootcert>(
+          "sslrootcert",
+          "The CA certificates to trust (PEM), or `system` for those of the system; required for TLS.")),
+      only_for_tls(setting<Path, &U::config, &C::tls, &T::sslcert>(
+          "sslcert", "Our certificate for the server, with its chain (PEM); needs `sslkey`.")),
+      only_for_tls(setting<Path, &U::config, &C::tls, &T::sslkey>(
+          "sslkey", "The private key of `sslcert`; mode 0600, or 0640 if root owns it.")),
+      only_for_tls(secret(setting<Secret, &U::config, &C::tls, &T::sslpassword>(
+          "sslpassword", "The passphrase of `sslkey`. Has a variable but no flag."))),
+      only_for_tls(setting<Path, &U::config, &C::tls, &T::sslcrl>(
+          "sslcrl", "Certificate revocation lists (PEM); every certificate of the chain is checked.")),
+      only_for_tls(setting<Path, &U::config, &C::tls, &T::sslcrldir>(
+          "sslcrldir", "A directory of revocation lists, as `openssl rehash` prepares it.")),
+      only_for_tls(setting<TlsVersion, &U::config, &C::tls, &T::ssl_min_protocol_version>(
+          "ssl_min_protocol_version", "The oldest TLS version to accept.")),
+      only_for_tls(setting<TlsVersion, &U::config, &C::tls, &T::ssl_max_protocol_version>(
+          "ssl_max_protocol_version", "The newest TLS version to offer; default is the newest there is.")),
+      only_for_tls(with_flag("upstream-ssl-ciphers",
+                             setting<Text, &U::config, &C::tls, &T::ssl_ciphers>(
+                                 "ssl_ciphers", "Ciphers of TLS 1.2 and older, as OpenSSL's cipher list."))),
+      only_for_tls(with_flag(
+          "upstream-ssl-tls13-ciphers",
+          setting<Text, &U::config, &C::tls, &T::ssl_tls13_ciphers>(
+              "ssl_tls13_ciphers", "Cipher suites of TLS 1.3, with colons between; default is OpenSSL's."))),
+      only_for_tls(with_flag("upstream-ssl-groups", setting<Text, &U::config, &C::tls, &T::ssl_groups>(
+                                                        "ssl_groups",
+                                                        "Groups of the key exchange, with colons between; "
+                                                        "default is OpenSSL's, post-quantum if it can."))),
+      only_for_tls(
+          with_flag("upstream-ssl-signature-algorithms",
+                    setting<Text, &U::config, &C::tls, &T::ssl_signature_algorithms>(
+                        "ssl_signature_algorithms",
+                        "Signature algorithms of either side, with colons between; default is OpenSSL's."))),
+      only_for_tls(with_flag(
+          "upstream-post-quantum",
+          setting<OneOf<values::kPostQuantum>, &U::config, &C::tls, &T::post_quantum>(
+              "post_quantum",
+              "`require` takes only TLS 1.3 with a hybrid key exchange of ML-KEM (OpenSSL 3.5 or newer); "
+              "`prefer` takes others, too."))),
+      only_for_tls(setting<OneOf<values::kCommonNameRules>, &U::config, &C::tls, &T::certificate_common_name>(
+          "certificate_common_name",
+          "Whether `host` may be the CN of a certificate without alternative names: `fallback` as in libpq, "
+          "or "
+          "`never`.")),
+      only_for_tls(setting<OneOf<values::kSslNegotiations>, &U::config, &C::sslnegotiation>(
+          "sslnegotiation", "`direct` begins with TLS and saves a round trip; PostgreSQL 17 or newer.")),
+      only_for_tls(setting<Boolean, &U::config, &C::sslsni>(
+          "sslsni", "Sends the host name in the clear (SNI). The certificate is checked in any case.")),
+      only_for_tls(setting<OneOf<values::kChannelBindings>, &U::config, &C::channel_binding>(
+          "channel_binding",
+          "Of logins that pgveil completes: `prefer` binds them to the TLS connection where the server can, "
+          "`require` fails elsewhere, `disable` never does.")),
+      setting<AuthMethodList, &U::config, &C::require_auth>(
+          "require_auth",
+          "What the server may ask for: `scram-sha-256`, `md5`, `password`, `none`, ...; `!md5` excludes. "
+          "Default "
+          "is `scram-sha-256` where pgveil has a password, else `none`; for relayed logins anything."),
+      setting<Path, &U::config, &C::passfile>(
+          "passfile",
+          "Passwords for clients of method cert, peer or trust, in the format of .pgpass; mode 0600."),
+      only_in_files(setting<CommandWords, &U::config, &C::password_command>(
+          "password_command",
+          "A program that prints such a password, with its arguments; no shell. `%h` `%p` `%u` `%d` are "
+          "host, port, "
+          "user and database.")),
+      only_in_files(
+          setting<Duration<milliseconds, 1, values::kDay>, &U::config, &C::password_command_timeout>(
+              "password_command_timeout", "How long password_command may run.")),
+      only_in_files(setting<Duration<milliseconds, 0, values::kDay>, &U::config, &C::password_command_ttl>(
+          "password_command_ttl", "How long its answer is used again; `0s` runs it for every login.")),
+      only_for_tls(setting<Path, &U::config, &C::role_certificates>(
+          "role_certificates",
+          "A directory of client certificates, ROLE.crt and ROLE.key, shown for clients that pgveil vouches "
+          "for.")),
+      setting<Boolean, &U::config, &C::keepalives>("keepalives", "TCP keepalives to the server."),
+      setting<Duration<seconds, 0, kLongestKeepalive>, &U::config, &C::keepalives_idle>(
+          "keepalives_idle", "Silence before the first keepalive; `0s` is the system's default."),
+      setting<Duration<seconds, 0, kLongestKeepalive>, &U::config, &C::keepalives_interval>(
+          "keepalives_interval", "Time between unanswered keepalives; `0s` is the system's default."),
+      setting<Integer<int, 0, kMostKeepalives>, &U::config, &C::keepalives_count>(
+          "keepalives_count", "Unanswered keepalives until the server counts as lost; 0 is the system's."),
+      setting<Duration<milliseconds, 0, kLongest>, &U::config, &C::tcp_user_timeout>(
+          "tcp_user_timeout", "How long sent bytes may stay unacknowledged; `0s` is the system's default."),
+  };
+  return kRows;
+}
+
+std::span<const Setting<LimitsConfig>> limits_settings() {
+  using L = LimitsConfig;
+  static constexpr std::array kRows{
+      setting<Duration<milliseconds, 1, values::kDay>, &L::startup_timeout>(
+          "startup_timeout", "From accepting a client to the server's ReadyForQuery."),
+      setting<Duration<milliseconds, 0, kLongest>, &L::idle_timeout>(
+          "idle_timeout", "Ends a session after so long without a byte either way; `0s` is never."),
+      setting<Duration<milliseconds, 0, values::kDay>, &L::shutdown_timeout>(
+          "shutdown_timeout",
+          "How long sessions may take to send what is due after SIGTERM; `0s` ends at once."),
+      setting<Integer<std::size_t, 1, 1'000'000>, &L::max_sessions>(
+          "max_sessions", "Sessions at a time; a client over it gets SQLSTATE 53300."),
+      setting<Integer<std::size_t, 1, 1'000'000>, &L::max_unauthenticated_clients>(
+          "max_unauthenticated_clients",
+          "Clients at a time that no rule has let in yet; further ones wait in the kernel's queue."),
+      setting<Size<std::size_t{16} << 10, std::size_t{4} << 20>, &L::relay_buffer>(
+          "relay_buffer", "The most that is read at once in one direction of a session."),
+      setting<Boolean, &L::core_dumps>("core_dumps",
+                                       "Allows core dumps and debuggers, which see keys and passwords."),
+      setting<Integer<unsigned, 0, kMostWorkers>, &L::workers>(
+          "workers", "Threads that serve sessions; 0 is one for each CPU that the process may use."),
+      setting<OneOf<values::kRelayEngines>, &L::relay>(
+          "relay",
+          "What moves the bytes of established sessions; `auto` takes io_uring where the kernel allows it."),
+      setting<OneOf<values::kTlsRecords>, &L::tls_records>(
+          "tls_records",
+          "Who reads and writes the records of TLS 1.3 after the handshake: OpenSSL, or pgveil's own code."),
+  };
+  return kRows;
+}
+
+std::span<const Setting<LogConfig>> log_settings() {
+  using L = LogConfig;
+  static constexpr std::array kRows{
+      with_flag("log-level",
+                setting<OneOf<values::kLogLevels>, &L::level>("level", "The least severe line to write.")),
+      with_flag("log-format", setting<OneOf<values::kLogFormats>, &L::format>(
+                                  "format", "`text` is key=value lines, `json` one object a line.")),
+      setting<Path, &L::audit_file>(
+          "audit_file", "A file for the audit records, as JSON lines; they stand in the log, too."),
+  };
+  return kRows;
+}
+
+std::string flag_name(std::string_view key) {
+  std::string name(key);
+  for (char& letter : name)
+    if (letter == '_') letter = '-';
+  return name;
+}
+
+std::string variable_name(std::string_view flag) {
+  std::string name = "PGVEIL_";
+  for (const char letter : flag)
+    name += letter == '-' ? '_' : static_cast<char>(std::toupper(static_cast<unsigned char>(letter)));
+  return name;
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,84 @@
+#include "proxy/credentials/secret_file.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <vector>
+
+namespace pgveil::proxy {
+namespace {
+
+constexpr std::size_t kMaxBytes = std::size_t{64} << 20;
+
+// Owned by us or root, and nobody else's to read (be-secure-common.c: check_ssl_key_file_permissions).
+bool is_open_to_others(const struct stat& file) {
+  if (file.st_uid == 0) return (file.st_mode & (S_IWGRP | S_IXGRP | S_IRWXO)) != 0;
+  return (file.st_mode & (S_IRWXG | S_IRWXO)) != 0;
+}
+
+struct Descriptor {
+  int number;
+  ~Descriptor() {
+    if (number >= 0) ::close(number);
+  }
+};
+
+}  // namespace
+
+std::optional<AccessFault> find_access_fault(const struct stat& file, const std::string& content) {
+  if (file.st_uid != ::geteuid() && file.st_uid != 0)
+    return AccessFault{"must be owned by the user of this process or root", "chown the file."};
+  if (is_open_to_others(file))
+    return AccessFault{"holds " + content + " and has group or world access",
+                       "chmod 0600 the file, or 0640 if it is owned by root."};
+  return std::nullopt;
+}
+
+tl::expected<protocol::SecretText, Mistake> read_secret_file(const std::string& path, const std::string& key,
+                                                             const Origins& origins) {
+  const auto mistake = [&](const std::string& problem, std::string remedy) {
+    const auto place = origins.find(key);
+    return tl::unexpected(
+        Mistake{place.file, place.line, key, "\"" + path + "\" " + problem, std::move(remedy)});
+  };
+  const auto unreadable = [&] {
+    return mistake(std::string("cannot be read: ") + std::strerror(errno),
+                   "Check the path, and that the user of this process may read it.");
+  };
+  // Not blocked by what turns out to be a FIFO.
+  const Descriptor descriptor{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  struct stat file {};
+  if (descriptor.number < 0 || ::fstat(descriptor.number, &file) != 0) return unreadable();
+  if (!S_ISREG(file.st_mode)) return mistake("is not a regular file", "Name a file.");
+  if (const auto fault = find_access_fault(file, "passwords")) return mistake(fault->problem, fault->remedy);
+  if (static_cast<std::size_t>(file.st_size) > kMaxBytes)
+    return mistake("is larger than 64 MiB", "Name the file that holds the passwords.");
+
+  std::vector<char> content(static_cast<std::size_t>(file.st_size));
+  std::size_t size = 0;
+  while (size < content.size()) {
+    const auto got = ::read(descriptor.number, content.data() + size, content.size() - size);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) {
+      protocol::wipe_secret(content);
+      return unreadable();
+    }
+    if (got == 0) break;
+    size += static_cast<std::size_t>(got);
+  }
+  protocol::SecretText text(std::string_view(content.data(), size));
+  protocol::wipe_secret(content);
+  return text;
+}
+
+Mistakes mistakes_of(const protocol::AuthFileMistakes& mistakes, const std::string& key) {
+  Mistakes result;
+  for (const auto& mistake : mistakes)
+    result.push_back({mistake.file, mistake.line, key, mistake.problem, mistake.remedy});
+  return result;
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,33 @@
+// Files that hold passwords: read whole, wiped when they go, and refused where others may read them.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <tl/expected.hpp>
+
+#include "protocol/auth_file.h"
+#include "protocol/secret.h"
+#include "proxy/config/config.h"
+
+struct stat;
+
+namespace pgveil::proxy {
+
+// What is wrong with the owner or the mode of a file that holds secrets, after its name, and how to correct
+// it; nullopt: nothing.
+struct AccessFault {
+  std::string problem;
+  std::string remedy;
+};
+[[nodiscard]] std::optional<AccessFault> find_access_fault(const struct stat& file,
+                                                           const std::string& content);
+
+// The mode is that of a private key: 0600, or 0640 where root owns the file. `key` is the setting's in
+// `origins`.
+[[nodiscard]] tl::expected<protocol::SecretText, Mistake> read_secret_file(const std::string& path,
+                                                                           const std::string& key,
+                                                                           const Origins& origins);
+
+[[nodiscard]] Mistakes mistakes_of(const protocol::AuthFileMistakes& mistakes, const std::string& key);
+
+}  // namespace pgveil::proxy

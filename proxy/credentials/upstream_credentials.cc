@@ -1,0 +1,101 @@
+#include "proxy/credentials/upstream_credentials.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <utility>
+#include <vector>
+
+#include "proxy/credentials/secret_file.h"
+
+namespace pgveil::proxy {
+namespace {
+
+namespace filesystem = std::filesystem;
+
+// DEFAULT_PGSOCKET_DIR as Debian and most others set it. libpq looks for "localhost" in its place
+// (fe-connect.c: pqConnectOptions2).
+constexpr std::string_view kDefaultSocketDirectory = "/var/run/postgresql";
+
+std::string_view host_in_passfile(const UpstreamHost& host) {
+  if (host.host.empty()) return host.hostaddr;
+  return host.host == kDefaultSocketDirectory ? "localhost" : std::string_view(host.host);
+}
+
+// The roles that have a ROLE.crt in `directory`.
+tl::expected<std::vector<std::string>, std::string> roles_in(const std::string& directory) {
+  std::error_code error;
+  std::vector<std::string> roles;
+  for (filesystem::directory_iterator entry(directory, error), end; !error && entry != end;
+       entry.increment(error))
+    if (entry->path().extension() == ".crt") roles.push_back(entry->path().stem());
+  if (error) return tl::unexpected(error.message());
+  std::sort(roles.begin(), roles.end());
+  return roles;
+}
+
+}  // namespace
+
+tl::expected<HeldCredentials, Mistakes> HeldCredentials::load(const UpstreamConfig& upstream,
+                                                              const tls::ClientContext* base,
+                                                              const std::string& key, const Origins& origins,
+                                                              Mistakes& warnings) {
+  HeldCredentials held;
+  Mistakes mistakes;
+  if (!upstream.passfile.empty()) {
+    const std::string passfile_key = key + ".passfile";
+    const auto text = read_secret_file(upstream.passfile, passfile_key, origins);
+    if (!text) {
+      mistakes.push_back(text.error());
+    } else if (auto passfile = protocol::PassFile::parse(text->view(), upstream.passfile)) {
+      held.passfile_ = std::make_shared<const protocol::PassFile>(*std::move(passfile));
+    } else {
+      mistakes = mistakes_of(passfile.error(), passfile_key);
+    }
+  }
+  if (!upstream.role_certificates.empty() && base != nullptr) {
+    const std::string directory_key = key + ".role_certificates";
+    const auto place = origins.find(directory_key);
+    const auto placed = [&](std::string problem, std::string remedy) {
+      return Mistake{place.file, place.line, directory_key, std::move(problem), std::move(remedy)};
+    };
+    const auto roles = roles_in(upstream.role_certificates);
+    if (!roles)
+      mistakes.push_back(placed("cannot read \"" + upstream.role_certificates + "\": " + roles.error(),
+                                "Name the directory that has ROLE.crt and ROLE.key for each role."));
+    else if (roles->empty())
+      mistakes.push_back(placed("there is no certificate in \"" + upstream.role_certificates + '"',
+                                "Put ROLE.crt and ROLE.key there for each role."));
+    for (const auto& role : roles.value_or(std::vector<std::string>())) {
+      const std::string path = (filesystem::path(upstream.role_certificates) / role).string();
+      auto context = base->with_certificate(path + ".crt", path + ".key", upstream.tls.sslpassword);
+      if (!context) {
+        for (auto& mistake : context.error())
+          mistakes.push_back(placed("role \"" + role + "\": " + mistake.problem, mistake.remedy));
+        continue;
+      }
+      for (const auto& warning : (*context)->warnings())
+        warnings.push_back(placed("role \"" + role + "\": " + warning.problem, warning.remedy));
+      held.by_role_.emplace(role, *std::move(context));
+    }
+  }
+  if (!mistakes.empty()) return tl::unexpected(std::move(mistakes));
+  return held;
+}
+
+std::shared_ptr<const protocol::SecretText> HeldCredentials::password(const UpstreamHost& host,
+                                                                      std::string_view database,
+                                                                      std::string_view user) const {
+  if (!passfile_) return nullptr;
+  const std::string port = std::to_string(host.port);
+  const auto* password =
+      passfile_->find({.host = host_in_passfile(host), .port = port, .database = database, .user = user});
+  // Shares the ownership of the whole file.
+  return password == nullptr ? nullptr : std::shared_ptr<const protocol::SecretText>(passfile_, password);
+}
+
+std::shared_ptr<const tls::ClientContext> HeldCredentials::certificate_of(std::string_view role) const {
+  const auto found = by_role_.find(role);
+  return found == by_role_.end() ? nullptr : found->second;
+}
+
+}  // namespace pgveil::proxy

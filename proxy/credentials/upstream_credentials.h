@@ -1,0 +1,40 @@
+// What pgveil holds to log in to an upstream with, for clients that it vouches for.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tl/expected.hpp>
+
+#include "protocol/pass_file.h"
+#include "proxy/config/config.h"
+#include "tls/client_context.h"
+
+namespace pgveil::proxy {
+
+class HeldCredentials {
+ public:
+  // Reads what `upstream` names; `base` is its own context, null without TLS. `key` is the section's in
+  // `origins`. All mistakes at once; in `warnings` certificates that have expired or soon will.
+  [[nodiscard]] static tl::expected<HeldCredentials, Mistakes> load(const UpstreamConfig& upstream,
+                                                                    const tls::ClientContext* base,
+                                                                    const std::string& key,
+                                                                    const Origins& origins,
+                                                                    Mistakes& warnings);
+
+  // The password of passfile for a login there; null: none. Points into this.
+  [[nodiscard]] std::shared_ptr<const protocol::SecretText> password(const UpstreamHost& host,
+                                                                     std::string_view database,
+                                                                     std::string_view user) const;
+  // Of role_certificates; null: none.
+  [[nodiscard]] std::shared_ptr<const tls::ClientContext> certificate_of(std::string_view role) const;
+  [[nodiscard]] std::size_t certificate_count() const { return by_role_.size(); }
+
+ private:
+  std::shared_ptr<const protocol::PassFile> passfile_;  // null: none
+  std::map<std::string, std::shared_ptr<const tls::ClientContext>, std::less<>> by_role_;
+};
+
+}  // namespace pgveil::proxy

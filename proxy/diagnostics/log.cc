@@ -1,0 +1,261 @@
+#include "proxy/diagnostics/log.h"
+
+#include <fcntl.h>
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <utility>
+
+#include "proxy/base/descriptor.h"
+#include "proxy/diagnostics/log_writer.h"
+
+namespace pgveil::proxy {
+namespace {
+
+constexpr const char* kJsonPattern = R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ",%v})";
+
+constexpr std::string_view kAuditEvent = "audit";
+
+bool writes_json = false;
+Descriptor audit_file(-1);
+std::shared_ptr<LogSink> log_sink;    // of the log itself
+std::shared_ptr<LogSink> audit_sink;  // null: there is no audit file
+std::atomic<bool> audit_is_blocked{false};
+std::shared_ptr<spdlog::logger> audit_log;  // null: there is no audit file
+
+spdlog::level::level_enum spdlog_level(LogLevel level) {
+  switch (level) {
+    case LogLevel::debug: return spdlog::level::debug;
+    case LogLevel::info: return spdlog::level::info;
+    case LogLevel::warning: return spdlog::level::warn;
+    case LogLevel::error: return spdlog::level::err;
+  }
+  return spdlog::level::info;
+}
+
+// The length of the UTF-8 sequence at the front of `text` (RFC 3629); 0 where there is none.
+std::size_t utf8_sequence(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = byte(0);
+  if (first < 0x80) return 1;
+  const std::size_t size = first < 0xc2 ? 0 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : first < 0xf5 ? 4 : 0;
+  if (size == 0 || size > text.size()) return 0;
+  for (std::size_t i = 1; i < size; ++i) {
+    if ((byte(i) & 0xc0U) != 0x80) return 0;
+  }
+  // Overlong forms, surrogates, and what lies above U+10FFFF.
+  if (first == 0xe0 && byte(1) < 0xa0) return 0;
+  if (first == 0xed && byte(1) >= 0xa0) return 0;
+  if (first == 0xf0 && byte(1) < 0x90) return 0;
+  if (first == 0xf4 && byte(1) >= 0x90) return 0;
+  return size;
+}
+
+// Quoted and escaped as JSON wants it; good for text as well. Valid UTF-8 stays; a stray byte becomes \u00XX,
+// and so does every control byte: nothing that a client sends can write a line of its own.
+void append_quoted(std::string& out, std::string_view value) {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  out += '"';
+  while (!value.empty()) {
+    const std::size_t size = utf8_sequence(value);
+    const auto byte = static_cast<unsigned char>(value.front());
+    if (size == 0 || byte < 0x20 || byte == 0x7f) {
+      out += "\\u00";
+      out += kHex[byte >> 4U];
+      out += kHex[byte & 0xfU];
+    } else {
+      if (byte == '"' || byte == '\\') out += '\\';
+      out += value.substr(0, size);
+    }
+    value.remove_prefix(std::max<std::size_t>(size, 1));
+  }
+  out += '"';
+}
+
+bool is_plain(char c) {
+  return c > ' ' && c < 0x7f && c != '"' && c != '\\' && c != '=';
+}
+
+void begin_line(std::string& line, bool as_json, spdlog::level::level_enum level, std::string_view event) {
+  constexpr std::size_t kUsualLine = 640;
+  line.reserve(kUsualLine);
+  if (!as_json) {
+    line = event;
+    return;
+  }
+  const auto name = spdlog::level::to_string_view(level);
+  line = R"("level":")";
+  line.append(name.data(), name.size());
+  line += R"(","event":)";
+  append_quoted(line, event);
+}
+
+void append_key(std::string& line, bool as_json, std::string_view key) {
+  line += as_json ? ",\"" : " ";
+  line += key;
+  line += as_json ? "\":" : "=";
+}
+
+void append_field(std::string& line, bool as_json, std::string_view key, std::string_view value) {
+  if (value.empty()) value = "-";
+  append_key(line, as_json, key);
+  if (!as_json && std::all_of(value.begin(), value.end(), is_plain)) {
+    line += value;
+  } else {
+    append_quoted(line, value);
+  }
+}
+
+void append_number(std::string& line, bool as_json, std::string_view key, std::uint64_t value) {
+  append_key(line, as_json, key);
+  line += std::to_string(value);
+}
+
+// A log that cannot be written at all has nobody to tell it to.
+void tell_lost_lines(LogSink::Loss loss, std::uint64_t lines, const std::string& why) {
+  if (loss == LogSink::Loss::dropped)
+    LogLine(LogLevel::warning, "log_lines_lost").add("lines", lines).add("detail", why);
+}
+
+// Whether standard error is the systemd journal, which says so in JOURNAL_STREAM (systemd.exec(5)).
+bool writes_to_journal() {
+  const char* stream = std::getenv("JOURNAL_STREAM");
+  struct stat file {};
+  if (stream == nullptr || ::fstat(STDERR_FILENO, &file) != 0) return false;
+  return std::to_string(file.st_dev) + ':' + std::to_string(file.st_ino) == stream;
+}
+
+// Whether the last line of a file is not complete, as after a full disk.
+bool ends_inside_line(const std::string& path) {
+  const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  struct stat status {};
+  if (file.get() < 0 || ::fstat(file.get(), &status) != 0 || !S_ISREG(status.st_mode)) return false;
+  char last = '\n';
+  return status.st_size > 0 && ::pread(file.get(), &last, 1, status.st_size - 1) == 1 && last != '\n';
+}
+
+// spdlog's own handler writes to standard error, which may block. A line that memory does not suffice for is
+// counted.
+void count_failures(spdlog::logger& logger, std::shared_ptr<LogSink> sink) {
+  logger.set_error_handler([sink = std::move(sink)](const std::string&) { sink->count_lost_line(); });
+}
+
+void tell_lost_records(LogSink::Loss /*loss*/, std::uint64_t lines, const std::string& why) {
+  LogLine(LogLevel::error, "audit_records_lost").add("lines", lines).add("detail", why);
+}
+
+}  // namespace
+
+std::optional<std::string> start_log(const LogConfig& config) {
+  writes_json = config.format == LogFormat::json;
+  LogSink::Format format;
+  format.level_prefixes = writes_to_journal();
+  log_sink =
+      std::make_shared<LogSink>(STDERR_FILENO, LogSink::WhenFull::drop_oldest, tell_lost_lines, format);
+  auto logger = std::make_shared<spdlog::logger>("pgveil", log_sink);
+  logger->set_pattern(writes_json ? kJsonPattern : "%Y-%m-%dT%H:%M:%S.%eZ %L %v",
+                      spdlog::pattern_time_type::utc);
+  logger->set_level(spdlog_level(config.level));
+  count_failures(*logger, log_sink);
+  spdlog::set_default_logger(std::move(logger));
+  if (config.audit_file.empty()) return std::nullopt;
+  constexpr int kFlags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC;
+  constexpr mode_t kMode = 0666;  // less what umask says
+  audit_file = Descriptor(::open(config.audit_file.c_str(), kFlags, kMode));
+  if (audit_file.get() < 0) return config.audit_file + ": " + std::strerror(errno);
+  LogSink::Format audit_format;
+  audit_format.begins_inside_line = ends_inside_line(config.audit_file);
+  audit_sink =
+      std::make_shared<LogSink>(audit_file.get(), LogSink::WhenFull::keep, tell_lost_records, audit_format);
+  audit_log = std::make_shared<spdlog::logger>("audit", audit_sink);
+  audit_log->set_pattern(kJsonPattern, spdlog::pattern_time_type::utc);
+  count_failures(*audit_log, audit_sink);
+  return std::nullopt;
+}
+
+// The audit file first: its last words may be for the log. The log's own last word is that lines were lost.
+bool stop_log() {
+  const bool audit_stopped = !audit_sink || audit_sink->stop({});
+  const bool log_stopped = !log_sink || log_sink->stop({});
+  if (!audit_stopped || !log_stopped) return false;
+  audit_log.reset();
+  audit_sink.reset();
+  spdlog::shutdown();
+  return true;
+}
+
+bool audit_has_room() {
+  if (!audit_sink || audit_sink->has_room()) {
+    if (audit_is_blocked.load(std::memory_order_relaxed)) audit_is_blocked = false;
+    return true;
+  }
+  if (!audit_is_blocked.exchange(true))
+    LogLine(LogLevel::error, "audit_blocked")
+        .add("hint", "Logins wait until audit_file takes records again. Look after its reader, or its disk.");
+  return false;
+}
+
+LogFields& LogFields::add(std::string_view key, std::string_view value) {
+  append_field(text_, writes_json, key, value);
+  return *this;
+}
+
+LogFields& LogFields::add(std::string_view key, std::uint64_t value) {
+  append_number(text_, writes_json, key, value);
+  return *this;
+}
+
+LogLine::LogLine(LogLevel level, std::string_view event)
+    : level_(level), wanted_(spdlog::should_log(spdlog_level(level))) {
+  if (wanted_) begin_line(line_, writes_json, spdlog_level(level), event);
+}
+
+LogLine::~LogLine() {
+  if (wanted_) spdlog::default_logger_raw()->log(spdlog_level(level_), line_);
+}
+
+LogLine& LogLine::add(std::string_view key, std::string_view value) {
+  if (wanted_) append_field(line_, writes_json, key, value);
+  return *this;
+}
+
+LogLine& LogLine::add(std::string_view key, std::uint64_t value) {
+  if (wanted_) append_number(line_, writes_json, key, value);
+  return *this;
+}
+
+LogLine& LogLine::add_fields(std::string_view fields) {
+  if (wanted_) line_ += fields;
+  return *this;
+}
+
+AuditRecord::AuditRecord(bool may_be_lost) : may_be_lost_(may_be_lost) {
+  begin_line(line_, writes_json, spdlog::level::info, kAuditEvent);
+  if (audit_log) begin_line(json_, true, spdlog::level::info, kAuditEvent);
+}
+
+AuditRecord::~AuditRecord() {
+  spdlog::default_logger_raw()->log(spdlog::level::info, line_);
+  if (!audit_log) return;
+  // Twice as much as makes logins wait.
+  if (may_be_lost_ && !audit_sink->has_room(2)) {
+    audit_sink->count_lost_line();
+  } else {
+    audit_log->log(spdlog::level::info, json_);
+  }
+}
+
+AuditRecord& AuditRecord::add(std::string_view key, std::string_view value) {
+  append_field(line_, writes_json, key, value);
+  if (audit_log) append_field(json_, true, key, value);
+  return *this;
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,77 @@
+// The log: one line an event, `key=value` or JSON, the same keys always. No SQL, no passwords, no keys.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "proxy/config/config.h"
+
+namespace pgveil::proxy {
+
+// To standard error, through a thread of its own (LogSink): a reader that is slow or gone holds up no
+// session. Lines for which there is no room push out the oldest, which a line tells. An audit record is kept
+// instead: logins wait for audit_has_room(). Returns what is wrong with the audit file, if anything. Throws
+// std::system_error if the system has no threads for it.
+[[nodiscard]] std::optional<std::string> start_log(const LogConfig& config);
+// Writes what is queued, as long as the readers take it. Returns false if that hangs: the process must then
+// end without destructors.
+[[nodiscard]] bool stop_log();
+
+// Whether a login may go on: its audit record will be written, or there is no audit file. Can be called from
+// any thread.
+[[nodiscard]] bool audit_has_room();
+
+// A part of a line, for several lines to have.
+class LogFields {
+ public:
+  LogFields& add(std::string_view key, std::string_view value);
+  LogFields& add(std::string_view key, std::uint64_t value);
+  [[nodiscard]] const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
+// One line, written when it goes out of scope:
+//   LogLine(LogLevel::info, "listening").add("address", address);
+class LogLine {
+ public:
+  LogLine(LogLevel level, std::string_view event);
+  ~LogLine();
+  LogLine(const LogLine&) = delete;
+  LogLine& operator=(const LogLine&) = delete;
+
+  // "-" stands for an empty value.
+  LogLine& add(std::string_view key, std::string_view value);
+  LogLine& add(std::string_view key, std::uint64_t value);
+  // Those that LogFields has made.
+  LogLine& add_fields(std::string_view fields);
+
+ private:
+  LogLevel level_;
+  bool wanted_;
+  std::string line_;
+};
+
+// One audit record, written when it goes out of scope: to the log as a line of level info, and to the audit
+// file, whatever the level, as JSON.
+class AuditRecord {
+ public:
+  // `may_be_lost`: if the audit file takes no records for so long that memory would fill, the record is
+  // counted as lost, and stands in the log only.
+  explicit AuditRecord(bool may_be_lost);
+  ~AuditRecord();
+  AuditRecord(const AuditRecord&) = delete;
+  AuditRecord& operator=(const AuditRecord&) = delete;
+
+  AuditRecord& add(std::string_view key, std::string_view value);
+
+ private:
+  const bool may_be_lost_;
+  std::string line_;  // as the log wants it
+  std::string json_;  // for the audit file; empty where there is none
+};
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,189 @@
+#include "proxy/diagnostics/log_writer.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <spdlog/pattern_formatter.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <utility>
+
+namespace pgveil::proxy {
+namespace {
+
+// So much is written at once, without waiting for more; and of memory, no more than twice that is kept. It is
+// also the most that one call writes: as much as a pipe holds, so that progress shows.
+constexpr std::size_t kManyBytes = std::size_t{64} << 10U;
+
+// How often, and how many times, the thread is interrupted that must end.
+constexpr std::chrono::milliseconds kInterruptPause{10};
+constexpr int kMostInterrupts = 100;
+
+std::uint64_t lines_of(std::string_view text) {
+  return static_cast<std::uint64_t>(std::count(text.begin(), text.end(), '\n'));
+}
+
+// The levels of syslog(3), as systemd reads them before a line.
+std::string_view journal_prefix(spdlog::level::level_enum level) {
+  switch (level) {
+    case spdlog::level::trace:
+    case spdlog::level::debug: return "<7>";
+    case spdlog::level::warn: return "<4>";
+    case spdlog::level::err: return "<3>";
+    case spdlog::level::critical: return "<2>";
+    default: return "<6>";
+  }
+}
+
+}  // namespace
+
+LogSink::LogSink(int descriptor, WhenFull when_full, OnLoss on_loss, Format format)
+    : descriptor_(descriptor),
+      when_full_(when_full),
+      on_loss_(std::move(on_loss)),
+      level_prefixes_(format.level_prefixes),
+      inside_line_(format.begins_inside_line),
+      formatter_(std::make_unique<spdlog::pattern_formatter>()),
+      thread_([this] { run(); }) {}
+
+bool LogSink::stop(Patience patience) {
+  if (!thread_.joinable()) return true;
+  std::unique_lock lock(mutex_);
+  stopping_ = true;
+  has_work_.notify_one();
+  const auto end = std::chrono::steady_clock::now() + patience.in_total;
+  for (std::uint64_t before = pieces_; !ended_; before = pieces_) {
+    const auto next = std::chrono::steady_clock::now() + patience.without_progress;
+    has_ended_.wait_until(lock, std::min(next, end), [this] { return ended_; });
+    if (pieces_ == before || std::chrono::steady_clock::now() >= end) break;
+  }
+  const bool can_join = ended_ || interrupt_thread(lock);
+  lock.unlock();
+  if (can_join) {
+    thread_.join();
+  } else {
+    thread_.detach();
+  }
+  return can_join;
+}
+
+// Nobody reads the lines any more. A signal whose handler does nothing has the thread's system call return
+// (SIGURG, because the default for it is to be ignored). It is sent again, because the thread may be between
+// two system calls.
+bool LogSink::interrupt_thread(std::unique_lock<std::mutex>& lock) {
+  given_up_ = true;
+  struct sigaction interrupt {};
+  interrupt.sa_handler = [](int) {};
+  ::sigaction(SIGURG, &interrupt, nullptr);
+  for (int i = 0; i < kMostInterrupts && !ended_; ++i) {
+    ::pthread_kill(thread_.native_handle(), SIGURG);
+    has_ended_.wait_for(lock, kInterruptPause, [this] { return ended_; });
+  }
+  return ended_;
+}
+
+void LogSink::log(const spdlog::details::log_msg& message) {
+  spdlog::memory_buf_t line;
+  if (level_prefixes_) {
+    const std::string_view prefix = journal_prefix(message.level);
+    line.append(prefix.data(), prefix.data() + prefix.size());
+  }
+  std::unique_lock lock(mutex_);
+  formatter_->format(message, line);
+  if (when_full_ == WhenFull::drop_oldest && lines_.size() + line.size() > kMostBytes) drop_oldest();
+  const auto before = lines_.size();
+  lines_.append(line.data(), line.size());
+  queued_.fetch_add(line.size(), std::memory_order_relaxed);
+  const bool is_news = before == 0 || (before < kManyBytes && lines_.size() >= kManyBytes);
+  lock.unlock();
+  if (is_news) has_work_.notify_one();
+}
+
+void LogSink::count_lost_line() {
+  const std::lock_guard lock(mutex_);
+  ++dropped_;
+}
+
+// A quarter of them, so that the rest need not be moved for every line.
+void LogSink::drop_oldest() {
+  const auto end = lines_.find('\n', kMostBytes / 4);
+  const auto size = end == std::string::npos ? lines_.size() : end + 1;
+  dropped_ += lines_of(std::string_view(lines_).substr(0, size));
+  lines_.erase(0, size);
+  queued_.fetch_sub(size, std::memory_order_relaxed);
+}
+
+void LogSink::set_pattern(const std::string& pattern) {
+  set_formatter(std::make_unique<spdlog::pattern_formatter>(pattern));
+}
+
+void LogSink::set_formatter(std::unique_ptr<spdlog::formatter> formatter) {
+  const std::lock_guard lock(mutex_);
+  formatter_ = std::move(formatter);
+}
+
+void LogSink::run() {
+  write_lines();
+  const std::lock_guard lock(mutex_);
+  ended_ = true;
+  has_ended_.notify_all();
+}
+
+void LogSink::write_lines() {
+  std::string batch;
+  std::unique_lock lock(mutex_);
+  for (;;) {
+    has_work_.wait(lock, [this] { return stopping_ || !lines_.empty(); });
+    has_work_.wait_for(lock, kGathering, [this] { return stopping_ || lines_.size() >= kManyBytes; });
+    if (lines_.empty() && dropped_ == 0) return;
+    batch.swap(lines_);
+    const auto dropped = std::exchange(dropped_, 0);
+    lock.unlock();
+    if (dropped > 0) on_loss_(Loss::dropped, dropped, "they are not read as fast as they come");
+    write_out(batch);
+    batch.clear();
+    if (batch.capacity() > 2 * kManyBytes) batch = std::string();
+    lock.lock();
+  }
+}
+
+// After an incomplete line, as a full disk leaves one, the next begins on a line of its own.
+void LogSink::write_out(std::string_view batch) {
+  std::string_view line_feed = "\n";
+  bool written = !inside_line_ || batch.empty() || write_piece(line_feed);
+  while (written && !batch.empty()) {
+    const auto before = batch.size();
+    written = write_piece(batch);
+    queued_.fetch_sub(before - batch.size(), std::memory_order_relaxed);
+  }
+  if (written) return;
+  queued_.fetch_sub(batch.size(), std::memory_order_relaxed);
+  const std::string why = given_up_ ? "nobody read them before the process ended" : std::strerror(errno);
+  on_loss_(Loss::unwritable, lines_of(batch), why);
+}
+
+// Writes the front of `rest` and takes it off. False: it cannot be written, errno says why.
+bool LogSink::write_piece(std::string_view& rest) {
+  while (!given_up_) {
+    const std::size_t size = std::min(rest.size(), kManyBytes);
+    const ssize_t written = ::write(descriptor_, rest.data(), size);
+    if (written >= 0) {
+      if (written > 0) inside_line_ = rest[static_cast<std::size_t>(written) - 1] != '\n';
+      rest.remove_prefix(static_cast<std::size_t>(written));
+      ++pieces_;
+      return true;
+    }
+    if (errno == EAGAIN) {  // whoever shares the descriptor has made it non-blocking
+      pollfd room{.fd = descriptor_, .events = POLLOUT, .revents = 0};
+      ::poll(&room, 1, -1);
+    } else if (errno != EINTR) {
+      return false;
+    }
+  }
+  return false;
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,181 @@
+#include "proxy/login/login.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "protocol/frontend.h"
+
+namespace pgveil::proxy {
+namespace {
+
+// Long notices and parameters are legal before ReadyForQuery; nothing near this size is sent by any server.
+constexpr std::uint32_t kMaxLoginMessageLength = 1024 * 1024;
+
+// So much of a server's message is written to the log.
+constexpr std::size_t kMaxWordsBytes = 1000;
+
+// What libpq takes before AuthenticationOk, and then before ReadyForQuery (fe-connect.c: PQconnectPoll,
+// fe-protocol3.c: pqParseInput3).
+bool belongs_to_login(char type, bool authenticated) {
+  switch (type) {
+    case protocol::kErrorResponse: return true;
+    case protocol::kNegotiateProtocolVersion: return !authenticated;
+    case protocol::kBackendKeyData:
+    case protocol::kNoticeResponse:
+    case protocol::kParameterStatus:
+    case protocol::kReadyForQuery: return authenticated;
+    default: return false;
+  }
+}
+
+}  // namespace
+
+Login::Progress Login::advance(protocol::ByteReader& from_server, LoginAnswers& answers) {
+  for (;;) {
+    protocol::ByteReader ahead = from_server;
+    const auto decoded = protocol::decode_message(ahead, kMaxLoginMessageLength);
+    if (!decoded) {
+      static_cast<void>(fail(login_not_understood("a message of impossible length")));
+      return Progress::failed;
+    }
+    if (!decoded->has_value()) return Progress::waiting;
+    const protocol::Message& message = **decoded;
+    if (message.type == protocol::kAuthentication) {
+      if (authenticated_) {
+        static_cast<void>(fail(login_not_understood("an authentication request behind AuthenticationOk")));
+        return Progress::failed;
+      }
+      const auto authentication = protocol::decode_authentication(message.body);
+      const Taken taken = authentication
+                              ? take_authentication(*authentication, message, answers)
+                              : fail(login_not_understood("an authentication request that is too short"));
+      if (taken == Taken::failed) return Progress::failed;
+      if (taken == Taken::later) return Progress::waiting;
+      from_server = ahead;
+      authenticated_ = authentication->code == protocol::AuthenticationCode::ok;
+      continue;
+    }
+    if (!belongs_to_login(message.type, authenticated_)) {
+      static_cast<void>(fail(login_not_understood("a message that belongs to no login")));
+      return Progress::failed;
+    }
+    from_server = ahead;
+    if (message.type == protocol::kErrorResponse) {
+      refusal_ = protocol::decode_error_fields(message.body).value_or(protocol::ErrorFields{});
+      if (refusal_->sqlstate.empty()) refusal_->sqlstate = "unknown";
+      if (auto ending = judge_refusal(*refusal_, authenticated_)) {
+        static_cast<void>(fail(*std::move(ending)));
+        return Progress::failed;
+      }
+    }
+    answers.to_client.insert(answers.to_client.end(), message.whole.begin(), message.whole.end());
+    if (message.type == protocol::kBackendKeyData) {
+      if (auto key = protocol::decode_backend_key_data(message.body)) cancel_key_ = std::move(*key);
+    } else if (message.type == protocol::kReadyForQuery) {
+      return Progress::finished;
+    }
+  }
+}
+
+Login::Taken Login::fail(Ending ending) {
+  ending_ = std::move(ending);
+  return Taken::failed;
+}
+
+Login::Taken RelayedLogin::take_authentication(const protocol::Authentication& authentication,
+                                               const protocol::Message& message, LoginAnswers& answers) {
+  const auto pass_on = [&] {
+    answers.to_client.insert(answers.to_client.end(), message.whole.begin(), message.whole.end());
+    return Taken::yes;
+  };
+  using Code = protocol::AuthenticationCode;
+  const bool is_step = authentication.code == Code::sasl_continue ||
+                       authentication.code == Code::sasl_final || authentication.code == Code::gss_continue;
+  if (!is_step && !(authentication.code == Code::ok && asked_)) {
+    const auto method = method_of(authentication);
+    if (method ? !allowed_.has(*method) : allowed_ != AuthMethods::all())
+      return fail(method_not_allowed(authentication, allowed_));
+  }
+  asked_ = true;
+  if (binding_ == ChannelBinding::passed_on || authentication.code != protocol::AuthenticationCode::sasl)
+    return pass_on();
+  auto mechanisms = protocol::decode_sasl_mechanisms(authentication.data);
+  if (!mechanisms) return fail(login_not_understood("a list of SASL mechanisms that is not well formed"));
+  const auto plus = std::find(mechanisms->begin(), mechanisms->end(), protocol::kScramSha256Plus);
+  if (plus == mechanisms->end()) return pass_on();
+  if (binding_ == ChannelBinding::refused) {
+    // The list stays whole: a client with channel_binding=disable says in its answer whether it saw PLUS, and
+    // that is part of its proof.
+    holds_client_ = true;
+    return pass_on();
+  }
+  mechanisms->erase(plus);
+  if (mechanisms->empty())
+    return fail({.reason = Reason::upstream_requires_channel_binding,
+                 .detail = "The server offers only SCRAM-SHA-256-PLUS.",
+                 .hint = "Let the server offer SCRAM-SHA-256 as well."});
+  protocol::encode_authentication_sasl(*mechanisms, answers.to_client);
+  return Taken::yes;
+}
+
+Login::Judgement RelayedLogin::judge_client(protocol::ByteView from_client) {
+  protocol::ByteReader in(from_client);
+  const auto decoded = protocol::decode_message(in, protocol::kMaxPasswordMessageLength);
+  if (decoded && !decoded->has_value()) return Judgement::waiting;
+  // What is no answer to the question is for the server to refuse.
+  holds_client_ = false;
+  if (!decoded || (*decoded)->type != protocol::kPasswordMessage) return Judgement::passed;
+  const auto response = protocol::decode_sasl_initial_response((*decoded)->body);
+  if (!response || response->mechanism != protocol::kScramSha256Plus) return Judgement::passed;
+  static_cast<void>(fail(
+      {.reason = Reason::channel_binding_not_relayed,
+       .detail =
+           "The client bound its login to the TLS connection with the proxy; the server would find that "
+           "it is not its own.",
+       .hint =
+           "Set channel_binding=disable on the client, or use a rule with method scram-sha-256 or cert, or "
+           "shared_certificate."}));
+  return Judgement::failed;
+}
+
+std::string describe(const protocol::Authentication& request) {
+  const auto method = method_of(request);
+  if (method == AuthMethod::password) return "a password in cleartext";
+  if (method == AuthMethod::md5) return "an MD5 password";
+  if (method == AuthMethod::scram_sha_256) return "a SCRAM-SHA-256 login";
+  if (method == AuthMethod::gss) return "a GSSAPI login";
+  if (method == AuthMethod::sspi) return "an SSPI login";
+  if (method == AuthMethod::oauth) return "an OAuth token (OAUTHBEARER)";
+  if (request.code != protocol::AuthenticationCode::sasl)
+    return fmt::format("authentication request {}", static_cast<std::uint32_t>(request.code));
+  std::string names;
+  if (const auto mechanisms = protocol::decode_sasl_mechanisms(request.data))
+    for (const auto name : *mechanisms) names.append(names.empty() ? "" : ", ").append(name);
+  return "a SASL login by " + (names.empty() ? "no mechanism" : names);
+}
+
+Ending method_not_allowed(const protocol::Authentication& request, AuthMethods allowed) {
+  const auto method = method_of(request);
+  const bool asks = request.code != protocol::AuthenticationCode::ok;
+  return {.reason = Reason::upstream_auth_not_allowed,
+          .detail = (asks ? "The server asks for " + describe(request)
+                          : "The server accepts the login without asking for anything") +
+                    "; allowed is " + allowed.text() + '.',
+          .hint = "Mend the server's pg_hba.conf" +
+                  (method ? ", or allow it with \"" + std::string(name_of(*method)) + "\" in require_auth."
+                          : std::string("."))};
+}
+
+std::string words_of(const protocol::ErrorFields& error) {
+  return fmt::format("{} (SQLSTATE {})", std::string_view(error.message).substr(0, kMaxWordsBytes),
+                     std::string_view(error.sqlstate).substr(0, kMaxWordsBytes));
+}
+
+Ending login_not_understood(const std::string& what) {
+  return {.reason = Reason::upstream_protocol_violation,
+          .detail = "The server sent " + what + " during the login.",
+          .hint = "Check that a PostgreSQL server is behind this address."};
+}
+
+}  // namespace pgveil::proxy

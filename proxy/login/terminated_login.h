@@ -1,0 +1,39 @@
+// A login that pgveil completes: it asks the client itself where the rule says so, and answers the server
+// with what the client has shown or with what it holds. The server's words go to the client in their order
+// (PROTOCOL: NegotiateProtocolVersion before the first request, the rest behind AuthenticationOk).
+#pragma once
+
+#include <memory>
+
+#include "proxy/login/client_authenticator.h"
+#include "proxy/login/login.h"
+#include "proxy/login/server_authenticator.h"
+
+namespace pgveil::proxy {
+
+class CompletedLogin final : public Login {
+ public:
+  // `client` is null where the client is not asked: `server` knows then what to answer with.
+  CompletedLogin(std::unique_ptr<ClientLogin> client, std::unique_ptr<ServerLogin> server)
+      : client_(std::move(client)), server_(std::move(server)) {}
+
+  [[nodiscard]] ClientPart client_part() const override {
+    return is_asking_ ? ClientPart::answered : ClientPart::silent;
+  }
+  [[nodiscard]] bool take_client(protocol::ByteReader& from_client, LoginAnswers& answers) override;
+  [[nodiscard]] std::string_view server_method() const override { return server_->method(); }
+
+ private:
+  [[nodiscard]] Taken take_authentication(const protocol::Authentication& authentication,
+                                          const protocol::Message& message, LoginAnswers& answers) override;
+  [[nodiscard]] Taken ask_client(const protocol::Authentication& first_request, LoginAnswers& answers);
+  [[nodiscard]] std::optional<Ending> judge_refusal(const protocol::ErrorFields& error,
+                                                    bool authenticated) override;
+
+  std::unique_ptr<ClientLogin> client_;
+  std::unique_ptr<ServerLogin> server_;
+  bool is_asking_ = false;
+  bool has_credential_ = false;
+};
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,50 @@
+#include "proxy/net/handshake_queue.h"
+
+namespace pgveil::proxy {
+
+HandshakeTurns::HandshakeTurns(uv_loop_t* loop) : turn_over_(new uv_check_t), waker_(new uv_idle_t) {
+  uv_check_init(loop, turn_over_.get());
+  turn_over_->data = this;
+  uv_check_start(turn_over_.get(),
+                 [](uv_check_t* check) { static_cast<HandshakeTurns*>(check->data)->taken_ = false; });
+  uv_unref(reinterpret_cast<uv_handle_t*>(turn_over_.get()));
+  uv_idle_init(loop, waker_.get());
+  waker_->data = this;
+}
+
+// Before the loop looks for events: whoever they concern finds the step of this turn taken.
+void HandshakeTurns::grant_next() {
+  if (waiting_.empty()) {
+    uv_idle_stop(waker_.get());
+    return;
+  }
+  Place& next = *waiting_.front();
+  waiting_.pop_front();
+  taken_ = true;
+  next.is_waiting_ = false;
+  next.is_granted_ = true;
+  next.owner_.wake();
+}
+
+HandshakeTurns::Place::~Place() {
+  if (is_waiting_) std::erase(turns_.waiting_, this);
+}
+
+bool HandshakeTurns::Place::take() {
+  if (is_granted_) {
+    is_granted_ = false;
+    return true;
+  }
+  if (is_waiting_) return false;
+  if (!turns_.taken_ && turns_.waiting_.empty()) {
+    turns_.taken_ = true;
+    return true;
+  }
+  turns_.waiting_.push_back(this);
+  is_waiting_ = true;
+  uv_idle_start(turns_.waker_.get(),
+                [](uv_idle_t* idle) { static_cast<HandshakeTurns*>(idle->data)->grant_next(); });
+  return false;
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,300 @@
+#include "proxy/net/socket_stream.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <utility>
+
+namespace pgveil::proxy {
+
+tl::expected<WatchedSocket, int> watch_socket(uv_loop_t* loop, Descriptor descriptor) {
+  auto poll = std::make_unique<uv_poll_t>();
+  if (const int status = uv_poll_init(loop, poll.get(), descriptor.get()); status != 0)
+    return tl::unexpected(-status);
+  return WatchedSocket{std::move(descriptor), Handle<uv_poll_t>(poll.release())};
+}
+
+SocketStream::SocketStream(WatchedSocket socket, Wakeable& owner, bool readable)
+    : descriptor_(socket.descriptor.release()),
+      owner_(&owner),
+      poll_(std::move(socket.poll)),
+      readable_(readable) {
+  poll_->data = this;
+  watch();
+}
+
+SocketStream::~SocketStream() {
+  port_.reset();
+  poll_.reset();  // takes the descriptor out of the poll set before it is closed
+  ::close(descriptor_);
+}
+
+Stream::Read SocketStream::read(Scratch& scratch, std::size_t most) {
+  if (status_ != Status::blocked) return {status_, {}};
+  const auto read = receive(std::span(scratch.incoming).first(std::min(most, scratch.incoming.size())));
+  if (port_ || read.status != Status::bytes) watch();
+  return read;
+}
+
+// What a ring has is only the first of it when a receive was full.
+Stream::Read SocketStream::receive(std::span<std::uint8_t> room) {
+  std::size_t size = 0;
+  if (port_) {
+    if (port_->receiving()) {
+      readable_ = false;
+      return {Status::blocked, {}};
+    }
+    const auto taken = port_->take(room);
+    size = taken.size;
+    readable_ = size == 0 || taken.has_filled;
+    if (!readable_ || size == room.size()) return {Status::bytes, room.first(size)};
+  }
+  const ssize_t received = ::recv(descriptor_, room.data() + size, room.size() - size, 0);
+  if (received > 0) {
+    size += static_cast<std::size_t>(received);
+    if (size < room.size()) readable_ = false;  // a short read means drained: no second one to see EAGAIN
+    return {Status::bytes, room.first(size)};
+  }
+  if (received == 0) {
+    if (size > 0) return {Status::bytes, room.first(size)};  // the next read finds the end again
+    // The kernel tells of a break once, and of an end from then on.
+    if (errno_ != 0) {
+      note_broken();
+    } else {
+      status_ = Status::ended;
+    }
+  } else if (errno != EAGAIN && errno != EINTR) {
+    errno_ = errno;
+    note_broken();
+  }
+  readable_ = false;
+  if (size > 0) return {Status::bytes, room.first(size)};
+  return {status_, {}};
+}
+
+void SocketStream::write(Scratch& /*scratch*/, ByteView bytes) {
+  if (write_broken_ || finishing_) return;
+  if (port_ && unwritten() == 0) {
+    if (port_->send(bytes)) return;
+    send_or_keep(port_->take_back());
+  }
+  send_or_keep(bytes);
+}
+
+void SocketStream::send_or_keep(ByteView bytes) {
+  if (write_broken_ || bytes.empty()) return;
+  if (unwritten() == 0) bytes = bytes.subspan(send_now(bytes));
+  if (bytes.empty() || write_broken_) return;
+  unsent_.insert(unsent_.end(), bytes.begin(), bytes.end());
+  watch();
+}
+
+void SocketStream::pause_reading() {
+  if (paused_) return;
+  paused_ = true;
+  watch();
+}
+
+void SocketStream::resume_reading() {
+  if (!paused_) return;
+  paused_ = false;
+  watch();
+}
+
+// The kernel looks again at what is there (tcp_set_rcvlowat()), so that nothing lies unseen when fewer are
+// enough.
+void SocketStream::wake_at(std::size_t bytes) {
+  const int least = static_cast<int>(bytes);
+  ::setsockopt(descriptor_, SOL_SOCKET, SO_RCVLOWAT, &least, sizeof least);
+  if (port_) port_->leave_in_socket(bytes > 1);
+}
+
+void SocketStream::finish(Scratch& /*scratch*/, Finish /*how*/) {
+  if (finishing_) return;
+  if (port_) send_or_keep(port_->take_back());
+  finishing_ = true;
+  if (unwritten() == 0) ::shutdown(descriptor_, SHUT_WR);
+}
+
+void SocketStream::move_to(Ring& ring) {
+  port_.emplace(ring, descriptor_, static_cast<Ring::Client&>(*this));
+  if (std::exchange(watched_events_, 0) != 0) uv_poll_stop(poll_.get());
+  watch();
+}
+
+std::string SocketStream::error() const {
+  return errno_ == 0 ? "" : std::strerror(errno_);
+}
+
+void SocketStream::on_poll(uv_poll_t* poll, int status, int events) {
+  auto& self = *static_cast<SocketStream*>(poll->data);
+  if (status < 0) {
+    // EPOLLERR: libuv has stopped the handle. What came before the error can still be read, and must be: it
+    // may be the server's last words. While paused nobody reads, so the error itself is the news.
+    self.watched_events_ = 0;
+    self.readable_ = true;
+    if (self.paused_) {
+      self.note_end_while_paused();
+    } else if (self.unwritten() > 0) {
+      self.flush();  // finds the error, and with nothing left to send it is not told again and again
+    }
+  }
+  const bool is_news = self.wants_bytes() || events != UV_READABLE;
+  if ((events & UV_READABLE) != 0) {
+    self.readable_ = true;
+    self.has_unwanted_ = !self.wants_bytes();
+  }
+  if ((events & UV_DISCONNECT) != 0) self.note_end_while_paused();
+  if ((events & UV_WRITABLE) != 0) self.flush();
+  self.watch();
+  if (is_news) self.owner_->wake();
+}
+
+void SocketStream::on_received(int error) {
+  readable_ = true;
+  if (error != 0) {
+    errno_ = error;
+    note_broken();
+  }
+  watch();
+  owner_->wake();
+}
+
+void SocketStream::on_room() {
+  flush();
+  watch();
+  owner_->wake();
+}
+
+// While paused nobody reads, so the end itself is the news. Otherwise the reads find it, in its order: a
+// client that has ended its side may still be waiting for an answer.
+void SocketStream::on_gone() {
+  if (!paused_) return;
+  note_end_while_paused();
+  owner_->wake();
+}
+
+// A connection that broke is left to the reads here, too.
+void SocketStream::on_unsent(ByteView rest, int error) {
+  if (error != 0) {
+    note_error(error);
+    give_up_writing();
+    return;
+  }
+  try {
+    unsent_.assign(rest.begin(), rest.end());
+  } catch (const std::bad_alloc&) {
+    return note_out_of_memory();
+  }
+  watch();
+}
+
+// Of this session only: what was to be sent is lost, and so is the connection.
+void SocketStream::note_out_of_memory() {
+  errno_ = ENOMEM;
+  note_broken();
+}
+
+// The end of what the peer sends: it has ended its side, or closed (which only a Unix socket can tell apart),
+// or the connection broke. In each case there may be bytes that have not been read.
+void SocketStream::note_end_while_paused() {
+  peer_gone_ = true;
+  readable_ = true;
+  pollfd now{.fd = descriptor_, .events = 0, .revents = 0};
+  if (::poll(&now, 1, 0) <= 0) return;
+  // POLLHUP: both sides have ended, ours perhaps by finish().
+  if ((now.revents & POLLERR) == 0 && finishing_) return;
+  int error = 0;
+  socklen_t size = sizeof error;
+  ::getsockopt(descriptor_, SOL_SOCKET, SO_ERROR, &error, &size);
+  note_error(error);
+  give_up_writing();
+}
+
+// The kernel tells of an error once. EPIPE follows a regular end: the peer has closed, and does not take what
+// we still send.
+void SocketStream::note_error(int error) {
+  if (errno_ == 0 && error != EPIPE) errno_ = error;
+}
+
+// The peer's last words may still be there, so the break itself is left to the reads.
+void SocketStream::give_up_writing() {
+  write_broken_ = true;
+  readable_ = true;
+  unsent_ = std::vector<std::uint8_t>();
+  sent_ = 0;
+}
+
+void SocketStream::note_broken() {
+  give_up_writing();
+  status_ = Status::failed;
+}
+
+// Asks for the events that somebody waits for. DISCONNECT is level-triggered too: once seen it is not asked
+// for again. While paused READABLE stays until something comes, which may be an end as well: a change of the
+// watch costs two system calls, and many pauses are over before.
+void SocketStream::watch() {
+  if (port_) return watch_at_ring();
+  int events = 0;
+  if (wants_bytes()) {
+    events = UV_READABLE;
+    has_unwanted_ = false;
+  } else if (status_ == Status::blocked) {
+    const bool stays = (watched_events_ & UV_READABLE) != 0 && !has_unwanted_;
+    if (stays || !peer_gone_) events = stays ? UV_READABLE : UV_DISCONNECT;
+  }
+  if (unwritten() > 0) events |= UV_WRITABLE;
+  if (events == watched_events_) return;
+  watched_events_ = events;
+  if (events == 0) {
+    uv_poll_stop(poll_.get());
+  } else {
+    uv_poll_start(poll_.get(), events, on_poll);
+  }
+}
+
+void SocketStream::watch_at_ring() {
+  if (wants_bytes()) {
+    port_->want(!readable_);
+  } else {
+    port_->want_nothing();
+    if (status_ == Status::blocked && !peer_gone_) port_->watch_for_end();
+  }
+  if (unwritten() > 0) port_->want_room();
+}
+
+// Returns how many bytes the kernel took. A broken connection is left to the reads: the peer's last words
+// come first.
+std::size_t SocketStream::send_now(ByteView bytes) {
+  while (!bytes.empty()) {
+    const ssize_t sent = ::send(descriptor_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (sent >= 0) return static_cast<std::size_t>(sent);
+    if (errno == EINTR) continue;
+    if (errno == EAGAIN) return 0;
+    note_error(errno);
+    write_broken_ = true;  // give_up_writing() would drop `bytes`, which may be of unsent_
+    readable_ = true;
+    return 0;
+  }
+  return 0;
+}
+
+void SocketStream::flush() {
+  sent_ += send_now(ByteView(unsent_).subspan(sent_));
+  if (unwritten() == 0 || write_broken_) {
+    unsent_ = std::vector<std::uint8_t>();  // an idle session holds no buffer; {} would keep it
+    sent_ = 0;
+    if (finishing_) ::shutdown(descriptor_, SHUT_WR);
+  } else if (sent_ >= unsent_.size() / 2) {
+    unsent_.erase(unsent_.begin(), unsent_.begin() + static_cast<std::ptrdiff_t>(sent_));
+    sent_ = 0;
+  }
+}
+
+}  // namespace pgveil::proxy

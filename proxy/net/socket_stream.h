@@ -1,0 +1,96 @@
+// A stream on a non-blocking socket, TCP or Unix alike: our own recv() and send(), with uv_poll telling when.
+// Level-triggered: READABLE is off only once something has come while reading is paused, WRITABLE on only
+// while the kernel is full, and DISCONNECT tells of a peer that is gone while reading is paused. At a ring,
+// that one does the watching, which then costs no system call, and sends what is small.
+#pragma once
+
+#include <uv.h>
+
+#include <optional>
+#include <tl/expected.hpp>
+#include <vector>
+
+#include "proxy/base/descriptor.h"
+#include "proxy/base/handle.h"
+#include "proxy/net/io_uring.h"
+#include "proxy/net/stream.h"
+
+namespace pgveil::proxy {
+
+// A connected, non-blocking socket, and a watch on it that nobody has begun. To make a watch costs libuv four
+// system calls: whoever has one hands it on.
+struct WatchedSocket {
+  Descriptor descriptor;
+  Handle<uv_poll_t> poll;
+};
+// Closes the socket if the kernel does not watch it; the error is a number of errno.h. It has limits of its
+// own for that (/proc/sys/fs/epoll/max_user_watches).
+[[nodiscard]] tl::expected<WatchedSocket, int> watch_socket(uv_loop_t* loop, Descriptor descriptor);
+
+class SocketStream final : public Stream, private Ring::Client {
+ public:
+  // Wakes `owner`, which must outlive it. `readable`: something may have come already.
+  SocketStream(WatchedSocket socket, Wakeable& owner, bool readable);
+  // For tests and measurements: owns `descriptor`, which is non-blocking. Throws if it cannot be watched.
+  SocketStream(uv_loop_t* loop, int descriptor, Wakeable& owner)
+      : SocketStream(watch_socket(loop, Descriptor(descriptor)).value(), owner, true) {}
+  ~SocketStream() override;
+  SocketStream(const SocketStream&) = delete;
+  SocketStream& operator=(const SocketStream&) = delete;
+
+  [[nodiscard]] Read read(Scratch& scratch, std::size_t most) override;
+  [[nodiscard]] bool readable() const override { return readable_ || status_ != Status::blocked; }
+  void write(Scratch& scratch, ByteView bytes) override;
+  // At a ring, what goes to the kernel at the end of this turn counts as sent.
+  [[nodiscard]] std::size_t unwritten() const override { return unsent_.size() - sent_; }
+  void pause_reading() override;
+  void resume_reading() override;
+  void wake_at(std::size_t bytes) override;
+  [[nodiscard]] bool peer_gone() const override { return peer_gone_ || status_ != Status::blocked; }
+  [[nodiscard]] bool write_broken() const override { return write_broken_; }
+  void finish(Scratch& scratch, Finish how) override;
+  void move_to(Ring& ring) override;
+  [[nodiscard]] std::string error() const override;
+
+  [[nodiscard]] int descriptor() const { return descriptor_; }
+  // Hands further wake-ups to another owner, as when a verified connection goes over to its session.
+  void set_owner(Wakeable& owner) { owner_ = &owner; }
+
+ private:
+  static void on_poll(uv_poll_t* poll, int status, int events);
+  void on_received(int error) override;
+  void on_room() override;
+  void on_gone() override;
+  void on_unsent(ByteView rest, int error) override;
+  void on_trouble() override { owner_->wake(); }
+  [[nodiscard]] bool wants_bytes() const { return status_ == Status::blocked && !paused_; }
+  void note_broken();
+  void note_end_while_paused();
+  void note_error(int error);
+  void give_up_writing();
+  void note_out_of_memory();
+  void watch();
+  void watch_at_ring();
+  [[nodiscard]] Read receive(std::span<std::uint8_t> room);
+  void send_or_keep(ByteView bytes);
+  [[nodiscard]] std::size_t send_now(ByteView bytes);
+  void flush();
+
+  int descriptor_;
+  Wakeable* owner_;
+  Handle<uv_poll_t> poll_;
+  std::optional<Ring::Port> port_;
+  std::vector<std::uint8_t> unsent_;
+  std::size_t sent_ = 0;  // of unsent_
+  int watched_events_ = 0;
+  int errno_ = 0;                    // how the connection broke; the reads tell once nothing else is left
+  Status status_ = Status::blocked;  // or ended, or failed, for good
+  bool readable_;                    // something may have come
+  bool paused_ = false;
+  bool has_unwanted_ = false;  // something has come while nobody wanted it
+  bool peer_gone_ = false;
+  bool finishing_ = false;
+  bool write_broken_ = false;
+};
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,92 @@
+#include "proxy/net/tls_stream.h"
+
+#include <utility>
+
+namespace pgveil::proxy {
+
+TlsStream::Handshake TlsStream::shake_hands(Scratch& scratch) {
+  for (;;) {
+    const auto early = std::exchange(early_, {});
+    Read received{Status::bytes, early};
+    // The first round may have no ciphertext: a client speaks first.
+    if (early.empty())
+      received =
+          inner_->readable() ? inner_->read(scratch, scratch.incoming.size()) : Read{Status::blocked, {}};
+    if (received.status == Status::ended || received.status == Status::failed) engine_->end_of_input();
+    ByteView ciphertext = received.bytes;
+    if (!ciphertext.empty()) peer_has_spoken_ = true;
+    auto status = tls::Engine::Status::want_room;
+    while (status == tls::Engine::Status::want_room) {
+      tls::Outgoing out(scratch.outgoing);
+      status = engine_->handshake(ciphertext, out);
+      inner_->write(scratch, out.written());
+    }
+    if (status == tls::Engine::Status::ready) {
+      early_.assign(ciphertext.begin(), ciphertext.end());
+      return Handshake::done;
+    }
+    if (status != tls::Engine::Status::want_input) return Handshake::failed;
+    if (received.status != Status::bytes) return Handshake::waiting;
+  }
+}
+
+Stream::Read TlsStream::read(Scratch& scratch, std::size_t most) {
+  if (ended_ || failed_) {
+    // Nothing behind close_notify is TLS. It is taken all the same: what is left unread, the end of the
+    // connection above all, would wake us again and again.
+    if (inner_->readable()) static_cast<void>(inner_->read(scratch, most));
+    return {failed_ ? Status::failed : Status::ended, {}};
+  }
+  if (!early_.empty()) {
+    const auto early = std::exchange(early_, {});
+    return decrypt(scratch, early);
+  }
+  const Read received = inner_->read(scratch, most);
+  switch (received.status) {
+    case Status::bytes: return decrypt(scratch, received.bytes);
+    case Status::blocked:
+    case Status::failed: return received;
+    // An end without close_notify is not an error here: PostgreSQL's messages carry their lengths, and a
+    // result that was cut is never mistaken for a whole one. The log tells it from a regular end.
+    case Status::ended: ended_ = true; return received;
+  }
+  return received;
+}
+
+Stream::Read TlsStream::decrypt(Scratch& scratch, ByteView ciphertext) {
+  tls::Outgoing out(scratch.outgoing);
+  const auto read = engine_->read(ciphertext, scratch.plaintext, out);
+  if (!out.written().empty()) inner_->write(scratch, out.written());
+  if (read.status == tls::Engine::Status::closed) ended_ = close_notify_received_ = true;
+  if (read.status == tls::Engine::Status::failed) failed_ = true;
+  if (read.size > 0) return {Status::bytes, ByteView(scratch.plaintext).first(read.size)};
+  if (failed_) return {Status::failed, {}};
+  return {ended_ ? Status::ended : Status::blocked, {}};
+}
+
+void TlsStream::write(Scratch& scratch, ByteView bytes) {
+  while (!bytes.empty()) {
+    tls::Outgoing out(scratch.outgoing);
+    const auto status = engine_->write(bytes, out);
+    inner_->write(scratch, out.written());
+    if (status == tls::Engine::Status::failed) {
+      failed_ = true;  // the next read tells
+      return;
+    }
+  }
+}
+
+void TlsStream::finish(Scratch& scratch, Finish how) {
+  if (how == Finish::complete) {
+    tls::Outgoing out(scratch.outgoing);
+    engine_->close(out);
+    if (!out.written().empty()) inner_->write(scratch, out.written());
+  }
+  inner_->finish(scratch, how);
+}
+
+std::string TlsStream::error() const {
+  return failed_ ? engine_->failure().reason : inner_->error();
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,59 @@
+// TLS around a stream: the same bytes, encrypted on the wire.
+#pragma once
+
+#include <memory>
+
+#include "proxy/net/stream.h"
+#include "tls/engine.h"
+
+namespace pgveil::proxy {
+
+class TlsStream final : public Stream {
+ public:
+  // `early`: ciphertext that was read from `inner` before it was known to be TLS.
+  TlsStream(std::unique_ptr<Stream> inner, std::unique_ptr<tls::Engine> engine,
+            std::vector<std::uint8_t> early = {})
+      : inner_(std::move(inner)), engine_(std::move(engine)), early_(std::move(early)) {}
+
+  // Goes on with the handshake as far as what has come allows. `failed`: failure() says why, and an alert may
+  // have been written.
+  enum class Handshake { waiting, done, failed };
+  [[nodiscard]] Handshake shake_hands(Scratch& scratch);
+  [[nodiscard]] const tls::FailureReport& failure() const { return engine_->failure(); }
+  // Whether any byte of the peer's handshake has come.
+  [[nodiscard]] bool peer_has_spoken() const { return peer_has_spoken_; }
+  [[nodiscard]] tls::Established take_established() { return engine_->take_established(); }
+
+  [[nodiscard]] Read read(Scratch& scratch, std::size_t most) override;
+  [[nodiscard]] bool readable() const override { return holds() || inner_->readable(); }
+  [[nodiscard]] bool holds() const override { return !early_.empty() || ended_ || failed_; }
+  void write(Scratch& scratch, ByteView bytes) override;
+  [[nodiscard]] std::size_t unwritten() const override { return inner_->unwritten(); }
+  void pause_reading() override { inner_->pause_reading(); }
+  void resume_reading() override { inner_->resume_reading(); }
+  [[nodiscard]] bool peer_gone() const override { return inner_->peer_gone(); }
+  [[nodiscard]] bool write_broken() const override { return failed_ || inner_->write_broken(); }
+  [[nodiscard]] CloseNotify close_notify() const override {
+    return close_notify_received_ ? CloseNotify::received : CloseNotify::missing;
+  }
+  void finish(Scratch& scratch, Finish how) override;
+  void wake_at(std::size_t bytes) override { inner_->wake_at(bytes); }
+  void move_to(Ring& ring) override { inner_->move_to(ring); }
+  [[nodiscard]] std::string error() const override;
+  [[nodiscard]] const tls::FailureReport* tls_failure() const override {
+    return failed_ ? &engine_->failure() : nullptr;
+  }
+
+ private:
+  [[nodiscard]] Read decrypt(Scratch& scratch, ByteView ciphertext);
+
+  std::unique_ptr<Stream> inner_;
+  std::unique_ptr<tls::Engine> engine_;
+  std::vector<std::uint8_t> early_;  // ciphertext that came before its time
+  bool peer_has_spoken_ = false;
+  bool ended_ = false;  // close_notify, or the end of the connection
+  bool close_notify_received_ = false;
+  bool failed_ = false;  // a record that cannot be decrypted, or an alert
+};
+
+}  // namespace pgveil::proxy

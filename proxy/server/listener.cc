@@ -1,0 +1,292 @@
+#include "proxy/server/listener.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <grp.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <charconv>
+#include <cstring>
+#include <iterator>
+#include <optional>
+#include <utility>
+
+#include "proxy/base/descriptor.h"
+#include "proxy/diagnostics/log.h"
+
+namespace pgveil::proxy {
+namespace {
+
+constexpr int kBacklog = 1024;
+// Accepted in one turn of the loop, so that a storm of connections does not hold up the other listeners, or a
+// signal.
+constexpr int kMaxAccepts = 64;
+// Out of descriptors: connections wait in the kernel's queue until some session has ended.
+constexpr std::chrono::milliseconds kDescriptorPause{100};
+// The log says at most so often that too many clients have not logged in.
+constexpr std::chrono::minutes kFullPause{1};
+
+// For `localhost` with port 0: how many ports are tried that may be in use at the second address.
+constexpr int kPortAttempts = 16;
+
+// Why an address cannot be listened on.
+struct OpenFailure {
+  std::string text;
+  int error = 0;  // errno; 0: something else
+};
+template <class T>
+using Opened = tl::expected<T, OpenFailure>;
+
+OpenFailure failed(const SocketAddress& address, std::string_view what) {
+  const int error = errno;
+  return {fmt::format("cannot listen on {}: {}: {}", address.text(), what, std::strerror(error)), error};
+}
+
+OpenFailure impossible(const SocketAddress& address, std::string_view why) {
+  return {fmt::format("cannot listen on {}: {}", address.text(), why), 0};
+}
+
+// Removes the file that a process left behind. A socket that somebody answers is not touched.
+std::optional<OpenFailure> clear_stale_socket(const SocketAddress& address, const KernelAddress& bindable) {
+  const std::string& path = address.unix_path;
+  struct stat file {};
+  if (::lstat(path.c_str(), &file) != 0) return std::nullopt;
+  if (!S_ISSOCK(file.st_mode))
+    return impossible(address, "the file exists and is no socket. Remove it, or choose another path");
+  const Descriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (::connect(probe.get(), bindable.get(), bindable.size) == 0 || errno != ECONNREFUSED)
+    return impossible(address, "another process listens there. Stop it, or choose another path");
+  if (::unlink(path.c_str()) != 0) return failed(address, "cannot remove the stale socket");
+  return std::nullopt;
+}
+
+std::optional<OpenFailure> set_socket_file(const ListenerConfig& config) {
+  const char* path = config.address.unix_path.c_str();
+  if (!config.unix_socket_group.empty()) {
+    const auto group = group_id(config.unix_socket_group);
+    if (!group)
+      return impossible(config.address, fmt::format("there is no group \"{}\" (unix_socket_group)",
+                                                    config.unix_socket_group));
+    if (::chown(path, static_cast<uid_t>(-1), *group) != 0)
+      return failed(config.address, "cannot set unix_socket_group");
+  }
+  if (::chmod(path, config.unix_socket_permissions) != 0)
+    return failed(config.address, "cannot set unix_socket_permissions");
+  return std::nullopt;
+}
+
+std::optional<OpenFailure> bind_unix(const ListenerConfig& config, const KernelAddress& address,
+                                     int descriptor) {
+  if (config.address.is_abstract()) {
+    if (::bind(descriptor, address.get(), address.size) != 0) return failed(config.address, "bind");
+    return std::nullopt;
+  }
+  if (auto problem = clear_stale_socket(config.address, address)) return problem;
+  // Nobody may connect before the mode is what was asked for.
+  const mode_t before = ::umask(0777);
+  const int bound = ::bind(descriptor, address.get(), address.size);
+  ::umask(before);
+  if (bound != 0) return failed(config.address, "bind");
+  return set_socket_file(config);
+}
+
+void set_option(int descriptor, int level, int name, int value) {
+  ::setsockopt(descriptor, level, name, &value, sizeof value);
+}
+
+// What accepted connections inherit, so that none of it costs a system call for each client.
+void set_client_options(const ListenerConfig& config, int descriptor) {
+  set_option(descriptor, IPPROTO_TCP, TCP_NODELAY, 1);
+  set_option(descriptor, SOL_SOCKET, SO_KEEPALIVE, 1);
+  if (const auto idle = config.tcp_keepalives_idle.count(); idle > 0)
+    set_option(descriptor, IPPROTO_TCP, TCP_KEEPIDLE, static_cast<int>(idle));
+  if (const auto interval = config.tcp_keepalives_interval.count(); interval > 0)
+    set_option(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, static_cast<int>(interval));
+  if (config.tcp_keepalives_count > 0)
+    set_option(descriptor, IPPROTO_TCP, TCP_KEEPCNT, config.tcp_keepalives_count);
+  if (const auto timeout = config.tcp_user_timeout.count(); timeout > 0)
+    set_option(descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(timeout));
+}
+
+std::optional<OpenFailure> bind_tcp(const ListenerConfig& config, const SocketAddress& address,
+                                    const KernelAddress& bindable, int descriptor) {
+  set_option(descriptor, SOL_SOCKET, SO_REUSEADDR, 1);
+  // As PostgreSQL: an IPv6 socket takes no IPv4 clients under mapped addresses, which no rule would match.
+  if (bindable.family() == AF_INET6) set_option(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, 1);
+  set_client_options(config, descriptor);
+  if (::bind(descriptor, bindable.get(), bindable.size) != 0) return failed(address, "bind");
+  return std::nullopt;
+}
+
+Opened<Descriptor> open_socket(const ListenerConfig& config, const SocketAddress& address) {
+  const auto bindable = kernel_address(address);
+  if (!bindable)
+    return tl::unexpected(impossible(address, address.host.find('%') == std::string::npos
+                                                  ? "not an address"
+                                                  : "this machine has no such network interface"));
+  Descriptor opened(::socket(bindable->family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (opened.get() < 0) return tl::unexpected(failed(address, "socket"));
+  auto problem = bindable->is_unix() ? bind_unix(config, *bindable, opened.get())
+                                     : bind_tcp(config, address, *bindable, opened.get());
+  if (problem) return tl::unexpected(*std::move(problem));
+  if (::listen(opened.get(), kBacklog) != 0) return tl::unexpected(failed(address, "listen"));
+  return opened;
+}
+
+// A machine without IPv6, or without IPv4.
+bool is_missing_family(int error) {
+  return error == EAFNOSUPPORT || error == EADDRNOTAVAIL;
+}
+
+struct OpenSockets {
+  std::vector<Descriptor> sockets;
+  std::vector<OpenFailure> left_out;
+};
+
+// One socket for each address. They have the same port, also if the system gives it: one that is in use at
+// another address stays in `passed_over`, so that the system gives another one the next time.
+Opened<OpenSockets> open_sockets(const ListenerConfig& config, std::vector<Descriptor>& passed_over) {
+  OpenSockets opened;
+  auto addresses = config.address.each();
+  for (auto& address : addresses) {
+    if (address.port == 0 && !opened.sockets.empty())
+      address.port = port_of(bound_address(opened.sockets.front().get()));
+    auto socket = open_socket(config, address);
+    if (socket) {
+      opened.sockets.push_back(*std::move(socket));
+    } else if (addresses.size() > 1 && is_missing_family(socket.error().error)) {
+      opened.left_out.push_back(std::move(socket).error());
+    } else {
+      std::move(opened.sockets.begin(), opened.sockets.end(), std::back_inserter(passed_over));
+      return tl::unexpected(std::move(socket).error());
+    }
+  }
+  if (opened.sockets.empty()) return tl::unexpected(opened.left_out.front());
+  return opened;
+}
+
+}  // namespace
+
+std::optional<gid_t> group_id(const std::string& name_or_number) {
+  if (const auto* group = ::getgrnam(name_or_number.c_str())) return group->gr_gid;
+  gid_t number = 0;
+  const char* end = name_or_number.data() + name_or_number.size();
+  const auto read = std::from_chars(name_or_number.data(), end, number);
+  // chown() takes the largest number for "no change".
+  if (read.ec != std::errc() || read.ptr != end || number == static_cast<gid_t>(-1)) return std::nullopt;
+  return number;
+}
+
+tl::expected<std::vector<std::unique_ptr<Listener>>, std::string> Listener::open(uv_loop_t* loop,
+                                                                                 const ListenerPolicy& policy,
+                                                                                 Workers& workers) {
+  const ListenerConfig& config = policy.config;
+  const bool may_choose_again = config.address.port == 0 && config.address.each().size() > 1;
+  std::vector<Descriptor> passed_over;
+  auto opened = open_sockets(config, passed_over);
+  for (int attempt = 1; attempt < kPortAttempts && may_choose_again; ++attempt) {
+    if (opened || opened.error().error != EADDRINUSE) break;
+    opened = open_sockets(config, passed_over);
+  }
+  if (!opened) return tl::unexpected(opened.error().text);
+  for (const auto& failure : opened->left_out)
+    LogLine(LogLevel::info, "address_left_out").add("error", failure.text);
+  std::vector<std::unique_ptr<Listener>> listeners;
+  for (auto& socket : opened->sockets) {
+    auto watched = watch_socket(loop, std::move(socket));
+    if (!watched) {
+      errno = watched.error();
+      return tl::unexpected(failed(config.address, "epoll_ctl").text);
+    }
+    listeners.push_back(std::unique_ptr<Listener>(new Listener(loop, policy, workers, *std::move(watched))));
+  }
+  return listeners;
+}
+
+Listener::Listener(uv_loop_t* loop, const ListenerPolicy& policy, Workers& workers, WatchedSocket socket)
+    : policy_(policy),
+      workers_(workers),
+      descriptor_(socket.descriptor.release()),
+      address_(bound_address(descriptor_).text()),
+      poll_(std::move(socket.poll)),
+      pause_(loop, *this) {
+  struct stat file {};
+  const SocketAddress& address = policy.config.address;
+  const bool has_file = address.is_unix() && !address.is_abstract();
+  if (has_file && ::stat(address.unix_path.c_str(), &file) == 0) socket_inode_ = file.st_ino;
+  poll_->data = this;
+  watch();
+}
+
+Listener::~Listener() {
+  workers_.forget(*this);
+  poll_.reset();
+  ::close(descriptor_);
+  struct stat file {};
+  const char* path = policy_.config.address.unix_path.c_str();
+  if (socket_inode_ != 0 && ::stat(path, &file) == 0 && file.st_ino == socket_inode_) ::unlink(path);
+}
+
+void Listener::wake() {
+  watch();
+  accept_all();
+}
+
+void Listener::accept_all() {
+  for (int accepted = 0; accepted < kMaxAccepts; ++accepted) {
+    if (!has_room()) return;
+    KernelAddress peer;
+    peer.size = sizeof peer.storage;
+    Descriptor client(::accept4(descriptor_, peer.get(), &peer.size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (client.get() >= 0) {
+      out_of_descriptors_ = false;
+      if (!workers_.adopt(std::move(client), peer, policy_, address_)) return pause(std::strerror(ENOMEM));
+      continue;
+    }
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+      return pause(std::strerror(errno));
+    if (errno == EAGAIN) return;
+    // ECONNABORTED and the like: the client went away while it waited. The next one may still be there.
+  }
+}
+
+void Listener::pause(const char* error) {
+  if (!std::exchange(out_of_descriptors_, true))
+    LogLine(LogLevel::error, "accept_failed")
+        .add("listener", address_)
+        .add("error", error)
+        .add("hint", "New connections wait. Raise the limit of open files (LimitNOFILE, ulimit -n).");
+  uv_poll_stop(poll_.get());
+  pause_.set(kDescriptorPause);
+}
+
+// If not, clients wait in the kernel's queue until there is.
+bool Listener::has_room() {
+  if (workers_.has_room(*this)) return true;
+  uv_poll_stop(poll_.get());
+  const auto now = std::chrono::steady_clock::now();
+  if (full_told_ && now - *full_told_ < kFullPause) return false;
+  full_told_ = now;
+  LogLine(LogLevel::warning, "accept_paused")
+      .add("listener", address_)
+      .add("hint",
+           "New connections wait until a client logs in or leaves: limits.max_unauthenticated_clients is "
+           "reached.");
+  return false;
+}
+
+void Listener::watch() {
+  uv_poll_start(poll_.get(), UV_READABLE, on_readable);
+}
+
+void Listener::on_readable(uv_poll_t* poll, int /*status*/, int /*events*/) {
+  static_cast<Listener*>(poll->data)->accept_all();
+}
+
+}  // namespace pgveil::proxy

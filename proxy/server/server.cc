@@ -1,0 +1,245 @@
+#include "proxy/server/server.h"
+
+#include <sys/resource.h>
+
+#include <algorithm>
+#include <csignal>
+#include <cstdlib>
+#include <future>
+#include <optional>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+
+#include "proxy/base/child_process.h"
+#include "proxy/base/cpu_quota.h"
+#include "proxy/base/exit_code.h"
+#include "proxy/base/signals_held_back.h"
+#include "proxy/diagnostics/log.h"
+#include "proxy/server/preparation.h"
+#include "tls/records_choice.h"
+
+namespace pgveil::proxy {
+namespace {
+
+void raise_descriptor_limit(const Config& config, unsigned workers) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
+  set_descriptor_limit_of_children(limit);
+  limit.rlim_cur = limit.rlim_max;
+  ::setrlimit(RLIMIT_NOFILE, &limit);
+  if (const auto few = descriptor_shortage(config, workers))
+    LogLine(LogLevel::warning, "few_descriptors")
+        .add("limit", few->limit)
+        .add("wanted", few->wanted)
+        .add("hint", kDescriptorHint);
+}
+
+// Says how many workers there will be, and why.
+unsigned choose_workers(const LimitsConfig& limits) {
+  const GrantedCpus granted = granted_cpus();
+  const unsigned count = worker_count(limits, granted);
+  LogLine(LogLevel::info, "starting")
+      .add("workers", count)
+      .add("configured", limits.workers != 0 ? std::to_string(limits.workers) : "")
+      .add("granted", granted.text());
+  return count;
+}
+
+// The rings of so many workers; none where epoll moves the bytes of sessions. Says what was chosen, and why.
+tl::expected<std::vector<std::unique_ptr<Ring>>, int> choose_relay(RelayEngine wanted, unsigned workers) {
+  std::vector<std::unique_ptr<Ring>> rings;
+  if (wanted == RelayEngine::epoll) {
+    LogLine(LogLevel::info, "relay").add("engine", "epoll").add("because", "configured");
+    return rings;
+  }
+  while (rings.size() < workers) {
+    auto ring = Ring::open();
+    if (ring) {
+      rings.push_back(*std::move(ring));
+    } else if (wanted == RelayEngine::automatic) {
+      LogLine(LogLevel::info, "relay").add("engine", "epoll").add("because", ring.error());
+      return {};
+    } else {
+      LogLine(LogLevel::error, "relay")
+          .add("engine", "io_uring")
+          .add("error", ring.error())
+          .add("hint",
+               "io_uring needs Linux 6.1 and its permission. Set relay to \"auto\" or \"epoll\", or permit "
+               "it.");
+      return tl::unexpected(kExitUnavailable);
+    }
+  }
+  LogLine(LogLevel::info, "relay").add("engine", "io_uring");
+  return rings;
+}
+
+// The threads of libuv's pool, which the C library names by this variable.
+unsigned size_of_thread_pool() {
+  constexpr unsigned kDefault = 4;
+  constexpr unsigned long kMost = 1024;
+  const char* text = std::getenv("UV_THREADPOOL_SIZE");
+  if (text == nullptr) return kDefault;
+  return static_cast<unsigned>(std::clamp<unsigned long>(std::strtoul(text, nullptr, 10), 1, kMost));
+}
+
+// libuv makes the threads of its pool with the first work, hours after the start perhaps, and aborts the
+// process if the system has none. So they are made now, after a trial with threads of our own, which throws
+// std::system_error.
+void make_thread_pool() {
+  {
+    std::promise<void> all_made;
+    const auto when_all_made = all_made.get_future().share();
+    std::vector<std::thread> trial;
+    const auto end_trial = [&] {
+      all_made.set_value();
+      for (auto& thread : trial) thread.join();
+    };
+    try {
+      for (unsigned made = 0; made < size_of_thread_pool(); ++made)
+        trial.emplace_back([when_all_made] { when_all_made.wait(); });
+    } catch (...) {
+      end_trial();
+      throw;
+    }
+    end_trial();
+  }
+  Loop loop;
+  uv_work_t work{};
+  const SignalsHeldBack held;
+  uv_queue_work(
+      loop.get(), &work, [](uv_work_t*) {}, [](uv_work_t*, int) {});
+  uv_run(loop.get(), UV_RUN_DEFAULT);
+}
+
+class Server final : public Wakeable {
+ public:
+  Server(std::shared_ptr<const Snapshot> snapshot, unsigned workers, std::vector<std::unique_ptr<Ring>> rings)
+      : snapshot_(std::move(snapshot)) {
+    workers_.emplace(loop_.get(), snapshot_, workers, std::move(rings));
+    shutdown_deadline_.emplace(loop_.get(), *this);
+  }
+  ~Server() { close_everything(); }
+  Server(const Server&) = delete;
+  Server& operator=(const Server&) = delete;
+
+  // shutdown_timeout has passed.
+  void wake() override { close_everything(); }
+
+  [[nodiscard]] int run() {
+    const int exit_code = serve();
+    close_everything();
+    if (!workers_) return exit_code;
+    // Some thread does not end: its destructor would wait for it.
+    static_cast<void>(stop_log());
+    std::_Exit(exit_code);
+  }
+
+ private:
+  int serve() {
+    // First, so that a signal finds its handler as soon as anybody can know that we listen.
+    for (const int number : {SIGTERM, SIGINT, SIGHUP}) watch_signal(number);
+    if (inherits_orphans()) {
+      watch_signal(SIGCHLD);
+      reap_children();
+    }
+    for (const Mistake& warning : snapshot_->warnings)
+      LogLine(LogLevel::warning, "configuration").add("warning", warning.text());
+    if (!listen()) return kExitUnavailable;
+    uv_run(loop_.get(), UV_RUN_DEFAULT);
+    LogLine(LogLevel::info, "stopped").add("abandoned_sessions", abandoned_);
+    return kExitOk;
+  }
+
+  // Tries all, so that all that fail are in the log.
+  bool listen() {
+    bool all_listen = true;
+    for (const ListenerPolicy& policy : snapshot_->listeners) {
+      auto opened = Listener::open(loop_.get(), policy, *workers_);
+      if (!opened) {
+        LogLine(LogLevel::error, "listen_failed").add("error", opened.error());
+        all_listen = false;
+        continue;
+      }
+      for (auto& listener : *opened) {
+        LogLine(LogLevel::info, "listening")
+            .add("address", listener->address())
+            .add("upstream", policy.config.upstream);
+        listeners_.push_back(std::move(listener));
+      }
+    }
+    return all_listen;
+  }
+
+  void watch_signal(int number) {
+    auto& signal = signals_.emplace_back(new uv_signal_t);
+    uv_signal_init(loop_.get(), signal.get());
+    signal->data = this;
+    uv_signal_start(
+        signal.get(),
+        [](uv_signal_t* handle, int got) { static_cast<Server*>(handle->data)->on_signal(got); }, number);
+  }
+
+  void on_signal(int number) {
+    if (number == SIGCHLD) return reap_children();
+    if (number == SIGHUP) {
+      LogLine(LogLevel::warning, "reload_not_supported")
+          .add("hint", "Restart pgveil to use a changed configuration.");
+      return;
+    }
+    if (stopping_) return close_everything();
+    stopping_ = true;
+    LogLine(LogLevel::info, "stopping").add("signal", number == SIGTERM ? "SIGTERM" : "SIGINT");
+    listeners_.clear();
+    const auto timeout = snapshot_->config.limits.shutdown_timeout;
+    shutdown_deadline_->set(timeout);
+    workers_->shut_down([this] { close_everything(); });
+    if (timeout.count() == 0) close_everything();
+  }
+
+  // May leave the workers, if they do not end.
+  void close_everything() {
+    if (std::exchange(closed_, true)) return;
+    listeners_.clear();
+    signals_.clear();
+    shutdown_deadline_.reset();
+    abandoned_ = workers_->abandon();
+    if (workers_->have_ended()) workers_.reset();
+    uv_stop(loop_.get());
+  }
+
+  Loop loop_;
+  std::shared_ptr<const Snapshot> snapshot_;
+  std::optional<Workers> workers_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  std::vector<Handle<uv_signal_t>> signals_;
+  std::optional<Deadline> shutdown_deadline_;
+  std::size_t abandoned_ = 0;
+  bool stopping_ = false;
+  bool closed_ = false;
+};
+
+}  // namespace
+
+int serve(const std::shared_ptr<const Snapshot>& snapshot) {
+  const unsigned workers = choose_workers(snapshot->config.limits);
+  raise_descriptor_limit(snapshot->config, workers);
+  const auto records = tls::choose_records(snapshot->config.limits.tls_records);
+  LogLine(LogLevel::info, "tls_records")
+      .add("engine", records.own ? "own" : "openssl")
+      .add("because", records.because);
+  auto rings = choose_relay(snapshot->config.limits.relay, workers);
+  if (!rings) return rings.error();
+  try {
+    make_thread_pool();
+    return Server(snapshot, workers, *std::move(rings)).run();
+  } catch (const std::system_error& error) {  // from the making of loops and threads
+    LogLine(LogLevel::error, "start_failed")
+        .add("error", error.what())
+        .add("hint", "Raise the limits of open files and of threads, or lower limits.workers.");
+    return kExitUnavailable;
+  }
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,21 @@
+// The process: the main thread with its listeners and signals, and the workers.
+#pragma once
+
+#include <uv.h>
+
+#include <memory>
+#include <vector>
+
+#include "proxy/base/handle.h"
+#include "proxy/server/listener.h"
+#include "proxy/server/worker_pool.h"
+#include "proxy/snapshot/snapshot.h"
+
+namespace pgveil::proxy {
+
+// Listens and serves until SIGTERM or SIGINT, then ends every session with 57P01 where the protocol allows. A
+// second signal ends at once. Returns an exit code (proxy/base/exit_code.h); or ends the process with it, if
+// something is pending that cannot be cancelled.
+[[nodiscard]] int serve(const std::shared_ptr<const Snapshot>& snapshot);
+
+}  // namespace pgveil::proxy

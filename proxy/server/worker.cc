@@ -1,0 +1,155 @@
+#include "proxy/server/worker.h"
+
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "proxy/diagnostics/log.h"
+#include "proxy/diagnostics/reason.h"
+
+namespace pgveil::proxy {
+namespace {
+
+// Cancel requests do not count as sessions: they must come through when all of those are taken.
+constexpr std::size_t kMaxCancels = 256;
+
+// The line of a session that does not begin, if there is memory for it.
+void log_not_begun(Reason reason, const Arrival& arrival, const std::string& detail) {
+  try {
+    LogLine(LogLevel::error, "session_closed")
+        .add("reason", describe(reason).name)
+        .add("client", arrival.peer.text())
+        .add("listener", arrival.listener_address)
+        .add("sqlstate", describe(reason).sqlstate)
+        .add("detail", detail);
+  } catch (const std::bad_alloc&) {
+    // The client finds its connection closed.
+  }
+}
+
+}  // namespace
+
+Worker::Worker(uv_loop_t* loop, unsigned number, Commons& commons, std::shared_ptr<const Snapshot> snapshot,
+               std::unique_ptr<Ring> ring)
+    : loop_(loop),
+      number_(number),
+      commons_(commons),
+      ring_(std::move(ring)),
+      snapshot_(std::move(snapshot)),
+      scratch_(snapshot_->config.limits.relay_buffer),
+      handshake_turns_(loop),
+      resolver_(loop),
+      scram_keyring_(loop),
+      password_commands_(loop),
+      reaper_(new uv_idle_t) {
+  uv_idle_init(loop_, reaper_.get());
+  reaper_->data = this;
+}
+
+void Worker::adopt(Arrival arrival) {
+  const SessionId id = arrival.id;
+  if (Session* session = begin(arrival)) return session->wake();
+  sessions_.erase(id);
+  commons_.newcomers.leave();
+  ended_.store(ended_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+}
+
+// Returns nullptr if the session cannot begin, and logs why.
+Session* Worker::begin(Arrival& arrival) {
+  try {
+    // session_over() and reap() must not need memory.
+    if (over_.capacity() <= sessions_.size()) over_.reserve(2 * sessions_.size() + 1);
+    auto& session = sessions_[arrival.id];
+    auto socket = watch_socket(loop_, std::move(arrival.descriptor));
+    if (!socket) {
+      log_not_begun(
+          Reason::out_of_resources, arrival,
+          std::string("The client's socket cannot be watched: ") + std::strerror(socket.error()) + '.');
+      return nullptr;
+    }
+    session = std::make_unique<Session>(*this, arrival.id, *std::move(socket), arrival.peer, snapshot_,
+                                        *arrival.listener, arrival.listener_address);
+    return session.get();
+  } catch (const std::bad_alloc&) {
+    log_not_begun(Reason::out_of_memory, arrival, "");
+  }
+  return nullptr;
+}
+
+void Worker::run() {
+  prewarm();
+  if (!ring_) {
+    uv_run(loop_, UV_RUN_DEFAULT);
+    return;
+  }
+  while (ring_->run_once(loop_)) {
+  }
+}
+
+void Worker::shut_down(std::function<void()> when_empty) {
+  when_empty_ = std::move(when_empty);
+  prewarmed_.clear();
+  for (auto& [id, session] : sessions_) session->shut_down();
+  if (sessions_.empty()) reap_soon();
+}
+
+std::size_t Worker::abandon() {
+  when_empty_ = nullptr;
+  prewarmed_.clear();
+  reap();
+  const std::size_t abandoned = sessions_.size();
+  sessions_.clear();
+  return abandoned;
+}
+
+// Each worker has its share of them; the first ones have one more where they cannot be divided evenly.
+void Worker::prewarm() {
+  for (const auto& [name, upstream] : snapshot_->upstreams) {
+    const unsigned all = upstream.config.prewarm;
+    const unsigned share = all / commons_.workers + (number_ <= all % commons_.workers ? 1 : 0);
+    if (share == 0) continue;
+    auto& stock = prewarmed_[&upstream];
+    stock = std::make_unique<Prewarm>(link_services(), scratch_, upstream, share,
+                                      snapshot_->config.limits.startup_timeout, number_);
+    stock->start();
+  }
+}
+
+std::unique_ptr<UpstreamLink> Worker::take_prewarmed(const Upstream& upstream, Wakeable& owner) {
+  const auto stock = prewarmed_.find(&upstream);
+  return stock == prewarmed_.end() ? nullptr : stock->second->take(owner);
+}
+
+void Worker::distrust_prewarmed(const Upstream& upstream, const ServerAddress& server, const Ending& why) {
+  const auto stock = prewarmed_.find(&upstream);
+  if (stock != prewarmed_.end()) stock->second->distrust(server, why);
+}
+
+bool Worker::enter_session() {
+  return commons_.sessions.take(snapshot_->config.limits.max_sessions);
+}
+
+bool Worker::enter_cancel() {
+  return commons_.cancels.take(kMaxCancels);
+}
+
+// Called from the session's own stack: it is destroyed from the loop.
+void Worker::session_over(SessionId id) {
+  over_.push_back(id);
+  reap_soon();
+}
+
+void Worker::reap_soon() {
+  uv_idle_start(reaper_.get(), [](uv_idle_t* idle) { static_cast<Worker*>(idle->data)->reap(); });
+}
+
+void Worker::reap() {
+  uv_idle_stop(reaper_.get());
+  std::uint64_t ended = ended_.load(std::memory_order_relaxed);  // nobody else writes it
+  for (std::size_t i = 0; i < over_.size(); ++i) ended += sessions_.erase(over_[i]);
+  over_.clear();
+  ended_.store(ended, std::memory_order_relaxed);
+  if (sessions_.empty() && when_empty_) std::exchange(when_empty_, nullptr)();
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,123 @@
+#include "proxy/server/worker_pool.h"
+
+#include <algorithm>
+#include <array>
+#include <new>
+#include <utility>
+
+#include "tls/digest.h"
+
+namespace pgveil::proxy {
+namespace {
+
+// A process starts somewhere else each time, so that two of its runs do not share session ids in a log.
+SessionId random_start() {
+  std::array<std::uint8_t, 2> bytes{};
+  tls::fill_random(bytes);
+  return (SessionId{bytes[0]} << 40U) | (SessionId{bytes[1]} << 32U);
+}
+
+// How long the threads have for dropping their sessions, and then for the end of what is pending.
+constexpr std::chrono::seconds kDropPatience{2};
+constexpr std::chrono::milliseconds kEndPatience{250};
+
+}  // namespace
+
+Workers::Workers(uv_loop_t* loop, std::shared_ptr<const Snapshot> snapshot, unsigned count,
+                 std::vector<std::unique_ptr<Ring>> rings)
+    : snapshot_(std::move(snapshot)),
+      room_(new uv_async_t),
+      commons_(count, snapshot_->config.limits.max_unauthenticated_clients,
+               [this] { uv_async_send(room_.get()); }),
+      last_id_(random_start()),
+      emptied_(new uv_async_t) {
+  uv_async_init(loop, emptied_.get(),
+                [](uv_async_t* rung) { static_cast<Workers*>(rung->data)->on_emptied(); });
+  emptied_->data = this;
+  uv_async_init(loop, room_.get(), [](uv_async_t* rung) { static_cast<Workers*>(rung->data)->on_room(); });
+  room_->data = this;
+  rings.resize(count);
+  for (unsigned number = 1; number <= count; ++number)
+    threads_.push_back(
+        std::make_unique<WorkerThread>(number, commons_, snapshot_, std::move(rings[number - 1])));
+}
+
+Workers::~Workers() {
+  static_cast<void>(abandon());
+}
+
+bool Workers::adopt(Descriptor client, const KernelAddress& peer, const ListenerPolicy& listener,
+                    const std::string& listener_address) {
+  commons_.newcomers.enter();
+  try {
+    threads_[least_loaded(loads())]->adopt({.id = ++last_id_,
+                                            .descriptor = std::move(client),
+                                            .peer = peer,
+                                            .listener = &listener,
+                                            .listener_address = listener_address});
+    return true;
+  } catch (const std::bad_alloc&) {
+    commons_.newcomers.leave();
+    return false;
+  }
+}
+
+std::vector<std::size_t> Workers::loads() const {
+  std::vector<std::size_t> loads;
+  loads.reserve(threads_.size());
+  for (const auto& thread : threads_) loads.push_back(thread->load());
+  return loads;
+}
+
+void Workers::shut_down(std::function<void()> when_empty) {
+  when_empty_ = std::move(when_empty);
+  not_empty_ = threads_.size();
+  for (const auto& thread : threads_)
+    thread->shut_down([this] {
+      if (--not_empty_ == 0) uv_async_send(emptied_.get());
+    });
+}
+
+std::size_t Workers::abandon() {
+  // All are told before any is waited for.
+  for (const auto& thread : threads_) thread->abandon();
+  const auto now = WorkerThread::Clock::now();
+  std::size_t abandoned = 0;
+  bool dropped = true;
+  for (const auto& thread : threads_) {
+    dropped = thread->wait_until_dropped(now + kDropPatience) && dropped;
+    abandoned += thread->abandoned();
+  }
+  // Whatever is pending after that is of no use to anybody.
+  const auto deadline = WorkerThread::Clock::now() + kEndPatience;
+  const bool ended = dropped && std::all_of(threads_.begin(), threads_.end(), [&](const auto& thread) {
+                       return thread->wait_until_ended(deadline);
+                     });
+  if (ended) threads_.clear();
+  return abandoned;
+}
+
+bool Workers::has_room(Wakeable& waiter) {
+  if (!commons_.newcomers.is_full()) return true;
+  waiting_.push_back(&waiter);
+  return false;
+}
+
+// One by one, so that a listener whose clients never stop coming leaves something to the others.
+void Workers::on_room() {
+  while (!waiting_.empty() && !commons_.newcomers.is_full()) {
+    Wakeable& next = *waiting_.front();
+    waiting_.erase(waiting_.begin());
+    next.wake();
+  }
+}
+
+void Workers::on_emptied() {
+  if (when_empty_) std::exchange(when_empty_, nullptr)();
+}
+
+std::size_t least_loaded(std::span<const std::size_t> loads) {
+  return static_cast<std::size_t>(std::min_element(loads.begin(), loads.end()) - loads.begin());
+}
+
+}  // namespace pgveil::proxy

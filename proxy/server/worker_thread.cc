@@ -1,0 +1,82 @@
+#include "proxy/server/worker_thread.h"
+
+#include <pthread.h>
+
+#include <string>
+#include <utility>
+
+#include "proxy/base/signals_held_back.h"
+
+namespace pgveil::proxy {
+WorkerThread::WorkerThread(unsigned number, Commons& commons, std::shared_ptr<const Snapshot> snapshot,
+                           std::unique_ptr<Ring> ring)
+    : worker_(loop_.get(), number, commons, std::move(snapshot), std::move(ring)) {
+  auto bell = std::make_unique<uv_async_t>();
+  const int status = uv_async_init(
+      loop_.get(), bell.get(), [](uv_async_t* rung) { static_cast<WorkerThread*>(rung->data)->deliver(); });
+  if (status != 0) throw std::system_error(-status, std::generic_category(), "no mailbox can be made");
+  bell->data = this;
+  bell_.reset(bell.release());
+  const SignalsHeldBack held;
+  thread_ = std::thread([this] { run(); });
+  ::pthread_setname_np(thread_.native_handle(), ("worker-" + std::to_string(number)).c_str());
+}
+
+WorkerThread::~WorkerThread() {
+  abandon();
+  thread_.join();
+}
+
+void WorkerThread::adopt(Arrival arrival) {
+  post(std::move(arrival));
+  ++given_;
+}
+
+std::size_t WorkerThread::load() const {
+  return static_cast<std::size_t>(given_ - worker_.ended());
+}
+
+void WorkerThread::shut_down(std::function<void()> when_empty) {
+  post(ShutDown{std::move(when_empty)});
+}
+
+void WorkerThread::abandon() {
+  if (!std::exchange(is_abandoned_, true)) post(Abandon{});
+}
+
+bool WorkerThread::wait_until_dropped(Clock::time_point deadline) {
+  return when_dropped_.wait_until(deadline) == std::future_status::ready;
+}
+
+bool WorkerThread::wait_until_ended(Clock::time_point deadline) {
+  return when_ended_.wait_until(deadline) == std::future_status::ready;
+}
+
+// The bell is rung under the lock: once the worker has read its last letter, it takes the bell down.
+void WorkerThread::post(Letter letter) {
+  const std::lock_guard lock(mutex_);
+  letters_.push_back(std::move(letter));
+  uv_async_send(bell_.get());
+}
+
+void WorkerThread::run() {
+  worker_.run();
+  ended_.set_value();
+}
+
+void WorkerThread::deliver() {
+  std::vector<Letter> letters;
+  {
+    const std::lock_guard lock(mutex_);
+    letters.swap(letters_);
+  }
+  for (Letter& letter : letters) std::visit([this](auto& content) { take(std::move(content)); }, letter);
+}
+
+void WorkerThread::take(Abandon /*order*/) {
+  abandoned_ = worker_.abandon();
+  dropped_.set_value();
+  bell_.reset();
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,38 @@
+// Where a CancelRequest has to go: it names no user, database or host, only the key that a server gave to a
+// session.
+#pragma once
+
+#include <mutex>
+#include <optional>
+#include <string>
+#include <unordered_map>
+
+#include "protocol/startup.h"
+#include "proxy/upstream/connector.h"
+
+namespace pgveil::proxy {
+
+struct CancelRoute {
+  std::string upstream;  // by name
+  ServerAddress server;  // what the session was really connected to
+};
+
+// The established sessions of a process by their cancel keys. May be used from any thread. Keys are secrets:
+// they are wiped when they go.
+class CancelRoutes {
+ public:
+  CancelRoutes() = default;
+  ~CancelRoutes();
+  CancelRoutes(const CancelRoutes&) = delete;
+  CancelRoutes& operator=(const CancelRoutes&) = delete;
+
+  void add(const protocol::CancelRequest& key, CancelRoute route);
+  void remove(const protocol::CancelRequest& key);
+  [[nodiscard]] std::optional<CancelRoute> find(const protocol::CancelRequest& key) const;
+
+ private:
+  mutable std::mutex mutex_;
+  std::unordered_map<std::string, CancelRoute> routes_;
+};
+
+}  // namespace pgveil::proxy

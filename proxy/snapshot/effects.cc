@@ -1,0 +1,250 @@
+#include "proxy/snapshot/effects.h"
+
+#include <pwd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <set>
+#include <utility>
+
+#include "proxy/base/cpu_quota.h"
+#include "proxy/config/values.h"
+#include "proxy/snapshot/snapshot.h"
+
+namespace pgveil::proxy {
+namespace {
+
+using protocol::ChannelBinding;
+using protocol::ClientCertificate;
+using protocol::HbaMethod;
+using protocol::HbaRule;
+using values::in_quotes;
+
+// Whether clients of this listener can match a rule, by its type: of any kind, or with the TLS that the
+// listener has.
+bool can_match_by_family(const HbaRule& rule, const ListenerConfig& listener) {
+  return listener.address.is_unix() ? rule.is_local : !rule.is_local && !rule.matches_nobody;
+}
+bool can_match(const HbaRule& rule, const ListenerConfig& listener) {
+  if (!can_match_by_family(rule, listener)) return false;
+  if (listener.address.is_unix()) return true;
+  const auto tls = listener.tls_policy();
+  return !(rule.only_tls && tls == ListenerTls::off) && !(rule.only_plaintext && tls == ListenerTls::require);
+}
+
+// What the server may ask for if a login by this method is to succeed.
+AuthMethods methods_that_succeed(HbaMethod method, const UpstreamConfig& upstream) {
+  AuthMethods methods{AuthMethod::password, AuthMethod::md5, AuthMethod::scram_sha_256, AuthMethod::none};
+  if (method == HbaMethod::relay) return AuthMethods::all();
+  if (method == HbaMethod::scram_sha_256) methods = {AuthMethod::scram_sha_256, AuthMethod::none};
+  if (method == HbaMethod::password) methods.remove(AuthMethod::none);
+  if (is_vouched_for(method) && !upstream.holds_passwords()) methods = {AuthMethod::none};
+  if (upstream.channel_binding == ChannelBinding::require)
+    for (const auto unbound : {AuthMethod::password, AuthMethod::md5, AuthMethod::none})
+      methods.remove(unbound);
+  return methods;
+}
+
+bool have_common(const AuthMethods& one, const AuthMethods& other) {
+  for (const auto method : {AuthMethod::password, AuthMethod::md5, AuthMethod::gss, AuthMethod::sspi,
+                            AuthMethod::scram_sha_256, AuthMethod::oauth, AuthMethod::none})
+    if (one.has(method) && other.has(method)) return true;
+  return false;
+}
+
+class EffectCheck {
+ public:
+  EffectCheck(const Snapshot& snapshot, const Origins& origins, Mistakes& mistakes, Mistakes& warnings)
+      : snapshot_(snapshot), origins_(origins), mistakes_(mistakes), warnings_(warnings) {}
+
+  void check() const {
+    for (std::size_t place = 0; place < snapshot_.listeners.size(); ++place)
+      check_listener(snapshot_.listeners[place], "listener[" + std::to_string(place) + "].");
+    for (const auto& [name, upstream] : snapshot_.config.upstreams)
+      check_upstream(upstream, "upstream." + name + '.');
+  }
+
+ private:
+  void check_listener(const ListenerPolicy& listener, const std::string& key) const {
+    const auto& rules = listener.rules;
+    if (!rules.vouches())
+      refuse_without_effect(key + "allowed_startup_parameters", "no rule has method cert, peer or trust");
+    if (!rules.uses(HbaMethod::relay))
+      for (const char* setting : {"sasl_mechanisms", "shared_certificate"})
+        refuse_without_effect(key + setting, "no rule has method relay");
+    check_maps(rules, key);
+    check_types(listener, key);
+    check_families(listener, key);
+    check_client_certificates(listener, key);
+  }
+
+  void check_maps(const AccessRules& rules, const std::string& key) const {
+    std::set<std::string> used;
+    for (const auto* rule : rules.rules())
+      if (!rule->map.empty()) used.insert(rule->map);
+    if (used.empty())
+      for (const char* setting : {"ident", "ident_file"})
+        refuse_without_effect(key + setting, "no rule has the option map=");
+    else
+      for (const auto& map : rules.ident().maps())
+        if (!used.contains(map))
+          warn(origins_.knows(key + "ident") ? key + "ident" : key + "ident_file",
+               "no rule uses the map " + in_quotes(map),
+               "Add map=" + map + " to a rule, or remove its lines.");
+  }
+
+  void check_types(const ListenerPolicy& listener, const std::string& key) const {
+    const auto rules = listener.rules.rules();
+    const auto some = [&](const auto& matches) {
+      return std::any_of(rules.begin(), rules.end(),
+                         [&](const HbaRule* rule) { return matches(*rule, listener.config); });
+    };
+    if (some(can_match)) return;
+    const bool has_tls = listener.config.tls_policy() != ListenerTls::off;
+    const std::string type = listener.config.address.is_unix() ? "local" : has_tls ? "hostssl" : "host";
+    const std::string problem = "no rule matches any client of this listener, so that nobody can log in";
+    const std::string remedy = "Write a rule of type " + type + '.';
+    // A file of rules may be for other listeners, too; but here somebody reckons with TLS, or with none.
+    if (some(can_match_by_family))
+      complain(rules_of(key), problem, remedy);
+    else
+      warn(rules_of(key), problem, remedy);
+  }
+
+  // PostgreSQL's own files have a record for each of the two families.
+  void check_families(const ListenerPolicy& listener, const std::string& key) const {
+    const auto rules = listener.rules.rules();
+    const auto has = [&](bool HbaRule::*every) {
+      return std::any_of(rules.begin(), rules.end(), [every](const HbaRule* rule) { return rule->*every; });
+    };
+    const bool has_ipv4 = has(&HbaRule::every_ipv4);
+    if (listener.config.address.is_unix() || has_ipv4 == has(&HbaRule::every_ipv6)) return;
+    for (const auto* rule : rules)
+      if ((rule->every_ipv4 || rule->every_ipv6) && rule != rules.back())
+        warn_of_family(*rule, rules_of(key), has_ipv4);
+    const auto* last = rules.back();
+    if ((last->every_ipv4 || last->every_ipv6) && last->method != HbaMethod::reject)
+      warn_of_family(*last, rules_of(key), has_ipv4);
+  }
+
+  void warn_of_family(const HbaRule& rule, const std::string& key, bool is_ipv4) const {
+    const std::string_view address = is_ipv4 ? "0.0.0.0/0" : "::/0";
+    const std::string other = is_ipv4 ? "IPv6" : "IPv4";
+    warnings_.push_back({rule.file, rule.line, key,
+                         std::string(address) + " matches every " + (is_ipv4 ? "IPv4" : "IPv6") +
+                             " address, but no client that comes by " + other,
+                         "Write the networks of the clients, or all for every address."});
+  }
+
+  void check_client_certificates(const ListenerPolicy& listener, const std::string& key) const {
+    if (listener.config.tls.ssl_ca_file.empty() || listener.config.log_client_identity) return;
+    const auto rules = listener.rules.rules();
+    const auto asks = [](const HbaRule* rule) { return rule->clientcert != ClientCertificate::not_required; };
+    if (std::none_of(rules.begin(), rules.end(), asks))
+      warn(key + "ssl_ca_file", "no rule requires a client certificate",
+           "Add clientcert=verify-ca to a hostssl rule, or use method cert.");
+  }
+
+  void check_upstream(const UpstreamConfig& upstream, const std::string& key) const {
+    std::vector<std::pair<const ListenerPolicy*, const HbaRule*>> rules;
+    bool is_used = false;
+    for (const auto& listener : snapshot_.listeners) {
+      if (listener.config.upstream != upstream.name) continue;
+      is_used = true;
+      for (const auto* rule : listener.rules.rules())
+        if (rule->method != HbaMethod::reject) rules.emplace_back(&listener, rule);
+    }
+    if (!is_used)
+      return warn("upstream." + upstream.name, "no listener leads to this upstream",
+                  "Name it as the upstream of a listener, or remove it.");
+    const auto is_completed = [](const auto& rule) { return rule.second->method != HbaMethod::relay; };
+    if (std::none_of(rules.begin(), rules.end(), is_completed))
+      refuse_without_effect(key + "channel_binding",
+                            "no rule of a listener that leads here has a method other than relay");
+    check_logins(upstream, key, rules);
+    check_peer(upstream, key);
+    check_prewarm(upstream, key);
+    const auto& limits = snapshot_.config.limits;
+    if (origins_.knows(key + "password_command_timeout") &&
+        upstream.password_command_timeout >= limits.startup_timeout)
+      warn(key + "password_command_timeout",
+           "startup_timeout, " + in_quotes(values::show_duration(limits.startup_timeout)) +
+               ", ends the login earlier",
+           "Raise startup_timeout, or lower password_command_timeout.");
+  }
+
+  template <class Rules>
+  void check_logins(const UpstreamConfig& upstream, const std::string& key, const Rules& rules) const {
+    std::set<HbaMethod> seen;
+    for (const auto& [listener, rule] : rules) {
+      const auto method = rule->method;
+      const bool is_first = seen.insert(method).second;
+      const auto needed = methods_that_succeed(method, upstream);
+      const bool needs_binding =
+          method != HbaMethod::relay && upstream.channel_binding == ChannelBinding::require;
+      const bool is_known = origins_.knows(key + "require_auth");
+      if (!is_first || (needs_binding ? false : !is_known)) continue;
+      const auto allowed = upstream.require_auth.value_or(AuthMethods::all());
+      if (have_common(allowed, needed)) continue;
+      const std::string where = "the rule in " + rule->file + ':' + std::to_string(rule->line) + ", method " +
+                                std::string(protocol::name_of(method));
+      if (needed == AuthMethods{})
+        complain(
+            key + "channel_binding",
+            "no login can succeed by " + where + ": pgveil has no password to bind to the TLS connection",
+            "Set passfile or password_command, or remove channel_binding.");
+      else
+        complain(key + "require_auth", "no login can succeed by " + where + ", which needs " + needed.text(),
+                 "Add one of these to require_auth, or change the method of the rule.");
+    }
+  }
+
+  void check_peer(const UpstreamConfig& upstream, const std::string& key) const {
+    if (upstream.requirepeer.empty()) return;
+    errno = 0;
+    // A directory service that does not answer says nothing about the user.
+    if (::getpwnam(upstream.requirepeer.c_str()) == nullptr && (errno == 0 || errno == ENOENT))
+      warn(key + "requirepeer", "there is no user " + in_quotes(upstream.requirepeer) + " on this system",
+           "Name the user that runs the server.");
+  }
+
+  void check_prewarm(const UpstreamConfig& upstream, const std::string& key) const {
+    const unsigned wanted = snapshot_.config.limits.workers;
+    const unsigned workers = wanted > 0 ? wanted : granted_cpus().count();
+    if (upstream.prewarm > 0 && upstream.prewarm < workers)
+      warn(key + "prewarm",
+           std::to_string(upstream.prewarm) + " is less than the number of workers, " +
+               std::to_string(workers) + ": the sessions of some workers find no connection",
+           "Set it to " + std::to_string(workers) + " or more, or lower workers.");
+  }
+
+  // The setting of the rules; neither is set for built-in ones.
+  [[nodiscard]] std::string rules_of(const std::string& key) const {
+    return origins_.knows(key + "hba_file") ? key + "hba_file" : key + "hba";
+  }
+
+  void refuse_without_effect(const std::string& key, const std::string& why) const {
+    if (origins_.knows(key)) complain(key, "has no effect: " + why, "Remove it.");
+  }
+  void complain(const std::string& key, std::string problem, std::string remedy) const {
+    const auto place = origins_.find(key);
+    mistakes_.push_back({place.file, place.line, key, std::move(problem), std::move(remedy)});
+  }
+  void warn(const std::string& key, std::string problem, std::string remedy) const {
+    const auto place = origins_.find(key);
+    warnings_.push_back({place.file, place.line, key, std::move(problem), std::move(remedy)});
+  }
+
+  const Snapshot& snapshot_;
+  const Origins& origins_;
+  Mistakes& mistakes_;
+  Mistakes& warnings_;
+};
+
+}  // namespace
+
+void check_effects(const Snapshot& snapshot, const Origins& origins, Mistakes& mistakes, Mistakes& warnings) {
+  EffectCheck(snapshot, origins, mistakes, warnings).check();
+}
+
+}  // namespace pgveil::proxy

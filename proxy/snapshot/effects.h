@@ -1,0 +1,15 @@
+// Settings that are right by themselves, and have no effect or not the one that they seem to have: because of
+// the rules, of another section, or of this machine. What nobody can have intended is a mistake, the rest a
+// warning. What is wrong within one section, ConfigDraft finds.
+#pragma once
+
+#include "proxy/config/config.h"
+
+namespace pgveil::proxy {
+
+struct Snapshot;
+
+// `snapshot` has all its listeners; not all upstreams need to have been loaded.
+void check_effects(const Snapshot& snapshot, const Origins& origins, Mistakes& mistakes, Mistakes& warnings);
+
+}  // namespace pgveil::proxy

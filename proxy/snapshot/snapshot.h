@@ -1,0 +1,51 @@
+// Everything that sessions share and that never changes: the configuration with its TLS contexts built. Made
+// whole or not at all; a session keeps the snapshot that it began under.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <tl/expected.hpp>
+#include <vector>
+
+#include "proxy/access/access_rules.h"
+#include "proxy/config/config.h"
+#include "proxy/credentials/upstream_credentials.h"
+#include "proxy/credentials/user_secrets.h"
+#include "tls/client_context.h"
+#include "tls/server_context.h"
+
+namespace pgveil::proxy {
+
+struct Upstream {
+  UpstreamConfig config;
+  std::shared_ptr<const tls::ClientContext>
+      tls;  // null with sslmode = "disable" or where all hosts are Unix sockets
+  HeldCredentials held;
+};
+
+// What a listener's sessions are judged by.
+struct ListenerPolicy {
+  ListenerConfig config;
+  std::shared_ptr<const tls::ServerContext> tls;  // null where it takes no TLS
+  AccessRules rules;
+  AuthUsers users;  // of method scram-sha-256
+};
+
+struct Snapshot {
+  Config config;
+  std::vector<ListenerPolicy> listeners;  // in the order of the configuration
+  std::map<std::string, Upstream> upstreams;
+  Mistakes warnings;  // what works, but is hardly meant
+
+  [[nodiscard]] const Upstream& upstream_of(const ListenerConfig& listener) const {
+    return upstreams.at(listener.upstream);
+  }
+};
+
+// Loads what the configuration names: certificates, keys, trust, CRLs. All mistakes at once, placed by
+// `origins`.
+[[nodiscard]] tl::expected<std::shared_ptr<const Snapshot>, Mistakes> build_snapshot(
+    const ParsedConfig& parsed);
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,206 @@
+#include "proxy/upstream/preconnect.h"
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+#include "proxy/diagnostics/log.h"
+
+namespace pgveil::proxy {
+
+Prewarm::Prewarm(const LinkServices& services, Scratch& scratch, const Upstream& upstream, std::size_t wanted,
+                 std::chrono::milliseconds attempt_timeout, unsigned worker)
+    : loop_(services.loop),
+      scratch_(scratch),
+      services_(services),
+      upstream_(upstream),
+      wanted_(wanted),
+      attempt_timeout_(attempt_timeout),
+      worker_(worker),
+      schedule_(wanted),
+      advancer_(new uv_idle_t),
+      alarm_(loop_, *this) {
+  uv_idle_init(loop_, advancer_.get());
+  advancer_->data = this;
+}
+
+Prewarm::~Prewarm() {
+  for (Entry& entry : entries_) entry.link->close(scratch_);
+  LogLine(LogLevel::info, "prewarm_stopped")
+      .add("upstream", upstream_.config.name)
+      .add("worker", worker_)
+      .add("made", made_)
+      .add("taken", taken_)
+      .add("missed", missed_)
+      .add("renewed", renewed_)
+      .add("failed", failed_);
+}
+
+std::unique_ptr<UpstreamLink> Prewarm::take(Wakeable& owner) {
+  wake();
+  for (auto entry = entries_.begin(); entry != entries_.end();) {
+    if (!entry->is_ready) {
+      ++entry;
+      continue;
+    }
+    // It may have ended in this very turn of the loop.
+    if (const auto ending = entry->link->broken_silence(scratch_)) {
+      fail(*entry, *ending);
+      entry = entries_.erase(entry);
+      continue;
+    }
+    if (entry->is_probe) schedule_.lost_sight_of_probe();
+    auto link = std::move(entry->link);
+    entries_.erase(entry);
+    link->hand_to(owner);
+    ++taken_;
+    return link;
+  }
+  ++missed_;
+  return nullptr;
+}
+
+void Prewarm::distrust(const ServerAddress& server, const Ending& why) {
+  wake();
+  for (auto entry = entries_.begin(); entry != entries_.end();) {
+    const bool leads_there =
+        entry->is_ready && entry->link->server()->address.text() == server.address.text();
+    if (!leads_there) {
+      ++entry;
+      continue;
+    }
+    fail(*entry, why);
+    entry->link->close(scratch_);
+    entry = entries_.erase(entry);
+  }
+}
+
+void Prewarm::wake() {
+  uv_idle_start(advancer_.get(), [](uv_idle_t* idle) {
+    uv_idle_stop(idle);
+    static_cast<Prewarm*>(idle->data)->advance_or_wait();
+  });
+}
+
+// No exception may leave a callback of libuv. Without memory it is tried again when a session asks for a
+// connection.
+void Prewarm::advance_or_wait() {
+  try {
+    advance();
+  } catch (const std::bad_alloc&) {
+    alarm_.clear();
+  }
+}
+
+void Prewarm::advance() {
+  for (auto entry = entries_.begin(); entry != entries_.end();)
+    entry = advance(*entry) ? std::next(entry) : entries_.erase(entry);
+  renew();
+  dial();
+  set_alarm();
+}
+
+// False where it is of no use any more.
+bool Prewarm::advance(Entry& entry) {
+  if (entry.is_ready) {
+    if (const auto ending = entry.link->broken_silence(scratch_)) {
+      fail(entry, *ending);
+      return false;
+    }
+    if (entry.is_probe && now() - entry.since >= PrewarmSchedule::kProof) {
+      entry.is_probe = false;
+      schedule_.proven();
+      LogLine(LogLevel::info, "prewarm_recovered")
+          .add("upstream", upstream_.config.name)
+          .add("worker", worker_);
+    }
+    return true;
+  }
+  switch (entry.link->advance(scratch_)) {
+    case UpstreamLink::State::established:
+      entry.is_ready = true;
+      entry.link->watch_closely();
+      entry.since = now();
+      ++made_;
+      return true;
+    case UpstreamLink::State::failed: fail(entry, entry.link->failure()); return false;
+    case UpstreamLink::State::connecting:
+    case UpstreamLink::State::verifying: break;
+  }
+  if (now() - entry.since < attempt_timeout_) return true;
+  fail(entry, entry.link->timed_out("take the connection"));
+  return false;
+}
+
+// The successor is ready before the old one goes, which is why there may be one more for a moment. A server
+// that fails gets no successor: what is too old goes, since a session would find out too late.
+void Prewarm::renew() {
+  const auto is_ready = [](const Entry& entry) { return entry.is_ready; };
+  const auto ready = static_cast<std::size_t>(std::count_if(entries_.begin(), entries_.end(), is_ready));
+  const auto old = std::find_if(entries_.begin(), entries_.end(),
+                                [this](const Entry& entry) { return is_overdue(entry); });
+  if (old == entries_.end() || (ready <= wanted_ && !schedule_.is_failing())) return;
+  old->link->close(scratch_);
+  entries_.erase(old);
+  ++renewed_;
+  wake();
+}
+
+void Prewarm::dial() {
+  const auto is_old = [this](const Entry& entry) { return is_overdue(entry); };
+  std::size_t count = schedule_.to_dial(now(), entries_.size());
+  // One successor at a time, for however many are overdue.
+  if (entries_.size() == wanted_ && !schedule_.is_failing() &&
+      std::any_of(entries_.begin(), entries_.end(), is_old))
+    count = 1;
+  for (; count > 0; --count) {
+    auto& entry = entries_.emplace_back(
+        Entry{.link = std::make_unique<UpstreamLink>(services_, upstream_, upstream_.tls,
+                                                     static_cast<Wakeable&>(*this), attempt_timeout_),
+              .since = now()});
+    entry.is_probe = schedule_.dialled();
+    // It must be advanced to begin; what comes of it is for the next turn.
+    wake();
+  }
+}
+
+// One line for an outage, however many connections it takes with it and however long it lasts.
+void Prewarm::fail(const Entry& entry, const Ending& ending) {
+  ++failed_;
+  if (!schedule_.failed(now(), entry.is_probe)) return;
+  const auto& server = entry.link->server();
+  LogLine(LogLevel::warning, "prewarm_failed")
+      .add("upstream", upstream_.config.name)
+      .add("worker", worker_)
+      .add("server", server ? server->address.text() : "")
+      .add("reason", describe(ending.reason).name)
+      .add("age_ms", static_cast<std::uint64_t>((now() - entry.since).count()))
+      .add("detail", ending.detail)
+      .add("hint", ending.hint);
+}
+
+// For the nearest of what comes by time alone.
+void Prewarm::set_alarm() {
+  auto next = schedule_.next_attempt();
+  const auto consider = [&next](Time time) { next = next ? std::min(*next, time) : time; };
+  for (const Entry& entry : entries_) {
+    if (!entry.is_ready) {
+      consider(entry.since + attempt_timeout_);
+    } else {
+      if (entry.is_probe) consider(entry.since + PrewarmSchedule::kProof);
+      // Overdue already: an event will come, such as its successor's.
+      if (!is_overdue(entry)) consider(entry.since + upstream_.config.prewarm_max_age);
+    }
+  }
+  if (next) {
+    alarm_.set(std::max(*next - now(), Time(1)));
+  } else {
+    alarm_.clear();
+  }
+}
+
+bool Prewarm::is_overdue(const Entry& entry) const {
+  return entry.is_ready && now() - entry.since >= upstream_.config.prewarm_max_age;
+}
+
+}  // namespace pgveil::proxy

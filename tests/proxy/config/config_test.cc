@@ -1,0 +1,455 @@
+#include "proxy/config/config.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+
+#include "tests/proxy/config/setting_samples.h"
+
+namespace pgveil::proxy {
+namespace {
+
+Mistakes mistakes_of(const std::string& toml) {
+  const auto parsed = parse_config(toml, "pgveil.toml");
+  return parsed ? Mistakes{} : parsed.error();
+}
+std::string texts_of(const Mistakes& mistakes) {
+  std::string text;
+  for (const auto& mistake : mistakes) text += mistake.text() + '\n';
+  return text;
+}
+std::string complaints_of(const std::string& toml) {
+  return texts_of(mistakes_of(toml));
+}
+
+Config config_of(const std::string& toml) {
+  auto parsed = parse_config(toml, "pgveil.toml");
+  if (parsed) return std::move(parsed->config);
+  ADD_FAILURE() << texts_of(parsed.error()) << toml;
+  return Config{
+      .listeners = std::vector<ListenerConfig>(1), .upstreams = {{"", {}}}, .limits = {}, .log = {}};
+}
+
+std::string name_of_sample(const testing::TestParamInfo<SettingSample>& row) {
+  return row.param.section + '_' + row.param.key;
+}
+
+// --- every setting ---
+
+TEST(Settings, EachHasASample) {
+  for (const auto& names : all_settings()) {
+    const auto is_of_it = [&names](const SettingSample& sample) {
+      return sample.section == names.section && sample.key == names.key;
+    };
+    EXPECT_EQ(std::count_if(setting_samples().begin(), setting_samples().end(), is_of_it), 1)
+        << names.section << '.' << names.key;
+  }
+}
+
+TEST(Settings, HaveFlagsOfTheirOwn) {
+  std::set<std::string> seen;
+  for (const auto& names : all_settings()) {
+    if (names.flag.empty()) continue;
+    EXPECT_TRUE(seen.insert(names.flag).second) << names.flag;
+  }
+}
+
+// A default that its own reader refuses could not be written into a file.
+TEST(Settings, TakeTheirDefaultsAsValues) {
+  for_each_setting([]<class Section>(const std::string& section, const Setting<Section>& setting) {
+    const std::string text = setting.default_text();
+    if (text.empty()) return;
+    Section values{};
+    EXPECT_FALSE(setting.set({values::RawValue::Kind::untyped, text}, values).has_value())
+        << section << '.' << setting.key << " = " << text;
+    EXPECT_EQ(setting.show(values), text);
+  });
+}
+
+class EverySetting : public testing::TestWithParam<SettingSample> {};
+
+TEST_P(EverySetting, ArrivesFromTheFile) {
+  const auto toml = toml_with(GetParam(), GetParam().toml).text();
+  EXPECT_TRUE(GetParam().has_arrived(config_of(toml))) << toml;
+}
+
+TEST_P(EverySetting, IsRefusedWithLineKeyAndRemedyIfItsValueIsWrong) {
+  const auto& sample = GetParam();
+  const bool is_number =
+      sample.toml.find_first_not_of("0123456789") == std::string::npos && !sample.wrong.empty();
+  const std::string wrong = is_number ? sample.wrong : '"' + sample.wrong + '"';
+  const auto toml = toml_with(sample, wrong).text();
+  const auto lines = lines_of(toml);
+  const auto line = std::find(lines.begin(), lines.end(), sample.key + " = " + wrong) - lines.begin() + 1;
+
+  const auto mistakes = mistakes_of(toml);
+  const auto mistake = std::find_if(mistakes.begin(), mistakes.end(), [&](const Mistake& candidate) {
+    return candidate.key.ends_with('.' + sample.key);
+  });
+  ASSERT_NE(mistake, mistakes.end()) << toml << texts_of(mistakes);
+  EXPECT_EQ(mistake->file, "pgveil.toml");
+  EXPECT_EQ(mistake->line, line) << toml << mistake->text();
+  EXPECT_NE(mistake->problem, "");
+  EXPECT_NE(mistake->remedy, "");
+}
+
+TEST_P(EverySetting, IsRefusedIfItIsATable) {
+  EXPECT_FALSE(mistakes_of(toml_with(GetParam(), "{ a = 1 }").text()).empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(Config, EverySetting, testing::ValuesIn(setting_samples()), name_of_sample);
+
+// --- the two examples of the documentation ---
+
+TEST(Config, NeedsFourLinesForAnEgress) {
+  const auto config = config_of(R"(
+[[listener]]
+address = "127.0.0.1:5432"
+upstream = "primary"
+[upstream.primary]
+host = "db01.internal.example.com"
+sslrootcert = "/etc/pgveil/root.crt"
+)");
+  ASSERT_EQ(config.listeners.size(), 1U);
+  EXPECT_EQ(config.listeners[0].address.text(), "127.0.0.1:5432");
+  const auto& upstream = config.upstreams.at("primary");
+  EXPECT_EQ(upstream.name, "primary");
+  ASSERT_EQ(upstream.hosts.size(), 1U);
+  EXPECT_EQ(upstream.hosts[0].host, "db01.internal.example.com");
+  EXPECT_EQ(upstream.hosts[0].port, 5432);
+  EXPECT_EQ(upstream.sslmode, SslMode::verify_full);
+  EXPECT_TRUE(upstream.uses_tls());
+}
+
+TEST(Config, NeedsNoTrustForAUnixSocket) {
+  const auto config = config_of(TomlLines()
+                                    .set("upstream", R"(host = "/var/run/postgresql")")
+                                    .remove("upstream", "sslrootcert")
+                                    .text());
+  EXPECT_TRUE(only_upstream(config).hosts[0].is_unix());
+  EXPECT_EQ(only_upstream(config).hosts[0].unix_path(), "/var/run/postgresql/.s.PGSQL.5432");
+  EXPECT_FALSE(only_upstream(config).uses_tls());
+}
+
+// --- lists of hosts, as libpq reads them ---
+
+TEST(Hosts, TakeOnePortForAll) {
+  const auto config = config_of(
+      TomlLines().set("upstream", R"(host = "db01,db02")").set("upstream", "port = \"6543\"").text());
+  ASSERT_EQ(only_upstream(config).hosts.size(), 2U);
+  EXPECT_EQ(only_upstream(config).hosts[1].host, "db02");
+  EXPECT_EQ(only_upstream(config).hosts[1].port, 6543);
+}
+
+TEST(Hosts, TakeOnePortAndOneAddressEach) {
+  const auto config = config_of(TomlLines()
+                                    .set("upstream", R"(host = "db01,db02")")
+                                    .set("upstream", R"(hostaddr = ",::1")")
+                                    .set("upstream", R"(port = "1,2")")
+                                    .text());
+  const auto& hosts = only_upstream(config).hosts;
+  ASSERT_EQ(hosts.size(), 2U);
+  EXPECT_EQ(hosts[0].hostaddr, "");
+  EXPECT_EQ(hosts[0].port, 1);
+  EXPECT_EQ(hosts[1].hostaddr, "::1");
+  EXPECT_EQ(hosts[1].port, 2);
+}
+
+TEST(Hosts, MayBeAnAddressAloneWithoutTls) {
+  const auto config = config_of(TomlLines()
+                                    .remove("upstream", "host")
+                                    .remove("upstream", "sslrootcert")
+                                    .set("upstream", R"(hostaddr = "127.0.0.1")")
+                                    .set("upstream", R"(sslmode = "disable")")
+                                    .text());
+  EXPECT_EQ(only_upstream(config).hosts[0].hostaddr, "127.0.0.1");
+}
+
+// --- what is refused ---
+
+struct Refused {
+  std::string name;
+  std::string section;
+  std::string line;  // replaces its key; "-key" removes it
+  std::string key;
+  std::string problem;
+  std::string remedy;
+};
+void PrintTo(const Refused& row, std::ostream* out) {
+  *out << row.name;
+}
+class RefusedLine : public testing::TestWithParam<Refused> {};
+
+TEST_P(RefusedLine, IsNamedWithItsRemedy) {
+  TomlLines toml;
+  for (const auto& line : lines_of(GetParam().line)) {
+    if (line.front() == '-')
+      toml.remove(GetParam().section, line.substr(1));
+    else
+      toml.set(GetParam().section, line);
+  }
+  const auto mistakes = mistakes_of(toml.text());
+  ASSERT_EQ(mistakes.size(), 1U) << texts_of(mistakes);
+  EXPECT_EQ(mistakes[0].key, GetParam().key);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, GetParam().problem, mistakes[0].problem);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, GetParam().remedy, mistakes[0].remedy);
+}
+
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(
+    Config, RefusedLine,
+    testing::Values(
+        Refused{"PlaintextFromAnyNetwork", "listener", R"(address = "0.0.0.0:5432")", "listener[0].address", "can be reached from the network", "allow_plaintext_from_network = true"},
+        Refused{"PlaintextFromAnIpv6Network", "listener", R"(address = "[::]:5432")", "listener[0].address", "can be reached from the network", "allow_plaintext_from_network = true"},
+        Refused{"ListenerWithoutAddress", "listener", "-address", "listener[0].address", "is missing", "127.0.0.1:5432"},
+        Refused{"ListenerWithoutUpstream", "listener", "-upstream", "listener[0].upstream", "is missing", "[upstream.NAME]"},
+        Refused{"ListenerWithoutPort", "listener", R"(address = "127.0.0.1")", "listener[0].address", "has no port", "127.0.0.1:5432"},
+        Refused{"ListenerAtAName", "listener", R"(address = "db01:5432")", "listener[0].address", "no numeric address", "0.0.0.0"},
+        Refused{"ListenerAtAHighPort", "listener", R"(address = "127.0.0.1:65536")", "listener[0].address", "no valid port", "65535"},
+        Refused{"Ipv6ListenerWithoutBrackets", "listener", R"(address = "::1:5432")", "listener[0].address", "no valid port", "[::1]:5432"},
+        Refused{"UnixListenerWithoutPrefix", "listener", R"(address = "/run/.s.PGSQL.5432")", "listener[0].address", "no address", "unix:/run/.s.PGSQL.5432"},
+        Refused{"UnixListenerWithoutPostgresqlsName", "listener", R"(address = "unix:/run/pgveil.sock")", "listener[0].address", "no path that PostgreSQL's clients look for", ".s.PGSQL.PORT"},
+        Refused{"UnixListenerWithALongPath", "listener", "address = \"unix:/" + std::string(93, 'd') + "/.s.PGSQL.5432\"", "listener[0].address", "108 bytes", "shorter"},
+        Refused{"ListenerAtAllAddresses", "listener", R"(address = "*:5432")", "listener[0].address", "no numeric address", "\"0.0.0.0\" and \"[::]\""},
+        Refused{"ListenerWithoutHost", "listener", R"(address = ":5432")", "listener[0].address", "no numeric address", "localhost"},
+        Refused{"ListenerAtANamedPort", "listener", R"(address = "localhost:postgresql")", "listener[0].address", "no valid port", "65535"},
+        Refused{"LinkLocalListenerWithoutInterface", "listener", R"(address = "[fe80::1]:5432")", "listener[0].address", "needs the interface", "\"fe80::1%eth0\""},
+        Refused{"LinkLocalListenerWithAnEmptyZone", "listener", R"(address = "[fe80::1%]:5432")", "listener[0].address", "not the name of a network interface", "eth0"},
+        Refused{"LinkLocalListenerWithALongZone", "listener", R"(address = "[fe80::1%abcdefghijklmnop]:5432")", "listener[0].address", "not the name of a network interface", "eth0"},
+        Refused{"PlaintextFromALinkLocalNetwork", "listener", R"(address = "[fe80::1%eth0]:5432")", "listener[0].address", "can be reached from the network", "allow_plaintext_from_network = true"},
+        Refused{"LoopbackListenerWithAZone", "listener", R"(address = "[::1%lo]:5432")", "listener[0].address", "not a link-local address", "\"::1\""},
+        Refused{"AbstractListenerWithoutName", "listener", R"(address = "unix:@")", "listener[0].address", "no path that PostgreSQL's clients look for", "unix:@NAME"},
+        Refused{"AbstractListenerWithoutPort", "listener", R"(address = "unix:@a/.s.PGSQL.x")", "listener[0].address", "no path that PostgreSQL's clients look for", "unix:@NAME"},
+        Refused{"AbstractListenerWithALongName", "listener", "address = \"unix:@" + std::string(93, 'd') + '"', "listener[0].address", "108 bytes", "shorter"},
+        Refused{"ModeOfAnAbstractSocket", "listener", "address = \"unix:@a\"\nunix_socket_permissions = \"0700\"", "listener[0].unix_socket_permissions", "no permissions", "choose a path"},
+        Refused{"GroupOfAnAbstractSocket", "listener", "address = \"unix:@a\"\nunix_socket_group = \"app\"", "listener[0].unix_socket_group", "no permissions", "choose a path"},
+        Refused{"KeepalivesOfAUnixSocket", "listener", "address = \"unix:/run/.s.PGSQL.1\"\ntcp_keepalives_idle = \"1min\"", "listener[0].tcp_keepalives_idle", "a Unix socket has no TCP", "Remove"},
+        Refused{"UserTimeoutOfAnAbstractSocket", "listener", "address = \"unix:@a\"\ntcp_user_timeout = \"1min\"", "listener[0].tcp_user_timeout", "a Unix socket has no TCP", "Remove"},
+        Refused{"ModeOfATcpListener", "listener", R"(unix_socket_permissions = "0700")", "listener[0].unix_socket_permissions", "no effect", "Unix socket"},
+        Refused{"ModeAsANumber", "listener", "address = \"unix:/run/.s.PGSQL.1\"\nunix_socket_permissions = 770", "listener[0].unix_socket_permissions", "mode", "\"0770\""},
+        Refused{"UnknownUpstream", "listener", R"(upstream = "primray")", "listener[0].upstream", "no upstream \"primray\"", "\"primary\""},
+        Refused{"UnknownKeyOfAListener", "listener", R"(adress = "127.0.0.1:1")", "listener[0].adress", "no such key", "\"address\""},
+
+        Refused{"UpstreamWithoutHost", "upstream", "-host", "upstream.primary.host", "is missing", "db01.internal.example.com"},
+        Refused{"HostWithTrailingDot", "upstream", R"(host = "db01.example.com.")", "upstream.primary.host", "dot", "without that dot"},
+        Refused{"HostWithLeadingDot", "upstream", R"(host = ".example.com")", "upstream.primary.host", "dot", "without that dot"},
+        Refused{"HostWithNul", "upstream", R"(host = "db01\u0000.example.com")", "upstream.primary.host", "NUL", "Remove"},
+        Refused{"HostWithNewline", "upstream", R"(host = "db01\n")", "upstream.primary.host", "\"db01\\x0a\"", "Remove"},
+        Refused{"EmptyHost", "upstream", R"(host = "")", "upstream.primary.host", "is empty", "value"},
+        Refused{"EmptyHostOfAList", "upstream", R"(host = "db01,,db02")", "upstream.primary.host", "empty element", "comma"},
+        Refused{"HostWithPort", "upstream", R"(host = "db01:5432")", "upstream.primary.host", "no host name", "`port`"},
+        Refused{"HostWithBrackets", "upstream", R"(host = "[::1]")", "upstream.primary.host", "brackets", "without"},
+        Refused{"HostWithAZone", "upstream", R"(host = "fe80::1%eth0")", "upstream.primary.host", "which no certificate has", "hostaddr"},
+        Refused{"LinkLocalAddressWithoutInterface", "upstream", R"(hostaddr = "fe80::1")", "upstream.primary.hostaddr", "needs the interface", "eth0"},
+        Refused{"AddressWithAZoneThatItCannotHave", "upstream", R"(hostaddr = "2001:db8::1%eth0")", "upstream.primary.hostaddr", "not a link-local address", "\"2001:db8::1\""},
+        Refused{"PlaintextToALinkLocalAddress", "upstream", "-sslrootcert\nsslmode = \"disable\"\nhost = \"db01\"\nhostaddr = \"fe80::1%lo\"", "upstream.primary.sslmode", "plaintext to \"db01\"", "verify-full"},
+        Refused{"HostAsUri", "upstream", R"(host = "postgresql://db01")", "upstream.primary.host", "URI", "alone"},
+        Refused{"HostWithWildcard", "upstream", R"(host = "*.example.com")", "upstream.primary.host", "no host name", "name"},
+        Refused{"HostBeyondAscii", "upstream", R"(host = "dätenbank")", "upstream.primary.host", "ASCII", "xn--"},
+        Refused{"UnixHostWithALongPath", "upstream", "-sslrootcert\nhost = \"/" + std::string(93, 'd') + '"', "upstream.primary.host", "108 bytes", "shorter"},
+        Refused{"AddressOfAUnixHost", "upstream", "host = \"/run,db01\"\nhostaddr = \"192.0.2.1,192.0.2.2\"", "upstream.primary.hostaddr", "no numeric address", "Remove"},
+        Refused{"AddressesThatAreTooFew", "upstream", "host = \"a,b\"\nhostaddr = \"192.0.2.1\"", "upstream.primary.hostaddr", "could not match 2 host names to 1 hostaddr values", "each host"},
+        Refused{"PortsThatAreTooMany", "upstream", "host = \"a,b\"\nport = \"1,2,3\"", "upstream.primary.port", "could not match 3 port numbers to 2 hosts", "each"},
+        Refused{"PortZero", "upstream", "port = 0", "upstream.primary.port", "no port", "65535"},
+        Refused{"VerifyFullWithoutName", "upstream", "-host\nhostaddr = \"192.0.2.1\"", "upstream.primary.host", "host name must be specified for a verified SSL connection", "192.0.2.1"},
+        Refused{"NoTrust", "upstream", "-sslrootcert", "upstream.primary.sslrootcert", "is missing", "\"system\""},
+        Refused{"EncryptionWithoutIdentity", "upstream", R"(sslmode = "verify-ca")", "upstream.primary.sslmode", "encryption without identity is refused", "verify-full"},
+        Refused{"PlaintextToTheNetwork", "upstream", "-sslrootcert\nsslmode = \"disable\"", "upstream.primary.sslmode", "plaintext to \"db01.example.com\"", "verify-full"},
+        Refused{"PlaintextToOneOfTheNetwork", "upstream", "-sslrootcert\nsslmode = \"disable\"\nhost = \"/run,localhost,192.0.2.1\"", "upstream.primary.sslmode", "plaintext to \"192.0.2.1\"", "verify-full"},
+        Refused{"PlaintextToALoopbackNameElsewhere", "upstream", "-sslrootcert\nsslmode = \"disable\"\nhost = \"localhost\"\nhostaddr = \"192.0.2.1\"", "upstream.primary.sslmode", "plaintext to \"localhost\"", "verify-full"},
+        Refused{"TlsSettingWithoutTls", "upstream", "sslmode = \"disable\"\nhost = \"localhost\"", "upstream.primary.sslrootcert", "has no effect: there is no TLS", "Remove"},
+        Refused{"TlsSettingOfAUnixSocket", "upstream", "host = \"/run\"", "upstream.primary.sslrootcert", "has no effect: a Unix socket never uses TLS", "Remove"},
+        Refused{"VerifyFullOfAUnixSocket", "upstream", "-sslrootcert\nhost = \"/run\"\nsslmode = \"verify-full\"", "upstream.primary.sslmode", "has no effect: a Unix socket never uses TLS", "Remove"},
+        Refused{"CertificateWithoutKey", "upstream", R"(sslcert = "/c.crt")", "upstream.primary.sslcert", "without its key", "sslkey"},
+        Refused{"KeyWithoutCertificate", "upstream", R"(sslkey = "/c.key")", "upstream.primary.sslkey", "without its certificate", "sslcert"},
+        Refused{"PassphraseWithoutKey", "upstream", R"(sslpassword = "x")", "upstream.primary.sslpassword", "without a key", "sslkey"},
+        Refused{"VersionsTheWrongWayRound", "upstream", "ssl_min_protocol_version = \"TLSv1.3\"\nssl_max_protocol_version = \"TLSv1.2\"", "upstream.primary.ssl_max_protocol_version", "TLSv1.2 is older", "ssl_min_protocol_version"},
+        Refused{"ServerRoles", "upstream", R"(target_session_attrs = "primary")", "upstream.primary.target_session_attrs", "not supported", "any"},
+        Refused{"UnknownKeyOfAnUpstream", "upstream", R"(sslrotcert = "/r")", "upstream.primary.sslrotcert", "no such key", "\"sslrootcert\""},
+
+        Refused{"DurationWithoutUnit", "limits", "idle_timeout = 10", "limits.idle_timeout", "10 has no unit", "\"10s\""},
+        Refused{"DurationWithoutUnitInQuotes", "limits", R"(idle_timeout = "10")", "limits.idle_timeout", "10 has no unit", "\"10s\""},
+        Refused{"DurationInPostgresqlsMistake", "limits", R"(idle_timeout = "10m")", "limits.idle_timeout", "no duration", "min"},
+        Refused{"DurationThatIsTooLong", "limits", R"(idle_timeout = "9223372036854775807d")", "limits.idle_timeout", "out of range", "\"24d\""},
+        Refused{"DurationThatIsTooFine", "upstream", R"(keepalives_idle = "1500ms")", "upstream.primary.keepalives_idle", "too fine", "whole seconds"},
+        Refused{"SizeWithoutUnit", "limits", "relay_buffer = 65536", "limits.relay_buffer", "65536 has no unit", "\"65536B\""},
+        Refused{"SizeOfThousands", "limits", R"(relay_buffer = "64KB")", "limits.relay_buffer", "no size", "KiB"},
+        Refused{"SizeThatIsTooSmall", "limits", R"(relay_buffer = "16383B")", "limits.relay_buffer", "out of range", "\"16KiB\" to \"4MiB\""},
+        Refused{"NumberInQuotes", "limits", R"(max_sessions = "10")", "limits.max_sessions", "integer", "without quotes"},
+        Refused{"BooleanInQuotes", "upstream", R"(sslsni = "true")", "upstream.primary.sslsni", "boolean", "without quotes"},
+        Refused{"BooleanAsLibpqHasIt", "upstream", "sslsni = 1", "upstream.primary.sslsni", "boolean", "true or false"},
+        Refused{"UnknownKeyOfTheLimits", "limits", "max_session = 1", "limits.max_session", "no such key", "\"max_sessions\""},
+        Refused{"UnknownKeyFarFromAll", "log", "colour = true", "log.colour", "no such key", "level, format or audit_file"}),
+    [](const auto& row) { return row.param.name; });
+// clang-format on
+
+struct RefusedFile {
+  std::string name;
+  std::string toml;
+  std::string text;
+};
+void PrintTo(const RefusedFile& row, std::ostream* out) {
+  *out << row.name;
+}
+class RefusedDocument : public testing::TestWithParam<RefusedFile> {};
+
+TEST_P(RefusedDocument, IsNamedWithItsRemedy) {
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, GetParam().text, complaints_of(GetParam().toml));
+}
+
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(
+    Config, RefusedDocument,
+    testing::Values(
+        RefusedFile{"Empty", "", "pgveil.toml: listener: is missing. Add [[listener]]"},
+        RefusedFile{"NoUpstream", "[[listener]]\n", "pgveil.toml: upstream: is missing. Add [upstream.NAME]"},
+        RefusedFile{"ListenerOnce", "\n[listener]\n", "pgveil.toml:2: listener: must be an array of tables. Write [[listener]]"},
+        RefusedFile{"UpstreamWithoutName", "[upstream]\nhost = \"a\"\n", "pgveil.toml:2: upstream.host: stands in [upstream], which has no name. Write [upstream.NAME]"},
+        RefusedFile{"UpstreamWithADottedName", "[upstream.\"db.1\"]\n", "pgveil.toml:1: upstream: \"db.1\" cannot be the name of an upstream."},
+        RefusedFile{"UnknownSection", "\n\n[limit]\n", "pgveil.toml:3: limit: there is no such key. Is \"limits\" meant?"},
+        RefusedFile{"SectionAsAValue", "log = 1\n", "pgveil.toml:1: log: must be a table. Write [log], once."},
+        RefusedFile{"NoToml", "[log]\nlevel = \n", "pgveil.toml:2: this is no TOML: "},
+        RefusedFile{"KeyTwice", "[log]\nlevel = \"info\"\nlevel = \"debug\"\n", "pgveil.toml:3: this is no TOML: "}),
+    [](const auto& row) { return row.param.name; });
+// clang-format on
+
+TEST(Config, RefusesTwoListenersAtOneAddress) {
+  const auto toml =
+      TomlLines().text() + "[[listener]]\naddress = \"localhost:5432\"\nupstream = \"primary\"\n";
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "127.0.0.1:5432 is the address of the listener in line 1, too",
+                      complaints_of(toml));
+}
+
+TEST(Config, AllowsTwoListenersAtAnyFreePort) {
+  const auto toml = TomlLines().set("listener", R"(address = "127.0.0.1:0")").text() +
+                    "[[listener]]\naddress = \"127.0.0.1:0\"\nupstream = \"primary\"\n";
+  EXPECT_EQ(config_of(toml).listeners.size(), 2U);
+}
+
+TEST(Config, NamesAllMistakesAtOnceInTheOrderOfTheirLines) {
+  EXPECT_EQ(
+      complaints_of(R"([log]
+level = "verbose"
+[upstream.primary]
+host = "db01."
+sslrotcert = "/r.crt"
+sslmode = "require"
+[[listener]]
+upstream = "primary"
+address = "0.0.0.0:5432"
+[limits]
+max_sessions = 0
+)"),
+      "pgveil.toml:2: log.level: \"verbose\" is no value of it. Write \"debug\", \"info\", \"warning\" or "
+      "\"error\".\n"
+      "pgveil.toml:3: upstream.primary.sslrootcert: is missing, and without it no server can be told from "
+      "another. Set sslrootcert = \"/path/to/root.crt\" to the CA that signed the server's certificate, or "
+      "sslrootcert = \"system\" to the CAs that this system trusts.\n"
+      "pgveil.toml:4: upstream.primary.host: \"db01.\" begins or ends with a dot. Write the name exactly as "
+      "the certificate has it, without that dot.\n"
+      "pgveil.toml:5: upstream.primary.sslrotcert: there is no such key. Is \"sslrootcert\" meant?\n"
+      "pgveil.toml:6: upstream.primary.sslmode: \"require\" does not establish who the server is: encryption "
+      "without identity is refused. Write \"verify-full\" (the default), or \"disable\" for a Unix socket or "
+      "a loopback address.\n"
+      "pgveil.toml:9: listener[0].address: 0.0.0.0:5432 can be reached from the network, where everyone on "
+      "the path would read and alter the sessions of this plaintext listener. Use 127.0.0.1, [::1] or a Unix "
+      "socket, give it a certificate with ssl_cert_file, or allow it with allow_plaintext_from_network = "
+      "true.\n"
+      "pgveil.toml:11: limits.max_sessions: 0 is out of range. Write a number from 1 to 1000000.\n");
+}
+
+// --- secrets ---
+
+class SecretOfTheFile : public testing::TestWithParam<std::string> {};
+
+TEST_P(SecretOfTheFile, StandsInNoMessage) {
+  const auto complaints = complaints_of("[upstream.a]\n" + GetParam());
+  EXPECT_NE(complaints, "");
+  EXPECT_PRED_FORMAT2(testing::IsNotSubstring, "42", complaints);
+}
+
+INSTANTIATE_TEST_SUITE_P(Config, SecretOfTheFile,
+                         testing::Values("sslpassword = 42", "sslpassword = '42", "sslpassword = hunter42",
+                                         "sslpassword = 4242424242424242424242", "sslpasword = 4e42222",
+                                         "sslpassword = \"42\\q\"", "sslpassword = ['42']",
+                                         "sslpasword = '42'", "sslpassword = \"42\"\nsslpassword = \"42\""));
+
+TEST(Secrets, AreWipedFromAConfiguration) {
+  Config config{.listeners = {}, .upstreams = {{"a", {}}}, .limits = {}, .log = {}};
+  config.upstreams["a"].tls.sslpassword = "open sesame";
+  wipe_secrets(config);
+  EXPECT_EQ(config.upstreams["a"].tls.sslpassword, "");
+}
+
+// --- values ---
+
+TEST(SocketAddresses, AreLoopbackInAllTheirSpellings) {
+  for (const char* host : {"127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1", "localhost"})
+    EXPECT_TRUE((SocketAddress{.host = host, .port = 1, .unix_path = ""}.is_loopback())) << host;
+  for (const char* host : {"0.0.0.0", "128.0.0.1", "::", "::2", "::ffff:10.0.0.1", "fe80::1%lo", "127.1", ""})
+    EXPECT_FALSE((SocketAddress{.host = host, .port = 1, .unix_path = ""}.is_loopback())) << host;
+}
+
+TEST(SocketAddresses, AreWrittenAsTheyAreRead) {
+  for (const char* text :
+       {"127.0.0.1:5432", "[::1]:0", "localhost:5432", "[fe80::1%eth0]:5432", "[fe80::1%2]:5432",
+        "unix:/run/pgveil/.s.PGSQL.5432", "unix:@pgveil/.s.PGSQL.6432"})
+    EXPECT_EQ(values::ListenAddress::read({values::RawValue::Kind::text, text})->text(), text);
+}
+
+TEST(SocketAddresses, HaveShortFormsForTheAbstractNamespace) {
+  for (const auto& [text, path] :
+       {std::pair{"unix:@pgveil", "@pgveil/.s.PGSQL.5432"}, std::pair{"unix:@a/b", "@a/b/.s.PGSQL.5432"}})
+    EXPECT_EQ(values::ListenAddress::read({values::RawValue::Kind::text, text})->unix_path, path);
+}
+
+TEST(SocketAddresses, StandForEachAddressOfLocalhost) {
+  const auto texts_of = [](const char* text) {
+    std::vector<std::string> texts;
+    for (const auto& address : values::ListenAddress::read({values::RawValue::Kind::text, text})->each())
+      texts.push_back(address.text());
+    return texts;
+  };
+  EXPECT_EQ(texts_of("localhost:5432"), (std::vector<std::string>{"127.0.0.1:5432", "[::1]:5432"}));
+  EXPECT_EQ(texts_of("LocalHost:0"), (std::vector<std::string>{"127.0.0.1:0", "[::1]:0"}));
+  EXPECT_EQ(texts_of("127.0.0.1:5432"), (std::vector<std::string>{"127.0.0.1:5432"}));
+}
+
+TEST(UnixPaths, MayHaveAsManyBytesAsTheKernelTakes) {
+  const std::string directory = '/' + std::string(92, 'd');
+  const auto config = config_of(TomlLines()
+                                    .set("listener", "address = \"unix:" + directory + "/.s.PGSQL.5432\"")
+                                    .set("upstream", "host = \"" + directory + "\"")
+                                    .remove("upstream", "sslrootcert")
+                                    .text());
+  EXPECT_EQ(config.listeners[0].address.unix_path.size(), 107U);
+  EXPECT_EQ(only_upstream(config).hosts[0].unix_path().size(), 107U);
+}
+
+TEST(Durations, AreShownInTheLargestExactUnit) {
+  for (const char* text : {"0s", "1ms", "1500ms", "90s", "5min", "36h", "2d"})
+    EXPECT_EQ((values::Duration<std::chrono::milliseconds, 0, values::kLongest>::show(
+                  *values::Duration<std::chrono::milliseconds, 0, values::kLongest>::read(
+                      {values::RawValue::Kind::text, text}))),
+              text);
+}
+
+TEST(Origins, FallBackToTheSectionAboveAKey) {
+  Origins origins;
+  origins.note("upstream.primary", {"pgveil.toml", 5});
+  origins.note("upstream.primary.sslkey", {"pgveil.toml", 7});
+  EXPECT_EQ(origins.find("upstream.primary.sslkey").line, 7);
+  EXPECT_EQ(origins.find("upstream.primary.sslcert").line, 5);
+  EXPECT_EQ(origins.find("upstream.secondary").line, 0);
+}
+
+TEST(Nearest, FindsSwappedMissingAndWrongLetters) {
+  for (const char* word : {"lsitener", "listner", "listenes"})
+    EXPECT_EQ(values::nearest(word, {"upstream", "listener"}), "listener") << word;
+  EXPECT_EQ(values::nearest("sslclr", {"sslcert", "sslcrl"}), "sslcrl");
+  EXPECT_EQ(values::nearest("database", {"upstream", "listener"}), "");
+}
+
+}  // namespace
+}  // namespace pgveil::proxy

@@ -1,0 +1,104 @@
+#include "proxy/net/handshake_queue.h"
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <vector>
+
+namespace pgveil::proxy {
+namespace {
+
+// Somebody who has a step to make, and makes it as soon as it may.
+class Peer final : public Wakeable {
+ public:
+  explicit Peer(HandshakeTurns& turns) : place_(turns, *this) {}
+  void wake() override { try_step(); }
+  void try_step() {
+    if (place_.take()) ++steps;
+  }
+  [[nodiscard]] bool is_in_a_crowd() const { return place_.is_in_a_crowd(); }
+
+  int steps = 0;
+
+ private:
+  HandshakeTurns::Place place_;
+};
+
+class Turns : public testing::Test {
+ protected:
+  Turns() {
+    for (int i = 0; i < 4; ++i) peers_.push_back(std::make_unique<Peer>(turns_));
+  }
+  void turn() { uv_run(loop_.get(), UV_RUN_NOWAIT); }
+  [[nodiscard]] std::vector<int> steps() const {
+    std::vector<int> all;
+    for (const auto& peer : peers_) all.push_back(peer ? peer->steps : -1);
+    return all;
+  }
+
+  Loop loop_;
+  HandshakeTurns turns_{loop_.get()};
+  std::vector<std::unique_ptr<Peer>> peers_;
+};
+
+TEST_F(Turns, OneStepIsMadeInATurnInTheOrderOfAsking) {
+  for (auto& peer : peers_) peer->try_step();
+  EXPECT_EQ(steps(), (std::vector{1, 0, 0, 0}));
+  turn();
+  EXPECT_EQ(steps(), (std::vector{1, 1, 0, 0}));
+  turn();
+  EXPECT_EQ(steps(), (std::vector{1, 1, 1, 0}));
+  turn();
+  EXPECT_EQ(steps(), (std::vector{1, 1, 1, 1}));
+}
+
+TEST_F(Turns, WhoAsksAgainWaitsBehindTheOthers) {
+  for (auto& peer : peers_) peer->try_step();
+  peers_[0]->try_step();
+  peers_[0]->try_step();
+  for (int i = 0; i < 3; ++i) turn();
+  EXPECT_EQ(steps(), (std::vector{1, 1, 1, 1}));
+  turn();
+  EXPECT_EQ(steps(), (std::vector{2, 1, 1, 1}));
+}
+
+TEST_F(Turns, WhoAsksFirstInATurnNeedNotWait) {
+  Handle<uv_timer_t> something(new uv_timer_t);  // for which the loop goes round
+  uv_timer_init(loop_.get(), something.get());
+  uv_timer_start(
+      something.get(), [](uv_timer_t*) {}, 60'000, 0);
+  for (int i = 1; i <= 3; ++i) {
+    peers_[0]->try_step();
+    EXPECT_EQ(peers_[0]->steps, i);
+    turn();
+  }
+}
+
+TEST_F(Turns, WhoIsGoneIsPassedOver) {
+  for (auto& peer : peers_) peer->try_step();
+  peers_[1].reset();
+  turn();
+  EXPECT_EQ(steps(), (std::vector{1, -1, 1, 0}));
+}
+
+TEST_F(Turns, TheLoopRestsWhereNobodyWaits) {
+  peers_[0]->try_step();
+  EXPECT_EQ(uv_loop_alive(loop_.get()), 0);
+  peers_[1]->try_step();
+  EXPECT_EQ(uv_backend_timeout(loop_.get()), 0);  // does not wait for events
+  turn();
+  turn();
+  EXPECT_EQ(uv_loop_alive(loop_.get()), 0);
+}
+
+TEST_F(Turns, ManyThatWaitAreACrowd) {
+  for (auto& peer : peers_) peer->try_step();
+  EXPECT_FALSE(peers_[3]->is_in_a_crowd());
+  std::vector<std::unique_ptr<Peer>> more;
+  for (int i = 0; i < 20; ++i) more.push_back(std::make_unique<Peer>(turns_));
+  for (auto& peer : more) peer->try_step();
+  EXPECT_TRUE(peers_[3]->is_in_a_crowd());
+}
+
+}  // namespace
+}  // namespace pgveil::proxy

@@ -1,0 +1,78 @@
+// What happens to the sessions of a worker while the system has no memory.
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <string>
+#include <string_view>
+
+#include "proxy/server/worker_pool.h"
+#include "tests/support/failing_memory.h"
+
+namespace pgveil::proxy {
+namespace {
+
+std::shared_ptr<const Snapshot> snapshot() {
+  const auto parsed = parse_config(
+      "[[listener]]\naddress = \"127.0.0.1:0\"\nupstream = \"a\"\nhba = \"local all all "
+      "relay\"\n[upstream.a]\nhost = \"/nonexistent\"\n",
+      "pgveil.toml");
+  return *build_snapshot(*parsed);
+}
+
+class WithoutMemory : public testing::Test {
+ protected:
+  ~WithoutMemory() override { test::fail_workers_no_more(); }
+
+  // What a client hears that logs in.
+  std::string answer() {
+    std::array<int, 2> ends{};
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
+    ::fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    const Descriptor client(ends[1]);
+    const std::string startup("\0\0\0\x12\0\x03\0\0user\0app\0\0", 18);
+    EXPECT_EQ(::send(client.get(), startup.data(), startup.size(), 0), 18);
+    KernelAddress peer;
+    peer.storage.ss_family = AF_UNIX;
+    peer.size = sizeof peer.storage.ss_family;
+    workers_.adopt(Descriptor(ends[0]), peer, snapshot_->listeners[0], "a listener");
+    std::string text;
+    std::array<char, 4096> piece{};
+    for (;;) {
+      const ssize_t size = ::recv(client.get(), piece.data(), piece.size(), 0);
+      if (size > 0) text.append(piece.data(), static_cast<std::size_t>(size));
+      if (size <= 0) return text;
+    }
+  }
+
+  Loop loop_;
+  std::shared_ptr<const Snapshot> snapshot_ = snapshot();
+  Workers workers_{loop_.get(), snapshot_, 1};
+};
+
+TEST_F(WithoutMemory, ASessionIsClosedAndTheNextOneIsServed) {
+  test::fail_workers(0, test::Failing::from_then_on);
+  const std::string refused = answer();
+  test::fail_workers_no_more();
+  EXPECT_EQ(refused.find("C57P03"), std::string::npos);
+  EXPECT_NE(answer().find("C57P03"), std::string::npos);
+}
+
+// Wherever it is that one allocation fails, or all that follow.
+TEST_F(WithoutMemory, NothingButTheSessionEnds) {
+  constexpr int kMoreThanASessionMakes = 150;
+  for (const bool once : {true, false}) {
+    int told = 0;
+    for (int allocations = 0; allocations < kMoreThanASessionMakes; ++allocations) {
+      test::fail_workers(allocations, once ? test::Failing::once : test::Failing::from_then_on);
+      told += answer().find("C53200") != std::string::npos ? 1 : 0;
+      test::fail_workers_no_more();
+      ASSERT_NE(answer().find("C57P03"), std::string::npos) << "after " << allocations;
+    }
+    EXPECT_EQ(told > 0, once);  // else there is no memory for the message
+  }
+}
+
+}  // namespace
+}  // namespace pgveil::proxy

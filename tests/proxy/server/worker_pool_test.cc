@@ -1,0 +1,195 @@
+#include "proxy/server/worker_pool.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <set>
+#include <string>
+#include <thread>
+
+namespace pgveil::proxy {
+namespace {
+
+using Loads = std::vector<std::size_t>;
+
+std::shared_ptr<const Snapshot> snapshot() {
+  const auto parsed = parse_config(
+      "[[listener]]\naddress = \"127.0.0.1:0\"\nupstream = \"a\"\n[upstream.a]\nhost = \"/nonexistent\"\n",
+      "pgveil.toml");
+  return *build_snapshot(*parsed);
+}
+
+// Workers, and clients that have connected and say nothing.
+class WorkersWithClients : public testing::Test {
+ protected:
+  void start(unsigned count) { workers_.emplace(loop_.get(), snapshot_, count); }
+
+  // Answers the client's end.
+  Descriptor connect() {
+    std::array<int, 2> ends{};
+    EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()), 0);
+    KernelAddress peer;
+    peer.storage.ss_family = AF_UNIX;
+    peer.size = sizeof peer.storage.ss_family;
+    workers_->adopt(Descriptor(ends[0]), peer, snapshot_->listeners[0], "a listener");
+    return Descriptor(ends[1]);
+  }
+  std::vector<Descriptor> connect_many(int count) {
+    std::vector<Descriptor> clients;
+    for (int i = 0; i < count; ++i) clients.push_back(connect());
+    return clients;
+  }
+  // A worker notices in its own time that a client has gone.
+  void wait_for_loads(const Loads& wanted) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+    while (workers_->loads() != wanted && std::chrono::steady_clock::now() < deadline)
+      std::this_thread::yield();
+    EXPECT_EQ(workers_->loads(), wanted);
+  }
+
+  Loop loop_;
+  std::shared_ptr<const Snapshot> snapshot_ = snapshot();
+  std::optional<Workers> workers_;
+};
+
+TEST(LeastLoaded, IsTheFirstOfThoseWithTheFewest) {
+  EXPECT_EQ(least_loaded(Loads{0}), 0U);
+  EXPECT_EQ(least_loaded(Loads{3, 1, 2}), 1U);
+  EXPECT_EQ(least_loaded(Loads{2, 1, 1}), 1U);
+  EXPECT_EQ(least_loaded(Loads{5, 4, 3}), 2U);
+}
+
+TEST_F(WorkersWithClients, HaveABurstSpreadEvenly) {
+  start(3);
+  const auto clients = connect_many(30);
+  EXPECT_EQ(workers_->loads(), (Loads{10, 10, 10}));
+}
+
+TEST_F(WorkersWithClients, HaveNewOnesGoWhereOthersHaveLeft) {
+  start(3);
+  auto clients = connect_many(9);
+  for (const int of_second : {1, 4, 7}) clients[static_cast<std::size_t>(of_second)] = Descriptor(-1);
+  wait_for_loads({3, 0, 3});
+  const auto more = connect_many(3);
+  EXPECT_EQ(workers_->loads(), (Loads{3, 3, 3}));
+}
+
+TEST_F(WorkersWithClients, AreEmptyAfterAShutDown) {
+  start(4);
+  auto clients = connect_many(8);
+  bool empty = false;
+  workers_->shut_down([&] {
+    empty = true;
+    EXPECT_EQ(workers_->abandon(), 0U);
+    workers_.reset();
+  });
+  clients.clear();
+  uv_run(loop_.get(), UV_RUN_DEFAULT);  // until there is nothing left to wait for
+  EXPECT_TRUE(empty);
+}
+
+TEST_F(WorkersWithClients, ShutDownWithoutAnyClient) {
+  start(2);
+  bool empty = false;
+  workers_->shut_down([&] {
+    empty = true;
+    workers_.reset();
+  });
+  uv_run(loop_.get(), UV_RUN_DEFAULT);
+  EXPECT_TRUE(empty);
+}
+
+TEST_F(WorkersWithClients, CountWhomTheyAbandonAndHangUp) {
+  start(3);
+  const auto clients = connect_many(7);
+  EXPECT_EQ(workers_->abandon(), 7U);
+  for (const Descriptor& client : clients) {
+    char byte = 0;
+    EXPECT_EQ(::recv(client.get(), &byte, 1, 0), 0);
+  }
+}
+
+// epoll refuses a file that is not a socket, as it refuses a socket when there are too many.
+TEST_F(WorkersWithClients, HangUpOnAClientWhoseSocketCannotBeWatched) {
+  start(1);
+  const Descriptor file(::open("/dev/null", O_RDWR | O_CLOEXEC));
+  KernelAddress peer;
+  peer.storage.ss_family = AF_UNIX;
+  peer.size = sizeof peer.storage.ss_family;
+  workers_->adopt(Descriptor(::dup(file.get())), peer, snapshot_->listeners[0], "a listener");
+  wait_for_loads({0});
+  const auto client = connect();
+  EXPECT_EQ(workers_->abandon(), 1U);
+}
+
+// Counts how often it is woken.
+struct Listening final : Wakeable {
+  void wake() override { ++woken; }
+  int woken = 0;
+};
+
+TEST_F(WorkersWithClients, WakeTheListenersInTurnOnceThereIsRoom) {
+  const auto parsed = parse_config(
+      "[[listener]]\naddress = \"127.0.0.1:0\"\nupstream = \"a\"\n[upstream.a]\nhost = \"/nonexistent\"\n"
+      "[limits]\nmax_unauthenticated_clients = 1\n",
+      "pgveil.toml");
+  snapshot_ = *build_snapshot(*parsed);
+  start(2);
+  Listening first;
+  Listening second;
+  Listening gone;
+  EXPECT_TRUE(workers_->has_room(first));
+  auto client = connect();
+  for (Listening* each : {&gone, &first, &second}) EXPECT_FALSE(workers_->has_room(*each));
+  workers_->forget(gone);
+  client = Descriptor(-1);
+  while (second.woken == 0) uv_run(loop_.get(), UV_RUN_ONCE);
+  EXPECT_EQ(first.woken, 1);
+  EXPECT_EQ(gone.woken, 0);
+}
+
+TEST_F(WorkersWithClients, MayBeAbandonedInTheMiddleOfAShutDown) {
+  start(3);
+  const auto clients = connect_many(6);
+  workers_->shut_down([] { FAIL() << "they did not close"; });
+  EXPECT_LE(workers_->abandon(), 6U);
+}
+
+std::set<int> threads() {
+  std::set<int> numbers;
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task"))
+    numbers.insert(std::stoi(entry.path().filename().string()));
+  return numbers;
+}
+
+TEST_F(WorkersWithClients, GetNoSignalOfTheProcess) {
+  const auto others = threads();  // libuv's, too, if a test before this one made it have some
+  start(2);
+  std::set<int> workers = threads();
+  for (const int other : others) workers.erase(other);
+  ASSERT_EQ(workers.size(), 2U);
+  static std::atomic<int> caught_in{0};
+  const auto before = std::signal(SIGHUP, [](int) { caught_in = ::gettid(); });
+  sigset_t hangup;
+  sigemptyset(&hangup);
+  sigaddset(&hangup, SIGHUP);
+  // While the main thread holds it back, it goes to any other that would take it.
+  ::pthread_sigmask(SIG_BLOCK, &hangup, nullptr);
+  ::kill(::getpid(), SIGHUP);
+  const auto clients = connect_many(2);
+  workers_.reset();
+  EXPECT_FALSE(workers.contains(caught_in.load()));
+  ::pthread_sigmask(SIG_UNBLOCK, &hangup, nullptr);
+  EXPECT_NE(caught_in, 0);
+  EXPECT_FALSE(workers.contains(caught_in.load()));
+  std::signal(SIGHUP, before);
+}
+
+}  // namespace
+}  // namespace pgveil::proxy

@@ -1,0 +1,54 @@
+#include "proxy/session/cancel_routes.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <thread>
+#include <vector>
+
+namespace pgveil::proxy {
+namespace {
+
+protocol::CancelRequest key_of(std::uint32_t process_id, std::uint8_t key) {
+  return {.process_id = process_id, .key = {key, 2, 3, 4}};
+}
+
+TEST(CancelRoutes, LeadToTheUpstreamOfTheKey) {
+  CancelRoutes routes;
+  routes.add(key_of(1, 7), {.upstream = "a", .server = {}});
+  routes.add(key_of(1, 8), {.upstream = "b", .server = {}});
+  ASSERT_TRUE(routes.find(key_of(1, 8)));
+  EXPECT_EQ(routes.find(key_of(1, 8))->upstream, "b");
+  EXPECT_FALSE(routes.find(key_of(2, 8)));
+}
+
+TEST(CancelRoutes, EndWithTheirSession) {
+  CancelRoutes routes;
+  routes.add(key_of(1, 7), {.upstream = "a", .server = {}});
+  routes.remove(key_of(1, 7));
+  EXPECT_FALSE(routes.find(key_of(1, 7)));
+  routes.remove(key_of(1, 7));  // says nothing
+}
+
+TEST(CancelRoutes, MayBeAddedFoundAndRemovedByThreadsAtOnce) {
+  CancelRoutes routes;
+  std::atomic<int> lost{0};
+  std::vector<std::thread> threads;
+  for (std::uint32_t thread = 0; thread < 4; ++thread)
+    threads.emplace_back([&routes, &lost, thread] {
+      for (int round = 0; round < 2'000; ++round) {
+        const auto key = key_of(thread, static_cast<std::uint8_t>(round));
+        routes.add(key, {.upstream = std::to_string(thread), .server = {}});
+        const auto route = routes.find(key);
+        if (!route || route->upstream != std::to_string(thread)) ++lost;
+        if (routes.find(key_of(thread + 100, 0))) ++lost;
+        routes.remove(key);
+        if (routes.find(key)) ++lost;
+      }
+    });
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(lost, 0);
+}
+
+}  // namespace
+}  // namespace pgveil::proxy

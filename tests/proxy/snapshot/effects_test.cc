@@ -1,0 +1,207 @@
+// Settings without effect, each of them sound by itself.
+#include "proxy/snapshot/effects.h"
+
+#include <gtest/gtest.h>
+
+#include "proxy/snapshot/snapshot.h"
+#include "tests/support/certificates.h"
+
+namespace pgveil::proxy {
+namespace {
+
+// The files that the rows name: $ROOT (an authority), $SERVER and $KEY (of a listener), $USERS, $PASSFILE.
+class Site {
+ public:
+  Site() {
+    const auto root = test::authority("Test Root");
+    test::CertificateRequest request;
+    request.common_names = {"db"};
+    request.not_after = std::chrono::hours(24 * 60);
+    const auto server = test::issued_by(root, request);
+    files_ = {{"$ROOT", folder_.write("root.crt", root.certificate_pem())},
+              {"$SERVER", folder_.write("server.crt", server.certificate_pem())},
+              {"$KEY", folder_.write("server.key", server.key_pem())},
+              {"$USERS", folder_.write("users.txt", "\"app\" \"secret\"\n")},
+              {"$PASSFILE", folder_.write("pgpass", "*:*:*:*:secret\n")}};
+  }
+  [[nodiscard]] std::string expanded(std::string text) const {
+    for (const auto& [name, path] : files_)
+      for (std::size_t at; (at = text.find(name)) != std::string::npos;) text.replace(at, name.size(), path);
+    return text;
+  }
+
+ private:
+  test::TemporaryFolder folder_;
+  std::vector<std::pair<std::string, std::string>> files_;
+};
+
+constexpr const char* kTls = "ssl_cert_file = \"$SERVER\"\nssl_key_file = \"$KEY\"\n";
+constexpr const char* kNoTls = "host = \"127.0.0.1\"\nsslmode = \"disable\"\n";
+constexpr const char* kUpstreamTls = "host = \"db01\"\nsslrootcert = \"$ROOT\"\n";
+
+struct Row {
+  const char* name;
+  std::string listener;  // lines below address and upstream
+  std::string upstream;
+  std::string rest;      // of the file
+  std::string expected;  // "KEY: PROBLEM" of what there is beside what is always said; empty: nothing
+};
+void PrintTo(const Row& row, std::ostream* out) {
+  *out << row.name;
+}
+
+std::string toml_of(const Row& row) {
+  const std::string address =
+      row.listener.find("address = ") == row.listener.npos ? "address = \"127.0.0.1:0\"\n" : "";
+  return "[[listener]]\n" + address + "upstream = \"a\"\n" + row.listener + "[upstream.a]\n" + row.upstream +
+         row.rest;
+}
+
+struct Outcome {
+  Mistakes mistakes, warnings;
+};
+// Of parsing and of loading.
+Outcome outcome_of(const Row& row) {
+  const Site site;
+  const auto parsed = parse_config(site.expanded(toml_of(row)), "pgveil.toml");
+  if (!parsed) return {parsed.error(), {}};
+  const auto snapshot = build_snapshot(*parsed);
+  if (!snapshot) return {snapshot.error(), {}};
+  return {{}, (*snapshot)->warnings};
+}
+
+std::string shown(const Mistakes& mistakes) {
+  std::string text;
+  for (const auto& mistake : mistakes) {
+    if (mistake.key.ends_with(".upstream") || mistake.key.ends_with(".tls"))
+      continue;  // of SCRAM and of fallback
+    text += mistake.key + ": " + mistake.problem + '\n';
+  }
+  return text;
+}
+
+class RefusedSetting : public testing::TestWithParam<Row> {};
+
+TEST_P(RefusedSetting, IsAMistake) {
+  const auto outcome = outcome_of(GetParam());
+  EXPECT_EQ(shown(outcome.mistakes), GetParam().expected + '\n');
+}
+
+class DoubtfulSetting : public testing::TestWithParam<Row> {};
+
+TEST_P(DoubtfulSetting, IsAWarning) {
+  const auto outcome = outcome_of(GetParam());
+  EXPECT_EQ(shown(outcome.mistakes), "");
+  EXPECT_EQ(shown(outcome.warnings), GetParam().expected.empty() ? "" : GetParam().expected + '\n');
+}
+
+constexpr const char* kRelayTls = "hba = \"hostssl all all all relay\"\n";
+constexpr const char* kTrust = "hba = \"host all all all trust\"\n";
+constexpr const char* kScram = "hba = \"host all all all scram-sha-256\"\nauth_file = \"$USERS\"\n";
+constexpr const char* kPassword = "hba = \"hostssl all all all password\"\n";
+
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(
+    Effects, RefusedSetting,
+    testing::Values(
+        Row{"ChannelBindingOfRelayedLogins", "", std::string(kUpstreamTls) + "channel_binding = \"require\"\n", "",
+            "upstream.a.channel_binding: has no effect: no rule of a listener that leads here has a method other than relay"},
+        Row{"ChannelBindingWithoutAPassword", kTrust, std::string(kUpstreamTls) + "channel_binding = \"require\"\n", "",
+            "upstream.a.channel_binding: no login can succeed by the rule in pgveil.toml:4, method trust: pgveil has no password to bind to the TLS connection"},
+        Row{"AllowedStartupParametersOfRelayedLogins", "allowed_startup_parameters = \"options\"\n", kNoTls, "",
+            "listener[0].allowed_startup_parameters: has no effect: no rule has method cert, peer or trust"},
+        Row{"SaslMechanismsWithoutRelay", std::string(kTrust) + "sasl_mechanisms = \"verbatim\"\n", kNoTls, "",
+            "listener[0].sasl_mechanisms: has no effect: no rule has method relay"},
+        Row{"SharedCertificateWithoutRelay", std::string(kTls) + kScram + "shared_certificate = true\n", kUpstreamTls, "",
+            "listener[0].shared_certificate: has no effect: no rule has method relay"},
+        Row{"IdentWithoutMap", std::string(kTrust) + "ident = \"m a b\"\n", kNoTls, "",
+            "listener[0].ident: has no effect: no rule has the option map="},
+        Row{"IdentOfBuiltInRules", "ident = \"m a b\"\n", kNoTls, "",
+            "listener[0].ident: has no effect: no rule has the option map="},
+        Row{"KeepalivesIdleWithoutKeepalives", "", std::string(kNoTls) + "keepalives = false\nkeepalives_idle = \"1min\"\n", "",
+            "upstream.a.keepalives_idle: has no effect: no keepalives are sent with keepalives = false"},
+        Row{"KeepalivesIntervalWithoutKeepalives", "", std::string(kNoTls) + "keepalives = false\nkeepalives_interval = \"1min\"\n", "",
+            "upstream.a.keepalives_interval: has no effect: no keepalives are sent with keepalives = false"},
+        Row{"KeepalivesCountWithoutKeepalives", "", std::string(kNoTls) + "keepalives = false\nkeepalives_count = 3\n", "",
+            "upstream.a.keepalives_count: has no effect: no keepalives are sent with keepalives = false"},
+        Row{"KeepalivesOfUnixSockets", "", "host = \"/run/postgresql\"\nkeepalives = true\n", "",
+            "upstream.a.keepalives: has no effect: no host is reached by TCP"},
+        Row{"KeepalivesIdleOfUnixSockets", "", "host = \"/run/postgresql\"\nkeepalives_idle = \"1min\"\n", "",
+            "upstream.a.keepalives_idle: has no effect: no host is reached by TCP"},
+        Row{"TcpUserTimeoutOfUnixSockets", "", "host = \"/run/postgresql\"\ntcp_user_timeout = \"1min\"\n", "",
+            "upstream.a.tcp_user_timeout: has no effect: no host is reached by TCP"},
+        Row{"HostsslAloneInPlaintext", kRelayTls, kNoTls, "",
+            "listener[0].hba: no rule matches any client of this listener, so that nobody can log in"},
+        Row{"HostnosslAloneWhereTlsIsRequired", std::string(kTls) + "hba = \"hostnossl all all all relay\"\n", kNoTls, "",
+            "listener[0].hba: no rule matches any client of this listener, so that nobody can log in"},
+        Row{"RequireAuthWithoutScramForScram", kScram, std::string(kNoTls) + "require_auth = \"md5,password\"\n", "",
+            "upstream.a.require_auth: no login can succeed by the rule in pgveil.toml:4, method scram-sha-256, which needs scram-sha-256,none"},
+        Row{"RequireAuthNoneForPassword", std::string(kTls) + kPassword, std::string(kNoTls) + "require_auth = \"none\"\n", "",
+            "upstream.a.require_auth: no login can succeed by the rule in pgveil.toml:6, method password, which needs password,md5,scram-sha-256"},
+        Row{"RequireAuthGssForAVouchedClient", kTrust, std::string(kNoTls) + "passfile = \"$PASSFILE\"\nrequire_auth = \"gss\"\n", "",
+            "upstream.a.require_auth: no login can succeed by the rule in pgveil.toml:4, method trust, which needs password,md5,scram-sha-256,none"},
+        Row{"RequireAuthScramWithoutAPassword", kTrust, std::string(kNoTls) + "require_auth = \"scram-sha-256\"\n", "",
+            "upstream.a.require_auth: no login can succeed by the rule in pgveil.toml:4, method trust, which needs none"},
+        Row{"RequireAuthMd5WithChannelBinding", std::string(kTls) + kPassword, std::string(kUpstreamTls) + "channel_binding = \"require\"\nrequire_auth = \"md5\"\n", "",
+            "upstream.a.require_auth: no login can succeed by the rule in pgveil.toml:6, method password, which needs scram-sha-256"},
+        Row{"CiphersOfOlderVersionsThanAccepted", std::string(kTls) + "ssl_min_protocol_version = \"TLSv1.3\"\nssl_ciphers = \"ECDHE+AESGCM\"\n", kNoTls, "",
+            "listener[0].ssl_ciphers: has no effect: it is about TLS 1.2 and older, which are not accepted"},
+        Row{"CiphersOfANewerVersionThanAccepted", std::string(kTls) + "ssl_max_protocol_version = \"TLSv1.2\"\nssl_tls13_ciphers = \"TLS_AES_128_GCM_SHA256\"\n", kNoTls, "",
+            "listener[0].ssl_tls13_ciphers: has no effect: TLS 1.3 is not accepted"}),
+    [](const auto& row) { return row.param.name; });
+
+INSTANTIATE_TEST_SUITE_P(
+    Effects, DoubtfulSetting,
+    testing::Values(
+        Row{"UpstreamOfNoListener", "", kNoTls, std::string("[upstream.b]\n") + kNoTls,
+            "upstream.b: no listener leads to this upstream"},
+        Row{"LocalAloneOverTcp", "hba = \"local all all relay\"\n", kNoTls, "",
+            "listener[0].hba: no rule matches any client of this listener, so that nobody can log in"},
+        Row{"HostAloneOnAUnixSocket", "address = \"unix:/run/.s.PGSQL.5432\"\nhba = \"host all all all relay\"\n", kNoTls, "",
+            "listener[0].hba: no rule matches any client of this listener, so that nobody can log in"},
+        Row{"HostgssencAlone", "hba = \"hostgssenc all all all relay\"\n", kNoTls, "",
+            "listener[0].hba: no rule matches any client of this listener, so that nobody can log in"},
+        Row{"PrewarmBelowWorkers", "", std::string(kUpstreamTls) + "prewarm = 3\n", "[limits]\nworkers = 4\n",
+            "upstream.a.prewarm: 3 is less than the number of workers, 4: the sessions of some workers find no connection"},
+        Row{"HostsslBesideOthersInPlaintext", "hba = \"hostssl all all all relay\\nhost all all all relay\"\n", kNoTls, "",
+            "listener[0].hba: a hostssl record matches no client of this listener, which has no TLS"},
+        Row{"HostnosslBesideOthersWhereTlsIsRequired", std::string(kTls) + "hba = \"hostnossl all all all relay\\nhostssl all all all relay\"\n", kNoTls, "",
+            "listener[0].hba: a hostnossl record matches no client of this listener, which requires TLS"},
+        Row{"UnknownUserOfRequirepeer", "", "host = \"/run/postgresql\"\nrequirepeer = \"no-such-user\"\n", "",
+            "upstream.a.requirepeer: there is no user \"no-such-user\" on this system"},
+        Row{"MapOfNoRule", std::string(kTls) + "ssl_ca_file = \"$ROOT\"\nhba = \"hostssl all all all cert map=m\"\nident = \"m a b\\nn a b\"\n", kNoTls, "",
+            "listener[0].ident: no rule uses the map \"n\""},
+        Row{"CertificatesThatNoRuleRequires", std::string(kTls) + "ssl_ca_file = \"$ROOT\"\n" + kRelayTls, kNoTls, "",
+            "listener[0].ssl_ca_file: no rule requires a client certificate"},
+        Row{"EveryAddressOfIpv4", std::string(kTls) + "hba = \"hostssl all all 0.0.0.0/0 relay\"\n", kNoTls, "",
+            "listener[0].hba: 0.0.0.0/0 matches every IPv4 address, but no client that comes by IPv6"},
+        Row{"EveryAddressOfIpv4WithAMask", "hba = \"host all all 0.0.0.0 0.0.0.0 relay\"\n", kNoTls, "",
+            "listener[0].hba: 0.0.0.0/0 matches every IPv4 address, but no client that comes by IPv6"},
+        Row{"EveryAddressOfIpv6", "hba = \"host all all ::/0 relay\"\n", kNoTls, "",
+            "listener[0].hba: ::/0 matches every IPv6 address, but no client that comes by IPv4"},
+        Row{"RejectOfIpv4BeforeOthers", "hba = \"host all bob 0.0.0.0/0 reject\\nhost all all all relay\"\n", kNoTls, "",
+            "listener[0].hba: 0.0.0.0/0 matches every IPv4 address, but no client that comes by IPv6"},
+        Row{"PasswordCommandThatMayTakeTooLong", kTrust, std::string(kNoTls) + "password_command = [\"/bin/cat\"]\npassword_command_timeout = \"15s\"\n", "",
+            "upstream.a.password_command_timeout: startup_timeout, \"15s\", ends the login earlier"},
+        Row{"WeakCiphers", std::string(kTls) + "ssl_ciphers = \"ECDHE+AESGCM:AES128-SHA\"\n", kNoTls, "",
+            "listener[0].ssl_ciphers: it allows \"AES128-SHA\", without forward secrecy or without authenticated encryption: weaker than the default"},
+
+        // What has its effect, or does no harm.
+        Row{"ChannelBindingOfCompletedLogins", kScram, std::string(kUpstreamTls) + "channel_binding = \"require\"\n", "", ""},
+        Row{"ChannelBindingOfAVouchedClientWithAPassword", kTrust, std::string(kUpstreamTls) + "passfile = \"$PASSFILE\"\nchannel_binding = \"require\"\n", "", ""},
+        Row{"AllowedStartupParametersOfVouchedClients", std::string(kTrust) + "allowed_startup_parameters = \"options\"\n", kNoTls, "", ""},
+        Row{"PrewarmOfAsManyAsWorkers", "", std::string(kUpstreamTls) + "prewarm = 4\n", "[limits]\nworkers = 4\n", ""},
+        Row{"RejectOfIpv4AsTheLast", "hba = \"host all all 127.0.0.0/8 relay\\nhost all all 0.0.0.0/0 reject\"\n", kNoTls, "", ""},
+        Row{"EveryAddressOfBothFamilies", "hba = \"host all all 0.0.0.0/0 relay\\nhost all all ::/0 relay\"\n", kNoTls, "", ""},
+        Row{"RequireAuthThatSucceeds", kScram, std::string(kNoTls) + "require_auth = \"scram-sha-256,md5\"\n", "", ""},
+        Row{"RequireAuthOfRelayedLogins", "", std::string(kNoTls) + "require_auth = \"md5\"\n", "", ""},
+        Row{"RequireAuthNoneOfAVouchedClient", kTrust, std::string(kNoTls) + "require_auth = \"none\"\n", "", ""},
+        Row{"UserOfRequirepeer", "", "host = \"/run/postgresql\"\nrequirepeer = \"root\"\n", "", ""},
+        Row{"CertificatesForTheIdentityAlone", std::string(kTls) + "ssl_ca_file = \"$ROOT\"\nlog_client_identity = true\n" + kRelayTls, kNoTls, "", ""},
+        Row{"KeepalivesOfAListWithTcp", "", "host = \"/run/postgresql,127.0.0.1\"\nsslmode = \"disable\"\nkeepalives_idle = \"1min\"\n", "", ""},
+        Row{"RejectOfPlaintextWhereTlsIsRequired", std::string(kTls) + "hba = \"hostnossl all all all reject\\nhostssl all all all relay\"\n", kNoTls, "", ""}),
+    [](const auto& row) { return row.param.name; });
+// clang-format on
+
+}  // namespace
+}  // namespace pgveil::proxy

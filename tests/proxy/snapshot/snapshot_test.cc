@@ -1,0 +1,60 @@
+#include "proxy/snapshot/snapshot.h"
+
+#include <gtest/gtest.h>
+
+namespace pgveil::proxy {
+namespace {
+
+ParsedConfig parsed(const std::string& upstreams) {
+  auto config =
+      parse_config("[[listener]]\naddress = \"127.0.0.1:0\"\nupstream = \"a\"\n" + upstreams, "pgveil.toml");
+  if (config) return *std::move(config);
+  for (const auto& mistake : config.error()) ADD_FAILURE() << mistake.text();
+  return {};
+}
+
+TEST(Snapshot, HoldsAContextForAnUpstreamWithTls) {
+  const auto snapshot = build_snapshot(parsed("[upstream.a]\nhost = \"db01\"\nsslrootcert = \"system\"\n"));
+  ASSERT_TRUE(snapshot.has_value());
+  EXPECT_NE((*snapshot)->upstreams.at("a").tls, nullptr);
+  EXPECT_EQ((*snapshot)->upstream_of((*snapshot)->config.listeners[0]).config.hosts[0].host, "db01");
+}
+
+TEST(Snapshot, HoldsNoContextForUnixSocketsOnly) {
+  const auto snapshot = build_snapshot(parsed("[upstream.a]\nhost = \"/run/postgresql\"\n"));
+  ASSERT_TRUE(snapshot.has_value());
+  EXPECT_EQ((*snapshot)->upstreams.at("a").tls, nullptr);
+}
+
+TEST(Snapshot, HoldsNoContextWithSslmodeDisable) {
+  const auto snapshot = build_snapshot(parsed("[upstream.a]\nhost = \"::1\"\nsslmode = \"disable\"\n"));
+  ASSERT_TRUE(snapshot.has_value());
+  EXPECT_EQ((*snapshot)->upstreams.at("a").tls, nullptr);
+}
+
+TEST(Snapshot, NamesEveryFileThatCannotBeLoadedWhereItStands) {
+  const auto snapshot =
+      build_snapshot(parsed("[upstream.a]\nhost = \"db01\"\nsslrootcert = \"/nonexistent/a.crt\"\n"
+                            "[upstream.b]\nhost = \"db02\"\nsslrootcert = \"/nonexistent/b.crt\"\n"));
+  ASSERT_FALSE(snapshot.has_value());
+  ASSERT_EQ(snapshot.error().size(), 2U);
+  for (const auto& [mistake, name, line] :
+       {std::tuple{snapshot.error()[0], 'a', 6}, {snapshot.error()[1], 'b', 9}}) {
+    EXPECT_EQ(mistake.file, "pgveil.toml");
+    EXPECT_EQ(mistake.line, line);
+    EXPECT_EQ(mistake.key, std::string("upstream.") + name + ".sslrootcert");
+    EXPECT_PRED_FORMAT2(testing::IsSubstring, std::string("/nonexistent/") + name + ".crt", mistake.text());
+  }
+}
+
+TEST(Snapshot, HoldsNoPassphrase) {
+  auto config = parsed("[upstream.a]\nhost = \"/run/postgresql\"\n");
+  config.config.upstreams.at("a").tls.sslpassword = "open sesame";
+  const auto snapshot = build_snapshot(config);
+  ASSERT_TRUE(snapshot.has_value());
+  EXPECT_EQ((*snapshot)->config.upstreams.at("a").tls.sslpassword, "");
+  EXPECT_EQ((*snapshot)->upstreams.at("a").config.tls.sslpassword, "");
+}
+
+}  // namespace
+}  // namespace pgveil::proxy

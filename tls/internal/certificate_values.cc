@@ -1,0 +1,143 @@
+#include "tls/internal/certificate_values.h"
+
+#include <array>
+#include <ctime>
+#include <span>
+
+namespace pgveil::tls {
+namespace {
+
+using GeneralNames = std::unique_ptr<GENERAL_NAMES, Freed<GENERAL_NAMES_free>>;
+using Number = std::unique_ptr<BIGNUM, Freed<BN_free>>;
+
+std::string octets(const ASN1_STRING* string) {
+  const auto* data = reinterpret_cast<const char*>(ASN1_STRING_get0_data(string));
+  return {data, static_cast<std::size_t>(ASN1_STRING_length(string))};
+}
+
+std::string hexadecimal(std::span<const unsigned char> bytes) {
+  constexpr std::string_view kHex = "0123456789abcdef";
+  std::string text;
+  for (const unsigned char byte : bytes) {
+    text += kHex[byte >> 4U];
+    text += kHex[byte & 0xfU];
+  }
+  return text;
+}
+
+std::string serial_of(const X509* certificate) {
+  const Number number(ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr));
+  if (!number) return {};
+  std::vector<unsigned char> bytes(static_cast<std::size_t>(BN_num_bytes(number.get())));
+  BN_bn2bin(number.get(), bytes.data());
+  return bytes.empty() ? "00" : hexadecimal(bytes);
+}
+
+bool is_text(const ASN1_STRING* value) {
+  switch (ASN1_STRING_type(value)) {
+    case V_ASN1_UTF8STRING:
+    case V_ASN1_PRINTABLESTRING:
+    case V_ASN1_IA5STRING:
+    case V_ASN1_T61STRING: return octets(value).find('\0') == std::string::npos;
+    default: return false;
+  }
+}
+
+bool is_text(const X509_NAME* name) {
+  for (int i = 0; i < X509_NAME_entry_count(name); ++i) {
+    if (!is_text(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, i)))) return false;
+  }
+  return true;
+}
+
+std::vector<std::string> common_names_of(const X509_NAME* subject) {
+  std::vector<std::string> names;
+  for (int place = -1; (place = X509_NAME_get_index_by_NID(subject, NID_commonName, place)) >= 0;)
+    names.push_back(octets(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, place))));
+  return names;
+}
+
+// Empty where there are none, and where the extension cannot be read.
+GeneralNames alternative_names_of(const X509* certificate) {
+  return GeneralNames(
+      static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
+}
+
+std::vector<std::string> alternative_names_of(const GENERAL_NAMES* all, int type) {
+  std::vector<std::string> names;
+  for (int i = 0; i < sk_GENERAL_NAME_num(all); ++i) {
+    const GENERAL_NAME* name = sk_GENERAL_NAME_value(all, i);
+    if (name->type == type) names.push_back(octets(name->d.ia5));
+  }
+  return names;
+}
+
+}  // namespace
+
+std::string name_text(const X509_NAME* name) {
+  const Bio bio(BIO_new(BIO_s_mem()));
+  // Would stop in the middle at octets that are not of their own type, but with such OpenSSL reads no name.
+  X509_NAME_print_ex(bio.get(), name, 0, XN_FLAG_RFC2253);
+  char* data = nullptr;
+  const long size = BIO_get_mem_data(bio.get(), &data);
+  return size > 0 ? std::string(data, static_cast<std::size_t>(size)) : std::string();
+}
+
+std::int64_t seconds_since_1970(const ASN1_TIME* time) {
+  std::tm parts{};
+  if (ASN1_TIME_to_tm(time, &parts) != 1) return 0;
+  return ::timegm(&parts);
+}
+
+CertificateNames names_of(X509* certificate) {
+  CertificateNames names;
+  const GeneralNames alternatives = alternative_names_of(certificate);
+  for (int i = 0; i < sk_GENERAL_NAME_num(alternatives.get()); ++i) {
+    const GENERAL_NAME* name = sk_GENERAL_NAME_value(alternatives.get(), i);
+    if (name->type == GEN_DNS)
+      names.alternative_names.push_back({CertificateNames::Kind::dns_name, octets(name->d.dNSName)});
+    if (name->type == GEN_IPADD)
+      names.alternative_names.push_back({CertificateNames::Kind::ip_address, octets(name->d.iPAddress)});
+  }
+  const X509_NAME* subject = X509_get_subject_name(certificate);
+  const int place = subject == nullptr ? -1 : X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
+  if (place >= 0)
+    names.first_common_name = octets(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, place)));
+  return names;
+}
+
+std::string fingerprint_of(const X509* certificate) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+  unsigned size = 0;
+  X509_digest(certificate, EVP_sha256(), digest.data(), &size);
+  return hexadecimal(std::span(digest).first(size));
+}
+
+PeerCertificate values_of(X509* certificate) {
+  const X509_NAME* subject = X509_get_subject_name(certificate);
+  const GeneralNames alternatives = alternative_names_of(certificate);
+  return {.subject = name_text(subject),
+          .issuer = name_text(X509_get_issuer_name(certificate)),
+          .serial = serial_of(certificate),
+          .sha256_fingerprint = fingerprint_of(certificate),
+          .not_before = seconds_since_1970(X509_get0_notBefore(certificate)),
+          .not_after = seconds_since_1970(X509_get0_notAfter(certificate)),
+          .names = names_of(certificate),
+          .common_names = common_names_of(subject),
+          .subject_is_text = is_text(subject),
+          .dns_names = alternative_names_of(alternatives.get(), GEN_DNS),
+          .uris = alternative_names_of(alternatives.get(), GEN_URI),
+          .emails = alternative_names_of(alternatives.get(), GEN_EMAIL)};
+}
+
+std::string holder_of(X509* certificate) {
+  const auto for_name = [](const std::string& name) { return "for \"" + printable(name) + '"'; };
+  const PeerCertificate values = values_of(certificate);
+  if (!values.subject.empty()) return "of \"" + values.subject + '"';
+  if (!values.names.alternative_names.empty()) return "for " + describe(values.names);
+  if (!values.uris.empty()) return for_name(values.uris.front());
+  if (!values.emails.empty()) return for_name(values.emails.front());
+  return "without a name and with the serial " + values.serial;
+}
+
+}  // namespace pgveil::tls

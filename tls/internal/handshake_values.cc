@@ -1,0 +1,53 @@
+#include "tls/internal/handshake_values.h"
+
+#include "tls/internal/certificate_values.h"
+#include "tls/internal/channel_binding.h"
+#include "tls/internal/handshake_settings.h"
+#include "tls/internal/policy.h"
+
+namespace pgveil::tls {
+namespace {
+
+// Whether a client has been asked for its certificate and had one of a kind that the server takes: there is
+// no more direct question, and one that is shown is signed for.
+bool has_signed(const SSL* ssl) {
+  int signature = NID_undef;
+  return SSL_get_signature_type_nid(ssl, &signature) == 1;
+}
+
+}  // namespace
+
+Established describe(SSL* ssl) {
+  Established result;
+  result.version = SSL_get_version(ssl);
+  result.cipher = SSL_get_cipher_name(ssl);
+  const long group = SSL_get_negotiated_group(ssl);
+  const char* group_name = group > 0 ? SSL_group_to_name(ssl, static_cast<int>(group)) : nullptr;
+  result.group = group_name != nullptr ? group_name : "-";
+  result.post_quantum = is_post_quantum(result.group);
+  result.alpn_agreed = agreed_protocol(ssl) == kAlpnProtocol;
+  const bool is_server = SSL_is_server(ssl) == 1;
+  if (is_server) result.server_name = server_name(ssl);
+  if (X509* own = SSL_get_certificate(ssl); own != nullptr && (is_server || has_signed(ssl)))
+    result.own_sha256_fingerprint = fingerprint_of(own);
+  X509* peer = SSL_get0_peer_certificate(ssl);
+  if (peer != nullptr) result.peer = values_of(peer);
+  X509* server = is_server ? SSL_get_certificate(ssl) : peer;
+  auto& end_point = is_server ? result.own_end_point : result.peer_end_point;
+  if (server != nullptr) end_point = server_end_point_of(server).value_or(std::vector<std::uint8_t>{});
+  return result;
+}
+
+std::string_view agreed_protocol(const SSL* ssl) {
+  const unsigned char* name = nullptr;
+  unsigned size = 0;
+  SSL_get0_alpn_selected(ssl, &name, &size);
+  return {reinterpret_cast<const char*>(name), size};
+}
+
+std::string server_name(const SSL* ssl) {
+  const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+  return name == nullptr ? "" : name;
+}
+
+}  // namespace pgveil::tls

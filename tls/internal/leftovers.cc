@@ -1,0 +1,61 @@
+#include "tls/internal/leftovers.h"
+
+#include <array>
+
+namespace pgveil::tls {
+namespace {
+
+void empty(STACK_OF(X509) * certificates) {
+  if (certificates == nullptr) return;
+  while (X509* certificate = sk_X509_pop(certificates)) X509_free(certificate);
+}
+
+// By zeros, as many as it has.
+void overwrite_secret(SSL_SESSION* session) {
+  const std::array<unsigned char, 512> zeros{};  // OpenSSL's longest has as many
+  const std::size_t size = SSL_SESSION_get_master_key(session, nullptr, 0);
+  if (size <= zeros.size()) SSL_SESSION_set1_master_key(session, zeros.data(), size);
+}
+
+}  // namespace
+
+// 0xMNN00PP0L: 3.0, and 3.5 and 3.6 of Debian 13 and sid.
+bool may_change_lent_objects(unsigned long openssl_version) {
+  const unsigned long release = openssl_version >> 20U;  // 0xMNN
+  return release == 0x300 || release == 0x305 || release == 0x306;
+}
+
+// To give a key another type frees what it held (EVP_PKEY_set_type()).
+void forget_key_exchange(SSL* ssl, unsigned long openssl_version) {
+  if (!may_change_lent_objects(openssl_version)) return;
+  for (const int which : {SSL_CTRL_GET_TMP_KEY, SSL_CTRL_GET_PEER_TMP_KEY}) {
+    EVP_PKEY* found = nullptr;
+    if (SSL_ctrl(ssl, which, 0, static_cast<void*>(&found)) != 1) continue;
+    const PrivateKey key(found);
+    EVP_PKEY_set_type(key.get(), EVP_PKEY_X25519);
+  }
+}
+
+// The chain as it came, the chain as it was verified, and in the session the leaf again.
+// To read another session into this one leaves of it what is still asked for, and frees the rest
+// (d2i_SSL_SESSION()).
+void forget_peer(SSL* ssl, unsigned long openssl_version) {
+  SSL_SESSION* session = SSL_get_session(ssl);
+  if (session != nullptr) overwrite_secret(session);
+  if (!may_change_lent_objects(openssl_version)) return;
+  empty(SSL_get0_verified_chain(ssl));
+  empty(SSL_get_peer_cert_chain(ssl));
+  const SslSession bare(SSL_SESSION_new());
+  if (session == nullptr || bare == nullptr) return;
+  SSL_SESSION_set_protocol_version(bare.get(), SSL_version(ssl));
+  SSL_SESSION_set_cipher(bare.get(), SSL_get_current_cipher(ssl));
+  std::array<unsigned char, 256> der;  // of about 30
+  unsigned char* end = der.data();
+  const int size = i2d_SSL_SESSION(bare.get(), nullptr);
+  if (size <= 0 || static_cast<std::size_t>(size) > der.size()) return;
+  i2d_SSL_SESSION(bare.get(), &end);
+  const unsigned char* begin = der.data();
+  d2i_SSL_SESSION(&session, &begin, size);
+}
+
+}  // namespace pgveil::tls

@@ -1,0 +1,260 @@
+#include "tls/internal/own_certificate.h"
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/x509v3.h>
+
+#include <cstring>
+#include <ctime>
+#include <new>
+#include <span>
+#include <utility>
+
+#include "tls/internal/certificate_values.h"
+#include "tls/internal/file_content.h"
+#include "tls/internal/passphrase.h"
+#include "tls/settings.h"
+
+namespace pgveil::tls {
+namespace {
+
+SettingMistake mistake(const CertificateFiles& files, std::string_view setting, std::string problem,
+                       std::string remedy) {
+  return {std::string(setting), std::move(problem), std::move(remedy), files.certificate};
+}
+
+// A question of OpenSSL's for a passphrase, and what came of it.
+struct Question {
+  const Passphrase& passphrase;
+  bool asked = false;
+  std::string command_fault = {};
+};
+
+int answer_from_setting(std::string_view passphrase, std::span<char> buffer) {
+  if (passphrase.empty() || passphrase.size() > buffer.size()) return -1;
+  std::memcpy(buffer.data(), passphrase.data(), passphrase.size());
+  return static_cast<int>(passphrase.size());
+}
+
+int answer_from_command(Question& question, std::span<char> buffer) {
+  const auto size = run_passphrase_command(question.passphrase.value, buffer);
+  if (size) return static_cast<int>(*size);
+  question.command_fault = size.error();
+  return -1;
+}
+
+// Where there is no passphrase it answers that there is none, so that OpenSSL never prompts on a terminal.
+// OpenSSL wipes `buffer` after use; no other copy is made.
+int answer(char* buffer, int size, int /*for_writing*/, void* argument) {
+  auto& question = *static_cast<Question*>(argument);
+  // No command is run twice for one key: what it printed first was wrong.
+  const bool again = std::exchange(question.asked, true);
+  const std::span<char> room(buffer, static_cast<std::size_t>(size));
+  if (question.passphrase.value.empty()) return -1;
+  if (question.passphrase.source == Passphrase::Source::setting)
+    return answer_from_setting(question.passphrase.value, room);
+  return again ? -1 : answer_from_command(question, room);
+}
+
+SettingMistake encrypted_key_mistake(const CertificateFiles& files, const Question& question) {
+  const std::string setting(files.passphrase.setting);
+  if (!question.command_fault.empty())
+    return mistake(files, setting, question.command_fault,
+                   "run it as the user of this process: it must print the passphrase of " +
+                       in_quotes(files.key_file) + " and end with exit code 0");
+  const std::string problem = "private key file " + in_quotes(files.key_file) + " is encrypted, and ";
+  if (files.passphrase.value.empty())
+    return mistake(files, files.key_setting, problem + "no " + setting + " is set", "set " + setting);
+  return mistake(files, files.key_setting, problem + setting + " does not open it", "check " + setting);
+}
+
+// The file is opened once: its owner and mode are those of the bytes that are read.
+tl::expected<FileContent, SettingMistake> read_key_file(const CertificateFiles& files) {
+  const auto unreadable = [&](int error) {
+    return tl::unexpected(
+        mistake(files, files.key_setting,
+                "private key file " + in_quotes(files.key_file) + " cannot be read: " + std::strerror(error),
+                "check the path, and that the user of this process may read it"));
+  };
+  const auto file = OpenFile::open(files.key_file);
+  if (!file) return unreadable(file.error());
+  if (auto fault = check_key_file(file->status(), files.key_file, files.key_setting, files.key_rule)) {
+    fault->certificate = files.certificate;
+    return tl::unexpected(std::move(*fault));
+  }
+  auto content = FileContent::read(*file);
+  if (!content) return unreadable(content.error());
+  return *std::move(content);
+}
+
+// PEM first, then DER, as libpq (fe-secure-openssl.c: initialize_SSL). Of the two errors the one about PEM
+// tells more.
+PrivateKey read_key(const CertificateFiles& files, std::vector<SettingMistake>& mistakes) {
+  auto content = read_key_file(files);
+  if (!content) {
+    mistakes.push_back(std::move(content).error());
+    return nullptr;
+  }
+  ERR_clear_error();
+  Question question{files.passphrase};
+  PrivateKey key(PEM_read_bio_PrivateKey(content->bio().get(), nullptr, answer, &question));
+  const std::string pem_error = key ? "" : take_openssl_error();
+  if (!key && !question.asked) key.reset(d2i_PrivateKey_bio(content->bio().get(), nullptr));
+  ERR_clear_error();
+  if (key) return key;
+  if (question.asked) {
+    mistakes.push_back(encrypted_key_mistake(files, question));
+  } else {
+    mistakes.push_back(
+        mistake(files, files.key_setting,
+                "private key file " + in_quotes(files.key_file) + " cannot be loaded: " + pem_error,
+                "the file must hold the private key of the certificate, as PEM or DER"));
+  }
+  return nullptr;
+}
+
+// The leaf and what follows it, as SSL_CTX_use_certificate_chain_file() does with a file that it opens
+// itself.
+bool use_chain(SSL_CTX* chain, BIO* file, Question& question) {
+  const Certificate leaf(PEM_read_bio_X509_AUX(file, nullptr, answer, &question));
+  if (!leaf || SSL_CTX_use_certificate(chain, leaf.get()) != 1) return false;
+  // Each of the others is judged by its own errors.
+  ERR_clear_error();
+  for (;;) {
+    Certificate next(PEM_read_bio_X509(file, nullptr, answer, &question));
+    if (!next) return is_end_of_pem();
+    // SSL_CTX_add0_chain_cert() without the macro's C cast.
+    if (SSL_CTX_ctrl(chain, SSL_CTRL_CHAIN_CERT, 0, next.get()) != 1) return false;
+    static_cast<void>(next.release());
+  }
+}
+
+// Into a context of no other use, since the chain of a context has OpenSSL's checks.
+SslContext read_chain(const SSL_CTX* context, const CertificateFiles& files,
+                      std::vector<SettingMistake>& mistakes) {
+  const auto content = FileContent::read(files.cert_file);
+  ERR_clear_error();
+  SslContext chain(SSL_CTX_new(TLS_method()));
+  const Passphrase none{Passphrase::Source::setting, {}, {}};
+  Question question{none};
+  if (chain) {
+    SSL_CTX_set_security_level(chain.get(), SSL_CTX_get_security_level(context));
+    if (content && use_chain(chain.get(), content->bio().get(), question)) return chain;
+  }
+  const std::string why = content ? take_openssl_error() : std::strerror(content.error());
+  mistakes.push_back(
+      mistake(files, files.cert_setting,
+              "certificate file " + in_quotes(files.cert_file) + " cannot be loaded: " + why,
+              "the file must hold the certificate and its intermediates, as PEM, and be readable"));
+  return nullptr;
+}
+
+// What is to be sent behind a leaf that stands alone in its file: the intermediates among the certificates
+// that `context` trusts, as PostgreSQL and libpq have OpenSSL do it; but once, and without the root, which
+// nobody verifies who does not have it. Where there are none, or the chain is at fault, the leaf is all: the
+// peer judges.
+void complete(SSL_CTX* chain, const SSL_CTX* context) {
+  // SSL_CTX_set1_chain_cert_store() and SSL_CTX_build_cert_chain() without the macros' C casts.
+  SSL_CTX_ctrl(chain, SSL_CTRL_SET_CHAIN_CERT_STORE, 1, SSL_CTX_get_cert_store(context));
+  SSL_CTX_ctrl(chain, SSL_CTRL_BUILD_CERT_CHAIN,
+               SSL_BUILD_CHAIN_FLAG_NO_ROOT | SSL_BUILD_CHAIN_FLAG_IGNORE_ERROR, nullptr);
+  ERR_clear_error();
+}
+
+STACK_OF(X509) * certificates_behind_leaf(SSL_CTX* chain) {
+  STACK_OF(X509)* behind = nullptr;
+  SSL_CTX_get0_chain_certs(chain, &behind);
+  return behind;
+}
+
+// The pair as `chain` would serve it, completed with what `context` trusts.
+std::optional<OwnCertificate> pair_of(SSL_CTX* chain, const SSL_CTX* context, PrivateKey key,
+                                      const CertificateFiles& files, std::vector<SettingMistake>& mistakes) {
+  ERR_clear_error();
+  X509* leaf = SSL_CTX_get0_certificate(chain);
+  if (X509_check_private_key(leaf, key.get()) != 1) {
+    mistakes.push_back(mistake(files, files.key_setting,
+                               "certificate " + in_quotes(files.cert_file) +
+                                   " does not match private key file " + in_quotes(files.key_file) + ": " +
+                                   take_openssl_error(),
+                               "name the key that the certificate was issued for"));
+    return std::nullopt;
+  }
+  if (SSL_CTX_use_PrivateKey(chain, key.get()) != 1) {
+    mistakes.push_back(
+        mistake(files, files.key_setting,
+                "private key file " + in_quotes(files.key_file) + " cannot be used: " + take_openssl_error(),
+                "use an RSA, ECDSA or Ed25519 key of the strength that this system's OpenSSL asks for"));
+    return std::nullopt;
+  }
+  if (sk_X509_num(certificates_behind_leaf(chain)) <= 0) complete(chain, context);
+  STACK_OF(X509)* behind = certificates_behind_leaf(chain);
+  X509_up_ref(leaf);
+  return OwnCertificate{Certificate(leaf),
+                        CertificateChain(behind == nullptr ? nullptr : X509_chain_up_ref(behind)),
+                        std::move(key)};
+}
+
+// Empty where there is nothing to say.
+std::string fault_in_time(X509* certificate, std::int64_t now) {
+  const auto begins = seconds_since_1970(X509_get0_notBefore(certificate));
+  const auto ends = seconds_since_1970(X509_get0_notAfter(certificate));
+  if (now < begins) return "is not valid before " + utc_text(begins);
+  if (now > ends) return "expired on " + utc_text(ends);
+  if (now > ends - std::chrono::seconds(kExpiryNotice).count()) return "expires on " + utc_text(ends);
+  return {};
+}
+
+}  // namespace
+
+std::optional<OwnCertificate> load_own_certificate(const SSL_CTX* context, const CertificateFiles& files,
+                                                   std::vector<SettingMistake>& mistakes) {
+  const SslContext chain = read_chain(context, files, mistakes);
+  PrivateKey key = read_key(files, mistakes);
+  if (!chain || !key) return std::nullopt;
+  return pair_of(chain.get(), context, std::move(key), files, mistakes);
+}
+
+void use(SSL_CTX* context, const OwnCertificate& own) {
+  // It has been used in load_own_certificate(), so that nothing but memory can be missing.
+  if (SSL_CTX_use_cert_and_key(context, own.leaf.get(), own.key.get(), own.chain.get(), 1) != 1)
+    throw std::bad_alloc();
+}
+
+bool use(SSL* ssl, const OwnCertificate& own) {
+  SSL_certs_clear(ssl);
+  return SSL_use_cert_and_key(ssl, own.leaf.get(), own.key.get(), own.chain.get(), 1) == 1;
+}
+
+void warn_of_expiry(const OwnCertificate& own, const CertificateFiles& files,
+                    std::vector<SettingMistake>& warnings) {
+  const std::int64_t now = std::time(nullptr);
+  const auto check = [&](X509* certificate) {
+    const std::string fault = fault_in_time(certificate, now);
+    if (fault.empty()) return;
+    warnings.push_back(mistake(
+        files, files.cert_setting,
+        "the certificate " + holder_of(certificate) + " in " + in_quotes(files.cert_file) + ' ' + fault,
+        "have it renewed, then restart pgveil"));
+  };
+  check(own.leaf.get());
+  for (int i = 0; i < sk_X509_num(own.chain.get()); ++i) check(sk_X509_value(own.chain.get(), i));
+}
+
+void warn_of_purpose(const OwnCertificate& own, const CertificateFiles& files, Purpose purpose,
+                     std::vector<SettingMistake>& warnings) {
+  const bool is_client = purpose == Purpose::client;
+  const int id = is_client ? X509_PURPOSE_SSL_CLIENT : X509_PURPOSE_SSL_SERVER;
+  if (X509_check_purpose(own.leaf.get(), id, 0) == 1) return;
+  ERR_clear_error();
+  const std::string peer = is_client ? "a server that checks client certificates" : "a client that checks it";
+  warnings.push_back(
+      mistake(files, files.cert_setting,
+              "the certificate " + holder_of(own.leaf.get()) + " in " + in_quotes(files.cert_file) +
+                  " is not for TLS " + (is_client ? "clients" : "servers") +
+                  ", by its extended key usage or key usage: " + peer + " refuses it",
+              std::string("have one issued with the extended key usage ") +
+                  (is_client ? "clientAuth; public authorities issue serverAuth only" : "serverAuth")));
+}
+
+}  // namespace pgveil::tls

@@ -1,0 +1,116 @@
+#include "tls/internal/server_certificates.h"
+
+#include <algorithm>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "tls/internal/certificate_values.h"
+#include "tls/internal/channel_binding.h"
+
+namespace pgveil::tls {
+namespace {
+
+using Mistakes = std::vector<SettingMistake>;
+
+void add_names(ServerNames& names, const ServerCertificate& certificate, std::size_t place,
+               Mistakes& mistakes) {
+  const auto add_mistake = [&](std::string problem, std::string remedy) {
+    mistakes.push_back({"server_names", std::move(problem), std::move(remedy), static_cast<int>(place)});
+  };
+  if (certificate.server_names.empty() && !names.add_default(place))
+    add_mistake("there are two certificates without server_names", "set server_names for all but one");
+  for (const auto& name : certificate.server_names) {
+    switch (names.add(name, place)) {
+      case ServerNames::Added::added: break;
+      case ServerNames::Added::taken:
+        add_mistake("there are two certificates for " + in_quotes(name), "remove it from one of them");
+        break;
+      case ServerNames::Added::malformed:
+        add_mistake(in_quotes(name) + " is no server name", "name a host, or a domain as \"*.example.com\"");
+        break;
+    }
+  }
+}
+
+std::optional<OwnCertificate> load_one(const SSL_CTX* context, const ServerSettings& settings,
+                                       std::size_t place, Mistakes& mistakes, Mistakes& warnings) {
+  const auto& certificate = settings.certificates[place];
+  const int number = static_cast<int>(place);
+  if (certificate.ssl_cert_file.empty())
+    mistakes.push_back(
+        {"ssl_cert_file", "ssl_cert_file is not set", "name the file of the certificate", number});
+  if (certificate.ssl_key_file.empty())
+    mistakes.push_back(
+        {"ssl_key_file", "ssl_key_file is not set", "name the file of the private key", number});
+  if (certificate.ssl_cert_file.empty() || certificate.ssl_key_file.empty()) return std::nullopt;
+  const CertificateFiles files{
+      "ssl_cert_file",
+      certificate.ssl_cert_file,
+      "ssl_key_file",
+      certificate.ssl_key_file,
+      KeyFileRule::server,
+      {Passphrase::Source::command, "ssl_passphrase_command", settings.ssl_passphrase_command},
+      number};
+  auto loaded = load_own_certificate(context, files, mistakes);
+  if (loaded) {
+    warn_of_expiry(*loaded, files, warnings);
+    warn_of_purpose(*loaded, files, Purpose::server, warnings);
+  }
+  return loaded;
+}
+
+}  // namespace
+
+std::unique_ptr<ServerCertificates> ServerCertificates::load(const SSL_CTX* context,
+                                                             const ServerSettings& settings,
+                                                             Mistakes& mistakes, Mistakes& warnings) {
+  auto certificates = std::make_unique<ServerCertificates>();
+  if (settings.certificates.empty())
+    mistakes.push_back({"ssl_cert_file", "no certificate is set", "set ssl_cert_file and ssl_key_file"});
+  for (std::size_t place = 0; place < settings.certificates.size(); ++place) {
+    add_names(certificates->names_, settings.certificates[place], place, mistakes);
+    if (auto own = load_one(context, settings, place, mistakes, warnings))
+      certificates->own_.push_back(std::move(*own));
+  }
+  return certificates;
+}
+
+void ServerCertificates::serve(SSL_CTX* context) const {
+  // What a connection begins with; choose() changes it where another is meant.
+  if (const auto place = names_.find("")) use(context, own_[*place]);
+  if (names_.only_default()) return;
+  // SSL_CTX_set_tlsext_servername_callback() and _arg() without the macros' C casts.
+  SSL_CTX_callback_ctrl(context, SSL_CTRL_SET_TLSEXT_SERVERNAME_CB, reinterpret_cast<void (*)()>(choose));
+  SSL_CTX_ctrl(context, SSL_CTRL_SET_TLSEXT_SERVERNAME_ARG, 0, const_cast<ServerCertificates*>(this));
+}
+
+bool ServerCertificates::have_end_points() const {
+  return std::all_of(own_.begin(), own_.end(),
+                     [](const auto& own) { return server_end_point_of(own.leaf.get()).has_value(); });
+}
+
+X509* ServerCertificates::find(std::string_view sha256_fingerprint) const {
+  for (const auto& own : own_)
+    if (fingerprint_of(own.leaf.get()) == sha256_fingerprint) return own.leaf.get();
+  return nullptr;
+}
+
+// OpenSSL calls this for each ClientHello, with or without a name in it. SSL_set_SSL_CTX() would be the usual
+// way, and leave the certificate policy of the one context with the versions of the other; here a name
+// changes the certificate and nothing else.
+int ServerCertificates::choose(SSL* ssl, int* alert, void* self) {
+  const auto& certificates = *static_cast<const ServerCertificates*>(self);
+  const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
+  const auto place = certificates.names_.find(name == nullptr ? "" : name);
+  if (!place) {
+    *alert = SSL_AD_UNRECOGNIZED_NAME;
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
+  }
+  const auto& chosen = certificates.own_[*place];
+  if (SSL_get_certificate(ssl) == chosen.leaf.get() || use(ssl, chosen)) return SSL_TLSEXT_ERR_OK;
+  *alert = SSL_AD_INTERNAL_ERROR;
+  return SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+}  // namespace pgveil::tls
