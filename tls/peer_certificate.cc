@@ -1,5 +1,6 @@
 #include "tls/peer_certificate.h"
 
+#include <array>
 #include <ctime>
 
 namespace pgveil::tls {

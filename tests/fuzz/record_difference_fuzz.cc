@@ -329,13 +329,13 @@ class OurEnd {
     read_piece({});
   }
   void write(ByteView data) {
-    auto status = Engine::Status::want_room;
-    while (status == Engine::Status::want_room) {
+    auto status = EngineStatus::want_room;
+    while (status == EngineStatus::want_room) {
       Outgoing out(memory_);
       status = records_.write(data, out);
       listener_.take(out.written(), outcome_.said);
     }
-    if (status == Engine::Status::failed) outcome_.state = State::failed;
+    if (status == EngineStatus::failed) outcome_.state = State::failed;
     ERR_clear_error();
   }
   void close() {
@@ -353,9 +353,9 @@ class OurEnd {
       const auto read = records_.read(ciphertext, plaintext_, out);
       append(outcome_.received, ByteView(plaintext_).first(read.size));
       listener_.take(out.written(), outcome_.said);
-      if (read.status == Engine::Status::failed) outcome_.state = State::failed;
-      if (read.status == Engine::Status::closed) outcome_.state = State::closed;
-      if (read.status == Engine::Status::want_input) break;
+      if (read.status == EngineStatus::failed) outcome_.state = State::failed;
+      if (read.status == EngineStatus::closed) outcome_.state = State::closed;
+      if (read.status == EngineStatus::want_input) break;
     }
     ERR_clear_error();
   }

@@ -22,7 +22,7 @@ using pgveil::fuzz::Choices;
 using pgveil::fuzz::Cuts;
 using pgveil::fuzz::require;
 using Bytes = std::vector<std::uint8_t>;
-using Status = Engine::Status;
+using Status = EngineStatus;
 
 constexpr std::size_t kMostActions = 64;
 constexpr std::uint32_t kFirstSuite = 0x1301;
