@@ -78,7 +78,7 @@ class Conversation {
     worker_.adopt({.id = ++last_id_,
                    .descriptor = Descriptor(pair[1]),
                    .peer = peer_,
-                   .listener = site_.snapshot->listeners.data(),
+                   .listener = {site_.snapshot, 0},
                    .listener_address = "bench"});
     send(client, startup_);
     Descriptor server(-1);

@@ -55,7 +55,7 @@ int run(Invocation invocation) {
     return snapshot.error().exit_code;
   }
   try {
-    if (const auto problem = start_log((*snapshot)->config.log)) {
+    if (const auto problem = start_log((*snapshot)->log)) {
       std::fprintf(stderr, "pgveil: the audit file cannot be written: %s\n", problem->c_str());
       return end_log(kExitConfig);
     }

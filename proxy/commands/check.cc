@@ -102,8 +102,8 @@ int run_check(const ParsedConfig& parsed) {
     return snapshot.error().exit_code;
   }
   for (const auto& warning : (*snapshot)->warnings) std::cerr << "warning: " << warning.text() << '\n';
-  const auto& config = (*snapshot)->config;
-  if (const auto few = descriptor_shortage(config, worker_count(config.limits, granted_cpus())))
+  const unsigned workers = worker_count((*snapshot)->limits, granted_cpus());
+  if (const auto few = descriptor_shortage(**snapshot, workers))
     std::cerr << "warning: the limit of open files is " << few->limit << ", and " << few->wanted
               << " are wanted. " << kDescriptorHint << '\n';
   std::cerr << std::flush;
@@ -118,13 +118,13 @@ std::string summary_of(const Snapshot& snapshot) {
     text += "listener " + config.address.text() + ": " + tls_of(config) + ", to upstream " + config.upstream +
             '\n';
     text += rules_of(listener);
-    text += logins_of(listener, snapshot.upstream_of(config));
+    text += logins_of(listener, *listener.upstream);
   }
   for (const auto& [name, upstream] : snapshot.upstreams) {
     text += "upstream " + name + ": ";
-    for (const auto& host : upstream.config.hosts)
-      text += text_of(host) + (&host == &upstream.config.hosts.back() ? "" : ", ");
-    text += "; " + tls_of(upstream.config) + '\n';
+    for (const auto& host : upstream->config.hosts)
+      text += text_of(host) + (&host == &upstream->config.hosts.back() ? "" : ", ");
+    text += "; " + tls_of(upstream->config) + '\n';
   }
   return text + "No mistakes found.\n";
 }

@@ -1,6 +1,8 @@
 #include "proxy/config/config.h"
 
 #include <algorithm>
+#include <set>
+#include <tuple>
 
 #include "proxy/config/values.h"
 #include "tls/digest.h"
@@ -66,6 +68,14 @@ std::string Mistake::text() const {
   text += problem + '.';
   if (!remedy.empty()) text += ' ' + remedy;
   return values::without_passwords(text);
+}
+
+void sort_by_place(Mistakes& mistakes) {
+  std::stable_sort(mistakes.begin(), mistakes.end(), [](const Mistake& a, const Mistake& b) {
+    return std::tie(a.file, a.line) < std::tie(b.file, b.line);
+  });
+  std::set<std::string> texts;
+  std::erase_if(mistakes, [&](const Mistake& mistake) { return !texts.insert(mistake.text()).second; });
 }
 
 Origins::Place Origins::find(std::string_view key) const {

@@ -188,6 +188,8 @@ struct Mistake {
   [[nodiscard]] std::string text() const;
 };
 using Mistakes = std::vector<Mistake>;
+// By file and line; of equal ones, only the first stays.
+void sort_by_place(Mistakes& mistakes);
 
 // Remembers where each key stood, so that a mistake found later (a file that cannot be loaded) can still be
 // placed.

@@ -126,8 +126,7 @@ Reading ConfigDraft::finish() && {
     check_listener(listener);
   }
   check_listeners_differ();
-  std::stable_sort(mistakes_.begin(), mistakes_.end(),
-                   [](const Mistake& a, const Mistake& b) { return a.line < b.line; });
+  sort_by_place(mistakes_);
 
   Reading reading;
   Config& config = reading.parsed.config;

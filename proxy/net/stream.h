@@ -41,6 +41,10 @@ class Scratch {
       : incoming(read_size),
         plaintext(tls::plaintext_room(read_size)),
         outgoing(tls::ciphertext_room(plaintext.size())) {}
+  // Makes room for reads of this size, unless it has it. What a read has returned is lost.
+  void grow(std::size_t read_size) {
+    if (read_size > incoming.size()) *this = Scratch(read_size);
+  }
 
   Buffer incoming;   // as it came from the kernel
   Buffer plaintext;  // decrypted from `incoming`

@@ -183,10 +183,9 @@ std::optional<gid_t> group_id(const std::string& name_or_number) {
   return number;
 }
 
-tl::expected<std::vector<std::unique_ptr<Listener>>, std::string> Listener::open(uv_loop_t* loop,
-                                                                                 const ListenerPolicy& policy,
-                                                                                 Workers& workers) {
-  const ListenerConfig& config = policy.config;
+tl::expected<std::vector<std::unique_ptr<Listener>>, std::string> Listener::open(
+    uv_loop_t* loop, const SnapshotListener& listener, Workers& workers) {
+  const ListenerConfig& config = listener.policy().config;
   const bool may_choose_again = config.address.port == 0 && config.address.each().size() > 1;
   std::vector<Descriptor> passed_over;
   auto opened = open_sockets(config, passed_over);
@@ -204,20 +203,21 @@ tl::expected<std::vector<std::unique_ptr<Listener>>, std::string> Listener::open
       errno = watched.error();
       return tl::unexpected(failed(config.address, "epoll_ctl").text);
     }
-    listeners.push_back(std::unique_ptr<Listener>(new Listener(loop, policy, workers, *std::move(watched))));
+    listeners.push_back(
+        std::unique_ptr<Listener>(new Listener(loop, listener, workers, *std::move(watched))));
   }
   return listeners;
 }
 
-Listener::Listener(uv_loop_t* loop, const ListenerPolicy& policy, Workers& workers, WatchedSocket socket)
-    : policy_(policy),
+Listener::Listener(uv_loop_t* loop, SnapshotListener served, Workers& workers, WatchedSocket socket)
+    : served_(std::move(served)),
       workers_(workers),
       descriptor_(socket.descriptor.release()),
       address_(bound_address(descriptor_).text()),
       poll_(std::move(socket.poll)),
       pause_(loop, *this) {
   struct stat file {};
-  const SocketAddress& address = policy.config.address;
+  const SocketAddress& address = served_.policy().config.address;
   const bool has_file = address.is_unix() && !address.is_abstract();
   if (has_file && ::stat(address.unix_path.c_str(), &file) == 0) socket_inode_ = file.st_ino;
   poll_->data = this;
@@ -229,7 +229,7 @@ Listener::~Listener() {
   poll_.reset();
   ::close(descriptor_);
   struct stat file {};
-  const char* path = policy_.config.address.unix_path.c_str();
+  const char* path = served_.policy().config.address.unix_path.c_str();
   if (socket_inode_ != 0 && ::stat(path, &file) == 0 && file.st_ino == socket_inode_) ::unlink(path);
 }
 
@@ -246,7 +246,7 @@ void Listener::accept_all() {
     Descriptor client(::accept4(descriptor_, peer.get(), &peer.size, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (client.get() >= 0) {
       out_of_descriptors_ = false;
-      if (!workers_.adopt(std::move(client), peer, policy_, address_)) return pause(std::strerror(ENOMEM));
+      if (!workers_.adopt(std::move(client), peer, served_, address_)) return pause(std::strerror(ENOMEM));
       continue;
     }
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)

@@ -26,12 +26,12 @@ namespace pgveil::proxy {
 
 class Listener final : private Wakeable {
  public:
-  // Binds and listens on each address that the address of `policy` stands for; accepted connections go to
-  // `workers`. `policy` and `workers` must outlive the listeners. An address of a family that this machine
+  // Binds and listens on each address that the address of `listener` stands for; accepted connections go to
+  // `workers`, which must outlive the listeners. An address of a family that this machine
   // does not have is left out, and logged, if another one works. The error is a sentence that says what to
   // do.
   [[nodiscard]] static tl::expected<std::vector<std::unique_ptr<Listener>>, std::string> open(
-      uv_loop_t* loop, const ListenerPolicy& policy, Workers& workers);
+      uv_loop_t* loop, const SnapshotListener& listener, Workers& workers);
   // Closes; removes the file of a Unix socket, if it is still ours.
   ~Listener();
   Listener(const Listener&) = delete;
@@ -39,9 +39,11 @@ class Listener final : private Wakeable {
 
   // With the port that the system gave.
   [[nodiscard]] const std::string& address() const { return address_; }
+  // Serves the clients that come from now on as `listener` says, which has the same address.
+  void serve(SnapshotListener listener) { served_ = std::move(listener); }
 
  private:
-  Listener(uv_loop_t* loop, const ListenerPolicy& policy, Workers& workers, WatchedSocket socket);
+  Listener(uv_loop_t* loop, SnapshotListener served, Workers& workers, WatchedSocket socket);
   void wake() override;  // after a pause, or when there is room for a client
   void accept_all();
   void watch();
@@ -49,7 +51,7 @@ class Listener final : private Wakeable {
   void pause(const char* error);
   static void on_readable(uv_poll_t* poll, int status, int events);
 
-  const ListenerPolicy& policy_;
+  SnapshotListener served_;
   Workers& workers_;
   int descriptor_;
   std::string address_;

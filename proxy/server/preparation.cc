@@ -282,6 +282,7 @@ tl::expected<std::shared_ptr<const Snapshot>, Unprepared> prepare(const ParsedCo
   Unprepared unprepared{.mistakes = {}, .exit_code = is_setting_wrong ? kExitConfig : kExitUnavailable};
   if (!snapshot) unprepared.mistakes = std::move(snapshot.error());
   std::ranges::move(found, std::back_inserter(unprepared.mistakes));
+  sort_by_place(unprepared.mistakes);
   return tl::unexpected(std::move(unprepared));
 }
 
@@ -289,14 +290,14 @@ unsigned worker_count(const LimitsConfig& limits, const GrantedCpus& granted) {
   return limits.workers != 0 ? limits.workers : std::min(granted.count(), kMostWorkers);
 }
 
-std::optional<DescriptorShortage> descriptor_shortage(const Config& config, unsigned workers) {
+std::optional<DescriptorShortage> descriptor_shortage(const Snapshot& snapshot, unsigned workers) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return std::nullopt;
   DescriptorShortage found{.limit = limit.rlim_max,
-                           .wanted = 2 * config.limits.max_sessions +
-                                     config.limits.max_unauthenticated_clients +
+                           .wanted = 2 * snapshot.limits.max_sessions +
+                                     snapshot.limits.max_unauthenticated_clients +
                                      kDescriptorsOfWorker * workers + kSpareDescriptors};
-  for (const auto& [name, upstream] : config.upstreams) found.wanted += upstream.prewarm;
+  for (const auto& [name, upstream] : snapshot.upstreams) found.wanted += upstream->config.prewarm;
   return found.limit < found.wanted ? std::optional(found) : std::nullopt;
 }
 

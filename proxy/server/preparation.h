@@ -35,6 +35,7 @@ struct DescriptorShortage {
 };
 inline constexpr const char* kDescriptorHint =
     "limits.max_sessions cannot be reached. Raise the limit of open files, or lower it.";
-[[nodiscard]] std::optional<DescriptorShortage> descriptor_shortage(const Config& config, unsigned workers);
+[[nodiscard]] std::optional<DescriptorShortage> descriptor_shortage(const Snapshot& snapshot,
+                                                                    unsigned workers);
 
 }  // namespace pgveil::proxy

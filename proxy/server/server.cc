@@ -23,13 +23,13 @@
 namespace pgveil::proxy {
 namespace {
 
-void raise_descriptor_limit(const Config& config, unsigned workers) {
+void raise_descriptor_limit(const Snapshot& snapshot, unsigned workers) {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   set_descriptor_limit_of_children(limit);
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
-  if (const auto few = descriptor_shortage(config, workers))
+  if (const auto few = descriptor_shortage(snapshot, workers))
     LogLine(LogLevel::warning, "few_descriptors")
         .add("limit", few->limit)
         .add("wanted", few->wanted)
@@ -155,8 +155,9 @@ class Server final : public Wakeable {
   // Tries all, so that all that fail are in the log.
   bool listen() {
     bool all_listen = true;
-    for (const ListenerPolicy& policy : snapshot_->listeners) {
-      auto opened = Listener::open(loop_.get(), policy, *workers_);
+    for (std::size_t i = 0; i < snapshot_->listeners.size(); ++i) {
+      const SnapshotListener served(snapshot_, i);
+      auto opened = Listener::open(loop_.get(), served, *workers_);
       if (!opened) {
         LogLine(LogLevel::error, "listen_failed").add("error", opened.error());
         all_listen = false;
@@ -165,7 +166,7 @@ class Server final : public Wakeable {
       for (auto& listener : *opened) {
         LogLine(LogLevel::info, "listening")
             .add("address", listener->address())
-            .add("upstream", policy.config.upstream);
+            .add("upstream", served.policy().config.upstream);
         listeners_.push_back(std::move(listener));
       }
     }
@@ -192,7 +193,7 @@ class Server final : public Wakeable {
     stopping_ = true;
     LogLine(LogLevel::info, "stopping").add("signal", number == SIGTERM ? "SIGTERM" : "SIGINT");
     listeners_.clear();
-    const auto timeout = snapshot_->config.limits.shutdown_timeout;
+    const auto timeout = snapshot_->limits.shutdown_timeout;
     shutdown_deadline_->set(timeout);
     workers_->shut_down([this] { close_everything(); });
     if (timeout.count() == 0) close_everything();
@@ -223,13 +224,13 @@ class Server final : public Wakeable {
 }  // namespace
 
 int serve(const std::shared_ptr<const Snapshot>& snapshot) {
-  const unsigned workers = choose_workers(snapshot->config.limits);
-  raise_descriptor_limit(snapshot->config, workers);
-  const auto records = tls::choose_records(snapshot->config.limits.tls_records);
+  const unsigned workers = choose_workers(snapshot->limits);
+  raise_descriptor_limit(*snapshot, workers);
+  const auto records = tls::choose_records(snapshot->limits.tls_records);
   LogLine(LogLevel::info, "tls_records")
       .add("engine", records.own ? "own" : "openssl")
       .add("because", records.because);
-  auto rings = choose_relay(snapshot->config.limits.relay, workers);
+  auto rings = choose_relay(snapshot->limits.relay, workers);
   if (!rings) return rings.error();
   try {
     make_thread_pool();

@@ -36,7 +36,7 @@ Worker::Worker(uv_loop_t* loop, unsigned number, Commons& commons, std::shared_p
       commons_(commons),
       ring_(std::move(ring)),
       snapshot_(std::move(snapshot)),
-      scratch_(snapshot_->config.limits.relay_buffer),
+      scratch_(snapshot_->limits.relay_buffer),
       handshake_turns_(loop),
       resolver_(loop),
       scram_keyring_(loop),
@@ -67,8 +67,8 @@ Session* Worker::begin(Arrival& arrival) {
           std::string("The client's socket cannot be watched: ") + std::strerror(socket.error()) + '.');
       return nullptr;
     }
-    session = std::make_unique<Session>(*this, arrival.id, *std::move(socket), arrival.peer, snapshot_,
-                                        *arrival.listener, arrival.listener_address);
+    session = std::make_unique<Session>(*this, arrival.id, *std::move(socket), arrival.peer,
+                                        std::move(arrival.listener), arrival.listener_address);
     return session.get();
   } catch (const std::bad_alloc&) {
     log_not_begun(Reason::out_of_memory, arrival, "");
@@ -84,6 +84,14 @@ void Worker::run() {
   }
   while (ring_->run_once(loop_)) {
   }
+}
+
+// A larger scratch memory is good for the sessions of all snapshots.
+void Worker::replace_snapshot(std::shared_ptr<const Snapshot> snapshot) {
+  snapshot_ = std::move(snapshot);
+  scratch_.grow(snapshot_->limits.relay_buffer);
+  prewarmed_.clear();
+  prewarm();
 }
 
 void Worker::shut_down(std::function<void()> when_empty) {
@@ -105,28 +113,30 @@ std::size_t Worker::abandon() {
 // Each worker has its share of them; the first ones have one more where they cannot be divided evenly.
 void Worker::prewarm() {
   for (const auto& [name, upstream] : snapshot_->upstreams) {
-    const unsigned all = upstream.config.prewarm;
+    const unsigned all = upstream->config.prewarm;
     const unsigned share = all / commons_.workers + (number_ <= all % commons_.workers ? 1 : 0);
     if (share == 0) continue;
-    auto& stock = prewarmed_[&upstream];
+    auto& stock = prewarmed_[upstream];
     stock = std::make_unique<Prewarm>(link_services(), scratch_, upstream, share,
-                                      snapshot_->config.limits.startup_timeout, number_);
+                                      snapshot_->limits.startup_timeout, number_);
     stock->start();
   }
 }
 
-std::unique_ptr<UpstreamLink> Worker::take_prewarmed(const Upstream& upstream, Wakeable& owner) {
-  const auto stock = prewarmed_.find(&upstream);
+std::unique_ptr<UpstreamLink> Worker::take_prewarmed(const std::shared_ptr<const Upstream>& upstream,
+                                                     Wakeable& owner) {
+  const auto stock = prewarmed_.find(upstream);
   return stock == prewarmed_.end() ? nullptr : stock->second->take(owner);
 }
 
-void Worker::distrust_prewarmed(const Upstream& upstream, const ServerAddress& server, const Ending& why) {
-  const auto stock = prewarmed_.find(&upstream);
+void Worker::distrust_prewarmed(const std::shared_ptr<const Upstream>& upstream, const ServerAddress& server,
+                                const Ending& why) {
+  const auto stock = prewarmed_.find(upstream);
   if (stock != prewarmed_.end()) stock->second->distrust(server, why);
 }
 
 bool Worker::enter_session() {
-  return commons_.sessions.take(snapshot_->config.limits.max_sessions);
+  return commons_.sessions.take(snapshot_->limits.max_sessions);
 }
 
 bool Worker::enter_cancel() {

@@ -40,7 +40,7 @@ struct Arrival {
   SessionId id;
   Descriptor descriptor;  // non-blocking
   KernelAddress peer;
-  const ListenerPolicy* listener;  // belongs to the snapshot
+  SnapshotListener listener;
   std::string listener_address;
 };
 
@@ -57,6 +57,9 @@ class Worker final : public SessionHost {
   void run();
   // Begins a session, unless the system lacks memory or another resource for it: then the client is gone.
   void adopt(Arrival arrival);
+  // From now on connections are made ahead as `snapshot` says, and sessions that begin are limited by it.
+  // Those that have begun go on under theirs.
+  void replace_snapshot(std::shared_ptr<const Snapshot> snapshot);
   // Ends every session; `when_empty` is called once the last one is gone.
   void shut_down(std::function<void()> when_empty);
   // Drops whatever is left, without a word. Answers how many sessions that were.
@@ -75,8 +78,10 @@ class Worker final : public SessionHost {
   HandshakeTurns& handshake_turns() override { return handshake_turns_; }
   CancelRoutes& cancel_routes() override { return commons_.cancel_routes; }
   LoginServices login_services() override { return {scram_keyring_, password_commands_}; }
-  std::unique_ptr<UpstreamLink> take_prewarmed(const Upstream& upstream, Wakeable& owner) override;
-  void distrust_prewarmed(const Upstream& upstream, const ServerAddress& server, const Ending& why) override;
+  std::unique_ptr<UpstreamLink> take_prewarmed(const std::shared_ptr<const Upstream>& upstream,
+                                               Wakeable& owner) override;
+  void distrust_prewarmed(const std::shared_ptr<const Upstream>& upstream, const ServerAddress& server,
+                          const Ending& why) override;
   bool enter_session() override;
   void leave_session() override { commons_.sessions.give_back(); }
   bool enter_cancel() override;
@@ -100,7 +105,7 @@ class Worker final : public SessionHost {
   Resolver resolver_;
   ScramKeyring scram_keyring_;
   PasswordCommands password_commands_;
-  std::unordered_map<const Upstream*, std::unique_ptr<Prewarm>> prewarmed_;
+  std::unordered_map<std::shared_ptr<const Upstream>, std::unique_ptr<Prewarm>> prewarmed_;
   std::unordered_map<SessionId, std::unique_ptr<Session>> sessions_;
   std::vector<SessionId> over_;  // to be destroyed at the next turn of the loop
   Handle<uv_idle_t> reaper_;

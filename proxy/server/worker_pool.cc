@@ -23,12 +23,10 @@ constexpr std::chrono::milliseconds kEndPatience{250};
 
 }  // namespace
 
-Workers::Workers(uv_loop_t* loop, std::shared_ptr<const Snapshot> snapshot, unsigned count,
+Workers::Workers(uv_loop_t* loop, const std::shared_ptr<const Snapshot>& snapshot, unsigned count,
                  std::vector<std::unique_ptr<Ring>> rings)
-    : snapshot_(std::move(snapshot)),
-      room_(new uv_async_t),
-      commons_(count, snapshot_->config.limits.max_unauthenticated_clients,
-               [this] { uv_async_send(room_.get()); }),
+    : room_(new uv_async_t),
+      commons_(count, snapshot->limits.max_unauthenticated_clients, [this] { uv_async_send(room_.get()); }),
       last_id_(random_start()),
       emptied_(new uv_async_t) {
   uv_async_init(loop, emptied_.get(),
@@ -39,27 +37,31 @@ Workers::Workers(uv_loop_t* loop, std::shared_ptr<const Snapshot> snapshot, unsi
   rings.resize(count);
   for (unsigned number = 1; number <= count; ++number)
     threads_.push_back(
-        std::make_unique<WorkerThread>(number, commons_, snapshot_, std::move(rings[number - 1])));
+        std::make_unique<WorkerThread>(number, commons_, snapshot, std::move(rings[number - 1])));
 }
 
 Workers::~Workers() {
   static_cast<void>(abandon());
 }
 
-bool Workers::adopt(Descriptor client, const KernelAddress& peer, const ListenerPolicy& listener,
+bool Workers::adopt(Descriptor client, const KernelAddress& peer, const SnapshotListener& listener,
                     const std::string& listener_address) {
   commons_.newcomers.enter();
   try {
     threads_[least_loaded(loads())]->adopt({.id = ++last_id_,
                                             .descriptor = std::move(client),
                                             .peer = peer,
-                                            .listener = &listener,
+                                            .listener = listener,
                                             .listener_address = listener_address});
     return true;
   } catch (const std::bad_alloc&) {
     commons_.newcomers.leave();
     return false;
   }
+}
+
+void Workers::replace_snapshot(const std::shared_ptr<const Snapshot>& snapshot) {
+  for (const auto& thread : threads_) thread->replace_snapshot(snapshot);
 }
 
 std::vector<std::size_t> Workers::loads() const {

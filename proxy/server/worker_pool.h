@@ -17,7 +17,7 @@ class Workers {
  public:
   // `loop` is the main thread's. `rings`: one for each worker, or none. Throws std::system_error where the
   // system has no threads or no descriptors for them.
-  Workers(uv_loop_t* loop, std::shared_ptr<const Snapshot> snapshot, unsigned count,
+  Workers(uv_loop_t* loop, const std::shared_ptr<const Snapshot>& snapshot, unsigned count,
           std::vector<std::unique_ptr<Ring>> rings = {});
   // Drops whatever is left.
   ~Workers();
@@ -26,8 +26,10 @@ class Workers {
 
   // Begins a session for an accepted, non-blocking socket, on the worker with the fewest. Returns false if
   // there is no memory for it.
-  bool adopt(Descriptor client, const KernelAddress& peer, const ListenerPolicy& listener,
+  bool adopt(Descriptor client, const KernelAddress& peer, const SnapshotListener& listener,
              const std::string& listener_address);
+  // Of all workers; see there. A client of adopt() brings the snapshot of its listener.
+  void replace_snapshot(const std::shared_ptr<const Snapshot>& snapshot);
   // The sessions of each worker.
   [[nodiscard]] std::vector<std::size_t> loads() const;
 
@@ -50,9 +52,8 @@ class Workers {
   void on_emptied();
   void on_room();
 
-  const std::shared_ptr<const Snapshot> snapshot_;  // of the listeners that clients come by
-  Handle<uv_async_t> room_;                         // rung by a worker when a client may be accepted again
-  std::vector<Wakeable*> waiting_;                  // for that, in the order of their coming
+  Handle<uv_async_t> room_;         // rung by a worker when a client may be accepted again
+  std::vector<Wakeable*> waiting_;  // for that, in the order of their coming
   Commons commons_;
   SessionId last_id_;
   std::function<void()> when_empty_;

@@ -32,6 +32,10 @@ void WorkerThread::adopt(Arrival arrival) {
   ++given_;
 }
 
+void WorkerThread::replace_snapshot(std::shared_ptr<const Snapshot> snapshot) {
+  post(std::move(snapshot));
+}
+
 std::size_t WorkerThread::load() const {
   return static_cast<std::size_t>(given_ - worker_.ended());
 }

@@ -31,6 +31,8 @@ class WorkerThread {
   WorkerThread& operator=(const WorkerThread&) = delete;
 
   void adopt(Arrival arrival);
+  // As Worker's, for the clients that come after it.
+  void replace_snapshot(std::shared_ptr<const Snapshot> snapshot);
   // Its sessions, and those that it has been given but has not begun yet.
   [[nodiscard]] std::size_t load() const;
 
@@ -52,7 +54,8 @@ class WorkerThread {
     std::function<void()> when_empty;
   };
   struct Abandon {};
-  using Letter = std::variant<Arrival, ShutDown, Abandon>;
+  using NewSnapshot = std::shared_ptr<const Snapshot>;
+  using Letter = std::variant<Arrival, NewSnapshot, ShutDown, Abandon>;
 
   void start();
   void post(Letter letter);
@@ -61,6 +64,7 @@ class WorkerThread {
   void run();
   void deliver();
   void take(Arrival arrival) { worker_.adopt(std::move(arrival)); }
+  void take(NewSnapshot snapshot) { worker_.replace_snapshot(std::move(snapshot)); }
   void take(ShutDown order) { worker_.shut_down(std::move(order.when_empty)); }
   void take(Abandon order);
 

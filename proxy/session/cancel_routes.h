@@ -2,19 +2,21 @@
 // session.
 #pragma once
 
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <unordered_map>
 
 #include "protocol/startup.h"
+#include "proxy/snapshot/snapshot.h"
 #include "proxy/upstream/connector.h"
 
 namespace pgveil::proxy {
 
 struct CancelRoute {
-  std::string upstream;  // by name
-  ServerAddress server;  // what the session was really connected to
+  std::shared_ptr<const Upstream> upstream;  // of the session
+  ServerAddress server;                      // what the session was really connected to
 };
 
 // The established sessions of a process by their cancel keys. May be used from any thread. Keys are secrets:

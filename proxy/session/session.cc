@@ -79,26 +79,24 @@ bool cuts_off_client(Reason reason) {
 }  // namespace
 
 Session::Session(SessionHost& host, SessionId id, WatchedSocket client, const KernelAddress& peer,
-                 std::shared_ptr<const Snapshot> snapshot, const ListenerPolicy& listener,
-                 std::string listener_address)
+                 SnapshotListener listener, std::string listener_address)
     : host_(host),
       id_(id),
-      snapshot_(std::move(snapshot)),
-      policy_(listener),
+      listener_(std::move(listener)),
       client_address_(peer),
       client_is_local_(peer.is_unix() || peer.is_loopback()),
       deadline_(host.loop(), *this),
       record_(std::make_unique<Record>()),
-      negotiation_(std::make_unique<protocol::Negotiation>(negotiation_policy(listener))) {
-  if (peer.is_unix() && (listener.rules.asks_for_peer() || listener.config.log_client_identity))
+      negotiation_(std::make_unique<protocol::Negotiation>(negotiation_policy(policy()))) {
+  if (peer.is_unix() && (policy().rules.asks_for_peer() || policy().config.log_client_identity))
     record_->identity = unix_user_ = peer_user(client.descriptor.get());
   record_->session = session_name(id);
   record_->worker = host.number();
   record_->client = peer.text();
   record_->listener = std::move(listener_address);
-  record_->upstream = listener.config.upstream;
+  record_->upstream = policy().config.upstream;
   client_ = std::make_unique<SocketStream>(std::move(client), *this, true);
-  deadline_.set(snapshot_->config.limits.startup_timeout);
+  deadline_.set(limits().startup_timeout);
 }
 
 Session::~Session() {
@@ -177,7 +175,7 @@ Session::Phase Session::negotiate() {
     switch (event) {
       case protocol::Negotiation::Event::startup:
         startup_ = negotiation_->take_startup();
-        set_database(startup_, policy_.config);
+        set_database(startup_, policy().config);
         return Phase::authorize;
       case protocol::Negotiation::Event::cancel: return begin_cancel();
       case protocol::Negotiation::Event::accept_tls: return begin_tls();
@@ -199,13 +197,13 @@ Session::Phase Session::negotiate() {
 
 // What has been read behind the SSLRequest, or as direct TLS, is the handshake's and nobody else's.
 Session::Phase Session::begin_tls() {
-  auto engine = tls::Engine::to_client(policy_.tls, negotiation_->direct_tls());
+  auto engine = tls::Engine::to_client(policy().tls, negotiation_->direct_tls());
   auto stream =
       std::make_unique<TlsStream>(std::move(client_), std::move(engine), std::exchange(client_in_, {}));
   accepting_ = stream.get();
   handshake_turn_.emplace(host_.handshake_turns(), *this);
   client_ = std::move(stream);
-  if (policy_.config.connect_early && policy_.rules.may_admit(client_address_)) connect_early();
+  if (policy().config.connect_early && policy().rules.may_admit(client_address_)) connect_early();
   return Phase::accept_tls;
 }
 
@@ -246,7 +244,7 @@ Session::Phase Session::authorize() {
   record_->requested_user = startup_.user();
   record_->database = startup_.database();
   const bool has_tls = negotiation_->inside_tls();
-  if (!has_tls && policy_.tls && policy_.config.tls_policy() == ListenerTls::require)
+  if (!has_tls && policy().tls && policy().config.tls_policy() == ListenerTls::require)
     return end({.reason = Reason::tls_required,
                 .hint = "Connect with sslmode=verify-full (or at least sslmode=require)."});
   if (client_->write_broken()) return end(lost_client_ending());
@@ -262,13 +260,13 @@ Session::Phase Session::authorize() {
                   .database = startup_.database(),
                   .physical_replication = startup_.is_physical_replication(),
                   .host_name = client_name_ ? client_name_->found() : std::nullopt};
-  Decision decision = policy_.rules.decide(visitor);
+  Decision decision = policy().rules.decide(visitor);
   const bool assigns = decision.rule != nullptr && decision.rule->assign && !decision.refusal;
   if (assigns && startup_.find("database").value_or("").empty()) {
     // The database of the user that the client becomes: it is for the rules to say whether it may go there.
     record_->database = decision.database_user;
     visitor.database = record_->database;
-    decision = policy_.rules.decide(visitor);
+    decision = policy().rules.decide(visitor);
   }
   if (decision.needs_host_name) {
     client_name_ = std::make_unique<ClientName>(host_.resolver(), client_address_, *this);
@@ -296,10 +294,9 @@ Session::Phase Session::admit(const Decision& decision) {
   if (decision.refusal) return end(*decision.refusal);
   if (!in_session_) in_session_ = host_.enter_session();
   if (!in_session_)
-    return end(
-        {.reason = Reason::too_many_sessions,
-         .detail = "All " + std::to_string(snapshot_->config.limits.max_sessions) + " sessions are in use.",
-         .hint = "Raise limits.max_sessions, or close sessions."});
+    return end({.reason = Reason::too_many_sessions,
+                .detail = "All " + std::to_string(limits().max_sessions) + " sessions are in use.",
+                .hint = "Raise limits.max_sessions, or close sessions."});
   leave_newcomers();
   method_ = decision.rule->method;
   if (decision.rule->assign) {
@@ -309,24 +306,24 @@ Session::Phase Session::admit(const Decision& decision) {
   record_->user = startup_.user();
   record_->database = startup_.database();
   if (auto refusal = prepare_startup()) return end(*refusal);
-  const Upstream& upstream = snapshot_->upstream_of(policy_.config);
+  const Upstream& upstream = *policy().upstream;
   auto context = upstream.tls;
   if (is_vouched_for(method_) && !upstream.config.role_certificates.empty()) {
     context = upstream.held.certificate_of(startup_.user());
     if (!context) return end(no_role_certificate(upstream.config, record_->user));
   }
-  dial(upstream, std::move(context));
+  dial(std::move(context));
   return Phase::connect;
 }
 
 // What the server reads beside user and database.
 std::optional<Ending> Session::prepare_startup() {
   if (is_vouched_for(method_))
-    if (auto refusal = refuse_parameter(startup_, policy_.config)) return refusal;
-  set_parameters(startup_, policy_.config);
-  if (policy_.config.log_client_identity)
+    if (auto refusal = refuse_parameter(startup_, policy().config)) return refusal;
+  set_parameters(startup_, policy().config);
+  if (policy().config.log_client_identity)
     announce_identity(startup_, {.who = record_->identity, .system_user = record_->system_user},
-                      policy_.config.client_identity_in);
+                      policy().config.client_identity_in);
   if (protocol::fits_startup_packet(startup_)) return std::nullopt;
   return Ending{.reason = Reason::protocol_violation,
                 .detail = "The startup packet has no room left for what the proxy adds to it.",
@@ -337,7 +334,7 @@ std::optional<Ending> Session::prepare_startup() {
 void Session::add_cancel_route() {
   if (!login_->cancel_key()) return;
   cancel_key_ = login_->cancel_key();
-  host_.cancel_routes().add(*cancel_key_, {.upstream = policy_.config.upstream, .server = *link_->server()});
+  host_.cancel_routes().add(*cancel_key_, {.upstream = policy().upstream, .server = *link_->server()});
 }
 
 Session::Phase Session::begin_relay() {
@@ -361,7 +358,7 @@ Session::Phase Session::begin_relay() {
     server_->move_to(*ring);
   }
   last_activity_ = time_now();
-  const auto idle_timeout = snapshot_->config.limits.idle_timeout;
+  const auto idle_timeout = limits().idle_timeout;
   deadline_.set(relay_->client_ended() ? last_answer_interval(idle_timeout) : idle_timeout);
   return Phase::relay;
 }
@@ -371,11 +368,10 @@ Session::Phase Session::relay() {
   const bool client_ended_before = relay_->client_ended();
   const auto ended = relay_->advance(host_.scratch());
   if (!ended) {
-    if (snapshot_->config.limits.idle_timeout.count() > 0 || relay_->client_ended())
-      note_activity(moved_before);
+    if (limits().idle_timeout.count() > 0 || relay_->client_ended()) note_activity(moved_before);
     if (relay_->client_ended() != client_ended_before) {
       last_activity_ = time_now();
-      deadline_.set(last_answer_interval(snapshot_->config.limits.idle_timeout));
+      deadline_.set(last_answer_interval(limits().idle_timeout));
     }
     if (relay_->in_bulk() || bulk_deadline_) look_after_bulk();
     return deadline_.passed() ? relay_in_silence() : Phase::relay;
@@ -414,7 +410,7 @@ void Session::look_after_bulk() {
 // client that has ended its side counts only while the server owes it something. If it is the client that
 // does not read what is there, it is as idle as any other client.
 Session::Phase Session::relay_in_silence() {
-  const std::chrono::milliseconds idle_timeout = snapshot_->config.limits.idle_timeout;
+  const std::chrono::milliseconds idle_timeout = limits().idle_timeout;
   const std::chrono::milliseconds quiet = time_now() - last_activity_;
   const bool awaits_last_answer = relay_->client_ended() && client_->unwritten() == 0;
   const std::chrono::milliseconds allowed = awaits_last_answer ? kLastAnswerTimeout : idle_timeout;
@@ -434,17 +430,11 @@ Session::Phase Session::relay_in_silence() {
 // A key that this process does not know goes to the upstream's only server: another replica may have relayed
 // it.
 Session::Phase Session::begin_cancel() {
-  if (policy_.config.plaintext_cancel == PlaintextCancel::deny && policy_.tls && !negotiation_->inside_tls())
+  if (policy().config.plaintext_cancel == PlaintextCancel::deny && policy().tls &&
+      !negotiation_->inside_tls())
     return end({.reason = Reason::plaintext_cancel_denied});
   const auto route = host_.cancel_routes().find(negotiation_->cancel());
-  const Upstream* upstream = &snapshot_->upstream_of(policy_.config);
-  if (route) {
-    const auto found = snapshot_->upstreams.find(route->upstream);
-    upstream = found == snapshot_->upstreams.end() ? nullptr : &found->second;
-  } else if (upstream->config.hosts.size() != 1) {
-    upstream = nullptr;
-  }
-  if (upstream == nullptr) return end({.reason = Reason::cancel_unknown});
+  if (!route && policy().upstream->config.hosts.size() != 1) return end({.reason = Reason::cancel_unknown});
   if (!host_.enter_cancel()) return end({.reason = Reason::too_many_cancels});
   in_cancel_ = true;
   leave_newcomers();
@@ -452,9 +442,10 @@ Session::Phase Session::begin_cancel() {
   deadline_.set(kCancelTimeout);
   drop_link();  // and its place: cancel requests are counted by themselves
   if (std::exchange(in_session_, false)) host_.leave_session();
+  const auto& upstream = route ? route->upstream : policy().upstream;
   Course course;
   if (route) course.only = route->server;
-  link_ = new_link(*upstream, upstream->tls, std::move(course));
+  link_ = new_link(upstream, upstream->tls, std::move(course));
   return Phase::forward_cancel;
 }
 
@@ -547,8 +538,8 @@ Session::Phase Session::close() {
 Ending Session::early_leave() const {
   std::string certificate;
   if (record_->client_tls)
-    certificate = policy_.tls->shown_certificate_text(record_->client_tls->own_sha256_fingerprint,
-                                                      record_->client_tls->server_name);
+    certificate = policy().tls->shown_certificate_text(record_->client_tls->own_sha256_fingerprint,
+                                                       record_->client_tls->server_name);
   if (const auto* failure = client_->tls_failure()) return client_tls_ending(*failure, certificate);
   return early_leave_ending({.error = client_->error(),
                              .has_sent = record_->received_bytes > 0 || negotiation_->inside_tls(),

@@ -44,11 +44,11 @@ class SessionHost {
   [[nodiscard]] virtual CancelRoutes& cancel_routes() = 0;
   [[nodiscard]] virtual LoginServices login_services() = 0;
   // A connection to `upstream` that was made ahead, for `owner` alone; null: there is none.
-  [[nodiscard]] virtual std::unique_ptr<UpstreamLink> take_prewarmed(const Upstream& upstream,
-                                                                     Wakeable& owner) = 0;
+  [[nodiscard]] virtual std::unique_ptr<UpstreamLink> take_prewarmed(
+      const std::shared_ptr<const Upstream>& upstream, Wakeable& owner) = 0;
   // One that was made ahead and leads to `server` was of no use.
-  virtual void distrust_prewarmed(const Upstream& upstream, const ServerAddress& server,
-                                  const Ending& why) = 0;
+  virtual void distrust_prewarmed(const std::shared_ptr<const Upstream>& upstream,
+                                  const ServerAddress& server, const Ending& why) = 0;
 
   // A place among limits.max_sessions, or among the cancel requests under way; false: there is none.
   [[nodiscard]] virtual bool enter_session() = 0;
@@ -82,10 +82,9 @@ class Session final : public Wakeable {
     closed,
   };
 
-  // `host` must outlive the session; `listener` belongs to the snapshot.
+  // `host` must outlive the session.
   Session(SessionHost& host, SessionId id, WatchedSocket client, const KernelAddress& peer,
-          std::shared_ptr<const Snapshot> snapshot, const ListenerPolicy& listener,
-          std::string listener_address);
+          SnapshotListener listener, std::string listener_address);
   ~Session();
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
@@ -113,17 +112,19 @@ class Session final : public Wakeable {
   [[nodiscard]] Phase forward_cancel();
   [[nodiscard]] Phase close();
 
+  [[nodiscard]] const ListenerPolicy& policy() const { return listener_.policy(); }
+  [[nodiscard]] const LimitsConfig& limits() const { return listener_.limits(); }
   [[nodiscard]] Phase begin_tls();
   void connect_early();
   void advance_early();
   [[nodiscard]] Phase admit(const Decision& decision);
   [[nodiscard]] std::optional<Ending> prepare_startup();
-  void dial(const Upstream& upstream, std::shared_ptr<const tls::ClientContext> context);
+  void dial(std::shared_ptr<const tls::ClientContext> context);
   void drop_link();
   void note_server();
   void finish(Stream& stream, bool is_complete);
   [[nodiscard]] Phase begin_login();
-  [[nodiscard]] std::unique_ptr<UpstreamLink> new_link(const Upstream& upstream,
+  [[nodiscard]] std::unique_ptr<UpstreamLink> new_link(std::shared_ptr<const Upstream> upstream,
                                                        std::shared_ptr<const tls::ClientContext> context,
                                                        Course course = {});
   [[nodiscard]] bool may_begin_anew() const;
@@ -166,8 +167,7 @@ class Session final : public Wakeable {
 
   SessionHost& host_;
   const SessionId id_;
-  const std::shared_ptr<const Snapshot> snapshot_;
-  const ListenerPolicy& policy_;  // of the listener
+  const SnapshotListener listener_;  // with the snapshot under which the session began
   const KernelAddress client_address_;
   const bool client_is_local_;  // on loopback or a Unix socket: the operator's own application
   Phase phase_ = Phase::negotiate;

@@ -12,8 +12,7 @@ namespace pgveil::proxy {
 void Session::connect_early() {
   in_session_ = host_.enter_session();
   if (!in_session_) return;
-  const Upstream& upstream = snapshot_->upstream_of(policy_.config);
-  link_ = new_link(upstream, upstream.tls);
+  link_ = new_link(policy().upstream, policy().upstream->tls);
 }
 
 // Where this comes to nothing, or the server speaks unasked, it is no news as yet: once the client has been
@@ -28,8 +27,9 @@ void Session::advance_early() {
 
 // By the way that has been begun, or by one that was made ahead. With a certificate of its role a session has
 // to make its own.
-void Session::dial(const Upstream& upstream, std::shared_ptr<const tls::ClientContext> context) {
-  const bool is_everyones = context == upstream.tls;
+void Session::dial(std::shared_ptr<const tls::ClientContext> context) {
+  const auto& upstream = policy().upstream;
+  const bool is_everyones = context == upstream->tls;
   if (!is_everyones) drop_link();
   if (is_everyones && !link_) {
     link_ = host_.take_prewarmed(upstream, *this);
@@ -39,10 +39,10 @@ void Session::dial(const Upstream& upstream, std::shared_ptr<const tls::ClientCo
 }
 
 // All of its attempts together have what is left of the time.
-std::unique_ptr<UpstreamLink> Session::new_link(const Upstream& upstream,
+std::unique_ptr<UpstreamLink> Session::new_link(std::shared_ptr<const Upstream> upstream,
                                                 std::shared_ptr<const tls::ClientContext> context,
                                                 Course course) {
-  return std::make_unique<UpstreamLink>(host_.link_services(), upstream, std::move(context), *this,
+  return std::make_unique<UpstreamLink>(host_.link_services(), std::move(upstream), std::move(context), *this,
                                         deadline_.left().value_or(std::chrono::milliseconds(0)),
                                         std::move(course));
 }
@@ -81,7 +81,7 @@ bool Session::may_begin_anew() const {
 // connection that was made ahead may lead to a host that is gone, so that there is one attempt more.
 std::chrono::milliseconds Session::patience() const {
   if (!record_->prewarmed) return link_->patience();
-  const UpstreamConfig& upstream = snapshot_->upstream_of(policy_.config).config;
+  const UpstreamConfig& upstream = policy().upstream->config;
   const auto attempts = static_cast<std::int64_t>(upstream.hosts.size()) + 1;
   const auto share = deadline_.left().value_or(std::chrono::milliseconds(0)) / attempts;
   const auto most = upstream.connect_timeout;
@@ -101,11 +101,11 @@ std::optional<Session::Phase> Session::try_elsewhere(Connector::Failed how, cons
 // A connection that was made ahead may have ended unnoticed, as when the server was just restarted, or its
 // host is gone. A connection that was made while the server started up is refused even after that.
 Session::Phase Session::dial_again(Connector::Failed how, const std::string& what) {
-  const Upstream& upstream = snapshot_->upstream_of(policy_.config);
+  const auto& upstream = policy().upstream;
   const ServerAddress server = *link_->server();
   Course course{.earlier_attempts = link_->describe_attempt(what)};
   const bool is_timeout = how == Connector::Failed::timed_out;
-  if (is_timeout) course.first_host = upstream.config.index_after(server.host);
+  if (is_timeout) course.first_host = upstream->config.index_after(server.host);
   if (is_timeout || server_has_spoken_)
     host_.distrust_prewarmed(
         upstream, server,
@@ -113,7 +113,7 @@ Session::Phase Session::dial_again(Connector::Failed how, const std::string& wha
          .detail = course.earlier_attempts});
   forget_attempt();
   record_->prewarmed = false;
-  link_ = new_link(upstream, upstream.tls, std::move(course));
+  link_ = new_link(upstream, upstream->tls, std::move(course));
   return Phase::connect;
 }
 

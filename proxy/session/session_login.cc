@@ -43,7 +43,7 @@ FirstWord read_first_word(protocol::ByteView bytes) {
 Session::Phase Session::begin_login() {
   record_->server_tls = link_->tls();
   server_ = link_->take_stream();
-  if (policy_.config.shared_certificate && record_->client_tls && record_->server_tls &&
+  if (policy().config.shared_certificate && record_->client_tls && record_->server_tls &&
       record_->server_tls->peer->sha256_fingerprint != record_->client_tls->own_sha256_fingerprint)
     return end({.reason = Reason::upstream_certificate_not_shared,
                 .detail = "The listener shows the certificate with fingerprint " +
@@ -51,8 +51,8 @@ Session::Phase Session::begin_login() {
                           record_->server_tls->peer->sha256_fingerprint + ".",
                 .hint = "Give both the very same certificate file, or turn shared_certificate off."});
   record_->earlier_attempts = link_->report();
-  login_ = choose_login({.listener = policy_,
-                         .upstream = snapshot_->upstream_of(policy_.config),
+  login_ = choose_login({.listener = policy(),
+                         .upstream = *policy().upstream,
                          .host = link_->server()->host,
                          .method = method_,
                          .user = std::string(startup_.user()),
@@ -60,7 +60,7 @@ Session::Phase Session::begin_login() {
                          .client_tls = record_->client_tls,
                          .server_tls = record_->server_tls},
                         host_.login_services(), *this);
-  relay_ = std::make_unique<Relay>(*client_, *server_, snapshot_->config.limits.relay_buffer);
+  relay_ = std::make_unique<Relay>(*client_, *server_, limits().relay_buffer);
   protocol::Bytes startup;
   protocol::encode_startup_message(startup_, startup);
   server_->write(host_.scratch(), startup);

@@ -54,14 +54,17 @@ bool have_common(const AuthMethods& one, const AuthMethods& other) {
 
 class EffectCheck {
  public:
-  EffectCheck(const Snapshot& snapshot, const Origins& origins, Mistakes& mistakes, Mistakes& warnings)
-      : snapshot_(snapshot), origins_(origins), mistakes_(mistakes), warnings_(warnings) {}
+  EffectCheck(const Snapshot& snapshot, const ParsedConfig& parsed, Mistakes& mistakes, Mistakes& warnings)
+      : snapshot_(snapshot),
+        config_(parsed.config),
+        origins_(parsed.origins),
+        mistakes_(mistakes),
+        warnings_(warnings) {}
 
   void check() const {
     for (std::size_t place = 0; place < snapshot_.listeners.size(); ++place)
       check_listener(snapshot_.listeners[place], "listener[" + std::to_string(place) + "].");
-    for (const auto& [name, upstream] : snapshot_.config.upstreams)
-      check_upstream(upstream, "upstream." + name + '.');
+    for (const auto& [name, upstream] : config_.upstreams) check_upstream(upstream, "upstream." + name + '.');
   }
 
  private:
@@ -164,7 +167,7 @@ class EffectCheck {
     check_logins(upstream, key, rules);
     check_peer(upstream, key);
     check_prewarm(upstream, key);
-    const auto& limits = snapshot_.config.limits;
+    const auto& limits = config_.limits;
     if (origins_.knows(key + "password_command_timeout") &&
         upstream.password_command_timeout >= limits.startup_timeout)
       warn(key + "password_command_timeout",
@@ -209,7 +212,7 @@ class EffectCheck {
   }
 
   void check_prewarm(const UpstreamConfig& upstream, const std::string& key) const {
-    const unsigned wanted = snapshot_.config.limits.workers;
+    const unsigned wanted = config_.limits.workers;
     const unsigned workers = wanted > 0 ? wanted : granted_cpus().count();
     if (upstream.prewarm > 0 && upstream.prewarm < workers)
       warn(key + "prewarm",
@@ -236,6 +239,7 @@ class EffectCheck {
   }
 
   const Snapshot& snapshot_;
+  const Config& config_;
   const Origins& origins_;
   Mistakes& mistakes_;
   Mistakes& warnings_;
@@ -243,8 +247,9 @@ class EffectCheck {
 
 }  // namespace
 
-void check_effects(const Snapshot& snapshot, const Origins& origins, Mistakes& mistakes, Mistakes& warnings) {
-  EffectCheck(snapshot, origins, mistakes, warnings).check();
+void check_effects(const Snapshot& snapshot, const ParsedConfig& parsed, Mistakes& mistakes,
+                   Mistakes& warnings) {
+  EffectCheck(snapshot, parsed, mistakes, warnings).check();
 }
 
 }  // namespace pgveil::proxy

@@ -9,7 +9,8 @@ namespace pgveil::proxy {
 
 struct Snapshot;
 
-// `snapshot` has all its listeners; not all upstreams need to have been loaded.
-void check_effects(const Snapshot& snapshot, const Origins& origins, Mistakes& mistakes, Mistakes& warnings);
+// `snapshot`: of `parsed`, with all its listeners; not all that they name needs to have been loaded.
+void check_effects(const Snapshot& snapshot, const ParsedConfig& parsed, Mistakes& mistakes,
+                   Mistakes& warnings);
 
 }  // namespace pgveil::proxy

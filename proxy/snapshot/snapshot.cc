@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "proxy/snapshot/effects.h"
+#include "tls/digest.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -10,22 +11,28 @@ namespace {
 class SnapshotBuilder {
  public:
   explicit SnapshotBuilder(const ParsedConfig& parsed) : parsed_(parsed) {
-    snapshot_->config = parsed.config;
-    wipe_secrets(snapshot_->config);
+    snapshot_->limits = parsed.config.limits;
+    snapshot_->log = parsed.config.log;
   }
 
   [[nodiscard]] tl::expected<std::shared_ptr<const Snapshot>, Mistakes> build() {
     check_records();
-    for (std::size_t i = 0; i < parsed_.config.listeners.size(); ++i) add_listener(i);
     for (const auto& [name, config] : parsed_.config.upstreams) add_upstream(name, config);
-    // Only with all rules known.
-    if (snapshot_->listeners.size() == parsed_.config.listeners.size())
-      check_effects(*snapshot_, parsed_.origins, mistakes_, snapshot_->warnings);
+    for (std::size_t i = 0; i < parsed_.config.listeners.size(); ++i) add_listener(i);
+    if (snapshot_->listeners.size() == parsed_.config.listeners.size()) check_with_all_rules();
+    sort_by_place(mistakes_);
+    sort_by_place(snapshot_->warnings);
     if (!mistakes_.empty()) return tl::unexpected(std::move(mistakes_));
     return snapshot_;
   }
 
  private:
+  void check_with_all_rules() {
+    for (const auto& [name, config] : parsed_.config.upstreams)
+      refuse_unused_credentials(config, "upstream." + name);
+    check_effects(*snapshot_, parsed_, mistakes_, snapshot_->warnings);
+  }
+
   void check_records() {
     const auto wanted = parsed_.config.limits.tls_records;
     const auto choice = tls::choose_records(wanted);
@@ -55,7 +62,8 @@ class SnapshotBuilder {
     warn_of_channel_binding(config, key, *rules);
     warn_of_unbound_logins(context.get(), key, *rules);
     auto users = load_users(config, key, *rules);
-    snapshot_->listeners.push_back({config, std::move(context), *std::move(rules), std::move(users)});
+    snapshot_->listeners.push_back({config, snapshot_->upstreams.at(config.upstream), std::move(context),
+                                    *std::move(rules), std::move(users)});
   }
 
   [[nodiscard]] AuthUsers load_users(const ListenerConfig& config, const std::string& key,
@@ -72,7 +80,8 @@ class SnapshotBuilder {
   }
 
   void add_upstream(const std::string& name, const UpstreamConfig& config) {
-    Upstream upstream{snapshot_->config.upstreams.at(name), nullptr, {}};
+    Upstream upstream{config, nullptr, {}};
+    tls::wipe(upstream.config.tls.sslpassword);
     const std::string key = "upstream." + name;
     if (config.uses_tls()) {
       if (auto context = tls::ClientContext::build(config.tls)) {
@@ -89,13 +98,11 @@ class SnapshotBuilder {
     } else {
       for (auto& mistake : held.error()) mistakes_.push_back(std::move(mistake));
     }
-    refuse_unused_credentials(config, key);
-    snapshot_->upstreams.emplace(name, std::move(upstream));
+    snapshot_->upstreams.emplace(name, std::make_shared<const Upstream>(std::move(upstream)));
   }
 
   // What is held is for clients that pgveil vouches for.
   void refuse_unused_credentials(const UpstreamConfig& config, const std::string& key) {
-    if (snapshot_->listeners.size() != parsed_.config.listeners.size()) return;  // not all rules are known
     for (const auto& listener : snapshot_->listeners)
       if (listener.config.upstream == config.name && listener.rules.vouches()) return;
     for (const auto& [setting, is_set] : {std::pair{"passfile", !config.passfile.empty()},

@@ -2,10 +2,12 @@
 // whole or not at all; a session keeps the snapshot that it began under.
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <memory>
 #include <string>
 #include <tl/expected.hpp>
+#include <utility>
 #include <vector>
 
 #include "proxy/access/access_rules.h"
@@ -27,20 +29,32 @@ struct Upstream {
 // What a listener's sessions are judged by.
 struct ListenerPolicy {
   ListenerConfig config;
+  std::shared_ptr<const Upstream> upstream;       // never null
   std::shared_ptr<const tls::ServerContext> tls;  // null where it takes no TLS
   AccessRules rules;
   AuthUsers users;  // of method scram-sha-256
 };
 
 struct Snapshot {
-  Config config;
-  std::vector<ListenerPolicy> listeners;  // in the order of the configuration
-  std::map<std::string, Upstream> upstreams;
-  Mistakes warnings;  // what works, but is hardly meant
+  LimitsConfig limits;
+  LogConfig log;
+  std::vector<ListenerPolicy> listeners;                             // in the order of the configuration
+  std::map<std::string, std::shared_ptr<const Upstream>> upstreams;  // by name
+  Mistakes warnings;                                                 // what works, but is hardly meant
+};
 
-  [[nodiscard]] const Upstream& upstream_of(const ListenerConfig& listener) const {
-    return upstreams.at(listener.upstream);
-  }
+// One listener of a snapshot. It keeps the snapshot: another one may take its place at any time.
+class SnapshotListener {
+ public:
+  SnapshotListener(std::shared_ptr<const Snapshot> snapshot, std::size_t index)
+      : snapshot_(std::move(snapshot)), policy_(&snapshot_->listeners.at(index)) {}
+
+  [[nodiscard]] const ListenerPolicy& policy() const { return *policy_; }
+  [[nodiscard]] const LimitsConfig& limits() const { return snapshot_->limits; }
+
+ private:
+  std::shared_ptr<const Snapshot> snapshot_;
+  const ListenerPolicy* policy_;
 };
 
 // Loads what the configuration names: certificates, keys, trust, CRLs. All mistakes at once, placed by

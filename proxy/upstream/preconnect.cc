@@ -8,12 +8,12 @@
 
 namespace pgveil::proxy {
 
-Prewarm::Prewarm(const LinkServices& services, Scratch& scratch, const Upstream& upstream, std::size_t wanted,
-                 std::chrono::milliseconds attempt_timeout, unsigned worker)
+Prewarm::Prewarm(const LinkServices& services, Scratch& scratch, std::shared_ptr<const Upstream> upstream,
+                 std::size_t wanted, std::chrono::milliseconds attempt_timeout, unsigned worker)
     : loop_(services.loop),
       scratch_(scratch),
       services_(services),
-      upstream_(upstream),
+      upstream_(std::move(upstream)),
       wanted_(wanted),
       attempt_timeout_(attempt_timeout),
       worker_(worker),
@@ -27,7 +27,7 @@ Prewarm::Prewarm(const LinkServices& services, Scratch& scratch, const Upstream&
 Prewarm::~Prewarm() {
   for (Entry& entry : entries_) entry.link->close(scratch_);
   LogLine(LogLevel::info, "prewarm_stopped")
-      .add("upstream", upstream_.config.name)
+      .add("upstream", upstream_->config.name)
       .add("worker", worker_)
       .add("made", made_)
       .add("taken", taken_)
@@ -111,7 +111,7 @@ bool Prewarm::advance(Entry& entry) {
       entry.is_probe = false;
       schedule_.proven();
       LogLine(LogLevel::info, "prewarm_recovered")
-          .add("upstream", upstream_.config.name)
+          .add("upstream", upstream_->config.name)
           .add("worker", worker_);
     }
     return true;
@@ -155,7 +155,7 @@ void Prewarm::dial() {
     count = 1;
   for (; count > 0; --count) {
     auto& entry = entries_.emplace_back(
-        Entry{.link = std::make_unique<UpstreamLink>(services_, upstream_, upstream_.tls,
+        Entry{.link = std::make_unique<UpstreamLink>(services_, upstream_, upstream_->tls,
                                                      static_cast<Wakeable&>(*this), attempt_timeout_),
               .since = now()});
     entry.is_probe = schedule_.dialled();
@@ -170,7 +170,7 @@ void Prewarm::fail(const Entry& entry, const Ending& ending) {
   if (!schedule_.failed(now(), entry.is_probe)) return;
   const auto& server = entry.link->server();
   LogLine(LogLevel::warning, "prewarm_failed")
-      .add("upstream", upstream_.config.name)
+      .add("upstream", upstream_->config.name)
       .add("worker", worker_)
       .add("server", server ? server->address.text() : "")
       .add("reason", describe(ending.reason).name)
@@ -189,7 +189,7 @@ void Prewarm::set_alarm() {
     } else {
       if (entry.is_probe) consider(entry.since + PrewarmSchedule::kProof);
       // Overdue already: an event will come, such as its successor's.
-      if (!is_overdue(entry)) consider(entry.since + upstream_.config.prewarm_max_age);
+      if (!is_overdue(entry)) consider(entry.since + upstream_->config.prewarm_max_age);
     }
   }
   if (next) {
@@ -200,7 +200,7 @@ void Prewarm::set_alarm() {
 }
 
 bool Prewarm::is_overdue(const Entry& entry) const {
-  return entry.is_ready && now() - entry.since >= upstream_.config.prewarm_max_age;
+  return entry.is_ready && now() - entry.since >= upstream_->config.prewarm_max_age;
 }
 
 }  // namespace pgveil::proxy

@@ -16,10 +16,9 @@ namespace pgveil::proxy {
 
 class Prewarm final : private Wakeable {
  public:
-  // Keeps `wanted` of them from start() on. `scratch`, `upstream` and what `services` refers to must outlive
-  // it. `attempt_timeout`: for all that it takes to make one. `worker`: for the log.
-  Prewarm(const LinkServices& services, Scratch& scratch, const Upstream& upstream, std::size_t wanted,
-          std::chrono::milliseconds attempt_timeout, unsigned worker);
+  // Keeps `wanted` of them from start() on. `scratch` and what `services` refers to must outlive it. `attempt_timeout`: for all that it takes to make one. `worker`: for the log.
+  Prewarm(const LinkServices& services, Scratch& scratch, std::shared_ptr<const Upstream> upstream,
+          std::size_t wanted, std::chrono::milliseconds attempt_timeout, unsigned worker);
   // Closes those that are left, and says in the log what became of them all.
   ~Prewarm();
   Prewarm(const Prewarm&) = delete;
@@ -57,7 +56,7 @@ class Prewarm final : private Wakeable {
   uv_loop_t* loop_;
   Scratch& scratch_;
   const LinkServices services_;
-  const Upstream& upstream_;
+  const std::shared_ptr<const Upstream> upstream_;
   const std::size_t wanted_;
   const Time attempt_timeout_;
   const unsigned worker_;

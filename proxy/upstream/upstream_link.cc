@@ -17,14 +17,14 @@ constexpr KeepaliveTimes kCloseWatch{.idle = 3, .interval = 1, .count = 3};
 
 }  // namespace
 
-UpstreamLink::UpstreamLink(const LinkServices& services, const Upstream& upstream,
+UpstreamLink::UpstreamLink(const LinkServices& services, std::shared_ptr<const Upstream> upstream,
                            std::shared_ptr<const tls::ClientContext> tls, Wakeable& owner,
                            std::chrono::milliseconds budget, Course course)
     : loop_(services.loop),
-      upstream_(upstream),
+      upstream_(std::move(upstream)),
       context_(std::move(tls)),
       owner_(&owner),
-      connector_(loop_, services.resolver, upstream.config, *this, std::move(course)),
+      connector_(loop_, services.resolver, upstream_->config, *this, std::move(course)),
       connect_deadline_(loop_, *this),
       turn_(services.turns, *this),
       until_(uv_now(loop_) + static_cast<std::uint64_t>(std::max<std::int64_t>(budget.count(), 0))) {}
@@ -49,7 +49,7 @@ UpstreamLink::State UpstreamLink::advance(Scratch& scratch) {
 }
 
 void UpstreamLink::watch_closely() {
-  if (server()->address.is_unix() || !upstream_.config.keepalives) return;
+  if (server()->address.is_unix() || !upstream_->config.keepalives) return;
   usual_keepalive_ = keepalive_times(watched_->descriptor());
   set_keepalive_times(watched_->descriptor(),
                       {.idle = std::min(usual_keepalive_->idle, kCloseWatch.idle),
@@ -132,7 +132,7 @@ UpstreamLink::Step UpstreamLink::connect(Scratch& scratch) {
   const auto state = connector_.advance();
   if (connector_.attempts() != timed_attempt_) {
     timed_attempt_ = connector_.attempts();
-    connect_deadline_.set(connector_.attempts_left() > 1 ? share() : upstream_.config.connect_timeout);
+    connect_deadline_.set(connector_.attempts_left() > 1 ? share() : upstream_->config.connect_timeout);
   }
   switch (state) {
     case Connector::State::connecting: return Step::connect;
@@ -143,13 +143,13 @@ UpstreamLink::Step UpstreamLink::connect(Scratch& scratch) {
   const int descriptor = socket.descriptor.get();
   socket_ = std::make_unique<SocketStream>(std::move(socket), *owner_, false);
   watched_ = socket_.get();
-  if (server()->address.is_unix() && !upstream_.config.requirepeer.empty()) {
+  if (server()->address.is_unix() && !upstream_->config.requirepeer.empty()) {
     const std::string user = peer_user(descriptor);
-    if (user != upstream_.config.requirepeer)
-      return fail_at_server(wrong_peer(*server(), upstream_.config.requirepeer, user));
+    if (user != upstream_->config.requirepeer)
+      return fail_at_server(wrong_peer(*server(), upstream_->config.requirepeer, user));
   }
   if (!wants_tls()) return finish();
-  if (upstream_.config.sslnegotiation == SslNegotiation::direct) return begin_tls();
+  if (upstream_->config.sslnegotiation == SslNegotiation::direct) return begin_tls();
   protocol::Bytes request;
   greeting_.begin(request);
   socket_->write(scratch, request);
@@ -177,8 +177,8 @@ UpstreamLink::Step UpstreamLink::greet(Scratch& scratch) {
 UpstreamLink::Step UpstreamLink::begin_tls() {
   auto engine = tls::Engine::to_server(
       context_, {.host = server()->host.host,
-                 .send_sni = upstream_.config.sslsni,
-                 .require_alpn = upstream_.config.sslnegotiation == SslNegotiation::direct});
+                 .send_sni = upstream_->config.sslsni,
+                 .require_alpn = upstream_->config.sslnegotiation == SslNegotiation::direct});
   tls_stream_ = std::make_unique<TlsStream>(std::move(socket_), std::move(engine));
   handshake_begun_ = false;
   return Step::shake_hands;
@@ -243,18 +243,18 @@ std::chrono::milliseconds UpstreamLink::share() const {
   const auto left = std::chrono::milliseconds(until_ > now ? until_ - now : 0);
   const auto attempts = static_cast<std::int64_t>(connector_.attempts_left());
   const auto part = std::max(left / attempts, std::chrono::milliseconds(1));
-  const auto most = upstream_.config.connect_timeout;
+  const auto most = upstream_->config.connect_timeout;
   return most.count() == 0 ? part : std::min(part, most);
 }
 
 // Servers before PostgreSQL 17 hang up where TLS begins directly. If there is no other server, the operator
 // must be told so.
 bool UpstreamLink::may_hang_up() const {
-  return upstream_.config.sslnegotiation != SslNegotiation::direct || connector_.attempts_left() > 1;
+  return upstream_->config.sslnegotiation != SslNegotiation::direct || connector_.attempts_left() > 1;
 }
 
 bool UpstreamLink::wants_tls() const {
-  return !server()->address.is_unix() && upstream_.config.sslmode == SslMode::verify_full;
+  return !server()->address.is_unix() && upstream_->config.sslmode == SslMode::verify_full;
 }
 
 }  // namespace pgveil::proxy

@@ -34,10 +34,10 @@ class UpstreamLink final : private Wakeable {
     failed,       // failure() says why
   };
 
-  // What `services` refers to, `upstream` and `owner` must outlive the link. `tls`: of the upstream, or with
-  // another client certificate. `budget`: the time for all attempts together. As long as others follow, an
+  // What `services` refers to and `owner` must outlive the link. `tls`: of the upstream, or with another
+  // client certificate. `budget`: the time for all attempts together. As long as others follow, an
   // attempt gets no more than its share of what is left of it, and no more than connect_timeout in any case.
-  UpstreamLink(const LinkServices& services, const Upstream& upstream,
+  UpstreamLink(const LinkServices& services, std::shared_ptr<const Upstream> upstream,
                std::shared_ptr<const tls::ClientContext> tls, Wakeable& owner,
                std::chrono::milliseconds budget, Course course = {});
 
@@ -99,7 +99,7 @@ class UpstreamLink final : private Wakeable {
   [[nodiscard]] bool wants_tls() const;
 
   uv_loop_t* loop_;
-  const Upstream& upstream_;
+  const std::shared_ptr<const Upstream> upstream_;
   std::shared_ptr<const tls::ClientContext> context_;
   Wakeable* owner_;
   Connector connector_;

@@ -57,7 +57,7 @@ class ABusyServer : public ::testing::Test {
     worker_.adopt({.id = 1,
                    .descriptor = Descriptor(ends[1]),
                    .peer = peer,
-                   .listener = snapshot_->listeners.data(),
+                   .listener = {snapshot_, 0},
                    .listener_address = "a listener"});
     std::array<char, 256> request{};
     for (int turn = 0; turn < 100 && ::recv(server_.get(), request.data(), request.size(), 0) <= 0; ++turn) {

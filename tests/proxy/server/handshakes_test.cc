@@ -60,10 +60,11 @@ struct Site {
 // A link that goes on whenever something has happened.
 class Dialling final : public Wakeable {
  public:
-  Dialling(uv_loop_t* loop, HandshakeTurns& turns, const Upstream& upstream, Scratch& scratch)
+  Dialling(uv_loop_t* loop, HandshakeTurns& turns, const std::shared_ptr<const Upstream>& upstream,
+           Scratch& scratch)
       : scratch_(scratch),
         resolver_(loop),
-        link_({loop, turns, resolver_}, upstream, upstream.tls, *this, std::chrono::seconds(10)) {}
+        link_({loop, turns, resolver_}, upstream, upstream->tls, *this, std::chrono::seconds(10)) {}
   void wake() override { state = link_.advance(scratch_); }
 
   UpstreamLink::State state = UpstreamLink::State::connecting;
@@ -177,7 +178,7 @@ host = "/nonexistent"
     worker.adopt({.id = static_cast<SessionId>(i + 1),
                   .descriptor = Descriptor(ends[1]),
                   .peer = peer,
-                  .listener = snapshot->listeners.data(),
+                  .listener = {snapshot, 0},
                   .listener_address = "a listener"});
   }
   EXPECT_EQ(count_with_bytes(clients), 1);

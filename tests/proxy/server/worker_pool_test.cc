@@ -37,7 +37,7 @@ class WorkersWithClients : public testing::Test {
     KernelAddress peer;
     peer.storage.ss_family = AF_UNIX;
     peer.size = sizeof peer.storage.ss_family;
-    workers_->adopt(Descriptor(ends[0]), peer, snapshot_->listeners[0], "a listener");
+    workers_->adopt(Descriptor(ends[0]), peer, {snapshot_, 0}, "a listener");
     return Descriptor(ends[1]);
   }
   std::vector<Descriptor> connect_many(int count) {
@@ -122,7 +122,7 @@ TEST_F(WorkersWithClients, HangUpOnAClientWhoseSocketCannotBeWatched) {
   KernelAddress peer;
   peer.storage.ss_family = AF_UNIX;
   peer.size = sizeof peer.storage.ss_family;
-  workers_->adopt(Descriptor(::dup(file.get())), peer, snapshot_->listeners[0], "a listener");
+  workers_->adopt(Descriptor(::dup(file.get())), peer, {snapshot_, 0}, "a listener");
   wait_for_loads({0});
   const auto client = connect();
   EXPECT_EQ(workers_->abandon(), 1U);

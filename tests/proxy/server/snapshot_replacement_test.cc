@@ -1,0 +1,191 @@
+// A snapshot is replaced while sessions, listeners, connections that were made ahead and cancel routes of the old one
+// exist. Under AddressSanitizer, whatever still pointed into an old one would be found.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <array>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "proxy/base/descriptor.h"
+#include "proxy/server/listener.h"
+#include "proxy/server/worker_pool.h"
+#include "tests/support/certificates.h"
+
+namespace pgveil::proxy {
+namespace {
+
+constexpr auto kPatience = std::chrono::seconds(30);
+
+// A PostgreSQL server as far as a login by `trust` goes: every client is let in, with a cancel key of its own, and loses
+// its connection when it has ended its side.
+class TrustingServer {
+ public:
+  explicit TrustingServer(const std::string& folder)
+      : listener_(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) {
+    const auto address = unix_address(folder + ".s.PGSQL.5432");
+    EXPECT_EQ(::bind(listener_.get(), address->get(), address->size), 0) << address->text();
+    EXPECT_EQ(::listen(listener_.get(), 1'000), 0);
+  }
+
+  // Takes what has come; returns how many have been let in so far.
+  std::size_t serve() {
+    for (;;) {
+      Descriptor client(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+      if (client.get() < 0) break;
+      waiting_.push_back(std::move(client));
+    }
+    std::erase_if(waiting_, [this](Descriptor& client) {
+      std::array<char, 512> packet{};
+      if (::recv(client.get(), packet.data(), packet.size(), 0) <= 0) return false;
+      std::string answer("R\0\0\0\x08\0\0\0\0K\0\0\0\x0c\0\0", 16);
+      const auto id = static_cast<std::uint16_t>(++count_);
+      answer += static_cast<char>(id >> 8U);
+      answer += static_cast<char>(id & 0xffU);
+      answer += std::string("\0\0\0\x2aZ\0\0\0\x05I", 10);
+      EXPECT_EQ(::send(client.get(), answer.data(), answer.size(), MSG_NOSIGNAL),
+                static_cast<ssize_t>(answer.size()));
+      let_in_.push_back(std::move(client));
+      return true;
+    });
+    std::erase_if(let_in_, [](Descriptor& client) {
+      char byte = 0;
+      return ::recv(client.get(), &byte, 1, 0) == 0;
+    });
+    return count_;
+  }
+
+ private:
+  Descriptor listener_;
+  std::vector<Descriptor> waiting_;  // connected, and have said nothing yet
+  std::vector<Descriptor> let_in_;
+  std::size_t count_ = 0;
+};
+
+class ReplacedSnapshots : public testing::Test {
+ protected:
+  std::shared_ptr<const Snapshot> snapshot(unsigned relay_buffer_kib) {
+    auto parsed = parse_config(fmt::format(R"(
+[limits]
+relay_buffer = "{}KiB"
+[[listener]]
+address = "127.0.0.1:0"
+upstream = "a"
+hba = "host all all all relay"
+[upstream.a]
+host = "{}"
+)",
+                                           relay_buffer_kib, folder_.path("")),
+                               "pgveil.toml");
+    if (!parsed) throw std::runtime_error(parsed.error().front().text());
+    parsed->config.upstreams.at("a").prewarm = 2;  // a file may not say so of a server without TLS
+    return build_snapshot(*parsed).value();
+  }
+
+  // Turns the main loop and serves until `done`.
+  template <class Condition>
+  [[nodiscard]] bool turn_until(Condition done) {
+    const auto deadline = std::chrono::steady_clock::now() + kPatience;
+    while (!done()) {
+      if (std::chrono::steady_clock::now() > deadline) return false;
+      uv_run(loop_.get(), UV_RUN_NOWAIT);
+      server_.serve();
+      std::this_thread::yield();
+    }
+    return true;
+  }
+
+  Descriptor connect(const std::string& address) {
+    Descriptor client(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    const auto port = static_cast<std::uint16_t>(std::stoi(address.substr(address.rfind(':') + 1)));
+    const auto target = kernel_address(SocketAddress{.host = "127.0.0.1", .port = port, .unix_path = ""});
+    EXPECT_EQ(::connect(client.get(), target->get(), target->size), 0);
+    ::fcntl(client.get(), F_SETFL, O_NONBLOCK);
+    return client;
+  }
+  static void log_in(const Descriptor& client) {
+    const std::string startup("\0\0\0\x12\0\x03\0\0user\0app\0\0", 18);
+    EXPECT_EQ(::send(client.get(), startup.data(), startup.size(), MSG_NOSIGNAL), 18);
+  }
+  // What has come; empty: nothing yet.
+  static std::string received(const Descriptor& client) {
+    std::array<char, 512> bytes{};
+    const auto size = ::recv(client.get(), bytes.data(), bytes.size(), 0);
+    return size > 0 ? std::string(bytes.data(), static_cast<std::size_t>(size)) : "";
+  }
+
+  test::TemporaryFolder folder_;
+  TrustingServer server_{folder_.path("")};
+  Loop loop_;
+};
+
+TEST_F(ReplacedSnapshots, LiveAsLongAsAnybodyBeganUnderThem) {
+  constexpr unsigned kReplacements = 20;
+  auto current = snapshot(16);
+  std::optional<Workers> workers(std::in_place, loop_.get(), current, 2);
+  auto listeners = Listener::open(loop_.get(), {current, 0}, *workers);
+  ASSERT_TRUE(listeners) << listeners.error();
+  Listener& listener = *listeners->front();
+  const std::string address = listener.address();
+
+  struct Client {
+    Descriptor descriptor;
+    std::weak_ptr<const Snapshot> snapshot;
+  };
+  std::vector<Client> established;
+  std::vector<Client> silent;  // connected, and have said nothing
+  for (unsigned i = 0; i < kReplacements; ++i) {
+    silent.push_back({connect(address), current});
+    established.push_back({connect(address), current});
+    log_in(established.back().descriptor);
+    std::string answer;
+    ASSERT_TRUE(turn_until([&] {
+      answer += received(established.back().descriptor);
+      return answer.ends_with('I');
+    }));
+    current = snapshot(16 + 16 * (i % 3));
+    workers->replace_snapshot(current);
+    listener.serve({current, 0});
+  }
+  // Each under its own, which nobody else holds.
+  for (const auto& client : established) EXPECT_FALSE(client.snapshot.expired());
+
+  // The silent ones log in now, under the old snapshots.
+  for (auto& client : silent) {
+    log_in(client.descriptor);
+    std::string answer;
+    ASSERT_TRUE(turn_until([&] {
+      answer += received(client.descriptor);
+      return answer.ends_with('I');
+    }));
+  }
+  // A cancel request finds the server of a session that began under an old snapshot.
+  const auto before = server_.serve();
+  const Descriptor canceller = connect(address);
+  const std::string cancel("\0\0\0\x10\x04\xd2\x16\x2e\0\0\0\x01\0\0\0\x2a", 16);
+  ASSERT_EQ(::send(canceller.get(), cancel.data(), cancel.size(), MSG_NOSIGNAL), 16);
+  EXPECT_TRUE(turn_until([&] { return server_.serve() > before; }));
+
+  std::vector<std::weak_ptr<const Snapshot>> old;
+  for (const auto& client : established) old.push_back(client.snapshot);
+  established.clear();
+  silent.clear();
+  EXPECT_TRUE(turn_until([&] {
+    for (const auto& snapshot : old)
+      if (!snapshot.expired()) return false;
+    return true;
+  }));
+  listeners->clear();
+  workers.reset();
+}
+
+}  // namespace
+}  // namespace pgveil::proxy
