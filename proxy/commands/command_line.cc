@@ -371,16 +371,24 @@ std::optional<EarlyExit> read_settings(const Given& given, ConfigDraft& draft) {
   return std::nullopt;
 }
 
-// What cannot be loaded, or is not on this machine, of a configuration that has mistakes already, so that all
-// are seen at once. The same key is not blamed twice.
+std::string_view section_of(std::string_view key) {
+  return key.substr(0, key.rfind('.'));
+}
+
+// What cannot be loaded, or is not on this machine, of a configuration that has mistakes already, so that all are shown at
+// once. No key is reported twice. A setting that is missing is reported where the section was read, and not again.
 void add_mistakes_of_loading(Reading& reading) {
   const auto prepared = prepare(reading.parsed);
   if (prepared) return;
+  const Mistakes known = reading.mistakes;
   for (const auto& mistake : prepared.error().mistakes) {
-    const auto is_same = [&mistake](const Mistake& known) { return known.key == mistake.key; };
-    if (std::none_of(reading.mistakes.begin(), reading.mistakes.end(), is_same))
-      reading.mistakes.push_back(mistake);
+    const bool is_set = reading.parsed.origins.knows(mistake.key);
+    const auto is_told = [&](const Mistake& other) {
+      return other.key == mistake.key || (!is_set && section_of(other.key) == section_of(mistake.key));
+    };
+    if (std::none_of(known.begin(), known.end(), is_told)) reading.mistakes.push_back(mistake);
   }
+  sort_by_place(reading.mistakes);
 }
 
 }  // namespace

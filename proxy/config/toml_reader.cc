@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "proxy/config/config_builder.h"
+#include "proxy/config/toml_hint.h"
 #include "tls/digest.h"
 
 namespace pgveil::proxy {
@@ -42,6 +43,20 @@ int first_line_of(std::string_view text, const toml::source_region& source) {
   const auto breaks = static_cast<toml::source_index>(std::count(text.begin(), text.end(), '\n'));
   const bool begins_below = source.end.line - source.begin.line > breaks;
   return static_cast<int>(source.begin.line) + (begins_below ? 1 : 0);
+}
+
+template <class Section>
+bool has_key(std::span<const Setting<Section>> settings, std::string_view key) {
+  return std::ranges::any_of(settings, [key](const auto& setting) { return setting.key == key; });
+}
+
+// The section that a key belongs in; empty: none.
+std::string_view section_of(std::string_view key) {
+  if (has_key(listener_settings(), key)) return "a [[listener]]";
+  if (has_key(upstream_settings(), key)) return "an [upstream.NAME]";
+  if (has_key(limits_settings(), key)) return "[limits]";
+  if (has_key(log_settings(), key)) return "[log]";
+  return has_key(certificate_settings(), key) ? "a [[listener.certificate]]" : "";
 }
 
 class TomlReader {
@@ -96,6 +111,11 @@ class TomlReader {
 
   void read_upstreams(toml::node& node) {
     auto* upstreams = node.as_table();
+    if (const auto* array = node.as_array(); array != nullptr && array->is_array_of_tables()) {
+      complain(node, "upstream", "[[upstream]] stands where [upstream.NAME] is expected",
+               "Write [upstream.NAME].");
+      return;
+    }
     if (upstreams == nullptr || upstreams->empty()) {
       complain(node, "upstream", "must be a table of upstreams", "Write [upstream.NAME] above each one.");
       return;
@@ -104,6 +124,9 @@ class TomlReader {
       const std::string name(key.str());
       if (auto* table = upstream.as_table()) {
         read_upstream(name, key, *table);
+      } else if (upstream.is_array_of_tables()) {
+        complain(upstream, "upstream." + name, "is written as [[upstream." + name + "]]",
+                 "Write [upstream." + name + "], once, with single brackets.");
       } else {
         draft_.add({file_, static_cast<int>(key.source().begin.line), "upstream." + name,
                     "stands in [upstream], which has no name", "Write [upstream.NAME] above it."});
@@ -146,7 +169,13 @@ class TomlReader {
         std::vector<std::string_view> known;
         for (const auto& candidate : settings) known.push_back(candidate.key);
         known.insert(known.end(), subsections.begin(), subsections.end());
-        complain_unknown(key, section.key, known);
+        if (section.key.starts_with("upstream.") && node.is_table())
+          complain(
+              node, section.key + '.' + std::string(key.str()),
+              "the name of an upstream cannot contain a dot",
+              "Write [" + section.key + '-' + std::string(key.str()) + "], and use that name in `upstream`.");
+        else
+          complain_unknown(key, section.key, known);
         continue;
       }
       draft_.set(section, *setting, raw_value(node), place_of(file_, key.source()));
@@ -167,9 +196,11 @@ class TomlReader {
     const auto near = values::nearest(key.str(), known);
     std::string name(key.str());
     if (!section.empty()) name.insert(0, section + '.');
+    const auto elsewhere = section_of(key.str());
     draft_.add({place.file, place.line, std::move(name), "there is no such key",
-                near.empty() ? "Known are " + values::one_of(known, "") + "."
-                             : "Is " + in_quotes(near) + " meant?"});
+                !elsewhere.empty() ? "It belongs in " + std::string(elsewhere) + "."
+                : near.empty()     ? "Known are " + values::one_of(known, "") + "."
+                                   : "Is " + in_quotes(near) + " meant?"});
   }
 
   const std::string& file_;
@@ -200,8 +231,8 @@ Mistake syntax_mistake(const std::string& toml, const std::string& file, const t
   const bool may_be_secret = may_hold_secret(toml, line);
   const std::string words(error.description());
   return {file, static_cast<int>(line), "",
-          "this is no TOML" + (may_be_secret ? " (not shown, as it may be a secret)" : ": " + words),
-          "Strings and their escapes are described at https://toml.io."};
+          "this is not valid TOML" + (may_be_secret ? " (not shown, as it may be a secret)" : ": " + words),
+          may_be_secret ? std::string(kTomlReference) : toml_hint(toml, line)};
 }
 
 }  // namespace

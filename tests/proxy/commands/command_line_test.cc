@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <regex>
@@ -461,6 +462,16 @@ TEST(Password, InAConnectionStringIsNeverRepeatedWhereverItIsGiven) {
       EXPECT_PRED_FORMAT2(testing::IsNotSubstring, "hunter2", text) << sample.section << '.' << sample.key;
     }
   }
+}
+
+TEST(Mistakes, OfOneCauseAreReportedOnce) {
+  const TemporaryFile file(
+      "[[listener]]\naddress = \"127.0.0.1:0\"\nupstream = \"a\"\nssl_cert_file = \"/nonexistent.crt\"\n"
+      "[upstream.a]\nhost = \"db01:5432\"\nsslrootcert = \"system\"\n");
+  const std::string errors = ending_of({"check", "--config", file.path()}).errors;
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "listener[0].ssl_cert_file", errors);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "upstream.a.host", errors);
+  EXPECT_EQ(std::count(errors.begin(), errors.end(), '\n'), 2) << errors;
 }
 
 TEST(Password, OfAHostIsNeverRepeated) {
