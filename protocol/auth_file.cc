@@ -60,7 +60,7 @@ struct LogicalLine {
   int lines = 0;  // in the file
 };
 
-// Takes a line off `rest`, with those that it goes on over behind a backslash: before anything is known of
+// Takes a line off `rest`, with those on which it continues after a backslash: before anything is known of
 // quotes and comments. A backslash counts only if the line that it ends has brought it: an empty one ends
 // them all.
 LogicalLine take_line(std::string_view& rest) {

@@ -14,7 +14,7 @@ struct AuthToken {
   bool quoted = false;  // began with a quotation mark: a keyword means nothing then
 };
 
-// One record: its fields, each a list of tokens that stood behind one another with commas.
+// One record: its fields, each a list of tokens that were separated by commas.
 struct AuthLine {
   std::string file;
   int line = 0;  // the first one, where it goes on over several

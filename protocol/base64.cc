@@ -35,7 +35,7 @@ std::optional<Bytes> decode_base64(std::string_view text) {
       if (value == kAlphabet.npos) return std::nullopt;
       group = group << 6 | static_cast<std::uint32_t>(value);
     }
-    if ((group & (0xffffffU >> (8 * size))) != 0) return std::nullopt;  // bits behind the last byte
+    if ((group & (0xffffffU >> (8 * size))) != 0) return std::nullopt;  // bits after the last byte
     for (std::size_t place = 0; place < size; ++place)
       bytes.push_back(static_cast<std::uint8_t>(group >> (16 - 8 * place)));
   }

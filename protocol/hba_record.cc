@@ -124,7 +124,7 @@ class RecordReader {
     std::optional<bool> assign;
   };
 
-  // Each of these returns whether the fields behind it can be read; it may have added a mistake in any case.
+  // Each of these returns whether the fields after it can be read; it may have added a mistake in any case.
   bool read_type();
   bool read_databases();
   bool read_users();

@@ -46,7 +46,7 @@ class IdentMap {
   [[nodiscard]] std::set<std::string> maps() const;  // their names
 
   // What works, but hardly as meant: a regular expression that is not anchored at both ends, a `\1` without
-  // one, words behind the third. In the order of the lines.
+  // one, words after the third. In the order of the lines.
   [[nodiscard]] const AuthFileMistakes& warnings() const;
 
   IdentMap();

@@ -54,8 +54,8 @@ class Negotiation {
   // be called again with every further byte after `more`; any other event stands, and nothing more is read,
   // until tls_established() follows accept_tls.
   //
-  // Nothing that came before TLS is ever read as if it came inside: bytes in hand behind a refused request,
-  // or bytes that are no TLS record behind an SSLRequest that would be accepted, are a failure. In the second
+  // Nothing that came before TLS is ever read as if it came inside: bytes that came with a refused request,
+  // or bytes that are no TLS record after an SSLRequest that would be accepted, are a failure. In the second
   // case the refusal takes the place of the `S`, where a client can read it.
   [[nodiscard]] Event advance(ByteReader& in, Bytes& out);
 

@@ -27,7 +27,7 @@ std::optional<std::string_view> take_field(std::string_view& rest) {
 template <class Container>
 Container without_backslashes(std::string_view field) {
   Container bytes;
-  bytes.reserve(field.size());  // no growing, which would leave a part of a secret behind
+  bytes.reserve(field.size());  // it never grows, which would leave a part of a secret in memory
   for (std::size_t place = 0; place < field.size(); ++place) {
     if (field[place] == '\\' && place + 1 < field.size()) ++place;
     bytes.push_back(field[place]);

@@ -28,11 +28,11 @@ class PassFile {
   };
 
   // Reads a line for each password, `host:port:database:user:password`. `*` alone in one of the first four
-  // matches anything; a backslash takes the byte behind it as it is, in the password too; a line that begins
+  // matches anything; a backslash takes the byte after it as it is, in the password too; a line that begins
   // with `#` is a comment.
   //
   // libpq passes over a line that has fewer fields, or an empty one before the password, which nothing
-  // matches; and it ends a password at a colon without a backslash, whatever stands behind. Here these are
+  // matches; and it ends a password at a colon without a backslash, whatever follows. Here these are
   // mistakes: each keeps somebody out without a word. All mistakes at once; they show nothing of the text,
   // which is the caller's to wipe.
   [[nodiscard]] static tl::expected<PassFile, AuthFileMistakes> parse(std::string_view text,

@@ -164,7 +164,7 @@ std::optional<SecretText> normalized(std::span<std::uint32_t> text) {
     text = text.subspan(taken);
   }
   std::vector<char> whole;
-  whole.reserve(size);  // it does not move, and so leaves nothing behind
+  whole.reserve(size);  // it does not move, and so leaves nothing in memory
   for (const auto& part : parts) whole.insert(whole.end(), part.get(), part.get() + std::strlen(part.get()));
   return SecretText(std::move(whole));
 }

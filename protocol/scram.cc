@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::size_t kMockSaltBytes = 16;  // SCRAM_DEFAULT_SALT_LEN: as long as a real one
 
-// What stands before `separator` in `text`, which moves behind it; nullopt where there is none.
+// What stands before `separator` in `text`, which moves after it; nullopt where there is none.
 std::optional<std::string_view> take_until(char separator, std::string_view& text) {
   const std::size_t size = text.find(separator);
   if (size == text.npos) return std::nullopt;

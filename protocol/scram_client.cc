@@ -9,13 +9,13 @@
 namespace pgveil::protocol {
 namespace {
 
-// The value of `message`, which is one attribute and no more: what stands behind "v=".
+// The value of `message`, which is one attribute and no more: what follows "v=".
 std::optional<std::string_view> value_of(char attribute, std::string_view message) {
   if (message.size() < 2 || message[0] != attribute || message[1] != '=') return std::nullopt;
   return message.substr(2);
 }
 
-// What stands before the next comma of `message`, which moves behind it; all of it where there is none.
+// What stands before the next comma of `message`, which moves after it; all of it where there is none.
 std::string_view take_part(std::string_view& message) {
   const std::size_t size = std::min(message.find(','), message.size());
   const auto part = message.substr(0, size);
@@ -114,7 +114,7 @@ tl::expected<std::string_view, ScramFailure> ScramClient::choose(
   return kScramSha256;
 }
 
-// r=<our nonce and more>,s=<base64>,i=<count>, and nothing behind.
+// r=<our nonce and more>,s=<base64>,i=<count>, and nothing after that.
 tl::expected<ScramSalting, ScramFailure> ScramClient::read_server_first(ByteView message) {
   if (state_ != State::first_sent) return tl::unexpected(ScramFailure::unexpected_message);
   const std::string_view text = as_text(message);

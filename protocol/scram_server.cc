@@ -18,7 +18,7 @@ struct Attribute {
   std::string_view value;
 };
 
-// Reads the attributes of a message one by one, as auth-scram.c does: a comma behind the last is let pass.
+// Reads the attributes of a message one by one, as auth-scram.c does: a comma after the last one is accepted.
 class Attributes {
  public:
   explicit Attributes(std::string_view message) : rest_(message) {}

@@ -30,7 +30,7 @@ enum class ScramRefusal {
   wrong_proof,         // or a mock secret: the same in everything
   unexpected_message,  // out of order
 };
-// PostgreSQL's words for it. It goes on behind those of wrong_proof with ` for user "ann"`.
+// PostgreSQL's words for it. It continues those of wrong_proof with ` for user "ann"`.
 struct ScramRefusalText {
   std::string_view sqlstate;
   std::string_view message;

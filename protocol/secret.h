@@ -41,7 +41,7 @@ class SecretKey {
   std::array<std::uint8_t, kBytes> bytes_{};
 };
 
-// A password. It moves and leaves nothing behind; a copy would be one more to keep track of.
+// A password. It can be moved, and then leaves nothing in memory; it cannot be copied.
 class SecretText {
  public:
   SecretText() = default;

@@ -40,7 +40,7 @@ inline constexpr std::uint32_t kMaxStartupBodyBytes = 10'000;
 inline constexpr std::size_t kMaxNameBytes = 63;
 inline constexpr std::size_t kMaxCancelKeyBytes = 256;
 
-// The two requests are their code; the server ignores what their packet holds behind it, and so do we.
+// The two requests are their code; the server ignores what their packet holds after it, and so do we.
 struct SslRequest {};
 struct GssEncRequest {};
 
@@ -63,7 +63,7 @@ struct StartupMessage {
   // none.
   [[nodiscard]] bool is_physical_replication() const;
 
-  // Gives `name` the one value `value`, at its first place or behind all others.
+  // Gives `name` the one value `value`, at its first place or after all others.
   void set(std::string_view name, std::string value);
 };
 

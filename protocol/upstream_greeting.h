@@ -21,7 +21,7 @@ class UpstreamGreeting {
     early_bytes,      // more than the one byte came: a broken server, or someone in between
   };
 
-  // Appends the SSLRequest. Nothing may be sent behind it before the answer: servers up to 16 would stall.
+  // Appends the SSLRequest. Nothing may be sent after it before the answer: servers up to 16 would stall.
   void begin(Bytes& out) const;
   // To be given everything that one read returned.
   [[nodiscard]] Answer receive(ByteView bytes);

@@ -29,7 +29,7 @@ std::optional<SecretText> take_value(std::string_view& rest) {
   if (end == rest.npos) return std::nullopt;
 
   std::vector<char> characters;
-  characters.reserve(end);  // no growing, which would leave a part behind
+  characters.reserve(end);  // it never grows, which would leave a part of a secret in memory
   for (std::size_t place = 1; place < end; ++place) {
     characters.push_back(rest[place]);
     if (rest[place] == '"') ++place;

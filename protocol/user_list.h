@@ -28,9 +28,9 @@ struct UserListEntry {
 };
 
 // Reads a line for each user: `"user" "secret"`, with each quotation mark in a value doubled. What stands
-// behind them is ignored; so are blank lines, and those that begin with a semicolon.
+// after them is ignored; so are blank lines, and those that begin with a semicolon.
 //
-// At a line that it cannot read, PgBouncer leaves out that line and all behind it; of several for a user it
+// At a line that it cannot read, PgBouncer leaves out that line and all after it; of several for a user it
 // takes the last. Here these are mistakes, and so are an empty name or secret (PgBouncer: a user without a
 // password), a name that the server would cut, a value that does not end on its line, and a secret that
 // begins as one of SCRAM but is none.

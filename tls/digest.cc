@@ -95,7 +95,7 @@ std::optional<std::string> md5_hex(std::span<const std::uint8_t> bytes) {
 std::optional<std::string> md5_password(std::string_view user, std::string_view password,
                                         std::span<const std::uint8_t> salt) {
   std::string text;
-  text.reserve(password.size() + user.size());  // no copy is left behind by growing
+  text.reserve(password.size() + user.size());  // it never grows, which would leave a copy in memory
   text.append(password).append(user);
   auto stored = md5_hex(bytes_of(text));  // what pg_authid holds: as good as the password for such a login
   wipe(text);

@@ -60,7 +60,7 @@ struct ServerCertificate {
   // The names in SNI that it is for: exact, or `*.example.com` for one label. Empty: the default, for clients
   // that send no name, or one that no other certificate is for.
   std::vector<std::string> server_names;
-  std::string ssl_cert_file;  // required: PEM, the chain behind the leaf
+  std::string ssl_cert_file;  // required: PEM, the chain after the leaf
   std::string ssl_key_file;   // required
 };
 

@@ -1,4 +1,4 @@
-// Who a client is: the names that its certificate, or the process behind its Unix socket, gives it.
+// Who a client is: the names that its certificate, or the process at its end of a Unix socket, gives it.
 #pragma once
 
 #include <string>

@@ -78,7 +78,7 @@ struct Arguments {
 };
 
 void add_flags(CLI::App& command, Arguments& arguments) {
-  // Whatever is not known is for us to name, without the values behind it.
+  // Whatever is not known is for us to name, without the values after it.
   command.allow_extras();
   command
       .add_option_function<std::string>(
@@ -112,7 +112,7 @@ EarlyExit usage_mistake(const std::string& text) {
           "pgveil: " + values::without_passwords(text) + "\nRun pgveil --help for more information.\n"};
 }
 
-// Names the first argument that is none of ours, but nothing behind its `=`: it may be a secret.
+// Names the first argument that is none of ours, but nothing after its `=`: it may be a secret.
 EarlyExit unexpected_argument(const std::string& argument) {
   const std::string name = argument.substr(0, argument.find('='));
   if (!name.starts_with('-'))

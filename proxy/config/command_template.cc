@@ -32,7 +32,7 @@ std::string expanded(std::string_view argument, const PasswordTarget& target) {
 }
 
 bool names_login(std::string_view argument) {
-  // Two percent signs are one, whatever stands behind them.
+  // Two percent signs are one, whatever follows them.
   for (std::size_t i = 0; i + 1 < argument.size(); ++i) {
     if (argument[i] != '%') continue;
     if (argument[++i] != '%') return true;
@@ -45,7 +45,7 @@ bool is_shell(std::string_view program) {
   return std::ranges::find(kShells, program.substr(program.rfind('/') + 1)) != kShells.end();
 }
 
-// Where the text of a script stands: the first that is no option behind a shell's -c, or -ec and the like.
+// Where the text of a script stands: the first argument after a shell's -c that is not an option, or -ec and the like.
 // Other programs may stand before the shell, such as timeout.
 std::size_t place_of_script(const std::vector<std::string>& argv) {
   const auto is_option = [](const std::string& argument) { return argument.starts_with('-'); };

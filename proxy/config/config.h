@@ -35,7 +35,7 @@ enum class PlaintextCancel { allow, deny };
 
 // Where the server reads the client's identity, as information.
 enum class ClientIdentityIn {
-  application_name,  // behind what the client calls itself
+  application_name,  // after the name that the client gives itself
   options,           // as the custom settings pgveil.client_dn and pgveil.system_user
 };
 
@@ -110,7 +110,7 @@ enum class SslNegotiation { postgres, direct };
 struct UpstreamConfig {
   std::string name;
   std::vector<UpstreamHost> hosts;  // tried in this order
-  std::string requirepeer;          // the user that must own the process behind a Unix socket; empty: any
+  std::string requirepeer;          // the user that must own the server process at a Unix socket; empty: any
   SslMode sslmode = SslMode::verify_full;
   SslNegotiation sslnegotiation = SslNegotiation::postgres;
   bool sslsni = true;

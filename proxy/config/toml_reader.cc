@@ -38,7 +38,7 @@ RawValue raw_value(const toml::node& node) {
   return {Kind::other, ""};
 }
 
-// TOML leaves out a line break right behind the opening quotes: the text then begins one line below.
+// TOML leaves out a line break right after the opening quotes: the text then begins one line below.
 int first_line_of(std::string_view text, const toml::source_region& source) {
   const auto breaks = static_cast<toml::source_index>(std::count(text.begin(), text.end(), '\n'));
   const bool begins_below = source.end.line - source.begin.line > breaks;

@@ -113,7 +113,7 @@ class PasswordCommands::Command final : public Wakeable {
   Handle<uv_signal_t> watch_;  // for SIGCHLD; keeps the loop running until the process is reaped
   Handle<uv_pipe_t> pipe_;     // none once settled
   pid_t process_ = -1;
-  std::vector<char> output_;  // never grows, so that no copy stays behind
+  std::vector<char> output_;  // never grows, so that no copy is left in memory
   std::size_t size_ = 0;
   std::vector<PasswordRequest*> requests_;
 };

@@ -1,4 +1,4 @@
-// Where log lines end up: a descriptor, behind a thread that writes many lines with one call. To the thread
+// Where log lines end up: a descriptor, to which a thread writes many lines with one call. To the thread
 // that logs, a line costs its formatting; spdlog's own queue costs it a wake-up of the writer, and a write,
 // each time.
 #pragma once

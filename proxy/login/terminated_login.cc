@@ -7,7 +7,7 @@
 namespace pgveil::proxy {
 
 // The server's first request waits until the client has been asked: before it comes it is not known whether
-// the server takes the client's protocol version, and behind it everything is the login's.
+// the server takes the client's protocol version, and after it everything is the login's.
 Login::Taken CompletedLogin::take_authentication(const protocol::Authentication& authentication,
                                                  const protocol::Message& /*message*/,
                                                  LoginAnswers& answers) {

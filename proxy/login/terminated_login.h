@@ -1,6 +1,6 @@
 // A login that pgveil completes: it asks the client itself where the rule says so, and answers the server
 // with what the client has shown or with what it holds. The server's words go to the client in their order
-// (PROTOCOL: NegotiateProtocolVersion before the first request, the rest behind AuthenticationOk).
+// (PROTOCOL: NegotiateProtocolVersion before the first request, the rest after AuthenticationOk).
 #pragma once
 
 #include <memory>

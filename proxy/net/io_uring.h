@@ -102,7 +102,7 @@ class Ring::Client {
   ~Client() = default;
 };
 
-// A socket's place at the ring. It may go at any time, and the socket be closed behind it.
+// A socket's place at the ring. It may be destroyed at any time, and the socket closed after it.
 class Ring::Port {
  public:
   // Both must outlive the port. `descriptor`: a non-blocking stream socket.

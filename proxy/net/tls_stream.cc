@@ -32,7 +32,7 @@ TlsStream::Handshake TlsStream::shake_hands(Scratch& scratch) {
 
 Stream::Read TlsStream::read(Scratch& scratch, std::size_t most) {
   if (ended_ || failed_) {
-    // Nothing behind close_notify is TLS. It is taken all the same: what is left unread, the end of the
+    // Nothing after close_notify is TLS. It is taken all the same: what is left unread, the end of the
     // connection above all, would wake us again and again.
     if (inner_->readable()) static_cast<void>(inner_->read(scratch, most));
     return {failed_ ? Status::failed : Status::ended, {}};

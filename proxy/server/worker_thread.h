@@ -38,7 +38,7 @@ class WorkerThread {
 
   // Ends every session; `when_empty` is called once, in the worker's thread. No client may come after it.
   void shut_down(std::function<void()> when_empty);
-  // Has whatever is left dropped, and the thread end. Nothing may come after it.
+  // Drops the remaining sessions and stops the thread. No other call may follow.
   void abandon();
   using Clock = std::chrono::steady_clock;
   // Waits for what abandon() began: until the sessions are dropped; and until the thread has ended, which

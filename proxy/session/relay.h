@@ -30,7 +30,7 @@ class Relay {
       : to_server_{client, server}, to_client_{server, client}, read_size_(read_size) {}
 
   // Moves what has come, a bounded amount in each direction. Answers the end of a side once everything that
-  // it sent before has been passed on. A server that closes behind a client's Terminate does as it was told:
+  // it sent before has been passed on. A server that closes after a client's Terminate does as it was told:
   // then it is the client that ended the session, whoever's end came first.
   [[nodiscard]] std::optional<End> advance(Scratch& scratch);
 

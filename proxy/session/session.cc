@@ -195,7 +195,7 @@ Session::Phase Session::negotiate() {
   }
 }
 
-// What has been read behind the SSLRequest, or as direct TLS, is the handshake's and nobody else's.
+// What has been read after the SSLRequest, or as direct TLS, is the handshake's and nobody else's.
 Session::Phase Session::begin_tls() {
   auto engine = tls::Engine::to_client(policy().tls, negotiation_->direct_tls());
   auto stream =

@@ -25,8 +25,8 @@ void Session::advance_early() {
     link_.reset();
 }
 
-// By the way that has been begun, or by one that was made ahead. With a certificate of its role a session has
-// to make its own.
+// Uses the connection that was started early, if there is one; otherwise one that was made ahead; otherwise it dials. A
+// session with a certificate of its role always dials.
 void Session::dial(std::shared_ptr<const tls::ClientContext> context) {
   const auto& upstream = policy().upstream;
   const bool is_everyones = context == upstream->tls;

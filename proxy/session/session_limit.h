@@ -9,7 +9,7 @@ namespace pgveil::proxy {
 
 class Places {
  public:
-  // Takes one, unless `most` are taken. Who gets false has nothing to give back.
+  // Takes one, unless `most` are taken. On false, give_back() must not be called.
   [[nodiscard]] bool take(std::size_t most) {
     std::size_t taken = taken_.load(std::memory_order_relaxed);
     do {

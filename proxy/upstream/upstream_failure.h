@@ -15,7 +15,7 @@ namespace pgveil::proxy {
 // Any answer but a lone `S`.
 [[nodiscard]] Ending refused_greeting(const ServerAddress& server, protocol::UpstreamGreeting::Answer answer,
                                       std::uint8_t byte);
-// The process behind a Unix socket runs as another user than requirepeer says; empty: nobody knows as whom.
+// The server process at a Unix socket runs as another user than requirepeer says; empty: its user is unknown.
 [[nodiscard]] Ending wrong_peer(const ServerAddress& server, const std::string& required,
                                 const std::string& user);
 // role_certificates has none for a client that pgveil vouches for.

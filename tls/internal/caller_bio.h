@@ -1,5 +1,5 @@
 // OpenSSL's way to the caller's buffers: a BIO that takes ciphertext from the front of what the caller has
-// read, and puts ciphertext behind what the caller will send. For the .cc files of this layer only.
+// read, and appends ciphertext to what the caller will send. For the .cc files of this layer only.
 #pragma once
 
 #include "tls/buffers.h"
@@ -11,7 +11,7 @@ namespace pgveil::tls {
 struct CallerBytes {
   ByteView* incoming = nullptr;
   Outgoing* outgoing = nullptr;
-  bool end_of_input = false;  // what is read behind `incoming` is the end, and not "more is needed"
+  bool end_of_input = false;  // after `incoming` comes the end, and not "more is needed"
 };
 
 // `bytes` must outlive it.

@@ -16,7 +16,7 @@ namespace pgveil::tls {
 [[nodiscard]] PeerCertificate values_of(X509* certificate);
 // Of the DER, SHA-256, in lower-case hexadecimal.
 [[nodiscard]] std::string fingerprint_of(const X509* certificate);
-// To go on behind "the certificate" in a sentence: `of "CN=db"`, or what else it has for a name.
+// To follow "the certificate" in a sentence: `of "CN=db"`, or what else it has for a name.
 [[nodiscard]] std::string holder_of(X509* certificate);
 
 }  // namespace pgveil::tls

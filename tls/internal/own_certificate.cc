@@ -149,7 +149,7 @@ SslContext read_chain(const SSL_CTX* context, const CertificateFiles& files,
   return nullptr;
 }
 
-// What is to be sent behind a leaf that stands alone in its file: the intermediates among the certificates
+// What is to be sent after a leaf that stands alone in its file: the intermediates among the certificates
 // that `context` trusts, as PostgreSQL and libpq have OpenSSL do it; but once, and without the root, which
 // nobody verifies who does not have it. Where there are none, or the chain is at fault, the leaf is all: the
 // peer judges.

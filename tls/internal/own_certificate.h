@@ -36,7 +36,7 @@ struct CertificateFiles {
 
 struct OwnCertificate {
   Certificate leaf;
-  CertificateChain chain;  // what is sent behind the leaf; may be null
+  CertificateChain chain;  // what is sent after the leaf; may be null
   PrivateKey key;
 };
 
@@ -53,7 +53,7 @@ void use(SSL_CTX* context, const OwnCertificate& own);
 // where that cannot be.
 [[nodiscard]] bool use(SSL* ssl, const OwnCertificate& own);
 
-// What ClientContext::warnings() promises of one certificate and the intermediates behind it.
+// What ClientContext::warnings() promises of one certificate and the intermediates after it.
 void warn_of_expiry(const OwnCertificate& own, const CertificateFiles& files,
                     std::vector<SettingMistake>& warnings);
 

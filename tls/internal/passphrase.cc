@@ -43,7 +43,7 @@ tl::expected<std::size_t, std::string> run_passphrase_command(std::string_view c
   // "e": other children that start meanwhile do not hold the pipe open.
   std::FILE* output = ::popen(expanded(command).c_str(), "re");
   if (output == nullptr) return tl::unexpected(name + "cannot be run: " + std::strerror(errno));
-  // So that no copy of the passphrase stays behind in stdio's memory.
+  // So that no copy of the passphrase is left in stdio's memory.
   std::setvbuf(output, nullptr, _IONBF, 0);
   buffer[0] = '\0';
   const bool read = std::fgets(buffer.data(), static_cast<int>(buffer.size()), output) != nullptr;

@@ -11,7 +11,7 @@ namespace {
 
 using Status = EngineStatus;
 
-// What comes behind a handshake (RFC 8446, 4).
+// What follows a handshake (RFC 8446, 4).
 constexpr std::uint8_t kNewSessionTicket = 4;
 constexpr std::uint8_t kKeyUpdate = 24;
 constexpr std::size_t kMessageHeaderBytes = 4;

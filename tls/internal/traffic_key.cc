@@ -177,7 +177,7 @@ tl::expected<TrafficKey::Opened, TrafficKey::Fault> TrafficKey::open(ByteView re
   if (!is_usable_) return tl::unexpected(Fault::internal);
   if (EVP_DecryptFinal_ex(context, content.data() + sealed.size(), &ignored) != 1)
     return tl::unexpected(Fault::not_authentic);
-  // Behind the content stands its type, and behind that any number of zeros.
+  // The content is followed by its type, and that by any number of zeros.
   std::size_t end = sealed.size();
   while (end > 0 && content[end - 1] == 0) --end;
   if (end == 0) return Opened{0, 0};
