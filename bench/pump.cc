@@ -206,7 +206,7 @@ class MessageReader {
   }
   std::string_view body() const { return body_; }
 
-  // Reads until a message of this type; answers the bytes of the messages' bodies, or nothing at the end.
+  // Reads until a message of this type; returns the bytes of the messages' bodies, or nothing at the end.
   std::optional<std::uint64_t> skip_until(char type) {
     std::uint64_t bytes = 0;
     while (const auto got = next()) {
@@ -273,7 +273,7 @@ SSL_CTX* server_context(const char* certificate, const char* key) {
 // Who may come without TLS.
 enum class Plaintext { allowed, refused };
 
-// Up to the StartupMessage, in whichever way the other side begins; answers its settings, name and value each
+// Up to the StartupMessage, in whichever way the other side begins; returns its settings, name and value each
 // with a zero behind it. Nothing where nobody wants a session.
 std::optional<std::string> greet(Connection& client, SSL_CTX* context, Plaintext plaintext) {
   const auto first = client.peek();
@@ -435,7 +435,7 @@ SSL_CTX* client_context(const char* authority, const char* certificate, const ch
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
   if (SSL_CTX_load_verify_locations(context, authority, nullptr) != 1) die("CA");
-  // Answers 0 for success, unlike its neighbours.
+  // Returns 0 for success, unlike its neighbours.
   if (SSL_CTX_set_alpn_protos(context, reinterpret_cast<const unsigned char*>(kAlpn.data()), kAlpn.size()) !=
       0)
     die("ALPN");

@@ -27,7 +27,7 @@ class ScramSecret {
   std::string binding_;  // the only `c=` that is right: in base64
 };
 
-// One login. Each step takes what the client sent and answers what to send; nothing where it is not right.
+// One login. Each step takes what the client sent and returns what to send; nothing where it is not right.
 class ScramLogin {
  public:
   explicit ScramLogin(const ScramSecret& secret) : secret_(secret) {}

@@ -83,7 +83,7 @@ bool mixes_directions(std::span<const std::uint32_t> text) {
   return !is_right_to_left(text.front()) || !is_right_to_left(text.back());
 }
 
-// RFC 3454, section 3; answers how many are left.
+// RFC 3454, section 3; returns how many are left.
 std::size_t map_in_place(std::span<std::uint32_t> text) {
   std::size_t size = 0;
   for (const std::uint32_t code : text) {

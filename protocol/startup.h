@@ -70,7 +70,7 @@ struct StartupMessage {
 using StartupPacket = std::variant<SslRequest, GssEncRequest, CancelRequest, StartupMessage>;
 
 // Decodes one packet from the front of `in`, which moves past it only once the whole packet is there.
-// Answers bad_length as soon as the length word is readable, so that no peer can make us buffer more
+// Returns bad_length as soon as the length word is readable, so that no peer can make us buffer more
 // than 10 004 bytes.
 [[nodiscard]] Decoded<StartupPacket> decode_startup_packet(ByteReader& in);
 

@@ -13,7 +13,7 @@ constexpr const char* kApplicationName = "application_name";
 constexpr const char* kClientDn = "pgveil.client_dn";
 constexpr const char* kSystemUser = "pgveil.system_user";
 
-// Removes a setting of the server's, whose names have no case, and answers the value that would have counted:
+// Removes a setting of the server's, whose names have no case, and returns the value that would have counted:
 // the last.
 std::string take_setting(protocol::StartupMessage& startup, const char* setting) {
   std::string value;

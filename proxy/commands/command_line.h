@@ -18,7 +18,7 @@ struct Invocation {
   ParsedConfig parsed;
 };
 
-// Parses arguments, environment and the configuration file. Answers an exit code where there is nothing more
+// Parses arguments, environment and the configuration file. Returns an exit code where there is nothing more
 // to do: after --help and --version (0), or after mistakes, which are printed to standard error.
 [[nodiscard]] tl::expected<Invocation, int> parse_command_line(int argc, const char* const* argv);
 

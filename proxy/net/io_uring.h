@@ -27,7 +27,7 @@ class Ring {
   class Client;
   class Port;
 
-  // Asks the kernel whether it allows everything that is needed, by doing it; else answers what failed.
+  // Asks the kernel whether it allows everything that is needed, by doing it; otherwise returns what failed.
   [[nodiscard]] static tl::expected<std::unique_ptr<Ring>, std::string> open();
   ~Ring();
   Ring(const Ring&) = delete;

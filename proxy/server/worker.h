@@ -62,7 +62,7 @@ class Worker final : public SessionHost {
   void replace_snapshot(std::shared_ptr<const Snapshot> snapshot);
   // Ends every session; `when_empty` is called once the last one is gone.
   void shut_down(std::function<void()> when_empty);
-  // Drops whatever is left, without a word. Answers how many sessions that were.
+  // Drops the remaining sessions without a message. Returns how many there were.
   [[nodiscard]] std::size_t abandon();
 
   // How many sessions are gone, of all that have begun. May be asked from any thread.

@@ -29,7 +29,7 @@ class Relay {
   Relay(Stream& client, Stream& server, std::size_t read_size)
       : to_server_{client, server}, to_client_{server, client}, read_size_(read_size) {}
 
-  // Moves what has come, a bounded amount in each direction. Answers the end of a side once everything that
+  // Moves what has come, a bounded amount in each direction. Returns the end of a side once everything that
   // it sent before has been passed on. A server that closes after a client's Terminate does as it was told:
   // then it is the client that ended the session, whoever's end came first.
   [[nodiscard]] std::optional<End> advance(Scratch& scratch);

@@ -24,9 +24,9 @@ class PrewarmSchedule {
   // How many to dial now. `present`: those that are there or on their way. After a failure there is one
   // attempt at a time, the probe, and the next one not before its delay.
   [[nodiscard]] std::size_t to_dial(Time now, std::size_t present) const;
-  // One has been dialled. Answers whether it is the probe.
+  // One has been dialled. Returns whether it is the probe.
   bool dialled();
-  // An attempt failed, or its server closed it. Answers whether that is news: the first of an outage.
+  // An attempt failed, or its server closed it. Returns whether that is news: the first of an outage.
   bool failed(Time now, bool was_probe);
   // A session took the probe before it had proven anything: the next one may follow at once.
   void lost_sight_of_probe() { is_probing_ = false; }

@@ -98,7 +98,7 @@ class TemporaryFolder {
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
 
   [[nodiscard]] std::string path(std::string_view name) const { return (path_ / name).string(); }
-  // Writes a file, readable by us alone, and answers its path.
+  // Writes a file, readable by us alone, and returns its path.
   std::string write(std::string_view name, std::string_view content) const;
 
  private:

@@ -30,7 +30,7 @@ class WorkersWithClients : public testing::Test {
  protected:
   void start(unsigned count) { workers_.emplace(loop_.get(), snapshot_, count); }
 
-  // Answers the client's end.
+  // Returns the client's end.
   Descriptor connect() {
     std::array<int, 2> ends{};
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()), 0);
