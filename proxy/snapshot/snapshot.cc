@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "proxy/config/values.h"
 #include "proxy/snapshot/effects.h"
 #include "tls/digest.h"
 
@@ -62,8 +63,18 @@ class SnapshotBuilder {
     warn_of_channel_binding(config, key, *rules);
     warn_of_unbound_logins(context.get(), key, *rules);
     auto users = load_users(config, key, *rules);
-    snapshot_->listeners.push_back({config, snapshot_->upstreams.at(config.upstream), std::move(context),
-                                    *std::move(rules), std::move(users)});
+    snapshot_->listeners.push_back(
+        {config, upstream_of(config, key), std::move(context), *std::move(rules), std::move(users)});
+  }
+
+  // Null, with a mistake, if there is none: a configuration that has mistakes is loaded, too, so that all are shown.
+  [[nodiscard]] std::shared_ptr<const Upstream> upstream_of(const ListenerConfig& config,
+                                                            const std::string& key) {
+    const auto found = snapshot_->upstreams.find(config.upstream);
+    if (found != snapshot_->upstreams.end()) return found->second;
+    complain(key + ".upstream", "there is no upstream " + values::in_quotes(config.upstream),
+             "Name an [upstream.NAME] of this configuration.");
+    return nullptr;
   }
 
   [[nodiscard]] AuthUsers load_users(const ListenerConfig& config, const std::string& key,

@@ -474,6 +474,32 @@ TEST(Mistakes, OfOneCauseAreReportedOnce) {
   EXPECT_EQ(std::count(errors.begin(), errors.end(), '\n'), 2) << errors;
 }
 
+TEST(Mistakes, InTheNameOfAnUpstreamAreReportedOnce) {
+  const TemporaryFile file(TomlLines().set("listener", "upstream = \"primray\"").text());
+  const auto ending = ending_of({"check", "--config", file.path()});
+  EXPECT_EQ(ending.exit_code, kExitConfig);
+  const std::string name = "there is no upstream \"primray\"";
+  const auto first = ending.errors.find(name);
+  EXPECT_NE(first, std::string::npos) << ending.errors;
+  EXPECT_EQ(ending.errors.find(name, first + 1), std::string::npos) << ending.errors;
+}
+
+// What is wrong in one setting does not keep the others from being loaded and checked.
+TEST(Mistakes, InAnySettingEndWithTheExitCodeOfAConfiguration) {
+  for (const auto& sample : setting_samples()) {
+    const TemporaryFile file(toml_with(sample, "\"no such value\"").text());
+    const auto invocation = understand({{"check", "--config", file.path()}, {}});
+    if (invocation) continue;
+    EXPECT_EQ(invocation.error().exit_code, kExitConfig) << sample.key;
+    EXPECT_NE(invocation.error().errors, "");
+  }
+  for (const std::string text :
+       {"", "[[listener]]\n", "[upstream.a]\n", "[[listener]]\nupstream = \"a\"\n"}) {
+    const TemporaryFile file(text);
+    EXPECT_EQ(ending_of({"check", "--config", file.path()}).exit_code, kExitConfig) << text;
+  }
+}
+
 TEST(Password, OfAHostIsNeverRepeated) {
   for (const std::string given : {"app:hunter2@db01:5432", "app:hunter2@db01", "db01,app:hunter2@db02"})
     for (const auto& [key, flag] : {std::pair{"host", "--upstream"}, std::pair{"hostaddr", "--hostaddr"}}) {

@@ -47,6 +47,18 @@ TEST(Snapshot, NamesEveryFileThatCannotBeLoadedWhereItStands) {
   }
 }
 
+TEST(Snapshot, OfAListenerWithoutUpstreamIsNotBuilt) {
+  auto config = parsed("[upstream.a]\nhost = \"/run/postgresql\"\n");
+  config.config.listeners[0].upstream = "b";
+  const auto snapshot = build_snapshot(config);
+  ASSERT_FALSE(snapshot.has_value());
+  ASSERT_EQ(snapshot.error().size(), 1U);
+  EXPECT_EQ(
+      snapshot.error()[0].text(),
+      "pgveil.toml:3: listener[0].upstream: there is no upstream \"b\". Name an [upstream.NAME] of this "
+      "configuration.");
+}
+
 TEST(Snapshot, HoldsNoPassphrase) {
   auto config = parsed("[upstream.a]\nhost = \"/run/postgresql\"\n");
   config.config.upstreams.at("a").tls.sslpassword = "open sesame";
