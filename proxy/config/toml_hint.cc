@@ -64,7 +64,9 @@ std::string hint_for_value(std::string_view line, std::string_view key, std::str
            std::to_string(static_cast<std::size_t>(value.data() - line.data()) + 1) +
            " is not closed. Write another " + value.front() + " at its end.";
   }
-  if (is_octal(value)) return "Write a mode in quotes: " + name + " = \"0770\".";
+  if (is_octal(value))
+    return name.ends_with("permissions") ? "Write a mode in quotes: " + name + " = \"0770\"."
+                                         : "Write a number without zeros before it.";
   constexpr std::string_view kBeginsOther = "[{";
   if (kBeginsOther.find(value.front()) != kBeginsOther.npos || value == "true" || value == "false")
     return std::string(kTomlReference);

@@ -7,8 +7,7 @@
 
 namespace pgveil::proxy {
 
-inline constexpr std::string_view kTomlReference =
-    "Strings and their escapes are described at https://toml.io.";
+inline constexpr std::string_view kTomlReference = "The syntax of TOML is described at https://toml.io.";
 
 // A sentence about the mistake in line `line` (from 1 on) of `toml`; a general one if the mistake is none of those that
 // are known. It quotes the key, so that it is only for a line that holds no secret.

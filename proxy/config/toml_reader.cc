@@ -197,10 +197,14 @@ class TomlReader {
     std::string name(key.str());
     if (!section.empty()) name.insert(0, section + '.');
     const auto elsewhere = section_of(key.str());
+    if (!elsewhere.empty()) {
+      draft_.add({place.file, place.line, std::move(name), "is not a key of this section",
+                  "Write it in " + std::string(elsewhere) + "."});
+      return;
+    }
     draft_.add({place.file, place.line, std::move(name), "there is no such key",
-                !elsewhere.empty() ? "It belongs in " + std::string(elsewhere) + "."
-                : near.empty()     ? "Known are " + values::one_of(known, "") + "."
-                                   : "Is " + in_quotes(near) + " meant?"});
+                near.empty() ? "Known are " + values::one_of(known, "") + "."
+                             : "Is " + in_quotes(near) + " meant?"});
   }
 
   const std::string& file_;
@@ -230,9 +234,12 @@ Mistake syntax_mistake(const std::string& toml, const std::string& file, const t
   const auto line = error.source().begin.line;
   const bool may_be_secret = may_hold_secret(toml, line);
   const std::string words(error.description());
+  const bool is_repeated = words.find("redefine") != std::string::npos;
   return {file, static_cast<int>(line), "",
           "this is not valid TOML" + (may_be_secret ? " (not shown, as it may be a secret)" : ": " + words),
-          may_be_secret ? std::string(kTomlReference) : toml_hint(toml, line)};
+          is_repeated     ? "Remove one of the two."
+          : may_be_secret ? std::string(kTomlReference)
+                          : toml_hint(toml, line)};
 }
 
 }  // namespace

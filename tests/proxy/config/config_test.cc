@@ -312,11 +312,11 @@ INSTANTIATE_TEST_SUITE_P(
         RefusedFile{"UpstreamAsAnArray", "[[upstream.u]]\nhost = \"a\"\n", "pgveil.toml:1: upstream.u: is written as [[upstream.u]]. Write [upstream.u], once"},
         RefusedFile{"UpstreamsAsAnArray", "[[upstream]]\nhost = \"a\"\n", "pgveil.toml:1: upstream: [[upstream]] stands where [upstream.NAME] is expected."},
         RefusedFile{"UpstreamWithADotInItsName", "[upstream.db.one]\nhost = \"a\"\n", "upstream.db.one: the name of an upstream cannot contain a dot. Write [upstream.db-one]"},
-        RefusedFile{"KeyOfAnotherSection", "[log]\nmax_sessions = 3\n", "pgveil.toml:2: log.max_sessions: there is no such key. It belongs in [limits]."},
-        RefusedFile{"KeyOfASectionAtTheTop", "hba_file = \"/x\"\n", "pgveil.toml:1: hba_file: there is no such key. It belongs in a [[listener]]."},
+        RefusedFile{"KeyOfAnotherSection", "[log]\nmax_sessions = 3\n", "pgveil.toml:2: log.max_sessions: is not a key of this section. Write it in [limits]."},
+        RefusedFile{"KeyOfASectionAtTheTop", "hba_file = \"/x\"\n", "pgveil.toml:1: hba_file: is not a key of this section. Write it in a [[listener]]."},
         RefusedFile{"TextWithoutQuotes", "[[listener]]\naddress = 127.0.0.1:5432\n", "Write a text in quotes: address = \"...\"."},
         RefusedFile{"NoToml", "[log]\nlevel = \n", "pgveil.toml:2: this is not valid TOML: "},
-        RefusedFile{"KeyTwice", "[log]\nlevel = \"info\"\nlevel = \"debug\"\n", "pgveil.toml:3: this is not valid TOML: "}),
+        RefusedFile{"KeyTwice", "[log]\nlevel = \"info\"\nlevel = \"debug\"\n", "Remove one of the two."}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 

@@ -34,6 +34,7 @@ INSTANTIATE_TEST_SUITE_P(
         Faulty{"BackslashInADoubleQuotedText", "hba = \"\"\"\nhostssl all /^a\\d+$ all cert\n\"\"\"\n", 2, "single quotes"},
         Faulty{"BackslashInALine", "hba = \"host all /^a\\d all cert\"\n", 1, "single quotes"},
         Faulty{"OctalMode", "unix_socket_permissions = 0770\n", 1, "unix_socket_permissions = \"0770\""},
+        Faulty{"NumberWithAZeroBeforeIt", "port = 05432\n", 1, "Write a number without zeros before it."},
         Faulty{"CommentWithASemicolon", "; the server\n", 1, "A comment begins with \"#\"."},
         Faulty{"CommentWithSlashes", "// the server\n", 1, "A comment begins with \"#\"."},
         Faulty{"Utf16", std::string("\xff\xfe[\0[\0", 6), 1, "Save it in UTF-8"},
