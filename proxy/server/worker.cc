@@ -86,12 +86,17 @@ void Worker::run() {
   }
 }
 
-// A larger scratch memory is good for the sessions of all snapshots.
+// A larger scratch memory serves the sessions of all snapshots, and a smaller one only makes their reads
+// smaller. No exception may leave a callback of libuv.
 void Worker::replace_snapshot(std::shared_ptr<const Snapshot> snapshot) {
   snapshot_ = std::move(snapshot);
-  scratch_.grow(snapshot_->limits.relay_buffer);
   prewarmed_.clear();
-  prewarm();
+  try {
+    scratch_.grow(snapshot_->limits.relay_buffer);
+    prewarm();
+  } catch (const std::bad_alloc&) {
+    prewarmed_.clear();
+  }
 }
 
 void Worker::shut_down(std::function<void()> when_empty) {

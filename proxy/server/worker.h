@@ -58,7 +58,8 @@ class Worker final : public SessionHost {
   // Begins a session, unless the system lacks memory or another resource for it: then the client is gone.
   void adopt(Arrival arrival);
   // From now on connections are made ahead as `snapshot` says, and sessions that begin are limited by it.
-  // Those that have begun go on under theirs.
+  // Those that have begun go on under theirs. Without memory for it, nothing is made ahead. Not after
+  // shut_down().
   void replace_snapshot(std::shared_ptr<const Snapshot> snapshot);
   // Ends every session; `when_empty` is called once the last one is gone.
   void shut_down(std::function<void()> when_empty);

@@ -229,5 +229,27 @@ TEST_F(Failures, OfEachAllocationOfOursAreBadAlloc) {
   EXPECT_GT(failed, 20);
 }
 
+// As the test before, for what is made once for each configuration.
+TEST(FailuresOfContexts, OfEachAllocationOfOursAreBadAlloc) {
+  const Site site;
+  const auto client_settings = site.client_settings();
+  const auto server_settings = site.server_settings();
+  int failed = 0;
+  for (long allocations = 0;; ++allocations) {
+    bool is_out_of_memory = false;
+    const FailingAllocation failing(FailingAllocation::Of::operator_new, allocations);
+    try {
+      static_cast<void>(ClientContext::build(client_settings));
+      static_cast<void>(ServerContext::build(server_settings));
+    } catch (const std::bad_alloc&) {
+      is_out_of_memory = true;
+    }
+    if (!failing.has_failed()) break;
+    ASSERT_TRUE(is_out_of_memory) << "allocation " << allocations;
+    ++failed;
+  }
+  EXPECT_GT(failed, 20);
+}
+
 }  // namespace
 }  // namespace pgveil::tls::test

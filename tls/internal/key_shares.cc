@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <new>
 #include <span>
 
 #include "tls/internal/openssl.h"
@@ -16,6 +17,7 @@ using Octets = std::span<const unsigned char>;
 struct Hello {
   std::vector<std::uint16_t> groups;
   std::vector<std::uint16_t> shares;
+  bool is_out_of_memory = false;  // so the two could not be read
 };
 
 std::uint16_t number_at(Octets octets, std::size_t place) {
@@ -45,10 +47,15 @@ std::vector<std::uint16_t> shares_of(Octets extension) {
   return groups;
 }
 
+// No exception may pass through OpenSSL's functions: hello_of() throws it again.
 int look_at_hello(SSL* ssl, int* /*alert*/, void* hello) {
   auto& found = *static_cast<Hello*>(hello);
-  found.groups = groups_of(extension_of(ssl, TLSEXT_TYPE_supported_groups));
-  found.shares = shares_of(extension_of(ssl, TLSEXT_TYPE_key_share));
+  try {
+    found.groups = groups_of(extension_of(ssl, TLSEXT_TYPE_supported_groups));
+    found.shares = shares_of(extension_of(ssl, TLSEXT_TYPE_key_share));
+  } catch (const std::bad_alloc&) {
+    found.is_out_of_memory = true;
+  }
   return SSL_CLIENT_HELLO_ERROR;  // it has served its purpose
 }
 
@@ -68,6 +75,7 @@ Hello hello_of(SSL_CTX* context) {
   SSL_connect(client.get());
   SSL_accept(server.get());
   ERR_clear_error();
+  if (hello.is_out_of_memory) throw std::bad_alloc();
   return hello;
 }
 
