@@ -25,7 +25,7 @@ Negotiation::Event Negotiation::advance(ByteReader& in, Bytes& out) {
   return event_;
 }
 
-// There is no loop, and needs to be none: whatever follows a packet that leads to another is a failure.
+// No loop is needed: after a packet that leads to another one, any further byte is a failure.
 Negotiation::Event Negotiation::step(ByteReader& in, Bytes& out) {
   if (!first_byte_seen_) {
     first_byte_seen_ = true;

@@ -20,8 +20,8 @@ def newest_java() -> Path:
 
 
 def compiled(source: Path, folder: Path, *class_path: Path) -> str | None:
-    """Compiles a program for JDK 17 and newer. Returns its class path, or None: there is no compiler, or a part of the class
-    path does not exist."""
+    """Compiles a program for JDK 17 and newer. Returns its class path. Returns None if there is no compiler or if a
+    part of the class path does not exist."""
     compiler = Path("/usr/bin/javac")
     if not compiler.exists() or not all(path.exists() for path in class_path):
         return None

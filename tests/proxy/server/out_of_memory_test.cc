@@ -70,7 +70,7 @@ TEST_F(WithoutMemory, NothingButTheSessionEnds) {
       test::fail_workers_no_more();
       ASSERT_NE(answer().find("C57P03"), std::string::npos) << "after " << allocations;
     }
-    EXPECT_EQ(told > 0, once);  // else there is no memory for the message
+    EXPECT_EQ(told > 0, once);  // otherwise there is no memory for the message
   }
 }
 
