@@ -1,5 +1,5 @@
-"""What bench/guard has pgveil do, and the tools that count. Sessions and transactions come one after the other, so
-that every run of the same work takes the same steps, whatever else the machine does. The server is `pump serve`,
+"""What bench/guard/run has pgveil do, and the tools that count. Sessions and transactions come one after the other,
+so that every run of the same work takes the same steps, whatever else the machine does. The server is `pump serve`,
 the clients are here."""
 
 import contextlib
