@@ -7,9 +7,9 @@ import time
 
 import measure
 import peers
+from common import Failure
 from modes import MODES
 from progress import Progress
-from workplace import Failure
 
 
 class Comparison:

@@ -6,7 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from workplace import Failure
+from common import Failure
 
 _PEERS = ["pgbouncer", "stunnel4", "haproxy", "hitch", "nginx", "libnginx-mod-stream"]
 _SERVICES = [name for name in _PEERS if not name.startswith("lib")]

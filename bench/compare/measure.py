@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from workplace import environment
+from common import environment
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 

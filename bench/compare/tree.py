@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-from workplace import Failure, environment, run
+from common import Failure, environment, run
 
 SUITE = "sid"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pgveil-bench"

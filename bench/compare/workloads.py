@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 import measure
-from workplace import Failure
+from common import Failure
 
 GIB = 1 << 30
 MIB = 1 << 20

@@ -13,7 +13,7 @@ import pytest
 
 from project import ROOT
 
-sys.path.append(str(ROOT / "bench/compare"))
+sys.path += [str(ROOT / "bench"), str(ROOT / "bench/compare")]
 
 import goals  # noqa: E402
 import installation  # noqa: E402
