@@ -53,7 +53,7 @@ class Tree:
     # --- pgveil
 
     def build(self):
-        """Compiles what is measured; answers the folder with the programs."""
+        """Compiles what is measured; returns the folder with the programs."""
         self.built.mkdir(exist_ok=True)
         self._mount("--bind", "-o", "ro", self._source, "src")
         self._mount("--bind", self.built, "build")

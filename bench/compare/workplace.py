@@ -145,7 +145,7 @@ class Workplace:
         return (self.directory / f"{name}.log").read_text(encoding="utf-8", errors="replace")
 
     def wait_for(self, what, process, name):
-        """Polls `what` until it answers something; fails with the program's log when it ends before."""
+        """Polls `what` until it returns something; fails with the program's log if it ends before."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             found = what()

@@ -128,7 +128,7 @@ tls_records = "own"
 
     @contextlib.contextmanager
     def pgveil(self, tool, relay):
-        """pgveil with `tool` (a command line) in front of it, until the block ends. Answers the ports by kind."""
+        """pgveil with `tool` (a command line) in front of it, until the block ends. Returns the ports by kind."""
         command = [*tool, self._pgveil, "run", "--config", self.directory / "pgveil.toml", "--relay", relay]
         with self._log.open("w", encoding="utf-8") as stream:
             process = subprocess.Popen(

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from harness.pgveil import BINARY
 from project import ROOT
 
 sys.path += [str(ROOT / "bench"), str(ROOT / "bench/compare")]
@@ -121,12 +122,12 @@ def called(*words, **variables):
 @pytest.mark.parametrize(
     "words, complaint",
     [
-        (["--mode", "egres"], "no mode is called egres; there are egress, ingress, both"),
-        (["--only", "pgbench-16,pgbnch-64"], "no workload is called pgbnch-64; there are pgbench-1,"),
-        (["--contenders", "pgbouncre"], "no contender is called pgbouncre; there are direct,"),
-        (["--contenders", "pgveil-beside"], "no contender is called pgveil-beside"),
+        (["--mode", "egres"], "unknown mode egres; choose from egress, ingress, both"),
+        (["--only", "pgbench-16,pgbnch-64"], "unknown workload pgbnch-64; choose from pgbench-1,"),
+        (["--contenders", "pgbouncre"], "unknown contender pgbouncre; choose from direct,"),
+        (["--contenders", "pgveil-beside"], "unknown contender pgveil-beside"),
         (["--only", "login", "--mode", "egress"], "login: not measured in egress"),
-        (["--quick", "--full"], "--quick or --full"),
+        (["--quick", "--full"], "--quick and --full exclude each other"),
         (["--rounds", "-1"], "--rounds"),
         (["--flags", "--relay 'epoll"], "--flags: No closing quotation"),
         (["--pgveil", "/nonexistent/pgveil"], "--pgveil: /nonexistent/pgveil is not a program"),
@@ -252,7 +253,7 @@ def scratch():
 def test_a_run_measures_pgveil_and_leaves_nothing_behind(scratch):
     """The two fastest workloads, with the programs of this build."""
     programs = ROOT / "build/release"
-    if os.environ["PGVEIL"] != str(programs / "pgveil") or not (programs / "bench/pump").exists():
+    if BINARY != programs / "pgveil" or not (programs / "bench/pump").exists():
         pytest.skip("bench/compare/run measures the release build")
     file = scratch / "figures.json"
     command = [ROOT / "bench/compare/run", "--no-install", "--no-build", "--quick", "--rounds", "1", "--mode", "egress,both",
@@ -271,7 +272,7 @@ def test_a_run_measures_pgveil_and_leaves_nothing_behind(scratch):
 
 def test_ctrl_c_keeps_what_has_been_measured(scratch):
     programs = ROOT / "build/release"
-    if os.environ["PGVEIL"] != str(programs / "pgveil") or not (programs / "bench/pump").exists():
+    if BINARY != programs / "pgveil" or not (programs / "bench/pump").exists():
         pytest.skip("bench/compare/run measures the release build")
     file = scratch / "figures.json"
     command = [ROOT / "bench/compare/run", "--no-install", "--no-build", "--quick", "--rounds", "50", "--mode", "egress",
