@@ -1,5 +1,7 @@
 #include "protocol/hba.h"
 
+#include <arpa/inet.h>
+
 #include <algorithm>
 #include <utility>
 #include <variant>
@@ -137,5 +139,40 @@ HbaRules::HbaRules(std::vector<Record> records) : records_(std::move(records)) {
 HbaRules::HbaRules(HbaRules&&) noexcept = default;
 HbaRules& HbaRules::operator=(HbaRules&&) noexcept = default;
 HbaRules::~HbaRules() = default;
+
+std::optional<IpAddress> parse_ip_address(std::string_view text) {
+  if (text.find('\0') != std::string_view::npos) return std::nullopt;
+  const std::string terminated(text);
+  IpAddress address;
+  if (inet_pton(AF_INET, terminated.c_str(), address.octets.data()) == 1) return address;
+  address.is_ipv6 = true;
+  if (inet_pton(AF_INET6, terminated.c_str(), address.octets.data()) == 1) return address;
+  return std::nullopt;
+}
+
+std::string_view name_of(HbaMethod method) {
+  switch (method) {
+    case HbaMethod::reject: return "reject";
+    case HbaMethod::relay: return "relay";
+    case HbaMethod::scram_sha_256: return "scram-sha-256";
+    case HbaMethod::password: return "password";
+    case HbaMethod::cert: return "cert";
+    case HbaMethod::peer: return "peer";
+    case HbaMethod::trust: return "trust";
+  }
+  return "";
+}
+
+std::string_view name_of(CertificateName name) {
+  switch (name) {
+    case CertificateName::common_name: return "CN";
+    case CertificateName::distinguished_name: return "DN";
+    case CertificateName::uri: return "URI";
+    case CertificateName::dns: return "DNS";
+    case CertificateName::email: return "EMAIL";
+    case CertificateName::fingerprint: return "FINGERPRINT";
+  }
+  return "";
+}
 
 }  // namespace pgveil::protocol

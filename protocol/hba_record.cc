@@ -1,7 +1,5 @@
 #include "protocol/hba_record.h"
 
-#include <arpa/inet.h>
-
 #include <algorithm>
 #include <array>
 #include <charconv>
@@ -18,26 +16,22 @@ constexpr std::array kRecordTypes{
     std::pair{std::string_view("hostgssenc"), RecordType::hostgssenc},
     std::pair{std::string_view("hostnogssenc"), RecordType::hostnogssenc},
 };
-constexpr std::array kMethods{
-    std::pair{std::string_view("reject"), HbaMethod::reject},
-    std::pair{std::string_view("relay"), HbaMethod::relay},
-    std::pair{std::string_view("scram-sha-256"), HbaMethod::scram_sha_256},
-    std::pair{std::string_view("password"), HbaMethod::password},
-    std::pair{std::string_view("cert"), HbaMethod::cert},
-    std::pair{std::string_view("peer"), HbaMethod::peer},
-    std::pair{std::string_view("trust"), HbaMethod::trust},
-};
+
+template <class Value>
+std::pair<std::string_view, Value> named(Value value) {
+  return {name_of(value), value};
+}
+
+const std::array methods{named(HbaMethod::reject),   named(HbaMethod::relay), named(HbaMethod::scram_sha_256),
+                         named(HbaMethod::password), named(HbaMethod::cert),  named(HbaMethod::peer),
+                         named(HbaMethod::trust)};
 // PostgreSQL's others.
 constexpr std::array<std::string_view, 9> kMethodsOfTheServer{"md5",  "gss",    "sspi", "ident", "pam",
                                                               "ldap", "radius", "bsd",  "oauth"};
-constexpr std::array kCertificateNames{
-    std::pair{std::string_view("CN"), CertificateName::common_name},
-    std::pair{std::string_view("DN"), CertificateName::distinguished_name},
-    std::pair{std::string_view("URI"), CertificateName::uri},
-    std::pair{std::string_view("DNS"), CertificateName::dns},
-    std::pair{std::string_view("EMAIL"), CertificateName::email},
-    std::pair{std::string_view("FINGERPRINT"), CertificateName::fingerprint},
-};
+const std::array certificate_names{
+    named(CertificateName::common_name), named(CertificateName::distinguished_name),
+    named(CertificateName::uri),         named(CertificateName::dns),
+    named(CertificateName::email),       named(CertificateName::fingerprint)};
 constexpr std::array kClientCertificates{
     std::pair{std::string_view("verify-ca"), ClientCertificate::verify_ca},
     std::pair{std::string_view("verify-full"), ClientCertificate::verify_full},
@@ -52,13 +46,6 @@ auto find_in(const Table& table, std::string_view name) -> std::optional<decltyp
   for (const auto& [its_name, value] : table)
     if (its_name == name) return value;
   return std::nullopt;
-}
-
-template <class Table, class Value>
-std::string_view name_in(const Table& table, Value value) {
-  for (const auto& [name, its_value] : table)
-    if (its_value == value) return name;
-  return "";
 }
 
 std::size_t octets_of(const IpAddress& address) {
@@ -292,7 +279,7 @@ bool RecordReader::read_host_name(const AuthToken& token) {
 bool RecordReader::read_method() {
   const AuthToken* token = next_single("method");
   if (token == nullptr) return false;
-  if (const auto method = find_in(kMethods, token->text)) {
+  if (const auto method = find_in(methods, token->text)) {
     record_.rule.method = *method;
     return check_method();
   }
@@ -338,7 +325,7 @@ bool RecordReader::read_option(const std::string& text, Options& options) {
   const std::string_view name = std::string_view(text).substr(0, equals);
   const std::string_view value = std::string_view(text).substr(equals + 1);
   if (name == "clientcert") return read_value(name, value, kClientCertificates, options.clientcert);
-  if (name == "clientname") return read_value(name, value, kCertificateNames, options.clientname);
+  if (name == "clientname") return read_value(name, value, certificate_names, options.clientname);
   if (name == "assign") return read_value(name, value, kBits, options.assign);
   if (name == "map") return options.map = value, true;
   return mistake(in_quotes(name) + " is no option",
@@ -409,24 +396,6 @@ bool is_in(const IpAddress& address, const Network& network) {
     if (((address.octets[place] ^ network.address.octets[place]) & network.netmask.octets[place]) != 0)
       return false;
   return true;
-}
-
-std::optional<IpAddress> parse_ip_address(std::string_view text) {
-  if (text.find('\0') != std::string_view::npos) return std::nullopt;
-  const std::string terminated(text);
-  IpAddress address;
-  if (inet_pton(AF_INET, terminated.c_str(), address.octets.data()) == 1) return address;
-  address.is_ipv6 = true;
-  if (inet_pton(AF_INET6, terminated.c_str(), address.octets.data()) == 1) return address;
-  return std::nullopt;
-}
-
-std::string_view name_of(HbaMethod method) {
-  return name_in(kMethods, method);
-}
-
-std::string_view name_of(CertificateName name) {
-  return name_in(kCertificateNames, name);
 }
 
 }  // namespace pgveil::protocol

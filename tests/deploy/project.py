@@ -8,7 +8,8 @@ ROOT = Path(__file__).parents[2]
 # The documents that operators and contributors read.
 DOCUMENTS = sorted(
     [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "deploy").rglob("*.md"),
-     *(path for folder in ("bench", "protocol", "tls", "proxy") for path in (ROOT / folder).rglob("*.md"))]
+     *(path for folder in ("bench", "protocol", "proxy", "tests", "tls") for path in (ROOT / folder).rglob("README.md")
+       if ".pytest_cache" not in path.parts)]
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""bench/compare: what it makes of its figures, and a run of the smallest kind."""
+"""bench/compare/run: what it makes of its figures, and a run of the smallest kind."""
 
 import itertools
 import json
@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from harness.pgveil import BINARY
 from project import ROOT
 
-sys.path.append(str(ROOT / "bench"))
+sys.path += [str(ROOT / "bench"), str(ROOT / "bench/compare")]
 
 import goals  # noqa: E402
 import installation  # noqa: E402
@@ -69,7 +70,7 @@ def test_what_was_not_measured_is_not_judged():
 
 def document(**results):
     return {
-        "commit": "abc", "command": "bench/compare", "versions": {"pgveil": "1", "haproxy": "2"}, "machine": MACHINE,
+        "commit": "abc", "command": "bench/compare/run", "versions": {"pgveil": "1", "haproxy": "2"}, "machine": MACHINE,
         "settings": "--quick", "remarks": ["A remark."], "rounds": 2, "minutes": 1,
         "workloads": {"copy-out": "`COPY … TO STDOUT`"}, "results": {"egress": {"copy-out": results}},
         "goals": [],
@@ -111,22 +112,22 @@ def test_runs_of_different_programs_are_not():
 
 
 def called(*words, **variables):
-    """bench/compare, which must neither install nor build nor measure anything with these words."""
+    """bench/compare/run, which must neither install nor build nor measure anything with these words."""
     # Not even a program to install with is found.
     environment = {"PATH": "/nonexistent", "HOME": "/nonexistent", **variables}
-    return subprocess.run([sys.executable, "-B", ROOT / "bench/compare", *map(str, words)], env=environment,
+    return subprocess.run([sys.executable, "-B", ROOT / "bench/compare/run", *map(str, words)], env=environment,
                           capture_output=True, text=True, check=False, timeout=60)  # fmt: skip
 
 
 @pytest.mark.parametrize(
     "words, complaint",
     [
-        (["--mode", "egres"], "no mode is called egres; there are egress, ingress, both"),
-        (["--only", "pgbench-16,pgbnch-64"], "no workload is called pgbnch-64; there are pgbench-1,"),
-        (["--contenders", "pgbouncre"], "no contender is called pgbouncre; there are direct,"),
-        (["--contenders", "pgveil-beside"], "no contender is called pgveil-beside"),
+        (["--mode", "egres"], "unknown mode egres; choose from egress, ingress, both"),
+        (["--only", "pgbench-16,pgbnch-64"], "unknown workload pgbnch-64; choose from pgbench-1,"),
+        (["--contenders", "pgbouncre"], "unknown contender pgbouncre; choose from direct,"),
+        (["--contenders", "pgveil-beside"], "unknown contender pgveil-beside"),
         (["--only", "login", "--mode", "egress"], "login: not measured in egress"),
-        (["--quick", "--full"], "--quick or --full"),
+        (["--quick", "--full"], "--quick and --full exclude each other"),
         (["--rounds", "-1"], "--rounds"),
         (["--flags", "--relay 'epoll"], "--flags: No closing quotation"),
         (["--pgveil", "/nonexistent/pgveil"], "--pgveil: /nonexistent/pgveil is not a program"),
@@ -160,7 +161,7 @@ def test_a_program_that_is_missing_is_told_in_a_sentence(words, tmp_path):
         pytest.skip("only root is asked to install something")
     done = called(*words, "--pgveil", "/bin/true", TMPDIR=str(tmp_path))
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("bench/compare: ") and "Traceback" not in done.stderr
+    assert done.stderr.splitlines()[-1].startswith("bench/compare/run: ") and "Traceback" not in done.stderr
     assert list(tmp_path.iterdir()) == []
 
 
@@ -252,10 +253,10 @@ def scratch():
 def test_a_run_measures_pgveil_and_leaves_nothing_behind(scratch):
     """The two fastest workloads, with the programs of this build."""
     programs = ROOT / "build/release"
-    if os.environ["PGVEIL"] != str(programs / "pgveil") or not (programs / "bench/pump").exists():
-        pytest.skip("bench/compare measures the release build")
+    if BINARY != programs / "pgveil" or not (programs / "bench/pump").exists():
+        pytest.skip("bench/compare/run measures the release build")
     file = scratch / "figures.json"
-    command = [ROOT / "bench/compare", "--no-install", "--no-build", "--quick", "--rounds", "1", "--mode", "egress,both",
+    command = [ROOT / "bench/compare/run", "--no-install", "--no-build", "--quick", "--rounds", "1", "--mode", "egress,both",
                "--only", "connect,pump-out", "--contenders", "pgveil", "--beside", programs / "pgveil", "--json", file]  # fmt: skip
     environment = {**os.environ, "TMPDIR": str(scratch)}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
@@ -271,10 +272,10 @@ def test_a_run_measures_pgveil_and_leaves_nothing_behind(scratch):
 
 def test_ctrl_c_keeps_what_has_been_measured(scratch):
     programs = ROOT / "build/release"
-    if os.environ["PGVEIL"] != str(programs / "pgveil") or not (programs / "bench/pump").exists():
-        pytest.skip("bench/compare measures the release build")
+    if BINARY != programs / "pgveil" or not (programs / "bench/pump").exists():
+        pytest.skip("bench/compare/run measures the release build")
     file = scratch / "figures.json"
-    command = [ROOT / "bench/compare", "--no-install", "--no-build", "--quick", "--rounds", "50", "--mode", "egress",
+    command = [ROOT / "bench/compare/run", "--no-install", "--no-build", "--quick", "--rounds", "50", "--mode", "egress",
                "--only", "connect", "--contenders", "pgveil", "--json", file]  # fmt: skip
     with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(scratch)}, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True) as process:  # fmt: skip

@@ -79,13 +79,33 @@ def test_the_changelog_has_the_version_that_is_built():
     assert re.search(rf"(?m)^## {re.escape(version())}\b", (ROOT / "CHANGELOG.md").read_text())
 
 
-FOLDERS_OF_CODE = sorted({file.parent for layer in ("protocol", "tls", "proxy") for file in (ROOT / layer).rglob("*.h")})
+def folders_of(*tops) -> list:
+    """The folders of code in and below these, relative to the checkout."""
+    kinds = {".h", ".cc", ".py", ".js"}
+    return sorted({str(file.parent.relative_to(ROOT)) for top in tops for file in (ROOT / top).rglob("*")
+                   if file.suffix in kinds and file.is_file()})  # fmt: skip
 
 
-@pytest.mark.parametrize("folder", FOLDERS_OF_CODE, ids=lambda folder: str(folder.relative_to(ROOT)))
+FOLDERS = folders_of("bench", "protocol", "proxy", "tests", "tls")
+# In the others of tests/, the name of a file says what it tests.
+FOLDERS_THAT_LIST_FILES = folders_of("bench", "protocol", "proxy", "tests/integration/harness", "tests/support", "tls")
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_a_folder_has_a_readme_that_says_where_to_begin(folder):
+    text = (ROOT / folder / "README.md").read_text()
+    assert text.startswith(f"# {folder}\n\n")
+    assert re.search(r"(?m)^Begin with ", text)
+    files = re.findall(r"`([\w./-]+\.(?:h|cc|py|js|java))`", text)
+    places = (ROOT / folder, ROOT, ROOT / "tests")
+    assert [file for file in files if not any((place / file).exists() for place in places)] == []
+
+
+@pytest.mark.parametrize("folder", FOLDERS_THAT_LIST_FILES)
 def test_the_readme_of_a_folder_lists_its_files(folder):
-    listed = set(re.findall(r"`(\w+)`", (folder / "README.md").read_text().split("| Files |")[1]))
-    assert {file.stem for kind in ("h", "cc") for file in folder.glob(f"*.{kind}")} - listed == set()
+    listed = set(re.findall(r"`(\w+)`", (ROOT / folder / "README.md").read_text().split("| Files |")[1]))
+    stems = {file.stem for kind in ("h", "cc", "py") for file in (ROOT / folder).glob(f"*.{kind}")}
+    assert {stem for stem in stems if not stem.startswith("__")} - listed == set()
 
 
 def test_every_event_of_the_log_is_documented():

@@ -1,4 +1,4 @@
-"""bench/guard judges what it has measured: its verdict, how it reads callgrind, and the file that it compares with."""
+"""bench/guard/run judges what it has measured: its verdict, how it reads callgrind, and the file that it compares with."""
 
 import json
 import sys
@@ -7,7 +7,7 @@ import pytest
 
 from project import ROOT
 
-sys.path.append(str(ROOT / "bench"))
+sys.path.append(str(ROOT / "bench/guard"))
 
 import guard_callgrind  # noqa: E402
 import guard_figures  # noqa: E402
@@ -70,7 +70,7 @@ def test_what_cannot_be_measured_here_stays_recorded(tmp_path):
 
 
 def test_the_file_has_every_figure():
-    recorded = json.loads((ROOT / "bench/guard.json").read_text())
+    recorded = json.loads((ROOT / "bench/guard/guard.json").read_text())
     assert list(recorded["figures"]) == list(guard_figures.WORDS)
 
 

@@ -1,5 +1,6 @@
 #include "tests/support/failing_memory.h"
 
+#include <malloc.h>  // malloc_usable_size
 #include <pthread.h>
 
 #include <array>
@@ -14,10 +15,18 @@ namespace {
 constexpr int kNever = -1;
 std::atomic<int> left_until_failure{kNever};  // allocations of a worker's thread
 std::atomic<bool> fails_once{false};          // instead of all that follow
-thread_local int own_left = kNever;           // of FailingAllocation
+// Of FailingAllocation: by kind, how many allocations of this thread are left until one fails.
+thread_local std::array<int, 2> own_left{kNever, kNever};
+
+std::atomic<std::size_t> count_of_news{0};
+std::atomic<std::size_t> bytes_of_news{0};  // that were not deleted
+
+int& own_left_of(pgveil::test::Allocator kind) {
+  return own_left.at(static_cast<std::size_t>(kind));
+}
 
 bool fails_now() {
-  if (own_left != kNever && own_left-- == 0) return true;  // and is kNever then
+  if (pgveil::test::fails_here(pgveil::test::Allocator::operator_new)) return true;
   if (left_until_failure == kNever) return false;
   std::array<char, 16> name{};
   ::pthread_getname_np(::pthread_self(), name.data(), name.size());
@@ -32,42 +41,59 @@ bool fails_now() {
 
 }  // namespace
 
-void* operator new(std::size_t size) {
+void* operator new(std::size_t size, const std::nothrow_t& /*tag*/) noexcept {
+  ++count_of_news;
   void* memory = fails_now() ? nullptr : std::malloc(size == 0 ? 1 : size);
+  if (memory != nullptr) bytes_of_news += ::malloc_usable_size(memory);
+  return memory;
+}
+
+void* operator new(std::size_t size) {
+  void* memory = operator new(size, std::nothrow);
   if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
 
-void* operator new(std::size_t size, const std::nothrow_t& /*tag*/) noexcept {
-  return fails_now() ? nullptr : std::malloc(size == 0 ? 1 : size);
-}
-
 void operator delete(void* memory) noexcept {
+  bytes_of_news -= ::malloc_usable_size(memory);
   std::free(memory);
 }
 
 void operator delete(void* memory, std::size_t /*size*/) noexcept {
-  std::free(memory);
+  operator delete(memory);
 }
 
 namespace pgveil::test {
 
-FailingAllocation::FailingAllocation(int allocations) {
-  own_left = allocations;
+bool fails_here(Allocator kind) {
+  int& left = own_left_of(kind);
+  return left != kNever && left-- == 0;  // and is kNever then
+}
+
+FailingAllocation::FailingAllocation(int allocations, Allocator kind) : kind_(kind) {
+  own_left_of(kind_) = allocations;
 }
 
 FailingAllocation::~FailingAllocation() {
-  own_left = kNever;
+  own_left_of(kind_) = kNever;
 }
 
-bool FailingAllocation::has_failed() {
-  return own_left == kNever;
+bool FailingAllocation::has_failed() const {
+  return own_left_of(kind_) == kNever;
 }
 
-SafeAllocations::SafeAllocations() : left_(std::exchange(own_left, kNever)) {}
+SafeAllocations::SafeAllocations() : left_(std::exchange(own_left_of(Allocator::operator_new), kNever)) {}
 
 SafeAllocations::~SafeAllocations() {
-  own_left = left_;
+  own_left_of(Allocator::operator_new) = left_;
+}
+
+std::size_t news() {
+  return count_of_news;
+}
+
+std::size_t new_bytes() {
+  return bytes_of_news;
 }
 
 void fail_workers(int allocations, Failing failing) {

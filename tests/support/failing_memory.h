@@ -1,22 +1,30 @@
-// Lets allocations fail. A test program that links failing_memory.cc has its operator new, which fails only while a test
-// wants it to.
+// Counts allocations, and lets them fail. A test program that links failing_memory.cc has its operator new, which fails
+// only while a test wants it to; one that links openssl_memory.cc too has its allocator for OpenSSL.
 #pragma once
+
+#include <cstddef>
 
 namespace pgveil::test {
 
-// While one exists, the allocation after `allocations` others throws std::bad_alloc, and no other does.
+enum class Allocator { operator_new, openssl };
+
+// While one exists, the allocation after `allocations` others of its kind fails, and no other does: operator new throws
+// std::bad_alloc, OpenSSL's allocator returns nullptr. Only in this thread.
 class FailingAllocation {
  public:
-  explicit FailingAllocation(int allocations);
+  explicit FailingAllocation(int allocations, Allocator kind = Allocator::operator_new);
   ~FailingAllocation();
   FailingAllocation(const FailingAllocation&) = delete;
   FailingAllocation& operator=(const FailingAllocation&) = delete;
 
   // Whether that allocation was asked for.
-  [[nodiscard]] static bool has_failed();
+  [[nodiscard]] bool has_failed() const;
+
+ private:
+  Allocator kind_;
 };
 
-// While one exists, no allocation of this thread fails.
+// While one exists, operator new does not fail in this thread.
 class SafeAllocations {
  public:
   SafeAllocations();
@@ -32,5 +40,12 @@ class SafeAllocations {
 enum class Failing { once, from_then_on };
 void fail_workers(int allocations, Failing failing);
 void fail_workers_no_more();
+
+// How often any thread has called operator new, and how many bytes of that are not yet deleted.
+[[nodiscard]] std::size_t news();
+[[nodiscard]] std::size_t new_bytes();
+
+// Counts an allocation of this kind in this thread; returns whether it is the one that is to fail.
+[[nodiscard]] bool fails_here(Allocator kind);
 
 }  // namespace pgveil::test

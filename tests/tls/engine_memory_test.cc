@@ -1,104 +1,23 @@
 // What an established connection costs in memory: nothing of ours for each read and write, and little of
-// OpenSSL's while it is idle. Both are counted, so this file replaces operator new and OpenSSL's allocator
-// for the whole test binary, and let
-// one fail if a test wants that.
+// OpenSSL's while it is idle.
 #include <gtest/gtest.h>
-#include <malloc.h>  // malloc_usable_size
 #include <openssl/crypto.h>
 
-#include <algorithm>
-#include <atomic>
 #include <cstddef>
-#include <cstdlib>
-#include <cstring>
-#include <new>
+#include <memory>
+#include <string>
+#include <vector>
 
-#include "tests/tls/failing_allocation.h"
+#include "tests/support/failing_memory.h"
+#include "tests/support/openssl_memory.h"
 #include "tests/tls/peers.h"
 
-namespace {
-
-// How many allocations succeed before one fails; negative: none fails.
-std::atomic<long> openssl_until_failure = -1;
-std::atomic<long> news_until_failure = -1;
-
-bool fails_now(std::atomic<long>& until_failure) {
-  return until_failure >= 0 && until_failure-- == 0;
-}
-
-std::atomic<std::size_t> news = 0;
-std::atomic<std::size_t> new_bytes = 0;  // that were not deleted
-std::atomic<std::size_t> openssl_bytes = 0;
-
-// In front of each of OpenSSL's blocks stands its size, in as many bytes as keep the block aligned.
-constexpr std::size_t kHeader = alignof(std::max_align_t);
-
-std::size_t size_of(void* place) {
-  std::size_t size = 0;
-  std::memcpy(&size, static_cast<std::byte*>(place) - kHeader, sizeof size);
-  return size;
-}
-
-void* allocate(std::size_t size, const char* /*file*/, int /*line*/) {
-  if (fails_now(openssl_until_failure)) return nullptr;
-  auto* block = static_cast<std::byte*>(std::malloc(kHeader + size));
-  if (block == nullptr) return nullptr;
-  std::memcpy(block, &size, sizeof size);
-  openssl_bytes += size;
-  return block + kHeader;
-}
-
-void release(void* place, const char* /*file*/, int /*line*/) {
-  if (place == nullptr) return;
-  openssl_bytes -= size_of(place);
-  std::free(static_cast<std::byte*>(place) - kHeader);
-}
-
-void* reallocate(void* place, std::size_t size, const char* file, int line) {
-  if (place == nullptr) return allocate(size, file, line);
-  void* moved = size == 0 ? nullptr : allocate(size, file, line);
-  if (size != 0 && moved == nullptr) return nullptr;
-  if (moved != nullptr) std::memcpy(moved, place, std::min(size, size_of(place)));
-  release(place, file, line);
-  return moved;
-}
-
-// OpenSSL takes these only before its first allocation, hence before main().
-const bool openssl_is_counted = CRYPTO_set_mem_functions(allocate, reallocate, release) == 1;
-
-}  // namespace
-
-// Not inlined, as g++ 12 would then take free() for a mismatch with operator new.
-[[gnu::noinline]] void* operator new(std::size_t size) {
-  ++news;
-  if (fails_now(news_until_failure)) throw std::bad_alloc();
-  void* block = std::malloc(size);
-  if (block == nullptr) throw std::bad_alloc();
-  new_bytes += ::malloc_usable_size(block);
-  return block;
-}
-[[gnu::noinline]] void operator delete(void* block) noexcept {
-  new_bytes -= ::malloc_usable_size(block);
-  std::free(block);
-}
-[[gnu::noinline]] void operator delete(void* block, std::size_t /*size*/) noexcept {
-  new_bytes -= ::malloc_usable_size(block);
-  std::free(block);
-}
-
 namespace pgveil::tls::test {
-
-FailingAllocation::FailingAllocation(Of kind, long before) : kind_(kind) {
-  (kind_ == Of::openssl ? openssl_until_failure : news_until_failure) = before;
-}
-FailingAllocation::~FailingAllocation() {
-  (kind_ == Of::openssl ? openssl_until_failure : news_until_failure) = -1;
-}
-bool FailingAllocation::has_failed() const {
-  return (kind_ == Of::openssl ? openssl_until_failure : news_until_failure) < 0;
-}
-
 namespace {
+
+using pgveil::test::new_bytes;
+using pgveil::test::news;
+using pgveil::test::openssl_bytes;
 
 // Both ends are ours and established.
 class EstablishedEngine : public testing::TestWithParam<Version> {
@@ -138,9 +57,9 @@ class EstablishedEngine : public testing::TestWithParam<Version> {
     std::string received;
     EXPECT_EQ(server->read(client.write("query"), received), Engine::Status::want_input);
     EXPECT_EQ(client.read(server->write("answer"), received), Engine::Status::want_input);
-    const std::size_t before = openssl_bytes;
+    const std::size_t before = openssl_bytes();
     server.reset();
-    return before - openssl_bytes;
+    return before - openssl_bytes();
   }
 
   Site site_;
@@ -155,9 +74,9 @@ TEST_P(EstablishedEngine, CallsNoOperatorNewToWrite) {
   ByteView plaintext(bytes);
   Outgoing out(memory);
 
-  const std::size_t before = news;
+  const std::size_t before = news();
   const auto status = client_->engine().write(plaintext, out);
-  const std::size_t after = news;
+  const std::size_t after = news();
 
   EXPECT_EQ(status, Engine::Status::ready);
   EXPECT_EQ(after, before);
@@ -170,9 +89,9 @@ TEST_P(EstablishedEngine, CallsNoOperatorNewToRead) {
   ByteView ciphertext(sent);
   Outgoing out(memory);
 
-  const std::size_t before = news;
+  const std::size_t before = news();
   const auto read = server_->engine().read(ciphertext, plaintext, out);
-  const std::size_t after = news;
+  const std::size_t after = news();
 
   EXPECT_EQ(read.size, 100'000u);
   EXPECT_EQ(after, before);
@@ -193,12 +112,12 @@ TEST_P(EstablishedEngine, HoldsNoBufferWhileIdle) {
   };
   const Bytes sent = client_->write(std::string(16'384, 'q'));
   const Bytes more = client_->write(std::string(16'384, 'q'));
-  const std::size_t before = new_bytes + openssl_bytes;
+  const std::size_t before = new_bytes() + openssl_bytes();
   EXPECT_EQ(read(ByteView(sent).first(10'000), 65'536), 0u);
-  EXPECT_GT(new_bytes + openssl_bytes, before + 9'000) << "the count counts nothing";
+  EXPECT_GT(new_bytes() + openssl_bytes(), before + 9'000) << "the count counts nothing";
   EXPECT_EQ(read(ByteView(sent).subspan(10'000), 65'536), 16'384u);
   EXPECT_EQ(read(more, 1'000), 16'384u);
-  EXPECT_LE(new_bytes + openssl_bytes, before);
+  EXPECT_LE(new_bytes() + openssl_bytes(), before);
 }
 
 // With records of our own, only what encrypts and decrypts.
@@ -209,7 +128,7 @@ std::size_t most_per_end(Version version) {
 // The heap that goes when an end goes: keys, before TLS 1.3 the SSL object too, and nothing of the peer's
 // chain. Not the context, which all share.
 TEST_P(EstablishedEngine, HoldsLittleOfOpenSslsHeapWhileIdle) {
-  ASSERT_TRUE(openssl_is_counted) << "OpenSSL allocated before this file could count";
+  ASSERT_TRUE(pgveil::test::openssl_is_counted()) << "OpenSSL allocated before it could be counted";
   // OpenSSL's own objects differ from release to release; this is what 3.0 needs, with room to spare.
   if (OpenSSL_version_num() >= 0x30100000UL) GTEST_SKIP() << "measured for OpenSSL 3.0 only";
   const std::size_t most = most_per_end(GetParam());
@@ -217,9 +136,9 @@ TEST_P(EstablishedEngine, HoldsLittleOfOpenSslsHeapWhileIdle) {
   ASSERT_EQ(server_->read(client_->write("query"), received), Engine::Status::want_input);
   ASSERT_EQ(client_->read(server_->write("answer"), received), Engine::Status::want_input);
 
-  const std::size_t before = openssl_bytes;
+  const std::size_t before = openssl_bytes();
   client_.reset();
-  const std::size_t held = before - openssl_bytes;
+  const std::size_t held = before - openssl_bytes();
 
   EXPECT_LE(held, most);
   EXPECT_GT(held, 1'024u) << "the count counts nothing";
@@ -250,10 +169,10 @@ std::size_t held_after_key_exchange(const Site& site, const std::string& group) 
   auto server = std::make_unique<EngineEnd>(Engine::to_client(server_context, false));
   EXPECT_TRUE(shake_hands(*client, *server));
   EXPECT_EQ(client->agreed().group, group);
-  const std::size_t before = openssl_bytes;
+  const std::size_t before = openssl_bytes();
   client.reset();
   server.reset();
-  return before - openssl_bytes;
+  return before - openssl_bytes();
 }
 
 // Those of finite fields and of ML-KEM are several KiB where they are kept, those of X25519 are small.
@@ -277,9 +196,9 @@ std::size_t held_by_openssl_after_key_exchange(const Site& site, const std::stri
   auto acceptance = accept(context, client_context.get());
   EXPECT_EQ(acceptance.status, Engine::Status::ready);
   EXPECT_EQ(acceptance.server->agreed().group, group);
-  const std::size_t before = openssl_bytes;
+  const std::size_t before = openssl_bytes();
   acceptance.server.reset();
-  return before - openssl_bytes;
+  return before - openssl_bytes();
 }
 
 TEST(KeysOfTheKeyExchange, AreGoneOnceItIsDoneAlsoWhereOpenSslsConnectionStays) {
@@ -304,12 +223,12 @@ TEST(RoleCertificates, ShareAllElse) {
   };
   role_of(*Site::build(settings));  // what OpenSSL makes at the first use and keeps
 
-  const std::size_t before = openssl_bytes;
+  const std::size_t before = openssl_bytes();
   const auto base = Site::build(settings);
-  const std::size_t of_base = openssl_bytes - before;
+  const std::size_t of_base = openssl_bytes() - before;
   std::vector<std::shared_ptr<const ClientContext>> roles;
   while (roles.size() < 100) roles.push_back(role_of(*base));
-  const std::size_t of_roles = openssl_bytes - before - of_base;
+  const std::size_t of_roles = openssl_bytes() - before - of_base;
 
   EXPECT_LE(of_roles, roles.size() * kMostOfEach);
   EXPECT_GT(of_roles, roles.size() * 1'024) << "the count counts nothing";

@@ -1,7 +1,5 @@
 // Each call of OpenSSL's ciphers and key derivation fails once, and each allocation, OpenSSL's and ours: the
 // session fails with a reason, or goes on as if nothing had been. Nothing that was not sent is ever read.
-#include "tests/tls/failing_allocation.h"
-
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <openssl/evp.h>
@@ -12,6 +10,7 @@
 #include <string>
 #include <utility>
 
+#include "tests/support/failing_memory.h"
 #include "tests/tls/peers.h"
 
 namespace {
@@ -76,6 +75,8 @@ PGVEIL_MAY_FAIL(int, EVP_KDF_derive,
 namespace pgveil::tls::test {
 namespace {
 
+using pgveil::test::Allocator;
+using pgveil::test::FailingAllocation;
 using Status = Engine::Status;
 
 // Both ends are ours. The contexts are made once, and have been used before anything fails.
@@ -186,15 +187,15 @@ TEST_F(Failures, OfEachCallInTheHandshakeAreRefusalsOrLeaveItToOpenSsl) {
 // Of OpenSSL's, in the handshake and after. Some it can do without.
 TEST_F(Failures, OfEachAllocationAreRefusalsOrOfNoConsequence) {
   // Each in turn is a handshake, and there are some thousand.
-  constexpr long kStep = 3;
+  constexpr int kStep = 3;
   int failed = 0;
-  long allocations = 0;
+  int allocations = 0;
   for (;; allocations += kStep) {
     bool is_done = false;
     bool is_out_of_memory = false;
     make_engines();
     {
-      const FailingAllocation failing(FailingAllocation::Of::openssl, allocations);
+      const FailingAllocation failing(allocations, Allocator::openssl);
       try {
         is_done = shake_hands(*client_, *server_);
       } catch (const std::bad_alloc&) {
@@ -213,10 +214,10 @@ TEST_F(Failures, OfEachAllocationAreRefusalsOrOfNoConsequence) {
 // Of ours. They end with std::bad_alloc, which the caller takes for the end of the session.
 TEST_F(Failures, OfEachAllocationOfOursAreBadAlloc) {
   int failed = 0;
-  for (long allocations = 0;; ++allocations) {
+  for (int allocations = 0;; ++allocations) {
     bool is_done = false;
     bool is_out_of_memory = false;
-    const FailingAllocation failing(FailingAllocation::Of::operator_new, allocations);
+    const FailingAllocation failing(allocations);
     try {
       is_done = make_ends() && converse() == Status::want_input;
     } catch (const std::bad_alloc&) {
@@ -235,9 +236,9 @@ TEST(FailuresOfContexts, OfEachAllocationOfOursAreBadAlloc) {
   const auto client_settings = site.client_settings();
   const auto server_settings = site.server_settings();
   int failed = 0;
-  for (long allocations = 0;; ++allocations) {
+  for (int allocations = 0;; ++allocations) {
     bool is_out_of_memory = false;
-    const FailingAllocation failing(FailingAllocation::Of::operator_new, allocations);
+    const FailingAllocation failing(allocations);
     try {
       static_cast<void>(ClientContext::build(client_settings));
       static_cast<void>(ServerContext::build(server_settings));

@@ -1,11 +1,8 @@
 #include "tls/internal/openssl.h"
 
-#include <openssl/crypto.h>
 #include <openssl/err.h>
 
 #include <cstring>
-
-#include "tls/version.h"
 
 namespace pgveil::tls {
 
@@ -24,10 +21,6 @@ std::string take_openssl_error() {
   }
   ERR_clear_error();
   return text;
-}
-
-std::string openssl_version() {
-  return OpenSSL_version(OPENSSL_VERSION);
 }
 
 }  // namespace pgveil::tls

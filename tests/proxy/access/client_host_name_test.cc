@@ -24,7 +24,7 @@ TEST_F(Lookups, OfAClientWithoutMemoryFindNoName) {
       name.reset();
     }
     while (name && !name->found()) turn();
-    has_failed = test::FailingAllocation::has_failed();
+    has_failed = failing.has_failed();
     if (name && name->found()->empty()) ++unknown;
     if (!has_failed) {
       EXPECT_EQ(name->found(), "db.example.test");

@@ -192,7 +192,7 @@ TEST_F(Lookups, WithoutMemoryEndWithAnErrorAndTheNextOneWorks) {
         request = nullptr;
       }
       while (request && !request->answer()) turn();
-      has_failed = test::FailingAllocation::has_failed();
+      has_failed = failing.has_failed();
     }
     if (request && request->answer()->addresses.empty()) {
       EXPECT_EQ(request->answer()->error, "Out of memory");

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
-from workplace import Failure, environment, run
+from common import Failure, environment, run
 
 SUITE = "sid"
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "pgveil-bench"
@@ -53,7 +53,7 @@ class Tree:
     # --- pgveil
 
     def build(self):
-        """Compiles what is measured; answers the folder with the programs."""
+        """Compiles what is measured; returns the folder with the programs."""
         self.built.mkdir(exist_ok=True)
         self._mount("--bind", "-o", "ro", self._source, "src")
         self._mount("--bind", self.built, "build")

@@ -8,7 +8,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from workplace import environment
+from common import environment
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -59,7 +59,7 @@ def busy_share(seconds=1.0):
 
 class SystemCalls:
     """Counts the system calls of a process and its children while the block runs. perf counts without slowing it down;
-    strace, where perf may not, slows it so much that wake-ups merge: then the count is a little too low."""
+    strace, if perf is not allowed, slows it down so much that wake-ups merge: then the count is a little too low."""
 
     def __init__(self, pid):
         self.pid = pid
@@ -84,7 +84,7 @@ class SystemCalls:
 
 
 def counting_tool():
-    """perf, else strace, else nothing."""
+    """Returns "perf", otherwise "strace", otherwise None."""
     if not hasattr(counting_tool, "answer"):
         trial = {
             "perf": ["perf", "stat", "-x,", "-e", "raw_syscalls:sys_enter", "true"],

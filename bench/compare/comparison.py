@@ -7,9 +7,9 @@ import time
 
 import measure
 import peers
+from common import Failure
 from modes import MODES
 from progress import Progress
-from workplace import Failure
 
 
 class Comparison:
@@ -20,7 +20,7 @@ class Comparison:
         self._workloads = chosen
         self._contenders = contenders
         self._document = document
-        self._running = {}  # by mode, contender, and the two things that _ends() answers
+        self._running = {}  # by mode, contender, and the two things that _ends() returns
 
     def start(self, modes):
         """One of each contender for each server and kind of clients that its workloads need."""
@@ -80,7 +80,7 @@ class Comparison:
             round_seconds = (time.monotonic() - begin) * (2 / 3 if turn == 0 else 1)
 
     def _measure_one(self, turn, mode, workload, progress, words, deadline):
-        """All contenders; false where the time is up."""
+        """Measures all contenders; returns False if the time is up."""
         entrants = self._entrants(mode, workload)
         if not entrants:
             return True
@@ -102,7 +102,7 @@ class Comparison:
         return True
 
     def _figures(self, turn, contender, mode, workload):
-        """Of one contender; nothing, and a remark, where it fails: the others can be measured all the same."""
+        """Returns the figures of one contender; if it fails, none and a remark: the others can still be measured."""
         if not workload.repeats:
             return self._figures_of_fresh_ones(contender, mode, workload)
         at = self._running[mode.name, contender.name, *_ends(workload)]

@@ -1,4 +1,4 @@
-// Work for bench/guard: bulk through the relay of an established session, a plaintext client on one side and
+// Work for bench/guard/run: bulk through the relay of an established session, a plaintext client on one side and
 // TLS to the server on the other, over socket pairs. A read of the relay finds all of a batch, which it could
 // not if the ends were other processes, and so the same work takes the same steps every time.
 //

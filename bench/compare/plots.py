@@ -38,7 +38,7 @@ _ROOM_FOR_WORDS = 0.48
 
 
 def draw(document, directory):
-    """Writes NAME.svg for every family that was measured; answers the files."""
+    """Writes NAME.svg for every family that was measured; returns the files."""
     import matplotlib
 
     matplotlib.use("Agg")
@@ -59,7 +59,7 @@ def _family(document, heading, figure, workloads, path):
 
 
 def draw_family(heading, figure, bars, path):
-    """`bars`: what bars_of() returns, by mode and workload. Answers the file; None if there is nothing to draw."""
+    """`bars`: what bars_of() returns, by mode and workload. Returns the file; None if there is nothing to draw."""
     import matplotlib.pyplot as plt
 
     sheet = sheet_of(heading, figure, bars)

@@ -1,4 +1,4 @@
-"""What is measured. A workload runs once for one contender and answers figures: names to numbers."""
+"""What is measured. A workload runs once for one contender and returns figures: names to numbers."""
 
 import re
 import statistics
@@ -9,7 +9,7 @@ from types import SimpleNamespace
 from typing import NamedTuple
 
 import measure
-from workplace import Failure
+from common import Failure
 
 GIB = 1 << 30
 MIB = 1 << 20
@@ -187,7 +187,7 @@ class CopyIn(Copy):
 
 
 class PumpWorkload(Workload):
-    """Between the two ends of pump.cc, which cost next to nothing."""
+    """Between the two ends of pump.cc, which cost almost nothing."""
 
     pump = True
     with_direct = False

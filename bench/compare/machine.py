@@ -6,7 +6,7 @@ import re
 import resource
 from pathlib import Path
 
-from workplace import Failure, run
+from common import Failure, run
 
 _DESCRIPTORS = 1 << 16  # 10,000 sessions are 20,000 sockets in a proxy
 

@@ -1,4 +1,4 @@
-"""Installs what bench/compare needs on this machine, and leaves the services of this machine as they are."""
+"""Installs what bench/compare/run needs on this machine, and leaves the services of this machine as they are."""
 
 import os
 import shutil
@@ -6,12 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from workplace import Failure
+from common import Failure
 
 _PEERS = ["pgbouncer", "stunnel4", "haproxy", "hitch", "nginx", "libnginx-mod-stream"]
 _SERVICES = [name for name in _PEERS if not name.startswith("lib")]
 _POLICY = Path("/usr/sbin/policy-rc.d")
-_OURS = "bench/compare is installing"
+_OURS = "bench/compare/run is installing"
 
 
 def install(root, newest, plots):

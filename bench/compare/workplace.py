@@ -10,14 +10,11 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from common import PATH, Authority, Failure, environment, port_of, run
+
 CLIENT_NAME = "workload"  # in the client's certificate
 PATIENCE = 30.0  # seconds for anything to start, on a busy machine
-_PATH = "/usr/sbin:/usr/bin:/sbin:/bin"
 _MOST_BACKENDS = 500  # poolers keep theirs, of every contender and mode
-
-
-class Failure(Exception):
-    """The measurement cannot go on; the text says why."""
 
 
 class Server(NamedTuple):
@@ -29,35 +26,6 @@ class Server(NamedTuple):
     @property
     def socket(self):
         return self.folder / f".s.PGSQL.{self.port}"
-
-
-def environment(**extra):
-    """Nothing of whoever runs this: no PG* variables, no password files."""
-    return {
-        "PATH": _PATH,
-        "LC_ALL": "C.UTF-8",
-        "HOME": "/nonexistent",
-        "PGPASSFILE": "/nonexistent/.pgpass",
-        "PGCONNECT_TIMEOUT": "20",
-        **extra,
-    }
-
-
-def run(*command, timeout=120.0, **settings):
-    """Runs a program that must succeed, to its end; answers what it wrote."""
-    command = [str(word) for word in command]
-    settings.setdefault("env", environment())
-    settings.setdefault("stdin", subprocess.DEVNULL)
-    settings.setdefault("stdout", subprocess.PIPE)
-    try:
-        done = subprocess.run(
-            command, stderr=subprocess.PIPE, text=True, errors="replace", timeout=timeout, check=False, **settings
-        )
-    except subprocess.TimeoutExpired as error:
-        raise Failure(f"{' '.join(command)}: not done after {timeout:.0f} seconds") from error
-    if done.returncode != 0:
-        raise Failure(f"{' '.join(command)}: exit code {done.returncode}\n{done.stdout or ''}{done.stderr}")
-    return done.stdout or ""
 
 
 def free_port():
@@ -144,7 +112,7 @@ class Workplace:
         return [*self.debian.enter(), "setpriv", "--pdeathsig", "TERM", "--", *map(str, command)]
 
     def environment(self, **extra):
-        return environment(PATH=f"/usr/lib/postgresql/{self.postgres_major}/bin:{_PATH}", **extra)
+        return environment(PATH=f"/usr/lib/postgresql/{self.postgres_major}/bin:{PATH}", **extra)
 
     def run(self, *command, env=None, **settings):
         """As run(), for a program of the Debian that is measured, under the account."""
@@ -177,7 +145,7 @@ class Workplace:
         return (self.directory / f"{name}.log").read_text(encoding="utf-8", errors="replace")
 
     def wait_for(self, what, process, name):
-        """Polls `what` until it answers something; fails with the program's log when it ends before."""
+        """Polls `what` until it returns something; fails with the program's log if it ends before."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             found = what()
@@ -190,17 +158,10 @@ class Workplace:
 
     def make_certificates(self):
         """A CA, a certificate of it for localhost and 127.0.0.1, and one for a client (ECDSA P-256)."""
-        new_key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-days", "3"]
         at = self.directory
-        run("openssl", "req", "-x509", *new_key, "-keyout", at / "ca.key", "-out", at / "ca.crt",
-            "-subj", "/CN=pgveil bench CA")  # fmt: skip
-        run("openssl", "req", "-x509", *new_key, "-keyout", at / "server.key", "-out", at / "server.crt",
-            "-CA", at / "ca.crt", "-CAkey", at / "ca.key", "-subj", "/CN=localhost",
-            "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-addext", "basicConstraints=CA:FALSE",
-            "-addext", "extendedKeyUsage=serverAuth")  # fmt: skip
-        run("openssl", "req", "-x509", *new_key, "-keyout", at / "client.key", "-out", at / "client.crt",
-            "-CA", at / "ca.crt", "-CAkey", at / "ca.key", "-subj", f"/CN={CLIENT_NAME}",
-            "-addext", "basicConstraints=CA:FALSE", "-addext", "extendedKeyUsage=clientAuth")  # fmt: skip
+        authority = Authority(at, "pgveil bench CA")
+        authority.issue("server", "localhost", "serverAuth", "DNS:localhost,IP:127.0.0.1")
+        authority.issue("client", CLIENT_NAME, "clientAuth")
         # HAProxy and hitch want both in one file.
         both = (at / "server.crt").read_text(encoding="ascii") + (at / "server.key").read_text(encoding="ascii")
         self.write("server.pem", both)
@@ -254,7 +215,7 @@ class Workplace:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
-        line = process.stdout.readline()
-        if not line.startswith("port "):
-            raise Failure(f"pump does not start:\n{self.log_of('pump')}")
-        return Server(int(line.split()[1]), self.folder)
+        try:
+            return Server(port_of(process), self.folder)
+        except Failure as failure:
+            raise Failure(f"{failure}:\n{self.log_of('pump')}") from failure

@@ -1,5 +1,5 @@
-"""What bench/guard has pgveil do, and the tools that count. Sessions and transactions come one after the other, so
-that every run of the same work takes the same steps, whatever else the machine does. The server is `pump serve`,
+"""What bench/guard/run has pgveil do, and the tools that count. Sessions and transactions come one after the other,
+so that every run of the same work takes the same steps, whatever else the machine does. The server is `pump serve`,
 the clients are here."""
 
 import contextlib
@@ -15,36 +15,26 @@ import tempfile
 import time
 from pathlib import Path
 
+import common
+from common import Authority, Failure, port_of
+
 PATIENCE = 60.0  # seconds for anything to happen, under valgrind and on a busy machine
 
 _PROTOCOL_3_0 = 196608
 _SSL_REQUEST = 80877103
 
 
-class Failure(Exception):
-    """The measurement cannot go on; the text says why."""
-
-
 def environment():
-    """The same for everybody, without PGVEIL_* variables. Large copies are made in the same way on every processor,
-    and not by `rep movsb`, which callgrind would count by the byte."""
+    """As common.environment(). Large copies are made in the same way on every processor, and not by `rep movsb`, which
+    callgrind would count by the byte."""
     never = 1 << 30
     tunables = f"glibc.cpu.x86_rep_movsb_threshold={never}:glibc.cpu.x86_rep_stosb_threshold={never}"
-    return {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "GLIBC_TUNABLES": tunables}
+    return common.environment(GLIBC_TUNABLES=tunables)
 
 
 def run(*command):
-    """Runs a program that must succeed; answers what it wrote."""
-    try:
-        done = subprocess.run(
-            [str(word) for word in command], capture_output=True, text=True, stdin=subprocess.DEVNULL,
-            timeout=PATIENCE, check=False, env=environment(),
-        )  # fmt: skip
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise Failure(f"{command[0]}: {error}") from error
-    if done.returncode != 0:
-        raise Failure(f"{' '.join(map(str, command))}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
-    return done.stdout
+    """As common.run(), with that environment."""
+    return common.run(*command, timeout=PATIENCE, env=environment())
 
 
 # --- what pgveil stands between -------------------------------------------------------------------------------------
@@ -64,10 +54,7 @@ class Site:
             [pump, "serve", self.directory / "server.crt", self.directory / "server.key"],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment(),
         )  # fmt: skip
-        line = self._server.stdout.readline()
-        if not line.startswith("port "):
-            raise Failure("pump does not start")
-        self._configure(int(line.split()[1]))
+        self._configure(port_of(self._server))
         self.engines = ["epoll", "io_uring"] if self._has_io_uring() else ["epoll"]
 
     def close(self):
@@ -77,15 +64,9 @@ class Site:
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _make_certificates(self):
-        at = self.directory
-        new = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-noenc", "-days", "90"]
-        run("openssl", "req", "-x509", *new, "-keyout", at / "ca.key", "-out", at / "ca.crt", "-subj", "/CN=guard CA")
-        for name, subject, usage in (("server", "localhost", "serverAuth"), ("client", "workload", "clientAuth")):
-            run("openssl", "req", "-x509", *new, "-keyout", at / f"{name}.key", "-out", at / f"{name}.crt",
-                "-CA", at / "ca.crt", "-CAkey", at / "ca.key", "-subj", f"/CN={subject}",
-                "-addext", f"subjectAltName=DNS:{subject}", "-addext", "basicConstraints=CA:FALSE",
-                "-addext", f"extendedKeyUsage={usage}")  # fmt: skip
-            (at / f"{name}.key").chmod(0o600)
+        authority = Authority(self.directory, "guard CA")
+        authority.issue("server", "localhost", "serverAuth", "DNS:localhost")
+        authority.issue("client", "workload", "clientAuth", "DNS:workload")
 
     def _configure(self, port):
         at = self.directory
@@ -147,7 +128,7 @@ tls_records = "own"
 
     @contextlib.contextmanager
     def pgveil(self, tool, relay):
-        """pgveil with `tool` (a command line) in front of it, until the block ends. Answers the ports by kind."""
+        """pgveil with `tool` (a command line) in front of it, until the block ends. Returns the ports by kind."""
         command = [*tool, self._pgveil, "run", "--config", self.directory / "pgveil.toml", "--relay", relay]
         with self._log.open("w", encoding="utf-8") as stream:
             process = subprocess.Popen(

@@ -4,7 +4,8 @@ not measured."""
 
 import re
 
-from workplace import CLIENT_NAME, Failure, free_port
+from common import Failure
+from workplace import CLIENT_NAME, free_port
 
 DIRECT_TLS = 17  # the first PostgreSQL that takes TLS without an SSLRequest, and whose clients can ask for it
 

@@ -4,16 +4,16 @@
 // reads every message has them to read. Blocking sockets, a thread a connection; nothing else to see.
 //
 //   pump serve CERTIFICATE KEY [FOLDER]
-//                                answers "port N" and serves until its standard input ends; with a folder
-//                                also on its Unix socket .s.PGSQL.N, and then nobody without TLS on the port
-//   pump out PORT MEBIBYTES      answers "bytes B seconds S"
+//                                prints "port N" and serves until its standard input ends; with a folder
+//                                also on its Unix socket .s.PGSQL.N, and then on the port with TLS only
+//   pump out PORT MEBIBYTES      prints "bytes B seconds S"
 //   pump in PORT MEBIBYTES       the same
-//   pump ping PORT QUERIES       one after the other in a session: answers "queries N seconds S"
-//   pump idle PORT SESSIONS      answers "ready" once each has been served a query; ends with its input
-//   pump connect PORT SESSIONS   eight at a time: log in, one query, leave; then "sessions N seconds S"
+//   pump ping PORT QUERIES       one after the other in a session: prints "queries N seconds S"
+//   pump idle PORT SESSIONS      prints "ready" once each has been served a query; ends with its input
+//   pump connect PORT SESSIONS   eight at a time: log in, one query, leave; then prints "sessions N seconds S"
 //
 // Clients use plaintext, or TLS 1.3 with further words: `postgres CA` (an SSLRequest first) or `direct CA`,
-// and behind them CERTIFICATE KEY for those who shall show one. The server's certificate must be for
+// and after them CERTIFICATE KEY for those that show one. The server's certificate must be for
 // localhost. The server lets everybody in at once, save `scram`, who has to log in by SCRAM-SHA-256-PLUS.
 #include <arpa/inet.h>
 #include <netinet/in.h>

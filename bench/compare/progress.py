@@ -25,7 +25,7 @@ class Progress:
         return sum(self._taken.get(key, guess * pace) for key, guess in self._left)
 
     def step(self, key, text, work):
-        """Does the work and answers what it answers."""
+        """Does the work and returns its result."""
         minutes = (self.seconds_left() + 30) // 60
         left = f"about {minutes:.0f} min left" if minutes > 0 else "less than a minute left"
         say(f"{text} ({left})")

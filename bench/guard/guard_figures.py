@@ -1,4 +1,4 @@
-"""The figures of bench/guard: what they are called, the file that holds them, and the verdict on new ones."""
+"""The figures of bench/guard/run: what they are called, the file that holds them, and the verdict on new ones."""
 
 import json
 
@@ -27,7 +27,7 @@ WORDS = INSTRUCTIONS | SYSTEM_CALLS
 
 
 def read(path):
-    """What was recorded: {"conditions": {...}, "figures": {...}}; empty where there is no file."""
+    """Returns what was recorded: {"conditions": {...}, "figures": {...}}; empty if there is no file."""
     if not path.exists():
         return {"conditions": {}, "figures": {}}
     return json.loads(path.read_text(encoding="utf-8"))
@@ -42,7 +42,7 @@ def write(path, conditions, figures, recorded):
 
 
 class Verdict:
-    """What is to be said of new figures beside the recorded ones."""
+    """The verdict on new figures, compared with the recorded ones."""
 
     def __init__(self, recorded, conditions, figures):
         self.rows = []  # key, recorded, measured, growth or None, remark
@@ -100,12 +100,12 @@ class Verdict:
             for key, before, now, growth, _ in self.rows:
                 if key in self.grown:
                     lines.append(f"  {key}: {before:,} -> {now:,.2f} ({100 * growth:+.1f} %)")
-            lines.append("Where the change is worth it: bench/guard --update, and a commit of its own that says why.")
+            lines.append("If the change is worth it: bench/guard/run --update, and a commit of its own that says why.")
         if self.missing:
-            lines.append(f"FAILED: not recorded: {', '.join(self.missing)}. Record it: bench/guard --update")
+            lines.append(f"FAILED: not recorded: {', '.join(self.missing)}. Record it: bench/guard/run --update")
         if self.shrunk:
             lines.append(f"Better than recorded: {', '.join(self.shrunk)}.")
-            lines.append("Keep it: bench/guard --update, and a commit of its own.")
+            lines.append("Keep it: bench/guard/run --update, and a commit of its own.")
         if self.is_good:
             lines.append("PASSED")
         return "\n".join(lines)
