@@ -32,8 +32,24 @@ bool is_possible(std::uint32_t length) {
 
 }  // namespace
 
+// Most reads are nothing else. Returns what follows them.
+inline ByteView BoundaryTracker::skip_whole_messages(ByteView bytes) {
+  while (bytes.size() >= kMessageHeaderBytes) {
+    const std::uint32_t length = length_in(bytes);
+    if (length >= bytes.size() || !is_possible(length)) break;
+    last_type_ = static_cast<char>(bytes[0]);
+    last_size_ = std::uint64_t{length} + 1;
+    bytes = bytes.subspan(std::size_t{length} + 1);
+  }
+  return bytes;
+}
+
 void BoundaryTracker::follow(ByteView bytes) {
   if (at_boundary()) bytes = skip_whole_messages(bytes);
+  if (!bytes.empty()) follow_parts(bytes);
+}
+
+void BoundaryTracker::follow_parts(ByteView bytes) {
   while (!bytes.empty() && !lost_) {
     if (body_bytes_left_ > 0) {
       const auto skipped = std::min<std::uint64_t>(body_bytes_left_, bytes.size());
@@ -46,18 +62,6 @@ void BoundaryTracker::follow(ByteView bytes) {
       bytes = bytes.subspan(collect_header(bytes));
     }
   }
-}
-
-// Most reads are nothing else. Returns what follows them.
-ByteView BoundaryTracker::skip_whole_messages(ByteView bytes) {
-  while (bytes.size() >= kMessageHeaderBytes) {
-    const std::uint32_t length = length_in(bytes);
-    if (length >= bytes.size() || !is_possible(length)) break;
-    last_type_ = static_cast<char>(bytes[0]);
-    last_size_ = std::uint64_t{length} + 1;
-    bytes = bytes.subspan(std::size_t{length} + 1);
-  }
-  return bytes;
 }
 
 // Keeps what is there of a header that straddles two reads; returns how many bytes it took.

@@ -45,6 +45,7 @@ class BoundaryTracker {
 
  private:
   [[nodiscard]] ByteView skip_whole_messages(ByteView bytes);
+  void follow_parts(ByteView bytes);
   [[nodiscard]] std::size_t collect_header(ByteView bytes);
   void begin_body(std::span<const std::uint8_t, kMessageHeaderBytes> header);
 

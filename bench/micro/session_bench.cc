@@ -61,7 +61,7 @@ host = "{}"
 class Conversation {
  public:
   explicit Conversation(const Site& site)
-      : site_(site), worker_(loop_.get(), 1, commons_, site.snapshot, nullptr) {
+      : site_(site), worker_(loop_.get(), 1, shared_, site.snapshot, nullptr) {
     protocol::encode_startup_message({protocol::kProtocol30, {{"user", "bench"}, {"database", "bench"}}},
                                      startup_);
     protocol::encode_authentication(protocol::AuthenticationCode::ok, {}, welcome_);
@@ -74,7 +74,7 @@ class Conversation {
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair.data()) != 0) die("no socket pair");
     Descriptor client(pair[0]);
     const std::uint64_t ended_before = worker_.ended();
-    commons_.newcomers.enter();
+    shared_.newcomers.enter();
     worker_.adopt({.id = ++last_id_,
                    .descriptor = Descriptor(pair[1]),
                    .peer = peer_,
@@ -115,7 +115,7 @@ class Conversation {
 
   const Site& site_;
   Loop loop_;
-  Commons commons_{1, 1'000, [] {}};
+  SharedState shared_{1, 1'000, [] {}};
   Worker worker_;
   SessionId last_id_ = 0;
   const KernelAddress peer_ = *kernel_address(SocketAddress{"127.0.0.1", 5'432, ""});

@@ -96,7 +96,7 @@ std::unique_ptr<Login> choose_login(const LoginSituation& situation, LoginServic
           .user = situation.user,
           .allowed = allowed,
           .channel_binding = upstream.channel_binding,
-          .has_tls = situation.server_tls.has_value(),
+          .has_tls = situation.server_tls != nullptr,
           .end_point = situation.server_tls ? situation.server_tls->peer_end_point : protocol::Bytes()},
       services.keyring, owner);
   if (!client) server->use(held_credential(situation, services, owner));

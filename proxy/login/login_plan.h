@@ -2,7 +2,6 @@
 #pragma once
 
 #include <memory>
-#include <optional>
 #include <string>
 
 #include "protocol/hba.h"
@@ -22,8 +21,8 @@ struct LoginSituation {
   protocol::HbaMethod method = protocol::HbaMethod::reject;
   std::string user;  // as the server is to read it
   std::string database;
-  const std::optional<tls::Established>& client_tls;
-  const std::optional<tls::Established>& server_tls;
+  const tls::Established* client_tls = nullptr;  // null: without TLS
+  const tls::Established* server_tls = nullptr;
 };
 
 // What a worker's logins share.

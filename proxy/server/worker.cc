@@ -10,9 +10,6 @@
 namespace pgveil::proxy {
 namespace {
 
-// Cancel requests do not count as sessions: they must come through when all of those are taken.
-constexpr std::size_t kMaxCancels = 256;
-
 // The line of a session that does not begin, if there is memory for it.
 void log_not_begun(Reason reason, const Arrival& arrival, const std::string& detail) {
   try {
@@ -29,11 +26,11 @@ void log_not_begun(Reason reason, const Arrival& arrival, const std::string& det
 
 }  // namespace
 
-Worker::Worker(uv_loop_t* loop, unsigned number, Commons& commons, std::shared_ptr<const Snapshot> snapshot,
-               std::unique_ptr<Ring> ring)
+Worker::Worker(uv_loop_t* loop, unsigned number, SharedState& shared,
+               std::shared_ptr<const Snapshot> snapshot, std::unique_ptr<Ring> ring)
     : loop_(loop),
       number_(number),
-      commons_(commons),
+      shared_(shared),
       ring_(std::move(ring)),
       snapshot_(std::move(snapshot)),
       scratch_(snapshot_->limits.relay_buffer),
@@ -41,6 +38,16 @@ Worker::Worker(uv_loop_t* loop, unsigned number, Commons& commons, std::shared_p
       resolver_(loop),
       scram_keyring_(loop),
       password_commands_(loop),
+      services_{.worker = number,
+                .loop = loop,
+                .scratch = scratch_,
+                .ring = ring_.get(),
+                .handshake_turns = handshake_turns_,
+                .resolver = resolver_,
+                .login = {scram_keyring_, password_commands_},
+                .preconnected = preconnected_,
+                .shared = shared,
+                .on_closed = [this](SessionId id) { on_closed(id); }},
       reaper_(new uv_idle_t) {
   uv_idle_init(loop_, reaper_.get());
   reaper_->data = this;
@@ -50,14 +57,14 @@ void Worker::adopt(Arrival arrival) {
   const SessionId id = arrival.id;
   if (Session* session = begin(arrival)) return session->wake();
   sessions_.erase(id);
-  commons_.newcomers.leave();
   ended_.store(ended_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
 
 // Returns nullptr if the session cannot begin, and logs why.
 Session* Worker::begin(Arrival& arrival) {
+  SessionRegistration registration(shared_);
   try {
-    // session_over() and reap() must not need memory.
+    // on_closed() and reap() must not need memory.
     if (over_.capacity() <= sessions_.size()) over_.reserve(2 * sessions_.size() + 1);
     auto& session = sessions_[arrival.id];
     auto socket = watch_socket(loop_, std::move(arrival.descriptor));
@@ -67,8 +74,8 @@ Session* Worker::begin(Arrival& arrival) {
           std::string("The client's socket cannot be watched: ") + std::strerror(socket.error()) + '.');
       return nullptr;
     }
-    session = std::make_unique<Session>(*this, arrival.id, *std::move(socket), arrival.peer,
-                                        std::move(arrival.listener), arrival.listener_address);
+    session = std::make_unique<Session>(services_, std::move(registration), arrival.id, *std::move(socket),
+                                        arrival.peer, std::move(arrival.listener), arrival.listener_address);
     return session.get();
   } catch (const std::bad_alloc&) {
     log_not_begun(Reason::out_of_memory, arrival, "");
@@ -90,25 +97,25 @@ void Worker::run() {
 // smaller. No exception may leave a callback of libuv.
 void Worker::replace_snapshot(std::shared_ptr<const Snapshot> snapshot) {
   snapshot_ = std::move(snapshot);
-  prewarmed_.clear();
+  preconnected_.clear();
   try {
     scratch_.grow(snapshot_->limits.relay_buffer);
     prewarm();
   } catch (const std::bad_alloc&) {
-    prewarmed_.clear();
+    preconnected_.clear();
   }
 }
 
 void Worker::shut_down(std::function<void()> when_empty) {
   when_empty_ = std::move(when_empty);
-  prewarmed_.clear();
+  preconnected_.clear();
   for (auto& [id, session] : sessions_) session->shut_down();
   if (sessions_.empty()) reap_soon();
 }
 
 std::size_t Worker::abandon() {
   when_empty_ = nullptr;
-  prewarmed_.clear();
+  preconnected_.clear();
   reap();
   const std::size_t abandoned = sessions_.size();
   sessions_.clear();
@@ -119,37 +126,15 @@ std::size_t Worker::abandon() {
 void Worker::prewarm() {
   for (const auto& [name, upstream] : snapshot_->upstreams) {
     const unsigned all = upstream->config.prewarm;
-    const unsigned share = all / commons_.workers + (number_ <= all % commons_.workers ? 1 : 0);
+    const unsigned share = all / shared_.workers + (number_ <= all % shared_.workers ? 1 : 0);
     if (share == 0) continue;
-    auto& stock = prewarmed_[upstream];
-    stock = std::make_unique<Prewarm>(link_services(), scratch_, upstream, share,
-                                      snapshot_->limits.startup_timeout, number_);
-    stock->start();
+    preconnected_.start(upstream, std::make_unique<Prewarm>(services_.for_links(), scratch_, upstream, share,
+                                                            snapshot_->limits.startup_timeout, number_));
   }
 }
 
-std::unique_ptr<UpstreamLink> Worker::take_prewarmed(const std::shared_ptr<const Upstream>& upstream,
-                                                     Wakeable& owner) {
-  const auto stock = prewarmed_.find(upstream);
-  return stock == prewarmed_.end() ? nullptr : stock->second->take(owner);
-}
-
-void Worker::distrust_prewarmed(const std::shared_ptr<const Upstream>& upstream, const ServerAddress& server,
-                                const Ending& why) {
-  const auto stock = prewarmed_.find(upstream);
-  if (stock != prewarmed_.end()) stock->second->distrust(server, why);
-}
-
-bool Worker::enter_session() {
-  return commons_.sessions.take(snapshot_->limits.max_sessions);
-}
-
-bool Worker::enter_cancel() {
-  return commons_.cancels.take(kMaxCancels);
-}
-
 // Called from the session's own stack: it is destroyed from the loop.
-void Worker::session_over(SessionId id) {
+void Worker::on_closed(SessionId id) {
   over_.push_back(id);
   reap_soon();
 }

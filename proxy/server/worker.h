@@ -15,25 +15,11 @@
 
 #include "proxy/base/descriptor.h"
 #include "proxy/base/resolver.h"
-#include "proxy/session/cancel_routes.h"
-#include "proxy/session/newcomers.h"
 #include "proxy/session/session.h"
-#include "proxy/session/session_limit.h"
-#include "proxy/upstream/preconnect.h"
+#include "proxy/session/shared_state.h"
+#include "proxy/upstream/preconnect_pools.h"
 
 namespace pgveil::proxy {
-
-// What the workers of a process have in common. May be used from any thread.
-struct Commons {
-  Commons(unsigned worker_count, std::size_t most_newcomers, std::function<void()> when_room)
-      : workers(worker_count), newcomers(most_newcomers, std::move(when_room)) {}
-
-  const unsigned workers;
-  Newcomers newcomers;  // of limits.max_unauthenticated_clients; whoever accepts a client enters it
-  Places sessions;      // of limits.max_sessions
-  Places cancels;
-  CancelRoutes cancel_routes;
-};
 
 // A client that has been accepted and has no session yet.
 struct Arrival {
@@ -44,11 +30,11 @@ struct Arrival {
   std::string listener_address;
 };
 
-class Worker final : public SessionHost {
+class Worker final {
  public:
-  // `commons` must outlive the worker. `ring`: moves the bytes of established sessions; nullptr leaves that
+  // `shared` must outlive the worker. `ring`: moves the bytes of established sessions; nullptr leaves that
   // to the loop.
-  Worker(uv_loop_t* loop, unsigned number, Commons& commons, std::shared_ptr<const Snapshot> snapshot,
+  Worker(uv_loop_t* loop, unsigned number, SharedState& shared, std::shared_ptr<const Snapshot> snapshot,
          std::unique_ptr<Ring> ring);
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
@@ -69,36 +55,16 @@ class Worker final : public SessionHost {
   // How many sessions are gone, of all that have begun. May be asked from any thread.
   [[nodiscard]] std::uint64_t ended() const { return ended_.load(std::memory_order_relaxed); }
 
-  // For its sessions.
-  unsigned number() const override { return number_; }
-  uv_loop_t* loop() override { return loop_; }
-  Resolver& resolver() override { return resolver_; }
-  LinkServices link_services() override { return {loop_, handshake_turns_, resolver_}; }
-  Scratch& scratch() override { return scratch_; }
-  Ring* ring() override { return ring_.get(); }
-  HandshakeTurns& handshake_turns() override { return handshake_turns_; }
-  CancelRoutes& cancel_routes() override { return commons_.cancel_routes; }
-  LoginServices login_services() override { return {scram_keyring_, password_commands_}; }
-  std::unique_ptr<UpstreamLink> take_prewarmed(const std::shared_ptr<const Upstream>& upstream,
-                                               Wakeable& owner) override;
-  void distrust_prewarmed(const std::shared_ptr<const Upstream>& upstream, const ServerAddress& server,
-                          const Ending& why) override;
-  bool enter_session() override;
-  void leave_session() override { commons_.sessions.give_back(); }
-  bool enter_cancel() override;
-  void leave_cancel() override { commons_.cancels.give_back(); }
-  void leave_newcomers() override { commons_.newcomers.leave(); }
-  void session_over(SessionId id) override;
-
  private:
   [[nodiscard]] Session* begin(Arrival& arrival);
   void prewarm();
+  void on_closed(SessionId id);
   void reap();
   void reap_soon();
 
   uv_loop_t* loop_;
   const unsigned number_;
-  Commons& commons_;
+  SharedState& shared_;
   const std::unique_ptr<Ring> ring_;
   std::shared_ptr<const Snapshot> snapshot_;
   Scratch scratch_;
@@ -106,7 +72,8 @@ class Worker final : public SessionHost {
   Resolver resolver_;
   ScramKeyring scram_keyring_;
   PasswordCommands password_commands_;
-  std::unordered_map<std::shared_ptr<const Upstream>, std::unique_ptr<Prewarm>> prewarmed_;
+  PreconnectPools preconnected_;
+  SessionServices services_;
   std::unordered_map<SessionId, std::unique_ptr<Session>> sessions_;
   std::vector<SessionId> over_;  // to be destroyed at the next turn of the loop
   Handle<uv_idle_t> reaper_;

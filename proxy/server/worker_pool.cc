@@ -26,7 +26,7 @@ constexpr std::chrono::milliseconds kEndPatience{250};
 Workers::Workers(uv_loop_t* loop, const std::shared_ptr<const Snapshot>& snapshot, unsigned count,
                  std::vector<std::unique_ptr<Ring>> rings)
     : room_(new uv_async_t),
-      commons_(count, snapshot->limits.max_unauthenticated_clients, [this] { uv_async_send(room_.get()); }),
+      shared_(count, snapshot->limits.max_unauthenticated_clients, [this] { uv_async_send(room_.get()); }),
       last_id_(random_start()),
       emptied_(new uv_async_t) {
   uv_async_init(loop, emptied_.get(),
@@ -37,7 +37,7 @@ Workers::Workers(uv_loop_t* loop, const std::shared_ptr<const Snapshot>& snapsho
   rings.resize(count);
   for (unsigned number = 1; number <= count; ++number)
     threads_.push_back(
-        std::make_unique<WorkerThread>(number, commons_, snapshot, std::move(rings[number - 1])));
+        std::make_unique<WorkerThread>(number, shared_, snapshot, std::move(rings[number - 1])));
 }
 
 Workers::~Workers() {
@@ -46,7 +46,7 @@ Workers::~Workers() {
 
 bool Workers::adopt(Descriptor client, const KernelAddress& peer, const SnapshotListener& listener,
                     const std::string& listener_address) {
-  commons_.newcomers.enter();
+  shared_.newcomers.enter();
   try {
     threads_[least_loaded(loads())]->adopt({.id = ++last_id_,
                                             .descriptor = std::move(client),
@@ -55,7 +55,7 @@ bool Workers::adopt(Descriptor client, const KernelAddress& peer, const Snapshot
                                             .listener_address = listener_address});
     return true;
   } catch (const std::bad_alloc&) {
-    commons_.newcomers.leave();
+    shared_.newcomers.leave();
     return false;
   }
 }
@@ -100,14 +100,14 @@ std::size_t Workers::abandon() {
 }
 
 bool Workers::has_room(Wakeable& waiter) {
-  if (!commons_.newcomers.is_full()) return true;
+  if (!shared_.newcomers.is_full()) return true;
   waiting_.push_back(&waiter);
   return false;
 }
 
 // One by one, so that a listener whose clients never stop coming leaves something to the others.
 void Workers::on_room() {
-  while (!waiting_.empty() && !commons_.newcomers.is_full()) {
+  while (!waiting_.empty() && !shared_.newcomers.is_full()) {
     Wakeable& next = *waiting_.front();
     waiting_.erase(waiting_.begin());
     next.wake();

@@ -54,7 +54,7 @@ class Workers {
 
   Handle<uv_async_t> room_;         // rung by a worker when a client may be accepted again
   std::vector<Wakeable*> waiting_;  // for that, in the order of their coming
-  Commons commons_;
+  SharedState shared_;
   SessionId last_id_;
   std::function<void()> when_empty_;
   std::atomic<std::size_t> not_empty_{0};  // workers that are still shutting down

@@ -8,9 +8,9 @@
 #include "proxy/base/signals_held_back.h"
 
 namespace pgveil::proxy {
-WorkerThread::WorkerThread(unsigned number, Commons& commons, std::shared_ptr<const Snapshot> snapshot,
+WorkerThread::WorkerThread(unsigned number, SharedState& shared, std::shared_ptr<const Snapshot> snapshot,
                            std::unique_ptr<Ring> ring)
-    : worker_(loop_.get(), number, commons, std::move(snapshot), std::move(ring)) {
+    : worker_(loop_.get(), number, shared, std::move(snapshot), std::move(ring)) {
   auto bell = std::make_unique<uv_async_t>();
   const int status = uv_async_init(
       loop_.get(), bell.get(), [](uv_async_t* rung) { static_cast<WorkerThread*>(rung->data)->deliver(); });

@@ -23,7 +23,7 @@ namespace pgveil::proxy {
 class WorkerThread {
  public:
   // Throws std::system_error where the system has no thread or no descriptors for it.
-  WorkerThread(unsigned number, Commons& commons, std::shared_ptr<const Snapshot> snapshot,
+  WorkerThread(unsigned number, SharedState& shared, std::shared_ptr<const Snapshot> snapshot,
                std::unique_ptr<Ring> ring);
   // Waits until the thread has ended.
   ~WorkerThread();

@@ -41,7 +41,11 @@ Stream::Status Relay::advance_to_server(Scratch& scratch) {
     return Stream::Status::blocked;
   }
   const auto status = move(to_server_, scratch);
-  if (status != Stream::Status::ended) return status;
+  return status == Stream::Status::ended ? end_client(scratch) : status;
+}
+
+// Tells the server that its client has ended.
+Stream::Status Relay::end_client(Scratch& scratch) {
   client_ended_ = true;
   const SideEnd end{.in_message = to_server_.boundary.in_message(),
                     .was_announced = client_terminated(),

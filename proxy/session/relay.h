@@ -80,6 +80,7 @@ class Relay {
   };
 
   [[nodiscard]] Stream::Status move(Direction& direction, Scratch& scratch);
+  [[nodiscard]] Stream::Status end_client(Scratch& scratch);
   void note_server_error(ByteView bytes);
 
   void note_bulk(Direction& direction, Direction& other);

@@ -1,4 +1,4 @@
-// What a session has read and not yet passed on, before its relay: for session.cc and session_login.cc.
+// What a session has read and not yet passed on, before its relay.
 #pragma once
 
 #include <cstddef>

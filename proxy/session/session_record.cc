@@ -19,13 +19,13 @@ LogLevel level_of(const ReasonInfo& reason) {
 }
 
 // Of the key exchange; empty: there is no TLS.
-std::string_view post_quantum_text(const std::optional<tls::Established>& tls) {
+std::string_view post_quantum_text(const std::shared_ptr<const tls::Established>& tls) {
   if (!tls) return "";
   return tls->post_quantum ? "yes" : "no";
 }
 
 // Who reads and writes the records of the connection; empty: there is no TLS.
-std::string_view records_text(const std::optional<tls::Established>& tls) {
+std::string_view records_text(const std::shared_ptr<const tls::Established>& tls) {
   if (!tls) return "";
   return tls->own_records ? "own" : "openssl";
 }

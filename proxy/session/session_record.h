@@ -5,7 +5,6 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 
@@ -34,8 +33,8 @@ struct Record {
   std::string earlier_attempts;  // at other addresses, which failed
   std::string server_method;     // by which pgveil has logged in itself: "SCRAM-SHA-256-PLUS", "none"
   std::string server_sqlstate;   // with which the server refused the login
-  std::optional<tls::Established> client_tls;
-  std::optional<tls::Established> server_tls;
+  std::shared_ptr<const tls::Established> client_tls;  // null: without TLS
+  std::shared_ptr<const tls::Established> server_tls;
   std::shared_ptr<const tls::PeerCertificate> refused_certificate;  // of the client: not verified
   bool prewarmed = false;  // its connection to the server was made ahead
   bool is_audited = false;

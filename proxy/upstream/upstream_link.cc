@@ -200,7 +200,7 @@ UpstreamLink::Step UpstreamLink::shake_hands(Scratch& scratch) {
       return fail_at_server(tls_ending(*server(), tls_stream_->failure()));
     case TlsStream::Handshake::done: break;
   }
-  tls_ = tls_stream_->take_established();
+  tls_ = std::make_shared<const tls::Established>(tls_stream_->take_established());
   return finish();
 }
 

@@ -58,8 +58,8 @@ class UpstreamLink final : private Wakeable {
   [[nodiscard]] std::unique_ptr<Stream> take_stream();
   // The address that is being tried, or that was tried last.
   [[nodiscard]] const std::optional<ServerAddress>& server() const { return connector_.server(); }
-  // What the handshake agreed on; nullopt for a plaintext upstream.
-  [[nodiscard]] const std::optional<tls::Established>& tls() const { return tls_; }
+  // What the handshake agreed on; null for a plaintext upstream.
+  [[nodiscard]] const std::shared_ptr<const tls::Established>& tls() const { return tls_; }
   [[nodiscard]] const Ending& failure() const { return failure_; }
   // A sentence for each attempt that failed.
   [[nodiscard]] const std::string& report() const { return connector_.report(); }
@@ -110,7 +110,7 @@ class UpstreamLink final : private Wakeable {
   std::unique_ptr<TlsStream> tls_stream_;
   std::optional<KeepaliveTimes> usual_keepalive_;  // while it is watched closely
   SocketStream* watched_ = nullptr;                // socket_, also once it is below tls_stream_
-  std::optional<tls::Established> tls_;
+  std::shared_ptr<const tls::Established> tls_;
   Ending failure_;
   Step step_ = Step::connect;
   bool handshake_begun_ = false;

@@ -53,7 +53,7 @@ class ABusyServer : public ::testing::Test {
     KernelAddress peer;
     peer.storage.ss_family = AF_UNIX;
     peer.size = sizeof peer.storage.ss_family;
-    commons_.newcomers.enter();
+    shared_.newcomers.enter();
     worker_.adopt({.id = 1,
                    .descriptor = Descriptor(ends[1]),
                    .peer = peer,
@@ -100,8 +100,8 @@ relay_buffer = "16KiB"
 )",
                                                                       folder_.path(".")));
   Loop loop_;
-  Commons commons_{1, 10, [] {}};
-  Worker worker_{loop_.get(), 1, commons_, snapshot_, nullptr};
+  SharedState shared_{1, 10, [] {}};
+  Worker worker_{loop_.get(), 1, shared_, snapshot_, nullptr};
   Descriptor listener_{-1};
   Descriptor client_{-1};
   Descriptor server_{-1};

@@ -156,8 +156,8 @@ host = "/nonexistent"
   const auto context = tls::ClientContext::build(settings);
   ASSERT_TRUE(context);
   Loop loop;
-  Commons commons(1, 1'000, [] {});
-  Worker worker(loop.get(), 1, commons, snapshot, nullptr);
+  SharedState shared(1, 1'000, [] {});
+  Worker worker(loop.get(), 1, shared, snapshot, nullptr);
   KernelAddress peer;
   peer.storage.ss_family = AF_UNIX;
   peer.size = sizeof peer.storage.ss_family;
@@ -174,7 +174,7 @@ host = "/nonexistent"
     ASSERT_EQ(engine->handshake(nothing, hello), tls::Engine::Status::want_input);
     ASSERT_EQ(::send(ends[0], hello.written().data(), hello.written().size(), MSG_NOSIGNAL),
               static_cast<ssize_t>(hello.written().size()));
-    commons.newcomers.enter();
+    shared.newcomers.enter();
     worker.adopt({.id = static_cast<SessionId>(i + 1),
                   .descriptor = Descriptor(ends[1]),
                   .peer = peer,

@@ -1,0 +1,151 @@
+#include "proxy/session/admission.h"
+
+#include <fmt/format.h>
+
+#include <utility>
+
+#include "proxy/access/identity.h"
+#include "proxy/diagnostics/log.h"
+#include "proxy/session/session_bytes.h"
+#include "proxy/session/startup_parameters.h"
+#include "proxy/upstream/upstream_failure.h"
+
+namespace pgveil::proxy {
+namespace {
+
+// How often a login that waits for the audit file asks again.
+constexpr std::chrono::milliseconds kAuditPause{100};
+
+}  // namespace
+
+Admission::Admission(SessionContext& context, OpenedClient client)
+    : context_(context), admitted_{.client = std::move(client), .tls_to_server = nullptr} {
+  context_.observer.note_request(admitted_.client.startup);
+}
+
+Admission::~Admission() {
+  wipe_away(admitted_.client.unread);
+}
+
+// The TLS policy is enforced here, whatever way the StartupMessage has come.
+Admission::State Admission::advance() {
+  if (context_.deadline.passed()) return refuse(timeout_ending());
+  context_.client->pause_reading();
+  const ListenerPolicy& policy = context_.policy();
+  if (!admitted_.client.tls && policy.tls && policy.config.tls_policy() == ListenerTls::require)
+    return refuse({.reason = Reason::tls_required,
+                   .hint = "Connect with sslmode=verify-full (or at least sslmode=require)."});
+  if (context_.client->write_broken()) return refuse(lost_client_ending(*context_.client));
+  if (waits_for_audit()) return State::waiting;
+  if (host_name_ && !host_name_->found()) return State::waiting;
+
+  const Decision decision = decide();
+  if (decision.needs_host_name) {
+    host_name_ =
+        std::make_unique<ClientName>(context_.services.resolver, context_.client_address, context_.owner);
+    if (host_name_->found()) context_.owner.wake();  // from the hosts file
+    return State::waiting;
+  }
+  return admit(decision);
+}
+
+// A session begins only if its audit record will be written. The queue of records has room for those that are
+// already past this point.
+bool Admission::waits_for_audit() {
+  if (audit_has_room()) {
+    audit_pause_.reset();
+    return false;
+  }
+  if (!audit_pause_) audit_pause_ = std::make_unique<Deadline>(context_.services.loop, context_.owner);
+  audit_pause_->set(kAuditPause);
+  return true;
+}
+
+Decision Admission::decide() {
+  const OpenedClient& client = admitted_.client;
+  const AccessRules& rules = context_.policy().rules;
+  Visitor visitor{.address = context_.client_address,
+                  .has_tls = client.tls != nullptr,
+                  .certificate = client.certificate(),
+                  .unix_user = client.unix_user,
+                  .user = client.startup.user(),
+                  .database = client.startup.database(),
+                  .physical_replication = client.startup.is_physical_replication(),
+                  .host_name = host_name_ ? host_name_->found() : std::nullopt};
+  Decision decision = rules.decide(visitor);
+  const bool assigns = decision.rule != nullptr && decision.rule->assign && !decision.refusal;
+  if (!assigns || !client.startup.find("database").value_or("").empty()) return decision;
+  // The database of the user that the client becomes: it is for the rules to say whether it may go there.
+  const std::string database = decision.database_user;
+  context_.observer.note_database(database);
+  visitor.database = database;
+  return rules.decide(visitor);
+}
+
+Admission::State Admission::admit(const Decision& decision) {
+  context_.observer.note_decision(decision);
+  if (decision.refusal) return refuse(*decision.refusal);
+  const std::size_t max_sessions = context_.limits().max_sessions;
+  if (!context_.registration.enter_session(max_sessions))
+    return refuse({.reason = Reason::too_many_sessions,
+                   .detail = fmt::format("All {} sessions are in use.", max_sessions),
+                   .hint = "Raise limits.max_sessions, or close sessions."});
+  context_.registration.leave_unauthenticated();
+  admitted_.method = decision.rule->method;
+  if (auto refusal = prepare_startup(decision)) return refuse(*std::move(refusal));
+  if (auto refusal = choose_certificate()) return refuse(*std::move(refusal));
+  return State::admitted;
+}
+
+// Makes the StartupMessage what the server is to read.
+std::optional<Ending> Admission::prepare_startup(const Decision& decision) {
+  OpenedClient& client = admitted_.client;
+  const ListenerConfig& listener = context_.policy().config;
+  if (decision.rule->assign) {
+    const bool names_database = !client.startup.find("database").value_or("").empty();
+    client.startup.set("user", decision.database_user);
+    if (!names_database) client.startup.set("database", decision.database_user);
+  }
+  context_.observer.note_startup(client.startup);
+  if (is_vouched_for(admitted_.method))
+    if (auto refusal = refuse_parameter(client.startup, listener)) return refusal;
+  set_parameters(client.startup, listener);
+  if (listener.log_client_identity)
+    announce_identity(client.startup,
+                      {.who = std::string(client.identity()), .system_user = decision.system_user},
+                      listener.client_identity_in);
+  if (protocol::fits_startup_packet(client.startup)) return std::nullopt;
+  return Ending{.reason = Reason::protocol_violation,
+                .detail = "The startup packet has no room left for what the proxy adds to it.",
+                .hint = "Send shorter parameters, or turn log_client_identity off."};
+}
+
+// With which pgveil shows itself to the server.
+std::optional<Ending> Admission::choose_certificate() {
+  const Upstream& upstream = *context_.policy().upstream;
+  admitted_.tls_to_server = upstream.tls;
+  if (!is_vouched_for(admitted_.method) || upstream.config.role_certificates.empty()) return std::nullopt;
+  const auto role = std::string(admitted_.client.startup.user());
+  admitted_.tls_to_server = upstream.held.certificate_of(role);
+  if (admitted_.tls_to_server) return std::nullopt;
+  return no_role_certificate(upstream.config, role);
+}
+
+AdmittedClient Admission::take_client() {
+  return std::move(admitted_);
+}
+
+Admission::State Admission::refuse(Ending ending) {
+  ending_ = std::move(ending);
+  return State::refused;
+}
+
+Ending Admission::timeout_ending() const {
+  if (audit_pause_)
+    return {.reason = Reason::audit_unavailable,
+            .detail = "The audit file took no records within limits.startup_timeout.",
+            .hint = "Look after the reader of audit_file, or its disk."};
+  return {.reason = Reason::startup_timeout, .detail = "The client's host name was not found in time."};
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,56 @@
+// The second stage of a session: whether the client may come in, as which database user, and whether there is room for it.
+#pragma once
+
+#include <memory>
+#include <optional>
+
+#include "protocol/hba.h"
+#include "proxy/access/access_rules.h"
+#include "proxy/access/client_host_name.h"
+#include "proxy/session/client_opening.h"
+#include "proxy/session/session_context.h"
+#include "proxy/session/stage.h"
+
+namespace pgveil::proxy {
+
+// A client that may come in.
+struct AdmittedClient {
+  OpenedClient client;  // with its StartupMessage as the server is to read it
+  protocol::HbaMethod method = protocol::HbaMethod::reject;
+  // Of the upstream, or with the certificate of the role; null: without TLS.
+  std::shared_ptr<const tls::ClientContext> tls_to_server;
+};
+
+class Admission final : public Stage {
+ public:
+  enum class State {
+    waiting,  // for the client's host name, if a rule asks for it; or for an audit file that takes no records
+    admitted,  // take_client() may be called
+    refused,   // ending() says why
+  };
+
+  Admission(SessionContext& context, OpenedClient client);
+  ~Admission() override;
+
+  [[nodiscard]] State advance();
+
+  [[nodiscard]] AdmittedClient take_client();
+  [[nodiscard]] const Ending& ending() const { return ending_; }
+
+ private:
+  [[nodiscard]] bool waits_for_audit();
+  [[nodiscard]] Decision decide();
+  [[nodiscard]] State admit(const Decision& decision);
+  [[nodiscard]] std::optional<Ending> prepare_startup(const Decision& decision);
+  [[nodiscard]] std::optional<Ending> choose_certificate();
+  [[nodiscard]] State refuse(Ending ending);
+  [[nodiscard]] Ending timeout_ending() const;
+
+  SessionContext& context_;
+  AdmittedClient admitted_;
+  std::unique_ptr<ClientName> host_name_;
+  std::unique_ptr<Deadline> audit_pause_;  // while the audit file takes no records
+  Ending ending_;
+};
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,81 @@
+#include "proxy/session/cancel_forward.h"
+
+#include <utility>
+
+#include "proxy/session/session_bytes.h"
+
+namespace pgveil::proxy {
+namespace {
+
+constexpr std::chrono::seconds kCancelTimeout{10};
+
+}  // namespace
+
+// A key that this process does not know goes to the upstream's only server: another replica may have relayed
+// it.
+tl::expected<std::unique_ptr<CancelForward>, Ending> CancelForward::begin(
+    SessionContext& context, const protocol::CancelRequest& request, bool inside_tls) {
+  const ListenerPolicy& policy = context.policy();
+  if (policy.config.plaintext_cancel == PlaintextCancel::deny && policy.tls && !inside_tls)
+    return tl::unexpected(Ending{.reason = Reason::plaintext_cancel_denied});
+  const auto route = context.services.shared.cancel_routes.find(request);
+  if (!route && policy.upstream->config.hosts.size() != 1)
+    return tl::unexpected(Ending{.reason = Reason::cancel_unknown});
+  if (!context.registration.enter_cancel()) return tl::unexpected(Ending{.reason = Reason::too_many_cancels});
+  context.client->pause_reading();
+  context.deadline.set(kCancelTimeout);
+  const auto& upstream = route ? route->upstream : policy.upstream;
+  Course course;
+  if (route) course.only = route->server;
+  // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private
+  return std::unique_ptr<CancelForward>(
+      new CancelForward(context, request, context.dial(upstream, upstream->tls, std::move(course))));
+}
+
+CancelForward::CancelForward(SessionContext& context, protocol::CancelRequest request,
+                             std::unique_ptr<UpstreamLink> link)
+    : context_(context), request_(std::move(request)), link_(std::move(link)) {}
+
+CancelForward::~CancelForward() {
+  wipe_away(request_.key);
+}
+
+// The client's connection is closed only after the server has closed its own: until then the signal may still
+// be on its way, and would hit the client's next statement (fe-cancel.c).
+std::optional<Ending> CancelForward::advance() {
+  if (context_.deadline.passed()) {
+    context_.note_server(*link_);
+    return link_->timed_out("close the connection after the cancel request");
+  }
+  if (!server_)
+    if (auto ending = connect()) return ending;
+  if (!server_) return std::nullopt;
+  for (int reads = 0; may_read(*server_, reads); ++reads) {
+    const auto status = server_->read(context_.scratch(), kStartupReadBytes).status;
+    if (status == Stream::Status::blocked) break;
+    if (status != Stream::Status::bytes) return Ending{.reason = Reason::cancel_forwarded};
+  }
+  return std::nullopt;
+}
+
+// Sends the request as soon as the server is verified.
+std::optional<Ending> CancelForward::connect() {
+  const auto state = link_->advance(context_.scratch());
+  if (state != UpstreamLink::State::connecting) context_.note_server(*link_);
+  if (state == UpstreamLink::State::failed) return link_->failure();
+  if (state != UpstreamLink::State::established) return std::nullopt;
+  context_.observer.note_server_tls(link_->tls());
+  server_ = link_->take_stream();
+  protocol::Bytes packet;
+  protocol::encode_cancel_request(request_, packet);
+  server_->write(context_.scratch(), packet);
+  wipe_away(packet);
+  return std::nullopt;
+}
+
+std::unique_ptr<Stream> CancelForward::release_server() {
+  link_->close(context_.scratch());
+  return std::move(server_);
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,39 @@
+// The stage of a client that wants to cancel: the request goes to the server of the session that its key belongs to.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <tl/expected.hpp>
+
+#include "protocol/startup.h"
+#include "proxy/session/session_context.h"
+#include "proxy/session/stage.h"
+#include "proxy/upstream/upstream_link.h"
+
+namespace pgveil::proxy {
+
+class CancelForward final : public Stage {
+ public:
+  // Begins to connect to the server; or returns why the request goes nowhere. `inside_tls`: how it has come.
+  [[nodiscard]] static tl::expected<std::unique_ptr<CancelForward>, Ending> begin(
+      SessionContext& context, const protocol::CancelRequest& request, bool inside_tls);
+  ~CancelForward() override;
+
+  // Returns how it ends, or nullopt as long as the request is on its way.
+  [[nodiscard]] std::optional<Ending> advance();
+
+  // Such a client takes any byte for a failure.
+  [[nodiscard]] ErrorFormat error_format() const override { return ErrorFormat::none; }
+  [[nodiscard]] std::unique_ptr<Stream> release_server() override;
+
+ private:
+  CancelForward(SessionContext& context, protocol::CancelRequest request, std::unique_ptr<UpstreamLink> link);
+  [[nodiscard]] std::optional<Ending> connect();
+
+  SessionContext& context_;
+  protocol::CancelRequest request_;
+  std::unique_ptr<UpstreamLink> link_;
+  std::unique_ptr<Stream> server_;  // null: not connected yet
+};
+
+}  // namespace pgveil::proxy

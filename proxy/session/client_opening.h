@@ -1,0 +1,79 @@
+// The first stage of a session: what a client says before its StartupMessage, and the TLS handshake with it.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "protocol/negotiation.h"
+#include "proxy/net/tls_stream.h"
+#include "proxy/session/session_context.h"
+#include "proxy/session/stage.h"
+
+namespace pgveil::proxy {
+
+// A client that has sent its StartupMessage.
+struct OpenedClient {
+  protocol::StartupMessage startup;
+  std::shared_ptr<const tls::Established> tls;  // null: without TLS
+  std::string unix_user;   // at the other end of a Unix socket; empty: nobody wants to know
+  protocol::Bytes unread;  // what it has sent after the StartupMessage; may hold a password
+
+  // The verified certificate of the client; null: it has shown none.
+  [[nodiscard]] const tls::PeerCertificate* certificate() const {
+    return tls && tls->peer ? &*tls->peer : nullptr;
+  }
+  // The subject of the certificate, or the user of the process at the Unix socket.
+  [[nodiscard]] std::string_view identity() const {
+    return certificate() != nullptr ? certificate()->subject : unix_user;
+  }
+};
+
+class ClientOpening final : public Stage {
+ public:
+  enum class State {
+    negotiating,      // GSSENCRequest, SSLRequest, direct TLS; or CancelRequest or StartupMessage at once
+    accepting_tls,    // the TLS handshake
+    reading_startup,  // StartupMessage or CancelRequest, inside TLS
+    startup,          // take_client() may be called
+    cancel,           // cancel_request() is what the client wants
+    failed,           // ending() says why
+  };
+
+  // `context` must outlive the stage, as for every stage.
+  ClientOpening(SessionContext& context, std::string unix_user);
+  ~ClientOpening() override;
+
+  // Returns at each change of the state, to be called again at once.
+  [[nodiscard]] State advance();
+
+  [[nodiscard]] OpenedClient take_client();
+  [[nodiscard]] const protocol::CancelRequest& cancel_request() const { return negotiation_.cancel(); }
+  [[nodiscard]] bool inside_tls() const { return negotiation_.inside_tls(); }
+  [[nodiscard]] const Ending& ending() const { return ending_; }
+
+  [[nodiscard]] ErrorFormat error_format() const override;
+
+ private:
+  [[nodiscard]] State negotiate();
+  [[nodiscard]] State begin_tls();
+  [[nodiscard]] State accept_tls();
+  [[nodiscard]] State finish_handshake();
+  [[nodiscard]] State fail(Ending ending);
+  [[nodiscard]] Ending early_leave() const;
+  [[nodiscard]] Ending failed_handshake() const;
+  [[nodiscard]] Ending failed_negotiation() const;
+
+  SessionContext& context_;
+  State state_ = State::negotiating;  // never `failed`: the last one before that
+  protocol::Negotiation negotiation_;
+  TlsStream* accepting_ = nullptr;  // the client's stream, during its handshake
+  std::optional<HandshakeTurns::Place> handshake_turn_;
+  std::shared_ptr<const tls::Established> tls_;
+  std::string unix_user_;
+  protocol::Bytes unread_;
+  bool has_sent_ = false;  // the client, as seen by negotiate()
+  Ending ending_;
+};
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,307 @@
+#include "proxy/session/login_exchange.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "protocol/sqlstate.h"
+#include "proxy/session/session_bytes.h"
+#include "proxy/session/side_end.h"
+#include "proxy/upstream/upstream_failure.h"
+
+namespace pgveil::proxy {
+namespace {
+
+constexpr std::size_t kMaxLoginBacklog = 1'048'576;
+
+// What a server says first in a login. NegotiateProtocolVersion does not count: what it is about comes after
+// it.
+struct FirstWord {
+  bool is_whole = false;
+  bool is_unavailable = false;  // it takes no connections for now, in which case libpq tries the next host
+  std::string text = {};
+};
+
+FirstWord read_first_word(protocol::ByteView bytes) {
+  protocol::ByteReader in(bytes);
+  for (;;) {
+    const auto decoded = protocol::decode_message(in, kMaxLoginBacklog);
+    if (!decoded) return {.is_whole = true};
+    if (!decoded->has_value()) return {};
+    const protocol::Message& message = **decoded;
+    if (message.type == protocol::kNegotiateProtocolVersion) continue;
+    if (message.type != protocol::kErrorResponse) return {.is_whole = true};
+    const auto fields = protocol::decode_error_fields(message.body);
+    if (!fields || fields->sqlstate != protocol::sqlstate::kCannotConnectNow) return {.is_whole = true};
+    return {.is_whole = true,
+            .is_unavailable = true,
+            .text = "the server takes no connections now, with SQLSTATE 57P03: " + fields->message};
+  }
+}
+
+}  // namespace
+
+LoginExchange::~LoginExchange() {
+  wipe_away(client_.unread);
+  wipe_away(unread_of_server_);
+}
+
+LoginExchange::State LoginExchange::advance() {
+  return login_ ? log_in() : connect();
+}
+
+// Moves the bytes between client, login and server.
+LoginExchange::State LoginExchange::log_in() {
+  if (const auto change = check_deadlines()) return *change;
+  for (int reads = 0;; ++reads) {
+    if (const auto change = judge_first_word()) return *change;
+    if (const auto change = take_from_server()) return *change;
+    if (const auto change = take_from_client()) return *change;
+
+    if (!may_read(*server_, reads)) return State::logging_in;
+    const auto read = server_->read(context_.scratch(), context_.scratch().incoming.size());
+    if (read.status == Stream::Status::blocked) return State::logging_in;
+    if (read.status != Stream::Status::bytes) return lose_server();
+    server_has_spoken_ = true;
+    answer_deadline_.reset();
+    unread_of_server_.insert(unread_of_server_.end(), read.bytes.begin(), read.bytes.end());
+  }
+}
+
+LoginExchange::Change LoginExchange::check_deadlines() {
+  if (context_.deadline.passed()) {
+    auto refused = refused_ending();  // and then neither side has closed
+    return fail(refused ? *std::move(refused) : timeout_ending());
+  }
+  if (!answer_deadline_ || !answer_deadline_->passed()) return std::nullopt;
+  answer_deadline_.reset();
+  if (!may_begin_anew()) return std::nullopt;
+  return try_elsewhere(Connector::Failed::timed_out, "the server did not answer the StartupMessage in time",
+                       false);
+}
+
+// Decides by what the server says first whether the login goes on with it.
+LoginExchange::Change LoginExchange::judge_first_word() {
+  if (server_was_heard_) return std::nullopt;
+  const FirstWord word = read_first_word(unread_of_server_);
+  server_was_heard_ = word.is_whole && !(word.is_unavailable && may_begin_anew());
+  if (!word.is_unavailable || server_was_heard_) return std::nullopt;
+  const Change change = try_elsewhere(Connector::Failed::refused, word.text, true);
+  if (!change) server_was_heard_ = true;
+  return change;
+}
+
+// Also without new bytes: the login may have waited for something else.
+LoginExchange::Change LoginExchange::take_from_server() {
+  if (server_was_heard_) switch (advance_login()) {
+      case Login::Progress::finished:
+        context_.observer.note_server_method(login_->server_method());
+        return State::logged_in;
+      case Login::Progress::failed:
+        if (login_->refusal()) context_.observer.note_server_sqlstate(login_->refusal()->sqlstate);
+        return fail(login_->ending());
+      case Login::Progress::waiting: break;
+    }
+  if (context_.client->unwritten() + unread_of_server_.size() > kMaxLoginBacklog)
+    return fail({.reason = Reason::upstream_protocol_violation,
+                 .detail = "The server sent more during the login than the client would read."});
+  return std::nullopt;
+}
+
+LoginExchange::Change LoginExchange::take_from_client() {
+  std::optional<Ending> ending;
+  switch (login_->client_part()) {
+    case Login::ClientPart::relayed: ending = forward_client(); break;
+    case Login::ClientPart::answered: ending = answer_client(); break;
+    case Login::ClientPart::silent:
+      if (context_.client->write_broken()) ending = lost_client_ending(*context_.client);
+      break;
+  }
+  return ending ? Change(fail(*std::move(ending))) : std::nullopt;
+}
+
+// The server has closed its side, or its connection broke.
+LoginExchange::State LoginExchange::lose_server() {
+  if (may_begin_anew() && !server_has_spoken_)
+    if (const auto change =
+            try_elsewhere(Connector::Failed::refused,
+                          "the server closed the connection instead of answering the StartupMessage", false))
+      return *change;
+  return fail(lost_server_ending());
+}
+
+// Lets the login take what the server has said so far.
+Login::Progress LoginExchange::advance_login() {
+  protocol::ByteReader in(unread_of_server_);
+  LoginAnswers answers;
+  const auto progress = login_->advance(in, answers);
+  consume(unread_of_server_, in);
+  // Before the client can know its key, since its CancelRequest may come to another worker.
+  if (progress == Login::Progress::finished && login_->cancel_key())
+    context_.registration.add_cancel_route(
+        *login_->cancel_key(), {.upstream = context_.policy().upstream, .server = *link_->server()});
+  send(answers);
+  return progress;
+}
+
+void LoginExchange::send(LoginAnswers& answers) {
+  if (!answers.to_client.empty()) context_.client->write(context_.scratch(), answers.to_client);
+  if (answers.to_server.empty()) return;
+  server_->write(context_.scratch(), answers.to_server);
+  wipe_away(answers.to_server);
+}
+
+// Reads the client's answers to what pgveil asks it, and wipes them from the scratch memory. Once there is no
+// more to ask it is paused again. A client that has ended its side before it has answered can only have left.
+std::optional<Ending> LoginExchange::answer_client() {
+  Stream& client = *context_.client;
+  client.resume_reading();
+  for (int reads = 0;; ++reads) {
+    protocol::ByteReader in(client_.unread);
+    LoginAnswers answers;
+    const bool taken = login_->take_client(in, answers);
+    tls::wipe(std::span(client_.unread).first(client_.unread.size() - in.remaining()));
+    consume(client_.unread, in);
+    send(answers);
+    if (!taken) return login_->ending();
+    if (login_->client_part() != Login::ClientPart::answered) {
+      client.pause_reading();
+      context_.owner.wake();  // the server's request has waited for this
+      return std::nullopt;
+    }
+    if (!may_read(client, reads)) return std::nullopt;
+    const auto read = client.read(context_.scratch(), kStartupReadBytes);
+    if (read.status == Stream::Status::blocked) return std::nullopt;
+    if (read.status == Stream::Status::ended) return left_client_ending();
+    if (read.status == Stream::Status::failed) return broken_client_ending();
+    keep(read.bytes);
+    wipe_scratch(read.bytes.size());
+  }
+}
+
+void LoginExchange::keep(ByteView from_client) {
+  context_.observer.note_received(from_client.size());
+  client_.unread.insert(client_.unread.end(), from_client.begin(), from_client.end());
+}
+
+// What a client says in its login may be a password.
+void LoginExchange::wipe_scratch(std::size_t size) {
+  Scratch& scratch = context_.scratch();
+  const auto wipe = [size](auto& bytes) { tls::wipe(std::span(bytes).first(std::min(size, bytes.size()))); };
+  wipe(scratch.incoming);
+  if (client_.tls) wipe(scratch.plaintext);
+}
+
+// Passes on what the client says in its login, and its end: PostgreSQL answers what came before, and it is
+// for the server to end the session of a client that has left, as it does at once.
+std::optional<Ending> LoginExchange::forward_client() {
+  if (login_->holds_client()) {
+    auto ending = hold_client();
+    if (ending || login_->holds_client()) return ending;
+  }
+  const auto before = relay_->bytes_to_server();
+  const auto status = relay_->advance_to_server(context_.scratch());
+  wipe_scratch(relay_->bytes_to_server() - before);
+  if (status == Stream::Status::failed) return broken_client_ending();
+  return std::nullopt;
+}
+
+// Collects the client's answer until the login has judged it, and passes it on if it may.
+std::optional<Ending> LoginExchange::hold_client() {
+  for (int reads = 0; may_read(*context_.client, reads); ++reads) {
+    const auto read = context_.client->read(context_.scratch(), kStartupReadBytes);
+    if (read.status == Stream::Status::blocked) return std::nullopt;
+    if (read.status == Stream::Status::ended) return left_client_ending();
+    if (read.status == Stream::Status::failed) return broken_client_ending();
+    keep(read.bytes);
+    const auto judgement = login_->judge_client(client_.unread);
+    if (judgement == Login::Judgement::failed) return login_->ending();
+    if (judgement == Login::Judgement::waiting) continue;
+    pass_on_unread();
+    return std::nullopt;
+  }
+  return std::nullopt;
+}
+
+void LoginExchange::pass_on_unread() {
+  if (client_.unread.empty()) return;
+  server_->write(context_.scratch(), client_.unread);
+  relay_->follow_to_server(client_.unread);
+  wipe_away(client_.unread);
+}
+
+LoggedInSession LoginExchange::take_session() {
+  if (!unread_of_server_.empty()) {
+    context_.client->write(context_.scratch(), unread_of_server_);
+    relay_->follow_to_client(unread_of_server_);
+  }
+  if (login_->client_part() != Login::ClientPart::relayed) {
+    pass_on_unread();  // what came too early belongs to the session all the same
+    context_.client->resume_reading();
+  }
+  return {.server = std::move(server_), .relay = std::move(relay_)};
+}
+
+void LoginExchange::report(SessionObserver& observer) const {
+  if (relay_)
+    observer.note_relayed({.sent = relay_->bytes_to_client(), .received = relay_->bytes_to_server()});
+}
+
+std::unique_ptr<Stream> LoginExchange::release_server() {
+  relay_.reset();
+  if (link_) link_->close(context_.scratch());
+  link_.reset();
+  return std::move(server_);
+}
+
+LoginExchange::State LoginExchange::fail(Ending ending) {
+  ending_ = std::move(ending);
+  return State::failed;
+}
+
+// The client's end came before ReadyForQuery: to ask its user for a password, or because it was refused.
+Ending LoginExchange::left_client_ending() {
+  if (auto refused = refused_ending()) return *std::move(refused);
+  return closed_by_client_in_login({.in_message = relay_->in_message_to_server() || !client_.unread.empty(),
+                                    .close_notify = context_.client->close_notify()});
+}
+
+// The client's connection broke before ReadyForQuery. A client that was refused may close without reading
+// all.
+Ending LoginExchange::broken_client_ending() {
+  return refused_ending().value_or(lost_client_ending(*context_.client));
+}
+
+// The server has refused the login, in words that the client has got.
+std::optional<Ending> LoginExchange::refused_ending() {
+  if (!login_->refusal()) return std::nullopt;
+  context_.observer.note_server_sqlstate(login_->refusal()->sqlstate);
+  return Ending{.reason = Reason::login_failed,
+                .detail = "The server refused the login: " + words_of(*login_->refusal()) + '.'};
+}
+
+Ending LoginExchange::timeout_ending() const {
+  if (!server_has_spoken_) return link_->timed_out("answer the StartupMessage");
+  return {.reason = Reason::login_timeout,
+          .detail = "The login was not complete within limits.startup_timeout.",
+          .hint = "Answer the server's password request in time, or raise limits.startup_timeout."};
+}
+
+// The server's end came before its ReadyForQuery.
+Ending LoginExchange::lost_server_ending() {
+  if (auto refused = refused_ending()) return *std::move(refused);
+  if (const auto* failure = server_->tls_failure()) return tls_ending(*link_->server(), *failure);
+  if (relay_->client_ended()) return left_client_ending();
+  const std::string error = server_->error();
+  const bool is_cut = error.empty() && server_->close_notify() == Stream::CloseNotify::missing;
+  return {.reason = Reason::upstream_lost,
+          .detail = fmt::format("The server closed the connection during the login{}{}.",
+                                unread_of_server_.empty() ? "" : ", inside a message",
+                                is_cut          ? ", without close_notify"
+                                : error.empty() ? ""
+                                                : ": " + error),
+          .hint = "Look into the server's log."};
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,104 @@
+// The third stage of a session: a verified connection to the server, and the login up to the server's ReadyForQuery. A
+// server that cannot be reached, or takes no connections for now, is left for the next one as long as nothing of it has
+// been passed on.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "proxy/login/login.h"
+#include "proxy/session/admission.h"
+#include "proxy/session/relay.h"
+#include "proxy/session/session_context.h"
+#include "proxy/session/stage.h"
+#include "proxy/upstream/upstream_link.h"
+
+namespace pgveil::proxy {
+
+// A session whose login is complete.
+struct LoggedInSession {
+  std::unique_ptr<Stream> server;
+  std::unique_ptr<Relay> relay;  // between the client and `server`
+};
+
+class LoginExchange final : public Stage {
+ public:
+  enum class State {
+    connecting,  // resolving, connecting, and the answer to SSLRequest
+    verifying,   // the TLS handshake with the server: chain, name, CRL
+    logging_in,  // until the server's ReadyForQuery
+    logged_in,   // take_session() may be called
+    failed,      // ending() says why
+  };
+
+  // `early`: a connection to the upstream that was begun before the client was admitted; null: there is none.
+  LoginExchange(SessionContext& context, AdmittedClient client, std::unique_ptr<UpstreamLink> early);
+  ~LoginExchange() override;
+
+  // Returns at each change of the state, to be called again at once.
+  [[nodiscard]] State advance();
+
+  // What was read too early is passed on before this returns.
+  [[nodiscard]] LoggedInSession take_session();
+  [[nodiscard]] const Ending& ending() const { return ending_; }
+
+  void report(SessionObserver& observer) const override;
+  [[nodiscard]] std::unique_ptr<Stream> release_server() override;
+
+ private:
+  // Of one step; nullopt: the step has not changed the state.
+  using Change = std::optional<State>;
+
+  // The way to the server: login_exchange_connect.cc.
+  [[nodiscard]] State connect();
+  [[nodiscard]] State begin_login();
+  [[nodiscard]] std::optional<Ending> check_shared_certificate() const;
+  [[nodiscard]] std::unique_ptr<Login> make_login() const;
+  void send_startup();
+  [[nodiscard]] bool may_begin_anew() const;
+  [[nodiscard]] std::chrono::milliseconds patience() const;
+  [[nodiscard]] Change try_elsewhere(Connector::Failed how, const std::string& what, bool whole_host);
+  [[nodiscard]] State dial_again(Connector::Failed how, const std::string& what);
+  void forget_attempt();
+
+  [[nodiscard]] State log_in();
+  [[nodiscard]] Change check_deadlines();
+  [[nodiscard]] Change judge_first_word();
+  [[nodiscard]] Change take_from_server();
+  [[nodiscard]] Change take_from_client();
+  [[nodiscard]] State lose_server();
+  [[nodiscard]] Login::Progress advance_login();
+  [[nodiscard]] std::optional<Ending> answer_client();
+  [[nodiscard]] std::optional<Ending> forward_client();
+  [[nodiscard]] std::optional<Ending> hold_client();
+  void keep(ByteView from_client);
+  void pass_on_unread();
+  void send(LoginAnswers& answers);
+  void wipe_scratch(std::size_t size);
+
+  [[nodiscard]] State fail(Ending ending);
+  [[nodiscard]] Ending timeout_ending() const;
+  [[nodiscard]] Ending lost_server_ending();
+  [[nodiscard]] Ending left_client_ending();
+  [[nodiscard]] Ending broken_client_ending();
+  [[nodiscard]] std::optional<Ending> refused_ending();
+
+  SessionContext& context_;
+  OpenedClient client_;
+  const protocol::HbaMethod method_;
+  std::unique_ptr<UpstreamLink> link_;
+  bool is_preconnected_ = false;  // link_ was made ahead
+  std::unique_ptr<Stream> server_;
+  std::unique_ptr<Login> login_;  // null: the server is not connected
+  std::unique_ptr<Relay> relay_;
+  std::unique_ptr<Deadline> answer_deadline_;  // of the server's first word, if another could be tried
+  protocol::Bytes unread_of_server_;           // read from the server and not yet passed on
+  bool client_was_early_ = false;              // bytes of its login have gone up with the StartupMessage
+  bool server_has_spoken_ = false;
+  bool server_was_heard_ = false;  // the login has begun to take what the server said
+  Ending ending_;
+};
+
+}  // namespace pgveil::proxy

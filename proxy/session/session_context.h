@@ -1,0 +1,75 @@
+// What the stages of one session have in common: the worker's services, the client, the policy that it is judged by, and
+// the observer.
+#pragma once
+
+#include <uv.h>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+#include "proxy/base/deadline.h"
+#include "proxy/base/resolver.h"
+#include "proxy/base/socket_address.h"
+#include "proxy/login/login_plan.h"
+#include "proxy/net/handshake_queue.h"
+#include "proxy/net/stream.h"
+#include "proxy/session/session_observer.h"
+#include "proxy/session/shared_state.h"
+#include "proxy/snapshot/snapshot.h"
+#include "proxy/upstream/preconnect_pools.h"
+#include "proxy/upstream/upstream_link.h"
+
+namespace pgveil::proxy {
+
+using SessionId = std::uint64_t;
+
+// What a worker lends to its sessions. Everything is used in the thread of the worker, and outlives them.
+struct SessionServices {
+  unsigned worker;  // its number, from 1 on
+  uv_loop_t* loop;
+  Scratch& scratch;
+  Ring* ring;  // for established sessions; nullptr: there is none, the loop watches all sockets
+  HandshakeTurns& handshake_turns;
+  Resolver& resolver;
+  LoginServices login;
+  PreconnectPools& preconnected;
+  SharedState& shared;
+  // Is called by a session that has closed; it is to be destroyed later, off its own stack.
+  std::function<void(SessionId)> on_closed;
+
+  [[nodiscard]] LinkServices for_links() const { return {loop, handshake_turns, resolver}; }
+};
+
+struct SessionContext {
+  SessionServices& services;
+  Wakeable& owner;  // the session: is woken when its stage may go on
+  const SnapshotListener listener;
+  const KernelAddress client_address;
+  std::unique_ptr<Stream> client;
+  Deadline deadline;  // of the stage
+  SessionRegistration registration;
+  SessionObserver observer;
+
+  [[nodiscard]] const ListenerPolicy& policy() const { return listener.policy(); }
+  [[nodiscard]] const LimitsConfig& limits() const { return listener.limits(); }
+  [[nodiscard]] Scratch& scratch() const { return services.scratch; }
+
+  // Begins a connection to a server. All of its attempts together have what is left of the deadline.
+  [[nodiscard]] std::unique_ptr<UpstreamLink> dial(std::shared_ptr<const Upstream> upstream,
+                                                   std::shared_ptr<const tls::ClientContext> tls,
+                                                   Course course = {}) const;
+  // Tells the observer to which server `link` leads. The text costs more than a turn of a link does, so this is called
+  // when the state of the link changes.
+  void note_server(const UpstreamLink& link);
+};
+
+// How a session ends if its client can be told nothing any more: its connection broke, or both sides of it are closed.
+[[nodiscard]] Ending lost_client_ending(const Stream& client);
+
+// OpenSSL failed to encrypt or decrypt, which is the fault of neither peer; nullopt: it did not. `side`: "client" or
+// "server".
+[[nodiscard]] std::optional<Ending> internal_failure(const Stream& stream, std::string_view side);
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,84 @@
+#include "proxy/session/admission.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/stage_fixture.h"
+
+namespace pgveil::proxy {
+namespace {
+
+using State = Admission::State;
+
+class AnAdmission : public testing::AStage {
+ protected:
+  Admission& admit(const std::string& listener, const std::string& user, const std::string& database = "",
+                   const std::string& limits = "") {
+    OpenedClient client;
+    client.startup.set("user", user);
+    if (!database.empty()) client.startup.set("database", database);
+    begin(listener, "host = \"/nonexistent\"", limits);
+    context_->deadline.set(snapshot_->limits.startup_timeout);
+    admission_.emplace(*context_, std::move(client));
+    return *admission_;
+  }
+
+  std::optional<Admission> admission_;
+};
+
+TEST_F(AnAdmission, GivesTheMethodOfTheFirstRuleThatMatches) {
+  Admission& admission =
+      admit("hba = \"\"\"\nhost all bob all reject\nhost all all all relay\n\"\"\"", "ann");
+  ASSERT_EQ(admission.advance(), State::admitted);
+  const AdmittedClient admitted = admission.take_client();
+  EXPECT_EQ(admitted.method, protocol::HbaMethod::relay);
+  EXPECT_EQ(admitted.client.startup.user(), "ann");
+}
+
+TEST_F(AnAdmission, CountsTheClientAsASession) {
+  Admission& admission = admit("hba = \"host all all all relay\"", "ann");
+  EXPECT_EQ(shared_.newcomers.count(), 1U);
+  ASSERT_EQ(admission.advance(), State::admitted);
+  EXPECT_EQ(shared_.newcomers.count(), 0U);
+  EXPECT_EQ(shared_.sessions.taken(), 1U);
+}
+
+TEST_F(AnAdmission, RefusesAClientThatNoRuleMatches) {
+  Admission& admission = admit("hba = \"host all bob all relay\"", "ann");
+  ASSERT_EQ(admission.advance(), State::refused);
+  EXPECT_EQ(admission.ending().reason, Reason::rejected_by_rule);
+  EXPECT_EQ(shared_.newcomers.count(), 1U);  // until its connection is closed
+}
+
+TEST_F(AnAdmission, RefusesAClientIfAllSessionsAreInUse) {
+  ASSERT_TRUE(shared_.sessions.take(1));
+  Admission& admission = admit("hba = \"host all all all relay\"", "ann", "", "max_sessions = 1");
+  ASSERT_EQ(admission.advance(), State::refused);
+  EXPECT_EQ(admission.ending().reason, Reason::too_many_sessions);
+  EXPECT_EQ(shared_.sessions.taken(), 1U);
+}
+
+TEST_F(AnAdmission, RefusesAClientThatHasLeft) {
+  Admission& admission = admit("hba = \"host all all all relay\"", "ann");
+  client_->broken = true;
+  ASSERT_EQ(admission.advance(), State::refused);
+  EXPECT_EQ(admission.ending().reason, Reason::client_closed);
+}
+
+TEST_F(AnAdmission, ReadsNothingWhileItDecides) {
+  Admission& admission = admit("hba = \"host all all all relay\"", "ann");
+  client_->incoming = {"later"};
+  ASSERT_EQ(admission.advance(), State::admitted);
+  EXPECT_TRUE(client_->paused);
+  EXPECT_EQ(client_->reads, 0);
+}
+
+TEST_F(AnAdmission, FailsAfterTheTimeForTheStartup) {
+  Admission& admission =
+      admit("hba = \"host all all .example.com relay\"", "ann", "", "startup_timeout = \"1ms\"");
+  ASSERT_TRUE(turn_until([&] { return context_->deadline.passed(); }));
+  ASSERT_EQ(admission.advance(), State::refused);
+  EXPECT_EQ(admission.ending().reason, Reason::startup_timeout);
+}
+
+}  // namespace
+}  // namespace pgveil::proxy

@@ -1,0 +1,74 @@
+#include "proxy/session/cancel_forward.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/certificates.h"
+#include "tests/support/stage_fixture.h"
+#include "tests/support/unix_server.h"
+
+namespace pgveil::proxy {
+namespace {
+
+const protocol::CancelRequest kRequest{7, {0, 0, 0, 0x2a}};
+const std::string kPacket("\0\0\0\x10\x04\xd2\x16\x2e\0\0\0\x07\0\0\0\x2a", 16);
+
+class ACancelForward : public testing::AStage {
+ protected:
+  test::TemporaryFolder folder_;
+  testing::UnixServer server_{folder_.path("")};
+};
+
+TEST_F(ACancelForward, EndsAfterTheServerHasClosed) {
+  begin("", "host = \"" + folder_.path("") + '"');
+  auto begun = CancelForward::begin(*context_, kRequest, false);
+  ASSERT_TRUE(begun);
+  CancelForward& cancel = **begun;
+  EXPECT_EQ(shared_.newcomers.count(), 0U);
+  EXPECT_EQ(shared_.cancels.taken(), 1U);
+
+  std::string packet;
+  ASSERT_TRUE(turn_until([&] {
+    EXPECT_FALSE(cancel.advance().has_value());
+    if (server_.accept() || server_.is_connected()) packet += server_.received();
+    return packet.size() == kPacket.size();
+  }));
+  EXPECT_EQ(packet, kPacket);
+  server_.close();
+  std::optional<Ending> ending;
+  ASSERT_TRUE(turn_until([&] { return (ending = cancel.advance()).has_value(); }));
+  EXPECT_EQ(ending->reason, Reason::cancel_forwarded);
+}
+
+TEST_F(ACancelForward, GoesToTheServerOfItsSession) {
+  begin("", "host = \"/nonexistent," + folder_.path("") + '"');
+  const Upstream& upstream = *context_->policy().upstream;
+  SessionRegistration session(shared_);
+  session.add_cancel_route(kRequest, {.upstream = context_->policy().upstream,
+                                      .server = {.host = upstream.config.hosts.at(1),
+                                                 .address = *unix_address(folder_.path(".s.PGSQL.5432"))}});
+  auto begun = CancelForward::begin(*context_, kRequest, false);
+  ASSERT_TRUE(begun);
+  EXPECT_TRUE(turn_until([&] {
+    EXPECT_FALSE((*begun)->advance().has_value());
+    return server_.accept();
+  }));
+}
+
+TEST_F(ACancelForward, RefusesAnUnknownKeyIfThereAreSeveralServers) {
+  begin("", "host = \"/nonexistent," + folder_.path("") + '"');
+  const auto begun = CancelForward::begin(*context_, kRequest, false);
+  ASSERT_FALSE(begun);
+  EXPECT_EQ(begun.error().reason, Reason::cancel_unknown);
+}
+
+TEST_F(ACancelForward, RefusesARequestIfTooManyAreOnTheirWay) {
+  while (shared_.cancels.take(256)) {
+  }
+  begin("", "host = \"" + folder_.path("") + '"');
+  const auto begun = CancelForward::begin(*context_, kRequest, false);
+  ASSERT_FALSE(begun);
+  EXPECT_EQ(begun.error().reason, Reason::too_many_cancels);
+}
+
+}  // namespace
+}  // namespace pgveil::proxy

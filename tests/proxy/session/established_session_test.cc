@@ -1,0 +1,93 @@
+#include "proxy/session/established_session.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/stage_fixture.h"
+
+namespace pgveil::proxy {
+namespace {
+
+using State = EstablishedSession::State;
+
+const std::string kQuery("Q\0\0\0\x0dselect 1\0", 14);
+const std::string kTerminate("X\0\0\0\x04", 5);
+const std::string kReadyForQuery("Z\0\0\0\x05I", 6);
+const std::string kFatal("E\0\0\0\x18SFATAL\0C57P01\0Mbye\0\0", 25);
+
+class AnEstablishedSession : public testing::AStage {
+ protected:
+  EstablishedSession& establish(const std::string& limits = "") {
+    begin("hba = \"host all all all relay\"", "host = \"/nonexistent\"", limits);
+    auto server = std::make_unique<testing::FakeStream>();
+    server_ = server.get();
+    auto relay = std::make_unique<Relay>(*context_->client, *server, 16'384);
+    session_.emplace(*context_, LoggedInSession{.server = std::move(server), .relay = std::move(relay)});
+    return *session_;
+  }
+
+  testing::FakeStream* server_ = nullptr;
+  std::optional<EstablishedSession> session_;
+};
+
+TEST_F(AnEstablishedSession, RelaysBothWays) {
+  EstablishedSession& session = establish();
+  client_->incoming = {kQuery};
+  server_->incoming = {kReadyForQuery};
+  EXPECT_EQ(session.advance(), State::relaying);
+  EXPECT_EQ(server_->written, kQuery);
+  EXPECT_EQ(client_->written, kReadyForQuery);
+}
+
+TEST_F(AnEstablishedSession, EndsAsItsClientDoes) {
+  EstablishedSession& session = establish();
+  client_->incoming = {kTerminate};
+  server_->end = Stream::Status::ended;
+  const State state = session.advance();
+  ASSERT_EQ(state, State::client_closed);
+  EXPECT_EQ(session.ending(state).reason, Reason::client_closed);
+}
+
+TEST_F(AnEstablishedSession, EndsAsItsServerDoes) {
+  EstablishedSession& session = establish();
+  server_->incoming = {kFatal};
+  server_->end = Stream::Status::ended;
+  const State state = session.advance();
+  ASSERT_EQ(state, State::server_closed);
+  EXPECT_EQ(session.error_format(), ErrorFormat::none);  // the server's own last words stand
+}
+
+TEST_F(AnEstablishedSession, EndsIfItsServerIsLost) {
+  EstablishedSession& session = establish();
+  server_->end = Stream::Status::failed;
+  const State state = session.advance();
+  ASSERT_EQ(state, State::server_lost);
+  EXPECT_EQ(session.ending(state).reason, Reason::upstream_lost);
+}
+
+TEST_F(AnEstablishedSession, TellsItsClientNothingInsideAMessage) {
+  EstablishedSession& session = establish();
+  EXPECT_EQ(session.error_format(), ErrorFormat::protocol_3);
+  server_->incoming = {kReadyForQuery.substr(0, 3)};
+  EXPECT_EQ(session.advance(), State::relaying);
+  EXPECT_EQ(session.error_format(), ErrorFormat::none);
+  server_->incoming = {kReadyForQuery.substr(3)};
+  EXPECT_EQ(session.advance(), State::relaying);
+  EXPECT_EQ(session.error_format(), ErrorFormat::protocol_3);
+}
+
+TEST_F(AnEstablishedSession, EndsAfterItsIdleTimeout) {
+  EstablishedSession& session = establish("idle_timeout = \"1ms\"");
+  State state = State::relaying;
+  ASSERT_TRUE(turn_until([&] { return (state = session.advance()) != State::relaying; }));
+  ASSERT_EQ(state, State::idle);
+  EXPECT_EQ(session.ending(state).reason, Reason::idle_timeout);
+}
+
+TEST_F(AnEstablishedSession, GivesUpItsServer) {
+  EstablishedSession& session = establish();
+  const auto server = session.release_server();
+  EXPECT_EQ(server.get(), server_);
+}
+
+}  // namespace
+}  // namespace pgveil::proxy

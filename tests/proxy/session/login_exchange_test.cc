@@ -1,0 +1,119 @@
+#include "proxy/session/login_exchange.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/support/certificates.h"
+#include "tests/support/stage_fixture.h"
+#include "tests/support/unix_server.h"
+
+namespace pgveil::proxy {
+namespace {
+
+using State = LoginExchange::State;
+
+const std::string kAuthenticationOk("R\0\0\0\x08\0\0\0\0", 9);
+const std::string kBackendKeyData("K\0\0\0\x0c\0\0\0\x07\0\0\0\x2a", 13);
+const std::string kReadyForQuery("Z\0\0\0\x05I", 6);
+const std::string kStartingUp("E\0\0\0\x20SFATAL\0C57P03\0Mstarting up\0\0", 33);
+
+class ALoginExchange : public testing::AStage {
+ protected:
+  // Of a client that may come in by `relay`, up to the server's first word.
+  LoginExchange& reach(const std::string& hosts) {
+    begin("hba = \"host all all all relay\"", "host = " + hosts);
+    context_->deadline.set(snapshot_->limits.startup_timeout);
+    AdmittedClient client{.client = {}, .method = protocol::HbaMethod::relay, .tls_to_server = nullptr};
+    client.client.startup.set("user", "ann");
+    login_.emplace(*context_, std::move(client), nullptr);
+    return *login_;
+  }
+  // Turns the loop until the state is this, or the last one.
+  [[nodiscard]] bool advance_until(State wanted) {
+    return turn_until([&] {
+             static_cast<void>(server_.accept());
+             state_ = login_->advance();
+             return state_ == wanted || state_ == State::failed || state_ == State::logged_in;
+           }) &&
+           state_ == wanted;
+  }
+  std::string one_host() const { return '"' + folder_.path("") + '"'; }
+
+  test::TemporaryFolder folder_;
+  testing::UnixServer server_{folder_.path("")};
+  std::optional<LoginExchange> login_;
+  State state_ = State::connecting;
+};
+
+TEST_F(ALoginExchange, EndsWithReadyForQuery) {
+  reach(one_host());
+  ASSERT_TRUE(advance_until(State::logging_in));
+  ASSERT_TRUE(turn_until([&] { return server_.accept() || server_.is_connected(); }));
+  std::string startup;
+  ASSERT_TRUE(turn_until([&] { return !(startup += server_.received()).empty(); }));
+  EXPECT_NE(startup.find("ann"), std::string::npos);
+  server_.send(kAuthenticationOk + kBackendKeyData + kReadyForQuery + "more");
+  ASSERT_TRUE(advance_until(State::logged_in));
+
+  EXPECT_TRUE(shared_.cancel_routes.find({7, {0, 0, 0, 0x2a}}).has_value());
+  const LoggedInSession session = login_->take_session();
+  EXPECT_NE(session.server, nullptr);
+  EXPECT_EQ(client_->written, kAuthenticationOk + kBackendKeyData + kReadyForQuery + "more");
+  EXPECT_FALSE(client_->paused);
+}
+
+TEST_F(ALoginExchange, TakesItsTimeWithAnyNumberOfPieces) {
+  reach(one_host());
+  ASSERT_TRUE(advance_until(State::logging_in));
+  ASSERT_TRUE(turn_until([&] { return server_.accept() || server_.is_connected(); }));
+  const std::string answer = kAuthenticationOk + kReadyForQuery;
+  for (std::size_t i = 0; i + 1 < answer.size(); ++i) {
+    server_.send(answer.substr(i, 1));
+    const int before = owner_.wakes;
+    ASSERT_TRUE(turn_until([&] { return owner_.wakes > before; }));
+    ASSERT_EQ(login_->advance(), State::logging_in) << i;
+  }
+  server_.send(answer.substr(answer.size() - 1));
+  EXPECT_TRUE(advance_until(State::logged_in));
+}
+
+TEST_F(ALoginExchange, GoesOnToTheNextHostIfTheFirstOneTakesNoConnections) {
+  const test::TemporaryFolder folder;
+  testing::UnixServer first(folder.path(""));
+  reach('"' + folder.path("") + ',' + folder_.path("") + '"');
+  ASSERT_TRUE(advance_until(State::logging_in));
+  ASSERT_TRUE(turn_until([&] { return first.accept(); }));
+  first.send(kStartingUp);
+  ASSERT_TRUE(advance_until(State::connecting));
+  ASSERT_TRUE(advance_until(State::logging_in));
+  ASSERT_TRUE(turn_until([&] { return server_.accept() || server_.is_connected(); }));
+  server_.send(kAuthenticationOk + kReadyForQuery);
+  ASSERT_TRUE(advance_until(State::logged_in));
+  EXPECT_EQ(client_->written, kAuthenticationOk + kReadyForQuery);  // nothing of the first one
+}
+
+TEST_F(ALoginExchange, FailsIfTheServerCloses) {
+  reach(one_host());
+  ASSERT_TRUE(advance_until(State::logging_in));
+  ASSERT_TRUE(turn_until([&] { return server_.accept() || server_.is_connected(); }));
+  server_.send(kAuthenticationOk);
+  server_.close();
+  EXPECT_TRUE(advance_until(State::failed));
+  EXPECT_EQ(login_->ending().reason, Reason::upstream_lost);
+}
+
+TEST_F(ALoginExchange, FailsIfNoServerListens) {
+  reach("\"/nonexistent\"");
+  EXPECT_TRUE(advance_until(State::failed));
+  EXPECT_EQ(login_->ending().reason, Reason::upstream_unreachable);
+  EXPECT_EQ(login_->release_server(), nullptr);
+}
+
+TEST_F(ALoginExchange, FailsIfTheClientLeavesMeanwhile) {
+  reach(one_host());
+  client_->broken = true;
+  EXPECT_EQ(login_->advance(), State::failed);
+  EXPECT_EQ(login_->ending().reason, Reason::client_closed);
+}
+
+}  // namespace
+}  // namespace pgveil::proxy

@@ -1,0 +1,95 @@
+#include "proxy/session/session.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <array>
+
+#include "tests/support/certificates.h"
+#include "tests/support/stage_fixture.h"
+#include "tests/support/unix_server.h"
+
+namespace pgveil::proxy {
+namespace {
+
+const std::string kStartup("\0\0\0\x12\0\x03\0\0user\0app\0\0", 18);
+const std::string kLetIn("R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I", 15);
+
+// A session alone, without a worker: its client is one end of a socket pair.
+class ASession : public testing::AStage {
+ protected:
+  void accept(const std::string& host) {
+    begin("hba = \"local all all relay\"", "host = \"" + host + '"');
+    context_.reset();  // the session makes its own
+    std::array<int, 2> ends{};
+    ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()), 0);
+    peer_ = Descriptor(ends[1]);
+    KernelAddress address;
+    address.storage.ss_family = AF_UNIX;
+    address.size = sizeof address.storage.ss_family;
+    shared_.newcomers.enter();
+    session_.emplace(services_, SessionRegistration(shared_), kId,
+                     *watch_socket(loop_.get(), Descriptor(ends[0])), address, SnapshotListener(snapshot_, 0),
+                     "a listener");
+    session_->wake();
+  }
+  void send(const std::string& bytes) const {
+    ASSERT_EQ(::send(peer_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(bytes.size()));
+  }
+  std::string& receive() {
+    std::array<char, 4096> bytes{};
+    const ssize_t size = ::recv(peer_.get(), bytes.data(), bytes.size(), 0);
+    if (size > 0) received_.append(bytes.data(), static_cast<std::size_t>(size));
+    return received_;
+  }
+
+  static constexpr SessionId kId = 42;
+  test::TemporaryFolder folder_;
+  testing::UnixServer server_{folder_.path("")};
+  Descriptor peer_{-1};
+  std::string received_;
+  std::optional<Session> session_;
+};
+
+TEST_F(ASession, LivesFromTheStartupMessageToTheEndOfItsClient) {
+  accept(folder_.path(""));
+  send(kStartup);
+  ASSERT_TRUE(turn_until([&] { return server_.accept(); }));
+  server_.send(kLetIn);
+  ASSERT_TRUE(turn_until([&] { return receive() == kLetIn; }));
+  EXPECT_EQ(shared_.sessions.taken(), 1U);
+  send("query");
+  std::string query;
+  ASSERT_TRUE(turn_until([&] { return (query += server_.received()).ends_with("query"); }));
+  peer_ = Descriptor(-1);
+  ASSERT_TRUE(turn_until([&] {
+    server_.close();
+    return closed_ == kId;
+  }));
+  EXPECT_EQ(shared_.sessions.taken(), 0U);
+}
+
+TEST_F(ASession, TellsItsClientWhyItEnds) {
+  accept("/nonexistent");
+  send(kStartup);
+  ASSERT_TRUE(turn_until([&] { return receive().find("C57P03") != std::string::npos; }));
+  EXPECT_EQ(closed_, 0U);  // it waits for its client to close
+  peer_ = Descriptor(-1);
+  EXPECT_TRUE(turn_until([&] { return closed_ == kId; }));
+}
+
+TEST_F(ASession, TellsItsClientThatTheProcessEnds) {
+  accept(folder_.path(""));
+  send(kStartup);
+  ASSERT_TRUE(turn_until([&] { return server_.accept(); }));
+  server_.send(kLetIn);
+  ASSERT_TRUE(turn_until([&] { return receive() == kLetIn; }));
+  session_->shut_down();
+  ASSERT_TRUE(turn_until([&] { return receive().find("C57P01") != std::string::npos; }));
+  EXPECT_EQ(shared_.sessions.taken(), 0U);
+}
+
+}  // namespace
+}  // namespace pgveil::proxy

@@ -1,0 +1,88 @@
+// What a stage of a session needs, so that a test can run one alone: a loop, the services of a worker, and a client that
+// is a FakeStream.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+#include "proxy/session/session_context.h"
+#include "tests/support/fake_stream.h"
+
+namespace pgveil::testing {
+
+class AStage : public ::testing::Test {
+ protected:
+  // The stage's client, for `listener` and `upstream`: the lines of their sections.
+  proxy::SessionContext& begin(const std::string& listener, const std::string& upstream,
+                               const std::string& limits = "") {
+    const std::string text = "[limits]\n" + limits +
+                             "\n[[listener]]\naddress = \"127.0.0.1:0\"\nupstream = \"a\"\n" + listener +
+                             "\n[upstream.a]\n" + upstream + '\n';
+    const auto parsed = proxy::parse_config(text, "pgveil.toml");
+    if (!parsed) throw std::runtime_error(parsed.error().front().text());
+    snapshot_ = proxy::build_snapshot(*parsed).value();
+    shared_.newcomers.enter();
+    auto client = std::make_unique<FakeStream>();
+    client_ = client.get();
+    context_.reset(new proxy::SessionContext{.services = services_,
+                                             .owner = owner_,
+                                             .listener = proxy::SnapshotListener(snapshot_, 0),
+                                             .client_address = address_of_client(),
+                                             .client = std::move(client),
+                                             .deadline = proxy::Deadline(loop_.get(), owner_),
+                                             .registration = proxy::SessionRegistration(shared_),
+                                             .observer = proxy::SessionObserver()});
+    return *context_;
+  }
+
+  static proxy::KernelAddress address_of_client() {
+    return *proxy::kernel_address(proxy::SocketAddress{.host = "127.0.0.1", .port = 40'000, .unix_path = ""});
+  }
+
+  // Turns the loop until `done`; false: it never was.
+  template <class Condition>
+  [[nodiscard]] bool turn_until(Condition done) {
+    const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
+    while (!done()) {
+      if (std::chrono::steady_clock::now() > deadline) return false;
+      uv_run(loop_.get(), UV_RUN_NOWAIT);
+    }
+    return true;
+  }
+
+  struct Owner final : proxy::Wakeable {
+    int wakes = 0;
+    void wake() override { ++wakes; }
+  };
+
+  Owner owner_;
+  proxy::Loop loop_;
+  proxy::SharedState shared_{1, 10, [] {}};
+  proxy::Scratch scratch_{16'384};
+  proxy::HandshakeTurns turns_{loop_.get()};
+  proxy::Resolver resolver_{loop_.get()};
+  proxy::ScramKeyring keyring_{loop_.get()};
+  proxy::PasswordCommands commands_{loop_.get()};
+  proxy::PreconnectPools preconnected_;
+  proxy::SessionId closed_ = 0;  // the last one that has closed
+  proxy::SessionServices services_{.worker = 1,
+                                   .loop = loop_.get(),
+                                   .scratch = scratch_,
+                                   .ring = nullptr,
+                                   .handshake_turns = turns_,
+                                   .resolver = resolver_,
+                                   .login = {keyring_, commands_},
+                                   .preconnected = preconnected_,
+                                   .shared = shared_,
+                                   .on_closed = [this](proxy::SessionId id) { closed_ = id; }};
+  std::shared_ptr<const proxy::Snapshot> snapshot_;
+  std::unique_ptr<proxy::SessionContext> context_;
+  FakeStream* client_ = nullptr;  // of context_
+};
+
+}  // namespace pgveil::testing

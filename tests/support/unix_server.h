@@ -1,0 +1,52 @@
+// A PostgreSQL server at a Unix socket of which a test writes every byte itself.
+#pragma once
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <sys/socket.h>
+
+#include <array>
+#include <string>
+
+#include "proxy/base/descriptor.h"
+#include "proxy/base/socket_address.h"
+
+namespace pgveil::testing {
+
+class UnixServer {
+ public:
+  // Listens in `folder`, which ends with a slash, as the server of port 5432.
+  explicit UnixServer(const std::string& folder)
+      : listener_(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) {
+    const auto address = proxy::unix_address(folder + ".s.PGSQL.5432");
+    EXPECT_EQ(::bind(listener_.get(), address->get(), address->size), 0) << address->text();
+    EXPECT_EQ(::listen(listener_.get(), 100), 0);
+  }
+
+  // Returns true once a client is connected; it takes the place of the one before.
+  [[nodiscard]] bool accept() {
+    proxy::Descriptor client(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (client.get() < 0) return false;
+    client_ = std::move(client);
+    return true;
+  }
+  [[nodiscard]] bool is_connected() const { return client_.get() >= 0; }
+  void close() { client_ = proxy::Descriptor(-1); }
+
+  // What has come since the last call; empty: nothing.
+  [[nodiscard]] std::string received() const {
+    std::array<char, 4096> bytes{};
+    const ssize_t size = ::recv(client_.get(), bytes.data(), bytes.size(), 0);
+    return size > 0 ? std::string(bytes.data(), static_cast<std::size_t>(size)) : "";
+  }
+  void send(const std::string& bytes) const {
+    EXPECT_EQ(::send(client_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL),
+              static_cast<ssize_t>(bytes.size()));
+  }
+
+ private:
+  proxy::Descriptor listener_;
+  proxy::Descriptor client_{-1};
+};
+
+}  // namespace pgveil::testing
