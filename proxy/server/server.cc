@@ -42,7 +42,7 @@ unsigned choose_workers(const LimitsConfig& limits) {
   const unsigned count = worker_count(limits, granted);
   LogLine(LogLevel::info, "starting")
       .add("workers", count)
-      .add("configured", limits.workers != 0 ? std::to_string(limits.workers) : "")
+      .add_number("configured", limits.workers != 0 ? std::optional(limits.workers) : std::nullopt)
       .add("granted", granted.text());
   return count;
 }
