@@ -74,7 +74,7 @@ class LogLine {
 class AuditRecord {
  public:
   // `may_be_lost`: if the audit file takes no records for so long that memory would fill, the record is
-  // counted as lost, and stands in the log only.
+  // counted as lost, and is at most in the log.
   explicit AuditRecord(bool may_be_lost);
   ~AuditRecord();
   AuditRecord(const AuditRecord&) = delete;

@@ -139,6 +139,25 @@ TEST(SessionLog, AsJsonHasEveryKeyAlways) {
                 R"("hint":"Raise limits.max_sessions, or close sessions.","earlier_attempts":null})"}));
 }
 
+// As after a failure to watch its socket.
+TEST(SessionLog, AsJsonHasTheSameKeysForASessionThatCouldNotBegin) {
+  Record nothing;
+  nothing.worker = 1;
+  nothing.client = "10.0.3.7:51544";
+  CapturedLog log(kJson);
+  log_session_closed(nothing, {}, {.reason = Reason::out_of_memory}, "");
+  EXPECT_EQ(
+      lines_of(log),
+      std::vector<std::string>{
+          R"({"level":"error","event":"session_closed","session":null,"reason":"out_of_memory","phase":null,)"
+          R"("client":"10.0.3.7:51544","listener":null,"worker":1,"identity":null,"user":null,)"
+          R"("database":null,"upstream":null,"server":null,"prewarmed":false,"client_tls":null,)"
+          R"("client_group":null,"client_post_quantum":null,"tls":null,"cipher":null,"group":null,)"
+          R"("post_quantum":null,"server_fingerprint":null,"server_not_after":null,"sent_bytes":0,)"
+          R"("received_bytes":0,"duration_ms":N,"sqlstate":"53200","message":"out of memory","detail":null,)"
+          R"("hint":null,"earlier_attempts":null})"});
+}
+
 TEST(SessionLog, AsJsonHasTheSameKeysForAnEstablishedSession) {
   const auto lines = established_session(kJson, record());
   ASSERT_EQ(lines.size(), 2U);
