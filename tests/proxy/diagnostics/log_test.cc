@@ -17,8 +17,8 @@ namespace {
 
 using test::CapturedLog;
 
-const LogConfig kText{};
-const LogConfig kJson{.format = LogFormat::json};
+const LogConfig text_log{};
+const LogConfig json_log{.format = LogFormat::json};
 
 // The line that `write` writes to a log with this format, without its time.
 template <class Write>
@@ -43,13 +43,13 @@ void log_every_kind() {
 }
 
 TEST(TextLog, LeavesOutWhatHasNoValue) {
-  EXPECT_EQ(line_of(kText, log_every_kind),
+  EXPECT_EQ(line_of(text_log, log_every_kind),
             R"(W event text=plain quoted="two words" number=18446744073709551615 zero=0 on=yes off=no)");
 }
 
 TEST(JsonLog, HasNumbersBooleansAndNull) {
   EXPECT_EQ(
-      line_of(kJson, log_every_kind),
+      line_of(json_log, log_every_kind),
       R"({"level":"warning","event":"event","text":"plain","quoted":"two words","empty":null,)"
       R"("number":18446744073709551615,"zero":0,"no_number":null,"on":true,"off":false,"unknown":null})");
 }
@@ -60,8 +60,9 @@ TEST(Log, HasTheFieldsThatSeveralLinesShareAsItsOwn) {
     fields.add("a", "b").add("n", 1).add_flag("f", true).add("none", "");
     LogLine(LogLevel::info, "event").add_fields(fields.text());
   };
-  EXPECT_EQ(line_of(kText, write), "I event a=b n=1 f=yes");
-  EXPECT_EQ(line_of(kJson, write), R"({"level":"info","event":"event","a":"b","n":1,"f":true,"none":null})");
+  EXPECT_EQ(line_of(text_log, write), "I event a=b n=1 f=yes");
+  EXPECT_EQ(line_of(json_log, write),
+            R"({"level":"info","event":"event","a":"b","n":1,"f":true,"none":null})");
 }
 
 struct Written {
@@ -78,12 +79,12 @@ class LogValue : public testing::TestWithParam<Written> {
 };
 
 TEST_P(LogValue, CannotWriteALineOrAKeyOfItsOwn) {
-  EXPECT_EQ(line(kText), "I event key=" + GetParam().text);
+  EXPECT_EQ(line(text_log), "I event key=" + GetParam().text);
 }
 
 TEST_P(LogValue, IsEscapedInJsonAsInText) {
   const std::string quoted = GetParam().text.front() == '"' ? GetParam().text : '"' + GetParam().text + '"';
-  EXPECT_EQ(line(kJson), R"({"level":"info","event":"event","key":)" + quoted + '}');
+  EXPECT_EQ(line(json_log), R"({"level":"info","event":"event","key":)" + quoted + '}');
 }
 
 // clang-format off
@@ -123,12 +124,12 @@ std::string audit_line(const LogConfig& config) {
 }
 
 TEST(AuditRecord, IsALineOfLevelDebugInText) {
-  EXPECT_EQ(audit_line(kText), "0 lines");
+  EXPECT_EQ(audit_line(text_log), "0 lines");
   EXPECT_EQ(audit_line({.level = LogLevel::debug}), "D audit user=ann pq=yes");
 }
 
 TEST(AuditRecord, IsALineOfLevelInfoInJson) {
-  EXPECT_EQ(audit_line(kJson), R"({"level":"info","event":"audit","user":"ann","map":null,"pq":true})");
+  EXPECT_EQ(audit_line(json_log), R"({"level":"info","event":"audit","user":"ann","map":null,"pq":true})");
   EXPECT_EQ(audit_line({.level = LogLevel::warning, .format = LogFormat::json}), "0 lines");
 }
 

@@ -14,9 +14,9 @@ namespace {
 
 using test::CapturedLog;
 
-const LogConfig kText{};
-const LogConfig kDebug{.level = LogLevel::debug};
-const LogConfig kJson{.format = LogFormat::json};
+const LogConfig text_log{};
+const LogConfig debug_log{.level = LogLevel::debug};
+const LogConfig json_log{.format = LogFormat::json};
 
 // Of a typical session.
 Record record() {
@@ -41,7 +41,7 @@ Record record() {
 }
 
 constexpr Traffic kTraffic{.sent = 35'210, .received = 2'100};
-const Ending kNoPlace{.reason = Reason::too_many_sessions,
+const Ending no_place{.reason = Reason::too_many_sessions,
                       .detail = "All 10 sessions are in use.",
                       .hint = "Raise limits.max_sessions, or close sessions."};
 
@@ -62,12 +62,12 @@ std::vector<std::string> established_session(const LogConfig& config, const Reco
 
 std::vector<std::string> refused_session(const LogConfig& config, const Record& record) {
   CapturedLog log(config);
-  log_session_closed(record, kTraffic, kNoPlace, "authorize");
+  log_session_closed(record, kTraffic, no_place, "authorize");
   return lines_of(log);
 }
 
 TEST(SessionLog, AsTextHasWhatPeopleReadFirst) {
-  const auto lines = established_session(kText, record());
+  const auto lines = established_session(text_log, record());
   ASSERT_EQ(lines.size(), 2U);
   EXPECT_EQ(lines[0],
             "I session_started session=7f3a-2b client=10.0.3.7:51544 user=app database=ledger "
@@ -80,7 +80,7 @@ TEST(SessionLog, AsTextHasWhatPeopleReadFirst) {
 TEST(SessionLog, AsTextFitsAWideTerminal) {
   constexpr std::size_t kColumns = 200;
   constexpr std::size_t kTime = std::string_view("2026-11-24T02:23:54.188Z ").size();
-  for (const auto& line : established_session(kText, record()))
+  for (const auto& line : established_session(text_log, record()))
     EXPECT_LE(kTime + line.size(), kColumns) << line;
 }
 
@@ -90,7 +90,7 @@ TEST(SessionLog, AsTextNamesTheUpstreamInPlaceOfAUnixSocket) {
   local.server_tls.reset();
   local.client_tls.emplace().version = "TLSv1.3";
   local.identity = "CN=billing,O=Example";
-  const auto lines = established_session(kText, local);
+  const auto lines = established_session(text_log, local);
   ASSERT_EQ(lines.size(), 2U);
   EXPECT_EQ(lines[1],
             "I session_closed session=7f3a-2b reason=client_closed client=10.0.3.7:51544 "
@@ -102,7 +102,7 @@ TEST(SessionLog, AsTextSaysWhatWentWrongAndWhatToDo) {
   Record refused = record();
   refused.server.clear();
   refused.server_tls.reset();
-  EXPECT_EQ(refused_session(kText, refused),
+  EXPECT_EQ(refused_session(text_log, refused),
             (std::vector<std::string>{
                 "W session_closed session=7f3a-2b reason=too_many_sessions phase=authorize "
                 "client=10.0.3.7:51544 user=app database=ledger upstream=primary duration_ms=N "
@@ -112,7 +112,7 @@ TEST(SessionLog, AsTextSaysWhatWentWrongAndWhatToDo) {
 }
 
 TEST(SessionLog, AsTextHasEveryKeyAtLevelDebug) {
-  const auto lines = established_session(kDebug, record());
+  const auto lines = established_session(debug_log, record());
   ASSERT_EQ(lines.size(), 3U);
   EXPECT_EQ(lines[2],
             "D session_record session=7f3a-2b reason=client_closed phase=relay client=10.0.3.7:51544 "
@@ -125,7 +125,7 @@ TEST(SessionLog, AsJsonHasEveryKeyAlways) {
   Record refused = record();
   refused.server.clear();
   refused.server_tls.reset();
-  EXPECT_EQ(refused_session(kJson, refused),
+  EXPECT_EQ(refused_session(json_log, refused),
             (std::vector<std::string>{
                 R"({"level":"warning","event":"session_closed","session":"7f3a-2b",)"
                 R"("reason":"too_many_sessions","phase":"authorize","client":"10.0.3.7:51544",)"
@@ -144,7 +144,7 @@ TEST(SessionLog, AsJsonHasTheSameKeysForASessionThatCouldNotBegin) {
   Record nothing;
   nothing.worker = 1;
   nothing.client = "10.0.3.7:51544";
-  CapturedLog log(kJson);
+  CapturedLog log(json_log);
   log_session_closed(nothing, {}, {.reason = Reason::out_of_memory}, "");
   EXPECT_EQ(
       lines_of(log),
@@ -159,7 +159,7 @@ TEST(SessionLog, AsJsonHasTheSameKeysForASessionThatCouldNotBegin) {
 }
 
 TEST(SessionLog, AsJsonHasTheSameKeysForAnEstablishedSession) {
-  const auto lines = established_session(kJson, record());
+  const auto lines = established_session(json_log, record());
   ASSERT_EQ(lines.size(), 2U);
   for (const char* part :
        {R"("prewarmed":false)", R"("post_quantum":true)", R"("client_post_quantum":null)",
@@ -168,7 +168,7 @@ TEST(SessionLog, AsJsonHasTheSameKeysForAnEstablishedSession) {
 }
 
 TEST(SessionLog, HasNoLineAtTheStartIfTheSettingIsOff) {
-  for (LogConfig config : {kText, kJson}) {
+  for (LogConfig config : {text_log, json_log}) {
     config.session_start = false;
     const auto lines = established_session(config, record());
     ASSERT_EQ(lines.size(), 1U);
@@ -179,18 +179,18 @@ TEST(SessionLog, HasNoLineAtTheStartIfTheSettingIsOff) {
 TEST(SessionLog, NamesTheAddressesTriedBeforeAtTheEndToo) {
   Record second = record();
   second.earlier_attempts = "10.0.3.13:5432: Connection refused";
-  for (const auto& line : established_session(kText, second))
+  for (const auto& line : established_session(text_log, second))
     EXPECT_TRUE(line.ends_with(R"( earlier_attempts="10.0.3.13:5432: Connection refused")")) << line;
 }
 
 TEST(SessionLog, HasNoMessageForARegularEnd) {
-  const auto lines = established_session(kText, record(), {.reason = Reason::shutting_down});
+  const auto lines = established_session(text_log, record(), {.reason = Reason::shutting_down});
   ASSERT_EQ(lines.size(), 2U);
   EXPECT_TRUE(lines[1].ends_with(" received=2100 sqlstate=57P01")) << lines[1];
 }
 
 TEST(SessionLog, CutsLongTexts) {
-  CapturedLog log(kText);
+  CapturedLog log(text_log);
   log_session_closed(record(), {}, {.reason = Reason::tls_failed, .detail = std::string(9'000, 'x')},
                      "accept_tls");
   const auto lines = lines_of(log);
@@ -201,7 +201,7 @@ TEST(SessionLog, CutsLongTexts) {
 TEST(SessionLog, DoesNotSayThatAKeyExchangeHasNoGroup) {
   Record rsa = record();
   rsa.server_tls->group = "-";
-  EXPECT_EQ(established_session(kDebug, rsa)[2].find(" group="), std::string::npos);
+  EXPECT_EQ(established_session(debug_log, rsa)[2].find(" group="), std::string::npos);
 }
 
 }  // namespace
