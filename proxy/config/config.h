@@ -163,7 +163,8 @@ enum class LogLevel { debug, info, warning, error };
 struct LogConfig {
   LogLevel level = LogLevel::info;
   LogFormat format = LogFormat::text;
-  std::string audit_file;  // the audit records once more, as JSON lines; empty: only in the log
+  bool session_start = true;    // a line when a session is established, beside the one at its end
+  std::string audit_file = {};  // for the audit records, as JSON lines; empty: they are in the log only
 };
 
 struct Config {

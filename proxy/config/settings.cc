@@ -406,8 +406,12 @@ std::span<const Setting<LogConfig>> log_settings() {
                 setting<OneOf<values::kLogLevels>, &L::level>("level", "The least severe line to write.")),
       with_flag("log-format", setting<OneOf<values::kLogFormats>, &L::format>(
                                   "format", "`text` is key=value lines, `json` one object a line.")),
-      setting<Path, &L::audit_file>(
-          "audit_file", "A file for the audit records, as JSON lines; they stand in the log, too."),
+      with_flag("log-session-start",
+                setting<Boolean, &L::session_start>(
+                    "session_start",
+                    "Writes a line when a session is established; the line at its end is always written.")),
+      setting<Path, &L::audit_file>("audit_file",
+                                    "A file for the audit records, as JSON lines, whatever `level` says."),
   };
   return kRows;
 }

@@ -1,6 +1,7 @@
 #include "proxy/diagnostics/log.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -10,6 +11,7 @@
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
+#include <iterator>
 #include <memory>
 #include <utility>
 
@@ -24,6 +26,7 @@ constexpr const char* kJsonPattern = R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ",%v})";
 constexpr std::string_view kAuditEvent = "audit";
 
 bool writes_json = false;
+bool writes_session_start = true;
 Descriptor audit_file(-1);
 std::shared_ptr<LogSink> log_sink;    // of the log itself
 std::shared_ptr<LogSink> audit_sink;  // null: there is no audit file
@@ -58,29 +61,56 @@ std::size_t utf8_sequence(std::string_view text) {
   return size;
 }
 
-// Quoted and escaped as JSON wants it; good for text as well. Valid UTF-8 stays; a stray byte becomes \u00XX,
-// and so does every control byte: nothing that a client sends can write a line of its own.
-void append_quoted(std::string& out, std::string_view value) {
-  constexpr std::string_view kHex = "0123456789abcdef";
-  out += '"';
-  while (!value.empty()) {
-    const std::size_t size = utf8_sequence(value);
-    const auto byte = static_cast<unsigned char>(value.front());
-    if (size == 0 || byte < 0x20 || byte == 0x7f) {
-      out += "\\u00";
-      out += kHex[byte >> 4U];
-      out += kHex[byte & 0xfU];
-    } else {
-      if (byte == '"' || byte == '\\') out += '\\';
-      out += value.substr(0, size);
-    }
-    value.remove_prefix(std::max<std::size_t>(size, 1));
+// The code point of a UTF-8 sequence; a byte that is not part of one is the code point of its value.
+char32_t code_point(std::string_view sequence) {
+  const auto byte = [&](std::size_t i) -> char32_t { return static_cast<unsigned char>(sequence[i]); };
+  const auto tail = [&](std::size_t i) { return byte(i) & 0x3fU; };
+  switch (sequence.size()) {
+    case 2: return (byte(0) & 0x1fU) << 6U | tail(1);
+    case 3: return (byte(0) & 0x0fU) << 12U | tail(1) << 6U | tail(2);
+    case 4: return (byte(0) & 0x07U) << 18U | tail(1) << 12U | tail(2) << 6U | tail(3);
+    default: return byte(0);
   }
-  out += '"';
 }
 
+// What a terminal or a reader of lines acts on: control characters, the separators of lines and paragraphs, and
+// what changes the direction of the text (Unicode's Bidi_Control). All are below U+10000.
+bool must_be_escaped(char32_t c) {
+  return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c || c == 0x200e || c == 0x200f ||
+         (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
+}
+
+// What may stand in quotes as it is.
+bool is_printable(char c) {
+  return c >= ' ' && c < 0x7f && c != '"' && c != '\\';
+}
+
+// What may stand in text without quotes.
 bool is_plain(char c) {
-  return c > ' ' && c < 0x7f && c != '"' && c != '\\' && c != '=';
+  return is_printable(c) && c != ' ' && c != '=';
+}
+
+// Quoted and escaped as JSON wants it; good for text as well. Valid UTF-8 that is harmless stays; all else becomes
+// \uXXXX: nothing that a client sends can write a line of its own, or change how another one looks.
+void append_quoted(std::string& out, std::string_view value) {
+  out += '"';
+  while (!value.empty()) {
+    const auto* end = std::find_if_not(value.begin(), value.end(), is_printable);
+    out.append(value.begin(), end);
+    value.remove_prefix(static_cast<std::size_t>(end - value.begin()));
+    if (value.empty()) break;
+    const std::size_t valid = utf8_sequence(value);
+    const std::string_view piece = value.substr(0, std::max<std::size_t>(valid, 1));
+    const char32_t c = code_point(piece);
+    if (valid == 0 || must_be_escaped(c)) {
+      fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(c));
+    } else {
+      if (c == '"' || c == '\\') out += '\\';
+      out += piece;
+    }
+    value.remove_prefix(piece.size());
+  }
+  out += '"';
 }
 
 void begin_line(std::string& line, bool as_json, spdlog::level::level_enum level, std::string_view event) {
@@ -103,8 +133,14 @@ void append_key(std::string& line, bool as_json, std::string_view key) {
   line += as_json ? "\":" : "=";
 }
 
+void append_null(std::string& line, bool as_json, std::string_view key) {
+  if (!as_json) return;
+  append_key(line, as_json, key);
+  line += "null";
+}
+
 void append_field(std::string& line, bool as_json, std::string_view key, std::string_view value) {
-  if (value.empty()) value = "-";
+  if (value.empty()) return append_null(line, as_json, key);
   append_key(line, as_json, key);
   if (!as_json && std::all_of(value.begin(), value.end(), is_plain)) {
     line += value;
@@ -115,7 +151,14 @@ void append_field(std::string& line, bool as_json, std::string_view key, std::st
 
 void append_number(std::string& line, bool as_json, std::string_view key, std::uint64_t value) {
   append_key(line, as_json, key);
-  line += std::to_string(value);
+  const fmt::format_int digits(value);
+  line.append(digits.data(), digits.size());
+}
+
+void append_flag(std::string& line, bool as_json, std::string_view key, std::optional<bool> value) {
+  if (!value) return append_null(line, as_json, key);
+  append_key(line, as_json, key);
+  line += as_json ? (*value ? "true" : "false") : (*value ? "yes" : "no");
 }
 
 // A log that cannot be written at all has nobody to tell it to.
@@ -155,6 +198,7 @@ void tell_lost_records(LogSink::Loss /*loss*/, std::uint64_t lines, const std::s
 
 std::optional<std::string> start_log(const LogConfig& config) {
   writes_json = config.format == LogFormat::json;
+  writes_session_start = config.session_start;
   LogSink::Format format;
   format.level_prefixes = writes_to_journal();
   log_sink =
@@ -202,6 +246,23 @@ bool audit_has_room() {
   return false;
 }
 
+bool log_is_json() {
+  return writes_json;
+}
+
+bool should_log(LogLevel level) {
+  return spdlog::should_log(spdlog_level(level));
+}
+
+bool logs_session_start() {
+  return writes_session_start;
+}
+
+LogFields::LogFields() {
+  constexpr std::size_t kUsualFields = 512;
+  text_.reserve(kUsualFields);
+}
+
 LogFields& LogFields::add(std::string_view key, std::string_view value) {
   append_field(text_, writes_json, key, value);
   return *this;
@@ -212,8 +273,12 @@ LogFields& LogFields::add(std::string_view key, std::uint64_t value) {
   return *this;
 }
 
-LogLine::LogLine(LogLevel level, std::string_view event)
-    : level_(level), wanted_(spdlog::should_log(spdlog_level(level))) {
+LogFields& LogFields::add_flag(std::string_view key, std::optional<bool> value) {
+  append_flag(text_, writes_json, key, value);
+  return *this;
+}
+
+LogLine::LogLine(LogLevel level, std::string_view event) : level_(level), wanted_(should_log(level)) {
   if (wanted_) begin_line(line_, writes_json, spdlog_level(level), event);
 }
 
@@ -231,18 +296,32 @@ LogLine& LogLine::add(std::string_view key, std::uint64_t value) {
   return *this;
 }
 
+LogLine& LogLine::add_number(std::string_view key, std::optional<std::uint64_t> value) {
+  if (value) return add(key, *value);
+  if (wanted_) append_null(line_, writes_json, key);
+  return *this;
+}
+
+LogLine& LogLine::add_flag(std::string_view key, std::optional<bool> value) {
+  if (wanted_) append_flag(line_, writes_json, key, value);
+  return *this;
+}
+
 LogLine& LogLine::add_fields(std::string_view fields) {
   if (wanted_) line_ += fields;
   return *this;
 }
 
-AuditRecord::AuditRecord(bool may_be_lost) : may_be_lost_(may_be_lost) {
-  begin_line(line_, writes_json, spdlog::level::info, kAuditEvent);
+AuditRecord::AuditRecord(bool may_be_lost)
+    : may_be_lost_(may_be_lost),
+      level_(writes_json ? LogLevel::info : LogLevel::debug),
+      is_in_log_(should_log(level_)) {
+  if (is_in_log_) begin_line(line_, writes_json, spdlog_level(level_), kAuditEvent);
   if (audit_log) begin_line(json_, true, spdlog::level::info, kAuditEvent);
 }
 
 AuditRecord::~AuditRecord() {
-  spdlog::default_logger_raw()->log(spdlog::level::info, line_);
+  if (is_in_log_) spdlog::default_logger_raw()->log(spdlog_level(level_), line_);
   if (!audit_log) return;
   // Twice as much as makes logins wait.
   if (may_be_lost_ && !audit_sink->has_room(2)) {
@@ -253,8 +332,14 @@ AuditRecord::~AuditRecord() {
 }
 
 AuditRecord& AuditRecord::add(std::string_view key, std::string_view value) {
-  append_field(line_, writes_json, key, value);
+  if (is_in_log_) append_field(line_, writes_json, key, value);
   if (audit_log) append_field(json_, true, key, value);
+  return *this;
+}
+
+AuditRecord& AuditRecord::add_flag(std::string_view key, std::optional<bool> value) {
+  if (is_in_log_) append_flag(line_, writes_json, key, value);
+  if (audit_log) append_flag(json_, true, key, value);
   return *this;
 }
 

@@ -1,4 +1,6 @@
-// The log: one line an event, `key=value` or JSON, the same keys always. No SQL, no passwords, no keys.
+// The log: one line for each event, as `key=value` for people or as JSON for programs. No SQL, no passwords, no
+// keys. A value that is empty or unknown is left out of text, and is null in JSON, so that JSON has the same keys
+// always.
 #pragma once
 
 #include <cstdint>
@@ -23,11 +25,22 @@ namespace pgveil::proxy {
 // any thread.
 [[nodiscard]] bool audit_has_room();
 
+// Whether lines are JSON. Text is for people: a line has what they read first, and the rest is at level debug.
+[[nodiscard]] bool log_is_json();
+// Whether a line of this level is written.
+[[nodiscard]] bool should_log(LogLevel level);
+// Whether a session has a line when it is established (log.session_start).
+[[nodiscard]] bool logs_session_start();
+
 // A part of a line, for several lines to have.
 class LogFields {
  public:
+  LogFields();
+
   LogFields& add(std::string_view key, std::string_view value);
   LogFields& add(std::string_view key, std::uint64_t value);
+  // `yes` or `no` in text. Has a name of its own, since a `const char*` would be converted to bool.
+  LogFields& add_flag(std::string_view key, std::optional<bool> value);
   [[nodiscard]] const std::string& text() const { return text_; }
 
  private:
@@ -43,9 +56,10 @@ class LogLine {
   LogLine(const LogLine&) = delete;
   LogLine& operator=(const LogLine&) = delete;
 
-  // "-" stands for an empty value.
   LogLine& add(std::string_view key, std::string_view value);
   LogLine& add(std::string_view key, std::uint64_t value);
+  LogLine& add_number(std::string_view key, std::optional<std::uint64_t> value);
+  LogLine& add_flag(std::string_view key, std::optional<bool> value);
   // Those that LogFields has made.
   LogLine& add_fields(std::string_view fields);
 
@@ -55,22 +69,25 @@ class LogLine {
   std::string line_;
 };
 
-// One audit record, written when it goes out of scope: to the log as a line of level info, and to the audit
-// file, whatever the level, as JSON.
+// One audit record, written when it goes out of scope: to the log as a line (of level info in JSON, of level debug
+// in text), and to the audit file, whatever the level, as JSON.
 class AuditRecord {
  public:
   // `may_be_lost`: if the audit file takes no records for so long that memory would fill, the record is
-  // counted as lost, and stands in the log only.
+  // counted as lost, and is at most in the log.
   explicit AuditRecord(bool may_be_lost);
   ~AuditRecord();
   AuditRecord(const AuditRecord&) = delete;
   AuditRecord& operator=(const AuditRecord&) = delete;
 
   AuditRecord& add(std::string_view key, std::string_view value);
+  AuditRecord& add_flag(std::string_view key, std::optional<bool> value);
 
  private:
   const bool may_be_lost_;
-  std::string line_;  // as the log wants it
+  const LogLevel level_;
+  const bool is_in_log_;
+  std::string line_;  // as the log wants it; empty if it does not
   std::string json_;  // for the audit file; empty where there is none
 };
 

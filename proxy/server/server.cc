@@ -8,6 +8,7 @@
 #include <future>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <thread>
 #include <utility>
@@ -42,16 +43,28 @@ unsigned choose_workers(const LimitsConfig& limits) {
   const unsigned count = worker_count(limits, granted);
   LogLine(LogLevel::info, "starting")
       .add("workers", count)
-      .add("configured", limits.workers != 0 ? std::to_string(limits.workers) : "")
+      .add_number("configured", limits.workers != 0 ? std::optional(limits.workers) : std::nullopt)
       .add("granted", granted.text());
   return count;
+}
+
+// Says what moves the bytes of sessions, and why; or why it cannot.
+void log_relay(LogLevel level, std::string_view engine, std::string_view because,
+               std::string_view error = {}) {
+  constexpr std::string_view kHint =
+      "io_uring needs Linux 6.1 and its permission. Set relay to \"auto\" or \"epoll\", or permit it.";
+  LogLine(level, "relay")
+      .add("engine", engine)
+      .add("because", because)
+      .add("error", error)
+      .add("hint", error.empty() ? "" : kHint);
 }
 
 // The rings of so many workers; none where epoll moves the bytes of sessions. Says what was chosen, and why.
 tl::expected<std::vector<std::unique_ptr<Ring>>, int> choose_relay(RelayEngine wanted, unsigned workers) {
   std::vector<std::unique_ptr<Ring>> rings;
   if (wanted == RelayEngine::epoll) {
-    LogLine(LogLevel::info, "relay").add("engine", "epoll").add("because", "configured");
+    log_relay(LogLevel::info, "epoll", "configured");
     return rings;
   }
   while (rings.size() < workers) {
@@ -59,19 +72,14 @@ tl::expected<std::vector<std::unique_ptr<Ring>>, int> choose_relay(RelayEngine w
     if (ring) {
       rings.push_back(*std::move(ring));
     } else if (wanted == RelayEngine::automatic) {
-      LogLine(LogLevel::info, "relay").add("engine", "epoll").add("because", ring.error());
+      log_relay(LogLevel::info, "epoll", ring.error());
       return {};
     } else {
-      LogLine(LogLevel::error, "relay")
-          .add("engine", "io_uring")
-          .add("error", ring.error())
-          .add("hint",
-               "io_uring needs Linux 6.1 and its permission. Set relay to \"auto\" or \"epoll\", or permit "
-               "it.");
+      log_relay(LogLevel::error, "io_uring", "", ring.error());
       return tl::unexpected(kExitUnavailable);
     }
   }
-  LogLine(LogLevel::info, "relay").add("engine", "io_uring");
+  log_relay(LogLevel::info, "io_uring", "");
   return rings;
 }
 

@@ -4,21 +4,20 @@
 #include <new>
 #include <utility>
 
-#include "proxy/diagnostics/log.h"
 #include "proxy/diagnostics/reason.h"
+#include "proxy/session/session_record.h"
 
 namespace pgveil::proxy {
 namespace {
 
 // The line of a session that does not begin, if there is memory for it.
-void log_not_begun(Reason reason, const Arrival& arrival, const std::string& detail) {
+void log_not_begun(Reason reason, const Arrival& arrival, unsigned worker, std::string detail) {
   try {
-    LogLine(LogLevel::error, "session_closed")
-        .add("reason", describe(reason).name)
-        .add("client", arrival.peer.text())
-        .add("listener", arrival.listener_address)
-        .add("sqlstate", describe(reason).sqlstate)
-        .add("detail", detail);
+    Record record;
+    record.worker = worker;
+    record.client = arrival.peer.text();
+    record.listener = arrival.listener_address;
+    log_session_closed(record, {}, {.reason = reason, .detail = std::move(detail)}, "");
   } catch (const std::bad_alloc&) {
     // The client finds its connection closed.
   }
@@ -70,7 +69,7 @@ Session* Worker::begin(Arrival& arrival) {
     auto socket = watch_socket(loop_, std::move(arrival.descriptor));
     if (!socket) {
       log_not_begun(
-          Reason::out_of_resources, arrival,
+          Reason::out_of_resources, arrival, number_,
           std::string("The client's socket cannot be watched: ") + std::strerror(socket.error()) + '.');
       return nullptr;
     }
@@ -78,7 +77,7 @@ Session* Worker::begin(Arrival& arrival) {
                                         arrival.peer, std::move(arrival.listener), arrival.listener_address);
     return session.get();
   } catch (const std::bad_alloc&) {
-    log_not_begun(Reason::out_of_memory, arrival, "");
+    log_not_begun(Reason::out_of_memory, arrival, number_, "");
   }
   return nullptr;
 }

@@ -1,9 +1,17 @@
 #include "proxy/session/session_record.h"
 
+#include <fmt/format.h>
+
+#include <utility>
+#include <vector>
+
 #include "proxy/diagnostics/log.h"
 
 namespace pgveil::proxy {
 namespace {
+
+// Of a message, a detail or a hint.
+constexpr std::size_t kMaxTextBytes = 4000;
 
 LogLevel level_of(const ReasonInfo& reason) {
   // What a health check or a port scan does all day.
@@ -18,10 +26,18 @@ LogLevel level_of(const ReasonInfo& reason) {
   return LogLevel::info;
 }
 
-// Of the key exchange; empty: there is no TLS.
-std::string_view post_quantum_text(const std::shared_ptr<const tls::Established>& tls) {
-  if (!tls) return "";
-  return tls->post_quantum ? "yes" : "no";
+// Of the key exchange; null: there is no TLS.
+std::optional<bool> is_post_quantum(const std::shared_ptr<const tls::Established>& tls) {
+  return tls ? std::optional(tls->post_quantum) : std::nullopt;
+}
+
+std::string_view version_of(const std::shared_ptr<const tls::Established>& tls) {
+  return tls ? std::string_view(tls->version) : std::string_view();
+}
+
+// Empty: there is no TLS, or its key exchange has no group.
+std::string_view group_of(const std::shared_ptr<const tls::Established>& tls) {
+  return tls && tls->group != "-" ? std::string_view(tls->group) : std::string_view();
 }
 
 // Who reads and writes the records of the connection; empty: there is no TLS.
@@ -30,7 +46,7 @@ std::string_view records_text(const std::shared_ptr<const tls::Established>& tls
   return tls->own_records ? "own" : "openssl";
 }
 
-LogFields parties(const Record& record) {
+LogFields full_parties(const Record& record) {
   LogFields fields;
   fields.add("client", record.client)
       .add("listener", record.listener)
@@ -40,30 +56,65 @@ LogFields parties(const Record& record) {
       .add("database", record.database)
       .add("upstream", record.upstream)
       .add("server", record.server);
-  fields.add("prewarmed", record.prewarmed ? "yes" : "no");
-  fields.add("client_tls", record.client_tls ? record.client_tls->version : "")
-      .add("client_group", record.client_tls ? record.client_tls->group : "")
-      .add("client_post_quantum", post_quantum_text(record.client_tls));
+  fields.add_flag("prewarmed", record.prewarmed);
+  fields.add("client_tls", version_of(record.client_tls))
+      .add("client_group", group_of(record.client_tls))
+      .add_flag("client_post_quantum", is_post_quantum(record.client_tls));
   const auto& tls = record.server_tls;
-  fields.add("tls", tls ? tls->version : "")
+  fields.add("tls", version_of(tls))
       .add("cipher", tls ? tls->cipher : "")
-      .add("group", tls ? tls->group : "")
-      .add("post_quantum", post_quantum_text(tls));
+      .add("group", group_of(tls))
+      .add_flag("post_quantum", is_post_quantum(tls));
   const bool verified = tls && tls->peer;
   fields.add("server_fingerprint", verified ? tls->peer->sha256_fingerprint : "")
       .add("server_not_after", verified ? tls::utc_text(tls->peer->not_after) : "");
   return fields;
 }
 
-// What is known beyond the reason. A message of its own has what the reason's sentence lacks, such as the
-// name of a startup parameter.
+// Whether the server was reached by a Unix socket.
+bool has_unix_server(const Record& record) {
+  return record.server.starts_with("unix:");
+}
+
+// An established session has either the server's address or the upstream's name: for a Unix socket the name is
+// shorter and says as much.
+LogFields brief_parties(const Record& record, bool is_established) {
+  LogFields fields;
+  fields.add("client", record.client)
+      .add("identity", record.identity)
+      .add("user", record.user)
+      .add("database", record.database);
+  const bool has_unix = has_unix_server(record);
+  if (!is_established || has_unix) fields.add("upstream", record.upstream);
+  if (!is_established || !has_unix) fields.add("server", record.server);
+  fields.add("client_tls", version_of(record.client_tls)).add("tls", version_of(record.server_tls));
+  return fields;
+}
+
+// Copied, for the copies have no room to spare.
+Parties parties_of(const Record& record, bool is_established) {
+  Parties parties;
+  if (!log_is_json()) parties.brief = brief_parties(record, is_established).text();
+  if (log_is_json() || should_log(LogLevel::debug)) parties.full = full_parties(record).text();
+  return parties;
+}
+
+// A text that may hold names of a certificate that is not verified.
+void add_cut(LogLine& line, std::string_view key, std::string_view text) {
+  if (text.size() <= kMaxTextBytes) {
+    line.add(key, text);
+  } else {
+    line.add(key, fmt::format("{}...", text.substr(0, kMaxTextBytes)));
+  }
+}
+
+// What is known beyond the reason, for the audit. A message of its own has what the reason's sentence lacks, such
+// as the name of a startup parameter.
 std::string detail_of(const Ending& ending) {
-  // It may hold names of a certificate that is not verified.
-  constexpr std::size_t kMaxBytes = 4000;
   std::string text = ending.message;
   if (!text.empty() && !ending.detail.empty()) text += ". ";
   text += ending.detail;
-  if (text.size() > kMaxBytes) text.replace(kMaxBytes, std::string::npos, "...");
+  if (text.size() > kMaxTextBytes) text.replace(kMaxTextBytes, std::string::npos, "...");
   return text;
 }
 
@@ -72,30 +123,93 @@ std::string_view sqlstate_of(std::string_view of_server, const Ending& ending) {
   return of_server.empty() ? describe(ending.reason).sqlstate : of_server;
 }
 
+// What went wrong; empty if nothing did.
+std::string_view message_of(const Ending& ending) {
+  if (!ending.message.empty()) return ending.message;
+  const ReasonInfo& reason = describe(ending.reason);
+  return reason.fault == Fault::none ? std::string_view() : reason.message;
+}
+
 struct Closing {
   const std::string& session;
   std::string_view phase;
-  std::string_view parties;
+  bool was_established;
+  const Parties& parties;
+  std::string_view rule;  // that decided
   std::chrono::steady_clock::time_point accepted;
   std::string_view sqlstate;  // of the server; empty: that of the reason
   std::string_view earlier_attempts;
+  const Traffic& traffic;
+  const Ending& ending;
+
+  [[nodiscard]] std::uint64_t milliseconds() const {
+    const auto duration = std::chrono::steady_clock::now() - accepted;
+    return static_cast<std::uint64_t>(
+        std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
+  }
 };
 
-void log_closed(const Closing& closing, const Traffic& traffic, const Ending& ending) {
-  const ReasonInfo& reason = describe(ending.reason);
-  const auto duration = std::chrono::steady_clock::now() - closing.accepted;
-  LogLine line(level_of(reason), "session_closed");
+void add_ending(LogLine& line, const Closing& closing) {
+  line.add("sqlstate", sqlstate_of(closing.sqlstate, closing.ending));
+  add_cut(line, "message", message_of(closing.ending));
+  add_cut(line, "detail", closing.ending.detail);
+  add_cut(line, "hint", closing.ending.hint);
+  line.add("earlier_attempts", closing.earlier_attempts);
+}
+
+void add_every_key(LogLine& line, const Closing& closing) {
   line.add("session", closing.session)
-      .add("reason", reason.name)
+      .add("reason", describe(closing.ending.reason).name)
       .add("phase", closing.phase)
-      .add_fields(closing.parties)
-      .add("sent_bytes", traffic.sent)
-      .add("received_bytes", traffic.received)
-      .add("duration_ms", static_cast<std::uint64_t>(
-                              std::chrono::duration_cast<std::chrono::milliseconds>(duration).count()))
-      .add("sqlstate", sqlstate_of(closing.sqlstate, ending))
-      .add("detail", detail_of(ending))
-      .add("earlier_attempts", closing.earlier_attempts);
+      .add_fields(closing.parties.full)
+      .add("sent_bytes", closing.traffic.sent)
+      .add("received_bytes", closing.traffic.received)
+      .add("duration_ms", closing.milliseconds());
+  add_ending(line, closing);
+}
+
+// One line that a wide terminal can show, unless something went wrong.
+void add_what_people_read(LogLine& line, const Closing& closing) {
+  line.add("session", closing.session).add("reason", describe(closing.ending.reason).name);
+  if (!closing.was_established) line.add("phase", closing.phase);
+  line.add_fields(closing.parties.brief).add("duration_ms", closing.milliseconds());
+  if (closing.was_established) {
+    line.add("sent", closing.traffic.sent).add("received", closing.traffic.received);
+  } else {
+    line.add("rule", closing.rule);
+  }
+  add_ending(line, closing);
+}
+
+void log_line_of_end(const Closing& closing) {
+  LogLine line(level_of(describe(closing.ending.reason)), "session_closed");
+  if (log_is_json()) {
+    add_every_key(line, closing);
+  } else {
+    add_what_people_read(line, closing);
+  }
+}
+
+void log_closed(const Closing& closing) {
+  log_line_of_end(closing);
+  if (log_is_json() || !should_log(LogLevel::debug)) return;
+  LogLine line(LogLevel::debug, "session_record");
+  add_every_key(line, closing);
+}
+
+// As text the line has the rule, since the audit record is not in the log then, unless at level debug.
+void log_started(const Record& record, const Parties& parties) {
+  LogLine line(LogLevel::info, "session_started");
+  line.add("session", record.session);
+  if (log_is_json()) {
+    line.add_fields(parties.full);
+  } else {
+    line.add_fields(parties.brief);
+    if (!has_unix_server(record)) line.add("upstream", record.upstream);
+    if (record.prewarmed) line.add_flag("prewarmed", true);
+    line.add("rule", record.rule).add("map", record.map_line);
+  }
+  line.add("earlier_attempts", record.earlier_attempts);
 }
 
 std::string place_text(const std::string& file, int line) {
@@ -139,6 +253,26 @@ void add_certificate(AuditRecord& audit, const tls::PeerCertificate* certificate
   add("not_after", certificate != nullptr ? tls::utc_text(certificate->not_after) : "");
 }
 
+struct TlsKeys {
+  std::string_view version;
+  std::string_view cipher;
+  std::string_view group;
+  std::string_view post_quantum;
+  std::string_view records;
+};
+constexpr TlsKeys kClientKeys{"client_tls", "client_cipher", "client_group", "client_post_quantum",
+                              "client_records"};
+constexpr TlsKeys kServerKeys{"server_tls", "server_cipher", "server_group", "server_post_quantum",
+                              "server_records"};
+
+void add_tls(AuditRecord& audit, const TlsKeys& keys, const std::shared_ptr<const tls::Established>& tls) {
+  audit.add(keys.version, version_of(tls))
+      .add(keys.cipher, tls ? tls->cipher : "")
+      .add(keys.group, group_of(tls))
+      .add_flag(keys.post_quantum, is_post_quantum(tls))
+      .add(keys.records, records_text(tls));
+}
+
 }  // namespace
 
 void Record::take(const Decision& decision) {
@@ -170,50 +304,49 @@ void log_audit(const Record& record, const Ending* refusal) {
       .add("upstream", record.upstream)
       .add("server", record.server)
       .add("server_method", record.server_method);
-  for (const auto& [side, tls] : {std::pair{std::string("client_"), &record.client_tls},
-                                  std::pair{std::string("server_"), &record.server_tls}})
-    audit.add(side + "tls", *tls ? (*tls)->version : "")
-        .add(side + "cipher", *tls ? (*tls)->cipher : "")
-        .add(side + "group", *tls ? (*tls)->group : "")
-        .add(side + "post_quantum", post_quantum_text(*tls))
-        .add(side + "records", records_text(*tls));
+  add_tls(audit, kClientKeys, record.client_tls);
+  add_tls(audit, kServerKeys, record.server_tls);
   audit.add("detail", accepted ? "" : detail_of(*refusal));
   audit.add("client_server_name", record.client_tls ? record.client_tls->server_name : "");
   audit.add("sqlstate", accepted ? "" : sqlstate_of(record.server_sqlstate, *refusal));
 }
 
 EstablishedRecord log_session_started(const Record& record) {
-  const LogFields fields = parties(record);
-  LogLine(LogLevel::info, "session_started")
-      .add("session", record.session)
-      .add_fields(fields.text())
-      .add("earlier_attempts", record.earlier_attempts);
-  // Copied, for the copies have no room to spare.
+  Parties parties = parties_of(record, true);
+  if (logs_session_start()) log_started(record, parties);
   return {.session = record.session,
-          .parties = fields.text(),
+          .parties = std::move(parties),
+          .earlier_attempts = record.earlier_attempts,
           .received_bytes = record.received_bytes,
           .accepted = record.accepted};
 }
 
 void log_session_closed(const Record& record, const Traffic& traffic, const Ending& ending,
                         std::string_view phase) {
+  const Parties parties = parties_of(record, false);
   log_closed({.session = record.session,
               .phase = phase,
-              .parties = parties(record).text(),
+              .was_established = false,
+              .parties = parties,
+              .rule = record.rule,
               .accepted = record.accepted,
               .sqlstate = record.server_sqlstate,
-              .earlier_attempts = record.earlier_attempts},
-             traffic, ending);
+              .earlier_attempts = record.earlier_attempts,
+              .traffic = traffic,
+              .ending = ending});
 }
 
 void log_session_closed(const EstablishedRecord& record, const Traffic& traffic, const Ending& ending) {
   log_closed({.session = record.session,
               .phase = "relay",
+              .was_established = true,
               .parties = record.parties,
+              .rule = "",
               .accepted = record.accepted,
               .sqlstate = record.server_sqlstate,
-              .earlier_attempts = ""},
-             traffic, ending);
+              .earlier_attempts = record.earlier_attempts,
+              .traffic = traffic,
+              .ending = ending});
 }
 
 }  // namespace pgveil::proxy

@@ -44,10 +44,17 @@ struct Record {
   void take(const Decision& decision);
 };
 
+// Who takes part in a session, over which TLS: fields of the log, as its format and level want them.
+struct Parties {
+  std::string brief;  // what people read first; empty in JSON
+  std::string full;   // every key; empty if no line has them
+};
+
 // What is left of it once the session is established: its last line says again what its first one said.
 struct EstablishedRecord {
   std::string session;
-  std::string parties;  // fields of the log
+  Parties parties;
+  std::string earlier_attempts;
   std::uint64_t received_bytes = 0;
   std::chrono::steady_clock::time_point accepted;
   std::string server_sqlstate = {};  // with which the server ended the session
@@ -61,7 +68,10 @@ struct Traffic {
 // Who came, by which rule and map line, and became whom; or why not.
 void log_audit(const Record& record, const Ending* refusal);
 
+// Writes the line at the start of a session, unless log.session_start is off.
 [[nodiscard]] EstablishedRecord log_session_started(const Record& record);
+// Write the line at the end of a session. As text it has what people read first; at level debug a second line,
+// session_record, has every key.
 void log_session_closed(const Record& record, const Traffic& traffic, const Ending& ending,
                         std::string_view phase);
 void log_session_closed(const EstablishedRecord& record, const Traffic& traffic, const Ending& ending);

@@ -56,7 +56,7 @@ DNS = {
 def test_a_dn_is_spelled_as_postgres_spells_it(kind, start, postgres, authority, folder):
     name, written = DNS[kind]
     client = {"user": "billing", **shown(authority.issue_to_client(name=name))}
-    proxy = start("hostssl all all all cert map=m clientname=DN", r"m /^(.*)$ orders")
+    proxy = start("hostssl all all all cert map=m clientname=DN", r"m /^(.*)$ orders", log={"level": "debug"})
     run_psql(proxy, authority, "SELECT 1", **client)
     subject = re.search(r'audit .*subject=(?:"((?:[^"\\]|\\.)*)"|(\S+))',
                         proxy.wait_for_line(" audit ").string)  # fmt: skip

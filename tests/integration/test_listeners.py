@@ -171,11 +171,13 @@ def name():
 class TestTheAbstractNamespace:
     @pytest.mark.parametrize("suffix, port", [("", 5432), ("/.s.PGSQL.6432", 6432)])
     def test_is_where_psql_finds_pgveil(self, pgveil, postgres, name, suffix, port, folder):
-        proxy = pgveil(postgres.unix_upstream(), listener={"address": f"unix:{name}{suffix}"})
+        proxy = pgveil(
+            postgres.unix_upstream(), listener={"address": f"unix:{name}{suffix}"}, log={"level": "debug"}
+        )
         assert f"listening address=unix:{name}/.s.PGSQL.{port} " in proxy.log
         done = psql(f"host={name} port={port} user=billing dbname=ledger", "SELECT 1")
         assert done.stdout == "1\n", done.stderr
-        assert f"listener=unix:{name}/.s.PGSQL.{port}" in proxy.end_of_session()
+        assert f"listener=unix:{name}/.s.PGSQL.{port}" in proxy.record_of_session()
 
     def test_is_where_pgveil_finds_a_server(self, pgveil, scripted_server, name):
         def script(peer):
@@ -183,10 +185,10 @@ class TestTheAbstractNamespace:
             peer.serve()
 
         scripted_server(script, family=socket.AF_UNIX, address=f"\0{name[1:]}/.s.PGSQL.5433")
-        proxy = pgveil({"host": name, "port": 5433})
+        proxy = pgveil({"host": name, "port": 5433}, log={"level": "debug"})
         with proxy.connect() as client:
             client.log_in(user="app")
-        assert f"server=unix:{name}/.s.PGSQL.5433" in proxy.end_of_session()
+        assert f"server=unix:{name}/.s.PGSQL.5433" in proxy.record_of_session()
 
     def test_joins_two_pgveils(self, pgveil, postgres, name):
         pgveil(postgres.unix_upstream(), listener={"address": f"unix:{name}"})

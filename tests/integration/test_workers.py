@@ -41,6 +41,11 @@ def values(proxy, event, key) -> list[str]:
     return re.findall(rf"(?m){event}\b.*\b{key}=(\S+)", proxy.log)
 
 
+def json_values(proxy, event, key) -> list:
+    """Of a log in JSON, which has all keys."""
+    return [line[key] for line in map(json.loads, proxy.lines) if line["event"] == event]
+
+
 def threads(proxy) -> list[str]:
     names = [(task / "comm").read_text().strip() for task in Path(f"/proc/{proxy.pid}/task").iterdir()]
     return sorted(name for name in names if name.startswith("worker-"))
@@ -56,34 +61,34 @@ def test_there_are_as_many_as_the_setting_says(start, workers):
 def test_there_is_one_for_each_cpu_that_is_granted(pgveil, postgres):
     proxy = pgveil(postgres.upstream(), prefix=("taskset", "--cpu-list", str(min(os.sched_getaffinity(0)))))
     assert threads(proxy) == ["worker-1"]
-    assert re.search(r'starting workers=1 configured=- granted="affinity 1, cpu.max \S+"', proxy.log)
+    assert re.search(r'starting workers=1 granted="affinity 1, cpu.max \S+"', proxy.log)
 
 
 @WORKERS
 def test_sessions_are_spread_evenly(start, workers):
-    proxy = start(workers)
+    proxy = start(workers, log={"format": "json"})
     with sessions(proxy, 8):
         proxy.wait_for_lines("session_started", 8)
-    spread = collections.Counter(values(proxy, "session_started", "worker"))
-    assert spread == {str(number): 8 // workers for number in range(1, workers + 1)}
-    assert len(set(values(proxy, "session_started", "session"))) == 8
+    spread = collections.Counter(json_values(proxy, "session_started", "worker"))
+    assert spread == {number: 8 // workers for number in range(1, workers + 1)}
+    assert len(set(json_values(proxy, "session_started", "session"))) == 8
 
 
-@pytest.mark.parametrize("session, canceller_is_on", [(1, "1"), (0, "2")])
+@pytest.mark.parametrize("session, canceller_is_on", [(1, 1), (0, 2)])
 def test_a_cancel_request_reaches_a_session_of_another_worker(start, postgres, session, canceller_is_on):
     """With two hosts, a key that is not known goes nowhere."""
     upstream = postgres.upstream(
         host="localhost,localhost", hostaddr="127.0.0.1,127.0.0.1", port=f"{postgres.port},{postgres.port}"
     )
-    proxy = start(2, upstream)
+    proxy = start(2, upstream, log={"format": "json"})
     with contextlib.ExitStack() as stack:
         client = stack.enter_context(sessions(proxy, 2))[session]
-        if canceller_is_on == "2":
+        if canceller_is_on == 2:
             stack.enter_context(proxy.connect())  # comes to the first
         cancel_a_sleeping_query(proxy, client, postgres)
-        proxy.wait_for_lines("session_closed.*reason=cancel_forwarded", 1)
-        assert values(proxy, "session_closed", "worker") == [canceller_is_on]
-        assert values(proxy, "session_started", "worker")[session] != canceller_is_on
+        proxy.wait_for_lines('session_closed.*"reason":"cancel_forwarded"', 1)
+        assert json_values(proxy, "session_closed", "worker") == [canceller_is_on]
+        assert json_values(proxy, "session_started", "worker")[session] != canceller_is_on
 
 
 def in_parallel(function, count) -> list:

@@ -95,6 +95,10 @@ class Pgveil(Daemon):
         """The log line of the end of a session, which may be still to come."""
         return self.wait_for_line(r"session_closed.*", after=after).string
 
+    def record_of_session(self) -> str:
+        """The log line with all keys of a session that has ended or will end. `log.level` has to be debug."""
+        return self.wait_for_line(r"session_record.*").string
+
 
 def psql(connection_string: str, *commands: str, input: str | None = None):
     """Rows without decoration; the first error ends it. `input` is a script instead of commands."""

@@ -280,7 +280,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"BooleanInQuotes", "upstream", R"(sslsni = "true")", "upstream.primary.sslsni", "boolean", "without quotes"},
         Refused{"BooleanAsLibpqHasIt", "upstream", "sslsni = 1", "upstream.primary.sslsni", "boolean", "true or false"},
         Refused{"UnknownKeyOfTheLimits", "limits", "max_session = 1", "limits.max_session", "no such key", "\"max_sessions\""},
-        Refused{"UnknownKeyFarFromAll", "log", "colour = true", "log.colour", "no such key", "level, format or audit_file"}),
+        Refused{"UnknownKeyFarFromAll", "log", "colour = true", "log.colour", "no such key", "level, format, session_start or audit_file"}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 

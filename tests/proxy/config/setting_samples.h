@@ -238,6 +238,8 @@ inline const std::vector<SettingSample>& setting_samples() {
        [](const Config& c) { return c.log.level == LogLevel::debug; }},
       {"log", "format", R"("json")", "json", "xml", "",
        [](const Config& c) { return c.log.format == LogFormat::json; }},
+      {"log", "session_start", "false", "off", "2", "",
+       [](const Config& c) { return !c.log.session_start; }},
       {"log", "audit_file", R"("/audit.json")", "/audit.json", "", "",
        [](const Config& c) { return c.log.audit_file == "/audit.json"; }},
   };
