@@ -33,10 +33,10 @@ void PollWatch::set_interest(const Interest& interest) {
 
 void PollWatch::on_poll(uv_poll_t* poll, int status, int events) {
   auto& self = *static_cast<PollWatch*>(poll->data);
+  if ((events & UV_READABLE) != 0) self.has_unwanted_ = !self.wants_bytes_;
+  if (status == 0 && events == UV_READABLE) return self.client_.on_readable();  // nearly always
   if (status < 0) self.watched_events_ = 0;  // EPOLLERR: libuv has stopped the handle
-  const bool is_readable = (events & UV_READABLE) != 0;
-  if (is_readable) self.has_unwanted_ = !self.wants_bytes_;
-  self.client_.on_events({.readable = is_readable,
+  self.client_.on_events({.readable = (events & UV_READABLE) != 0,
                           .room = (events & UV_WRITABLE) != 0,
                           .gone = (events & UV_DISCONNECT) != 0,
                           .failed = status < 0});

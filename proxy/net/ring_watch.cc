@@ -20,6 +20,11 @@ SocketWatch::Taken RingWatch::take(std::span<std::uint8_t> room) {
   return {.size = taken.size, .may_have_more = taken.size == 0 || taken.has_filled};
 }
 
+void RingWatch::on_received(int error) {
+  if (error == 0) return client_.on_readable();
+  client_.on_events({.readable = true, .error = error});
+}
+
 // If reading is not paused, the reads find the end, in its order: a client that has ended its side may still be waiting
 // for an answer.
 void RingWatch::on_gone() {

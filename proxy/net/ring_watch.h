@@ -21,7 +21,7 @@ class RingWatch final : public SocketWatch, private Ring::Client {
   [[nodiscard]] ByteView take_back() override { return port_.take_back(); }
 
  private:
-  void on_received(int error) override { client_.on_events({.readable = true, .error = error}); }
+  void on_received(int error) override;
   void on_room() override { client_.on_events({.room = true}); }
   void on_gone() override;
   void on_unsent(ByteView rest, int error) override { client_.on_unsent(rest, error); }

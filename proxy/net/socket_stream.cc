@@ -129,6 +129,13 @@ std::string SocketStream::error() const {
   return errno_ == 0 ? "" : std::strerror(errno_);
 }
 
+void SocketStream::on_readable() {
+  readable_ = true;
+  const bool is_wanted = wants_bytes();
+  if (watch_moves_bytes_ || !is_wanted) watch();
+  if (is_wanted) owner_->wake();  // which may have destroyed this stream when it returns
+}
+
 void SocketStream::on_events(const Events& events) {
   if (events.failed) note_failed_poll();
   const bool is_news = wants_bytes() || !events.readable || events.room || events.gone || events.error != 0;

@@ -54,6 +54,7 @@ class SocketStream final : public Stream, private SocketWatch::Client {
   void set_owner(Wakeable& owner) { owner_ = &owner; }
 
  private:
+  void on_readable() override;
   void on_events(const Events& events) override;
   void on_unsent(ByteView rest, int error) override;
   void on_trouble() override { owner_->wake(); }

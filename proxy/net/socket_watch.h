@@ -16,9 +16,11 @@ class SocketWatch {
   // destroyed before they return.
   class Client {
    public:
+    // Bytes have come, or an end; and nothing else has happened.
+    virtual void on_readable() = 0;
     struct Events {
-      bool readable = false;  // bytes, or an end
-      bool room = false;      // the kernel takes bytes again, or never will
+      bool readable = false;
+      bool room = false;    // the kernel takes bytes again, or never will
       bool gone = false;    // the peer has ended its side or broken the connection, while reading was paused
       bool failed = false;  // the connection broke, and the kernel will tell with which error
       int error = 0;        // of errno.h: the connection broke with it
