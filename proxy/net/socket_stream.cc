@@ -11,6 +11,9 @@
 #include <new>
 #include <utility>
 
+#include "proxy/net/poll_watch.h"
+#include "proxy/net/ring_watch.h"
+
 namespace pgveil::proxy {
 
 tl::expected<WatchedSocket, int> watch_socket(uv_loop_t* loop, Descriptor descriptor) {
@@ -21,39 +24,33 @@ tl::expected<WatchedSocket, int> watch_socket(uv_loop_t* loop, Descriptor descri
 }
 
 SocketStream::SocketStream(WatchedSocket socket, Wakeable& owner, bool readable)
-    : descriptor_(socket.descriptor.release()),
+    : watch_(std::make_unique<PollWatch>(std::move(socket.poll), static_cast<SocketWatch::Client&>(*this))),
+      descriptor_(socket.descriptor.release()),
       owner_(&owner),
-      poll_(std::move(socket.poll)),
       readable_(readable) {
-  poll_->data = this;
   watch();
 }
 
 SocketStream::~SocketStream() {
-  port_.reset();
-  poll_.reset();  // takes the descriptor out of the poll set before it is closed
+  watch_.reset();  // takes the descriptor out of the poll set before it is closed
   ::close(descriptor_);
 }
 
 Stream::Read SocketStream::read(Scratch& scratch, std::size_t most) {
   if (status_ != Status::blocked) return {status_, {}};
   const auto read = receive(std::span(scratch.incoming).first(std::min(most, scratch.incoming.size())));
-  if (port_ || read.status != Status::bytes) watch();
+  if (watch_moves_bytes_ || read.status != Status::bytes) watch();
   return read;
 }
 
-// What a ring has is only the first of it when a receive was full.
 Stream::Read SocketStream::receive(std::span<std::uint8_t> room) {
   std::size_t size = 0;
-  if (port_) {
-    if (port_->receiving()) {
-      readable_ = false;
-      return {Status::blocked, {}};
-    }
-    const auto taken = port_->take(room);
+  if (watch_moves_bytes_) {
+    const auto taken = watch_->take(room);
     size = taken.size;
-    readable_ = size == 0 || taken.has_filled;
-    if (!readable_ || size == room.size()) return {Status::bytes, room.first(size)};
+    readable_ = taken.may_have_more;
+    if (!readable_ || size == room.size())
+      return {size > 0 ? Status::bytes : Status::blocked, room.first(size)};
   }
   const ssize_t received = ::recv(descriptor_, room.data() + size, room.size() - size, 0);
   if (received > 0) {
@@ -80,9 +77,9 @@ Stream::Read SocketStream::receive(std::span<std::uint8_t> room) {
 
 void SocketStream::write(Scratch& /*scratch*/, ByteView bytes) {
   if (write_broken_ || finishing_) return;
-  if (port_ && unwritten() == 0) {
-    if (port_->send(bytes)) return;
-    send_or_keep(port_->take_back());
+  if (watch_moves_bytes_ && unwritten() == 0) {
+    if (watch_->send(bytes)) return;
+    send_or_keep(watch_->take_back());
   }
   send_or_keep(bytes);
 }
@@ -112,19 +109,19 @@ void SocketStream::resume_reading() {
 void SocketStream::wake_at(std::size_t bytes) {
   const int least = static_cast<int>(bytes);
   ::setsockopt(descriptor_, SOL_SOCKET, SO_RCVLOWAT, &least, sizeof least);
-  if (port_) port_->leave_in_socket(bytes > 1);
+  watch_->on_low_watermark(bytes);
 }
 
 void SocketStream::finish(Scratch& /*scratch*/, Finish /*how*/) {
   if (finishing_) return;
-  if (port_) send_or_keep(port_->take_back());
+  send_or_keep(watch_->take_back());
   finishing_ = true;
   if (unwritten() == 0) ::shutdown(descriptor_, SHUT_WR);
 }
 
 void SocketStream::move_to(Ring& ring) {
-  port_.emplace(ring, descriptor_, static_cast<Ring::Client&>(*this));
-  if (std::exchange(watched_events_, 0) != 0) uv_poll_stop(poll_.get());
+  watch_ = std::make_unique<RingWatch>(ring, descriptor_, static_cast<SocketWatch::Client&>(*this));
+  watch_moves_bytes_ = watch_->moves_bytes();
   watch();
 }
 
@@ -132,52 +129,36 @@ std::string SocketStream::error() const {
   return errno_ == 0 ? "" : std::strerror(errno_);
 }
 
-void SocketStream::on_poll(uv_poll_t* poll, int status, int events) {
-  auto& self = *static_cast<SocketStream*>(poll->data);
-  if (status < 0) {
-    // EPOLLERR: libuv has stopped the handle. What came before the error can still be read, and must be: it
-    // may be the server's last words. While paused nobody reads, so the error itself is the news.
-    self.watched_events_ = 0;
-    self.readable_ = true;
-    if (self.paused_) {
-      self.note_end_while_paused();
-    } else if (self.unwritten() > 0) {
-      self.flush();  // finds the error, and with nothing left to send it is not told again and again
-    }
-  }
-  const bool is_news = self.wants_bytes() || events != UV_READABLE;
-  if ((events & UV_READABLE) != 0) {
-    self.readable_ = true;
-    self.has_unwanted_ = !self.wants_bytes();
-  }
-  if ((events & UV_DISCONNECT) != 0) self.note_end_while_paused();
-  if ((events & UV_WRITABLE) != 0) self.flush();
-  self.watch();
-  if (is_news) self.owner_->wake();
+void SocketStream::on_readable() {
+  readable_ = true;
+  const bool is_wanted = wants_bytes();
+  if (watch_moves_bytes_ || !is_wanted) watch();
+  if (is_wanted) owner_->wake();  // which may have destroyed this stream when it returns
 }
 
-void SocketStream::on_received(int error) {
-  readable_ = true;
-  if (error != 0) {
-    errno_ = error;
+void SocketStream::on_events(const Events& events) {
+  if (events.failed) note_failed_poll();
+  const bool is_news = wants_bytes() || !events.readable || events.room || events.gone || events.error != 0;
+  if (events.readable) readable_ = true;
+  if (events.error != 0) {
+    errno_ = events.error;
     note_broken();
   }
+  if (events.gone) note_end_while_paused();
+  if (events.room) flush();
   watch();
-  owner_->wake();
+  if (is_news) owner_->wake();  // which may have destroyed this stream when it returns
 }
 
-void SocketStream::on_room() {
-  flush();
-  watch();
-  owner_->wake();
-}
-
-// While paused nobody reads, so the end itself is the news. Otherwise the reads find it, in its order: a
-// client that has ended its side may still be waiting for an answer.
-void SocketStream::on_gone() {
-  if (!paused_) return;
-  note_end_while_paused();
-  owner_->wake();
+// What came before the error can still be read, and must be: it may be the server's last words. While paused nobody reads,
+// so the error itself is the news.
+void SocketStream::note_failed_poll() {
+  readable_ = true;
+  if (paused_) {
+    note_end_while_paused();
+  } else if (unwritten() > 0) {
+    flush();  // finds the error, and with nothing left to send it is not told again and again
+  }
 }
 
 // A connection that broke is left to the reads here, too.
@@ -236,37 +217,12 @@ void SocketStream::note_broken() {
   status_ = Status::failed;
 }
 
-// Asks for the events that somebody waits for. DISCONNECT is level-triggered too: once seen it is not asked
-// for again. While paused READABLE stays until something comes, which may be an end as well: a change of the
-// watch costs two system calls, and many pauses are over before.
 void SocketStream::watch() {
-  if (port_) return watch_at_ring();
-  int events = 0;
-  if (wants_bytes()) {
-    events = UV_READABLE;
-    has_unwanted_ = false;
-  } else if (status_ == Status::blocked) {
-    const bool stays = (watched_events_ & UV_READABLE) != 0 && !has_unwanted_;
-    if (stays || !peer_gone_) events = stays ? UV_READABLE : UV_DISCONNECT;
-  }
-  if (unwritten() > 0) events |= UV_WRITABLE;
-  if (events == watched_events_) return;
-  watched_events_ = events;
-  if (events == 0) {
-    uv_poll_stop(poll_.get());
-  } else {
-    uv_poll_start(poll_.get(), events, on_poll);
-  }
-}
-
-void SocketStream::watch_at_ring() {
-  if (wants_bytes()) {
-    port_->want(!readable_);
-  } else {
-    port_->want_nothing();
-    if (status_ == Status::blocked && !peer_gone_) port_->watch_for_end();
-  }
-  if (unwritten() > 0) port_->want_room();
+  watch_->set_interest({.bytes = wants_bytes(),
+                        .paused = status_ == Status::blocked,
+                        .end = !peer_gone_,
+                        .room = unwritten() > 0,
+                        .drained = !readable_});
 }
 
 // Returns how many bytes the kernel took. A broken connection is left to the reads: the peer's last words

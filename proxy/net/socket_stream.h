@@ -1,18 +1,15 @@
-// A stream on a non-blocking socket, TCP or Unix alike: our own recv() and send(), with uv_poll telling when.
-// Level-triggered: READABLE is off only once something has come while reading is paused, WRITABLE on only
-// while the kernel is full, and DISCONNECT tells of a peer that is gone while reading is paused. At a ring,
-// that one does the watching, which then costs no system call, and sends what is small.
+// A stream on a non-blocking socket, TCP or Unix alike: our own recv() and send(), with a SocketWatch that says when.
 #pragma once
 
 #include <uv.h>
 
-#include <optional>
+#include <memory>
 #include <tl/expected.hpp>
 #include <vector>
 
 #include "proxy/base/descriptor.h"
 #include "proxy/base/handle.h"
-#include "proxy/net/io_uring.h"
+#include "proxy/net/socket_watch.h"
 #include "proxy/net/stream.h"
 
 namespace pgveil::proxy {
@@ -27,7 +24,7 @@ struct WatchedSocket {
 // own for that (/proc/sys/fs/epoll/max_user_watches).
 [[nodiscard]] tl::expected<WatchedSocket, int> watch_socket(uv_loop_t* loop, Descriptor descriptor);
 
-class SocketStream final : public Stream, private Ring::Client {
+class SocketStream final : public Stream, private SocketWatch::Client {
  public:
   // Wakes `owner`, which must outlive it. `readable`: something may have come already.
   SocketStream(WatchedSocket socket, Wakeable& owner, bool readable);
@@ -57,37 +54,34 @@ class SocketStream final : public Stream, private Ring::Client {
   void set_owner(Wakeable& owner) { owner_ = &owner; }
 
  private:
-  static void on_poll(uv_poll_t* poll, int status, int events);
-  void on_received(int error) override;
-  void on_room() override;
-  void on_gone() override;
+  void on_readable() override;
+  void on_events(const Events& events) override;
   void on_unsent(ByteView rest, int error) override;
   void on_trouble() override { owner_->wake(); }
+  [[nodiscard]] bool is_paused() const override { return paused_; }
   [[nodiscard]] bool wants_bytes() const { return status_ == Status::blocked && !paused_; }
   void note_broken();
   void note_end_while_paused();
   void note_error(int error);
   void give_up_writing();
   void note_out_of_memory();
+  void note_failed_poll();
   void watch();
-  void watch_at_ring();
   [[nodiscard]] Read receive(std::span<std::uint8_t> room);
   void send_or_keep(ByteView bytes);
   [[nodiscard]] std::size_t send_now(ByteView bytes);
   void flush();
 
+  std::unique_ptr<SocketWatch> watch_;  // made first: without memory for it the socket is still the caller's
   int descriptor_;
   Wakeable* owner_;
-  Handle<uv_poll_t> poll_;
-  std::optional<Ring::Port> port_;
   std::vector<std::uint8_t> unsent_;
-  std::size_t sent_ = 0;  // of unsent_
-  int watched_events_ = 0;
+  std::size_t sent_ = 0;             // of unsent_
   int errno_ = 0;                    // how the connection broke; the reads tell once nothing else is left
   Status status_ = Status::blocked;  // or ended, or failed, for good
   bool readable_;                    // something may have come
+  bool watch_moves_bytes_ = false;   // as watch_ says
   bool paused_ = false;
-  bool has_unwanted_ = false;  // something has come while nobody wanted it
   bool peer_gone_ = false;
   bool finishing_ = false;
   bool write_broken_ = false;

@@ -18,6 +18,7 @@
 #include "proxy/base/exit_code.h"
 #include "proxy/base/signals_held_back.h"
 #include "proxy/diagnostics/log.h"
+#include "proxy/net/io_uring.h"
 #include "proxy/server/preparation.h"
 #include "tls/records_choice.h"
 

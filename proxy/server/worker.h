@@ -15,6 +15,7 @@
 
 #include "proxy/base/descriptor.h"
 #include "proxy/base/resolver.h"
+#include "proxy/net/io_uring.h"
 #include "proxy/session/session.h"
 #include "proxy/session/shared_state.h"
 #include "proxy/upstream/preconnect_pools.h"

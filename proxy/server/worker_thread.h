@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "proxy/base/handle.h"
+#include "proxy/net/io_uring.h"
 #include "proxy/server/worker.h"
 
 namespace pgveil::proxy {

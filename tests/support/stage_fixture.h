@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "proxy/session/session_context.h"
+#include "tests/support/captured_log.h"
 #include "tests/support/fake_stream.h"
 
 namespace pgveil::testing {
@@ -60,6 +61,7 @@ class AStage : public ::testing::Test {
     void wake() override { ++wakes; }
   };
 
+  test::CapturedLog log_{proxy::LogConfig{}};  // first: the others may write their last lines when they go
   Owner owner_;
   proxy::Loop loop_;
   proxy::SharedState shared_{1, 10, [] {}};

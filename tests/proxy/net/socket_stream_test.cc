@@ -1,4 +1,5 @@
 // What wakes the owner of a stream, on TCP sockets of the kernel, with the loop and with a ring.
+#include "proxy/net/io_uring.h"
 #include "proxy/net/socket_stream.h"
 
 #include <arpa/inet.h>
