@@ -37,7 +37,8 @@ class Site {
   std::shared_ptr<const tls::ServerContext> server_context;
 
  private:
-  // As of pgveil's own variable; our own unless it says `openssl`.
+  // Returns the implementation of TLS records that pgveil's own variable selects: OpenSSL's for `openssl`, otherwise
+  // pgveil's.
   static tls::Records records() {
     const char* word = std::getenv("PGVEIL_TLS_RECORDS");
     return word != nullptr && std::string_view(word) == "openssl" ? tls::Records::openssl : tls::Records::own;

@@ -1,12 +1,13 @@
-// Work for bench/guard/run: bulk through the relay of an established session, a plaintext client on one side and
-// TLS to the server on the other, over socket pairs. A read of the relay finds all of a batch, which it could
-// not if the ends were other processes, and so the same work takes the same steps every time.
+// Work for bench/guard/run: bulk data through the relay of an established session, with a plaintext client
+// and TLS to the server, over socket pairs. Each read of the relay gets a complete batch, which would not be
+// so if the ends were other processes. So the same work takes the same steps in each run.
 //
 //   guard_relay out MEBIBYTES    from the server to the client: decrypted
 //   guard_relay in MEBIBYTES     from the client to the server: encrypted
 //
-// Only what happens in guard_relay_turn() is pgveil's; the ends are in this process, too. For callgrind that
-// function is what to collect in (--toggle-collect), for strace it lies between two calls of getpgid().
+// Only guard_relay_turn() runs pgveil's code; the rest of this process is the client and the server.
+// callgrind collects only inside this function (--toggle-collect). For strace, two calls of getpgid() mark
+// its beginning and its end.
 #include <sys/socket.h>
 #include <unistd.h>
 #include <uv.h>
@@ -25,7 +26,7 @@
 #include "proxy/net/tls_stream.h"
 #include "proxy/session/relay.h"
 
-// Found by its name.
+// callgrind finds this function by its name.
 extern "C" [[gnu::noinline]] void guard_relay_turn(uv_loop_t* loop) {
   uv_run(loop, UV_RUN_NOWAIT);
 }
@@ -34,12 +35,12 @@ namespace pgveil::proxy {
 namespace {
 
 constexpr std::size_t kMebibyte = 1 << 20;
-constexpr std::size_t kReadSize = 262'144;  // limits.relay_buffer, as it is unless set
-constexpr std::size_t kBatch = 131'072;     // fits what a Unix socket holds under the kernel's defaults
+constexpr std::size_t kReadSize = 262'144;  // the default of limits.relay_buffer
+constexpr std::size_t kBatch = 131'072;     // fits into a Unix socket's buffer with the kernel's defaults
 constexpr std::size_t kServerRecord =
-    8'192;  // PostgreSQL sends what it has when its buffer of that size is full
+    8'192;  // PostgreSQL sends a record when its buffer of this size is full
 
-// The peer's end of a pair, non-blocking; the other end is a stream's, which closes it.
+// The peer's end of a socket pair, non-blocking. The second end belongs to a stream, which closes it.
 class Peer {
  public:
   Peer() {
@@ -58,7 +59,7 @@ class Peer {
     if (::send(ends_[0], bytes.data(), bytes.size(), MSG_NOSIGNAL) != static_cast<ssize_t>(bytes.size()))
       throw std::runtime_error("a batch does not fit into the socket");
   }
-  // What has come; nothing is an answer, too.
+  // Returns the bytes that have arrived; empty if there are none.
   [[nodiscard]] ByteView receive(std::span<std::uint8_t> room) const {
     const ssize_t size = ::recv(ends_[0], room.data(), room.size(), 0);
     return room.first(size > 0 ? static_cast<std::size_t>(size) : 0);

@@ -1,5 +1,5 @@
-// What TLS costs without sockets: bytes through an established connection by size of write and direction,
-// handshakes by version and kind of key, and the heap that an idle end holds.
+// The cost of TLS without sockets: bytes through an established connection by size and direction, handshakes
+// by version and kind of key, and the heap memory of an idle connection.
 #include <benchmark/benchmark.h>
 #include <openssl/crypto.h>
 
@@ -28,7 +28,7 @@ struct OpenSslHeap {
 };
 OpenSslHeap openssl_heap;
 
-// In front of every block stands its size, in as many bytes as keep the block aligned.
+// The size of each block is stored before the block, in a header that keeps the block aligned.
 constexpr std::size_t kHeader = alignof(std::max_align_t);
 
 void* allocate(std::size_t size, const char* /*file*/, int /*line*/) {
@@ -64,7 +64,7 @@ void* reallocate(void* place, std::size_t size, const char* file, int line) {
   return moved;
 }
 
-// OpenSSL takes these only before its first allocation, hence before main().
+// OpenSSL accepts these functions only before its first allocation, hence before main().
 const bool openssl_heap_is_counted = CRYPTO_set_mem_functions(allocate, reallocate, release) == 1;
 
 // --- two ends and the bytes between them ---
@@ -74,7 +74,7 @@ struct Connection {
       : client(Engine::to_server(site.client_context, {.host = Site::kHost})),
         server(Engine::to_client(site.server_context, false)) {}
 
-  // Carries flights until both ends are done.
+  // Passes messages between the two ends until both have finished the handshake.
   void shake_hands() {
     std::array<std::uint8_t, 16'384> to_server_memory;
     std::array<std::uint8_t, 16'384> to_client_memory;
@@ -110,7 +110,7 @@ void report(benchmark::State& state, std::size_t allocations_before) {
       static_cast<double>(openssl_heap.allocations - allocations_before), benchmark::Counter::kAvgIterations);
 }
 
-// One write() of the relay: the plaintext of one recv(), encrypted into what one send() passes on.
+// One write() of the relay: encrypts the plaintext of one recv() into the ciphertext of one send().
 void BM_Write(benchmark::State& state) {
   const Site site;
   Connection connection(site);
@@ -128,8 +128,8 @@ void BM_Write(benchmark::State& state) {
 }
 BENCHMARK(BM_Write)->Apply(write_sizes);
 
-// Written at one end and read at the other. (A record can be read once only, so reading has no row of its
-// own: it is what this takes beyond BM_Write.)
+// Writes at one end and reads at the other end. (A record can be read only once, so there is no figure for
+// reading alone: it is the difference from BM_Write.)
 void write_and_read(benchmark::State& state, Engine& from, Engine& to) {
   const std::vector<std::uint8_t> bytes(static_cast<std::size_t>(state.range(0)), 'q');
   std::vector<std::uint8_t> memory(ciphertext_room(bytes.size()));
@@ -164,7 +164,7 @@ void BM_ToClient(benchmark::State& state) {
 }
 BENCHMARK(BM_ToClient)->Apply(write_sizes);
 
-// A result of the server's as one recv() finds it: many records of one page each, read in one call.
+// Reads a result of a server in the form in which one recv() returns it: many records of one page each, in one call.
 void BM_ReadManyRecords(benchmark::State& state) {
   constexpr std::size_t kRecord = 8'192;
   constexpr std::size_t kRecords = 8;
@@ -205,7 +205,7 @@ BENCHMARK_CAPTURE(BM_Handshake, p256_tls1_2, KeyKind::p256, Version::tls1_2);
 BENCHMARK_CAPTURE(BM_Handshake, rsa2048_tls1_3, KeyKind::rsa2048, Version::tls1_3);
 BENCHMARK_CAPTURE(BM_Handshake, rsa2048_tls1_2, KeyKind::rsa2048, Version::tls1_2);
 
-// Not a time: the heap that OpenSSL keeps for one end once it is established.
+// Measures the heap memory that OpenSSL uses for one established end of a connection, not the time.
 void BM_IdleHeap(benchmark::State& state, Version version) {
   if (!openssl_heap_is_counted) return state.SkipWithError("OpenSSL's heap cannot be counted");
   const Site site(KeyKind::p256, version);

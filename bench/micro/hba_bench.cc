@@ -1,5 +1,5 @@
-// Rules in the format of pg_hba.conf, `range` of them: what loading them takes, and what a client takes that
-// only the last one is for.
+// `range` rules in the format of pg_hba.conf: the time to load them, and the time to find the rule of a
+// client that only the last rule matches.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 

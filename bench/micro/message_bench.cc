@@ -1,4 +1,4 @@
-// How long the messages of a login take: framing, and what is read of them. After it no message is decoded.
+// The time to decode the messages of a login. After the login no message is decoded.
 #include <benchmark/benchmark.h>
 
 #include "protocol/backend.h"
@@ -18,8 +18,8 @@ void append_message(char type, ByteView body, Bytes& out) {
   writer.end_length(length);
 }
 
-// AuthenticationOk, fourteen ParameterStatus, BackendKeyData, ReadyForQuery: what PostgreSQL 18 says to a
-// client that is let in.
+// Returns the messages of PostgreSQL 18 after a successful login: AuthenticationOk, fourteen ParameterStatus,
+// BackendKeyData, ReadyForQuery.
 Bytes welcome() {
   Bytes bytes;
   encode_authentication(AuthenticationCode::ok, {}, bytes);
@@ -52,7 +52,7 @@ void BM_DecodeWelcome(benchmark::State& state) {
 }
 BENCHMARK(BM_DecodeWelcome);
 
-// A refusal, as it is read from a server and as it is written to a client.
+// An error that is decoded from a server and encoded for a client.
 void BM_DecodeAndEncodeErrorResponse(benchmark::State& state) {
   Bytes bytes;
   encode_error_response({.severity = "FATAL",

@@ -1,5 +1,5 @@
 // The relay of one message from a client to a server, plaintext on both sides, over socket pairs: a turn of
-// the loop, one recv() and one send(). What the kernel does for the four ends is in the figure too.
+// the loop, one recv() and one send(). The figure includes the kernel's time for all four sockets.
 
 #include <benchmark/benchmark.h>
 #include <sys/socket.h>
@@ -18,7 +18,7 @@ namespace {
 
 constexpr std::size_t kReadSize = 262'144;
 
-// A connected pair: the far end is the peer's, blocking; the near one is the stream's.
+// A connected socket pair: the far end belongs to the peer and is blocking, the near end belongs to the stream.
 class Pair {
  public:
   Pair() {
@@ -26,7 +26,7 @@ class Pair {
     const int size = kReadSize;
     for (const int end : ends_) ::setsockopt(end, SOL_SOCKET, SO_SNDBUF, &size, sizeof size);
   }
-  ~Pair() { ::close(far()); }  // the stream closes the near one
+  ~Pair() { ::close(far()); }  // the stream closes the near end
   Pair(const Pair&) = delete;
   Pair& operator=(const Pair&) = delete;
   [[nodiscard]] int far() const { return ends_[0]; }

@@ -1,5 +1,5 @@
-// What a login by SCRAM-SHA-256 costs without connections: both ends of the conversation, and the one thing
-// that takes long, which is what a password becomes for a salt.
+// The cost of a login with SCRAM-SHA-256, without connections: both ends of the exchange, and the only slow
+// step, which derives the salted password.
 #include <benchmark/benchmark.h>
 
 #include "protocol/scram_client.h"
@@ -14,11 +14,11 @@ using namespace pgveil::protocol;
 struct Account {
   ScramSalting salting{.iterations = 4'096, .salt = Bytes(16, 's')};
   SecretKey salted = proxy::salted_password("bench", salting);
-  ScramKeys keys = keys_of(salted, proxy::scram_hash());                 // what pgveil holds
-  ScramSecret secret = secret_of(salted, salting, proxy::scram_hash());  // what a server holds
+  ScramKeys keys = keys_of(salted, proxy::scram_hash());                 // stored by pgveil
+  ScramSecret secret = secret_of(salted, salting, proxy::scram_hash());  // stored by a server
 };
 
-// A whole conversation. The client has its keys from an earlier one, the server its secret from pg_authid.
+// A complete exchange. The client has its keys from an earlier exchange, the server its secret from pg_authid.
 void converse(benchmark::State& state, bool binds_channel) {
   const Account account;
   const Bytes end_point = binds_channel ? Bytes(32, 'c') : Bytes();
@@ -40,7 +40,7 @@ void converse(benchmark::State& state, bool binds_channel) {
 BENCHMARK_CAPTURE(converse, scram_sha_256, false)->Name("BM_ScramConversation/scram_sha_256");
 BENCHMARK_CAPTURE(converse, scram_sha_256_plus, true)->Name("BM_ScramConversation/scram_sha_256_plus");
 
-// Once for a password and salt; afterwards the keys are held.
+// The step that is made once for each password and salt; afterwards pgveil keeps the keys.
 void BM_ScramSaltedPassword(benchmark::State& state) {
   const ScramSalting salting{.iterations = 4'096, .salt = Bytes(16, 's')};
   for (auto _ : state) benchmark::DoNotOptimize(proxy::salted_password("bench", salting));

@@ -1,6 +1,6 @@
-// A session from its acceptance to its end without network or TLS: a worker, a client on a socket pair, a
-// server on a Unix socket, all in this thread. (Handshakes stand in engine_bench.cc.) The client sends its
-// StartupMessage, is let in and leaves; nothing is logged.
+// A session from accept to end without network or TLS: a worker, a client on a socket pair, and a server on a
+// Unix socket, all in this thread. (engine_bench.cc measures handshakes.) The client sends its
+// StartupMessage, logs in and disconnects. Nothing is logged.
 #include <benchmark/benchmark.h>
 #include <fmt/format.h>
 #include <sys/socket.h>
@@ -25,7 +25,7 @@ namespace {
   std::abort();
 }
 
-// A server's listening socket and a snapshot that leads to it.
+// A server's listening socket, and a snapshot whose upstream is this server.
 class Site {
  public:
   Site() : listener_(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0)) {
@@ -48,7 +48,7 @@ host = "{}"
     snapshot = *built;
   }
 
-  // The connection that pgveil has made; below zero: not yet.
+  // Accepts the connection of pgveil; the descriptor is below zero if there is none yet.
   [[nodiscard]] Descriptor accept() const { return Descriptor(::accept(listener_.get(), nullptr, nullptr)); }
 
   std::shared_ptr<const Snapshot> snapshot;

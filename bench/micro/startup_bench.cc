@@ -1,5 +1,5 @@
-// How long a client's first packet takes to read, judge and write again, and how fast message boundaries are
-// followed through a stream: both stand on the path of every session.
+// The time to decode, check and encode a client's first packet, and the speed at which message boundaries are
+// tracked in a stream. Every session does both.
 #include <benchmark/benchmark.h>
 
 #include "protocol/message.h"
@@ -9,7 +9,7 @@ namespace {
 
 using namespace pgveil::protocol;
 
-// What psql 18 sends.
+// Returns the StartupMessage of psql 18.
 StartupMessage psql_startup() {
   return {
       kProtocol30,
@@ -33,7 +33,8 @@ void BM_DecodeStartupMessage(benchmark::State& state) {
 }
 BENCHMARK(BM_DecodeStartupMessage);
 
-// The most parameters that fit: what a hostile client can make us do before it is known.
+// A StartupMessage with the largest possible number of parameters: the most work that a hostile client can
+// cause before it is authenticated.
 void BM_DecodeAndJudgeTheWorstStartupMessage(benchmark::State& state) {
   StartupMessage message{kProtocol30, {}};
   while (fits_startup_packet(message)) message.parameters.emplace_back("a", "");
@@ -59,7 +60,7 @@ void BM_EncodeStartupMessage(benchmark::State& state) {
 }
 BENCHMARK(BM_EncodeStartupMessage);
 
-// A read of 64 KiB full of DataRows with `range` bytes each.
+// Tracks a read of 64 KiB that is full of DataRows with `range` bytes each.
 void BM_FollowBoundaries(benchmark::State& state) {
   const auto row_bytes = static_cast<std::size_t>(state.range(0));
   Bytes stream;

@@ -1,20 +1,20 @@
-// The two ends of a measurement without PostgreSQL's own cost: a server that speaks just enough of the
-// protocol (SSLRequest or direct TLS with ALPN, or no TLS), and clients that copy out, copy in, sit idle or
-// connect again and again. What they say is the real COPY protocol in messages of 1 KiB, so a proxy that
-// reads every message has them to read. Blocking sockets, a thread a connection; nothing else to see.
+// Both ends of a measurement without PostgreSQL's own cost. The server implements the small part of the
+// protocol that is needed (SSLRequest or direct TLS with ALPN, or no TLS). The clients copy out, copy in,
+// stay idle or connect again and again. They use the real COPY protocol with messages of 1 KiB, so that a
+// proxy that reads every message has to do so. Sockets are blocking, with one thread for each connection.
 //
 //   pump serve CERTIFICATE KEY [FOLDER]
 //                                prints "port N" and serves until its standard input ends; with a folder
 //                                also on its Unix socket .s.PGSQL.N, and then on the port with TLS only
 //   pump out PORT MEBIBYTES      prints "bytes B seconds S"
 //   pump in PORT MEBIBYTES       the same
-//   pump ping PORT QUERIES       one after the other in a session: prints "queries N seconds S"
-//   pump idle PORT SESSIONS      prints "ready" once each has been served a query; ends with its input
-//   pump connect PORT SESSIONS   eight at a time: log in, one query, leave; then prints "sessions N seconds S"
+//   pump ping PORT QUERIES       queries one after the other in a session: prints "queries N seconds S"
+//   pump idle PORT SESSIONS      prints "ready" once each has had an answer to a query; ends when its input ends
+//   pump connect PORT SESSIONS   eight at a time: log in, one query, disconnect; prints "sessions N seconds S"
 //
-// Clients use plaintext, or TLS 1.3 with further words: `postgres CA` (an SSLRequest first) or `direct CA`,
-// and after them CERTIFICATE KEY for those that show one. The server's certificate must be for
-// localhost. The server lets everybody in at once, save `scram`, who has to log in by SCRAM-SHA-256-PLUS.
+// Clients use plaintext, or TLS 1.3 with further arguments: `postgres CA` (an SSLRequest first) or `direct
+// CA`, followed by CERTIFICATE KEY for a client certificate. The server's certificate must be for localhost.
+// The server accepts all users without a password, except `scram`, who must log in with SCRAM-SHA-256-PLUS.
 #include <arpa/inet.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -80,24 +80,24 @@ class Connection {
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
   ~Connection() {
-    // close_notify and the end of the connection in one packet: the other side finds both, every time.
+    // close_notify and FIN are sent in one packet, so that the peer always receives both together.
     const int on = 1;
     setsockopt(descriptor_, IPPROTO_TCP, TCP_CORK, &on, sizeof on);
     if (ssl_) SSL_shutdown(ssl_.get());
     close(descriptor_);
   }
 
-  // The server's side of a handshake; false where the client does not get through it.
+  // Makes the server's side of a handshake; false if it fails.
   bool accept_tls(SSL_CTX* context) {
     ssl_.reset(SSL_new(context));
     return SSL_set_fd(ssl_.get(), descriptor_) == 1 && SSL_accept(ssl_.get()) == 1;
   }
 
-  // The client's side, of a server whose certificate must be for localhost.
+  // Makes the client's side of a handshake. The server's certificate must be for localhost.
   bool connect_tls(SSL_CTX* context) {
     ssl_.reset(SSL_new(context));
     static char name[] = "localhost";
-    // SSL_set_tlsext_host_name is a macro with a cast of C's.
+    // SSL_set_tlsext_host_name() is a macro with a C cast.
     return SSL_ctrl(ssl_.get(), SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, name) == 1 &&
            SSL_set1_host(ssl_.get(), name) == 1 && SSL_set_fd(ssl_.get(), descriptor_) == 1 &&
            SSL_connect(ssl_.get()) == 1;
@@ -105,14 +105,14 @@ class Connection {
 
   bool has_tls() const { return ssl_ != nullptr; }
 
-  // The first byte, which stays to be read; nothing at the end.
+  // Returns the first byte, which remains unread; nullopt at the end.
   std::optional<std::uint8_t> peek() const {
     std::uint8_t first = 0;
     if (recv(descriptor_, &first, 1, MSG_PEEK) != 1) return std::nullopt;
     return first;
   }
 
-  // Up to `size` bytes; 0 at the end, however it comes.
+  // Reads up to `size` bytes. Returns 0 at the end, also after an error.
   std::size_t read(char* to, std::size_t size) {
     if (ssl_) return static_cast<std::size_t>(std::max(SSL_read(ssl_.get(), to, static_cast<int>(size)), 0));
     return static_cast<std::size_t>(std::max<ssize_t>(recv(descriptor_, to, size, 0), 0));
@@ -178,7 +178,7 @@ const std::string& command_complete() {
   return bytes;
 }
 
-// A block of whole CopyData messages.
+// Returns a block of complete CopyData messages.
 const std::string& copy_data() {
   static const std::string block = [] {
     const std::string one = message('d', std::string(kMessageBytes - kHeaderBytes, 'x'));
@@ -194,7 +194,7 @@ class MessageReader {
  public:
   explicit MessageReader(Connection& from) : from_(from) {}
 
-  // The type of the next message, or nothing at the end. `body()` holds until the next call.
+  // Returns the type of the next message, or nullopt at the end. body() is valid until the next call.
   std::optional<char> next() {
     if (!ensure(kHeaderBytes)) return std::nullopt;
     const char type = buffer_[begin_];
@@ -206,7 +206,7 @@ class MessageReader {
   }
   std::string_view body() const { return body_; }
 
-  // Reads until a message of this type; returns the bytes of the messages' bodies, or nothing at the end.
+  // Reads up to a message of this type. Returns the number of bytes in the bodies before it, or nullopt at the end.
   std::optional<std::uint64_t> skip_until(char type) {
     std::uint64_t bytes = 0;
     while (const auto got = next()) {
@@ -232,7 +232,7 @@ class MessageReader {
   }
 
   Connection& from_;
-  // Not written before it is needed: a thousand idle sessions have one each.
+  // Not initialized, so that a thousand idle sessions do not use pages for it.
   std::unique_ptr<char[]> buffer_{new char[kBlockBytes]};
   std::size_t begin_ = 0;
   std::size_t end_ = 0;
@@ -259,7 +259,8 @@ void use_certificate(SSL_CTX* context, const char* certificate, const char* key)
   die("certificate or key");
 }
 
-// As PostgreSQL sets it up: no resumption, so every connection is a full handshake (be-secure-openssl.c).
+// Returns a context with PostgreSQL's settings: no resumption, so every connection makes a full handshake
+// (be-secure-openssl.c).
 SSL_CTX* server_context(const char* certificate, const char* key) {
   SSL_CTX* context = SSL_CTX_new(TLS_server_method());
   SSL_CTX_set_options(context, SSL_OP_NO_TICKET);
@@ -270,11 +271,11 @@ SSL_CTX* server_context(const char* certificate, const char* key) {
   return context;
 }
 
-// Who may come without TLS.
+// Whether the server accepts clients without TLS.
 enum class Plaintext { allowed, refused };
 
-// Up to the StartupMessage, in whichever way the other side begins; returns its settings, name and value each
-// with a zero behind it. Nothing where nobody wants a session.
+// Reads up to the StartupMessage, with SSLRequest, direct TLS or no TLS. Returns its settings: names and values, each
+// terminated by a zero. nullopt: the client does not begin a session.
 std::optional<std::string> greet(Connection& client, SSL_CTX* context, Plaintext plaintext) {
   const auto first = client.peek();
   if (!first) return std::nullopt;
@@ -309,15 +310,15 @@ std::string_view user_of(std::string_view settings) {
   return {};
 }
 
-// The client's part of a SASLInitialResponse (behind mechanism and length); nothing where it is something
-// else.
+// Returns the client's first SCRAM message from a SASLInitialResponse (after mechanism and length); nullopt if it is
+// another message.
 std::optional<std::string_view> client_first(std::string_view body) {
   static constexpr std::string_view kMechanism("SCRAM-SHA-256-PLUS\0", 19);
   if (!body.starts_with(kMechanism) || body.size() < kMechanism.size() + 4) return std::nullopt;
   return body.substr(kMechanism.size() + 4);
 }
 
-// Asks for SCRAM and sees it through, up to the server's own proof.
+// Requests SCRAM and makes the whole exchange, up to the server's own signature.
 bool authenticate(Connection& client, MessageReader& messages, const pump::ScramSecret& secret) {
   static const std::string mechanisms("SCRAM-SHA-256-PLUS\0SCRAM-SHA-256\0\0", 34);
   static const std::string request = message('R', int32(kAuthenticationSasl) + mechanisms);
@@ -332,7 +333,7 @@ bool authenticate(Connection& client, MessageReader& messages, const pump::Scram
   return proof && client.write_all(message('R', int32(kAuthenticationSaslFinal) + *proof));
 }
 
-// "out N" and "in N" copy N MiB; any other query is answered at once.
+// Answers a query: "out N" and "in N" copy N MiB, any other query is answered at once.
 bool answer(Connection& client, MessageReader& messages, std::string_view query) {
   if (query.starts_with("out ")) {
     const int mebibytes = std::atoi(query.data() + 4);
@@ -369,7 +370,7 @@ void serve_one(int descriptor, SSL_CTX* context, const pump::ScramSecret& secret
   }
 }
 
-// Listens on any free port of 127.0.0.1, which is written to `port`.
+// Listens on a free port of 127.0.0.1, and writes it to `port`.
 int listen_on_port(int& port) {
   const int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
   sockaddr_in address{};
@@ -395,7 +396,7 @@ int listen_on_path(const std::string& path) {
   return listener;
 }
 
-// `folder` is for the Unix socket, or null.
+// Serves until standard input ends. `folder` is for the Unix socket; null: there is none.
 int serve(const char* certificate, const char* key, const char* folder) {
   SSL_CTX* context = server_context(certificate, key);
   const pump::ScramSecret secret(kScramPassword, SSL_CTX_get0_certificate(context));
@@ -407,7 +408,7 @@ int serve(const char* certificate, const char* key, const char* folder) {
   std::fflush(stdout);
 
   const Plaintext from_network = folder == nullptr ? Plaintext::allowed : Plaintext::refused;
-  // poll() passes over a descriptor of -1.
+  // poll() ignores a descriptor of -1.
   std::array<pollfd, 3> watched{{{network, POLLIN, 0}, {local, POLLIN, 0}, {STDIN_FILENO, POLLIN, 0}}};
   while (poll(watched.data(), watched.size(), -1) >= 0 && watched[2].revents == 0) {
     for (const pollfd& listener : {watched[0], watched[1]}) {
@@ -417,25 +418,26 @@ int serve(const char* certificate, const char* key, const char* folder) {
       if (descriptor >= 0) std::thread(serve_one, descriptor, context, std::cref(secret), plaintext).detach();
     }
   }
-  std::_Exit(0);  // sessions that are still served do not matter any more
+  std::_Exit(0);  // without waiting for the sessions that are still served
 }
 
 // --- the clients ---
 
-// How a client speaks to what it measures.
+// The TLS of a client.
 struct Tls {
   SSL_CTX* context = nullptr;  // null: plaintext
   bool is_direct = false;      // without an SSLRequest
 };
 
-// A full handshake each time: nothing is kept of earlier ones. `certificate` and `key` are null without one.
+// Returns a context without resumption, so every connection makes a full handshake. `certificate` and `key`
+// are null if the client has no certificate.
 SSL_CTX* client_context(const char* authority, const char* certificate, const char* key) {
   SSL_CTX* context = SSL_CTX_new(TLS_client_method());
   SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
   if (SSL_CTX_load_verify_locations(context, authority, nullptr) != 1) die("CA");
-  // Returns 0 for success, unlike its neighbours.
+  // Unlike the other functions, this one returns 0 for success.
   if (SSL_CTX_set_alpn_protos(context, reinterpret_cast<const unsigned char*>(kAlpn.data()), kAlpn.size()) !=
       0)
     die("ALPN");
@@ -443,7 +445,7 @@ SSL_CTX* client_context(const char* authority, const char* certificate, const ch
   return context;
 }
 
-// From the words behind a role's own: none, or `postgres|direct CA [CERTIFICATE KEY]`.
+// Reads the arguments after those of the command: none, or `postgres|direct CA [CERTIFICATE KEY]`.
 Tls read_tls(int count, char** words) {
   if (count == 0) return {};
   const bool has_certificate = count == 4;
@@ -452,7 +454,7 @@ Tls read_tls(int count, char** words) {
       words[0] == std::string_view("direct")};
 }
 
-// Asks for TLS as libpq does, and waits for the answer.
+// Sends an SSLRequest, as libpq does, and waits for the answer.
 void request_tls(Connection& connection) {
   char answer = 0;
   const std::string request = int32(8) + int32(kSslRequestCode);
@@ -529,7 +531,7 @@ int ping(int port, int queries, const Tls& tls) {
   return 0;
 }
 
-// Does the work `times` times with the number of each, some at once.
+// Calls `work` `times` times with the number of the call, in kConnectingAtOnce threads.
 void repeat(int times, const std::function<void(int)>& work) {
   std::atomic<int> next = 0;
   std::vector<std::thread> threads;

@@ -19,7 +19,7 @@ constexpr int kIterations = 4096;  // PostgreSQL's default
 constexpr std::string_view kBindingHeader = "p=tls-server-end-point,,";
 constexpr std::size_t kNonceBytes = 18;  // SCRAM_RAW_NONCE_LEN
 
-// OpenSSL does all of this or is broken.
+// Ends the program if a call of OpenSSL failed: none of them can fail for a valid input.
 void need(bool done) {
   if (done) return;
   std::fputs("pump: OpenSSL cannot do SCRAM\n", stderr);
@@ -49,13 +49,13 @@ Sha256 sha256(const Sha256& bytes) {
 }
 
 std::string base64(std::string_view bytes) {
-  std::string text((bytes.size() + 2) / 3 * 4 + 1, '\0');  // with the terminator that OpenSSL writes
+  std::string text((bytes.size() + 2) / 3 * 4 + 1, '\0');  // with room for OpenSSL's terminator
   text.resize(static_cast<std::size_t>(EVP_EncodeBlock(reinterpret_cast<unsigned char*>(text.data()),
                                                        bytes_of(bytes), static_cast<int>(bytes.size()))));
   return text;
 }
 
-// 32 bytes from their 44 characters.
+// Decodes 32 bytes from 44 characters; nullopt if they are not valid.
 std::optional<Sha256> from_base64(std::string_view text) {
   std::array<unsigned char, 33> padded{};
   if (text.size() != 44 || !text.ends_with('=') ||
@@ -80,8 +80,8 @@ ScramSecret::ScramSecret(std::string_view password, const X509* certificate) {
   binding_ = base64(std::string(kBindingHeader) += text_of(end_point));
 }
 
-// "p=tls-server-end-point,,n=,r=NONCE": a login that is not bound is refused, though the server offers that,
-// too.
+// Takes "p=tls-server-end-point,,n=,r=NONCE". A login without channel binding is refused, although the server
+// offers it, too.
 std::optional<std::string> ScramLogin::first(std::string_view client_first) {
   if (!client_first.starts_with(kBindingHeader)) return std::nullopt;
   const auto bare = client_first.substr(kBindingHeader.size());
@@ -95,14 +95,14 @@ std::optional<std::string> ScramLogin::first(std::string_view client_first) {
   return answer;
 }
 
-// "c=BINDING,r=NONCE,p=PROOF"
+// Takes "c=BINDING,r=NONCE,p=PROOF".
 std::optional<std::string> ScramLogin::final(std::string_view client_final) {
   const auto without_proof = "c=" + secret_.binding_ + ",r=" + nonce_;
   if (!client_final.starts_with(without_proof + ",p=")) return std::nullopt;
   const auto proof = from_base64(client_final.substr(without_proof.size() + 3));
   if (!proof) return std::nullopt;
   const auto auth_message = transcript_ + ',' + without_proof;
-  auto client_key = hmac(secret_.stored_key_, auth_message);  // ClientSignature, until the proof is taken off
+  auto client_key = hmac(secret_.stored_key_, auth_message);  // ClientSignature, until the XOR with the proof
   for (std::size_t i = 0; i < client_key.size(); ++i) client_key[i] ^= (*proof)[i];
   if (sha256(client_key) != secret_.stored_key_) return std::nullopt;
   return "v=" + base64(text_of(hmac(secret_.server_key_, auth_message)));

@@ -1,6 +1,6 @@
-// The server's side of SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677) for one password: what pump asks of a proxy
-// that logs in by itself. Everything that does not depend on the login is computed once, and what remains is
-// checked in full, so a login that was not one cannot pass for a fast one.
+// The server's side of SCRAM-SHA-256-PLUS (RFC 5802, RFC 7677) for one password. pump requires it from a
+// proxy that logs in on the client's behalf. Values that do not depend on the login are computed once. Each
+// login is checked in full, so that an incomplete login cannot appear as a fast one.
 #pragma once
 
 #include <openssl/types.h>
@@ -14,7 +14,7 @@ namespace pump {
 
 using Sha256 = std::array<unsigned char, 32>;
 
-// What the server knows of the password, and the only channel that a login may be bound to.
+// The server's keys for the password, and the only channel binding that a login may use.
 class ScramSecret {
  public:
   // `certificate` is the server's own, signed with SHA-256: its hash is tls-server-end-point (RFC 5929).
@@ -24,10 +24,10 @@ class ScramSecret {
   friend class ScramLogin;
   Sha256 stored_key_{};
   Sha256 server_key_{};
-  std::string binding_;  // the only `c=` that is right: in base64
+  std::string binding_;  // the only correct value of `c=`, in base64
 };
 
-// One login. Each step takes what the client sent and returns what to send; nothing where it is not right.
+// One login. Each step takes a message of the client and returns the answer; nullopt if the message is wrong.
 class ScramLogin {
  public:
   explicit ScramLogin(const ScramSecret& secret) : secret_(secret) {}

@@ -17,12 +17,12 @@
 namespace pgveil::proxy {
 namespace {
 
-std::mutex mutex;                              // for both below
-std::map<pid_t, std::optional<int>> statuses;  // of the children of start_child(); nullopt: not reaped
+std::mutex mutex;                              // protects the next two variables
+std::map<pid_t, std::optional<int>> statuses;  // of the children of start_child(); nullopt: not reaped yet
 std::optional<rlimit> descriptor_limit;
 
-// Between fork() and exec only functions that are safe in a signal handler may be called: another thread may
-// have held any lock.
+// Runs in the child. Between fork() and exec only async-signal-safe functions may be called: at the time of the fork,
+// another thread may have held any lock.
 [[noreturn]] void become(const ChildProgram& program, const std::optional<rlimit>& limit, int report) {
   ::setsid();
   const int nothing = ::open("/dev/null", O_RDONLY);
@@ -40,7 +40,7 @@ std::optional<rlimit> descriptor_limit;
   ::_exit(127);
 }
 
-// No handler of ours may run in the child.
+// Forks with all signals blocked, so that no signal handler of this process runs in the child.
 pid_t fork_without_signals(const ChildProgram& program, int report) {
   sigset_t all;
   sigset_t before;
@@ -54,7 +54,7 @@ pid_t fork_without_signals(const ChildProgram& program, int report) {
   return child;
 }
 
-// What the child could not do, as a number of errno.h; 0: the program runs.
+// Returns the error that the child reports, as a number of errno.h. 0: the program runs.
 int report_of_child(int report) {
   int error = 0;
   ssize_t size = 0;
@@ -71,21 +71,21 @@ void set_descriptor_limit_of_children(const rlimit& limit) {
   descriptor_limit = limit;
 }
 
-// Our own fork() and exec, because libuv's uv_spawn() has no way to set a limit in the child. To lower the
-// limit of this process meanwhile would make other threads fail to accept clients.
+// Uses fork() and exec directly, because libuv's uv_spawn() cannot set a limit in the child. If the limit of
+// this process were lowered during the call, other threads could fail to accept clients.
 tl::expected<pid_t, int> start_child(const ChildProgram& program) {
   std::array<int, 2> ends{};
   if (::pipe2(ends.data(), O_CLOEXEC) != 0) return tl::unexpected(errno);
   const Descriptor report(ends[0]);
   Descriptor of_child(ends[1]);
   const std::lock_guard lock(mutex);
-  // Before there is a child: a place for its status may be impossible to get.
+  // The place for the status is allocated before the fork: the allocation may fail.
   const auto place = statuses.emplace(-1, std::nullopt).first;
   const pid_t child = fork_without_signals(program, of_child.get());
   const int error = child < 0 ? errno : 0;
   auto node = statuses.extract(place);
   if (child < 0) return tl::unexpected(error);
-  of_child = Descriptor(-1);  // the read ends when the child has none either
+  of_child = Descriptor(-1);  // so that the read ends once the child has closed its copy
   if (const int failure = report_of_child(report.get()); failure != 0) {
     ::waitpid(child, nullptr, 0);
     return tl::unexpected(failure);
@@ -110,7 +110,7 @@ std::optional<int> take_status_of_child(pid_t child) {
 void kill_group_of_child(pid_t child) {
   const std::lock_guard lock(mutex);
   const auto found = statuses.find(child);
-  // Not once it is reaped: the number may be that of another process.
+  // After a child is reaped, its number may belong to another process.
   if (found != statuses.end() && !found->second) ::kill(-child, SIGKILL);
 }
 

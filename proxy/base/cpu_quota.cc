@@ -16,13 +16,13 @@ namespace {
 unsigned cpus_of_affinity() {
   cpu_set_t cpus;
   CPU_ZERO(&cpus);
-  // Fails where the kernel knows of more CPUs than fit into a cpu_set_t: 1024.
+  // Fails if the kernel supports more CPUs than fit into a cpu_set_t: 1024.
   if (::sched_getaffinity(0, sizeof cpus, &cpus) != 0)
     return std::max(std::thread::hardware_concurrency(), 1U);
   return static_cast<unsigned>(std::max(CPU_COUNT(&cpus), 1));
 }
 
-// The path of version 2 in /proc/self/cgroup: the line "0::PATH" (cgroups(7)).
+// Returns the path of the control group of version 2: the line "0::PATH" of /proc/self/cgroup (cgroups(7)).
 std::filesystem::path own_group(const std::filesystem::path& self) {
   constexpr std::string_view kVersion2 = "0::/";
   std::ifstream file(self);
@@ -31,7 +31,7 @@ std::filesystem::path own_group(const std::filesystem::path& self) {
   return {};
 }
 
-// cpu.max is "QUOTA PERIOD" in microseconds, or "max PERIOD".
+// Reads cpu.max, which is "QUOTA PERIOD" in microseconds, or "max PERIOD".
 std::optional<double> quota_of(const std::filesystem::path& group) {
   std::ifstream file(group / "cpu.max");
   std::uint64_t quota = 0;
@@ -57,11 +57,12 @@ GrantedCpus granted_cpus() {
 
 std::optional<double> cpu_quota(const std::filesystem::path& self, const std::filesystem::path& root) {
   std::filesystem::path group = own_group(self);
-  // Begins with ".." for a process outside of the part that its namespace shows (cgroup_namespaces(7)).
+  // The path contains ".." if the process is outside the root of its cgroup namespace (cgroup_namespaces(7)).
   if (std::find(group.begin(), group.end(), "..") != group.end()) group.clear();
   std::optional<double> smallest;
   for (;; group = group.parent_path()) {
-    // In a container the path may be the host's: then only the root exists, which is the container's own.
+    // In a container the path may be that of the host. Then only the root exists, which is the group of the
+    // container.
     if (const auto quota = quota_of(root / group)) smallest = std::min(*quota, smallest.value_or(*quota));
     if (group.empty()) return smallest;
   }

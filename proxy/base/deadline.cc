@@ -19,8 +19,9 @@ void Deadline::set(std::chrono::milliseconds delay) {
     uv_timer_init(loop_, timer_.get());
     timer_->data = this;
   }
-  // libuv counts from uv_now(). The loop's time is not updated here: a timer that sets itself again would
-  // then be due again at once, and libuv would call nothing else.
+  // libuv counts from uv_now(), so the time since then is added. The loop's time is not updated here: a timer
+  // that is set again by its own callback could then be due again at once, and libuv would never leave its
+  // loop over the timers.
   const auto since_wake_up =
       std::max(time_now() - std::chrono::milliseconds(uv_now(loop_)), std::chrono::milliseconds(0));
   uv_timer_start(

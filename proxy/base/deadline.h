@@ -1,4 +1,4 @@
-// One point in time at which its owner is woken.
+// One timer that wakes its owner.
 #pragma once
 
 #include <uv.h>
@@ -10,26 +10,25 @@
 
 namespace pgveil::proxy {
 
-// The time now, in milliseconds, on the clock of the loops. uv_now() is older: it stands still while the loop
-// calls what has become ready, however long that takes.
+// Returns the present time in milliseconds, on the clock of the loops. uv_now() may be older: it does not
+// change while the loop runs its callbacks, however long they take.
 [[nodiscard]] std::chrono::milliseconds time_now();
 
 class Deadline {
  public:
   Deadline(uv_loop_t* loop, Wakeable& owner) : loop_(loop), owner_(owner) {}
 
-  // Wakes the owner after `delay` from now, instead of whatever was set before. 0 means never, and holds no
-  // timer.
+  // Wakes the owner after `delay` from now, and replaces an earlier setting. 0 means never, and uses no timer.
   void set(std::chrono::milliseconds delay);
   void clear();
   [[nodiscard]] bool passed() const { return passed_; }
-  // How long until it passes; nullopt: never, or it has passed.
+  // The time until it passes; nullopt: no time is set, or it has passed.
   [[nodiscard]] std::optional<std::chrono::milliseconds> left() const;
 
  private:
   uv_loop_t* loop_;
   Wakeable& owner_;
-  Handle<uv_timer_t> timer_;  // made by set(), and gone with set(0)
+  Handle<uv_timer_t> timer_;  // created by set(), destroyed by set(0)
   bool passed_ = false;
 };
 

@@ -1,4 +1,4 @@
-// An open descriptor that closes itself, until somebody takes it over.
+// The owner of an open descriptor: it closes the descriptor, unless release() is called.
 #pragma once
 
 #include <unistd.h>

@@ -4,10 +4,10 @@
 namespace pgveil::proxy {
 
 inline constexpr int kExitOk = 0;
-inline constexpr int kExitUsage = 64;        // EX_USAGE: a command line that cannot be understood
+inline constexpr int kExitUsage = 64;        // EX_USAGE: the command line is not valid
 inline constexpr int kExitNoInput = 66;      // EX_NOINPUT: the configuration file cannot be read
 inline constexpr int kExitUnavailable = 69;  // EX_UNAVAILABLE: no listener, no worker, or no io_uring
 inline constexpr int kExitSoftware = 70;     // EX_SOFTWARE: a defect of pgveil
-inline constexpr int kExitConfig = 78;       // EX_CONFIG: mistakes in settings: file, flag or variable
+inline constexpr int kExitConfig = 78;       // EX_CONFIG: a setting is wrong (file, option or variable)
 
 }  // namespace pgveil::proxy

@@ -1,6 +1,6 @@
-// Ownership of libuv's loops and handles. libuv needs a handle's memory until its close callback has run; its
-// owner may go at once: the deleter closes, and the callback frees. No other callback of a handle runs after
-// uv_close().
+// Ownership of libuv's loops and handles. libuv needs the memory of a handle until its close callback has
+// run. The owner may be destroyed before that: the deleter closes the handle, and the close callback frees
+// it. After uv_close(), no other callback of the handle runs.
 #pragma once
 
 #include <uv.h>
@@ -10,8 +10,8 @@
 
 namespace pgveil::proxy {
 
-// A loop; made before and destroyed after everything that stands on it. Throws where the system has no
-// descriptors for it.
+// A loop. It must be created before all of its handles, and destroyed after them. The constructor throws
+// std::system_error if the system has no descriptors for it.
 class Loop {
  public:
   Loop() {
@@ -19,7 +19,7 @@ class Loop {
       throw std::system_error(-status, std::generic_category(), "no loop can be made");
   }
   ~Loop() {
-    uv_run(&loop_, UV_RUN_DEFAULT);  // the close callbacks
+    uv_run(&loop_, UV_RUN_DEFAULT);  // runs the close callbacks
     uv_loop_close(&loop_);
   }
   Loop(const Loop&) = delete;
@@ -43,7 +43,7 @@ struct CloseHandle {
 template <class T>
 using Handle = std::unique_ptr<T, CloseHandle>;
 
-// What libuv callbacks wake: they note what happened and call this, nothing else.
+// An object that libuv callbacks wake. A callback stores its event and calls wake(), nothing else.
 class Wakeable {
  public:
   virtual void wake() = 0;

@@ -57,7 +57,7 @@ std::vector<KernelAddress> addresses_in(const ares_addrinfo& result) {
   return addresses;
 }
 
-// Short enough to need no memory itself.
+// Returns an answer with an error text that is short enough to need no allocation.
 Resolver::Answer without_memory() {
   return {.addresses = {}, .name = {}, .error = ares_strerror(ARES_ENOMEM)};
 }
@@ -75,21 +75,21 @@ LookupPatience lookup_patience(std::string_view resolv_conf, std::string_view re
   return patience;
 }
 
-// One look-up and all who wait for it. Each attempt asks every name server once and has a channel of its own:
-// so it can be cancelled, is sent from another port, and sees the files as they are now.
+// One look-up and the requests that wait for it. Each attempt asks every name server once and uses a new
+// channel, so that it can be cancelled, uses another source port, and reads the present content of the files.
 class Resolver::Lookup {
  public:
   Lookup(Resolver& resolver, Key key, const KernelAddress& address)
       : resolver_(resolver), key_(std::move(key)), address_(address), timer_(new uv_timer_t) {
     uv_timer_init(resolver_.loop_, timer_.get());
     timer_->data = this;
-    waiting_.reserve(1);  // so that the first can join without memory
+    waiting_.reserve(1);  // so that the first request can join without an allocation
   }
   ~Lookup() { close_channel(); }
   Lookup(const Lookup&) = delete;
   Lookup& operator=(const Lookup&) = delete;
 
-  // Begins. True: there is an answer already.
+  // Begins the look-up. Returns true if it has its answer already.
   [[nodiscard]] bool start() {
     begin_attempt();
     if (!done_) set_timer();
@@ -97,7 +97,7 @@ class Resolver::Lookup {
   }
   [[nodiscard]] Answer take_answer() { return std::move(answer_); }
 
-  // `attempts`: how many have timed out for the request; -1 if the attempt under way is not to count.
+  // `attempts`: the number of attempts that have timed out for the request; -1 if the running attempt must not count.
   void join(Request& request, int attempts) {
     waiting_.push_back(&request);
     request.lookup_ = this;
@@ -109,7 +109,7 @@ class Resolver::Lookup {
   }
 
  private:
-  // A socket of c-ares's that the loop watches.
+  // A socket of c-ares that the loop watches.
   struct Watch {
     Lookup* lookup;
     ares_socket_t socket;
@@ -139,8 +139,8 @@ class Resolver::Lookup {
   ares_channel channel_ = nullptr;
   std::map<ares_socket_t, std::unique_ptr<Watch>> watches_;
   Handle<uv_timer_t> timer_;
-  int attempts_ = 1;   // that time out before a request fails
-  bool done_ = false;  // this attempt
+  int attempts_ = 1;   // number of timeouts after which a request fails
+  bool done_ = false;  // the running attempt has ended
   bool timed_out_ = false;
   bool is_answering_ = false;
   Answer answer_;
@@ -164,7 +164,7 @@ void Resolver::Lookup::ask() {
       lookup_patience(content_of(settings.resolv_conf), variable == nullptr ? "" : variable);
   attempts_ = patience.attempts;
 
-  std::string resolv_conf = settings.resolv_conf;  // c-ares copies it, and takes no constant
+  std::string resolv_conf = settings.resolv_conf;  // c-ares copies it, but its parameter is not const
   ares_options options{};
   options.timeout = static_cast<int>(patience.timeout.count());
   options.tries = 1;
@@ -196,7 +196,7 @@ void Resolver::Lookup::close_channel() {
   uv_timer_stop(timer_.get());
 }
 
-// Nothing of c-ares is on the stack when settle() is called: it may destroy the channel, and this.
+// Calls settle() only after the functions of c-ares have returned: it may destroy the channel and this object.
 void Resolver::Lookup::process(ares_socket_t readable, ares_socket_t writable) {
   ares_process_fd(channel_, readable, writable);
   settle();
@@ -205,7 +205,7 @@ void Resolver::Lookup::process(ares_socket_t readable, ares_socket_t writable) {
 void Resolver::Lookup::settle() {
   while (done_) {
     if (!timed_out_) {
-      // Whoever asks from now on gets a look-up of its own.
+      // A request that is made from now on starts a new look-up.
       const auto self = resolver_.lookups_.extract(key_);
       return answer_waiting();
     }
@@ -217,8 +217,8 @@ void Resolver::Lookup::settle() {
   set_timer();
 }
 
-// After a timeout only those requests fail that have seen enough of them: a request that was made late has
-// not waited for long. Whoever is woken may destroy other requests.
+// Wakes the requests that have their answer. After a timeout, only requests that have waited for enough attempts
+// fail: a request that was made later has not waited long enough. A woken waiter may destroy other requests.
 void Resolver::Lookup::answer_waiting() {
   is_answering_ = true;
   const auto is_due = [this](const Request* request) {
@@ -243,7 +243,7 @@ void Resolver::Lookup::set_timer() {
   timeval room{};
   const timeval* left = ares_timeout(channel_, nullptr, &room);
   if (left == nullptr) return;
-  // The loop's milliseconds are rounded down: one more, or it would be too early for c-ares.
+  // The conversion to milliseconds rounds down, so one is added; otherwise the timer would be too early for c-ares.
   const auto delay =
       static_cast<std::uint64_t>(left->tv_sec) * 1000 + static_cast<std::uint64_t>(left->tv_usec) / 1000 + 1;
   uv_timer_start(
@@ -252,7 +252,7 @@ void Resolver::Lookup::set_timer() {
       delay, 0);
 }
 
-// A socket that cannot be watched leaves the attempt to its timeout.
+// Begins, changes or ends the watch of a socket. If a socket cannot be watched, the attempt ends by its timeout.
 void Resolver::Lookup::watch(ares_socket_t socket, int events) {
   if (events == 0) {
     watches_.erase(socket);  // before c-ares closes it
@@ -261,7 +261,7 @@ void Resolver::Lookup::watch(ares_socket_t socket, int events) {
   auto& watch = watches_[socket];
   if (!watch) {
     watch = std::make_unique<Watch>(Watch{.lookup = this, .socket = socket, .events = 0, .poll = nullptr});
-    auto poll = std::make_unique<uv_poll_t>();  // the last allocation: once initialized it must be closed
+    auto poll = std::make_unique<uv_poll_t>();  // the last allocation: an initialized handle must be closed
     if (uv_poll_init(resolver_.loop_, poll.get(), socket) != 0) {
       watches_.erase(socket);
       return;
@@ -284,7 +284,7 @@ void Resolver::Lookup::note(int status) {
   }
 }
 
-// The next three are called by c-ares, through whose functions no exception may go.
+// c-ares calls the next three functions. No exception may pass through its functions.
 
 void Resolver::Lookup::on_state(void* self, ares_socket_t socket, int readable, int writable) {
   try {
@@ -323,7 +323,8 @@ void Resolver::Lookup::on_name(void* self, int status, int /*timeouts*/, char* n
   lookup.note(status);
 }
 
-// After an error libuv has stopped the watch; c-ares finds the error itself, and mostly closes the socket.
+// After an error libuv has stopped the watch, so it is started again. c-ares finds the error itself when it uses the
+// socket, and in most cases closes it.
 void Resolver::Lookup::on_poll(uv_poll_t* poll, int status, int events) {
   const auto& watch = *static_cast<Watch*>(poll->data);
   if (status < 0) {
@@ -346,7 +347,7 @@ std::unique_ptr<Resolver::Request> Resolver::addresses_of(const std::string& nam
 }
 
 std::unique_ptr<Resolver::Request> Resolver::name_of(const KernelAddress& address, Wakeable& waiter) {
-  KernelAddress host = address;  // which port it came from does not matter
+  KernelAddress host = address;  // without its port, so that requests for one host share a look-up
   if (host.family() == AF_INET) reinterpret_cast<sockaddr_in*>(host.get())->sin_port = 0;
   if (host.family() == AF_INET6) reinterpret_cast<sockaddr_in6*>(host.get())->sin6_port = 0;
   return request({true, host.text()}, host, waiter);

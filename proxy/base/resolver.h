@@ -1,5 +1,6 @@
-// Host names to addresses and back, without blocking the loop (c-ares): from the hosts file, then from DNS,
-// in the order of nsswitch.conf. Keeps no answers. The files are read anew for each look-up.
+// Looks up the addresses of host names, and the names of addresses, without blocking the loop (c-ares). It
+// uses the hosts file and DNS in the order of nsswitch.conf. It has no cache, and reads the files again for
+// each look-up.
 #pragma once
 
 #include <uv.h>
@@ -19,13 +20,13 @@
 
 namespace pgveil::proxy {
 
-// How long a name server has for its answer, and how often all of them are asked.
+// How long a name server may take to answer, and how often all name servers are asked.
 struct LookupPatience {
   std::chrono::milliseconds timeout{2'000};
   int attempts = 3;
 };
-// With the options `timeout` and `attempts` of a resolv.conf, and of the variable RES_OPTIONS, which comes
-// before the file (resolv.conf(5)).
+// Reads the options `timeout` and `attempts` from the text of a resolv.conf and from the variable
+// RES_OPTIONS, which has precedence (resolv.conf(5)).
 [[nodiscard]] LookupPatience lookup_patience(std::string_view resolv_conf, std::string_view res_options);
 
 class Resolver {
@@ -37,41 +38,41 @@ class Resolver {
   struct Answer {
     std::vector<KernelAddress> addresses;  // of a name: with port 0, sorted by RFC 6724
     std::string name;                      // of an address
-    std::string error;                     // why neither was found
+    std::string error;                     // the reason if nothing was found
   };
   class Request;
 
   explicit Resolver(uv_loop_t* loop) : Resolver(loop, Settings{}) {}
   Resolver(uv_loop_t* loop, Settings settings);
-  ~Resolver();  // after all of its requests
+  ~Resolver();  // all of its requests must be destroyed before
   Resolver(const Resolver&) = delete;
   Resolver& operator=(const Resolver&) = delete;
 
-  // `waiter` must outlive the request. It is woken when the answer has come, unless the request has it at
-  // once. Requests for the same name share one look-up while it is under way; it ends when nobody waits for
-  // it.
+  // `waiter` must outlive the request. It is woken when the answer has arrived, unless the returned request
+  // has its answer already. Concurrent requests for the same name share one look-up. It ends when its last
+  // request is destroyed.
   [[nodiscard]] std::unique_ptr<Request> addresses_of(const std::string& name, Wakeable& waiter);
   [[nodiscard]] std::unique_ptr<Request> name_of(const KernelAddress& address, Wakeable& waiter);
 
  private:
   class Lookup;
-  using Key = std::pair<bool, std::string>;  // whether it is an address; its text
+  using Key = std::pair<bool, std::string>;  // true for an address, false for a name; its text
 
   [[nodiscard]] std::unique_ptr<Request> request(Key key, const KernelAddress& address, Wakeable& waiter);
 
   uv_loop_t* loop_;
   const Settings settings_;
-  std::map<Key, std::unique_ptr<Lookup>> lookups_;  // under way
+  std::map<Key, std::unique_ptr<Lookup>> lookups_;  // that are running
 };
 
-// One who waits for an answer, or has it. Destroying it ends the wait.
+// A request that waits for its answer, or has it. The destructor cancels the request.
 class Resolver::Request {
  public:
   ~Request();
   Request(const Request&) = delete;
   Request& operator=(const Request&) = delete;
 
-  // nullopt: the look-up is under way.
+  // nullopt: the look-up is still running.
   [[nodiscard]] const std::optional<Answer>& answer() const { return answer_; }
 
  private:
@@ -80,7 +81,7 @@ class Resolver::Request {
 
   Wakeable& waiter_;
   Lookup* lookup_ = nullptr;  // while there is no answer
-  int attempts_ = 0;          // that it has seen from beginning to end, and that have timed out
+  int attempts_ = 0;          // timed-out attempts that began after the request was made
   std::optional<Answer> answer_;
 };
 

@@ -1,4 +1,4 @@
-// Keeps the signals of the process with the main thread.
+// Threads that do not handle the signals of the process, so that the main thread handles them.
 #pragma once
 
 #include <pthread.h>
@@ -7,8 +7,8 @@
 
 namespace pgveil::proxy {
 
-// While it lives, threads are made that take no signals: a new thread has the signal mask of the one that
-// makes it. In the thread of a worker a signal would cost a session time.
+// Blocks signals in the calling thread while the object exists. A thread that is created meanwhile inherits
+// this signal mask and handles no signals. In the thread of a worker, a signal would delay a session.
 class SignalsHeldBack {
  public:
   SignalsHeldBack() {

@@ -14,7 +14,7 @@
 namespace pgveil::proxy {
 namespace {
 
-// The interface that a zone names, or whose number it is. nullopt: there is none.
+// Returns the number of the network interface for a zone, which is its name or its number. nullopt: there is none.
 std::optional<std::uint32_t> scope_id(const std::string& zone) {
   if (const auto index = ::if_nametoindex(zone.c_str()); index != 0) return index;
   std::uint32_t number = 0;

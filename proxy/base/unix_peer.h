@@ -1,12 +1,12 @@
-// The process at the other end of a Unix socket.
+// The user of the peer process of a Unix socket.
 #pragma once
 
 #include <string>
 
 namespace pgveil::proxy {
 
-// The user that owns the process at the other end of a Unix socket, as PostgreSQL's `peer` and libpq's
-// requirepeer ask for it; empty: the kernel or the user database does not say.
+// Returns the name of the user that owns the peer process of a Unix socket, as PostgreSQL's method `peer` and libpq's
+// requirepeer use it. Empty: the kernel or the user database does not have it.
 [[nodiscard]] std::string peer_user(int descriptor);
 
 }  // namespace pgveil::proxy

@@ -12,7 +12,8 @@ HandshakeTurns::HandshakeTurns(uv_loop_t* loop) : turn_over_(new uv_check_t), wa
   waker_->data = this;
 }
 
-// Before the loop looks for events: whoever they concern finds the step of this turn taken.
+// Runs before the loop polls for events, so that the next handshake in the queue gets the step of this turn,
+// and not a handshake for which an event arrives.
 void HandshakeTurns::grant_next() {
   if (waiting_.empty()) {
     uv_idle_stop(waker_.get());

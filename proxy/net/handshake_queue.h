@@ -1,6 +1,6 @@
-// Steps of TLS handshakes, one in a turn of the loop. Such a step takes about as long as a hundred messages
-// take to be relayed; where many clients connect at once, those that are connected would wait for all of
-// them.
+// A queue for the steps of TLS handshakes: one step is made in each turn of the loop. A step takes about as
+// long as relaying a hundred messages. Without the queue, established sessions would wait for all steps when
+// many clients connect at once.
 #pragma once
 
 #include <cstddef>
@@ -23,13 +23,13 @@ class HandshakeTurns {
 
   void grant_next();
 
-  std::deque<Place*> waiting_;    // first come, first served
-  bool taken_ = false;            // the step of this turn
-  Handle<uv_check_t> turn_over_;  // does not keep the loop alive
-  Handle<uv_idle_t> waker_;       // runs while somebody waits
+  std::deque<Place*> waiting_;    // first in, first out
+  bool taken_ = false;            // the step of this turn has been made
+  Handle<uv_check_t> turn_over_;  // does not keep the loop running
+  Handle<uv_idle_t> waker_;       // active while a handshake waits
 };
 
-// Of one handshake. Both `turns` and `owner` must outlive it.
+// The place of one handshake in the queue. Both `turns` and `owner` must outlive it.
 class HandshakeTurns::Place {
  public:
   Place(HandshakeTurns& turns, Wakeable& owner) : turns_(turns), owner_(owner) {}
@@ -37,10 +37,11 @@ class HandshakeTurns::Place {
   Place(const Place&) = delete;
   Place& operator=(const Place&) = delete;
 
-  // Whether a step may be made now. If not, the owner is woken when it may.
+  // Returns whether a step may be made now. If not, the owner is woken when it may be made.
   [[nodiscard]] bool take();
-  // Whether so many wait that whoever waits had better pause its stream: what has come would wake it in every
-  // turn, which for a few costs less than to change the watch.
+  // Returns whether so many handshakes wait that a waiting one should pause its stream. Unread bytes of a
+  // stream that is not paused wake its owner in every turn. For a few handshakes this costs less than a
+  // change of the watch.
   [[nodiscard]] bool is_in_a_crowd() const { return turns_.waiting_.size() > kCrowd; }
 
  private:

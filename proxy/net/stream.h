@@ -1,5 +1,5 @@
-// A connection as a session sees it: bytes in, bytes out, an end. Whether TLS is in between, and whether it
-// is TCP or a Unix socket, is not its business.
+// The interface of a connection that sessions use: bytes are read and written, and the connection ends. A
+// session does not depend on TLS or plaintext, nor on TCP or a Unix socket.
 #pragma once
 
 #include <cstddef>
@@ -16,7 +16,7 @@ class Ring;
 
 using ByteView = std::span<const std::uint8_t>;
 
-// A fixed number of bytes, not filled: the kernel gives pages only as far as something was ever written.
+// A fixed number of bytes, not initialized: the kernel allocates a page only once it is written.
 class Buffer {
  public:
   explicit Buffer(std::size_t size)
@@ -32,21 +32,21 @@ class Buffer {
   std::size_t size_;
 };
 
-// The worker's memory for bytes on their way through, used by one session at a time: what one read returns is
-// valid until the next read or write.
+// A worker's memory for bytes that are being forwarded. One session uses it at a time: the bytes that a read
+// returns are valid until the next read or write.
 class Scratch {
  public:
-  // `read_size`: the most that one read takes.
+  // `read_size`: the maximum size of one read.
   explicit Scratch(std::size_t read_size)
       : incoming(read_size),
         plaintext(tls::plaintext_room(read_size)),
         outgoing(tls::ciphertext_room(plaintext.size())) {}
-  // Makes room for reads of this size, unless it has it. What a read has returned is lost.
+  // Makes room for reads of this size, if it is larger than now. Bytes that a read has returned are then lost.
   void grow(std::size_t read_size) {
     if (read_size > incoming.size()) *this = Scratch(read_size);
   }
 
-  Buffer incoming;   // as it came from the kernel
+  Buffer incoming;   // as read from the kernel
   Buffer plaintext;  // decrypted from `incoming`
   Buffer outgoing;   // encrypted, for the kernel
 };
@@ -54,10 +54,10 @@ class Scratch {
 class Stream {
  public:
   enum class Status {
-    bytes,    // some have come
+    bytes,    // some have arrived
     blocked,  // none for now
-    ended,    // the peer will send no more: the regular end
-    failed,   // the connection broke; error() says how
+    ended,    // the peer has ended its side in the regular way
+    failed,   // the connection broke; error() has the reason
   };
   struct Read {
     Status status;
@@ -66,57 +66,59 @@ class Stream {
 
   virtual ~Stream() = default;
 
-  // Takes what has come, at most `most` bytes of the wire. After `ended` or `failed` every read says so
-  // again.
+  // Reads bytes that have arrived, at most `most` bytes of the wire. After `ended` or `failed`, each further
+  // read returns the same status.
   [[nodiscard]] virtual Read read(Scratch& scratch, std::size_t most) = 0;
-  // False while nothing has come since a read found the connection drained.
+  // Returns false if a read has drained the connection and nothing has arrived since.
   [[nodiscard]] virtual bool readable() const = 0;
-  // The stream itself holds something that has not been read, or an end: no event will tell of it.
+  // Returns whether the stream itself holds unread bytes, or an end. There is no event for these.
   [[nodiscard]] virtual bool holds() const { return false; }
 
-  // Sends, or keeps what the kernel does not take. A connection that broke swallows it: the next reads tell.
+  // Sends the bytes, and keeps those that the kernel does not accept yet. If the connection is broken, the bytes are
+  // dropped, and the next read returns the failure.
   virtual void write(Scratch& scratch, ByteView bytes) = 0;
   [[nodiscard]] virtual std::size_t unwritten() const = 0;
 
-  // While paused, nothing wakes the owner but writability, and once the end of what the peer sends. What came
-  // before an end or a break can still be read, and it is the reads that tell of both, in their order.
+  // While reading is paused, the owner is woken only if the stream becomes writable, and once at the end of
+  // the peer's side. Bytes that arrived before an end or a failure can still be read; after them, a read
+  // returns the end or the failure.
   virtual void pause_reading() = 0;
   virtual void resume_reading() = 0;
-  // The peer ended its side or broke the connection, seen while reading was paused. One that has only ended
-  // its side may still read: see write_broken().
+  // Returns whether the peer ended its side or broke the connection while reading was paused. A peer that has
+  // only ended its side may still read: see write_broken().
   [[nodiscard]] virtual bool peer_gone() const = 0;
 
-  // From here on only so many bytes wake the owner, or an end; what is there already counts. Where the kernel
-  // cannot tell (a Unix socket), any byte does.
+  // From here on, the owner is woken only if at least this many bytes are unread, or at an end. Bytes that have
+  // already arrived count. If the kernel does not support this (Unix sockets), each byte wakes the owner.
   virtual void wake_at(std::size_t /*bytes*/) {}
 
-  // Nothing that is written arrives any more: the connection broke, or the peer is known to have closed both
+  // Returns whether written bytes cannot arrive any more: the connection broke, or the peer has closed both
   // sides of it.
   [[nodiscard]] virtual bool write_broken() const = 0;
 
-  // Whether TLS said, before the connection ended, that this is the end; without that it may be somebody else
-  // who has ended it. Without TLS nobody can tell.
+  // Returns whether TLS announced the end with close_notify. If it is missing, an attacker may have ended the
+  // connection. Without TLS this cannot be known.
   enum class CloseNotify { without_tls, missing, received };
   [[nodiscard]] virtual CloseNotify close_notify() const { return CloseNotify::without_tls; }
 
-  // Ends our side once everything is written. Reading goes on. TLS says close_notify before only if what was
-  // to be sent is complete: a peer must be able to tell the regular end of the other side from one that was
-  // cut off.
+  // Ends pgveil's side once everything is written. Reading continues. TLS sends close_notify before the end only for
+  // Finish::complete, so that the peer can distinguish a regular end from a connection that was cut off.
   enum class Finish { complete, cut_off };
   virtual void finish(Scratch& scratch, Finish how) = 0;
 
-  // Lets `ring`, which must outlive the stream, move the bytes from here on.
+  // From here on, `ring` reads and writes the bytes. It must outlive the stream.
   virtual void move_to(Ring& /*ring*/) {}
 
   [[nodiscard]] virtual std::string error() const = 0;
-  // Where TLS failed after the handshake, as when a server refuses our certificate at its first word
-  // (TLS 1.3).
+  // Returns the failure of TLS after the handshake, for example if a server refuses pgveil's certificate (TLS
+  // 1.3); null: TLS has not failed.
   [[nodiscard]] virtual const tls::FailureReport* tls_failure() const { return nullptr; }
 };
 
-// Whether a loop that has read `reads` times in this turn may read again. A peer that sends without a pause
-// must not starve the others of its worker, and need not wait: what is left in the kernel wakes the owner in
-// the next turn. What the stream itself holds would not, and is little.
+// Returns whether a loop that has read `reads` times in this turn may read again. A peer that sends without a
+// pause must not starve the other sessions of its worker. It loses nothing: bytes that remain in the kernel
+// wake the owner in the next turn. Bytes that the stream itself holds do not wake the owner, so they are
+// always read; they are few.
 inline constexpr int kMaxReads = 4;
 [[nodiscard]] inline bool may_read(const Stream& stream, int reads) {
   return stream.readable() && (reads < kMaxReads || stream.holds());

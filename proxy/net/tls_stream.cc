@@ -8,7 +8,7 @@ TlsStream::Handshake TlsStream::shake_hands(Scratch& scratch) {
   for (;;) {
     const auto early = std::exchange(early_, {});
     Read received{Status::bytes, early};
-    // The first round may have no ciphertext: a client speaks first.
+    // The first call may have no ciphertext: in TLS the client sends the first message.
     if (early.empty())
       received =
           inner_->readable() ? inner_->read(scratch, scratch.incoming.size()) : Read{Status::blocked, {}};
@@ -32,8 +32,8 @@ TlsStream::Handshake TlsStream::shake_hands(Scratch& scratch) {
 
 Stream::Read TlsStream::read(Scratch& scratch, std::size_t most) {
   if (ended_ || failed_) {
-    // Nothing after close_notify is TLS. It is taken all the same: what is left unread, the end of the
-    // connection above all, would wake us again and again.
+    // Bytes after close_notify are not TLS and are dropped. Unread, they (most often the end of the
+    // connection) would wake the owner in every turn of the loop.
     if (inner_->readable()) static_cast<void>(inner_->read(scratch, most));
     return {failed_ ? Status::failed : Status::ended, {}};
   }
@@ -46,8 +46,8 @@ Stream::Read TlsStream::read(Scratch& scratch, std::size_t most) {
     case Status::bytes: return decrypt(scratch, received.bytes);
     case Status::blocked:
     case Status::failed: return received;
-    // An end without close_notify is not an error here: PostgreSQL's messages carry their lengths, and a
-    // result that was cut is never mistaken for a whole one. The log tells it from a regular end.
+    // An end without close_notify is not an error here. PostgreSQL's messages contain their lengths, so a
+    // receiver sees that a result was cut off. The log distinguishes it from a regular end.
     case Status::ended: ended_ = true; return received;
   }
   return received;
@@ -70,7 +70,7 @@ void TlsStream::write(Scratch& scratch, ByteView bytes) {
     const auto status = engine_->write(bytes, out);
     inner_->write(scratch, out.written());
     if (status == tls::Engine::Status::failed) {
-      failed_ = true;  // the next read tells
+      failed_ = true;  // the next read returns the failure
       return;
     }
   }

@@ -1,4 +1,4 @@
-// TLS around a stream: the same bytes, encrypted on the wire.
+// A stream that encrypts and decrypts the bytes of another stream with TLS.
 #pragma once
 
 #include <memory>
@@ -10,17 +10,17 @@ namespace pgveil::proxy {
 
 class TlsStream final : public Stream {
  public:
-  // `early`: ciphertext that was read from `inner` before it was known to be TLS.
+  // `early`: ciphertext that was already read from `inner`.
   TlsStream(std::unique_ptr<Stream> inner, std::unique_ptr<tls::Engine> engine,
             std::vector<std::uint8_t> early = {})
       : inner_(std::move(inner)), engine_(std::move(engine)), early_(std::move(early)) {}
 
-  // Goes on with the handshake as far as what has come allows. `failed`: failure() says why, and an alert may
-  // have been written.
+  // Continues the handshake with the bytes that have arrived. `failed`: failure() has the reason, and an
+  // alert may have been written.
   enum class Handshake { waiting, done, failed };
   [[nodiscard]] Handshake shake_hands(Scratch& scratch);
   [[nodiscard]] const tls::FailureReport& failure() const { return engine_->failure(); }
-  // Whether any byte of the peer's handshake has come.
+  // Returns whether a byte of the peer's handshake has arrived.
   [[nodiscard]] bool peer_has_spoken() const { return peer_has_spoken_; }
   [[nodiscard]] tls::Established take_established() { return engine_->take_established(); }
 
@@ -49,11 +49,11 @@ class TlsStream final : public Stream {
 
   std::unique_ptr<Stream> inner_;
   std::unique_ptr<tls::Engine> engine_;
-  std::vector<std::uint8_t> early_;  // ciphertext that came before its time
+  std::vector<std::uint8_t> early_;  // ciphertext that was read too early
   bool peer_has_spoken_ = false;
-  bool ended_ = false;  // close_notify, or the end of the connection
+  bool ended_ = false;  // by close_notify, or by the end of the connection
   bool close_notify_received_ = false;
-  bool failed_ = false;  // a record that cannot be decrypted, or an alert
+  bool failed_ = false;  // by a record that cannot be decrypted, or by an alert
 };
 
 }  // namespace pgveil::proxy

@@ -1,4 +1,4 @@
-// A listening socket, TCP or Unix; several of them for an address such as `localhost`.
+// A listening socket, TCP or Unix. An address such as `localhost` has several of them.
 #pragma once
 
 #include <sys/types.h>
@@ -21,30 +21,29 @@
 
 namespace pgveil::proxy {
 
-// The group that unix_socket_group names, by its name or its number; nullopt: there is no such group.
+// Returns the group that unix_socket_group names, by name or by number. nullopt: there is no such group.
 [[nodiscard]] std::optional<gid_t> group_id(const std::string& name_or_number);
 
 class Listener final : private Wakeable {
  public:
-  // Binds and listens on each address that the address of `listener` stands for; accepted connections go to
-  // `workers`, which must outlive the listeners. An address of a family that this machine
-  // does not have is left out, and logged, if another one works. The error is a sentence that says what to
-  // do.
+  // Binds and listens on each address that the address of `listener` includes. Accepted connections are passed to
+  // `workers`, which must outlive the listeners. If this machine does not have the family of an address, and another
+  // one works, the address is skipped and logged. The error is a sentence with the remedy.
   [[nodiscard]] static tl::expected<std::vector<std::unique_ptr<Listener>>, std::string> open(
       uv_loop_t* loop, const SnapshotListener& listener, Workers& workers);
-  // Closes; removes the file of a Unix socket, if it is still ours.
+  // Closes the socket. Removes the file of a Unix socket, if the file still belongs to this socket.
   ~Listener();
   Listener(const Listener&) = delete;
   Listener& operator=(const Listener&) = delete;
 
-  // With the port that the system gave.
+  // Returns the address, with the port that the system chose for port 0.
   [[nodiscard]] const std::string& address() const { return address_; }
-  // Serves the clients that come from now on as `listener` says, which has the same address.
+  // Uses `listener` for the clients that are accepted from now on. It must have the same address.
   void serve(SnapshotListener listener) { served_ = std::move(listener); }
 
  private:
   Listener(uv_loop_t* loop, SnapshotListener served, Workers& workers, WatchedSocket socket);
-  void wake() override;  // after a pause, or when there is room for a client
+  void wake() override;  // called after a pause, or when a further client may be accepted
   void accept_all();
   void watch();
   [[nodiscard]] bool has_room();
@@ -57,10 +56,10 @@ class Listener final : private Wakeable {
   std::string address_;
   std::uint64_t socket_inode_ = 0;  // of a Unix socket's file
   Handle<uv_poll_t> poll_;
-  Deadline pause_;  // while the process is out of descriptors or memory
+  Deadline pause_;  // set while the process has no descriptors or no memory
   bool out_of_descriptors_ = false;
   std::optional<std::chrono::steady_clock::time_point>
-      full_told_;  // when the log last said that clients wait
+      full_told_;  // the time of the last log line about waiting clients
 };
 
 }  // namespace pgveil::proxy

@@ -32,10 +32,10 @@ namespace {
 
 using values::in_quotes;
 
-// Ports below it need CAP_NET_BIND_SERVICE by default (ip_unprivileged_port_start).
+// By default, lower ports need CAP_NET_BIND_SERVICE (ip_unprivileged_port_start).
 constexpr std::uint16_t kFirstUnprivilegedPort = 1024;
-// Two descriptors a session, those of a loop, a ring and some look-ups for each worker, and some for
-// everything else.
+// pgveil needs two descriptors for each session, kDescriptorsOfWorker for each worker (its loop, its ring and some
+// look-ups), and kSpareDescriptors for everything else.
 constexpr std::uint64_t kDescriptorsOfWorker = 9;
 constexpr std::uint64_t kSpareDescriptors = 64;
 
@@ -43,7 +43,7 @@ std::string system_error() {
   return std::strerror(errno);
 }
 
-// As the kernel will decide for this process, with its effective user and group.
+// Returns whether the kernel permits the access to this process, with its effective user and group.
 bool may_access(const std::string& path, int mode) {
   return ::faccessat(AT_FDCWD, path.c_str(), mode, AT_EACCESS) == 0;
 }
@@ -53,7 +53,7 @@ std::string directory_of(const std::string& path) {
   return parent.empty() ? "." : parent;
 }
 
-// Why no file can be created in `directory`; nullopt: one can.
+// Returns why no file can be created in `directory`; nullopt: it can be created.
 std::optional<std::string> why_no_file_in(const std::string& directory) {
   struct stat file {};
   if (::stat(directory.c_str(), &file) != 0) return system_error();
@@ -69,7 +69,7 @@ bool has_capability(unsigned number) {
   return (data.at(number / 32).effective >> (number % 32) & 1U) != 0;
 }
 
-// Whether this process may give a file of its own to the group (chown(2)).
+// Returns whether this process may change the group of its own files to `group` (chown(2)).
 bool may_give_to(gid_t group) {
   if (group == ::getegid() || has_capability(CAP_CHOWN)) return true;
   const int count = ::getgroups(0, nullptr);
@@ -78,7 +78,7 @@ bool may_give_to(gid_t group) {
   return ::getgroups(count, groups.data()) == count && std::ranges::find(groups, group) != groups.end();
 }
 
-// The interpreter that a script names in its first line; empty: it is not a script, or cannot be read.
+// Returns the interpreter that the first line of a script names. Empty: the file is not a script, or cannot be read.
 std::string interpreter_of(const std::string& path) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   std::array<char, 256> begin{};
@@ -90,7 +90,7 @@ std::string interpreter_of(const std::string& path) {
   return std::string(line.substr(0, line.find_first_of(" \t")));
 }
 
-// Why the kernel would not run the file; nullopt: it would.
+// Returns why the kernel cannot run the file; nullopt: it can.
 std::optional<std::string> why_not_run(const std::string& path) {
   struct stat file {};
   if (::stat(path.c_str(), &file) != 0) return system_error();
@@ -102,7 +102,7 @@ std::optional<std::string> why_not_run(const std::string& path) {
   return std::nullopt;
 }
 
-// As execvp() looks for a program.
+// Returns why execvp() cannot find or run the program; nullopt: it can.
 std::optional<std::string> why_not_found(const std::string& program) {
   if (program.find('/') != std::string::npos) return why_not_run(program);
   const char* variable = std::getenv("PATH");
@@ -117,7 +117,7 @@ std::optional<std::string> why_not_found(const std::string& program) {
   }
 }
 
-// Checks what a configuration needs of this machine.
+// Checks that the objects that a configuration needs exist on this machine.
 class MachineCheck {
  public:
   explicit MachineCheck(const ParsedConfig& parsed) : parsed_(parsed) {}
@@ -133,7 +133,7 @@ class MachineCheck {
   }
 
   [[nodiscard]] Mistakes take_mistakes() { return std::move(mistakes_); }
-  // Whether the setting itself is wrong, and not only this machine without what it names.
+  // Returns whether a setting itself is wrong. Otherwise only an object that it names is missing on this machine.
   [[nodiscard]] bool is_setting_wrong() const { return is_setting_wrong_; }
 
  private:
@@ -166,7 +166,7 @@ class MachineCheck {
           "Create the directory, and let the user of this process write to it.");
   }
 
-  // Of several addresses (localhost), one that works is enough.
+  // If `address` includes several addresses (localhost), one that works is enough.
   void check_tcp_address(const SocketAddress& address, const std::string& key) {
     std::optional<Unbindable> found;
     for (const SocketAddress& each : address.each()) {
@@ -182,7 +182,7 @@ class MachineCheck {
     std::string problem;
     std::string remedy;
   };
-  // Tries it with a port of the system's choice, since another process may have this one.
+  // Tries to bind the address with a port that the system chooses, since another process may use the configured one.
   [[nodiscard]] static std::optional<Unbindable> why_not_bound(SocketAddress address) {
     if (address.port >= kFirstUnprivilegedPort) address.port = 0;
     const auto kernel = kernel_address(address);
@@ -227,7 +227,7 @@ class MachineCheck {
 
   void check_relay(const LimitsConfig& limits) {
     if (limits.relay != RelayEngine::io_uring) return;
-    std::vector<std::unique_ptr<Ring>> rings;  // as many as there will be: all count against the same limits
+    std::vector<std::unique_ptr<Ring>> rings;  // one for each worker: all count against the same limits
     for (const unsigned workers = worker_count(limits, granted_cpus()); rings.size() < workers;) {
       auto ring = Ring::open();
       if (!ring)
@@ -255,9 +255,9 @@ class MachineCheck {
     if (const auto why = why_no_file_in(directory_of(target_of(path)))) complain(*why);
   }
 
-  // Where a file would be created: the end of a chain of symbolic links.
+  // Returns the path at which a file would be created: the end of a chain of symbolic links.
   [[nodiscard]] static std::string target_of(const std::string& path) {
-    constexpr int kMaxLinks = 40;  // as the kernel follows (path_resolution(7))
+    constexpr int kMaxLinks = 40;  // the kernel's limit (path_resolution(7))
     std::filesystem::path target = path;
     std::error_code error;
     for (int links = 0; links < kMaxLinks && std::filesystem::is_symlink(target, error); ++links)

@@ -1,5 +1,5 @@
-// Everything that can be known before pgveil listens. `run` and `check` use the same functions, so that
-// `check` reports what `run` would fail with.
+// The checks that pgveil makes before it listens. The commands `run` and `check` use the same functions, so
+// that `check` reports the errors with which `run` would fail.
 #pragma once
 
 #include <cstdint>
@@ -13,22 +13,22 @@
 
 namespace pgveil::proxy {
 
-// Why pgveil cannot run with a configuration.
+// The reasons why pgveil cannot run with a configuration.
 struct Unprepared {
   Mistakes mistakes;
   int exit_code = 0;  // see proxy/base/exit_code.h
 };
 
-// Loads everything as build_snapshot() does, and checks that this machine has what the settings name:
-// addresses, directories of sockets, groups, programs, the audit file, io_uring. All mistakes at once.
-// Creates no file, and does not notice that another process uses an address: it may be the pgveil that is to
-// be replaced.
+// Builds the snapshot with build_snapshot(), and checks that the objects that the settings name exist on this
+// machine: addresses, directories of sockets, groups, programs, the audit file, io_uring. Returns all
+// mistakes together. Creates no file. Does not report that another process uses an address: that process may
+// be the pgveil that will be replaced.
 [[nodiscard]] tl::expected<std::shared_ptr<const Snapshot>, Unprepared> prepare(const ParsedConfig& parsed);
 
-// The number of workers: as configured, or one for each CPU that is granted.
+// Returns the number of workers: limits.workers, or one for each CPU that the system grants.
 [[nodiscard]] unsigned worker_count(const LimitsConfig& limits, const GrantedCpus& granted);
 
-// Too few open files for limits.max_sessions, even with the soft limit raised.
+// The limit of open files is too low for limits.max_sessions, even with the soft limit raised.
 struct DescriptorShortage {
   std::uint64_t limit = 0;
   std::uint64_t wanted = 0;

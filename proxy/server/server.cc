@@ -38,7 +38,7 @@ void raise_descriptor_limit(const Snapshot& snapshot, unsigned workers) {
         .add("hint", kDescriptorHint);
 }
 
-// Says how many workers there will be, and why.
+// Returns the number of workers. Logs it with its reason.
 unsigned choose_workers(const LimitsConfig& limits) {
   const GrantedCpus granted = granted_cpus();
   const unsigned count = worker_count(limits, granted);
@@ -49,7 +49,7 @@ unsigned choose_workers(const LimitsConfig& limits) {
   return count;
 }
 
-// Says what moves the bytes of sessions, and why; or why it cannot.
+// Logs whether epoll or io_uring relays the bytes of sessions, and why; or why io_uring cannot be used.
 void log_relay(LogLevel level, std::string_view engine, std::string_view because,
                std::string_view error = {}) {
   constexpr std::string_view kHint =
@@ -61,7 +61,7 @@ void log_relay(LogLevel level, std::string_view engine, std::string_view because
       .add("hint", error.empty() ? "" : kHint);
 }
 
-// The rings of so many workers; none where epoll moves the bytes of sessions. Says what was chosen, and why.
+// Returns a ring for each worker, or none if epoll relays the bytes of sessions. Logs the choice with its reason.
 tl::expected<std::vector<std::unique_ptr<Ring>>, int> choose_relay(RelayEngine wanted, unsigned workers) {
   std::vector<std::unique_ptr<Ring>> rings;
   if (wanted == RelayEngine::epoll) {
@@ -84,7 +84,7 @@ tl::expected<std::vector<std::unique_ptr<Ring>>, int> choose_relay(RelayEngine w
   return rings;
 }
 
-// The threads of libuv's pool, which the C library names by this variable.
+// Returns the number of threads in libuv's pool, which this variable sets.
 unsigned size_of_thread_pool() {
   constexpr unsigned kDefault = 4;
   constexpr unsigned long kMost = 1024;
@@ -93,9 +93,9 @@ unsigned size_of_thread_pool() {
   return static_cast<unsigned>(std::clamp<unsigned long>(std::strtoul(text, nullptr, 10), 1, kMost));
 }
 
-// libuv makes the threads of its pool with the first work, hours after the start perhaps, and aborts the
-// process if the system has none. So they are made now, after a trial with threads of our own, which throws
-// std::system_error.
+// Creates the threads of libuv's pool. libuv would create them when the pool is first used, perhaps hours
+// after the start, and would abort the process if that failed. So this function first creates as many threads
+// of its own, which throws std::system_error if it fails, and then lets libuv create the pool.
 void make_thread_pool() {
   {
     std::promise<void> all_made;
@@ -133,21 +133,21 @@ class Server final : public Wakeable {
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // shutdown_timeout has passed.
+  // Is called when shutdown_timeout has passed.
   void wake() override { close_everything(); }
 
   [[nodiscard]] int run() {
     const int exit_code = serve();
     close_everything();
     if (!workers_) return exit_code;
-    // Some thread does not end: its destructor would wait for it.
+    // A thread does not end, and its destructor would wait for it.
     static_cast<void>(stop_log());
     std::_Exit(exit_code);
   }
 
  private:
   int serve() {
-    // First, so that a signal finds its handler as soon as anybody can know that we listen.
+    // The handlers are installed first, so that a signal that is sent once pgveil listens is handled.
     for (const int number : {SIGTERM, SIGINT, SIGHUP}) watch_signal(number);
     if (inherits_orphans()) {
       watch_signal(SIGCHLD);
@@ -161,7 +161,7 @@ class Server final : public Wakeable {
     return kExitOk;
   }
 
-  // Tries all, so that all that fail are in the log.
+  // Opens all listeners even if one fails, so that the log has all failures.
   bool listen() {
     bool all_listen = true;
     for (std::size_t i = 0; i < snapshot_->listeners.size(); ++i) {
@@ -208,7 +208,7 @@ class Server final : public Wakeable {
     if (timeout.count() == 0) close_everything();
   }
 
-  // May leave the workers, if they do not end.
+  // Keeps the workers if their threads do not end.
   void close_everything() {
     if (std::exchange(closed_, true)) return;
     listeners_.clear();
@@ -244,7 +244,7 @@ int serve(const std::shared_ptr<const Snapshot>& snapshot) {
   try {
     make_thread_pool();
     return Server(snapshot, workers, *std::move(rings)).run();
-  } catch (const std::system_error& error) {  // from the making of loops and threads
+  } catch (const std::system_error& error) {  // a loop or a thread could not be created
     LogLine(LogLevel::error, "start_failed")
         .add("error", error.what())
         .add("hint", "Raise the limits of open files and of threads, or lower limits.workers.");

@@ -10,7 +10,7 @@
 namespace pgveil::proxy {
 namespace {
 
-// The line of a session that does not begin, if there is memory for it.
+// Writes the log line of a session that cannot begin, if there is memory for it.
 void log_not_begun(Reason reason, const Arrival& arrival, unsigned worker, std::string detail) {
   try {
     Record record;
@@ -19,7 +19,7 @@ void log_not_begun(Reason reason, const Arrival& arrival, unsigned worker, std::
     record.listener = arrival.listener_address;
     log_session_closed(record, {}, {.reason = reason, .detail = std::move(detail)}, "");
   } catch (const std::bad_alloc&) {
-    // The client finds its connection closed.
+    // Without memory there is no log line; the client's connection is closed.
   }
 }
 
@@ -59,11 +59,11 @@ void Worker::adopt(Arrival arrival) {
   ended_.store(ended_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
 
-// Returns nullptr if the session cannot begin, and logs why.
+// Returns the new session. If it cannot begin, logs the reason and returns nullptr.
 Session* Worker::begin(Arrival& arrival) {
   SessionRegistration registration(shared_);
   try {
-    // on_closed() and reap() must not need memory.
+    // on_closed() and reap() must not allocate memory.
     if (over_.capacity() <= sessions_.size()) over_.reserve(2 * sessions_.size() + 1);
     auto& session = sessions_[arrival.id];
     auto socket = watch_socket(loop_, std::move(arrival.descriptor));
@@ -92,8 +92,8 @@ void Worker::run() {
   }
 }
 
-// A larger scratch memory serves the sessions of all snapshots, and a smaller one only makes their reads
-// smaller. No exception may leave a callback of libuv.
+// The scratch memory only grows, and serves the sessions of all snapshots. If it cannot grow, reads are smaller. No
+// exception may leave a callback of libuv.
 void Worker::replace_snapshot(std::shared_ptr<const Snapshot> snapshot) {
   snapshot_ = std::move(snapshot);
   preconnected_.clear();
@@ -121,7 +121,8 @@ std::size_t Worker::abandon() {
   return abandoned;
 }
 
-// Each worker has its share of them; the first ones have one more where they cannot be divided evenly.
+// Divides the pre-established connections among the workers. If they cannot be divided evenly, the first
+// workers have one more.
 void Worker::prewarm() {
   for (const auto& [name, upstream] : snapshot_->upstreams) {
     const unsigned all = upstream->config.prewarm;
@@ -132,7 +133,7 @@ void Worker::prewarm() {
   }
 }
 
-// Called from the session's own stack: it is destroyed from the loop.
+// The session calls this function, so it must not be destroyed here; the loop destroys it later.
 void Worker::on_closed(SessionId id) {
   over_.push_back(id);
   reap_soon();
@@ -144,7 +145,7 @@ void Worker::reap_soon() {
 
 void Worker::reap() {
   uv_idle_stop(reaper_.get());
-  std::uint64_t ended = ended_.load(std::memory_order_relaxed);  // nobody else writes it
+  std::uint64_t ended = ended_.load(std::memory_order_relaxed);  // only this thread writes it
   for (std::size_t i = 0; i < over_.size(); ++i) ended += sessions_.erase(over_[i]);
   over_.clear();
   ended_.store(ended, std::memory_order_relaxed);

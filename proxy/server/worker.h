@@ -1,5 +1,5 @@
-// The sessions of one loop. Everything here happens in the thread that runs the loop, except where it says
-// otherwise.
+// The sessions of one loop. All functions must be called in the thread that runs the loop, unless their
+// comment permits other threads.
 #pragma once
 
 #include <uv.h>
@@ -33,27 +33,27 @@ struct Arrival {
 
 class Worker final {
  public:
-  // `shared` must outlive the worker. `ring`: moves the bytes of established sessions; nullptr leaves that
-  // to the loop.
+  // `shared` must outlive the worker. `ring` reads and writes the bytes of established sessions; nullptr: the
+  // loop does.
   Worker(uv_loop_t* loop, unsigned number, SharedState& shared, std::shared_ptr<const Snapshot> snapshot,
          std::unique_ptr<Ring> ring);
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
-  // Makes the connections that sessions are to find, and runs the loop until nothing is left on it.
+  // Starts the pre-established connections, and runs the loop until it has no active handle.
   void run();
-  // Begins a session, unless the system lacks memory or another resource for it: then the client is gone.
+  // Begins a session. If the system lacks memory or another resource for it, closes the client's connection.
   void adopt(Arrival arrival);
-  // From now on connections are made ahead as `snapshot` says, and sessions that begin are limited by it.
-  // Those that have begun go on under theirs. Without memory for it, nothing is made ahead. Not after
-  // shut_down().
+  // Uses `snapshot` for pre-established connections and for sessions that begin from now on. Sessions that
+  // have begun keep their snapshot. If there is no memory, there are no pre-established connections. Must not
+  // be called after shut_down().
   void replace_snapshot(std::shared_ptr<const Snapshot> snapshot);
   // Ends every session; `when_empty` is called once the last one is gone.
   void shut_down(std::function<void()> when_empty);
-  // Drops the remaining sessions without a message. Returns how many there were.
+  // Drops the remaining sessions without a message. Returns their number.
   [[nodiscard]] std::size_t abandon();
 
-  // How many sessions are gone, of all that have begun. May be asked from any thread.
+  // The number of sessions that have begun and are destroyed. May be called from any thread.
   [[nodiscard]] std::uint64_t ended() const { return ended_.load(std::memory_order_relaxed); }
 
  private:
@@ -76,7 +76,7 @@ class Worker final {
   PreconnectPools preconnected_;
   SessionServices services_;
   std::unordered_map<SessionId, std::unique_ptr<Session>> sessions_;
-  std::vector<SessionId> over_;  // to be destroyed at the next turn of the loop
+  std::vector<SessionId> over_;  // destroyed in the next turn of the loop
   Handle<uv_idle_t> reaper_;
   std::function<void()> when_empty_;
   std::atomic<std::uint64_t> ended_{0};

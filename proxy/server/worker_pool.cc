@@ -10,14 +10,14 @@
 namespace pgveil::proxy {
 namespace {
 
-// A process starts somewhere else each time, so that two of its runs do not share session ids in a log.
+// Returns a random start for the session ids, so that two runs of the process do not use the same ids in a log.
 SessionId random_start() {
   std::array<std::uint8_t, 2> bytes{};
   tls::fill_random(bytes);
   return (SessionId{bytes[0]} << 40U) | (SessionId{bytes[1]} << 32U);
 }
 
-// How long the threads have for dropping their sessions, and then for the end of what is pending.
+// How long abandon() waits for the threads to drop their sessions, and then for the end of pending operations.
 constexpr std::chrono::seconds kDropPatience{2};
 constexpr std::chrono::milliseconds kEndPatience{250};
 
@@ -81,7 +81,7 @@ void Workers::shut_down(std::function<void()> when_empty) {
 }
 
 std::size_t Workers::abandon() {
-  // All are told before any is waited for.
+  // All threads get the order before this function waits for one of them.
   for (const auto& thread : threads_) thread->abandon();
   const auto now = WorkerThread::Clock::now();
   std::size_t abandoned = 0;
@@ -90,7 +90,7 @@ std::size_t Workers::abandon() {
     dropped = thread->wait_until_dropped(now + kDropPatience) && dropped;
     abandoned += thread->abandoned();
   }
-  // Whatever is pending after that is of no use to anybody.
+  // The results of operations that are still pending are not needed.
   const auto deadline = WorkerThread::Clock::now() + kEndPatience;
   const bool ended = dropped && std::all_of(threads_.begin(), threads_.end(), [&](const auto& thread) {
                        return thread->wait_until_ended(deadline);
@@ -105,7 +105,8 @@ bool Workers::has_room(Wakeable& waiter) {
   return false;
 }
 
-// One by one, so that a listener whose clients never stop coming leaves something to the others.
+// Wakes the waiting listeners one after the other while there is room, so that a listener with many clients does not
+// starve the other listeners.
 void Workers::on_room() {
   while (!waiting_.empty() && !shared_.newcomers.is_full()) {
     Wakeable& next = *waiting_.front();

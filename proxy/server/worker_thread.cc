@@ -56,7 +56,8 @@ bool WorkerThread::wait_until_ended(Clock::time_point deadline) {
   return when_ended_.wait_until(deadline) == std::future_status::ready;
 }
 
-// The bell is rung under the lock: once the worker has read its last letter, it takes the bell down.
+// Sends the wake-up while the mutex is locked, because the worker closes the async handle once it has read its last
+// letter.
 void WorkerThread::post(Letter letter) {
   const std::lock_guard lock(mutex_);
   letters_.push_back(std::move(letter));

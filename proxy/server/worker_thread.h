@@ -1,5 +1,5 @@
-// A worker in a thread of its own, and its mailbox: the one way in which another thread reaches it. All
-// methods are for one such thread, that which made it.
+// A worker in its own thread, and its mailbox, through which another thread reaches it. The public functions must be
+// called in the thread that created the object.
 #pragma once
 
 #include <uv.h>
@@ -23,7 +23,7 @@ namespace pgveil::proxy {
 
 class WorkerThread {
  public:
-  // Throws std::system_error where the system has no thread or no descriptors for it.
+  // Throws std::system_error if the system has no thread or no descriptors for it.
   WorkerThread(unsigned number, SharedState& shared, std::shared_ptr<const Snapshot> snapshot,
                std::unique_ptr<Ring> ring);
   // Waits until the thread has ended.
@@ -32,22 +32,22 @@ class WorkerThread {
   WorkerThread& operator=(const WorkerThread&) = delete;
 
   void adopt(Arrival arrival);
-  // As Worker's, for the clients that come after it.
+  // Calls Worker::replace_snapshot(), before the clients of later calls of adopt().
   void replace_snapshot(std::shared_ptr<const Snapshot> snapshot);
-  // Its sessions, and those that it has been given but has not begun yet.
+  // The number of its sessions, including clients that were assigned to it but have no session yet.
   [[nodiscard]] std::size_t load() const;
 
-  // Ends every session; `when_empty` is called once, in the worker's thread. No client may come after it.
+  // Ends every session. `when_empty` is called once, in the worker's thread. adopt() must not be called after it.
   void shut_down(std::function<void()> when_empty);
-  // Drops the remaining sessions and stops the thread. No other call may follow.
+  // Begins to drop the remaining sessions and to stop the thread. After it, only the functions below may be called.
   void abandon();
   using Clock = std::chrono::steady_clock;
-  // Waits for what abandon() began: until the sessions are dropped; and until the thread has ended, which
-  // work that cannot be cancelled may delay, such as the look-up of a name. Returns false if that is not so
-  // at `deadline`.
+  // Wait after abandon(): the first one until the sessions are dropped, the second one until the thread has
+  // ended. Operations that cannot be cancelled, for example the look-up of a name, may delay the end of the
+  // thread. Return false if `deadline` has passed before.
   [[nodiscard]] bool wait_until_dropped(Clock::time_point deadline);
   [[nodiscard]] bool wait_until_ended(Clock::time_point deadline);
-  // How many sessions abandon() has dropped so far.
+  // The number of sessions that abandon() has dropped so far.
   [[nodiscard]] std::size_t abandoned() const { return abandoned_; }
 
  private:
@@ -61,7 +61,7 @@ class WorkerThread {
   void start();
   void post(Letter letter);
 
-  // In the worker's thread.
+  // These functions run in the worker's thread.
   void run();
   void deliver();
   void take(Arrival arrival) { worker_.adopt(std::move(arrival)); }
@@ -71,12 +71,12 @@ class WorkerThread {
 
   Loop loop_;
   Worker worker_;
-  std::uint64_t given_ = 0;  // arrivals so far
+  std::uint64_t given_ = 0;  // clients assigned so far
   bool is_abandoned_ = false;
 
-  std::mutex mutex_;             // of what follows
-  std::vector<Letter> letters_;  // in the order of their coming
-  Handle<uv_async_t> bell_;      // rung for every letter; without it the loop ends
+  std::mutex mutex_;             // protects the next two fields
+  std::vector<Letter> letters_;  // in the order in which they were posted
+  Handle<uv_async_t> bell_;      // sent after each letter; the loop ends once it is closed
 
   std::atomic<std::size_t> abandoned_{0};
   std::promise<void> dropped_;

@@ -13,7 +13,7 @@
 namespace pgveil::proxy {
 namespace {
 
-// How often a login that waits for the audit file asks again.
+// The interval at which a login that waits for the audit queue checks it again.
 constexpr std::chrono::milliseconds kAuditPause{100};
 
 }  // namespace
@@ -27,7 +27,7 @@ Admission::~Admission() {
   wipe_away(admitted_.client.unread);
 }
 
-// The TLS policy is enforced here, whatever way the StartupMessage has come.
+// Enforces the TLS policy first. Each StartupMessage passes here, with or without TLS.
 Admission::State Admission::advance() {
   if (context_.deadline.passed()) return refuse(timeout_ending());
   context_.client->pause_reading();
@@ -49,8 +49,8 @@ Admission::State Admission::advance() {
   return admit(decision);
 }
 
-// A session begins only if its audit record will be written. The queue of records has room for those that are
-// already past this point.
+// Returns true, and sets a timer, if the audit queue has no room: a session begins only if its audit record can be
+// written. The queue keeps room for the records of sessions that have already passed this check.
 bool Admission::waits_for_audit() {
   if (audit_has_room()) {
     audit_pause_.reset();
@@ -75,7 +75,8 @@ Decision Admission::decide() {
   Decision decision = rules.decide(visitor);
   const bool assigns = decision.rule != nullptr && decision.rule->assign && !decision.refusal;
   if (!assigns || !client.startup.find("database").value_or("").empty()) return decision;
-  // The database of the user that the client becomes: it is for the rules to say whether it may go there.
+  // The client named no database, so it gets the database with the name of the assigned user. The rules decide
+  // whether the client may use that database.
   const std::string database = decision.database_user;
   context_.observer.note_database(database);
   visitor.database = database;
@@ -97,7 +98,7 @@ Admission::State Admission::admit(const Decision& decision) {
   return State::admitted;
 }
 
-// Makes the StartupMessage what the server is to read.
+// Changes the StartupMessage into the one that is sent to the server.
 std::optional<Ending> Admission::prepare_startup(const Decision& decision) {
   OpenedClient& client = admitted_.client;
   const ListenerConfig& listener = context_.policy().config;
@@ -120,7 +121,7 @@ std::optional<Ending> Admission::prepare_startup(const Decision& decision) {
                 .hint = "Send shorter parameters, or turn log_client_identity off."};
 }
 
-// With which pgveil shows itself to the server.
+// Chooses the certificate that pgveil presents to the server.
 std::optional<Ending> Admission::choose_certificate() {
   const Upstream& upstream = *context_.policy().upstream;
   admitted_.tls_to_server = upstream.tls;

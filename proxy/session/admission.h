@@ -1,4 +1,5 @@
-// The second stage of a session: whether the client may come in, as which database user, and whether there is room for it.
+// The second stage of a session. It decides whether the client is admitted, as which database user, and whether
+// limits.max_sessions leaves room for it.
 #pragma once
 
 #include <memory>
@@ -13,20 +14,20 @@
 
 namespace pgveil::proxy {
 
-// A client that may come in.
+// A client that was admitted.
 struct AdmittedClient {
-  OpenedClient client;  // with its StartupMessage as the server is to read it
+  OpenedClient client;  // with the StartupMessage that is sent to the server
   protocol::HbaMethod method = protocol::HbaMethod::reject;
-  // Of the upstream, or with the certificate of the role; null: without TLS.
+  // The upstream's TLS context, or one with the certificate of the role. Null: without TLS.
   std::shared_ptr<const tls::ClientContext> tls_to_server;
 };
 
 class Admission final : public Stage {
  public:
   enum class State {
-    waiting,  // for the client's host name, if a rule asks for it; or for an audit file that takes no records
+    waiting,   // for the client's host name, if a rule needs it, or until the audit queue has room
     admitted,  // take_client() may be called
-    refused,   // ending() says why
+    refused,   // ending() has the reason
   };
 
   Admission(SessionContext& context, OpenedClient client);
@@ -49,7 +50,7 @@ class Admission final : public Stage {
   SessionContext& context_;
   AdmittedClient admitted_;
   std::unique_ptr<ClientName> host_name_;
-  std::unique_ptr<Deadline> audit_pause_;  // while the audit file takes no records
+  std::unique_ptr<Deadline> audit_pause_;  // set while the audit queue has no room
   Ending ending_;
 };
 

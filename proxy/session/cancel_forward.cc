@@ -11,8 +11,8 @@ constexpr std::chrono::seconds kCancelTimeout{10};
 
 }  // namespace
 
-// A key that this process does not know goes to the upstream's only server: another replica may have relayed
-// it.
+// A request with a key that this process has not stored goes to the upstream's server if there is only one: another
+// replica of pgveil may have relayed the session.
 tl::expected<std::unique_ptr<CancelForward>, Ending> CancelForward::begin(
     SessionContext& context, const protocol::CancelRequest& request, bool inside_tls) {
   const ListenerPolicy& policy = context.policy();
@@ -40,8 +40,8 @@ CancelForward::~CancelForward() {
   wipe_away(request_.key);
 }
 
-// The client's connection is closed only after the server has closed its own: until then the signal may still
-// be on its way, and would hit the client's next statement (fe-cancel.c).
+// Closes the client's connection only after the server has closed its own. Before that, the server may not have sent
+// the signal yet, and it would cancel the client's next statement (fe-cancel.c).
 std::optional<Ending> CancelForward::advance() {
   if (context_.deadline.passed()) {
     context_.note_server(*link_);
@@ -58,7 +58,7 @@ std::optional<Ending> CancelForward::advance() {
   return std::nullopt;
 }
 
-// Sends the request as soon as the server is verified.
+// Sends the request once the server is verified.
 std::optional<Ending> CancelForward::connect() {
   const auto state = link_->advance(context_.scratch());
   if (state != UpstreamLink::State::connecting) context_.note_server(*link_);

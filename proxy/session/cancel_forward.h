@@ -1,4 +1,5 @@
-// The stage of a client that wants to cancel: the request goes to the server of the session that its key belongs to.
+// The stage of a client that has sent a CancelRequest. The request is forwarded to the server of the session that its
+// key belongs to.
 #pragma once
 
 #include <memory>
@@ -14,15 +15,16 @@ namespace pgveil::proxy {
 
 class CancelForward final : public Stage {
  public:
-  // Begins to connect to the server; or returns why the request goes nowhere. `inside_tls`: how it has come.
+  // Begins to connect to the server, or returns why the request is not forwarded. `inside_tls`: the request arrived
+  // inside TLS.
   [[nodiscard]] static tl::expected<std::unique_ptr<CancelForward>, Ending> begin(
       SessionContext& context, const protocol::CancelRequest& request, bool inside_tls);
   ~CancelForward() override;
 
-  // Returns how it ends, or nullopt as long as the request is on its way.
+  // Returns how the session ends, or nullopt while the request is being forwarded.
   [[nodiscard]] std::optional<Ending> advance();
 
-  // Such a client takes any byte for a failure.
+  // A client that sent a CancelRequest treats any byte that it receives as a failure.
   [[nodiscard]] ErrorFormat error_format() const override { return ErrorFormat::none; }
   [[nodiscard]] std::unique_ptr<Stream> release_server() override;
 

@@ -5,7 +5,7 @@
 namespace pgveil::proxy {
 namespace {
 
-// The process id and the key, in one string that wipes itself.
+// The process id and the key in one string, which the destructor wipes.
 class RouteName {
  public:
   explicit RouteName(const protocol::CancelRequest& key) {

@@ -1,5 +1,5 @@
-// Where a CancelRequest has to go: it names no user, database or host, only the key that a server gave to a
-// session.
+// The server to which a CancelRequest is forwarded. The request names no user, database or host: it contains only the
+// key that a server gave to a session.
 #pragma once
 
 #include <memory>
@@ -16,11 +16,11 @@ namespace pgveil::proxy {
 
 struct CancelRoute {
   std::shared_ptr<const Upstream> upstream;  // of the session
-  ServerAddress server;                      // what the session was really connected to
+  ServerAddress server;                      // to which the session is connected
 };
 
-// The established sessions of a process by their cancel keys. May be used from any thread. Keys are secrets:
-// they are wiped when they go.
+// The established sessions of a process by their cancel keys. May be used from any thread. Keys are secrets: their
+// memory is wiped when they are removed.
 class CancelRoutes {
  public:
   CancelRoutes() = default;

@@ -63,7 +63,7 @@ ClientOpening::State ClientOpening::negotiate() {
   }
 }
 
-// What has been read after the SSLRequest, or as direct TLS, belongs to the handshake and to nothing else.
+// Bytes that were read after the SSLRequest, or as direct TLS, are passed to the handshake only.
 ClientOpening::State ClientOpening::begin_tls() {
   auto engine = tls::Engine::to_client(context_.policy().tls, negotiation_.direct_tls());
   auto stream =
@@ -110,7 +110,7 @@ OpenedClient ClientOpening::take_client() {
 }
 
 ErrorFormat ClientOpening::error_format() const {
-  // A client in its handshake takes any byte for a failure of TLS.
+  // A client in its handshake treats an ErrorResponse in plain text as a failure of TLS.
   if (state_ == State::accepting_tls) return ErrorFormat::none;
   return negotiation_.wants_old_error() ? ErrorFormat::protocol_2 : ErrorFormat::protocol_3;
 }
@@ -120,7 +120,8 @@ ClientOpening::State ClientOpening::fail(Ending ending) {
   return State::failed;
 }
 
-// The client has ended its connection before its StartupMessage, or its first record cannot be read.
+// Returns the ending for a client that closed its connection before its StartupMessage, or whose first record after
+// the handshake cannot be read.
 Ending ClientOpening::early_leave() const {
   std::string certificate;
   if (tls_)

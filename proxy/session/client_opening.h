@@ -1,4 +1,4 @@
-// The first stage of a session: what a client says before its StartupMessage, and the TLS handshake with it.
+// The first stage of a session: what a client sends up to its StartupMessage, and the TLS handshake with it.
 #pragma once
 
 #include <memory>
@@ -16,14 +16,14 @@ namespace pgveil::proxy {
 struct OpenedClient {
   protocol::StartupMessage startup;
   std::shared_ptr<const tls::Established> tls;  // null: without TLS
-  std::string unix_user;   // at the other end of a Unix socket; empty: nobody wants to know
-  protocol::Bytes unread;  // what it has sent after the StartupMessage; may hold a password
+  std::string unix_user;   // of the client's process on a Unix socket; empty: not needed, or unknown
+  protocol::Bytes unread;  // what it sent after the StartupMessage; may contain a password
 
-  // The verified certificate of the client; null: it has shown none.
+  // The verified certificate of the client. Null: the client presented none.
   [[nodiscard]] const tls::PeerCertificate* certificate() const {
     return tls && tls->peer ? &*tls->peer : nullptr;
   }
-  // The subject of the certificate, or the user of the process at the Unix socket.
+  // The subject of the certificate, or the Unix user of the client's process.
   [[nodiscard]] std::string_view identity() const {
     return certificate() != nullptr ? certificate()->subject : unix_user;
   }
@@ -36,15 +36,15 @@ class ClientOpening final : public Stage {
     accepting_tls,    // the TLS handshake
     reading_startup,  // StartupMessage or CancelRequest, inside TLS
     startup,          // take_client() may be called
-    cancel,           // cancel_request() is what the client wants
-    failed,           // ending() says why
+    cancel,           // cancel_request() may be called
+    failed,           // ending() has the reason
   };
 
   // `context` must outlive the stage, as for every stage.
   ClientOpening(SessionContext& context, std::string unix_user);
   ~ClientOpening() override;
 
-  // Returns at each change of the state, to be called again at once.
+  // Returns at each change of the state. The caller must then call it again at once.
   [[nodiscard]] State advance();
 
   [[nodiscard]] OpenedClient take_client();
@@ -65,14 +65,14 @@ class ClientOpening final : public Stage {
   [[nodiscard]] Ending failed_negotiation() const;
 
   SessionContext& context_;
-  State state_ = State::negotiating;  // never `failed`: the last one before that
+  State state_ = State::negotiating;  // never `failed`: after a failure, the state before it
   protocol::Negotiation negotiation_;
-  TlsStream* accepting_ = nullptr;  // the client's stream, during its handshake
+  TlsStream* accepting_ = nullptr;  // the client's stream, during the TLS handshake
   std::optional<HandshakeTurns::Place> handshake_turn_;
   std::shared_ptr<const tls::Established> tls_;
   std::string unix_user_;
   protocol::Bytes unread_;
-  bool has_sent_ = false;  // the client, as seen by negotiate()
+  bool has_sent_ = false;  // negotiate() has read bytes of the client
   Ending ending_;
 };
 

@@ -52,7 +52,8 @@ std::string_view hint_of(tls::Failure failure) {
   }
 }
 
-// What other protocols begin with. Four bytes, which a startup packet's length never is.
+// The first bytes of other protocols. A startup packet never begins with these four bytes: as its length, they would
+// be too large.
 struct OtherProtocol {
   std::string_view first_bytes;
   std::string_view name;

@@ -1,5 +1,6 @@
-// What kept a client from sending its StartupMessage, as an ending: a TLS handshake that failed, or the
-// client itself. The client gets a TLS alert at most; this is for the log.
+// The endings of clients that sent no StartupMessage: the TLS handshake failed, the client closed the connection, or
+// its first bytes are not a startup packet. Details and hints are for the log: after a failed handshake, a client
+// receives at most a TLS alert.
 #pragma once
 
 #include <string>
@@ -12,22 +13,23 @@
 
 namespace pgveil::proxy {
 
-// `certificate`: what is known of the certificate that the client was shown, if `failure` does not say it.
+// `certificate`: a description of pgveil's certificate, used if `failure` has no detail.
 [[nodiscard]] Ending client_tls_ending(const tls::FailureReport& failure,
                                        const std::string& certificate = {});
 
 // How a client ended its connection before its StartupMessage.
 struct EarlyLeave {
-  std::string error = {};  // the system's word, as after a RST; empty: a regular end
+  std::string error = {};  // the system's error, for example after a RST; empty: a regular end
   bool has_sent = false;
   bool inside_packet = false;
   bool inside_tls = false;
   protocol::Negotiation::Declined declined = protocol::Negotiation::Declined::nothing;
-  std::string certificate = {};  // what is known of the certificate that it was shown
+  std::string certificate = {};  // a description of the certificate that pgveil presented
 };
 [[nodiscard]] Ending early_leave_ending(const EarlyLeave& leave);
 
-// The first bytes are not a startup packet. Names the protocol that they belong to, if it is known.
+// Returns the ending for first bytes that are not a startup packet. Its detail names the protocol that they belong
+// to, if pgveil recognizes it.
 [[nodiscard]] Ending malformed_startup_ending(protocol::ByteView first_bytes, std::string message);
 
 }  // namespace pgveil::proxy

@@ -6,11 +6,13 @@
 namespace pgveil::proxy {
 namespace {
 
-// How long an ended session waits for a peer that takes what is left to be sent, and for one that has it all.
+// How long an ended session waits while no further byte can be written to the peers, and how long it waits for a peer
+// to close once everything is written.
 constexpr std::chrono::seconds kFlushTimeout{300};
 constexpr std::chrono::seconds kLingerTimeout{2};
 
-// Reads and drops what still comes. True once the peer has ended too and everything is sent to it.
+// Reads bytes that still arrive, and drops them. Returns true once the peer has closed its side and
+// everything is sent to it, or the connection broke.
 bool is_drained(Stream& stream, Scratch& scratch) {
   for (int reads = 0; may_read(stream, reads); ++reads) {
     const auto status = stream.read(scratch, scratch.incoming.size()).status;

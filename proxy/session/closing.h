@@ -1,4 +1,4 @@
-// The last stage of a session: what is still to be sent goes out, and both peers close.
+// The last stage of a session: it sends the remaining bytes, and waits until both peers have closed.
 #pragma once
 
 #include <cstddef>
@@ -13,13 +13,14 @@ class Closing final : public Stage {
  public:
   explicit Closing(SessionContext& context) : context_(context) {}
 
-  // Ends our side of both connections once everything is written; `server`: null if there is none. To be called once,
-  // before advance(). `cut_off`: what the peer gets is not complete, so that TLS must not say close_notify.
+  // Ends pgveil's side of both connections once everything is written. `server`: null if there is none.
+  // Must be called once, before advance(). Finish::cut_off: the peer does not receive everything, so TLS must not
+  // send close_notify.
   void begin(std::unique_ptr<Stream> server, Stream::Finish for_client, Stream::Finish for_server);
 
-  // Returns true once the connections may be closed: both peers have everything and have closed too, or that has taken too
-  // long. Closing earlier, with bytes unread, would make the kernel send RST, which can destroy the last message on its
-  // way.
+  // Returns true once the connections may be closed: both peers have received everything and have closed
+  // their side, or the timeout has passed. If pgveil closed a connection with unread bytes, the kernel would
+  // send RST, and the peer could lose the last message.
   [[nodiscard]] bool advance();
 
  private:
@@ -27,7 +28,7 @@ class Closing final : public Stage {
 
   SessionContext& context_;
   std::unique_ptr<Stream> server_;
-  std::size_t backlog_ = 0;  // not yet written, when that was looked at last
+  std::size_t backlog_ = 0;  // bytes not yet written at the last call of advance()
 };
 
 }  // namespace pgveil::proxy

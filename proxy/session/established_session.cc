@@ -6,12 +6,12 @@
 namespace pgveil::proxy {
 namespace {
 
-// How long a client that has ended its side waits for a server that is silent. Its last statement may still
-// run.
+// How long a session waits for a server that sends nothing after the client has ended its side. The client's last
+// statement may still run.
 constexpr std::chrono::seconds kLastAnswerTimeout{30};
 
-// How often a session whose client has ended its side is looked at: which of the two times counts depends on
-// what waits for the client by then.
+// Returns the interval at which a session is checked after its client has ended its side. Whether kLastAnswerTimeout
+// or `idle_timeout` applies depends on the bytes that wait for the client at the time of the check.
 std::chrono::milliseconds last_answer_interval(std::chrono::milliseconds idle_timeout) {
   constexpr std::chrono::milliseconds kLongest = kLastAnswerTimeout;
   return idle_timeout.count() == 0 ? kLongest : std::min(idle_timeout, kLongest);
@@ -58,8 +58,8 @@ void EstablishedSession::set_idle_deadline() {
   context_.deadline.set(relay_->client_ended() ? last_answer_interval(idle_timeout) : idle_timeout);
 }
 
-// For a timeout, if there is one. That something which waited was sent is activity as well: a slow reader is
-// not a silent one.
+// Updates the time of the last activity. Bytes that had to wait and were then written count as activity too:
+// a peer that reads slowly is not idle.
 void EstablishedSession::note_activity(std::uint64_t moved_before) {
   const std::size_t waiting = context_.client->unwritten() + server_->unwritten();
   if (moved() != moved_before || waiting != waiting_) last_activity_ = time_now();
@@ -76,9 +76,9 @@ void EstablishedSession::look_after_bulk() {
   }
 }
 
-// The idle timer is not reset by traffic; when it expires, the time of the last byte is checked. The time of a
-// client that has ended its side counts only while the server owes it something. If it is the client that
-// does not read what is there, it is as idle as any other client.
+// Traffic does not reset the timer. When the timer expires, the time of the last byte is checked. After the
+// client has ended its side, kLastAnswerTimeout applies while the session waits for the server. If bytes wait
+// because the client does not read them, idle_timeout applies, as for any other client.
 EstablishedSession::State EstablishedSession::check_silence() {
   const std::chrono::milliseconds idle_timeout = context_.limits().idle_timeout;
   const std::chrono::milliseconds quiet = time_now() - last_activity_;

@@ -1,4 +1,5 @@
-// The fourth stage of a session, and the longest: bytes both ways until a side ends. All that an idle session keeps is here.
+// The fourth stage of a session, and the longest: it forwards bytes in both directions until a side ends. It
+// has all the state that an idle session needs.
 #pragma once
 
 #include <chrono>
@@ -18,22 +19,23 @@ class EstablishedSession final : public Stage {
  public:
   enum class State {
     relaying,
-    // Ended, which ending() describes:
+    // The session has ended; ending() has the reason:
     client_closed,
     client_lost,
     server_closed,
     server_lost,
     idle,        // for longer than limits.idle_timeout
-    unanswered,  // the client has ended its side, and the server has been silent since
+    unanswered,  // the client has ended its side, and the server has sent nothing since
   };
 
   EstablishedSession(SessionContext& context, LoggedInSession session);
 
-  // Moves what has come.
+  // Forwards the bytes that have arrived.
   [[nodiscard]] State advance();
   [[nodiscard]] Ending ending(State state) const;
 
-  // Inside a message to the client, an error would be read as a part of it; and the server's own last words stand.
+  // Returns `none` inside a message to the client, which would read an error as a part of that message, and after a
+  // FATAL error of the server, which is then the last message.
   [[nodiscard]] ErrorFormat error_format() const override;
   void report(SessionObserver& observer) const override;
   [[nodiscard]] std::unique_ptr<Stream> release_server() override;
@@ -51,9 +53,9 @@ class EstablishedSession final : public Stage {
   SessionContext& context_;
   std::unique_ptr<Stream> server_;
   std::unique_ptr<Relay> relay_;
-  std::unique_ptr<Deadline> bulk_deadline_;     // while the relay is in bulk
-  std::chrono::milliseconds last_activity_{0};  // of time_now(); kept only if there is a timeout for it
-  std::size_t waiting_ = 0;                     // to be sent to either side, when that was kept last
+  std::unique_ptr<Deadline> bulk_deadline_;     // set while the relay is in bulk mode
+  std::chrono::milliseconds last_activity_{0};  // of time_now(); updated only if a timeout needs it
+  std::size_t waiting_ = 0;                     // bytes not yet written at the last note_activity()
 };
 
 }  // namespace pgveil::proxy

@@ -1,4 +1,4 @@
-// What a client is told when its session ends.
+// The last message to a client when its session ends.
 #pragma once
 
 #include "protocol/bytes.h"
@@ -7,9 +7,9 @@
 
 namespace pgveil::proxy {
 
-// Returns the ErrorResponse for this end, empty if there is nothing to say. Detail and hint are for the operator's own
-// application (`is_local`: on loopback or a Unix socket); over the network a client gets the sentence only, and the rest
-// stands in the log.
+// Returns the ErrorResponse for this end, empty if the client is sent none. A local client (`is_local`: on
+// loopback or a Unix socket) is the operator's own application and also gets the detail and the hint. A
+// client on the network gets the primary message only; the detail and the hint are in the log.
 [[nodiscard]] protocol::Bytes last_message(const Ending& ending, ErrorFormat format, bool is_local);
 
 }  // namespace pgveil::proxy

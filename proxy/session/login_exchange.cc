@@ -15,11 +15,11 @@ namespace {
 
 constexpr std::size_t kMaxLoginBacklog = 1'048'576;
 
-// What a server says first in a login. NegotiateProtocolVersion does not count: what it is about comes after
-// it.
+// The first message of a server in a login. NegotiateProtocolVersion is skipped, because the message that matters
+// follows it.
 struct FirstWord {
   bool is_whole = false;
-  bool is_unavailable = false;  // it takes no connections for now, in which case libpq tries the next host
+  bool is_unavailable = false;  // it accepts no connections for now; libpq then tries the next host
   std::string text = {};
 };
 
@@ -51,7 +51,7 @@ LoginExchange::State LoginExchange::advance() {
   return login_ ? log_in() : connect();
 }
 
-// Moves the bytes between client, login and server.
+// Passes bytes between the client, the login and the server.
 LoginExchange::State LoginExchange::log_in() {
   if (const auto change = check_deadlines()) return *change;
   for (int reads = 0;; ++reads) {
@@ -71,7 +71,7 @@ LoginExchange::State LoginExchange::log_in() {
 
 LoginExchange::Change LoginExchange::check_deadlines() {
   if (context_.deadline.passed()) {
-    auto refused = refused_ending();  // and then neither side has closed
+    auto refused = refused_ending();  // the server refused the login, and neither side has closed yet
     return fail(refused ? *std::move(refused) : timeout_ending());
   }
   if (!answer_deadline_ || !answer_deadline_->passed()) return std::nullopt;
@@ -81,7 +81,7 @@ LoginExchange::Change LoginExchange::check_deadlines() {
                        false);
 }
 
-// Decides by what the server says first whether the login goes on with it.
+// Decides by the server's first message whether the login continues with this server.
 LoginExchange::Change LoginExchange::judge_first_word() {
   if (server_was_heard_) return std::nullopt;
   const FirstWord word = read_first_word(unread_of_server_);
@@ -92,7 +92,8 @@ LoginExchange::Change LoginExchange::judge_first_word() {
   return change;
 }
 
-// Also without new bytes: the login may have waited for something else.
+// Passes the server's bytes to the login, even if no new ones have arrived: the login may have waited for
+// another event.
 LoginExchange::Change LoginExchange::take_from_server() {
   if (server_was_heard_) switch (advance_login()) {
       case Login::Progress::finished:
@@ -121,7 +122,7 @@ LoginExchange::Change LoginExchange::take_from_client() {
   return ending ? Change(fail(*std::move(ending))) : std::nullopt;
 }
 
-// The server has closed its side, or its connection broke.
+// Handles a server that has closed its side, or whose connection broke.
 LoginExchange::State LoginExchange::lose_server() {
   if (may_begin_anew() && !server_has_spoken_)
     if (const auto change =
@@ -131,13 +132,13 @@ LoginExchange::State LoginExchange::lose_server() {
   return fail(lost_server_ending());
 }
 
-// Lets the login take what the server has said so far.
+// Passes the bytes that the server has sent so far to the login.
 Login::Progress LoginExchange::advance_login() {
   protocol::ByteReader in(unread_of_server_);
   LoginAnswers answers;
   const auto progress = login_->advance(in, answers);
   consume(unread_of_server_, in);
-  // Before the client can know its key, since its CancelRequest may come to another worker.
+  // The route must exist before the client has its key, since the CancelRequest may arrive at another worker.
   if (progress == Login::Progress::finished && login_->cancel_key())
     context_.registration.add_cancel_route(
         *login_->cancel_key(), {.upstream = context_.policy().upstream, .server = *link_->server()});
@@ -152,8 +153,8 @@ void LoginExchange::send(LoginAnswers& answers) {
   wipe_away(answers.to_server);
 }
 
-// Reads the client's answers to what pgveil asks it, and wipes them from the scratch memory. Once there is no
-// more to ask it is paused again. A client that has ended its side before it has answered can only have left.
+// Reads the client's answers to pgveil's own requests, and wipes them from the scratch memory. Pauses the client once
+// pgveil has no further request. A client that ended its side before it answered has left.
 std::optional<Ending> LoginExchange::answer_client() {
   Stream& client = *context_.client;
   client.resume_reading();
@@ -167,7 +168,7 @@ std::optional<Ending> LoginExchange::answer_client() {
     if (!taken) return login_->ending();
     if (login_->client_part() != Login::ClientPart::answered) {
       client.pause_reading();
-      context_.owner.wake();  // the server's request has waited for this
+      context_.owner.wake();  // a request of the server may have waited for the client's answer
       return std::nullopt;
     }
     if (!may_read(client, reads)) return std::nullopt;
@@ -185,7 +186,7 @@ void LoginExchange::keep(ByteView from_client) {
   client_.unread.insert(client_.unread.end(), from_client.begin(), from_client.end());
 }
 
-// What a client says in its login may be a password.
+// Wipes bytes of the client from the scratch memory: during its login they may be a password.
 void LoginExchange::wipe_scratch(std::size_t size) {
   Scratch& scratch = context_.scratch();
   const auto wipe = [size](auto& bytes) { tls::wipe(std::span(bytes).first(std::min(size, bytes.size()))); };
@@ -193,8 +194,8 @@ void LoginExchange::wipe_scratch(std::size_t size) {
   if (client_.tls) wipe(scratch.plaintext);
 }
 
-// Passes on what the client says in its login, and its end: PostgreSQL answers what came before, and it is
-// for the server to end the session of a client that has left, as it does at once.
+// Passes on the client's bytes during its login, and also its end of the connection. PostgreSQL answers the
+// bytes that came before the end, and then closes the session at once.
 std::optional<Ending> LoginExchange::forward_client() {
   if (login_->holds_client()) {
     auto ending = hold_client();
@@ -207,7 +208,7 @@ std::optional<Ending> LoginExchange::forward_client() {
   return std::nullopt;
 }
 
-// Collects the client's answer until the login has judged it, and passes it on if it may.
+// Collects the client's answer until the login can judge it, and passes it on if the login allows that.
 std::optional<Ending> LoginExchange::hold_client() {
   for (int reads = 0; may_read(*context_.client, reads); ++reads) {
     const auto read = context_.client->read(context_.scratch(), kStartupReadBytes);
@@ -237,7 +238,7 @@ LoggedInSession LoginExchange::take_session() {
     relay_->follow_to_client(unread_of_server_);
   }
   if (login_->client_part() != Login::ClientPart::relayed) {
-    pass_on_unread();  // what came too early belongs to the session all the same
+    pass_on_unread();  // bytes that the client sent before ReadyForQuery belong to the session
     context_.client->resume_reading();
   }
   return {.server = std::move(server_), .relay = std::move(relay_)};
@@ -260,20 +261,22 @@ LoginExchange::State LoginExchange::fail(Ending ending) {
   return State::failed;
 }
 
-// The client's end came before ReadyForQuery: to ask its user for a password, or because it was refused.
+// Returns the ending for a client that closed before ReadyForQuery, to ask its user for a password, or
+// because the login was refused.
 Ending LoginExchange::left_client_ending() {
   if (auto refused = refused_ending()) return *std::move(refused);
   return closed_by_client_in_login({.in_message = relay_->in_message_to_server() || !client_.unread.empty(),
                                     .close_notify = context_.client->close_notify()});
 }
 
-// The client's connection broke before ReadyForQuery. A client that was refused may close without reading
-// all.
+// Returns the ending for a client whose connection broke before ReadyForQuery. After a refusal, a client may close
+// without reading everything, so a refusal comes first.
 Ending LoginExchange::broken_client_ending() {
   return refused_ending().value_or(lost_client_ending(*context_.client));
 }
 
-// The server has refused the login, in words that the client has got.
+// Returns the ending for a login that the server refused with an error that the client has received; nullopt:
+// the server has not refused it.
 std::optional<Ending> LoginExchange::refused_ending() {
   if (!login_->refusal()) return std::nullopt;
   context_.observer.note_server_sqlstate(login_->refusal()->sqlstate);
@@ -288,7 +291,7 @@ Ending LoginExchange::timeout_ending() const {
           .hint = "Answer the server's password request in time, or raise limits.startup_timeout."};
 }
 
-// The server's end came before its ReadyForQuery.
+// Returns the ending for a server that closed before its ReadyForQuery.
 Ending LoginExchange::lost_server_ending() {
   if (auto refused = refused_ending()) return *std::move(refused);
   if (const auto* failure = server_->tls_failure()) return tls_ending(*link_->server(), *failure);

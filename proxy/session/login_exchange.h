@@ -1,6 +1,6 @@
-// The third stage of a session: a verified connection to the server, and the login up to the server's ReadyForQuery. A
-// server that cannot be reached, or takes no connections for now, is left for the next one as long as nothing of it has
-// been passed on.
+// The third stage of a session: it makes a verified connection to the server, and relays or makes the login, up to
+// the server's ReadyForQuery. If a server cannot be reached or accepts no connections for now, and nothing from it
+// has been passed on, the stage tries the next server.
 #pragma once
 
 #include <chrono>
@@ -26,21 +26,21 @@ struct LoggedInSession {
 class LoginExchange final : public Stage {
  public:
   enum class State {
-    connecting,  // resolving, connecting, and the answer to SSLRequest
+    connecting,  // resolving the name, connecting, SSLRequest and its answer
     verifying,   // the TLS handshake with the server: chain, name, CRL
     logging_in,  // until the server's ReadyForQuery
     logged_in,   // take_session() may be called
-    failed,      // ending() says why
+    failed,      // ending() has the reason
   };
 
-  // `early`: a connection to the upstream that was begun before the client was admitted; null: there is none.
+  // `early`: a connection to the upstream that was started before the client was admitted. Null: there is none.
   LoginExchange(SessionContext& context, AdmittedClient client, std::unique_ptr<UpstreamLink> early);
   ~LoginExchange() override;
 
-  // Returns at each change of the state, to be called again at once.
+  // Returns at each change of the state. The caller must then call it again at once.
   [[nodiscard]] State advance();
 
-  // What was read too early is passed on before this returns.
+  // First passes on the bytes of both sides that were read during the login and belong to the session.
   [[nodiscard]] LoggedInSession take_session();
   [[nodiscard]] const Ending& ending() const { return ending_; }
 
@@ -48,10 +48,10 @@ class LoginExchange final : public Stage {
   [[nodiscard]] std::unique_ptr<Stream> release_server() override;
 
  private:
-  // Of one step; nullopt: the step has not changed the state.
+  // The state after one step; nullopt: the step has not changed it.
   using Change = std::optional<State>;
 
-  // The way to the server: login_exchange_connect.cc.
+  // Connecting to the server; defined in login_exchange_connect.cc.
   [[nodiscard]] State connect();
   [[nodiscard]] State begin_login();
   [[nodiscard]] std::optional<Ending> check_shared_certificate() const;
@@ -89,15 +89,15 @@ class LoginExchange final : public Stage {
   OpenedClient client_;
   const protocol::HbaMethod method_;
   std::unique_ptr<UpstreamLink> link_;
-  bool is_preconnected_ = false;  // link_ was made ahead
+  bool is_preconnected_ = false;  // link_ was pre-established
   std::unique_ptr<Stream> server_;
-  std::unique_ptr<Login> login_;  // null: the server is not connected
+  std::unique_ptr<Login> login_;  // null: not connected to the server yet
   std::unique_ptr<Relay> relay_;
-  std::unique_ptr<Deadline> answer_deadline_;  // of the server's first word, if another could be tried
+  std::unique_ptr<Deadline> answer_deadline_;  // for the server's first message, if another could be tried
   protocol::Bytes unread_of_server_;           // read from the server and not yet passed on
-  bool client_was_early_ = false;              // bytes of its login have gone up with the StartupMessage
+  bool client_was_early_ = false;              // its bytes were sent directly after the StartupMessage
   bool server_has_spoken_ = false;
-  bool server_was_heard_ = false;  // the login has begun to take what the server said
+  bool server_was_heard_ = false;  // messages of the server go to login_
   Ending ending_;
 };
 

@@ -1,4 +1,5 @@
-// The way of a LoginExchange to its server, up to the StartupMessage: first, or again with another server.
+// The connection of a LoginExchange to its server, up to the StartupMessage: the first attempt, and further ones with
+// another server.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -9,8 +10,8 @@
 
 namespace pgveil::proxy {
 
-// Uses the connection that was started early, if there is one; otherwise one that was made ahead; otherwise it dials. A
-// session with a certificate of its role always dials.
+// Uses the connection that was started early, if there is one; otherwise a pre-established one; otherwise
+// dials. If the server is to see a certificate of the role, always dials.
 LoginExchange::LoginExchange(SessionContext& context, AdmittedClient client,
                              std::unique_ptr<UpstreamLink> early)
     : context_(context), client_(std::move(client.client)), method_(client.method), link_(std::move(early)) {
@@ -63,7 +64,9 @@ LoginExchange::State LoginExchange::begin_login() {
   return State::logging_in;
 }
 
-// A login can be bound to the channel through both connections only if they show the same certificate.
+// Returns an ending if shared_certificate is on and the server's certificate is not the one that pgveil
+// presented to the client. Channel binding from client to server works only if both connections use the same
+// certificate.
 std::optional<Ending> LoginExchange::check_shared_certificate() const {
   const auto& server_tls = link_->tls();
   if (!context_.policy().config.shared_certificate || !client_.tls || !server_tls) return std::nullopt;
@@ -90,22 +93,23 @@ std::unique_ptr<Login> LoginExchange::make_login() const {
                       context_.services.login, context_.owner);
 }
 
-// As we understood it, never the client's bytes.
+// Sends a StartupMessage that is encoded again from its parsed form: the client's own bytes are never passed on.
 void LoginExchange::send_startup() {
   protocol::Bytes startup;
   protocol::encode_startup_message(client_.startup, startup);
   server_->write(context_.scratch(), startup);
 }
 
-// As long as nothing that the server said has been passed on, and nothing of the client's but its
-// StartupMessage has gone up.
+// Returns whether the login may start again with another server: nothing from this server has been passed on,
+// and this server has received only the client's StartupMessage.
 bool LoginExchange::may_begin_anew() const {
   return !server_was_heard_ && !client_was_early_ && relay_->bytes_to_server() == 0 &&
          server_->tls_failure() == nullptr;
 }
 
-// How long the server may take for its first word, if the login could begin anew with another one. A
-// connection that was made ahead may lead to a host that is gone, so that there is one attempt more.
+// Returns how long the server may take until its first message, if another one can be tried after it; 0: no
+// limit. The host of a pre-established connection may no longer exist, so the remaining time is divided for
+// one more attempt.
 std::chrono::milliseconds LoginExchange::patience() const {
   if (!is_preconnected_) return link_->patience();
   const UpstreamConfig& upstream = context_.policy().upstream->config;
@@ -115,7 +119,7 @@ std::chrono::milliseconds LoginExchange::patience() const {
   return std::max(std::chrono::milliseconds(1), most.count() == 0 ? share : std::min(share, most));
 }
 
-// Begins the login anew, after one that came to nothing. nullopt: there is no other server to try.
+// Starts the login again after a failed attempt. Returns nullopt if there is no other server to try.
 LoginExchange::Change LoginExchange::try_elsewhere(Connector::Failed how, const std::string& what,
                                                    bool whole_host) {
   if (is_preconnected_) return dial_again(how, what);
@@ -125,8 +129,9 @@ LoginExchange::Change LoginExchange::try_elsewhere(Connector::Failed how, const 
   return State::connecting;
 }
 
-// A connection that was made ahead may have ended unnoticed, as when the server was just restarted, or its
-// host is gone. A connection that was made while the server started up is refused even after that.
+// Dials after a pre-established connection has failed. Such a connection may have ended without notice, for
+// example because the server was restarted or its host is gone. A server also refuses the StartupMessage on a
+// connection that was made while the server started up, even after it has started.
 LoginExchange::State LoginExchange::dial_again(Connector::Failed how, const std::string& what) {
   const auto& upstream = context_.policy().upstream;
   const ServerAddress server = *link_->server();

@@ -1,5 +1,5 @@
-// The clients that have not logged in yet, counted for the whole process: at most so many are served, and the
-// others wait in the kernel's queue of the listener.
+// The number of clients that have not logged in yet, in the whole process. It has a maximum; further clients
+// wait in the listener's queue in the kernel.
 #pragma once
 
 #include <atomic>
@@ -11,8 +11,7 @@ namespace pgveil::proxy {
 
 class Newcomers {
  public:
-  // `when_room`: is called in the thread in which a client leaves, once after each is_full() that returned
-  // true.
+  // `when_room` is called once after each is_full() that returned true, in the thread in which a client leaves.
   Newcomers(std::size_t most, std::function<void()> when_room)
       : most_(most), when_room_(std::move(when_room)) {}
 
@@ -20,7 +19,7 @@ class Newcomers {
   [[nodiscard]] bool is_full() {
     if (count_ < most_) return false;
     room_is_wanted_ = true;
-    // Looks again: the last one may have left before it could know that somebody waits.
+    // Checks again: a client may have left before room_is_wanted_ was set.
     return count_ >= most_;
   }
   void enter() { ++count_; }

@@ -11,20 +11,21 @@ namespace pgveil::proxy {
 std::optional<Relay::End> Relay::advance(Scratch& scratch) {
   const auto to_client_before = to_client_.bytes;
   const auto to_server_before = to_server_.bytes;
-  // The server first: if both have ended, its last words are what the client should still read.
+  // The server's bytes are forwarded first: if both sides have ended, the client still receives the server's
+  // last message.
   auto server = move(to_client_, scratch);
   const auto client = advance_to_server(scratch);
-  // No event tells of what TLS has failed to encrypt.
+  // There is no wake-up for a failure to encrypt, so the stream is checked again.
   if (server == Stream::Status::blocked && to_server_.bytes != to_server_before && to_client_.from.holds())
     server = move(to_client_, scratch);
-  // A server closes because its client has: then it was the client that ended the session.
+  // The server closes because the client has closed, so the client ended the session.
   if (client_ended_)
     return server != Stream::Status::blocked || to_client_.to.write_broken()
                ? std::optional(End::client_closed)
                : std::nullopt;
   if (server == Stream::Status::blocked) {
     if (client == Stream::Status::failed) return End::client_lost;
-    // The client is gone, and what it sent before waits for the server: PostgreSQL would end here, too.
+    // The client is gone, and its last bytes wait until the server reads. PostgreSQL would end the session here, too.
     if (to_server_.paused && to_client_.to.write_broken() && to_client_.bytes != to_client_before)
       return End::client_lost;
     return std::nullopt;
@@ -35,8 +36,8 @@ std::optional<Relay::End> Relay::advance(Scratch& scratch) {
 
 Stream::Status Relay::advance_to_server(Scratch& scratch) {
   if (client_ended_) {
-    // Nothing counts after its end, but what is left unread, the FIN after close_notify above all, would
-    // wake us again and again until the server has answered.
+    // Bytes after the client's end are dropped. Unread, they (most often the FIN after close_notify) would
+    // cause a wake-up in every turn of the loop until the server has answered.
     if (to_server_.from.readable()) static_cast<void>(to_server_.from.read(scratch, read_size_));
     return Stream::Status::blocked;
   }
@@ -44,7 +45,7 @@ Stream::Status Relay::advance_to_server(Scratch& scratch) {
   return status == Stream::Status::ended ? end_client(scratch) : status;
 }
 
-// Tells the server that its client has ended.
+// Passes the end of the client on to the server.
 Stream::Status Relay::end_client(Scratch& scratch) {
   client_ended_ = true;
   const SideEnd end{.in_message = to_server_.boundary.in_message(),
@@ -91,8 +92,8 @@ Stream::Status Relay::move(Direction& direction, Scratch& scratch) {
   return Stream::Status::blocked;
 }
 
-// For the log, if it was the last message of the server. One that did not come in one read is not looked
-// into.
+// Stores severity and SQLSTATE of an ErrorResponse, in case it is the last message of the server. A message
+// that did not arrive in one read is not decoded.
 void Relay::note_server_error(ByteView bytes) {
   server_goes_on_ = false;
   server_sqlstate_.clear();
@@ -105,7 +106,8 @@ void Relay::note_server_error(ByteView bytes) {
   if (fields->sqlstate.size() == 5) server_sqlstate_ = fields->sqlstate;
 }
 
-// A side that waits for answers must never wait for more bytes to come, so an answer ends bulk.
+// An answer ends bulk mode of the opposite direction: in a dialogue, each message must be forwarded without
+// waiting for more bytes.
 void Relay::note_bulk(Direction& direction, Direction& other) {
   other.unanswered = 0;
   end_bulk(other);

@@ -11,18 +11,18 @@
 namespace pgveil::proxy {
 namespace {
 
-// "7f3a-2b": which run of the program, and which of its sessions.
+// Returns for example "7f3a-2b": the run of the program, and the number of the session in it.
 std::string session_name(SessionId id) {
   return fmt::format("{:04x}-{:x}", id >> 32U, id & 0xffffffffU);
 }
 
-// Who is at the other end of a Unix socket, if a rule or the server asks for it.
+// Returns the user of the client's process on a Unix socket, if a rule or log_client_identity needs it.
 std::string wanted_unix_user(const ListenerPolicy& policy, const KernelAddress& address, int descriptor) {
   const bool is_wanted = policy.rules.asks_for_peer() || policy.config.log_client_identity;
   return address.is_unix() && is_wanted ? peer_user(descriptor) : std::string();
 }
 
-// Whether what a side was still to send may be missing. The other side must not take that for a regular end.
+// Return whether bytes of that side may be missing. The opposite side must then not see a regular end of TLS.
 bool cuts_off_server(Reason reason) {
   return reason == Reason::upstream_lost || reason == Reason::server_closed_unexpectedly ||
          reason == Reason::server_closed_in_message || reason == Reason::internal_error;
@@ -58,9 +58,8 @@ Session::Session(SessionServices& services, SessionRegistration registration, Se
   stage_ = std::make_unique<ClientOpening>(context_, std::move(unix_user));
 }
 
-// Runs the session until it must wait. Every libuv callback notes what happened and calls this; nothing else
-// does. May be entered while it runs, as when a write fails at once: the outer loop then goes round once
-// more.
+// Runs the session until it must wait. Every libuv callback stores its event and then calls this function. It may be
+// called while it runs, for example if a write fails at once; the outer call then runs the loop once more.
 void Session::advance() {
   woken_ = true;
   if (advancing_) return;
@@ -77,8 +76,7 @@ void Session::advance() {
   if (phase_ == Phase::closed && !std::exchange(is_over_, true)) context_.services.on_closed(id_);
 }
 
-// The life of a session, top to bottom. Each step returns the phase to enter, or its own phase to wait for
-// more.
+// The phases of a session in their order. Each step returns the next phase, or its own phase if it must wait.
 Session::Phase Session::step() {
   if (early_link_) advance_early();
   switch (phase_) {
@@ -113,8 +111,9 @@ Session::Phase Session::open(ClientOpening& opening) {
   return end(opening.ending());
 }
 
-// Begins before the rules are asked, while the client still shakes hands. Nothing of the client's goes up,
-// and the session counts from here on, so that there are never more connections to servers than sessions.
+// Starts to connect to the server during the TLS handshake with the client, before the rules are checked. No
+// byte of the client is sent to the server. The session is counted from here on, so that there are never more
+// connections to servers than sessions.
 void Session::connect_early() {
   const ListenerPolicy& policy = context_.policy();
   if (!policy.config.connect_early || !policy.rules.may_admit(context_.client_address)) return;
@@ -122,8 +121,8 @@ void Session::connect_early() {
   early_link_ = context_.dial(policy.upstream, policy.upstream->tls);
 }
 
-// If this comes to nothing, or the server speaks unasked, nobody is told yet: once the client has been
-// let in, the server is dialled anew.
+// Drops the early connection without a message if it fails, ends, or sends bytes before the StartupMessage. Once the
+// client is admitted, the session dials the server again.
 void Session::advance_early() {
   const auto state = early_link_->advance(context_.scratch());
   if (state != UpstreamLink::State::connecting) context_.note_server(*early_link_);
@@ -174,7 +173,7 @@ Session::Phase Session::relay(EstablishedSession& established) {
   return state == EstablishedSession::State::relaying ? Phase::relay : end_relay(established, state);
 }
 
-// Apart from relay(), which runs for every message and so is to need no more than a few registers.
+// This is not a part of relay(), which runs for every message and must use few registers.
 Session::Phase Session::end_relay(const EstablishedSession& established, EstablishedSession::State state) {
   return end(established.ending(state));
 }
@@ -198,12 +197,13 @@ void Session::shut_down() {
   advance();
 }
 
-// Says the last word to the client, writes the session's line, and ends both sides. What follows is waiting.
+// Sends the last message to the client, writes the session's last log line, and ends both sides. After that
+// the session only waits for the peers to close.
 Session::Phase Session::end(const Ending& ending) {
   auto closing = std::make_unique<Closing>(context_);
-  context_.registration.leave();  // who reads the last word may come again at once
+  context_.registration.leave();  // before the last message: its reader may connect again at once
   const bool client_was_told = tell_client(ending);
-  // A certificate that was refused is somebody, too.
+  // A client whose certificate was refused has no StartupMessage yet, but it has an identity.
   if (has_startup() || ending.reason == Reason::client_certificate_invalid) context_.observer.audit(&ending);
   current_stage().report(context_.observer);
   context_.observer.log_closed(ending, name_of(phase_));
@@ -217,10 +217,10 @@ Session::Phase Session::end(const Ending& ending) {
   return Phase::closing;
 }
 
-// No exception leaves a session: it would end the process, or pass through libuv. The only one that can be
-// thrown is std::bad_alloc. An established session is closed at once and without a message: bytes of either
-// side may be lost, and whatever followed them would be read in their place. The other ones are told, if
-// there is memory for that.
+// Ends the session after std::bad_alloc, the only exception that can be thrown. No exception may leave a
+// session: it would pass through libuv or end the process. An established session is closed at once and
+// without a message: bytes of either side may be lost, and the receiver would read the message as if it were
+// those bytes. Other sessions send an error, if there is memory for it.
 Session::Phase Session::end_without_memory() {
   const Ending ending{.reason = Reason::out_of_memory};
   try {
@@ -230,15 +230,15 @@ Session::Phase Session::end_without_memory() {
       context_.observer.log_closed(ending, name_of(phase_));
     }
   } catch (const std::bad_alloc&) {
-    // Not even for its last line.
+    // There is no memory even for the last log line.
   }
   context_.registration.leave();
   return Phase::closed;
 }
 
-// Returns whether the client was told anything.
+// Sends the last message to the client, if there is one. Returns whether it was sent.
 bool Session::tell_client(const Ending& ending) {
-  // Before its StartupMessage a client cannot read an error; it just finds the connection closed.
+  // A client that has asked for nothing yet gets no error at shutdown, only the end of the connection.
   const bool has_asked = phase_ != Phase::negotiate && phase_ != Phase::read_startup;
   if (ending.reason == Reason::shutting_down && !has_asked) return false;
   const KernelAddress& address = context_.client_address;
@@ -249,7 +249,7 @@ bool Session::tell_client(const Ending& ending) {
   return true;
 }
 
-// Whether it is known what the client wanted.
+// Returns whether the client's StartupMessage is known.
 bool Session::has_startup() const {
   return phase_ > Phase::read_startup && phase_ < Phase::forward_cancel;
 }

@@ -19,31 +19,31 @@ namespace pgveil::proxy {
 
 class Session final : public Wakeable {
  public:
-  // In the order of life; the names stand in the log.
+  // In the order in which a session passes them. The names appear in the log.
   enum class Phase {
     negotiate,        // GSSENCRequest, SSLRequest, direct TLS; or CancelRequest or StartupMessage at once
     accept_tls,       // TLS handshake with the client
     read_startup,     // StartupMessage or CancelRequest, inside TLS
-    authorize,        // TLS policy, rules and identity; is there a place for it
-    connect,          // resolve, TCP or Unix socket, SSLRequest
-    verify_upstream,  // TLS handshake: chain, name, CRL
+    authorize,        // TLS policy, rules, identity, and limits.max_sessions
+    connect,          // resolve the name, connect by TCP or Unix socket, SSLRequest
+    verify_upstream,  // TLS handshake with the server: chain, name, CRL
     log_in,           // until the server's ReadyForQuery
-    relay,            // bytes both ways until a side ends
-    forward_cancel,   // a CancelRequest on its way, until the server has closed
-    closing,          // error delivered, buffers drained
+    relay,            // bytes are forwarded in both directions until a side ends
+    forward_cancel,   // a CancelRequest is forwarded, until the server has closed
+    closing,          // the last error is sent, buffers are drained
     closed,
   };
 
-  // `services` must outlive the session. `registration`: of a client that the listener has counted. `listener_address`: for
-  // the log.
+  // `services` must outlive the session. `registration` is of a client that the listener has counted.
+  // `listener_address` is for the log.
   Session(SessionServices& services, SessionRegistration registration, SessionId id, WatchedSocket client,
           const KernelAddress& address, SnapshotListener listener, std::string listener_address);
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  // Runs what can be run without waiting: once at first, then whenever something has happened.
+  // Runs the session until it must wait. Is called once at the start, and then after each event.
   void wake() override { advance(); }
-  // The process ends: says so to the client if the protocol allows it, and closes.
+  // Ends the session because the process ends. Sends an error to the client if the protocol allows it, then closes.
   void shut_down();
 
  private:
@@ -76,11 +76,11 @@ class Session final : public Wakeable {
 
   const SessionId id_;
   SessionContext context_;
-  std::unique_ptr<UpstreamLink> early_link_;  // begun before the client is admitted
+  std::unique_ptr<UpstreamLink> early_link_;  // started before the client is admitted
   Phase phase_ = Phase::negotiate;
   bool advancing_ = false;
   bool woken_ = false;
-  bool is_over_ = false;  // the worker knows
+  bool is_over_ = false;  // on_closed() was called
   std::variant<std::unique_ptr<ClientOpening>, std::unique_ptr<Admission>, std::unique_ptr<LoginExchange>,
                std::unique_ptr<EstablishedSession>, std::unique_ptr<CancelForward>, std::unique_ptr<Closing>>
       stage_;

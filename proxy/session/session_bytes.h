@@ -1,4 +1,4 @@
-// What a session has read and not yet passed on, before its relay.
+// Bytes that a session has read and not yet passed on, before its relay.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,8 @@
 
 namespace pgveil::proxy {
 
-// More than a startup packet, less than a flood.
+// The maximum size of one read before the login. It is larger than a startup packet, and limits the memory that an
+// unauthenticated client can use.
 inline constexpr std::size_t kStartupReadBytes = 16'384;
 
 // Drops what `reader` has consumed from the front of `bytes`.
@@ -17,10 +18,10 @@ inline void consume(protocol::Bytes& bytes, const protocol::ByteReader& reader) 
   bytes.erase(bytes.begin(), bytes.end() - static_cast<std::ptrdiff_t>(reader.remaining()));
 }
 
-// Frees the memory; what a client sent in its login may be a password.
+// Wipes and frees the memory: bytes that a client sent in its login may be a password.
 inline void wipe_away(protocol::Bytes& bytes) {
   tls::wipe(std::span(bytes));
-  bytes = protocol::Bytes();  // {} would keep it
+  bytes = protocol::Bytes();  // "= {}" would keep the memory
 }
 
 }  // namespace pgveil::proxy

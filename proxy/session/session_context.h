@@ -1,5 +1,5 @@
-// What the stages of one session have in common: the worker's services, the client, the policy that it is judged by, and
-// the observer.
+// The state that all stages of one session share: the worker's services, the client, the policy of its
+// listener, and the observer.
 #pragma once
 
 #include <uv.h>
@@ -25,18 +25,18 @@ namespace pgveil::proxy {
 
 using SessionId = std::uint64_t;
 
-// What a worker lends to its sessions. Everything is used in the thread of the worker, and outlives them.
+// Objects of a worker that its sessions use, in the thread of the worker. They outlive the sessions.
 struct SessionServices {
   unsigned worker;  // its number, from 1 on
   uv_loop_t* loop;
   Scratch& scratch;
-  Ring* ring;  // for established sessions; nullptr: there is none, the loop watches all sockets
+  Ring* ring;  // for established sessions; nullptr: without io_uring, the loop watches all sockets
   HandshakeTurns& handshake_turns;
   Resolver& resolver;
   LoginServices login;
   PreconnectPools& preconnected;
   SharedState& shared;
-  // Is called by a session that has closed; it is to be destroyed later, off its own stack.
+  // Is called by a session that has closed. The session must be destroyed later, not inside this call.
   std::function<void(SessionId)> on_closed;
 
   [[nodiscard]] LinkServices for_links() const { return {loop, handshake_turns, resolver}; }
@@ -44,7 +44,7 @@ struct SessionServices {
 
 struct SessionContext {
   SessionServices& services;
-  Wakeable& owner;  // the session: is woken when its stage may go on
+  Wakeable& owner;  // the session; it is woken when its stage may continue
   const SnapshotListener listener;
   const KernelAddress client_address;
   std::unique_ptr<Stream> client;
@@ -56,20 +56,21 @@ struct SessionContext {
   [[nodiscard]] const LimitsConfig& limits() const { return listener.limits(); }
   [[nodiscard]] Scratch& scratch() const { return services.scratch; }
 
-  // Begins a connection to a server. All of its attempts together have what is left of the deadline.
+  // Begins a connection to a server. All of its attempts together may take the remaining time of the deadline.
   [[nodiscard]] std::unique_ptr<UpstreamLink> dial(std::shared_ptr<const Upstream> upstream,
                                                    std::shared_ptr<const tls::ClientContext> tls,
                                                    Course course = {}) const;
-  // Tells the observer to which server `link` leads. The text costs more than a turn of a link does, so this is called
-  // when the state of the link changes.
+  // Passes the server of `link` to the observer. Formatting the address costs more than one step of a link,
+  // so this is called only when the state of the link changes.
   void note_server(const UpstreamLink& link);
 };
 
-// How a session ends if its client can be told nothing any more: its connection broke, or both sides of it are closed.
+// Returns the ending for a client that can receive nothing any more: its connection broke, or both sides of it are
+// closed.
 [[nodiscard]] Ending lost_client_ending(const Stream& client);
 
-// OpenSSL failed to encrypt or decrypt, which is the fault of neither peer; nullopt: it did not. `side`: "client" or
-// "server".
+// Returns the ending if OpenSSL failed to encrypt or decrypt, which is not the fault of a peer; otherwise nullopt.
+// `side`: "client" or "server".
 [[nodiscard]] std::optional<Ending> internal_failure(const Stream& stream, std::string_view side);
 
 }  // namespace pgveil::proxy

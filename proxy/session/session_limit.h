@@ -1,5 +1,5 @@
-// A number of places that all threads share: never more are taken than there are, and none is refused while
-// there is one.
+// A counter with a limit that all threads share. It never exceeds the limit, and take() fails only if the limit is
+// reached.
 #pragma once
 
 #include <atomic>
@@ -9,7 +9,7 @@ namespace pgveil::proxy {
 
 class Places {
  public:
-  // Takes one, unless `most` are taken. On false, give_back() must not be called.
+  // Takes one, unless `most` are taken. If it returns false, give_back() must not be called.
   [[nodiscard]] bool take(std::size_t most) {
     std::size_t taken = taken_.load(std::memory_order_relaxed);
     do {

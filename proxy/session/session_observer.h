@@ -1,5 +1,5 @@
-// What the stages of a session tell about it to the log and the audit. They only write: no decision depends on what
-// observers know.
+// Collects the data of a session for the log and the audit. The stages only write to it: no decision depends on the
+// collected data.
 #pragma once
 
 #include <cstddef>
@@ -15,13 +15,13 @@ namespace pgveil::proxy {
 
 class SessionObserver {
  public:
-  // The session begins now.
+  // The session's duration counts from here.
   SessionObserver() : record_(std::make_unique<Record>()) {}
 
-  // Until log_started().
+  // The functions up to note_received() must not be called after log_started().
   struct Client {
     std::string session;  // unique in the process: "7f3a-2b"
-    unsigned worker;      // that it runs on, from 1 on
+    unsigned worker;      // number of its worker, from 1 on
     std::string address;
     std::string listener;  // address
     std::string upstream;  // name
@@ -30,11 +30,11 @@ class SessionObserver {
   void note_client_tls(std::shared_ptr<const tls::Established> tls) { record_->client_tls = std::move(tls); }
   void note_refused_certificate(std::shared_ptr<const tls::PeerCertificate> certificate);
   void note_identity(std::string_view identity) { record_->identity = identity; }
-  // What the client asks for.
+  // Stores the user and the database that the client asks for.
   void note_request(const protocol::StartupMessage& startup);
   void note_database(std::string_view database) { record_->database = database; }
   void note_decision(const Decision& decision) { record_->take(decision); }
-  // As whom the server reads the client.
+  // Stores the user and the database that are sent to the server.
   void note_startup(const protocol::StartupMessage& startup);
   void note_preconnected(bool is_preconnected) { record_->prewarmed = is_preconnected; }
   void note_server(std::string address) { record_->server = std::move(address); }
@@ -43,16 +43,16 @@ class SessionObserver {
   void note_server_method(std::string_view method) { record_->server_method = method; }
   void note_received(std::size_t bytes) { record_->received_bytes += bytes; }
 
-  // With which SQLSTATE the server has refused the login or ended the session.
+  // Stores the SQLSTATE with which the server has refused the login or ended the session.
   void note_server_sqlstate(std::string_view sqlstate);
-  // What the relay has moved so far.
+  // Stores the number of bytes that the relay has forwarded so far.
   void note_relayed(const Traffic& traffic) { relayed_ = traffic; }
 
-  // Writes the audit record, once a session: when it is known how its login went. nullptr: it has succeeded.
+  // Writes the audit record of the login when its result is known; later calls do nothing. nullptr: it has succeeded.
   void audit(const Ending* refusal);
-  // Writes the line of a session that begins. From here on only what its last line says is kept.
+  // Writes the first log line of the session. From here on only the data of its last line is kept.
   void log_started();
-  // Writes the last line. `phase`: in which the session ends.
+  // Writes the last log line. `phase`: the phase in which the session ends.
   void log_closed(const Ending& ending, std::string_view phase) const;
 
  private:

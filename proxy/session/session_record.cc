@@ -10,11 +10,11 @@
 namespace pgveil::proxy {
 namespace {
 
-// Of a message, a detail or a hint.
+// The maximum length of a message, a detail or a hint in the log.
 constexpr std::size_t kMaxTextBytes = 4000;
 
 LogLevel level_of(const ReasonInfo& reason) {
-  // What a health check or a port scan does all day.
+  // Health checks and port scans do this often.
   if (reason.reason == Reason::no_startup) return LogLevel::debug;
   switch (reason.fault) {
     case Fault::none:
@@ -26,7 +26,7 @@ LogLevel level_of(const ReasonInfo& reason) {
   return LogLevel::info;
 }
 
-// Of the key exchange; null: there is no TLS.
+// Returns whether the key exchange is post-quantum; nullopt: there is no TLS.
 std::optional<bool> is_post_quantum(const std::shared_ptr<const tls::Established>& tls) {
   return tls ? std::optional(tls->post_quantum) : std::nullopt;
 }
@@ -35,12 +35,12 @@ std::string_view version_of(const std::shared_ptr<const tls::Established>& tls) 
   return tls ? std::string_view(tls->version) : std::string_view();
 }
 
-// Empty: there is no TLS, or its key exchange has no group.
+// Returns an empty text if there is no TLS, or if its key exchange has no group.
 std::string_view group_of(const std::shared_ptr<const tls::Established>& tls) {
   return tls && tls->group != "-" ? std::string_view(tls->group) : std::string_view();
 }
 
-// Who reads and writes the records of the connection; empty: there is no TLS.
+// Returns which implementation reads and writes the TLS records of the connection; empty: there is no TLS.
 std::string_view records_text(const std::shared_ptr<const tls::Established>& tls) {
   if (!tls) return "";
   return tls->own_records ? "own" : "openssl";
@@ -71,13 +71,13 @@ LogFields full_parties(const Record& record) {
   return fields;
 }
 
-// Whether the server was reached by a Unix socket.
+// Returns whether the server is connected by a Unix socket.
 bool has_unix_server(const Record& record) {
   return record.server.starts_with("unix:");
 }
 
-// An established session has either the server's address or the upstream's name: for a Unix socket the name is
-// shorter and says as much.
+// The line of an established session has the server's address, or the upstream's name if the server is on a
+// Unix socket: the name is shorter than the path.
 LogFields brief_parties(const Record& record, bool is_established) {
   LogFields fields;
   fields.add("client", record.client)
@@ -91,7 +91,7 @@ LogFields brief_parties(const Record& record, bool is_established) {
   return fields;
 }
 
-// Copied, for the copies have no room to spare.
+// Returns copies of the texts, because a copy has no unused capacity.
 Parties parties_of(const Record& record, bool is_established) {
   Parties parties;
   if (!log_is_json()) parties.brief = brief_parties(record, is_established).text();
@@ -99,7 +99,7 @@ Parties parties_of(const Record& record, bool is_established) {
   return parties;
 }
 
-// A text that may hold names of a certificate that is not verified.
+// Adds a text that may contain names of an unverified certificate, and cuts it at kMaxTextBytes.
 void add_cut(LogLine& line, std::string_view key, std::string_view text) {
   if (text.size() <= kMaxTextBytes) {
     line.add(key, text);
@@ -108,8 +108,8 @@ void add_cut(LogLine& line, std::string_view key, std::string_view text) {
   }
 }
 
-// What is known beyond the reason, for the audit. A message of its own has what the reason's sentence lacks, such
-// as the name of a startup parameter.
+// Returns the details for the audit. The ending's own message has facts that the reason's general message
+// does not have, for example the name of a startup parameter.
 std::string detail_of(const Ending& ending) {
   std::string text = ending.message;
   if (!text.empty() && !ending.detail.empty()) text += ". ";
@@ -118,12 +118,12 @@ std::string detail_of(const Ending& ending) {
   return text;
 }
 
-// `of_server`: with which the server refused the login; empty: it did not.
+// `of_server`: the SQLSTATE with which the server refused the login; empty: it did not refuse it.
 std::string_view sqlstate_of(std::string_view of_server, const Ending& ending) {
   return of_server.empty() ? describe(ending.reason).sqlstate : of_server;
 }
 
-// What went wrong; empty if nothing did.
+// Returns the message for an end with a fault; empty if nothing failed.
 std::string_view message_of(const Ending& ending) {
   if (!ending.message.empty()) return ending.message;
   const ReasonInfo& reason = describe(ending.reason);
@@ -168,7 +168,7 @@ void add_every_key(LogLine& line, const Closing& closing) {
   add_ending(line, closing);
 }
 
-// One line that a wide terminal can show, unless something went wrong.
+// Adds the most important fields. The line fits a wide terminal, unless something failed.
 void add_what_people_read(LogLine& line, const Closing& closing) {
   line.add("session", closing.session).add("reason", describe(closing.ending.reason).name);
   if (!closing.was_established) line.add("phase", closing.phase);
@@ -197,7 +197,7 @@ void log_closed(const Closing& closing) {
   add_every_key(line, closing);
 }
 
-// As text the line has the rule, since the audit record is not in the log then, unless at level debug.
+// In the text format the line has the rule, because the log then has no audit record, except at level debug.
 void log_started(const Record& record, const Parties& parties) {
   LogLine line(LogLevel::info, "session_started");
   line.add("session", record.session);
@@ -216,7 +216,7 @@ std::string place_text(const std::string& file, int line) {
   return file.empty() ? "" : file + ':' + std::to_string(line);
 }
 
-// "DNS:db.example.com, URI:spiffe://prod/app", as openssl writes them.
+// Returns for example "DNS:db.example.com, URI:spiffe://prod/app", in the form that openssl prints.
 std::string alternative_names(const tls::PeerCertificate& certificate) {
   std::string text;
   const auto add = [&text](std::string_view kind, const std::vector<std::string>& names) {
@@ -228,18 +228,19 @@ std::string alternative_names(const tls::PeerCertificate& certificate) {
   return text;
 }
 
-// Whether the login has succeeded; if not, whether somebody has decided that it may not.
+// Returns whether the login was accepted, was refused by a decision of pgveil or the server, or ended without one.
 std::string_view outcome_of(const Ending* ending) {
   if (ending == nullptr) return "accepted";
   switch (ending->reason) {
-    case Reason::client_closed:  // as psql does to ask its user for a password
+    case Reason::client_closed:  // psql does this to ask its user for a password
     case Reason::client_lost:
     case Reason::shutting_down: return "incomplete";
     default: return "refused";
   }
 }
 
-// Values of a certificate that is not verified are cut: anybody can send one with names of any length.
+// Adds the fields of a certificate. Values of an unverified certificate are cut: any client can send one with
+// names of any length.
 void add_certificate(AuditRecord& audit, const tls::PeerCertificate* certificate, bool is_verified) {
   constexpr std::size_t kMaxUnverifiedBytes = 1000;
   const auto add = [&](std::string_view key, std::string_view value) {

@@ -1,4 +1,5 @@
-// What the sessions of a process share, and what one session holds of it. SharedState may be used from any thread.
+// The counters and cancel routes that all sessions of a process share, and the share of one session in them.
+// SharedState may be used from any thread.
 #pragma once
 
 #include <cstddef>
@@ -17,34 +18,37 @@ struct SharedState {
       : workers(worker_count), newcomers(max_unauthenticated, std::move(when_room)) {}
 
   const unsigned workers;
-  Newcomers newcomers;  // of limits.max_unauthenticated_clients; whoever accepts a client enters it
-  Places sessions;      // of limits.max_sessions
+  Newcomers newcomers;  // limits.max_unauthenticated_clients; the listener enters each client that it accepts
+  Places sessions;      // limits.max_sessions
   Places cancels;       // the cancel requests that are being forwarded
   CancelRoutes cancel_routes;
 };
 
-// What one client is counted as: unauthenticated from the start (the listener has entered it), then as a session or as a
-// cancel request. And the route by which its session can be cancelled. Everything is given back at the latest by the
-// destructor.
+// How one client is counted: as unauthenticated from the start (the listener has entered it), then as a
+// session or as a cancel request. It also has the cancel route of the session. The destructor gives back
+// everything that is still held.
 class SessionRegistration {
  public:
-  // Of a client that the listener has entered in `shared.newcomers`. `shared` must outlive the registration.
+  // For a client that the listener has entered in `shared.newcomers`. `shared` must outlive the registration.
   explicit SessionRegistration(SharedState& shared) : shared_(shared) {}
   ~SessionRegistration();
-  // Takes over what the other one holds.
+  // Takes over everything that `other` holds.
   SessionRegistration(SessionRegistration&& other) noexcept;
   SessionRegistration& operator=(SessionRegistration&&) = delete;
 
-  // Counts the client as a session, unless it is one or there are `max_sessions` of them. Returns whether it is one.
+  // Counts the client as a session, unless it is counted already or there are `max_sessions` of them. Returns
+  // whether the client is counted as a session.
   [[nodiscard]] bool enter_session(std::size_t max_sessions);
-  // Counts the client as a cancel request, and no more as a session or as unauthenticated. False: there are too many, and
-  // nothing has changed. Cancel requests do not count as sessions: they must come through when all of those are taken.
+  // Counts the client as a cancel request, and no longer as a session or as unauthenticated. Returns false,
+  // and changes nothing, if there are too many cancel requests. They are not counted as sessions, because
+  // they must be possible when limits.max_sessions is reached.
   [[nodiscard]] bool enter_cancel();
-  // A client that is refused stays unauthenticated until its connection is closed: until then it takes memory.
+  // Counts the client no longer as unauthenticated. A refused client stays counted until its connection is
+  // closed, because it uses memory until then.
   void leave_unauthenticated();
 
   void add_cancel_route(const protocol::CancelRequest& key, CancelRoute route);
-  // The session ends: gives back its place and its cancel route.
+  // Gives back the session's place or the cancel request's place, and removes the cancel route.
   void leave();
 
  private:

@@ -15,7 +15,7 @@ std::string inside_message(const SideEnd& end) {
 
 }  // namespace
 
-// Terminate is the last that a client sends, and it came through TLS as a whole: nothing was cut off.
+// Terminate is the last message of a client. If it arrived complete inside TLS, nothing was cut off.
 Ending closed_by_client(const SideEnd& end) {
   if (end.in_message) return {.reason = Reason::client_closed_in_message, .detail = inside_message(end)};
   if (end.was_announced) return {.reason = Reason::client_closed};
@@ -24,8 +24,8 @@ Ending closed_by_client(const SideEnd& end) {
   return {.reason = Reason::client_closed, .detail = "The client sent no Terminate message."};
 }
 
-// PostgreSQL ends a session by itself with a FATAL error, and TLS with close_notify. A process that is killed
-// does neither, and somebody who cuts the connection cannot.
+// PostgreSQL ends a session with a FATAL error, and TLS with close_notify. A killed server process sends neither,
+// and an attacker who cuts a TLS connection can send neither.
 Ending closed_by_server(const SideEnd& end) {
   constexpr const char* kNoError = "The server sent no FATAL error before.";
   constexpr const char* kHint = "Look into the server's log: one of its processes may have crashed.";

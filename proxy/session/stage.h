@@ -1,8 +1,8 @@
-// A part of the life of a session. A session is in one stage at a time: it makes the stage when it enters it, and destroys
-// it when it enters the next one. So a stage has only what is known by then, and keeps only what is still needed.
+// The base class of the stages of a session. A session is in one stage at a time: it creates the stage object when it
+// enters the stage, and destroys it when it enters the next one. So a stage has only the state that it needs.
 //
-// Each stage has an advance(), which runs what can be run without waiting and returns how far it has come. What is here is
-// what the end of a session needs of any stage.
+// Each stage also has a function advance(), which runs until the stage must wait, and returns its state. This
+// class has the functions that the end of a session calls on any stage.
 #pragma once
 
 #include <memory>
@@ -14,8 +14,8 @@ namespace pgveil::proxy {
 
 // How the client reads an error at this moment.
 enum class ErrorFormat {
-  none,        // it does not: it takes any byte for something else
-  protocol_2,  // the client has asked for a version before 3.0
+  none,        // not at all: it would treat an error as other bytes
+  protocol_2,  // in the old format: the client has asked for a version before 3.0
   protocol_3,  // as ErrorResponse
 };
 
@@ -27,10 +27,10 @@ class Stage {
   Stage& operator=(const Stage&) = delete;
 
   [[nodiscard]] virtual ErrorFormat error_format() const { return ErrorFormat::protocol_3; }
-  // Tells the observer what the last line of the session says about this stage.
+  // Passes the data of this stage for the session's last log line to the observer.
   virtual void report(SessionObserver& /*observer*/) const {}
-  // Gives up the way to the server: whatever is still being connected is closed. Returns the server's stream, if there is
-  // one, for the session to end it in an orderly way.
+  // Gives up the connection to the server. Closes a connection that is still being made. Returns the server's
+  // stream, if there is one, so that the session can end it in an orderly way.
   [[nodiscard]] virtual std::unique_ptr<Stream> release_server() { return nullptr; }
 };
 

@@ -18,7 +18,8 @@ void set(protocol::StartupMessage& startup, std::string_view name, const FixedOr
     startup.set(name, value.fallback);
 }
 
-// A setting like any other: the server knows it by every spelling, and takes the last one.
+// Sets application_name, which the server treats as any other setting: it ignores the case of the name, and
+// uses the last value. So all spellings of the name are replaced.
 void set_application_name(protocol::StartupMessage& startup, const FixedOrDefault& value) {
   static constexpr std::string_view kName = "application_name";
   auto& parameters = startup.parameters;
@@ -34,7 +35,7 @@ bool is_the_protocols(const std::string& name) {
   return name == "user" || name == "database" || name.starts_with("_pq_.");
 }
 
-// A fixed value takes the place of whatever the client sent.
+// Returns whether the configuration fixes the value, so that the client's value is not used.
 bool is_fixed(const std::string& name, const ListenerConfig& listener) {
   return (name == "options" && !listener.options.fixed.empty()) ||
          (is_same_setting(name, "application_name") && !listener.application_name.fixed.empty());

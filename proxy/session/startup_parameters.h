@@ -1,4 +1,4 @@
-// What a client's startup parameters become before the server reads them.
+// Changes and checks of a client's startup parameters before they are sent to the server.
 #pragma once
 
 #include <optional>
@@ -9,14 +9,17 @@
 
 namespace pgveil::proxy {
 
-// Gives the database that the listener fixes, or has for clients that name none: before the rules are asked.
+// Sets the database that the listener's configuration fixes, or its default if the client names none. Must be called
+// before the rules are checked.
 void set_database(protocol::StartupMessage& startup, const ListenerConfig& listener);
-// Likewise options and application_name: after refuse_parameter(), since these are the operator's own.
+// Sets options and application_name in the same way. Must be called after refuse_parameter(), which would
+// refuse these values of the operator.
 void set_parameters(protocol::StartupMessage& startup, const ListenerConfig& listener);
 
-// The first parameter, in the client's order, that may not go to a session that pgveil vouches for: it would
-// act with rights that the client has shown to nobody but pgveil. Names of settings are compared without
-// case, as PostgreSQL does; `_pq_.` options are the protocol's own.
+// Returns an ending for the first parameter, in the client's order, that is not allowed in a session for
+// which pgveil logs in on the client's behalf: the parameter would take effect with rights that the client
+// has not proved to the server. Names of settings are compared without case, as in PostgreSQL. Options that
+// begin with `_pq_.` belong to the protocol and are always allowed.
 [[nodiscard]] std::optional<Ending> refuse_parameter(const protocol::StartupMessage& startup,
                                                      const ListenerConfig& listener);
 

@@ -1,5 +1,5 @@
-// Any bytes as pg_hba.conf and as pg_ident.conf, which include each other. Whatever is accepted must decide
-// about a client: a rule that matches, and names that map to a user that could be sent.
+// Any bytes as pg_hba.conf and as pg_ident.conf, which include each other. Each accepted file must decide
+// about a client: a rule matches or not, and names map to a user that can be sent to a server.
 #include <cstdint>
 #include <string>
 
@@ -12,7 +12,7 @@ namespace {
 using namespace pgveil::protocol;
 using pgveil::fuzz::require;
 
-// The same text whatever is asked for, so that inclusion has no natural end.
+// Returns the same text for every file, so that inclusion has no end.
 class EndlessFiles final : public AuthFileSource {
  public:
   explicit EndlessFiles(std::string_view text) : text_(text) {}

@@ -1,5 +1,5 @@
-// What a server sends around login is read without harm, whatever it is; and what we write in a server's name
-// is read back as it was meant, whatever text went into it.
+// Any bytes as the messages of a server during a login: decoding them must be safe. Messages that pgveil
+// writes as a server must be decoded to the same values, for any text in them.
 #include <algorithm>
 #include <cstdint>
 #include <string>
@@ -17,7 +17,7 @@ using pgveil::fuzz::require;
 constexpr std::size_t kLibpqReadsBytes = 30'000;
 constexpr std::size_t kNeverCutBytes = 20'000;
 
-// The body of the one message in `bytes`.
+// Returns the body of the only message in `bytes`.
 ByteView only_body(const Bytes& bytes) {
   ByteReader in(bytes);
   const auto message = decode_message(in, kLibpqReadsBytes);
@@ -50,7 +50,7 @@ void check_backend_key_data(ByteView body) {
 void check_error_fields(ByteView body) {
   const auto fields = decode_error_fields(body);
   if (!fields || body.size() > kNeverCutBytes) return;
-  if (fields->severity.size() > 64 || fields->sqlstate.size() > 64) return;  // cut: never long in earnest
+  if (fields->severity.size() > 64 || fields->sqlstate.size() > 64) return;  // cut; real ones are shorter
   Bytes written;
   encode_error_response(*fields, written);
   const auto again = decode_error_fields(only_body(written));
@@ -60,7 +60,7 @@ void check_error_fields(ByteView body) {
   require(again->hint == fields->hint);
 }
 
-// `text` comes from a certificate or a configuration, say, and is as long as it likes.
+// `text` is for example from a certificate or a configuration, and may have any length.
 void check_error_response(std::string_view text, std::size_t times) {
   std::string long_text;
   for (std::size_t time = 0; time < times; ++time) long_text += text;

@@ -1,4 +1,4 @@
-// What a fuzzer does, as its input says.
+// The choices of a fuzzer, which its input makes.
 #pragma once
 
 #include <algorithm>
@@ -24,7 +24,7 @@ class Choices {
     const auto taken = octets(1);
     return taken.empty() ? std::uint8_t{0} : taken[0];
   }
-  // A small size, or `limit` and sizes a little below it.
+  // Returns a small size, or `limit`, or a size slightly below it.
   std::size_t size(std::size_t limit) {
     const std::size_t chosen = octet();
     return chosen < 0xf0 ? chosen : limit - (chosen - 0xf0);

@@ -1,6 +1,6 @@
-// Any bytes as PgBouncer's userlist.txt and as libpq's .pgpass. What is accepted of the one says the same
-// when it is written again; in the other, lines before and behind change what is found as the first match
-// should.
+// Any bytes as PgBouncer's userlist.txt and as libpq's .pgpass. If a userlist.txt is accepted, written again
+// and parsed again, its content must be the same. In a .pgpass, the first match must be found, also after a
+// line is added before or after the others.
 #include <algorithm>
 #include <array>
 #include <cstdint>
@@ -16,7 +16,7 @@ namespace {
 using namespace pgveil::protocol;
 using pgveil::fuzz::require;
 
-constexpr std::size_t kLongestMistake = 200;  // more than that would be the text
+constexpr std::size_t kLongestMistake = 200;  // a longer one would contain the text of the file
 
 void check_mistakes(const AuthFileMistakes& mistakes, std::string_view text) {
   require(!mistakes.empty());
@@ -63,8 +63,8 @@ void check_user_list(std::string_view text) {
 
 // --- .pgpass ---
 
-// Takes a value for the key: what stands before the first newline. One that is empty would match nothing, and
-// so would one that the file cannot hold.
+// Takes a value for the key: the text before the first newline. It is never empty and has no zero byte,
+// because the file could not match such a value.
 std::string take_value(std::string_view& text) {
   std::string value(text.substr(0, text.find('\n')));
   text.remove_prefix(std::min(value.size() + 1, text.size()));

@@ -1,4 +1,4 @@
-// How a stream is cut on its way, where a fuzzer says that the cuts make no difference.
+// The pieces in which a stream arrives, for fuzzers that check that the pieces make no difference.
 #pragma once
 
 #include <algorithm>
@@ -8,15 +8,15 @@
 
 namespace pgveil::fuzz {
 
-// Pieces of 1 to 256 bytes, over and over.
+// Pieces of 1 to 256 bytes; their sizes are repeated.
 class Cuts {
  public:
-  // Every byte alone.
+  // Pieces of one byte.
   Cuts() = default;
-  // As the bytes of `pattern` say; it must outlive the cuts.
+  // The sizes are the bytes of `pattern` plus 1. `pattern` must outlive the object.
   explicit Cuts(protocol::ByteView pattern) : pattern_(pattern) {}
 
-  // The size of the next piece of a stream of which `left` bytes, at least one, are to come.
+  // Returns the size of the next piece of a stream with `left` remaining bytes, at least one.
   std::size_t next(std::size_t left) {
     if (pattern_.empty()) return 1;
     return std::min<std::size_t>(left, pattern_[place_++ % pattern_.size()] + std::size_t{1});

@@ -1,5 +1,5 @@
-// The boundary tracker, which sees a stream in pieces and keeps none of it, agrees with the decoder, which
-// holds the whole.
+// The boundary tracker gets a stream in pieces and stores nothing of it. It must agree with the decoder,
+// which has the complete stream.
 #include <cstdint>
 #include <limits>
 

@@ -1,5 +1,5 @@
-// A negotiation ends the same however its bytes are cut on their way, with one exception: what arrives
-// together with a request that it had to wait for is refused as stuffed.
+// A negotiation must have the same result, in whatever pieces its bytes arrive. There is one exception: bytes
+// that arrive together with a request, before its answer, are refused as unencrypted data after the request.
 #include <algorithm>
 #include <cstdint>
 #include <string>
@@ -38,7 +38,7 @@ Bytes packet_of(const Negotiation& negotiation, Event event) {
   return packet;
 }
 
-// Only more bytes or the end of a handshake move a negotiation on.
+// Requires that a negotiation stays in its state without more bytes and without the end of a handshake.
 void require_standing(Negotiation& negotiation, ByteView unread, const Outcome& outcome) {
   ByteReader in(unread);
   Bytes answers;
@@ -46,7 +46,7 @@ void require_standing(Negotiation& negotiation, ByteView unread, const Outcome& 
   require(in.remaining() == unread.size() && answers.empty());
 }
 
-// The conversation with a client whose TLS handshake is a single byte.
+// Runs a negotiation with a client whose TLS handshake is a single byte.
 Outcome converse(NegotiationPolicy policy, ByteView stream, Cuts cuts) {
   Negotiation negotiation(policy);
   Outcome outcome;

@@ -1,6 +1,6 @@
-// OpenSSL's connection and our records after the same handshake, and a peer that has the keys and says what
-// it likes. Both ends get the same bytes. Both must deliver the same data, be open, closed or failed alike,
-// and send the same; where they differ on purpose, kDifferences says so and why.
+// Compares an OpenSSL connection with pgveil's records after the same handshake. A peer has the keys and
+// sends anything. Both ends get the same bytes. Both must deliver the same data, send the same, and be in the
+// same state (open, closed or failed). kDifferences has the intended exceptions with their reasons.
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 
@@ -35,34 +35,35 @@ constexpr std::uint8_t kHandshake = 22;
 constexpr std::uint8_t kData = 23;
 constexpr std::uint8_t kTicket = 4;
 constexpr std::uint8_t kKeyUpdate = 24;
-constexpr std::size_t kMostOfATicket = 131'337;  // as RFC 8446, 4.6.1 has it; OpenSSL takes one more
-constexpr int kMostWithoutData = 32;             // records in a row
+constexpr std::size_t kMostOfATicket = 131'337;  // by RFC 8446, 4.6.1; OpenSSL accepts one octet more
+constexpr int kMostWithoutData = 32;             // consecutive records
 constexpr std::size_t kMostSealed = TrafficKey::kMostBody - TrafficKey::kTagBytes - 1;
 
 void append(Bytes& to, ByteView bytes) {
   to.insert(to.end(), bytes.begin(), bytes.end());
 }
 
-// --- what may differ ---
+// --- allowed differences ---
 
 enum class State { open, closed, failed };
 
-// What an end has said in records: data that stands together is one entry. A KeyUpdate is told before the
-// data that follows it, since it may come at any time before (RFC 8446, 4.6.3), and without its content.
+// One entry for the records that an end has sent. Consecutive data is one entry. A KeyUpdate is stored
+// without its content, and directly before the data that follows it, since it may be sent at any time before
+// that data (RFC 8446, 4.6.3).
 struct Said {
   std::uint8_t type;
   Bytes content;
   friend bool operator==(const Said&, const Said&) = default;
 };
 
-// What has become of an end so far.
+// The state of an end, and what it has delivered and sent so far.
 struct Outcome {
   State state = State::open;
   Bytes received;
   std::vector<Said> said;
   friend bool operator==(const Outcome&, const Outcome&) = default;
 
-  // Whether it has failed with this alert; after close_notify no other alert is sent.
+  // Returns whether the end has failed with this alert. After close_notify, no further alert is sent.
   [[nodiscard]] bool refuses_with(std::uint8_t alert) const {
     const bool is_failed = state == State::failed && !said.empty() && said.back().type == kAlert;
     return is_failed && (said.back().content == Bytes{2, alert} || said.back().content == Bytes{1, 0});
@@ -73,10 +74,10 @@ struct Outcome {
   }
 };
 
-// What the peer has done that may lead to a difference.
+// The actions of the peer that may cause a difference.
 struct Deeds {
-  std::vector<Said> said;  // of each record the type and the first octets
-  int most_in_a_row = 0;   // records without data
+  std::vector<Said> said;  // the type and the first octets of each record
+  int most_in_a_row = 0;   // consecutive records without data
   int most_warnings_in_a_row = 0;
   std::size_t most_inner = 0;  // octets of content, type and padding
   bool has_said_bad_ticket = false;
@@ -91,36 +92,35 @@ struct Deeds {
 
 using Difference = bool (*)(const Deeds& deeds, const Outcome& ours, const Outcome& theirs);
 
-// All that may differ, with the reason. In any case the data that one end has delivered begins with all that
-// the other has delivered.
+// All differences that are allowed, with the reason. In each case, the data of one end must begin with all
+// data that the second end has delivered.
 const std::array<Difference, 12> kDifferences{
-    // If the input ends without close_notify, OpenSSL sends decode_error. We send nothing: the peer is gone.
+    // If the input ends without close_notify, OpenSSL sends decode_error. pgveil sends nothing: the peer is gone.
     [](const Deeds& deeds, const Outcome& ours, const Outcome& theirs) {
       return deeds.has_ended && ours.received == theirs.received && ours.fails_in_silence() &&
              theirs.refuses_with(SSL_AD_DECODE_ERROR);
     },
-    // We limit the records without data in a row, whatever their kind. OpenSSL limits empty ones and warnings
-    // only.
+    // pgveil limits consecutive records without data of any kind. OpenSSL limits only empty records and warnings.
     [](const Deeds& deeds, const Outcome& ours, const Outcome& /*theirs*/) {
       return deeds.most_in_a_row > kMostWithoutData && ours.refuses_with(SSL_AD_UNEXPECTED_MESSAGE);
     },
-    // OpenSSL refuses the fifth warning in a row (MAX_WARN_ALERT_COUNT). To us it is a record without data.
+    // OpenSSL refuses the fifth consecutive warning (MAX_WARN_ALERT_COUNT). pgveil counts it as a record
+    // without data.
     [](const Deeds& deeds, const Outcome& /*ours*/, const Outcome& theirs) {
       return deeds.most_warnings_in_a_row >= 5 && theirs.refuses_with(SSL_AD_UNEXPECTED_MESSAGE);
     },
-    // Content, type and padding together are at most 2^14 + 1 octets (RFC 8446, 5.4). OpenSSL does not count
-    // the
+    // Content, type and padding together are at most 2^14 + 1 octets (RFC 8446, 5.4). OpenSSL does not count the
     // padding.
     [](const Deeds& deeds, const Outcome& ours, const Outcome& /*theirs*/) {
       return deeds.most_inner > TrafficKey::kMostContent + 1 && ours.refuses_with(SSL_AD_RECORD_OVERFLOW);
     },
-    // OpenSSL parses tickets and refuses bad ones. We skip them, since we never resume a session.
+    // OpenSSL parses tickets and refuses bad ones. pgveil skips them, since it never resumes a session.
     [](const Deeds& deeds, const Outcome& ours, const Outcome& theirs) {
       return deeds.has_said_bad_ticket &&
              (ours.refuses_with(SSL_AD_ILLEGAL_PARAMETER) || theirs.refuses_with(SSL_AD_DECODE_ERROR) ||
               theirs.refuses_with(SSL_AD_ILLEGAL_PARAMETER));
     },
-    // OpenSSL checks the version in the header of a record. The RFC says to ignore it (5.1), and it is
+    // OpenSSL checks the version in the header of a record. By the RFC it must be ignored (5.1), and it is
     // authenticated.
     [](const Deeds& deeds, const Outcome& ours, const Outcome& theirs) {
       return (deeds.has_spoilt_version || deeds.has_sent_no_record) && ours.received == theirs.received &&
@@ -129,40 +129,37 @@ const std::array<Difference, 12> kDifferences{
               ours.refuses_with(SSL_AD_UNEXPECTED_MESSAGE) || ours.refuses_with(SSL_AD_BAD_RECORD_MAC) ||
               ours.refuses_with(SSL_AD_RECORD_OVERFLOW));
     },
-    // The level of an alert means nothing (6). OpenSSL reports a failure if a close_notify of a level that is
-    // not
-    // `warning` follows a user_canceled.
+    // The level of an alert has no meaning (6). OpenSSL reports a failure if a close_notify whose level is
+    // not `warning` follows a user_canceled.
     [](const Deeds& deeds, const Outcome& ours, const Outcome& theirs) {
       return deeds.most_warnings_in_a_row > 0 && ours.received == theirs.received &&
              ours.said == theirs.said && ours.state == State::closed && theirs.state == State::failed;
     },
-    // No record may stand between the records of a message (5.1). OpenSSL refuses any. We refuse data, but
-    // take an
-    // alert for what it says, and let an empty record of data pass.
+    // Between the records of one message there must be no record of another type (5.1). OpenSSL refuses all of them.
+    // pgveil refuses data, but processes an alert, and ignores an empty record of data.
     [](const Deeds& deeds, const Outcome& ours, const Outcome& theirs) {
       return deeds.has_split_message && theirs.refuses_with(SSL_AD_UNEXPECTED_MESSAGE) &&
              ours.received == theirs.received;
     },
-    // OpenSSL neither writes nor closes while a message of the peer is incomplete. The RFC does not ask for
-    // this.
+    // OpenSSL neither writes nor closes while a message of the peer is incomplete. The RFC does not require this.
     [](const Deeds& deeds, const Outcome& ours, const Outcome& theirs) {
       return deeds.has_split_message && ours.received == theirs.received && ours.state == theirs.state &&
              ours.state != State::failed && ours.said.size() >= theirs.said.size();
     },
-    // An alert that is not two octets long cannot be decoded: decode_error (6). OpenSSL sends
+    // An alert that is not two octets long cannot be decoded, so pgveil sends decode_error (6). OpenSSL sends
     // unexpected_message.
     [](const Deeds& deeds, const Outcome& ours, const Outcome& theirs) {
       return deeds.has_said_odd_alert && ours.received == theirs.received &&
              ours.refuses_with(SSL_AD_DECODE_ERROR) && theirs.refuses_with(SSL_AD_UNEXPECTED_MESSAGE);
     },
-    // A KeyUpdate of more than one octet cannot be decoded: decode_error. OpenSSL sends illegal_parameter.
+    // A KeyUpdate of more than one octet cannot be decoded, so pgveil sends decode_error. OpenSSL sends
+    // illegal_parameter.
     [](const Deeds& deeds, const Outcome& ours, const Outcome& theirs) {
       return deeds.has_said_odd_key_update && ours.received == theirs.received &&
              ours.refuses_with(SSL_AD_DECODE_ERROR) && theirs.refuses_with(SSL_AD_ILLEGAL_PARAMETER);
     },
-    // OpenSSL 3.0 has answered a KeyUpdate that asks for one, and then judges the header of the next message
-    // only when
-    // more octets of it come.
+    // After OpenSSL 3.0 has answered a KeyUpdate that requests one, it checks the header of the next message
+    // only when more octets of this message arrive.
     [](const Deeds& deeds, const Outcome& ours, const Outcome& theirs) {
       return deeds.has_asked_for_key && deeds.has_split_message && theirs.state == State::open &&
              (ours.refuses_with(SSL_AD_UNEXPECTED_MESSAGE) || ours.refuses_with(SSL_AD_DECODE_ERROR));
@@ -175,7 +172,7 @@ struct Suite {
   std::uint32_t id;
   const char* name;
   std::size_t hash_bytes;
-  // Both take the key that they share for granted, so that nothing is signed.
+  // A pre-shared key, so that the handshake needs no certificate and no signature.
   SslSession key;
   SslContext client;
   SslContext server;
@@ -213,7 +210,7 @@ SslContext context_for(const SSL_METHOD* method, const Suite& suite) {
   SSL_CTX_set_ex_data(context.get(), 0, suite.key.get());
   SSL_CTX_set_min_proto_version(context.get(), TLS1_3_VERSION);
   SSL_CTX_set_ciphersuites(context.get(), suite.name);
-  // As in set_common_policy().
+  // The same settings as in set_common_policy().
   SSL_CTX_set_options(context.get(), SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_TICKET);
   SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(context.get(), 0);
@@ -267,7 +264,7 @@ void move_bytes(SSL* from, SSL* to) {
 
 // --- the two ends ---
 
-// Opens what an end sends.
+// Decrypts the records that an end sends.
 class Listener {
  public:
   Listener(const CipherSuite& suite, const Bytes& secret)
@@ -419,7 +416,7 @@ class OpenSslEnd {
     end_call(1);
   }
   [[nodiscard]] const Outcome& outcome() const { return outcome_; }
-  // Of its failure, in OpenSSL's words.
+  // Returns OpenSSL's text for its failure.
   [[nodiscard]] const char* reason() const { return reason_ == 0 ? "-" : ERR_reason_error_string(reason_); }
 
  private:
@@ -464,7 +461,7 @@ class Conversation {
               choices.octet() % 2 == 0 ? Cuts(kWhole) : Cuts(choices.octets(4))),
         sealing_(*find_cipher_suite(suite.id), TrafficSecret(of_peer()), TrafficKey::Use::seal) {}
 
-  // False once the two have differed as they may.
+  // Returns false once the two ends differ in an allowed way.
   [[nodiscard]] bool act() {
     const std::uint8_t action = choices_.octet();
     switch (action % 14) {
@@ -504,7 +501,7 @@ class Conversation {
     return is_client_ ? theirs_.secrets().server : theirs_.secrets().client;
   }
 
-  // Whether both are where the other is.
+  // Returns whether both ends have the same outcome. Requires that a difference is an allowed one.
   [[nodiscard]] bool agree() const {
     const Outcome& ours = ours_.outcome();
     const Outcome& theirs = theirs_.outcome();
@@ -574,7 +571,7 @@ class Conversation {
     return {data.begin(), data.end()};
   }
 
-  // What a record with `content` and `type` is once its padding is gone.
+  // Stores a record with `content` and `type`, without its padding.
   void note(std::uint8_t type, ByteView content) {
     deeds_.most_inner = std::max(deeds_.most_inner, content.size() + 1);
     while (type == 0 && !content.empty()) {
@@ -609,7 +606,7 @@ class Conversation {
     if (!begun_.empty()) deeds_.has_split_message = true;
   }
 
-  // With no extension, which is more than OpenSSL asks for.
+  // Returns whether `body` is a ticket without extensions. OpenSSL also accepts tickets with extensions.
   static bool is_ticket(ByteView body) {
     constexpr std::size_t kTimes = 8;
     if (body.size() <= kTimes) return false;
@@ -628,7 +625,7 @@ class Conversation {
     append(wire_, last_);
   }
 
-  // With zeros after the type.
+  // Sends a record with padding: zeros after the type.
   void say_padded(std::uint8_t type, Bytes content) {
     if (content.size() >= kMostSealed) return say(type, content);
     const std::size_t padding = std::min(choices_.size(4'096), kMostSealed - content.size() - 1);
@@ -649,7 +646,7 @@ class Conversation {
 
   Bytes key_update() { return {kKeyUpdate, 0, 0, 1, static_cast<std::uint8_t>(choices_.octet() % 2)}; }
 
-  // As RFC 8446, 4.6.1 has it: lifetime, age_add, nonce, ticket, extensions.
+  // Returns a ticket (RFC 8446, 4.6.1): lifetime, age_add, nonce, ticket, extensions.
   Bytes ticket() {
     const std::uint8_t size = std::max<std::uint8_t>(choices_.octet(), 1);
     Bytes message{kTicket, 0, 0, 0, 0, 0, 0, 10, 1, 2, 3, 4, 1, 9, 0, size};
@@ -666,7 +663,7 @@ class Conversation {
     say(kAlert, content);
   }
 
-  // Several messages, or parts of them, in one record.
+  // Sends several messages, or parts of them, in one record.
   void say_messages() {
     Bytes all;
     const std::uint8_t which = choices_.octet();

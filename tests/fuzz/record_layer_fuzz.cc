@@ -1,6 +1,7 @@
-// A peer that has the right keys and seals, cuts, spoils, repeats and makes up what it likes does no harm:
-// what is read is what it sealed before its first fault, in order; what will not be had leads to an alert;
-// and what is written is what it opens, under every key that follows.
+// A peer has the right keys, and encrypts, cuts, corrupts, repeats and invents any records. The record layer
+// must deliver exactly the data that the peer encrypted before its first fault, in order. It must answer a
+// fault with an alert. The peer must be able to decrypt everything that the record layer writes, also after
+// each change of the keys.
 #include <openssl/err.h>
 
 #include <algorithm>
@@ -28,13 +29,13 @@ constexpr std::size_t kMostActions = 64;
 constexpr std::uint32_t kFirstSuite = 0x1301;
 constexpr std::uint8_t kKeyUpdate = 24;
 constexpr std::uint8_t kTicket = 4;
-constexpr std::uint64_t kSpare = 32;  // records without data in a row
+constexpr std::uint64_t kSpare = 32;  // consecutive records without data
 
 TrafficSecret secret(std::uint32_t suite, std::uint8_t octet) {
   return TrafficSecret(Bytes(suite == 0x1302 ? 48 : 32, octet));
 }
 
-// Our end, the peer, and what must hold between them.
+// pgveil's end, the peer, and the properties that must hold between them.
 class Connection {
  public:
   Connection(std::uint32_t suite, bool is_client, Choices& choices)
@@ -73,7 +74,7 @@ class Connection {
     if (action < 0x80) read();
   }
 
-  // All that was sent so far.
+  // Passes all bytes that the peer has sent so far to pgveil's end, and checks the result.
   void read() {
     const Bytes wire = std::exchange(wire_, {});
     const std::uint64_t updates_before = own_updates_;
@@ -91,7 +92,7 @@ class Connection {
     require(received_.size() == sealed_.size());
     require((fate_ == Fate::closed) == (status_ == Status::closed));
     require((fate_ == Fate::failed) == (status_ == Status::failed));
-    // Unless it has sent a KeyUpdate of its own meanwhile, which may have been the answer.
+    // No answer is due if pgveil has sent a KeyUpdate meanwhile, since it may have been the answer.
     if (std::exchange(asks_for_update_, false) && fate_ == Fate::open)
       owes_update_ = own_updates_ == updates_before;
   }
@@ -106,13 +107,13 @@ class Connection {
   [[nodiscard]] bool failed() const { return status_ == Status::failed; }
 
  private:
-  // What will have become of the connection once everything is read that was sent.
+  // The expected state of the connection once everything that was sent is read.
   enum class Fate {
     open,
     closed,
     failed,
-    doubtful,  // as open, or failed
-    stuck,     // over, or waiting for the rest of what is no record; no more data is delivered
+    doubtful,  // open or failed
+    stuck,     // ended, or waiting for the rest of an invalid record; no more data is delivered
   };
 
   void becomes(Fate fate) {
@@ -129,13 +130,13 @@ class Connection {
     wire_.insert(wire_.end(), last_.begin(), last_.end());
   }
 
-  // Seals a record of `content` as it is.
+  // Encrypts a record with exactly this content.
   void say(ContentType type, ByteView content) {
     expect(type, content);
     seal(type, content);
   }
 
-  // Of records without data, and of KeyUpdates, only so many are accepted.
+  // Counts a record without data, or a KeyUpdate. Only a limited number of them is accepted.
   void use_one(std::uint64_t& spare) {
     if (spare == 0) return becomes(Fate::failed);
     --spare;
@@ -160,7 +161,7 @@ class Connection {
     }
   }
 
-  // No two octets are alike that stand near each other.
+  // Returns data in which octets that are near each other are different.
   Bytes some_data() {
     static const Bytes numbers = [] {
       Bytes all(TrafficKey::kMostContent + 256);
@@ -172,7 +173,8 @@ class Connection {
     return {data.begin(), data.end()};
   }
 
-  // A type of 0 belongs to the padding: the one that counts is then in what is sealed as content.
+  // With padding, the record's type is 0, which belongs to the padding: the real type is the last octet of
+  // the content that is not 0.
   void send_data(bool pads) {
     Bytes data = some_data();
     if (!pads || data.size() == TrafficKey::kMostContent) return say(ContentType::application_data, data);
@@ -182,7 +184,7 @@ class Connection {
     seal(ContentType{0}, data);
   }
 
-  // In as many records as it likes.
+  // Sends a message in any number of records.
   void send_message(ByteView message) {
     while (!message.empty()) {
       const auto part = message.first(std::min<std::size_t>(message.size(), 1U + choices_.octet()));
@@ -226,7 +228,7 @@ class Connection {
     seal(ContentType{type}, content);
   }
 
-  // With another length it may not even be read.
+  // Sends a record with one bit inverted. If the bit is in the length, pgveil may wait for more bytes.
   void send_spoilt() {
     seal(ContentType::application_data, some_data());
     const std::size_t place = (choices_.octet() * std::size_t{257}) % last_.size();
@@ -247,7 +249,7 @@ class Connection {
     wire_.insert(wire_.end(), octets.begin(), octets.end());
   }
 
-  // What our end says.
+  // Decrypts and checks the records that pgveil's end sends.
   void take(ByteView records) {
     while (!records.empty()) {
       require(!alert_came_ && records.size() >= TrafficKey::kOverhead);
@@ -275,7 +277,7 @@ class Connection {
         return;
       case ContentType::handshake:
         require(content == Bytes{kKeyUpdate, 0, 0, 1, 0} || content == Bytes{kKeyUpdate, 0, 0, 1, 1});
-        // Once for each key of the peer.
+        // pgveil may request a new key once for each key of the peer.
         if (content.back() == 1) require(requests_++ <= key_updates_);
         opening_.update();
         ++own_updates_;
@@ -294,7 +296,7 @@ class Connection {
 
   void read_piece(const Bytes& piece) {
     ByteView ciphertext(piece);
-    // Requests for a new key fill `out` only with limits that are as low as those of this fuzzer.
+    // Requests for a new key can fill `out` only because the limits of this fuzzer are so low.
     bool has_room_for_alert = true;
     do {
       Outgoing out(memory_);
@@ -349,12 +351,12 @@ class Connection {
   TrafficKey opening_;
 
   std::uint8_t next_octet_ = 0;
-  Bytes wire_;  // on its way to us
-  Bytes last_;  // record of the peer's
+  Bytes wire_;  // sent by the peer and not yet read
+  Bytes last_;  // the peer's last record
   Bytes sealed_;
   Bytes received_;
   std::size_t compared_ = 0;  // of received_
-  Bytes opened_;              // of the last write
+  Bytes opened_;              // decrypted from the last write
   Fate fate_ = Fate::open;
   Status status_ = Status::want_input;
   std::uint64_t spare_records_ = kSpare;
@@ -363,7 +365,7 @@ class Connection {
   std::uint64_t records_of_key_ = 0;
   std::uint64_t key_updates_ = 0;  // of the peer
   std::uint64_t own_updates_ = 0;
-  std::uint64_t requests_ = 0;  // of ours, for the peer's next key
+  std::uint64_t requests_ = 0;  // by pgveil, for the peer's next key
   bool asks_for_update_ = false;
   bool owes_update_ = false;
   bool alert_sent_ = false;

@@ -1,4 +1,4 @@
-// How a fuzz target says that a property does not hold: in every build type, and where the fuzzer sees it.
+// Reports that a property does not hold. It works in every build type, and libFuzzer notices it.
 #pragma once
 
 namespace pgveil::fuzz {

@@ -1,6 +1,6 @@
-// Whatever a client or a server says in a SCRAM exchange does no harm and gets nobody in; two of our own
-// sides agree, unless somebody changes a byte between them; and secrets and passwords are read as they are
-// written.
+// Any bytes as the messages of a client or a server in a SCRAM exchange: they must be handled safely, and no
+// login may succeed. pgveil's client and server must agree, unless a byte between them is changed. Secrets
+// and passwords that are written must be parsed to the same values.
 #include <algorithm>
 #include <cstdint>
 #include <string>
@@ -17,8 +17,8 @@ namespace {
 using namespace pgveil::protocol;
 using pgveil::fuzz::require;
 
-// This target links the layer alone, which has no hash. This one is no secret to anybody, but it tells texts
-// apart that differ in one byte; and it shows the fuzzer no comparison to steer by.
+// This target links only protocol/, which has no hash. This hash is not secure, but it differs for texts that
+// differ in one byte, and its comparison has no branches that could guide the fuzzer.
 class ToyHash : public ScramHash {
  public:
   SecretKey sha256(ByteView bytes) const override { return hmac_sha256({}, bytes); }
@@ -49,7 +49,7 @@ class ToyHash : public ScramHash {
 const ToyHash kHash;
 const Bytes kEndPoint(32, 0xab);
 
-// What stands before the first newline of `text`, which moves behind it.
+// Returns the part of `text` before the first newline, and removes it with the newline from `text`.
 std::string_view take_line(std::string_view& text) {
   const auto line = text.substr(0, text.find('\n'));
   text.remove_prefix(std::min(line.size() + 1, text.size()));
@@ -76,7 +76,8 @@ void check_hostile_server(bool binds, std::string_view said) {
   require(!client.finished());
 }
 
-// An exchange of our two sides, in which `change` is put into message `which` at `place`; none if it is 0.
+// Runs an exchange between pgveil's client and server. `change` is written into message `which` at `place`;
+// 0: no change.
 void check_exchange(bool binds, std::size_t which, std::size_t place, char change, Bytes salt) {
   SecretKey salted_password;
   salted_password.bytes()[0] = 7;

@@ -1,5 +1,5 @@
-// Any bytes as a startup packet. What is taken is written again byte for byte as the client sent it: no
-// server can read it differently than we did.
+// Any bytes as a startup packet. If a packet is accepted and encoded again, it must have the same bytes: so a
+// server cannot interpret it differently than pgveil.
 #include <algorithm>
 #include <cstdint>
 #include <variant>
@@ -31,7 +31,7 @@ void check(const StartupMessage& message, ByteView sent) {
   require(std::ranges::equal(written, sent));
 }
 
-// A request is its code; what its packet holds behind that is ignored.
+// A request has only its code; further bytes of its packet are ignored.
 void check(SslRequest, ByteView sent) {
   require(ByteReader(sent.subspan(4)).read_uint32() == kSslRequestCode);
 }

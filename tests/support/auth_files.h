@@ -1,4 +1,4 @@
-// The files that pg_hba.conf and pg_ident.conf include, as a test has them: in memory.
+// The files that pg_hba.conf and pg_ident.conf include, in the memory of a test.
 #pragma once
 
 #include <map>
@@ -13,7 +13,7 @@ namespace pgveil::test {
 class FakeAuthFiles : public protocol::AuthFileSource {
  public:
   FakeAuthFiles() = default;
-  // Texts by path. One that is nullptr may not be read.
+  // The texts by path. nullptr: the file may not be read.
   explicit FakeAuthFiles(std::map<std::string, const char*> files) : files_(std::move(files)) {}
 
   [[nodiscard]] tl::expected<std::string, Error> read(const std::string& path) const override {
@@ -23,7 +23,7 @@ class FakeAuthFiles : public protocol::AuthFileSource {
     return file->second;
   }
 
-  // In the reverse of the C locale's order, which the reader must not rely on.
+  // Returns the names in the reverse order of the C locale, because the reader must not rely on any order.
   [[nodiscard]] tl::expected<std::vector<std::string>, Error> list(
       const std::string& directory) const override {
     std::vector<std::string> names;
@@ -37,7 +37,7 @@ class FakeAuthFiles : public protocol::AuthFileSource {
   std::map<std::string, const char*> files_;
 };
 
-// "FILE:LINE: PROBLEM. REMEDY" of each, a line apart.
+// Returns "FILE:LINE: PROBLEM. REMEDY" for each mistake, one on each line.
 inline std::string shown(const protocol::AuthFileMistakes& mistakes) {
   std::string text;
   for (const auto& mistake : mistakes)

@@ -1,4 +1,4 @@
-// The log as a test reads it: what stands on standard error while one of these exists.
+// Captures the log for a test: the text that is written to standard error while the object exists.
 #pragma once
 
 #include <sys/mman.h>

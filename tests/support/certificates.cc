@@ -48,7 +48,7 @@ tls::PrivateKey make_key(KeyKind kind) {
   return nullptr;
 }
 
-// Ed25519 has its hash built in.
+// Returns the hash for a signature; null for Ed25519, which needs none.
 const EVP_MD* digest_for(EVP_PKEY* key) {
   return EVP_PKEY_get_id(key) == EVP_PKEY_ED25519 ? nullptr : EVP_sha256();
 }
@@ -69,7 +69,7 @@ void add_extension(X509* certificate, int nid, const char* value) {
 }
 
 void add_attribute(X509* certificate, const Attribute& attribute) {
-  // A type that is no MBSTRING_* flag takes the octets as they are, NULs included.
+  // If the type is not an MBSTRING_* flag, OpenSSL uses the octets unchanged, NULs included.
   need(X509_NAME_add_entry_by_NID(X509_get_subject_name(certificate), attribute.nid, attribute.type,
                                   reinterpret_cast<const unsigned char*>(attribute.octets.data()),
                                   static_cast<int>(attribute.octets.size()), -1, 0) == 1,
@@ -100,7 +100,7 @@ void add_alternative_names(X509* certificate, const std::vector<AlternativeName>
        "adding the names");
 }
 
-// All of a certificate but its issuer and signature.
+// Returns a certificate without issuer and signature.
 tls::Certificate unsigned_certificate(const CertificateRequest& request, EVP_PKEY* key) {
   tls::Certificate made(X509_new());
   X509_set_version(made.get(), X509_VERSION_3);
@@ -139,7 +139,7 @@ void add_number(X509_CRL* crl, int nid, int value, bool is_critical) {
        "adding a number");
 }
 
-// What `write` puts into a BIO.
+// Returns the text that `write` writes into a BIO.
 template <class Write>
 std::string text_of(Write write) {
   const tls::Bio bio(BIO_new(BIO_s_mem()));
@@ -218,7 +218,7 @@ Identity with_broken_signature(const Identity& identity) {
   need(size > 0, "encoding a certificate");
   std::vector<unsigned char> bytes(der, der + size);
   OPENSSL_free(der);
-  bytes.back() ^= 1U;  // the signature ends the certificate
+  bytes.back() ^= 1U;  // the signature is the last part of the certificate
   const unsigned char* place = bytes.data();
   tls::Certificate broken(d2i_X509(nullptr, &place, size));
   need(broken != nullptr, "decoding a certificate");

@@ -1,5 +1,5 @@
-// Certificates made at run time, so that none is checked in and none expires: authorities, leaves with any
-// names and octets, CRLs, and the files that hold them. What goes wrong in here throws and so fails the test.
+// Certificates that are made at run time, so that none is checked in and none expires: CA certificates, leaf
+// certificates with any names and octets, CRLs, and their files. Each failure throws, and so fails the test.
 #pragma once
 
 #include <chrono>
@@ -16,33 +16,33 @@ namespace pgveil::test {
 
 enum class KeyKind { p256, rsa2048, rsa768, rsa_pss2048, ed25519 };
 
-// A subject alternative name; `octets` stand in the certificate as they are here.
+// A subject alternative name. The certificate contains `octets` unchanged.
 struct AlternativeName {
   enum class Kind { dns, ip, email, uri };
   Kind kind;
-  std::string octets;  // of an ip: 4 or 16, or whatever the test likes
+  std::string octets;  // a valid ip has 4 or 16; a test may use any number
 };
 [[nodiscard]] AlternativeName dns(std::string_view octets);
 [[nodiscard]] AlternativeName ip(std::string_view octets);
 [[nodiscard]] AlternativeName email(std::string_view address);
 [[nodiscard]] AlternativeName uri(std::string_view text);
 
-// A part of a subject, octet for octet.
+// A part of a subject. The certificate contains its octets unchanged.
 struct Attribute {
-  int nid;   // such as NID_organizationName
-  int type;  // such as V_ASN1_BMPSTRING
+  int nid;   // for example NID_organizationName
+  int type;  // for example V_ASN1_BMPSTRING
   std::string octets;
 };
 
-// What a certificate is to say.
+// The content of a certificate.
 struct CertificateRequest {
-  std::vector<std::string> common_names;  // octet for octet, in this order; none: an empty subject
+  std::vector<std::string> common_names;  // unchanged and in this order; none: an empty subject
   std::vector<AlternativeName> alternative_names;
   bool authority = false;          // basicConstraints CA:TRUE, keyUsage keyCertSign, cRLSign
   std::string extended_key_usage;  // such as "serverAuth"; empty: none
   std::string name_constraints;    // such as "permitted;DNS:example.com"; empty: none
   KeyKind key = KeyKind::p256;
-  // Validity, counted from now.
+  // The validity, relative to the present time.
   std::chrono::seconds not_before = std::chrono::hours(-1);
   std::chrono::seconds not_after = std::chrono::hours(24);
   std::vector<Attribute> attributes = {};    // of the subject, before the common names
@@ -70,26 +70,26 @@ class Identity {
 [[nodiscard]] Identity self_signed(const CertificateRequest& request);
 [[nodiscard]] Identity issued_by(const Identity& issuer, const CertificateRequest& request);
 [[nodiscard]] Identity authority(const std::string& common_name);
-// The same certificate with a bit of its signature turned over.
+// Returns the same certificate with one bit of its signature inverted.
 [[nodiscard]] Identity with_broken_signature(const Identity& identity);
 
-// A CRL of `issuer` that names `revoked`, as PEM. `next_update` in the past makes an expired one.
+// Returns a CRL of `issuer` that contains `revoked`, as PEM. A CRL whose `next_update` is in the past has expired.
 [[nodiscard]] std::string crl_pem(const Identity& issuer, const std::vector<const Identity*>& revoked,
                                   std::chrono::seconds next_update = std::chrono::hours(24));
-// What a CRL is to say beyond that.
+// The content of a CRL with further fields.
 struct CrlRequest {
   std::vector<const Identity*> revoked = {};
   std::chrono::seconds this_update = std::chrono::hours(-2);
   std::chrono::seconds next_update = std::chrono::hours(24);
   std::string issuing_distribution_point = {};  // such as "critical,onlyuser:TRUE"; empty: none
   std::optional<int> number = {};
-  std::optional<int> base_number = {};  // makes it a delta CRL
+  std::optional<int> base_number = {};  // if set, the CRL is a delta CRL
 };
 [[nodiscard]] std::string crl_of(const Identity& issuer, const CrlRequest& request);
-// The name under which OpenSSL looks for a CRL of `issuer` in a directory: "5fa4b2c1.r0", then "5fa4b2c1.r1".
+// Returns the file name that OpenSSL uses for a CRL of `issuer` in a directory: "5fa4b2c1.r0", then "5fa4b2c1.r1".
 [[nodiscard]] std::string crl_file_name(const Identity& issuer, int number = 0);
 
-// A folder of its own that removes itself with all that is in it.
+// A new temporary folder. The destructor removes it with its content.
 class TemporaryFolder {
  public:
   TemporaryFolder();
@@ -98,7 +98,7 @@ class TemporaryFolder {
   TemporaryFolder& operator=(const TemporaryFolder&) = delete;
 
   [[nodiscard]] std::string path(std::string_view name) const { return (path_ / name).string(); }
-  // Writes a file, readable by us alone, and returns its path.
+  // Writes a file that only the present user may read. Returns its path.
   std::string write(std::string_view name, std::string_view content) const;
 
  private:

@@ -13,9 +13,9 @@
 namespace {
 
 constexpr int kNever = -1;
-std::atomic<int> left_until_failure{kNever};  // allocations of a worker's thread
-std::atomic<bool> fails_once{false};          // instead of all that follow
-// Of FailingAllocation: by kind, how many allocations of this thread are left until one fails.
+std::atomic<int> left_until_failure{kNever};  // allocations in the threads of workers
+std::atomic<bool> fails_once{false};          // false: all later allocations fail, too
+// For FailingAllocation: the number of allocations of this thread until one fails, by kind.
 thread_local std::array<int, 2> own_left{kNever, kNever};
 
 std::atomic<std::size_t> count_of_news{0};
@@ -67,7 +67,7 @@ namespace pgveil::test {
 
 bool fails_here(Allocator kind) {
   int& left = own_left_of(kind);
-  return left != kNever && left-- == 0;  // and is kNever then
+  return left != kNever && left-- == 0;  // after the failure it is kNever
 }
 
 FailingAllocation::FailingAllocation(int allocations, Allocator kind) : kind_(kind) {

@@ -1,5 +1,6 @@
-// Counts allocations, and lets them fail. A test program that links failing_memory.cc has its operator new, which fails
-// only while a test wants it to; one that links openssl_memory.cc too has its allocator for OpenSSL.
+// Counts allocations, and makes them fail. A test program that links failing_memory.cc uses its operator new,
+// which fails only if a test requests it. A test program that also links openssl_memory.cc uses its allocator
+// for OpenSSL.
 #pragma once
 
 #include <cstddef>
@@ -8,8 +9,8 @@ namespace pgveil::test {
 
 enum class Allocator { operator_new, openssl };
 
-// While one exists, the allocation after `allocations` others of its kind fails, and no other does: operator new throws
-// std::bad_alloc, OpenSSL's allocator returns nullptr. Only in this thread.
+// While the object exists, one allocation of this thread fails: the first one after `allocations` others of
+// the same kind. operator new throws std::bad_alloc, and OpenSSL's allocator returns nullptr.
 class FailingAllocation {
  public:
   explicit FailingAllocation(int allocations, Allocator kind = Allocator::operator_new);
@@ -17,14 +18,14 @@ class FailingAllocation {
   FailingAllocation(const FailingAllocation&) = delete;
   FailingAllocation& operator=(const FailingAllocation&) = delete;
 
-  // Whether that allocation was asked for.
+  // Returns whether this allocation was requested and has failed.
   [[nodiscard]] bool has_failed() const;
 
  private:
   Allocator kind_;
 };
 
-// While one exists, operator new does not fail in this thread.
+// While the object exists, operator new does not fail in this thread.
 class SafeAllocations {
  public:
   SafeAllocations();
@@ -36,16 +37,17 @@ class SafeAllocations {
   int left_;
 };
 
-// The threads of workers: fails the allocation after `allocations` others, and all that follow or none of them.
+// In the threads of workers, makes the first allocation after `allocations` others fail, alone or with all
+// later ones.
 enum class Failing { once, from_then_on };
 void fail_workers(int allocations, Failing failing);
 void fail_workers_no_more();
 
-// How often any thread has called operator new, and how many bytes of that are not yet deleted.
+// The number of calls of operator new in all threads, and the number of bytes that are not deleted yet.
 [[nodiscard]] std::size_t news();
 [[nodiscard]] std::size_t new_bytes();
 
-// Counts an allocation of this kind in this thread; returns whether it is the one that is to fail.
+// Counts an allocation of this kind in this thread. Returns whether it must fail.
 [[nodiscard]] bool fails_here(Allocator kind);
 
 }  // namespace pgveil::test

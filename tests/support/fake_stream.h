@@ -1,4 +1,5 @@
-// A stream without a socket: what it will be read, what was written to it, and how much its kernel takes.
+// A stream without a socket. A test sets the bytes that reads return and the room in the kernel, and checks
+// the bytes that were written.
 #pragma once
 
 #include <algorithm>
@@ -12,10 +13,10 @@ namespace pgveil::testing {
 
 class FakeStream final : public proxy::Stream {
  public:
-  // What reads will bring, one piece a read; then `end`, where one was set.
+  // The pieces that reads return, one for each read; after them reads return `end`.
   std::deque<std::string> incoming;
   Status end = Status::blocked;
-  // What was taken by the kernel, and how much more it takes before the rest has to wait.
+  // The bytes that the kernel has accepted, the number of bytes that it still accepts, and the bytes that wait.
   std::string written;
   std::size_t kernel_room = std::string::npos;
   std::string waiting;
@@ -24,12 +25,12 @@ class FakeStream final : public proxy::Stream {
   bool cut_off = false;  // by finish()
   bool gone = false;
   bool broken = false;
-  bool fails_to_write = false;  // as TLS that cannot encrypt: only a read tells, and no event
-  bool held = false;            // what is incoming is in the stream, and no event would tell of it
+  bool fails_to_write = false;  // as TLS that cannot encrypt: a read returns the failure, without an event
+  bool held = false;            // the stream itself holds `incoming`, so there is no event for it
   int reads = 0;
   std::size_t wakes_at = 1;
 
-  // The kernel takes `size` of what waits.
+  // The kernel accepts `size` bytes of `waiting`.
   void drain(std::size_t size) {
     size = std::min(size, waiting.size());
     written += waiting.substr(0, size);

@@ -1,4 +1,4 @@
-// Files of several owners, judged by a process for which the owner is who the test means.
+// Files of several owners, and a process that checks them as the user that the test needs.
 #pragma once
 
 #include <grp.h>
@@ -42,8 +42,9 @@ inline std::string run_as(uid_t user, const std::function<std::string()>& judge)
   return text;
 }
 
-// Gives `file` to `owner` and returns what `judge` returns. Root judges what is root's or a stranger's, and
-// another user what is its own. nullopt: this process is not root, and cannot make a file of that owner.
+// Changes the owner of `file` to `owner`, and returns the result of `judge`. For Owner::root and
+// Owner::stranger, `judge` runs as root; for Owner::us, it runs as the file's owner, who is another user.
+// nullopt: this process is not root, and cannot create a file of that owner.
 inline std::optional<std::string> judge_file_of(Owner owner, const std::string& file,
                                                 const std::function<std::string()>& judge) {
   const bool is_root = ::geteuid() == 0;

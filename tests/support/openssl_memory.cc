@@ -14,7 +14,7 @@ namespace {
 
 std::atomic<std::size_t> bytes = 0;
 
-// In front of each of OpenSSL's blocks stands its size, in as many bytes as keep the block aligned.
+// The size of each block is stored before the block, in a header that keeps the block aligned.
 constexpr std::size_t kHeader = alignof(std::max_align_t);
 
 std::size_t size_of(void* place) {

@@ -1,15 +1,16 @@
-// Counts what OpenSSL allocates. A test program that links openssl_memory.cc, and failing_memory.cc, has its allocator
-// for OpenSSL, which FailingAllocation lets fail.
+// Counts the allocations of OpenSSL. A test program that links openssl_memory.cc and failing_memory.cc uses
+// its allocator for OpenSSL, and FailingAllocation can make it fail.
 #pragma once
 
 #include <cstddef>
 
 namespace pgveil::test {
 
-// Whether OpenSSL has taken the allocator: it does so only before its first allocation, hence before main().
+// Returns whether OpenSSL uses the allocator. OpenSSL accepts it only before its first allocation, hence
+// before main().
 [[nodiscard]] bool openssl_is_counted();
 
-// What OpenSSL has allocated and not yet freed.
+// The number of bytes that OpenSSL has allocated and not freed yet.
 [[nodiscard]] std::size_t openssl_bytes();
 
 }  // namespace pgveil::test

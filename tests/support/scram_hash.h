@@ -1,5 +1,5 @@
-// OpenSSL behind the interface through which protocol/ hashes. It counts, so that a test can say that two
-// ways take the same work.
+// Implements the hash interface of protocol/ with OpenSSL. It counts the calls, so that a test can check that
+// two cases need the same work.
 #pragma once
 
 #include <openssl/crypto.h>

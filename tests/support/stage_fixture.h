@@ -1,5 +1,5 @@
-// What a stage of a session needs, so that a test can run one alone: a loop, the services of a worker, and a client that
-// is a FakeStream.
+// The objects that a stage of a session needs, so that a test can run it alone: a loop, the services of a
+// worker, and a client that is a FakeStream.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -18,7 +18,8 @@ namespace pgveil::testing {
 
 class AStage : public ::testing::Test {
  protected:
-  // The stage's client, for `listener` and `upstream`: the lines of their sections.
+  // Creates the context of a stage. `listener`, `upstream` and `limits` are the lines of their sections in a
+  // configuration.
   proxy::SessionContext& begin(const std::string& listener, const std::string& upstream,
                                const std::string& limits = "") {
     const std::string text = "[limits]\n" + limits +
@@ -45,7 +46,7 @@ class AStage : public ::testing::Test {
     return *proxy::kernel_address(proxy::SocketAddress{.host = "127.0.0.1", .port = 40'000, .unix_path = ""});
   }
 
-  // Turns the loop until `done`; false: it never was.
+  // Runs the loop until `done` returns true. Returns false if the time limit has passed before.
   template <class Condition>
   [[nodiscard]] bool turn_until(Condition done) {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(30);
@@ -71,7 +72,7 @@ class AStage : public ::testing::Test {
   proxy::ScramKeyring keyring_{loop_.get()};
   proxy::PasswordCommands commands_{loop_.get()};
   proxy::PreconnectPools preconnected_;
-  proxy::SessionId closed_ = 0;  // the last one that has closed
+  proxy::SessionId closed_ = 0;  // the session that has closed last
   proxy::SessionServices services_{.worker = 1,
                                    .loop = loop_.get(),
                                    .scratch = scratch_,

@@ -1,4 +1,4 @@
-// A PostgreSQL server at a Unix socket of which a test writes every byte itself.
+// A PostgreSQL server on a Unix socket. The test itself writes every byte that it sends.
 #pragma once
 
 #include <fcntl.h>
@@ -15,7 +15,7 @@ namespace pgveil::testing {
 
 class UnixServer {
  public:
-  // Listens in `folder`, which ends with a slash, as the server of port 5432.
+  // Listens on the socket for port 5432 in `folder`, which ends with a slash.
   explicit UnixServer(const std::string& folder)
       : listener_(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) {
     const auto address = proxy::unix_address(folder + ".s.PGSQL.5432");
@@ -23,7 +23,7 @@ class UnixServer {
     EXPECT_EQ(::listen(listener_.get(), 100), 0);
   }
 
-  // Returns true once a client is connected; it takes the place of the one before.
+  // Returns true once a client is connected. It replaces the client before it.
   [[nodiscard]] bool accept() {
     proxy::Descriptor client(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (client.get() < 0) return false;
@@ -33,7 +33,7 @@ class UnixServer {
   [[nodiscard]] bool is_connected() const { return client_.get() >= 0; }
   void close() { client_ = proxy::Descriptor(-1); }
 
-  // What has come since the last call; empty: nothing.
+  // Returns the bytes that have arrived since the last call; empty: none.
   [[nodiscard]] std::string received() const {
     std::array<char, 4096> bytes{};
     const ssize_t size = ::recv(client_.get(), bytes.data(), bytes.size(), 0);

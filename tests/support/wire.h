@@ -1,4 +1,4 @@
-// Bytes of the wire, written so that a person can read them: "0000000e 00030000 'user'00 00"_wire.
+// Makes bytes of the wire from a readable text: "0000000e 00030000 'user'00 00"_wire.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@
 
 namespace pgveil::test {
 
-// Pairs of hexadecimal digits and 'quoted text'; spaces between them mean nothing. Throws, and so fails the
-// test, where the literal is mistyped.
+// Takes pairs of hexadecimal digits and 'quoted text', and ignores spaces between them. Throws, and so fails
+// the test, if the literal is mistyped.
 inline protocol::Bytes operator""_wire(const char* literal, std::size_t size) {
   const std::string_view text(literal, size);
   const auto mistyped = [&] { return std::invalid_argument("mistyped: \"" + std::string(text) + "\"_wire"); };
@@ -39,13 +39,14 @@ inline protocol::Bytes operator""_wire(const char* literal, std::size_t size) {
   return bytes;
 }
 
-// One behind the other.
+// Returns `left` followed by `right`.
 inline protocol::Bytes operator+(protocol::Bytes left, const protocol::Bytes& right) {
   left.insert(left.end(), right.begin(), right.end());
   return left;
 }
 
-// `body` behind a length word that counts itself and it: a startup packet, or a message without its type.
+// Returns a length word followed by `body`: a startup packet, or a message without its type. The length includes the
+// length word.
 inline protocol::Bytes with_length(const protocol::Bytes& body) {
   protocol::Bytes bytes;
   protocol::ByteWriter writer(bytes);
@@ -55,7 +56,7 @@ inline protocol::Bytes with_length(const protocol::Bytes& body) {
   return bytes;
 }
 
-// `count` times the same byte.
+// Returns `count` copies of `byte`.
 inline protocol::Bytes repeated(std::uint8_t byte, std::size_t count) {
   return protocol::Bytes(count, byte);
 }

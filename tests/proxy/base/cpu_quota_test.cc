@@ -10,7 +10,7 @@
 namespace pgveil::proxy {
 namespace {
 
-// A tree of control groups that is gone after the test.
+// A tree of control groups in a folder, which is removed after the test.
 class ControlGroups : public testing::Test {
  protected:
   ControlGroups() {
@@ -84,7 +84,7 @@ TEST_F(ControlGroups, OutsideOfTheTreeAreNotLookedFor) {
 }
 
 TEST_F(ControlGroups, ThatCannotBeUnderstoodLimitNothing) {
-  EXPECT_EQ(quota(), std::nullopt);  // there is no file at all
+  EXPECT_EQ(quota(), std::nullopt);  // without any file
   set_own("0::/a\n");
   for (const char* nonsense : {"", "much", "100000", "100000 0", "99999999999999999999999 100000"}) {
     set_max("a", nonsense);
@@ -112,7 +112,7 @@ TEST(GrantedCpus, SayWhereTheyComeFrom) {
 
 TEST(GrantedCpus, FollowTheAffinityMask) {
   unsigned granted = 0;
-  std::thread pinned([&granted] {  // the mask is a thread's
+  std::thread pinned([&granted] {  // each thread has its own mask
     cpu_set_t all;
     ASSERT_EQ(::sched_getaffinity(0, sizeof all, &all), 0);
     int first = 0;

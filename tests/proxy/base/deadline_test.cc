@@ -14,7 +14,7 @@ struct Owner final : Wakeable {
   std::chrono::milliseconds woken_at{0};
 };
 
-// Keeps the processor busy, as a long callback does: the loop's time stands still meanwhile.
+// Keeps the processor busy, as a long callback does. The loop's time does not change meanwhile.
 void keep_busy(std::chrono::milliseconds time) {
   const auto end = time_now() + time;
   while (time_now() < end) {
@@ -35,10 +35,10 @@ TEST_F(ADeadline, CountsFromTheMomentInWhichItIsSet) {
   deadline_.set(40ms);
   uv_run(loop_.get(), UV_RUN_DEFAULT);
   EXPECT_TRUE(deadline_.passed());
-  EXPECT_GE(owner_.woken_at, set_at + 39ms);  // libuv cuts its time to whole milliseconds
+  EXPECT_GE(owner_.woken_at, set_at + 39ms);  // libuv rounds its time down to whole milliseconds
 }
 
-// However long its callback takes, the loop gets to other things.
+// The loop runs other callbacks, even if the timer's callback takes longer than its delay.
 TEST_F(ADeadline, ThatSetsItselfAgainKeepsTheLoopFromNothing) {
   struct Again final : Wakeable {
     void wake() override {

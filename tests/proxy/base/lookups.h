@@ -1,4 +1,4 @@
-// A name server of a test's own, and a resolver that asks it.
+// A name server inside a test, and a resolver that asks it.
 #pragma once
 
 #include <arpa/inet.h>
@@ -28,7 +28,7 @@ namespace pgveil::proxy {
 inline constexpr std::uint16_t kTypeA = 1;
 inline constexpr std::uint16_t kTypePtr = 12;
 
-// A name server on a port of 127.0.0.1, served by the loop of the test.
+// A name server on a port of 127.0.0.1, which the loop of the test runs.
 class NameServer {
  public:
   explicit NameServer(uv_loop_t* loop) : socket_(::socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
@@ -51,9 +51,9 @@ class NameServer {
 
   std::uint16_t port = 0;
   std::map<std::string, std::string> addresses;  // IPv4, of names
-  std::map<std::string, std::string> pointers;   // names, of names such as 7.0.0.10.in-addr.arpa
-  std::map<std::string, int> lost;               // how many questions for a name are not answered; -1: all
-  std::map<std::string, int> questions;          // how many have come for a name
+  std::map<std::string, std::string> pointers;   // names, by names such as 7.0.0.10.in-addr.arpa
+  std::map<std::string, int> lost;               // number of questions for a name without an answer; -1: all
+  std::map<std::string, int> questions;          // number of questions that have arrived for a name
   std::function<void()> on_question;
 
  private:
@@ -136,7 +136,7 @@ class Lookups : public testing::Test {
                                                       .port = server_.port});
     return *resolver_;
   }
-  // Until nothing is under way.
+  // Runs the loop until no look-up is running.
   void run() { uv_run(loop_.get(), UV_RUN_DEFAULT); }
   void turn() { uv_run(loop_.get(), UV_RUN_ONCE); }
 

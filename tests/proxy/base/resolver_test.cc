@@ -44,7 +44,7 @@ TEST_F(Lookups, FindInTheHostsFileWhatGetaddrinfoFindsThere) {
   for (std::string line; std::getline(hosts, line);) {
     std::istringstream words(line.substr(0, line.find('#')));
     std::string name;
-    words >> name;  // the address
+    words >> name;  // skips the address
     while (words >> name) {
       if (name == "localhost") continue;  // newer versions of c-ares add ::1
       const auto request = resolver().addresses_of(name, waiter_);
@@ -132,7 +132,7 @@ TEST_F(Lookups, EndWhenNobodyWaitsForThem) {
   EXPECT_TRUE(uv_loop_alive(loop_.get()));
   second.reset();
   reverse.reset();
-  run();  // returns at once, for nothing is left
+  run();  // returns at once, because no look-up is left
   EXPECT_EQ(waiter_.times, 0);
 }
 
@@ -175,8 +175,8 @@ TEST_F(Lookups, MayBeLetGoByWhoeverIsWoken) {
   EXPECT_EQ(texts(next->answer()), std::vector<std::string>{"10.0.0.7:0"});
 }
 
-// Whichever allocation of ours fails once: it is thrown to the caller who asks, or the waiter gets an error,
-// or the look-up goes on; and the next one works. (c-ares allocates with malloc(), which does not fail here.)
+// Each allocation of pgveil fails once. Then the request throws, or the waiter gets an error, or the look-up
+// continues, and the next look-up works. (c-ares allocates with malloc(), which does not fail here.)
 TEST_F(Lookups, WithoutMemoryEndWithAnErrorAndTheNextOneWorks) {
   server_.addresses["db.example.test"] = "10.0.0.7";
   auto& asked = resolver("options timeout:1 attempts:1");

@@ -8,7 +8,7 @@
 namespace pgveil::proxy {
 namespace {
 
-// Somebody who has a step to make, and makes it as soon as it may.
+// A handshake that has to make a step, and makes it as soon as it is permitted.
 class Peer final : public Wakeable {
  public:
   explicit Peer(HandshakeTurns& turns) : place_(turns, *this) {}
@@ -63,7 +63,7 @@ TEST_F(Turns, WhoAsksAgainWaitsBehindTheOthers) {
 }
 
 TEST_F(Turns, WhoAsksFirstInATurnNeedNotWait) {
-  Handle<uv_timer_t> something(new uv_timer_t);  // for which the loop goes round
+  Handle<uv_timer_t> something(new uv_timer_t);  // an active handle, so that the loop runs
   uv_timer_init(loop_.get(), something.get());
   uv_timer_start(
       something.get(), [](uv_timer_t*) {}, 60'000, 0);
@@ -85,7 +85,7 @@ TEST_F(Turns, TheLoopRestsWhereNobodyWaits) {
   peers_[0]->try_step();
   EXPECT_EQ(uv_loop_alive(loop_.get()), 0);
   peers_[1]->try_step();
-  EXPECT_EQ(uv_backend_timeout(loop_.get()), 0);  // does not wait for events
+  EXPECT_EQ(uv_backend_timeout(loop_.get()), 0);  // the loop does not wait for events
   turn();
   turn();
   EXPECT_EQ(uv_loop_alive(loop_.get()), 0);

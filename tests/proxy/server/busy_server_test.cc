@@ -1,5 +1,5 @@
-// A server that sends faster than pgveil reads: each turn of the loop takes a part of it, and then it is the
-// turn of other sessions.
+// A server that sends faster than pgveil reads. Each turn of the loop reads a bounded part of it, so that
+// other sessions run, too.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -17,7 +17,8 @@
 namespace pgveil::proxy {
 namespace {
 
-// That a turn takes, of reads of 16 KiB. Twice as much fits into the kernel, which counts in pieces.
+// The most that one turn reads, with reads of 16 KiB. The tests compare with twice this number, because the
+// kernel frees its buffers in larger pieces.
 constexpr std::size_t kMost = kMaxReads * std::size_t{16'384};
 
 std::shared_ptr<const Snapshot> snapshot_of(const std::string& toml) {
@@ -28,7 +29,7 @@ std::shared_ptr<const Snapshot> snapshot_of(const std::string& toml) {
   return *built;
 }
 
-// A session whose server is reached by a Unix socket, and both of its peers.
+// A session whose server is on a Unix socket, and both of its peers.
 class ABusyServer : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -43,7 +44,7 @@ class ABusyServer : public ::testing::Test {
   }
   void TearDown() override { EXPECT_EQ(worker_.abandon(), 1U); }
 
-  // A client that begins with `packet`, until the server has been sent something.
+  // Connects a client that sends `packet`, and waits until the server has received something.
   void connect(const protocol::Bytes& packet) {
     std::array<int, 2> ends{};
     ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends.data()), 0);
@@ -67,7 +68,7 @@ class ABusyServer : public ::testing::Test {
     }
     ASSERT_NE(request[0] + request[3], 0);
   }
-  // Sends `message` again and again until the kernel takes no more; returns how many bytes it took.
+  // Sends `message` again and again until the kernel accepts no more. Returns the number of accepted bytes.
   std::size_t fill(const std::string& message) {
     std::string rest = message;
     for (std::size_t taken = 0;;) {
@@ -81,7 +82,7 @@ class ABusyServer : public ::testing::Test {
       if (rest.empty()) rest = message;
     }
   }
-  // What one turn of the loop takes of what the kernel has.
+  // Returns the number of bytes that one turn of the loop takes from the kernel.
   std::size_t taken_in_a_turn() {
     uv_run(loop_.get(), UV_RUN_NOWAIT);
     return fill(std::string(unsent_));
@@ -119,7 +120,7 @@ TEST_F(ABusyServer, IsLeftAfterSomeReadsOfALogin) {
   const std::string notice = std::string("N\0\0\x80\4", 5) + std::string(32'768, 'x');
   ASSERT_GT(fill(notice), 2 * kMost);
   EXPECT_LT(taken_in_a_turn(), 2 * kMost);
-  EXPECT_GT(taken_in_a_turn(), 0U);  // and goes on
+  EXPECT_GT(taken_in_a_turn(), 0U);  // reading continues
 }
 
 TEST_F(ABusyServer, IsLeftAfterSomeReadsBehindACancelRequest) {

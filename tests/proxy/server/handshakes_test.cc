@@ -1,5 +1,5 @@
-// That handshakes take turns where they are made: with servers, by UpstreamLink, and with clients, by
-// Session.
+// Both users of the handshake queue make one step in a turn of the loop: UpstreamLink for handshakes with
+// servers, Session for handshakes with clients.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <netinet/in.h>
@@ -39,7 +39,7 @@ std::shared_ptr<const Snapshot> snapshot_of(const std::string& toml) {
   return *built;
 }
 
-// An authority, a server's certificate for localhost, and their files.
+// A CA, a server's certificate for localhost, and their files.
 struct Site {
   static test::CertificateRequest request() {
     test::CertificateRequest request;
@@ -57,7 +57,7 @@ struct Site {
 
 // --- with servers ---
 
-// A link that goes on whenever something has happened.
+// A link that advances after each event.
 class Dialling final : public Wakeable {
  public:
   Dialling(uv_loop_t* loop, HandshakeTurns& turns, const std::shared_ptr<const Upstream>& upstream,
@@ -75,7 +75,7 @@ class Dialling final : public Wakeable {
   UpstreamLink link_;
 };
 
-// Listens on 127.0.0.1, and says nothing.
+// A server that listens on 127.0.0.1 and sends nothing.
 class SilentServer {
  public:
   SilentServer() : listener_(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)) {

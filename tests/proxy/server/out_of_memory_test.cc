@@ -1,4 +1,4 @@
-// What happens to the sessions of a worker while the system has no memory.
+// The sessions of a worker while allocations fail.
 #include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
@@ -25,7 +25,7 @@ class WithoutMemory : public testing::Test {
  protected:
   ~WithoutMemory() override { test::fail_workers_no_more(); }
 
-  // What a client hears that logs in.
+  // Returns the bytes that a client receives after it has sent a StartupMessage.
   std::string answer() {
     std::array<int, 2> ends{};
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends.data()), 0);
@@ -59,7 +59,7 @@ TEST_F(WithoutMemory, ASessionIsClosedAndTheNextOneIsServed) {
   EXPECT_NE(answer().find("C57P03"), std::string::npos);
 }
 
-// Wherever it is that one allocation fails, or all that follow.
+// For each allocation of a session: it fails alone, or together with all later ones.
 TEST_F(WithoutMemory, NothingButTheSessionEnds) {
   constexpr int kMoreThanASessionMakes = 150;
   for (const bool once : {true, false}) {

@@ -1,5 +1,5 @@
-// A snapshot is replaced while sessions, listeners, connections that were made ahead and cancel routes of the old one
-// exist. Under AddressSanitizer, whatever still pointed into an old one would be found.
+// A snapshot is replaced while sessions, listeners, pre-established connections and cancel routes of the old
+// one exist. AddressSanitizer would find a pointer that still points into an old snapshot.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -25,8 +25,8 @@ namespace {
 
 constexpr auto kPatience = std::chrono::seconds(30);
 
-// A PostgreSQL server as far as a login by `trust` goes: every client is let in, with a cancel key of its own, and loses
-// its connection when it has ended its side.
+// A PostgreSQL server with logins by `trust` only. Every client logs in and gets its own cancel key. The
+// server closes a connection after the client has ended its side.
 class TrustingServer {
  public:
   explicit TrustingServer(const std::string& folder)
@@ -36,7 +36,7 @@ class TrustingServer {
     EXPECT_EQ(::listen(listener_.get(), 1'000), 0);
   }
 
-  // Takes what has come; returns how many have been let in so far.
+  // Handles the bytes and connections that have arrived. Returns the number of logins so far.
   std::size_t serve() {
     for (;;) {
       Descriptor client(::accept4(listener_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
@@ -65,7 +65,7 @@ class TrustingServer {
 
  private:
   Descriptor listener_;
-  std::vector<Descriptor> waiting_;  // connected, and have said nothing yet
+  std::vector<Descriptor> waiting_;  // connected clients that have sent nothing yet
   std::vector<Descriptor> let_in_;
   std::size_t count_ = 0;
 };
@@ -86,11 +86,11 @@ host = "{}"
                                            relay_buffer_kib, folder_.path("")),
                                "pgveil.toml");
     if (!parsed) throw std::runtime_error(parsed.error().front().text());
-    parsed->config.upstreams.at("a").prewarm = 2;  // a file may not say so of a server without TLS
+    parsed->config.upstreams.at("a").prewarm = 2;  // a configuration file may not set this without TLS
     return build_snapshot(*parsed).value();
   }
 
-  // Turns the main loop and serves until `done`.
+  // Runs the main loop and serves until `done` returns true.
   template <class Condition>
   [[nodiscard]] bool turn_until(Condition done) {
     const auto deadline = std::chrono::steady_clock::now() + kPatience;
@@ -115,7 +115,7 @@ host = "{}"
     const std::string startup("\0\0\0\x12\0\x03\0\0user\0app\0\0", 18);
     EXPECT_EQ(::send(client.get(), startup.data(), startup.size(), MSG_NOSIGNAL), 18);
   }
-  // What has come; empty: nothing yet.
+  // Returns the bytes that have arrived; empty: none yet.
   static std::string received(const Descriptor& client) {
     std::array<char, 512> bytes{};
     const auto size = ::recv(client.get(), bytes.data(), bytes.size(), 0);
@@ -141,7 +141,7 @@ TEST_F(ReplacedSnapshots, LiveAsLongAsAnybodyBeganUnderThem) {
     std::weak_ptr<const Snapshot> snapshot;
   };
   std::vector<Client> established;
-  std::vector<Client> silent;  // connected, and have said nothing
+  std::vector<Client> silent;  // connected clients that have sent nothing
   for (unsigned i = 0; i < kReplacements; ++i) {
     silent.push_back({connect(address), current});
     established.push_back({connect(address), current});
@@ -155,10 +155,10 @@ TEST_F(ReplacedSnapshots, LiveAsLongAsAnybodyBeganUnderThem) {
     workers->replace_snapshot(current);
     listener.serve({current, 0});
   }
-  // Each under its own, which nobody else holds.
+  // Each established session has its own snapshot, and is its only owner.
   for (const auto& client : established) EXPECT_FALSE(client.snapshot.expired());
 
-  // The silent ones log in now, under the old snapshots.
+  // The silent clients log in now, with the old snapshots.
   for (auto& client : silent) {
     log_in(client.descriptor);
     std::string answer;
@@ -167,7 +167,7 @@ TEST_F(ReplacedSnapshots, LiveAsLongAsAnybodyBeganUnderThem) {
       return answer.ends_with('I');
     }));
   }
-  // A cancel request finds the server of a session that began under an old snapshot.
+  // A cancel request is forwarded to the server of a session that began with an old snapshot.
   const auto before = server_.serve();
   const Descriptor canceller = connect(address);
   const std::string cancel("\0\0\0\x10\x04\xd2\x16\x2e\0\0\0\x01\0\0\0\x2a", 16);

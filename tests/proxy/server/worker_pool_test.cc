@@ -25,7 +25,7 @@ std::shared_ptr<const Snapshot> snapshot() {
   return *build_snapshot(*parsed);
 }
 
-// Workers, and clients that have connected and say nothing.
+// Workers, and connected clients that send nothing.
 class WorkersWithClients : public testing::Test {
  protected:
   void start(unsigned count) { workers_.emplace(loop_.get(), snapshot_, count); }
@@ -45,7 +45,7 @@ class WorkersWithClients : public testing::Test {
     for (int i = 0; i < count; ++i) clients.push_back(connect());
     return clients;
   }
-  // A worker notices in its own time that a client has gone.
+  // Waits until the workers have noticed which clients are gone.
   void wait_for_loads(const Loads& wanted) {
     const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
     while (workers_->loads() != wanted && std::chrono::steady_clock::now() < deadline)
@@ -90,7 +90,7 @@ TEST_F(WorkersWithClients, AreEmptyAfterAShutDown) {
     workers_.reset();
   });
   clients.clear();
-  uv_run(loop_.get(), UV_RUN_DEFAULT);  // until there is nothing left to wait for
+  uv_run(loop_.get(), UV_RUN_DEFAULT);  // returns once there is no active handle
   EXPECT_TRUE(empty);
 }
 
@@ -115,7 +115,7 @@ TEST_F(WorkersWithClients, CountWhomTheyAbandonAndHangUp) {
   }
 }
 
-// epoll refuses a file that is not a socket, as it refuses a socket when there are too many.
+// epoll refuses a file such as /dev/null. In the same way it refuses a socket if there are too many watches.
 TEST_F(WorkersWithClients, HangUpOnAClientWhoseSocketCannotBeWatched) {
   start(1);
   const Descriptor file(::open("/dev/null", O_RDWR | O_CLOEXEC));
@@ -169,7 +169,7 @@ std::set<int> threads() {
 }
 
 TEST_F(WorkersWithClients, GetNoSignalOfTheProcess) {
-  const auto others = threads();  // libuv's, too, if a test before this one made it have some
+  const auto others = threads();  // these include libuv's threads, if an earlier test created them
   start(2);
   std::set<int> workers = threads();
   for (const int other : others) workers.erase(other);
@@ -179,7 +179,7 @@ TEST_F(WorkersWithClients, GetNoSignalOfTheProcess) {
   sigset_t hangup;
   sigemptyset(&hangup);
   sigaddset(&hangup, SIGHUP);
-  // While the main thread holds it back, it goes to any other that would take it.
+  // While the main thread blocks the signal, the kernel delivers it to any thread that does not block it.
   ::pthread_sigmask(SIG_BLOCK, &hangup, nullptr);
   ::kill(::getpid(), SIGHUP);
   const auto clients = connect_many(2);

@@ -46,7 +46,7 @@ TEST(CancelRoutes, EndWithTheirSession) {
   routes.add(key_of(1, 7), {.upstream = upstream("a"), .server = {}});
   routes.remove(key_of(1, 7));
   EXPECT_FALSE(routes.find(key_of(1, 7)));
-  routes.remove(key_of(1, 7));  // says nothing
+  routes.remove(key_of(1, 7));  // has no effect and does not fail
 }
 
 TEST(CancelRoutes, MayBeAddedFoundAndRemovedByThreadsAtOnce) {

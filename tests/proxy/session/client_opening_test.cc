@@ -103,7 +103,7 @@ class AClientOpeningWithTls : public AClientOpening {
 TEST_F(AClientOpeningWithTls, BeginsAHandshakeInWhichNoErrorCanBeRead) {
   EXPECT_EQ(opening_->error_format(), ErrorFormat::protocol_3);
   client_->incoming = {kSslRequest};
-  testing::FakeStream& below_tls = *client_;  // below TLS from now on
+  testing::FakeStream& below_tls = *client_;  // from now on, the inner stream of TLS
   ASSERT_EQ(opening_->advance(), State::accepting_tls);
   EXPECT_EQ(below_tls.written, "S");
   EXPECT_EQ(opening_->error_format(), ErrorFormat::none);
@@ -120,7 +120,7 @@ TEST_F(AClientOpeningWithTls, FailsIfTheClientSendsNoClientHello) {
   EXPECT_EQ(opening_->error_format(), ErrorFormat::none);
 }
 
-// CVE-2021-23214: what is not encrypted must not be read as if it were.
+// CVE-2021-23214: plaintext must not be read as if it had been encrypted.
 TEST_F(AClientOpeningWithTls, FailsIfPlaintextFollowsTheSslRequest) {
   client_->incoming = {kSslRequest + kStartup};
   ASSERT_EQ(opening_->advance(), State::failed);

@@ -20,7 +20,7 @@ struct Leaving {
   const char* name;
   EarlyLeave leave;
   Reason reason;
-  const char* detail;  // a part of it
+  const char* detail;  // a part of the expected detail
 };
 void PrintTo(const Leaving& row, std::ostream* out) {
   *out << row.name;

@@ -53,7 +53,7 @@ TEST_F(AnEstablishedSession, EndsAsItsServerDoes) {
   server_->end = Stream::Status::ended;
   const State state = session.advance();
   ASSERT_EQ(state, State::server_closed);
-  EXPECT_EQ(session.error_format(), ErrorFormat::none);  // the server's own last words stand
+  EXPECT_EQ(session.error_format(), ErrorFormat::none);  // the server's error is the last message
 }
 
 TEST_F(AnEstablishedSession, EndsIfItsServerIsLost) {

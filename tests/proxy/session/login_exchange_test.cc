@@ -18,7 +18,7 @@ const std::string kStartingUp("E\0\0\0\x20SFATAL\0C57P03\0Mstarting up\0\0", 33)
 
 class ALoginExchange : public testing::AStage {
  protected:
-  // Of a client that may come in by `relay`, up to the server's first word.
+  // Begins the login of a client with method `relay`, up to the server's first message.
   LoginExchange& reach(const std::string& hosts) {
     begin("hba = \"host all all all relay\"", "host = " + hosts);
     context_->deadline.set(snapshot_->limits.startup_timeout);
@@ -27,7 +27,7 @@ class ALoginExchange : public testing::AStage {
     login_.emplace(*context_, std::move(client), nullptr);
     return *login_;
   }
-  // Turns the loop until the state is this, or the last one.
+  // Runs the loop until the state is `wanted`, or a final one.
   [[nodiscard]] bool advance_until(State wanted) {
     return turn_until([&] {
              static_cast<void>(server_.accept());
@@ -88,7 +88,7 @@ TEST_F(ALoginExchange, GoesOnToTheNextHostIfTheFirstOneTakesNoConnections) {
   ASSERT_TRUE(turn_until([&] { return server_.accept() || server_.is_connected(); }));
   server_.send(kAuthenticationOk + kReadyForQuery);
   ASSERT_TRUE(advance_until(State::logged_in));
-  EXPECT_EQ(client_->written, kAuthenticationOk + kReadyForQuery);  // nothing of the first one
+  EXPECT_EQ(client_->written, kAuthenticationOk + kReadyForQuery);  // nothing of the first server
 }
 
 TEST_F(ALoginExchange, FailsIfTheServerCloses) {

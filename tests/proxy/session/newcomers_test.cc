@@ -42,7 +42,7 @@ TEST(Newcomers, TellNobodyWhoHasNotAsked) {
   EXPECT_EQ(counted.calls, 0);
 }
 
-// Whoever finds them full is told, whenever the other thread looks.
+// is_full() returned true, so when_room must be called, at whatever time the second thread calls leave().
 TEST(Newcomers, MissNobodyWhileOthersLeave) {
   std::atomic<int> told{0};
   Newcomers newcomers(1, [&] { ++told; });

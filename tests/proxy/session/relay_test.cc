@@ -47,7 +47,8 @@ TEST_F(ARelay, LeavesTheRestOfABulkTransferForTheNextTurn) {
   EXPECT_GE(client_.written.size(), kReadSize);
 }
 
-// Such as the end of a TLS connection, which came with its last bytes: no event would tell of it.
+// For example the end of a TLS connection that arrived together with its last bytes: there is no further
+// event for it.
 TEST_F(ARelay, LeavesNothingThatTheStreamItselfHolds) {
   server_.incoming = {std::string(kMaxReads * kReadSize, 'x')};
   server_.end = Status::failed;
@@ -125,7 +126,7 @@ TEST_F(ARelay, TakesNoBytesInsideAMessageForTerminate) {
   EXPECT_FALSE(relay_.client_terminated());
 }
 
-// PostgreSQL would end at its next answer, and what the client sent before would not be executed.
+// PostgreSQL would end the session at its next answer, and would not execute the client's earlier bytes.
 TEST_F(ARelay, EndsWhenTheServerAnswersAClientThatIsGoneAndWhoseBytesWait) {
   server_.kernel_room = 0;
   client_.incoming = {"query", "another"};
@@ -180,7 +181,7 @@ TEST_F(ARelay, EndsAtOnceWhereTheClientBroke) {
   EXPECT_EQ(advance(), End::client_lost);
 }
 
-// No event follows, so it has to be found in the same turn.
+// No event follows, so the relay must find the failure in the same turn.
 TEST_F(ARelay, EndsIfWhatTheClientSentCannotBeWritten) {
   client_.incoming = {"query"};
   server_.fails_to_write = true;
@@ -216,7 +217,7 @@ TEST_F(ARelay, TakesWhatComesBehindTheClientsEndAndPassesNothingOn) {
   EXPECT_EQ(server_.written, "");
 }
 
-// In the login only this direction is moved.
+// During the login, only this direction is relayed.
 TEST_F(ARelay, PassesOnAnEndInTheLogin) {
   client_.incoming = {"query"};
   client_.end = Status::ended;
@@ -265,7 +266,7 @@ class ARelayInBulk : public ::testing::Test {
  protected:
   static constexpr std::size_t kPiece = std::size_t{256} << 10U;
 
-  // From the server, unless told otherwise.
+  // Sends from the server, unless `from` is given.
   void send(std::uint64_t bytes) { send(server_, bytes); }
   void send(FakeStream& from, std::uint64_t bytes) {
     for (; bytes > 0; bytes -= std::min<std::uint64_t>(bytes, kPiece)) {
@@ -327,7 +328,7 @@ TEST_F(ARelayInBulk, IsOverWhenNothingHasComeBetweenTwoLooks) {
   relay_.look_after_bulk();
   EXPECT_FALSE(relay_.in_bulk());
   EXPECT_EQ(server_.wakes_at, 1U);
-  send(Relay::kBulk - 1);  // and begins anew
+  send(Relay::kBulk - 1);  // the count begins again
   EXPECT_FALSE(relay_.in_bulk());
   send(1);
   EXPECT_TRUE(relay_.in_bulk());

@@ -25,7 +25,7 @@ TEST(Places, ThatAreGivenBackAreFree) {
   EXPECT_TRUE(places.take(1));
 }
 
-// Runs `work` in several threads, which begin together.
+// Runs `work` in several threads, which begin at the same time.
 template <class Work>
 void hurry(Work work) {
   constexpr int kThreads = 4;

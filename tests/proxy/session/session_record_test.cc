@@ -33,7 +33,7 @@ std::shared_ptr<const tls::Established> with_group(const std::string& group) {
   return std::make_shared<const tls::Established>(std::move(tls));
 }
 
-// Of a typical session.
+// Returns the record of a typical session.
 Record record() {
   Record record;
   record.session = "7f3a-2b";
@@ -55,7 +55,7 @@ const Ending no_place{.reason = Reason::too_many_sessions,
                       .detail = "All 10 sessions are in use.",
                       .hint = "Raise limits.max_sessions, or close sessions."};
 
-// Durations differ from run to run.
+// Returns the lines of the log, without durations, which differ from run to run.
 std::vector<std::string> lines_of(CapturedLog& log) {
   auto lines = log.lines();
   for (auto& line : lines) line = std::regex_replace(line, std::regex(R"((duration_ms"?[=:])\d+)"), "$1N");
@@ -149,7 +149,7 @@ TEST(SessionLog, AsJsonHasEveryKeyAlways) {
                 R"("hint":"Raise limits.max_sessions, or close sessions.","earlier_attempts":null})"}));
 }
 
-// As after a failure to watch its socket.
+// For example after a failure to watch its socket.
 TEST(SessionLog, AsJsonHasTheSameKeysForASessionThatCouldNotBegin) {
   Record nothing;
   nothing.worker = 1;

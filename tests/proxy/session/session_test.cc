@@ -16,12 +16,12 @@ namespace {
 const std::string kStartup("\0\0\0\x12\0\x03\0\0user\0app\0\0", 18);
 const std::string kLetIn("R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I", 15);
 
-// A session alone, without a worker: its client is one end of a socket pair.
+// One session without a worker. Its client is one end of a socket pair.
 class ASession : public testing::AStage {
  protected:
   void accept(const std::string& host) {
     begin("hba = \"local all all relay\"", "host = \"" + host + '"');
-    context_.reset();  // the session makes its own
+    context_.reset();  // the session creates its own context
     std::array<int, 2> ends{};
     ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()), 0);
     peer_ = Descriptor(ends[1]);
@@ -75,7 +75,7 @@ TEST_F(ASession, TellsItsClientWhyItEnds) {
   accept("/nonexistent");
   send(kStartup);
   ASSERT_TRUE(turn_until([&] { return receive().find("C57P03") != std::string::npos; }));
-  EXPECT_EQ(closed_, 0U);  // it waits for its client to close
+  EXPECT_EQ(closed_, 0U);  // the session waits until its client closes
   peer_ = Descriptor(-1);
   EXPECT_TRUE(turn_until([&] { return closed_ == kId; }));
 }

@@ -1,4 +1,4 @@
-// What an end is called in the log.
+// The reason of an end in the log.
 #include "proxy/session/side_end.h"
 
 #include <gtest/gtest.h>
