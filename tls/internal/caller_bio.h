@@ -1,5 +1,5 @@
 // The connection between OpenSSL and the caller's buffers: a BIO that reads ciphertext from the front of the
-// caller's input and appends ciphertext to the caller's output. Only .cc files of tls/ include it.
+// caller's input and appends ciphertext to the caller's output. This header is internal to tls/.
 #pragma once
 
 #include "tls/buffers.h"

@@ -1,4 +1,4 @@
-// Conversion of OpenSSL's certificates to plain values. Only .cc files of tls/ include it.
+// Conversion of OpenSSL's certificates to plain values. This header is internal to tls/.
 #pragma once
 
 #include <cstdint>

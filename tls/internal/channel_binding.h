@@ -1,4 +1,4 @@
-// The channel binding data of SCRAM-SHA-256-PLUS. Only .cc files of tls/ include it.
+// The channel binding data of SCRAM-SHA-256-PLUS. This header is internal to tls/.
 #pragma once
 
 #include <cstdint>

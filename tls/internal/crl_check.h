@@ -1,5 +1,5 @@
 // Checks of a chain against CRLs, in addition to OpenSSL's: an additional CRL never makes a revoked
-// certificate acceptable. Only .cc files of tls/ include it.
+// certificate acceptable. This header is internal to tls/.
 #pragma once
 
 #include "tls/internal/openssl.h"

@@ -1,5 +1,5 @@
 // A file of certificates, keys or CRLs that is opened once, so that the checked file is the file that is
-// read. Only .cc files of tls/ include it.
+// read. This header is internal to tls/.
 #pragma once
 
 #include <sys/stat.h>

@@ -1,5 +1,5 @@
-// The settings of what a handshake may negotiate, for the contexts of both sides. Only .cc files of tls/
-// include it.
+// The settings of what a handshake may negotiate, for the contexts of both sides. This header is internal to
+// tls/.
 #pragma once
 
 #include <string_view>

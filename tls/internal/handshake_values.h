@@ -1,4 +1,4 @@
-// The results of a handshake, as plain values. Only .cc files of tls/ include it.
+// The results of a handshake, as plain values. This header is internal to tls/.
 #pragma once
 
 #include <string>

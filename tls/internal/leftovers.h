@@ -1,5 +1,5 @@
 // Removal of handshake data that OpenSSL's connection keeps although it is not needed any more. It applies to
-// connections with OpenSSL's records, and all connections before TLS 1.3. Only .cc files of tls/ include it.
+// connections with OpenSSL's records, and all connections before TLS 1.3. This header is internal to tls/.
 #pragma once
 
 #include <openssl/crypto.h>

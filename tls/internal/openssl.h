@@ -1,5 +1,5 @@
 // Owning pointers for OpenSSL objects, and OpenSSL's error queue as text. No code outside of tls/ uses an
-// OpenSSL type: only .cc files of tls/, and tests that act as the peer, include this header.
+// OpenSSL type, except for tests that act as the peer.
 #pragma once
 
 #include <openssl/bio.h>

@@ -1,5 +1,5 @@
-// Our own certificate chain and its key, loaded from files into a context or a connection. Only .cc files of
-// tls/ include it.
+// Our own certificate chain and its key, loaded from files into a context or a connection. This header is
+// internal to tls/.
 #pragma once
 
 #include <openssl/ssl.h>

@@ -1,4 +1,4 @@
-// PostgreSQL's ssl_passphrase_command. Only .cc files of tls/ include it.
+// PostgreSQL's ssl_passphrase_command. This header is internal to tls/.
 #pragma once
 
 #include <cstddef>

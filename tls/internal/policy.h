@@ -1,4 +1,4 @@
-// The settings that contexts of both sides have in common. Only .cc files of tls/ include it.
+// The settings that contexts of both sides have in common. This header is internal to tls/.
 #pragma once
 
 #include <optional>

@@ -2,7 +2,7 @@
 // 4.6, 5 and 6). It replaces OpenSSL's connection, which copies every byte two more times and holds several
 // KiB as long as the connection lives. The ciphers are OpenSSL's (docs/decisions/0016-records-of-our-own.md).
 // An invalid record leads to the alert that the RFC requires, and to an error in OpenSSL's error queue, with
-// OpenSSL's error code. Only .cc files of tls/ include it.
+// OpenSSL's error code. This header is internal to tls/.
 #pragma once
 
 #include <array>

@@ -1,4 +1,4 @@
-// The certificates of a listener, and the choice among them for a client. Only .cc files of tls/ include it.
+// The certificates of a listener, and the choice among them for a client. This header is internal to tls/.
 #pragma once
 
 #include <memory>

@@ -1,6 +1,6 @@
 // Encryption and decryption of single records of TLS 1.3 with one key (RFC 8446, 5.2 to 5.5), and the key
-// update (7.2). It works between the caller's buffers, without an intermediate copy. Only .cc files of tls/
-// include it.
+// update (7.2). It works between the caller's buffers, without an intermediate copy. This header is internal
+// to tls/.
 #pragma once
 
 #include <array>

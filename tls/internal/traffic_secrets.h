@@ -1,6 +1,6 @@
 // The source of the record layer's keys. OpenSSL exports the traffic secrets of a connection only as lines of
 // a key log (SSL_CTX_set_keylog_callback()). Here they are passed to the engine of their connection and to
-// nothing else. Only .cc files of tls/ include it.
+// nothing else. This header is internal to tls/.
 #pragma once
 
 #include "tls/internal/openssl.h"

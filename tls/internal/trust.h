@@ -1,4 +1,4 @@
-// The authorities that a context trusts and their CRLs, loaded from files. Only .cc files of tls/ include it.
+// The authorities that a context trusts and their CRLs, loaded from files. This header is internal to tls/.
 #pragma once
 
 #include <string>

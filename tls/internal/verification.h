@@ -1,5 +1,5 @@
 // The verdict on a peer's certificate: OpenSSL verifies the chain, libpq's rules the name, and a report has
-// the result. Only .cc files of tls/ include it.
+// the result. This header is internal to tls/.
 #pragma once
 
 #include <string>
