@@ -18,7 +18,7 @@ class ClientLogin {
  public:
   enum class Progress {
     waiting,
-    done,    // credential() may be taken
+    done,    // take_credential() may be called
     failed,  // ending() has the reason
   };
 
