@@ -10,9 +10,9 @@
 namespace pgveil::protocol {
 
 [[nodiscard]] std::string encode_base64(ByteView bytes);
-// Returns nullopt for any text that encode_base64() cannot produce: it has no spaces, complete groups of
-// four, padding only at the end, and no bits set in the padding. (pg_b64_decode() accepts more, but
-// PostgreSQL never writes it.)
+// Decodes text that encode_base64() can produce: without spaces, in complete groups of four, with padding only
+// at the end, and with no bits set in the padding. Returns nullopt for any other text. (pg_b64_decode()
+// accepts more, but PostgreSQL writes only such text.)
 [[nodiscard]] std::optional<Bytes> decode_base64(std::string_view text);
 
 }  // namespace pgveil::protocol
