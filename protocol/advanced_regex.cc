@@ -32,7 +32,7 @@ struct NamedClass {
   std::string_view name;
   Octets octets;
 };
-// regc_locale.c: classNames, cclasscvec(); in collation "C".
+// The named classes of regc_locale.c (classNames, cclasscvec()) in collation "C".
 const std::array<NamedClass, 14>& named_classes() {
   static const std::array<NamedClass, 14> classes = [] {
     const Octets digit = range('0', '9');
@@ -71,7 +71,7 @@ std::string hexadecimal(std::size_t value) {
   return {'\\', 'x', kHex[value >> 4], kHex[value & 15]};
 }
 
-// A set as RE2's bracket expression, which has no case and no keyword in it.
+// Returns a set as a bracket expression of RE2. It depends on no option for case and uses no named class.
 std::string class_of(const Octets& set) {
   if (set.none()) return "[^\\x00-\\xff]";
   std::string text = "[";
@@ -100,17 +100,17 @@ class Translator {
   }
 
  private:
-  // What a quantifier may follow.
+  // What precedes the current position; it decides whether a quantifier may follow.
   enum class Last { nothing, constraint, atom, quantifier };
   struct Group {
-    bool is_first = false;  // the first that captures, at the top level
+    bool is_first = false;  // the first capturing group, at the top level
   };
-  // A backslash with what belongs to it.
+  // A backslash and the characters that belong to it.
   struct Escape {
     enum class Kind { plain, octets, other };
     Kind kind = Kind::other;
-    char name = '\0';       // the letter
-    std::size_t value = 0;  // of a plain one
+    char name = '\0';       // the letter after the backslash
+    std::size_t value = 0;  // for Kind::plain
     Octets octets;
   };
 
@@ -151,19 +151,19 @@ class Translator {
   std::string_view rest_;
   std::string error_;
   AdvancedRegex result_;
-  std::string branch_;  // that is being read, in RE2's syntax
+  std::string branch_;  // the branch that is being read, in RE2's syntax
   Last last_ = Last::nothing;
   bool ignores_case_ = false;
-  std::vector<Group> groups_;  // that are open
+  std::vector<Group> groups_;  // the open groups
   bool has_group_ = false;
   std::size_t group_begin_ = 0, group_end_ = 0;  // of the first group, in its branch
   bool is_group_in_branch_ = false;
-  bool ends_first_group_ = false;  // its `)` was the last
+  bool ends_first_group_ = false;  // the previous character was the `)` of the first group
   bool begins_anchored_ = false, ends_anchored_ = false, is_branch_begun_ = false;
-  bool are_anchored_ = true;  // the branches before this one
+  bool are_anchored_ = true;  // all earlier branches
 };
 
-// prefixes(): directors and embedded options.
+// Reads directors and embedded options, as prefixes() does.
 void Translator::read_options() {
   if (rest_.starts_with("***")) return fail("directors such as ***: and ***= are not supported");
   if (rest_.size() < 3 || !rest_.starts_with("(?") || !is_letter(rest_[2])) return;
@@ -171,14 +171,14 @@ void Translator::read_options() {
   while (!rest_.empty() && is_letter(rest_.front())) switch (take()) {
       case 'c': ignores_case_ = false; break;
       case 'i': ignores_case_ = true; break;
-      case 's':  // what is the default in any case: no octet is special
+      case 's':  // the default in any case: no byte is special
       case 't': break;
       default: return fail("of the embedded options only (?i), (?c), (?s) and (?t) are supported");
     }
   if (!take_if(")")) fail("invalid embedded option");
 }
 
-// next(), parseqatom()
+// Reads one part, as next() and parseqatom() do.
 void Translator::read_part() {
   const bool ends_first_group = std::exchange(ends_first_group_, false);
   const char byte = take();
@@ -202,7 +202,7 @@ void Translator::read_part() {
     case '*':
     case '+':
     case '?':
-      if (ends_first_group) is_group_in_branch_ = false;  // repeated
+      if (ends_first_group) is_group_in_branch_ = false;  // the group is repeated
       return read_quantifier(byte);
     default: return add_octet(octet(byte));
   }
@@ -261,13 +261,13 @@ void Translator::read_quantifier(char byte) {
     if (!take_if("}")) return fail(rest_.empty() ? "braces {} not balanced" : "invalid repetition count(s)");
     branch_ += '}';
   }
-  // Which of the possible matches is taken does not change whether there is one.
+  // A non-greedy quantifier changes which match is found, but not whether there is a match.
   if (take_if("?")) result_.has_non_greedy = true;
   ends_anchored_ = false;
   last_ = Last::quantifier;
 }
 
-// scannum()
+// Reads a count, as scannum() does.
 std::optional<int> Translator::read_repetitions() {
   int count = 0;
   while (!rest_.empty() && is_digit(rest_.front()) && count <= kMaxRepetitions)
@@ -277,7 +277,7 @@ std::optional<int> Translator::read_repetitions() {
   return std::nullopt;
 }
 
-// bracket(), and next() within brackets
+// Reads a bracket expression, as bracket() and next() do.
 void Translator::read_brackets() {
   if (rest_.starts_with("[:<:]]") || rest_.starts_with("[:>:]]"))
     return fail("[[:<:]] and [[:>:]] are not supported");
@@ -292,7 +292,7 @@ void Translator::read_brackets() {
   add_atom(class_of(is_negated ? ~set : set));
 }
 
-// brackpart(). False after an error.
+// Reads one item, as brackpart() does. Returns false after an error.
 bool Translator::read_bracket_item(Octets& set, bool is_first) {
   if (rest_.starts_with("[:")) return read_named_class(set);
   if (rest_.starts_with("[.") || rest_.starts_with("[="))
@@ -362,7 +362,7 @@ void Translator::read_escape() {
   }
 }
 
-// lexescape(). Of kind `other` after an error, too.
+// Reads an escape, as lexescape() does. Returns kind `other` also after an error.
 Translator::Escape Translator::take_escape() {
   if (rest_.empty()) return fail("invalid escape \\ sequence"), Escape{};
   Escape escape;
@@ -419,7 +419,7 @@ Translator::Escape Translator::take_escape() {
   return escape;
 }
 
-// lexdigits(): all hexadecimal digits that follow.
+// Reads all hexadecimal digits that follow, as lexdigits() does.
 std::optional<std::size_t> Translator::take_hexadecimal() {
   const auto digits = std::min(rest_.find_first_not_of("0123456789abcdefABCDEF"), rest_.size());
   if (digits == 0) return fail("invalid escape \\ sequence"), std::nullopt;

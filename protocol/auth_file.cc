@@ -10,7 +10,7 @@ namespace pgveil::protocol {
 namespace {
 
 constexpr std::size_t kMaxDepth = 10;  // CONF_FILE_MAX_DEPTH
-// Ours: files that each include others several times multiply with every level.
+// pgveil's own limit: files that include each other several times multiply with every level.
 constexpr int kMaxFiles = 1000;
 constexpr const char* kCorrectTheName = "Correct the name, which is relative to the directory of this file.";
 
@@ -26,14 +26,14 @@ struct Token : AuthToken {
   bool before_comma = false;
 };
 
-// Takes the next token off `rest`; nullopt: there is none. Quotation marks may begin and end anywhere in it;
-// a missing one at the end is nobody's mistake.
+// Removes the next token from `rest`, and returns it; nullopt: there is none. Quotation marks may begin and
+// end anywhere in a token. A missing closing mark is accepted.
 std::optional<Token> take_token(std::string_view& rest) {
   while (!rest.empty() && (is_blank(rest.front()) || rest.front() == ',')) rest.remove_prefix(1);
 
   Token token;
   bool in_quote = false;
-  bool was_quote = false;  // the mark before this byte ended the quotation: another one means itself
+  bool was_quote = false;  // the previous byte was a closing mark; a second mark then stands for itself
   bool saw_quote = false;
   for (; !rest.empty() && (in_quote || !is_blank(rest.front())); rest.remove_prefix(1)) {
     const char byte = rest.front();
@@ -60,9 +60,9 @@ struct LogicalLine {
   int lines = 0;  // in the file
 };
 
-// Takes a line off `rest`, with those on which it continues after a backslash: before anything is known of
-// quotes and comments. A backslash counts only if the line that it ends has brought it: an empty one ends
-// them all.
+// Removes a line from `rest`, with the lines that continue it after a backslash. This is done before quotes
+// and comments are read. A backslash continues a line only if it was read with that line: an empty line ends
+// the continuation.
 LogicalLine take_line(std::string_view& rest) {
   LogicalLine line;
   std::size_t joined = 0;
@@ -79,7 +79,7 @@ LogicalLine take_line(std::string_view& rest) {
   return line;
 }
 
-// The path of `name`, which stands in `file`: the same for every way to write it.
+// Returns the normalized path of `name` in `file`, so that different spellings give the same path.
 std::string path_of(const std::string& name, const std::string& file) {
   auto path = (std::filesystem::path(file).parent_path() / name).lexically_normal();
   if (!path.has_filename()) path = path.parent_path();  // "conf.d/"
@@ -88,7 +88,7 @@ std::string path_of(const std::string& name, const std::string& file) {
 
 enum class Directive { none, include, include_if_exists, include_dir };
 
-// The name may be quoted: PostgreSQL does not mind.
+// Returns the directive of the line. The name may be quoted, as in PostgreSQL.
 Directive directive_of(const AuthLine& line) {
   if (line.fields.size() != 2) return Directive::none;
   const std::string& name = line.fields.front().front().text;
@@ -102,7 +102,7 @@ class Splitter {
  public:
   explicit Splitter(const AuthFileSource& source) : source_(source) {}
 
-  // Appends the records of `text`, which is that of `file`, to `records`. `in_list`: it was named with an
+  // Appends the records of `text`, the content of `file`, to `records`. `in_list`: `file` was named with an
   // `@`.
   void split(std::string_view text, const std::string& file, int first_line, bool in_list,
              std::vector<AuthLine>& records);
@@ -117,14 +117,14 @@ class Splitter {
   };
 
   void split_line(std::string_view text, const Place& place, std::vector<AuthLine>& records);
-  // nullopt: the line has no further field.
+  // Returns nullopt if the line has no further field.
   [[nodiscard]] std::optional<std::vector<AuthToken>> take_field(std::string_view& rest, const Place& place);
   [[nodiscard]] std::vector<AuthToken> names_in(const std::string& file, const Place& place);
   void follow(Directive directive, const AuthLine& line, const Place& place, std::vector<AuthLine>& records);
   void include(const std::string& path, bool may_be_missing, const Place& place,
                std::vector<AuthLine>& records);
   void include_directory(const std::string& path, const Place& place, std::vector<AuthLine>& records);
-  // nullopt: a mistake, or missing where that is allowed.
+  // Returns nullopt after a mistake, or if the file is missing and may be missing.
   [[nodiscard]] std::optional<std::string> read(const std::string& path, bool may_be_missing,
                                                 const Place& place);
 
@@ -133,7 +133,7 @@ class Splitter {
   }
 
   const AuthFileSource& source_;
-  std::vector<std::string> open_;  // the files that are being read, each named by the one before it
+  std::vector<std::string> open_;  // the files that are being read; each is included by the one before it
   int files_ = 0;
   AuthFileMistakes mistakes_;
 };
@@ -147,7 +147,7 @@ void Splitter::split(std::string_view text, const std::string& file, int first_l
     return;
   }
   open_.push_back(std::filesystem::path(file).lexically_normal().string());
-  while (!text.empty() && files_ <= kMaxFiles) {  // beyond: a mistake, and no end in sight
+  while (!text.empty() && files_ <= kMaxFiles) {  // more files are reported as a mistake
     const LogicalLine line = take_line(text);
     split_line(line.text, {file, first_line, in_list}, records);
     first_line += line.lines;
@@ -179,7 +179,7 @@ std::optional<std::vector<AuthToken>> Splitter::take_field(std::string_view& res
     }
     if (!token->before_comma) break;
   }
-  // PostgreSQL reads such a record as if the field were not there, and takes the next one for it.
+  // PostgreSQL ignores such a field, and reads the next field in its place.
   if (names && names->empty() && !place.in_list && mistakes_.size() == mistakes_before)
     report(place, "a list is empty: there is no name in its file",
            "Write a name into the file, or take the record out.");
@@ -212,7 +212,7 @@ void Splitter::include(const std::string& path, bool may_be_missing, const Place
   if (const auto text = read(path, may_be_missing, place)) split(*text, path, 1, place.in_list, records);
 }
 
-// GetConfFilesInDir(): in the order of the C locale.
+// Includes the files as GetConfFilesInDir() does: in the order of the C locale.
 void Splitter::include_directory(const std::string& path, const Place& place,
                                  std::vector<AuthLine>& records) {
   auto names = source_.list(path);
@@ -236,7 +236,7 @@ std::optional<std::string> Splitter::read(const std::string& path, bool may_be_m
     return std::nullopt;
   }
   if (files_ >= kMaxFiles) {
-    if (files_++ == kMaxFiles)  // said once
+    if (files_++ == kMaxFiles)  // reported once
       report(place, "more than " + std::to_string(kMaxFiles) + " files are included",
              "Include each file once, from one place.");
     return std::nullopt;

@@ -1,4 +1,4 @@
-// The tokens of pg_hba.conf and pg_ident.conf: what both grammars are made of. Source: PostgreSQL 18,
+// The tokens of pg_hba.conf and pg_ident.conf, which both grammars use. Source: PostgreSQL 18,
 // src/backend/libpq/hba.c (next_token, next_field_expand, tokenize_auth_file, open_auth_file).
 #pragma once
 
@@ -11,47 +11,47 @@ namespace pgveil::protocol {
 
 struct AuthToken {
   std::string text;
-  bool quoted = false;  // began with a quotation mark: a keyword means nothing then
+  bool quoted = false;  // it began with a quotation mark and cannot be a keyword
 };
 
-// One record: its fields, each a list of tokens that were separated by commas.
+// One record: its fields, each a list of tokens separated by commas.
 struct AuthLine {
   std::string file;
-  int line = 0;  // the first one, where it goes on over several
+  int line = 0;  // the first line of the record
   std::vector<std::vector<AuthToken>> fields;
 };
 
 struct AuthFileMistake {
   std::string file;
-  int line = 0;  // 0: none
+  int line = 0;  // 0: no line
   std::string problem;
   std::string remedy;
 };
 using AuthFileMistakes = std::vector<AuthFileMistake>;
 
-// Where the files come from. The caller's, as this layer opens none.
+// The source of the files. The caller implements it, because protocol/ opens no files.
 class AuthFileSource {
  public:
-  // A missing file is told from any other error, for include_if_exists.
+  // An error. include_if_exists ignores a missing file, so that error is separate from all others.
   struct Error {
     bool is_missing = false;
     std::string text;  // such as "No such file or directory"
   };
   virtual ~AuthFileSource() = default;
   [[nodiscard]] virtual tl::expected<std::string, Error> read(const std::string& path) const = 0;
-  // The names (without the directory) of what is in a directory and is no directory itself, in any order.
+  // Returns the names (without the directory) of all entries that are not directories, in any order.
   [[nodiscard]] virtual tl::expected<std::vector<std::string>, Error> list(
       const std::string& directory) const = 0;
 };
 
-// Splits `text` into records, with include, include_if_exists, include_dir and `@file` followed through
-// `source`, ten deep at most. `file` is its name: where records stand, and what relative paths start from.
-// `first_line` is the number of its first line, for text that stands inside another file. All mistakes at
-// once.
+// Splits `text` into records. Follows include, include_if_exists, include_dir and `@file` through `source`,
+// at most ten levels deep. `file` is the name of the text: for the positions of records, and as the base of
+// relative paths. `first_line` is the number of the first line, for text that is part of another file.
+// Returns all mistakes at once.
 [[nodiscard]] tl::expected<std::vector<AuthLine>, AuthFileMistakes> split_auth_file(
     std::string_view text, const std::string& file, int first_line, const AuthFileSource& source);
 
-// `text` as messages show it, with control bytes as \x00; in quotation marks.
+// Returns `text` for messages, with control bytes as \x00; in_quotes() also adds quotation marks.
 [[nodiscard]] std::string escaped(std::string_view text);
 [[nodiscard]] std::string in_quotes(std::string_view text);
 

@@ -7,14 +7,13 @@ namespace {
 
 constexpr std::size_t kMinBackendKeyBytes = 4;
 
-// libpq gives up on a longer ErrorResponse before ReadyForQuery (src/interfaces/libpq/fe-connect.c,
-// MAX_ERRLEN).
+// libpq rejects a longer ErrorResponse before ReadyForQuery (src/interfaces/libpq/fe-connect.c, MAX_ERRLEN).
 constexpr std::size_t kMaxErrorBytes = 29'999;
 constexpr std::size_t kErrorFramingBytes = 5 + 6 * 2 + 1;  // header; type and NUL of six fields; terminator
 constexpr std::size_t kMaxErrorTextBytes = kMaxErrorBytes - kErrorFramingBytes;
-constexpr std::size_t kMaxErrorWordBytes = 64;  // severity and SQLSTATE: words, never long in earnest
+constexpr std::size_t kMaxErrorWordBytes = 64;  // severity and SQLSTATE, which are always short
 
-// `text` without NULs, cut to `max_bytes` where no UTF-8 character is torn.
+// Returns `text` without NULs, cut to `max_bytes` between two UTF-8 characters.
 std::string fitted(std::string_view text, std::size_t max_bytes) {
   std::string kept(text);
   std::erase(kept, '\0');
@@ -90,7 +89,7 @@ tl::expected<ErrorFields, DecodeError> decode_error_fields(ByteView body) {
     }
   }
   if (!in.empty()) return tl::unexpected(DecodeError::bad_layout);
-  // Servers before 9.6 send only the localized one.
+  // Servers before 9.6 send only the localized severity.
   if (fields.severity.empty()) fields.severity = std::move(localized_severity);
   return fields;
 }

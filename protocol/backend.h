@@ -1,5 +1,5 @@
-// The messages that a server sends around login, as decoded values, and those that we send in a server's
-// name. Source: PostgreSQL 18, "Message Formats"; src/include/libpq/protocol.h.
+// The messages of a server during login, as decoded values, and those that pgveil sends as a server. Source:
+// PostgreSQL 18, "Message Formats"; src/include/libpq/protocol.h.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,7 @@ inline constexpr char kNoticeResponse = 'N';
 inline constexpr char kParameterStatus = 'S';
 inline constexpr char kReadyForQuery = 'Z';
 
-// AUTH_REQ_* of protocol.h; a server may send others.
+// The AUTH_REQ_* of protocol.h. A server may send others.
 enum class AuthenticationCode : std::uint32_t {
   ok = 0,
   kerberos_v5 = 2,
@@ -46,36 +46,36 @@ struct Authentication {
 };
 [[nodiscard]] tl::expected<Authentication, DecodeError> decode_authentication(ByteView body);
 
-// The mechanisms of an AuthenticationSASL's data, in the server's order; they point into it.
+// Returns the mechanisms in the data of AuthenticationSASL, in the server's order. They point into `data`.
 [[nodiscard]] tl::expected<std::vector<std::string_view>, DecodeError> decode_sasl_mechanisms(ByteView data);
 void encode_authentication_sasl(const std::vector<std::string_view>& mechanisms, Bytes& out);
 
-// BackendKeyData: with which key a CancelRequest reaches this session.
+// Decodes BackendKeyData: the key with which a CancelRequest can cancel queries of this session.
 [[nodiscard]] tl::expected<CancelRequest, DecodeError> decode_backend_key_data(ByteView body);
 
-// Fields of an ErrorResponse or NoticeResponse. Every one is optional in what a server sends: empty means
+// The fields of an ErrorResponse or NoticeResponse. Each is optional in a server's message: empty means
 // absent.
 struct ErrorFields {
-  std::string severity;  // as both S and V: "FATAL", "ERROR", ...
+  std::string severity;  // both S and V: "FATAL", "ERROR", ...
   std::string sqlstate;
   std::string message;
   std::string detail;
   std::string hint;
 };
 [[nodiscard]] tl::expected<ErrorFields, DecodeError> decode_error_fields(ByteView body);
-// Appends an ErrorResponse. Bytes that would end a field early (NUL) are left out, and the whole is kept
-// below the 30 000 bytes that libpq reads before ReadyForQuery by cutting detail first.
+// Appends an ErrorResponse. NULs, which would end a field early, are removed. The message is kept below the
+// 30 000 bytes that libpq reads before ReadyForQuery; the detail is cut first.
 void encode_error_response(const ErrorFields& fields, Bytes& out);
-// The refusal that a client of protocol 1 or 2 can read: 'E', "FATAL:  ", text, newline, NUL; no length word
-// (src/backend/utils/error/elog.c, send_message_to_frontend).
+// Appends an error that a client of protocol 1 or 2 can read: 'E', "FATAL:  ", text, newline, NUL; no length
+// word (src/backend/utils/error/elog.c, send_message_to_frontend).
 void encode_old_error_response(std::string_view text, Bytes& out);
 
-// AuthenticationOk and AuthenticationCleartextPassword have no data; that of MD5Password is a salt, and that
-// of SASLContinue and SASLFinal is the mechanism's.
+// Appends an Authentication message. AuthenticationOk and AuthenticationCleartextPassword have no data. The
+// data of MD5Password is a salt, and the data of SASLContinue and SASLFinal is defined by the mechanism.
 void encode_authentication(AuthenticationCode code, ByteView data, Bytes& out);
 
 inline constexpr std::size_t kMd5SaltBytes = 4;
-// The salt of an AuthenticationMD5Password's data; points into it.
+// Returns the salt in the data of AuthenticationMD5Password. It points into `data`.
 [[nodiscard]] tl::expected<ByteView, DecodeError> decode_md5_salt(ByteView data);
 
 }  // namespace pgveil::protocol

@@ -1,4 +1,4 @@
-// Base64 (RFC 4648, section 4), as SCRAM's messages carry their bytes.
+// Base64 (RFC 4648, section 4), the encoding of bytes in SCRAM's messages.
 #pragma once
 
 #include <optional>
@@ -10,9 +10,9 @@
 namespace pgveil::protocol {
 
 [[nodiscard]] std::string encode_base64(ByteView bytes);
-// nullopt for everything but the one text that encode_base64() makes of some bytes: no spaces, whole groups
-// of four, padding at the end alone, no bits in it. (pg_b64_decode() is more lenient; its own writing is
-// not.)
+// Decodes text that encode_base64() can produce: without spaces, in complete groups of four, with padding only
+// at the end, and with no bits set in the padding. Returns nullopt for any other text. (pg_b64_decode()
+// accepts more, but PostgreSQL writes only such text.)
 [[nodiscard]] std::optional<Bytes> decode_base64(std::string_view text);
 
 }  // namespace pgveil::protocol

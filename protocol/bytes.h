@@ -1,5 +1,6 @@
-// Reading and writing the fields of PostgreSQL's wire: big-endian integers, byte runs and NUL-terminated
-// strings. A reader never looks past its bytes; a writer appends to a buffer that the caller owns.
+// Reading and writing of fields in PostgreSQL's messages: big-endian integers, byte strings and
+// NUL-terminated strings. A reader never reads past its bytes. A writer appends to a buffer that the caller
+// owns.
 #pragma once
 
 #include <cstddef>
@@ -14,12 +15,12 @@ namespace pgveil::protocol {
 using Bytes = std::vector<std::uint8_t>;
 using ByteView = std::span<const std::uint8_t>;
 
-// The characters of `bytes`, which must outlive the result.
+// Returns the characters of `bytes`, which must outlive the result.
 [[nodiscard]] std::string_view as_text(ByteView bytes);
-// The bytes of `text`, which must outlive the result.
+// Returns the bytes of `text`, which must outlive the result.
 [[nodiscard]] ByteView as_bytes(std::string_view text);
 
-// Reads fields from the front of a span. A read that does not fit returns nullopt and moves nothing.
+// Reads fields from the front of a span. A read that does not fit returns nullopt and consumes nothing.
 class ByteReader {
  public:
   explicit ByteReader(ByteView bytes) : rest_(bytes) {}
@@ -27,7 +28,7 @@ class ByteReader {
   [[nodiscard]] std::optional<std::uint8_t> read_uint8();
   [[nodiscard]] std::optional<std::uint32_t> read_uint32();
   [[nodiscard]] std::optional<ByteView> read_bytes(std::size_t size);
-  // A string up to its NUL, which is consumed and not returned.
+  // Reads a string up to its NUL, which is consumed and not returned.
   [[nodiscard]] std::optional<std::string_view> read_c_string();
 
   [[nodiscard]] ByteView rest() const { return rest_; }
@@ -46,11 +47,11 @@ class ByteWriter {
   void write_uint8(std::uint8_t value);
   void write_uint32(std::uint32_t value);
   void write_bytes(ByteView bytes);
-  // `text` and a NUL; `text` itself must hold none.
+  // Appends `text` and a NUL. `text` must not contain a NUL.
   void write_c_string(std::string_view text);
 
-  // Reserves a length word and returns its place; end_length() fills it with the number of bytes written
-  // since, its own four included, as every PostgreSQL message counts.
+  // Reserves a length word and returns its position. end_length() fills it with the number of bytes written
+  // since then, including its own four, as in every PostgreSQL message.
   [[nodiscard]] std::size_t begin_length();
   void end_length(std::size_t place);
 

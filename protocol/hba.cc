@@ -19,7 +19,7 @@ bool equal_ignoring_case(std::string_view left, std::string_view right) {
                     [&](char one, char other) { return lower(one) == lower(other); });
 }
 
-// hostname_match()
+// Compares a host name with a rule, as hostname_match() does.
 bool matches_host_name(const std::string& rule, std::string_view name) {
   if (!rule.starts_with('.')) return equal_ignoring_case(rule, name);
   return name.size() >= rule.size() && equal_ignoring_case(rule, name.substr(name.size() - rule.size()));
@@ -35,7 +35,7 @@ bool matches_connection(RecordType type, const HbaClient& client) {
   }
 }
 
-// check_db()
+// Compares a database with a rule, as check_db() does.
 bool matches_database(const NameRule& rule, const HbaClient& client) {
   if (client.physical_replication) return rule.kind == NameRule::Kind::replication;
   switch (rule.kind) {
@@ -48,7 +48,7 @@ bool matches_database(const NameRule& rule, const HbaClient& client) {
   return false;
 }
 
-// check_role()
+// Compares a user with a rule, as check_role() does.
 bool matches_user(const NameRule& rule, const HbaClient& client) {
   if (rule.kind == NameRule::Kind::pattern) return rule.pattern->is_in(client.user);
   return rule.kind == NameRule::Kind::all || rule.name == client.user;
@@ -65,7 +65,7 @@ bool has(const std::vector<NameRule>& names, NameRule::Kind kind) {
   return std::any_of(names.begin(), names.end(), [kind](const NameRule& rule) { return rule.kind == kind; });
 }
 
-// Of every address but a host name.
+// Compares an address with any rule except a host name.
 bool matches_address(const AddressRule& rule, const IpAddress& address,
                      const std::vector<LocalNetwork>& networks) {
   if (const auto* network = std::get_if<Network>(&rule)) return is_in(address, *network);
@@ -107,7 +107,7 @@ HbaRules::Verdict HbaRules::match(const HbaClient& client, const std::vector<Loc
 }
 
 bool HbaRules::may_admit(const HbaClient& client, const std::vector<LocalNetwork>& networks) const {
-  bool only_replication = false;  // everybody else has been turned away
+  bool only_replication = false;  // true once a record has rejected all other connections
   for (const Record& record : records_) {
     if (!matches_connection(record.type, client)) continue;
     const bool by_host_name = std::holds_alternative<HostName>(record.address);

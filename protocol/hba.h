@@ -1,5 +1,6 @@
-// pg_hba.conf: who may come in how. The grammar and the matching of PostgreSQL 18 (src/backend/libpq/hba.c:
-// parse_hba_line, check_hba), with the methods that a proxy has. What a proxy cannot know is a mistake.
+// pg_hba.conf: which clients may connect, and how they authenticate. The grammar and the matching are those
+// of PostgreSQL 18 (src/backend/libpq/hba.c: parse_hba_line, check_hba), with the methods that a proxy
+// supports. A method or option that a proxy cannot support is a mistake.
 #pragma once
 
 #include <array>
@@ -14,16 +15,16 @@
 
 namespace pgveil::protocol {
 
-// An address without its port. A mapped one (::ffff:192.0.2.1) stays an IPv6 address, which no IPv4 rule
+// An address without its port. A mapped address (::ffff:192.0.2.1) is an IPv6 address, which no IPv4 rule
 // matches.
 struct IpAddress {
   bool is_ipv6 = false;
-  std::array<std::uint8_t, 16> octets{};  // the first four of an IPv4 address
+  std::array<std::uint8_t, 16> octets{};  // an IPv4 address uses the first four
   bool operator==(const IpAddress&) const = default;
 };
 [[nodiscard]] std::optional<IpAddress> parse_ip_address(std::string_view text);
 
-// One address of this machine with its netmask, for samehost and samenet.
+// An address of this machine with its netmask, for samehost and samenet.
 struct LocalNetwork {
   IpAddress address;
   IpAddress netmask;
@@ -31,33 +32,33 @@ struct LocalNetwork {
 
 enum class HbaMethod {
   reject,
-  relay,          // the server asks the client: pgveil's own word
-  scram_sha_256,  // pgveil asks the client, and logs in to the server itself
-  password,       // likewise, in cleartext inside TLS
-  cert,           // the certificate says who it is
-  peer,           // the operating system says who is at the other end of a Unix socket
+  relay,          // pgveil's own: the server authenticates the client
+  scram_sha_256,  // pgveil authenticates the client, and logs in to the server
+  password,       // the same, with a cleartext password inside TLS
+  cert,           // the client's certificate identifies it
+  peer,           // the operating system identifies the process at the other end of a Unix socket
   trust,
 };
 [[nodiscard]] std::string_view name_of(HbaMethod method);
 
 enum class ClientCertificate { not_required, verify_ca, verify_full };  // clientcert=
-// Which name of the certificate is the system user: clientname=. The last four are ours.
+// The name in the certificate that is the system user: clientname=. The last four are pgveil's own.
 enum class CertificateName { common_name, distinguished_name, uri, dns, email, fingerprint };
 [[nodiscard]] std::string_view name_of(CertificateName name);  // "CN", "DN", "URI", ...
 
-// What a rule asks, once it has matched.
+// The requirements of a record that has matched.
 struct HbaRule {
-  std::string file;  // where it stands
+  std::string file;  // the position of the record
   int line = 0;
   HbaMethod method = HbaMethod::reject;
   ClientCertificate clientcert = ClientCertificate::not_required;  // verify_full with method cert
   CertificateName clientname = CertificateName::common_name;
-  std::string map;      // of pg_ident.conf; empty: the system user must be the database user
-  bool assign = false;  // assign=1: the mapped database user replaces the one that was asked for
+  std::string map;      // of pg_ident.conf; empty: the system user must equal the database user
+  bool assign = false;  // assign=1: the mapped database user replaces the requested one
 
-  // For checks at load: whether the record is of type `local`; `hostssl`; whether every address that it can
-  // match is loopback (127.0.0.0/8, ::1); `hostnossl`; `hostgssenc`, which matches nobody; whether the
-  // address is 0.0.0.0/0 or ::/0.
+  // Properties for checks at load: the record is of type `local`; of type `hostssl`; it can match only
+  // loopback addresses (127.0.0.0/8, ::1); it is of type `hostnossl`; of type `hostgssenc`, which matches no
+  // client; its address is 0.0.0.0/0 or ::/0.
   bool is_local = false;
   bool only_tls = false;
   bool only_loopback = false;
@@ -67,37 +68,38 @@ struct HbaRule {
   bool every_ipv6 = false;
 };
 
-// What is known of a client when the rules are asked.
+// The properties of a client that the rules are compared with.
 struct HbaClient {
   bool is_unix = false;
   bool has_tls = false;
   IpAddress address;
   std::string_view user;
   std::string_view database;
-  // `replication=true` (a physical walsender); `replication=database` is an ordinary database connection.
+  // True for `replication=true` (a physical walsender). `replication=database` is an ordinary database
+  // connection.
   bool physical_replication = false;
-  // The client's host name: looked up from its address and confirmed by looking that name up again. nullopt:
-  // not asked yet; empty: it has none.
+  // The client's host name: looked up from its address, and confirmed by looking up that name again. nullopt:
+  // not looked up yet; empty: the client has none.
   std::optional<std::string> host_name;
 };
 
 class HbaRules {
  public:
-  // All mistakes at once; a file without any record is one.
+  // Parses the records. Returns all mistakes at once; a file without any record is a mistake.
   [[nodiscard]] static tl::expected<HbaRules, AuthFileMistakes> parse(const std::vector<AuthLine>& lines);
 
   struct Verdict {
-    const HbaRule* rule = nullptr;  // the first that matches; null: none does
-    bool needs_host_name = false;   // a record by host name came first: look it up, and ask again
+    const HbaRule* rule = nullptr;  // the first rule that matches; null: none
+    bool needs_host_name = false;   // a record with a host name comes first: look the name up, call again
   };
-  // `networks` are those of this machine now.
+  // Returns the verdict. `networks` are the current networks of this machine.
   [[nodiscard]] Verdict match(const HbaClient& client, const std::vector<LocalNetwork>& networks) const;
 
-  // Whether a client that connects like this could come in at all, whoever it says it is: its user, database
-  // and host name do not count.
+  // Returns whether a client with this kind of connection could be admitted, with any user, database and host
+  // name.
   [[nodiscard]] bool may_admit(const HbaClient& client, const std::vector<LocalNetwork>& networks) const;
 
-  [[nodiscard]] bool uses_local_networks() const;  // samehost or samenet stands in some record
+  [[nodiscard]] bool uses_local_networks() const;  // some record contains samehost or samenet
   [[nodiscard]] std::vector<const HbaRule*> rules() const;
 
   HbaRules(HbaRules&&) noexcept;
@@ -105,7 +107,7 @@ class HbaRules {
   ~HbaRules();
 
  private:
-  struct Record;  // a rule and what it matches
+  struct Record;  // a rule and its conditions
   explicit HbaRules(std::vector<Record> records);
   std::vector<Record> records_;
 };

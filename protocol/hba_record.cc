@@ -25,7 +25,7 @@ std::pair<std::string_view, Value> named(Value value) {
 const std::array methods{named(HbaMethod::reject),   named(HbaMethod::relay), named(HbaMethod::scram_sha_256),
                          named(HbaMethod::password), named(HbaMethod::cert),  named(HbaMethod::peer),
                          named(HbaMethod::trust)};
-// PostgreSQL's others.
+// The methods of PostgreSQL that pgveil does not support.
 constexpr std::array<std::string_view, 9> kMethodsOfTheServer{"md5",  "gss",    "sspi", "ident", "pam",
                                                               "ldap", "radius", "bsd",  "oauth"};
 const std::array certificate_names{
@@ -40,7 +40,7 @@ constexpr std::array kBits{std::pair{std::string_view("0"), false}, std::pair{st
 
 constexpr const char* kLayout = "Write TYPE DATABASE USER ADDRESS METHOD, without ADDRESS behind local.";
 
-// What a table calls `name`; nullopt: it is not in there.
+// Returns the value of `name` in the table; nullopt: it is not in the table.
 template <class Table>
 auto find_in(const Table& table, std::string_view name) -> std::optional<decltype(table.front().second)> {
   for (const auto& [its_name, value] : table)
@@ -69,7 +69,8 @@ bool is_loopback(const Network& network) {
   return is_in(network.address, loopback);
 }
 
-// Whether an address was meant, not a name: "10.1" and "0x0a000001" are addresses to inet_aton().
+// Returns whether the text is meant as an address, not a name. inet_aton() reads "10.1" and "0x0a000001" as
+// addresses.
 bool looks_like_address(std::string_view text) {
   if (text.find(':') != std::string_view::npos) return true;
   const auto dot = text.rfind('.');
@@ -78,8 +79,8 @@ bool looks_like_address(std::string_view text) {
   return !last.empty() && last.find_first_not_of("0123456789") == std::string_view::npos;
 }
 
-// Whether an unquoted name looks like what a comma has cut off a regular expression: a name with such
-// characters has to be quoted.
+// Returns whether an unquoted name looks like the rest of a regular expression that a comma has split. A name
+// with such characters must be quoted.
 bool is_rest_of_pattern(std::string_view name) {
   return name.find_first_of("^*+?()[]{}|\\") != std::string_view::npos || name.ends_with('$');
 }
@@ -89,12 +90,12 @@ bool has_unquoted_pattern(const std::vector<AuthToken>& list) {
                      [](const AuthToken& token) { return !token.quoted && token.text.starts_with('/'); });
 }
 
-// Reads one record, field by field; parse_hba_line().
+// Reads one record, field by field, as parse_hba_line() does.
 class RecordReader {
  public:
   RecordReader(const AuthLine& line, AuthFileMistakes& mistakes) : line_(line), mistakes_(mistakes) {}
 
-  // What it returns is to be used only where no mistake has been added.
+  // Returns the record. It must not be used if a mistake has been added.
   HbaRecord read() {
     record_.rule.file = line_.file;
     record_.rule.line = line_.line;
@@ -111,7 +112,8 @@ class RecordReader {
     std::optional<bool> assign;
   };
 
-  // Each of these returns whether the fields after it can be read; it may have added a mistake in any case.
+  // Each of these functions returns whether the fields after it can be read. It may also add mistakes if it
+  // returns true.
   bool read_type();
   bool read_databases();
   bool read_users();
@@ -127,9 +129,9 @@ class RecordReader {
   bool read_option(const std::string& text, Options& options);
   void apply(const Options& options);
 
-  // The next field; nullptr and a mistake where the line has come to its end.
+  // Returns the next field; nullptr, after adding a mistake, at the end of the line.
   const Tokens* next(const std::string& what);
-  // The same where there must be one token.
+  // Returns the next field if it is one token; otherwise adds a mistake and returns nullptr.
   const AuthToken* next_single(const std::string& what);
   bool mistake(std::string problem, std::string remedy) {
     mistakes_.push_back({line_.file, line_.line, std::move(problem), std::move(remedy)});
@@ -207,7 +209,7 @@ bool RecordReader::read_users() {
   return true;
 }
 
-// What databases and users have in common. A slash makes a regular expression even of a quoted token.
+// Reads a name of a database or a user. A slash begins a regular expression even in a quoted token.
 std::optional<NameRule> RecordReader::read_name(const AuthToken& token, const Tokens& list) {
   const bool may_be_split = !token.quoted && list.size() > 1;
   if (!token.quoted && token.text == "all") return NameRule{NameRule::Kind::all, {}, {}};
@@ -317,7 +319,7 @@ void RecordReader::read_options() {
   if (are_valid) apply(options);
 }
 
-// The last one counts where an option stands twice, as in PostgreSQL.
+// Reads an option. If an option is given twice the last one counts, as in PostgreSQL.
 bool RecordReader::read_option(const std::string& text, Options& options) {
   const auto equals = text.find('=');
   if (equals == std::string::npos)
@@ -344,7 +346,7 @@ bool RecordReader::read_value(std::string_view option, std::string_view text, co
   return mistake(in_quotes(text) + " is no value of " + std::string(option), "Write " + names + '.');
 }
 
-// The options of a record go together only with some types and methods, in whichever order they stand.
+// Applies the options. They are valid only with some types and methods, and may be in any order.
 void RecordReader::apply(const Options& options) {
   HbaRule& rule = record_.rule;
   const bool is_cert = rule.method == HbaMethod::cert;
@@ -389,7 +391,7 @@ HbaRecord read_hba_record(const AuthLine& line, AuthFileMistakes& mistakes) {
   return RecordReader(line, mistakes).read();
 }
 
-// check_ip(): bits outside the mask are ignored on both sides.
+// Compares as check_ip() does: bits outside of the mask are ignored in both addresses.
 bool is_in(const IpAddress& address, const Network& network) {
   if (address.is_ipv6 != network.address.is_ipv6 || address.is_ipv6 != network.netmask.is_ipv6) return false;
   for (std::size_t place = 0; place < octets_of(address); ++place)

@@ -1,5 +1,5 @@
-// One record of pg_hba.conf, taken apart: a rule, and what it matches. HbaRules asks them in turn. Source:
-// PostgreSQL 18, src/backend/libpq/hba.c (parse_hba_line, parse_hba_auth_opt).
+// One parsed record of pg_hba.conf: a rule, and its conditions. HbaRules compares a client with them in
+// order. Source: PostgreSQL 18, src/backend/libpq/hba.c (parse_hba_line, parse_hba_auth_opt).
 #pragma once
 
 #include <cstddef>
@@ -16,12 +16,12 @@ namespace pgveil::protocol {
 
 enum class RecordType { local, host, hostssl, hostnossl, hostgssenc, hostnogssenc };
 
-// One word of a list of databases or users.
+// One item in a list of databases or users.
 struct NameRule {
   enum class Kind { all, same_user, replication, pattern, name };
   Kind kind = Kind::name;
-  std::string name;                    // of Kind::name
-  std::optional<NamePattern> pattern;  // of Kind::pattern
+  std::string name;                    // for Kind::name
+  std::optional<NamePattern> pattern;  // for Kind::pattern
 };
 
 struct AnyAddress {};
@@ -29,10 +29,10 @@ struct SameHost {};
 struct SameNet {};
 struct Network {
   IpAddress address;
-  IpAddress netmask;  // of the same family; its bits may stand anywhere, as in PostgreSQL
+  IpAddress netmask;  // of the same family; its bits need not be contiguous, as in PostgreSQL
 };
 struct HostName {
-  std::string name;  // one that begins with a dot means all names that end with it
+  std::string name;  // a leading dot means all names with this ending
 };
 using AddressRule = std::variant<AnyAddress, SameHost, SameNet, Network, HostName>;
 
@@ -40,12 +40,11 @@ struct HbaRecord {
   RecordType type = RecordType::local;
   std::vector<NameRule> databases;
   std::vector<NameRule> users;
-  AddressRule address;  // of a `local` record: any
+  AddressRule address;  // in a `local` record: any
   HbaRule rule;
 };
 
-// Reads the record that stands in `line`. All its mistakes are added to `mistakes`; what is returned then is
-// of no use.
+// Reads the record in `line`. Adds all its mistakes to `mistakes`; the result must not be used then.
 [[nodiscard]] HbaRecord read_hba_record(const AuthLine& line, AuthFileMistakes& mistakes);
 
 [[nodiscard]] bool is_in(const IpAddress& address, const Network& network);

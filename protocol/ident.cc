@@ -11,10 +11,10 @@ namespace {
 
 constexpr std::string_view kFirstGroup = "\\1";
 
-// A system user or a database user, as it stands in a line.
+// A system user or a database user, as written in a line.
 struct NameOrPattern {
   std::string text;
-  std::optional<NamePattern> pattern;  // where the text begins with a slash, be it quoted
+  std::optional<NamePattern> pattern;  // if the text begins with a slash, quoted or not
 };
 
 struct ParsedLine {
@@ -23,28 +23,29 @@ struct ParsedLine {
   std::string map;
   NameOrPattern system_user;
   NameOrPattern database_user;
-  bool all = false;  // every database user
+  bool all = false;  // matches every database user
 };
 
-// A name with a control byte in it was made to deceive whoever reads it, or compares it up to a NUL.
+// Returns whether the name is not empty and has no control bytes. A control byte can deceive a reader, and a
+// comparison may stop at a NUL.
 bool is_usable(std::string_view name) {
   const auto is_control = [](char byte) { return static_cast<unsigned char>(byte) < 0x20 || byte == 0x7f; };
   return !name.empty() && std::none_of(name.begin(), name.end(), is_control);
 }
 
-// Who a line says that a system user may be.
+// The database user to which a line maps a system user.
 struct Mapped {
   enum class Outcome {
     nobody,
     user,  // `name`
-    stop,  // the name cannot be made: no further line may say otherwise
+    stop,  // the name cannot be built: later lines must not decide
   };
   Outcome outcome = Outcome::nobody;
   std::string name;
 };
 
-// check_ident_usermap(), up to the comparison: `asked_user` is the answer of a line that leaves open which
-// one.
+// Maps a system user, as check_ident_usermap() does before its comparison. `asked_user` is the result for a
+// line that allows several users.
 Mapped map_through(const ParsedLine& line, std::string_view system_user, std::string_view asked_user) {
   std::optional<NamePattern::Found> found;
   if (line.system_user.pattern) {
@@ -66,7 +67,8 @@ Mapped map_through(const ParsedLine& line, std::string_view system_user, std::st
   return {Mapped::Outcome::user, std::move(name)};
 }
 
-// check_usermap(): the first answer that is accepted, line by line, and within a line name by name.
+// Returns the first result that is accepted, line by line, and name by name within a line, as check_usermap()
+// does.
 template <class Line, class Accept>
 std::optional<IdentMap::Match> first_match(const std::vector<Line>& lines, std::string_view map,
                                            const std::vector<std::string>& system_users,
@@ -91,13 +93,13 @@ std::optional<IdentMap::Match> first_match(const std::vector<Line>& lines, std::
   return std::nullopt;
 }
 
-// Reads one line; parse_ident_line().
+// Reads one line, as parse_ident_line() does.
 class LineReader {
  public:
   LineReader(const AuthLine& line, AuthFileMistakes& mistakes, AuthFileMistakes& warnings)
       : line_(line), mistakes_(mistakes), warnings_(warnings) {}
 
-  // What it returns is to be used only where no mistake has been added.
+  // Returns the line. It must not be used if a mistake has been added.
   ParsedLine read() {
     ParsedLine parsed;
     parsed.file = line_.file;
@@ -151,7 +153,7 @@ class LineReader {
               "Name the roles, each in a line of its own, or use a regular expression.");
   }
 
-  // PostgreSQL notices the first of these when somebody logs in, and the second never.
+  // PostgreSQL reports the first of these mistakes only when a user logs in, and never reports the second.
   void check_group(const ParsedLine& parsed) {
     if (parsed.database_user.text.starts_with('/') ||
         parsed.database_user.text.find(kFirstGroup) == std::string::npos)
@@ -206,7 +208,7 @@ std::optional<IdentMap::Match> IdentMap::check(std::string_view map,
 std::optional<IdentMap::Match> IdentMap::assign(std::string_view map,
                                                 const std::vector<std::string>& system_users,
                                                 std::string_view asked_user) const {
-  // The server would cut a longer name, and take it for that of another user.
+  // A longer name is refused: the server would truncate it to the name of another user.
   return first_match(lines_, map, system_users, asked_user,
                      [](const std::string& name) { return !name.empty() && name.size() <= kMaxNameBytes; });
 }

@@ -32,7 +32,7 @@ bool is_possible(std::uint32_t length) {
 
 }  // namespace
 
-// Most reads are nothing else. Returns what follows them.
+// Skips complete messages, the most common content of a read. Returns the bytes after them.
 inline ByteView BoundaryTracker::skip_whole_messages(ByteView bytes) {
   while (bytes.size() >= kMessageHeaderBytes) {
     const std::uint32_t length = length_in(bytes);
@@ -64,7 +64,7 @@ void BoundaryTracker::follow_parts(ByteView bytes) {
   }
 }
 
-// Keeps what is there of a header that straddles two reads; returns how many bytes it took.
+// Stores a part of a header that is split between two reads. Returns how many bytes it consumed.
 std::size_t BoundaryTracker::collect_header(ByteView bytes) {
   const std::size_t taken = std::min(kMessageHeaderBytes - header_bytes_, bytes.size());
   std::copy_n(bytes.begin(), taken, header_.begin() + header_bytes_);

@@ -1,4 +1,4 @@
-// Framing of every message after the startup packet: a type byte, then a length word that counts itself.
+// The format of every message after the startup packet: a type byte, then a length word that includes itself.
 #pragma once
 
 #include <array>
@@ -17,30 +17,30 @@ inline constexpr std::uint32_t kMinMessageLength = 4;
 struct Message {
   char type = 0;
   ByteView body;   // without type and length
-  ByteView whole;  // as it stood on the wire
+  ByteView whole;  // as received
 };
 
-// Decodes one message from the front of `in`, which moves past it only once the whole message is there. The
-// views point into the bytes of `in`. bad_length: a length word below 4 or above `max_length`, answered as
-// soon as the header is readable.
+// Decodes one message from the front of `in`. Advances `in` only if the whole message is there. The views
+// point into the bytes of `in`. Returns bad_length for a length word below 4 or above `max_length`, as soon
+// as the header is complete.
 [[nodiscard]] Decoded<Message> decode_message(ByteReader& in, std::uint32_t max_length);
 
-// Follows message boundaries through one direction of a session without keeping its bytes, so that an end may
-// put an ErrorResponse where the peer expects a message. Costs a step per message, not per byte.
+// Follows the message boundaries of one direction of a session without storing its bytes. So an ErrorResponse
+// can be inserted where the peer expects a message. The cost is per message, not per byte.
 class BoundaryTracker {
  public:
   void follow(ByteView bytes);
 
-  // True where the next byte begins a message.
+  // Returns true if the next byte begins a message.
   [[nodiscard]] bool at_boundary() const { return !lost_ && header_bytes_ == 0 && body_bytes_left_ == 0; }
-  // True where a message has begun and not ended.
+  // Returns true if a message has begun and not ended.
   [[nodiscard]] bool in_message() const { return !lost_ && !at_boundary(); }
-  // The type of the last message of which the whole header has come; 0: none yet.
+  // Returns the type of the last message with a complete header; 0: none yet.
   [[nodiscard]] char last_type() const { return last_type_; }
-  // Its size, header included.
+  // Returns the size of that message, header included.
   [[nodiscard]] std::uint64_t last_size() const { return last_size_; }
-  // True once a length word below 4, or negative as the signed number that it is, has come: no boundary can
-  // be trusted from there on.
+  // Returns true after a length word that is below 4 or negative as a signed number. Later boundaries are
+  // unknown.
   [[nodiscard]] bool lost() const { return lost_; }
 
  private:
@@ -51,7 +51,7 @@ class BoundaryTracker {
 
   std::array<std::uint8_t, kMessageHeaderBytes> header_{};
   std::size_t header_bytes_ = 0;       // of an incomplete header
-  std::uint64_t body_bytes_left_ = 0;  // of the message under way
+  std::uint64_t body_bytes_left_ = 0;  // of the current message
   std::uint64_t last_size_ = 0;
   char last_type_ = 0;
   bool lost_ = false;

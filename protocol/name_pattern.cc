@@ -12,23 +12,22 @@ namespace {
 
 using re2::RE2;
 
-// Of a name whose first group is asked for: Parts::find_in() takes time quadratic in its length. An URI in a
-// certificate is far shorter, as is all that can be a user.
+// The maximum size of a name whose first group is extracted, because Parts::find_in() takes time quadratic in
+// the size. A URI in a certificate and a name of a user are far shorter.
 constexpr std::size_t kMaxDissectedBytes = 4096;
 
-// Octets, not characters, as PostgreSQL has it: the rules are asked before a database is open, and so before
-// there is an encoding. The UTF-8 mode would not find anything in a name that is no UTF-8. So `.` is one
-// octet of a letter beyond ASCII, which has several; `.+` and `[^,]+` take the whole of it.
+// The expressions match bytes, not characters, as in PostgreSQL: the rules are evaluated before a database is
+// open, so there is no encoding. The UTF-8 mode would find nothing in a name that is not UTF-8. A non-ASCII
+// letter has several bytes, and `.` matches one of them; `.+` and `[^,]+` match all of them.
 RE2::Options octet_options() {
   RE2::Options options;
   options.set_encoding(RE2::Options::EncodingLatin1);
-  options.set_longest_match(true);  // as POSIX and PostgreSQL have it
+  options.set_longest_match(true);  // as in POSIX and PostgreSQL
   options.set_log_errors(false);
   return options;
 }
 
-// RE2's own type of view: newer versions take Abseil's, which is std::string_view only where Abseil was built
-// so.
+// Returns RE2's own type of view. Newer versions use Abseil's, which may differ from std::string_view.
 re2::StringPiece view(std::string_view text) {
   return {text.data(), text.size()};
 }
@@ -37,20 +36,21 @@ std::unique_ptr<const RE2> compiled(const std::string& expression) {
   return std::make_unique<const RE2>(expression, octet_options());
 }
 
-// Whether `part` can be all of `name` from `begin` to `end`.
+// Returns whether `part` matches all of `name` from `begin` to `end`.
 bool covers(const RE2& part, std::string_view name, std::size_t begin, std::size_t end) {
   return part.Match(view(name), begin, end, RE2::ANCHOR_BOTH, nullptr, 0);
 }
 
 }  // namespace
 
-// PostgreSQL's way to a group (regexec.c: cdissect): of the alternatives the first that is all of the match;
-// then the part before the group as long as it can be, then the group.
+// Finds the first group as PostgreSQL does (regexec.c: cdissect): it takes the first alternative that matches
+// the whole match, then makes the part before the group as long as possible, and then the group.
 struct NamePattern::Parts {
-  std::vector<std::unique_ptr<const RE2>> branches;  // up to that of the group
+  std::vector<std::unique_ptr<const RE2>> branches;  // up to the branch with the group
   std::unique_ptr<const RE2> before, group, after, from_group;
 
-  // The first group in the match from `begin` to `end`; nullopt: it took no part.
+  // Returns the first group in the match from `begin` to `end`; nullopt: the group did not take part in the
+  // match.
   [[nodiscard]] std::optional<std::string_view> find_in(std::string_view name, std::size_t begin,
                                                         std::size_t end) const {
     for (const auto& branch : branches)

@@ -1,6 +1,7 @@
-// A regular expression over the names in pg_hba.conf and pg_ident.conf, where a token begins with `/`. RE2
-// runs it, in time linear in the name, which may come from any owner of a certificate. It means what it
-// means to PostgreSQL, or is refused (protocol/advanced_regex.h); docs/access-rules.md lists what is refused.
+// A regular expression for names in pg_hba.conf and pg_ident.conf: a token that begins with `/`. RE2
+// evaluates it, in time linear in the name, because any owner of a certificate can choose the name. It has
+// the same meaning as in PostgreSQL, or is refused (protocol/advanced_regex.h); docs/access-rules.md lists
+// what is refused.
 #pragma once
 
 #include <memory>
@@ -15,34 +16,34 @@ class RE2;
 
 namespace pgveil::protocol {
 
-// What to do about an expression that does not compile, for messages.
+// The hint for an expression that does not compile.
 inline constexpr const char* kRewritePattern =
     "Correct it: docs/access-rules.md lists which parts of PostgreSQL's regular expressions can be used.";
-// The same for one of several names with commas between them, none of which is quoted.
+// The hint for one of several names separated by commas, if none of them is quoted.
 inline constexpr const char* kQuotePattern =
     "Put a regular expression with a comma in it into quotation marks.";
 
 class NamePattern {
  public:
-  // `expression` without its slash. The error says what is wrong with it.
+  // Compiles `expression`, given without its slash. The error describes what is wrong with it.
   [[nodiscard]] static tl::expected<NamePattern, std::string> compile(std::string_view expression);
 
-  // Whether it matches anywhere in `name`: as in PostgreSQL it need not match the whole.
+  // Returns whether it matches anywhere in `name`. As in PostgreSQL it need not match the whole name.
   [[nodiscard]] bool is_in(std::string_view name) const;
 
-  // What its first group has taken out of `name`; none if it took no part, as in `^a|^(b)`, if
-  // can_tell_first_group() is false, or if `name` has more than 4096 bytes.
+  // The text of the first group in `name`. Empty if the group did not take part in the match (as in
+  // `^a|^(b)`), if can_tell_first_group() is false, or if `name` has more than 4096 bytes.
   struct Found {
     std::optional<std::string> first_group;
   };
   [[nodiscard]] std::optional<Found> find_in(std::string_view name) const;
 
   [[nodiscard]] bool has_group() const;
-  // Whether each of its alternatives is written `^...$`. One that hides its anchors in a group counts as not
-  // anchored.
+  // Returns whether each alternative is written `^...$`. An alternative with its anchors inside a group
+  // counts as not anchored.
   [[nodiscard]] bool is_anchored() const { return is_anchored_; }
 
-  // Whether find_in() finds the first group that PostgreSQL would: it is at the top level and is not
+  // Returns whether find_in() finds the same first group as PostgreSQL: the group is at the top level and not
   // repeated, and no quantifier is non-greedy, such as `*?`.
   [[nodiscard]] bool can_tell_first_group() const { return parts_ != nullptr; }
 

@@ -6,7 +6,7 @@
 namespace pgveil::protocol {
 namespace {
 
-constexpr std::uint8_t kTlsHandshakeRecord = 0x16;  // RFC 8446, 5.1; no length word of a packet begins so
+constexpr std::uint8_t kTlsHandshakeRecord = 0x16;  // RFC 8446, 5.1; not the first byte of any startup packet
 constexpr std::uint8_t kTlsAccepted = 'S';
 constexpr std::uint8_t kRefused = 'N';
 constexpr std::string_view kStuffingDetail =
@@ -25,7 +25,7 @@ Negotiation::Event Negotiation::advance(ByteReader& in, Bytes& out) {
   return event_;
 }
 
-// No loop is needed: after a packet that leads to another one, any further byte is a failure.
+// No loop is needed: if a packet is followed by another packet, bytes after it are an error.
 Negotiation::Event Negotiation::step(ByteReader& in, Bytes& out) {
   if (!first_byte_seen_) {
     first_byte_seen_ = true;
@@ -70,8 +70,8 @@ Negotiation::Event Negotiation::answer_ssl_request(const ByteReader& in, Bytes& 
     declined_ = Declined::tls;
   }
 
-  // A client that was told `S` begins with its ClientHello, which may already be here. Anything else was put
-  // there to be read as if it had come inside TLS (CVE-2021-23214).
+  // After `S` the client sends its ClientHello, which may already be here. Any other bytes were inserted to
+  // be read as if they had arrived inside TLS (CVE-2021-23214).
   const bool stuffed = !in.empty() && !(accepted && in.rest().front() == kTlsHandshakeRecord);
   if (stuffed)
     return fail(NegotiationFailure::unencrypted_data_after_ssl_request,
@@ -101,12 +101,12 @@ Negotiation::Event Negotiation::take_startup_message(StartupMessage message) {
 Negotiation::Event Negotiation::fail_over_defect(StartupDefect defect) {
   switch (defect) {
     case StartupDefect::unsupported_version:
-      // Version 0.0 gets the new format: to the server 0 means that no version is known yet (elog.c).
+      // Version 0.0 gets the new format: for the server 0 means that the version is not known yet (elog.c).
       wants_old_error_ =
           startup_.version != 0 && protocol_major(startup_.version) < protocol_major(kProtocol30);
       return fail(NegotiationFailure::unsupported_version, unsupported(startup_.version));
     case StartupDefect::invalid_replication:
-      // Without the value, which is the client's and as long as it likes: this sentence is logged too.
+      // The value is omitted: the client can choose any length, and this message is also logged.
       return fail(NegotiationFailure::invalid_replication, "invalid value for parameter \"replication\"", {},
                   kReplicationHint);
     case StartupDefect::no_user:

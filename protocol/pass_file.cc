@@ -8,8 +8,8 @@ namespace {
 
 constexpr std::string_view kDefaultHost = "localhost";  // DefaultHost
 
-// Takes what stands before the first colon without a backslash off `rest`, and the colon; nullopt where there
-// is none.
+// Removes and returns the text before the first colon that has no backslash before it, and removes the colon;
+// nullopt if there is none.
 std::optional<std::string_view> take_field(std::string_view& rest) {
   for (std::size_t place = 0; place < rest.size(); ++place) {
     if (rest[place] == '\\') {
@@ -23,11 +23,11 @@ std::optional<std::string_view> take_field(std::string_view& rest) {
   return std::nullopt;
 }
 
-// `field` without the backslashes that take the next byte as it is: one at the end stands for itself.
+// Returns `field` without its escaping backslashes. A backslash at the end stands for itself.
 template <class Container>
 Container without_backslashes(std::string_view field) {
   Container bytes;
-  bytes.reserve(field.size());  // it never grows, which would leave a part of a secret in memory
+  bytes.reserve(field.size());  // a reallocation would leave a part of a secret in memory
   for (std::size_t place = 0; place < field.size(); ++place) {
     if (field[place] == '\\' && place + 1 < field.size()) ++place;
     bytes.push_back(field[place]);
@@ -59,7 +59,7 @@ class PassFile::Reader {
 void PassFile::Reader::read_line(std::string_view text, int line) {
   if (text.find('\0') != text.npos)
     return report(line, "there is a NUL in the text", "Save the file as ASCII or UTF-8.");
-  while (text.ends_with('\r')) text.remove_suffix(1);  // pg_strip_crlf(): all of them
+  while (text.ends_with('\r')) text.remove_suffix(1);  // pg_strip_crlf() removes all of them
   if (text.starts_with('#') || text.find_first_not_of(" \t") == text.npos) return;
 
   Entry entry;

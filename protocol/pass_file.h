@@ -1,4 +1,4 @@
-// libpq's password file (~/.pgpass; its parameter passfile). Source: PostgreSQL,
+// libpq's password file (~/.pgpass; the connection parameter passfile). Source: PostgreSQL,
 // src/interfaces/libpq/fe-connect.c (passwordFromFile).
 #pragma once
 
@@ -16,35 +16,35 @@ namespace pgveil::protocol {
 
 class PassFile {
  public:
-  // What a connection is looked up by: as it was configured, not as it was resolved.
+  // The key for a look-up: the values as configured, not as resolved.
   struct Key {
-    // `host`, or where there is none `hostaddr`. Empty: "localhost". libpq looks up its default directory of
-    // Unix sockets (Debian: /var/run/postgresql) as "localhost", too, and any other as it stands; which one
-    // that is, the caller knows and this layer does not.
+    // `host`, or `hostaddr` if there is no host. Empty: "localhost". libpq uses "localhost" also for its
+    // default directory of Unix sockets (Debian: /var/run/postgresql), and any other directory unchanged. The
+    // caller must replace the default directory, which protocol/ does not know.
     std::string_view host;
     std::string_view port;  // in decimal
     std::string_view database;
     std::string_view user;
   };
 
-  // Reads a line for each password, `host:port:database:user:password`. `*` alone in one of the first four
-  // matches anything; a backslash takes the byte after it as it is, in the password too; a line that begins
+  // Parses one password per line, `host:port:database:user:password`. `*` alone in one of the first four
+  // fields matches anything. A backslash escapes the byte after it, also in the password. A line that begins
   // with `#` is a comment.
   //
-  // libpq passes over a line that has fewer fields, or an empty one before the password, which nothing
-  // matches; and it ends a password at a colon without a backslash, whatever follows. Here these are
-  // mistakes: each keeps somebody out without a word. All mistakes at once; they show nothing of the text,
-  // which is the caller's to wipe.
+  // libpq ignores a line that has fewer fields, or an empty field before the password, which matches nothing.
+  // It ends a password at a colon without a backslash, and ignores the rest. Here these are mistakes, because
+  // with each of them a login fails without an explanation. Returns all mistakes at once. They contain
+  // nothing of the text, which the caller must wipe.
   [[nodiscard]] static tl::expected<PassFile, AuthFileMistakes> parse(std::string_view text,
                                                                       const std::string& file);
 
-  // The password of the first line that matches. nullptr: no line matches, or that one has an empty password,
-  // which is none to libpq, and ends the search. Nothing matches an empty database or user.
+  // Returns the password of the first line that matches; nullptr: no line matches, or its password is empty,
+  // which libpq treats as no password, and ends the search. An empty database or user never matches.
   [[nodiscard]] const SecretText* find(const Key& key) const;
 
  private:
   static constexpr std::size_t kKeyFields = 4;
-  using Field = std::optional<std::string>;  // nullopt: anything
+  using Field = std::optional<std::string>;  // nullopt: matches anything
 
   struct Entry {
     std::array<Field, kKeyFields> fields;  // in the order of the line

@@ -15,7 +15,7 @@
 namespace pgveil::protocol {
 namespace {
 
-// A NUL-terminated string of libidn's: wiped before it is given back.
+// A deleter for a NUL-terminated string of libidn, which wipes the string before it is freed.
 template <class Unit>
 struct Wiped {
   void operator()(Unit* text) const noexcept {
@@ -40,7 +40,7 @@ class Table {
         first_, last_, code, [](std::uint32_t wanted, const auto& range) { return wanted < range.start; });
     if (behind == first_) return false;
     const auto& range = behind[-1];
-    return code == range.start || code <= range.end;  // `end` is 0 where the range is one code point
+    return code == range.start || code <= range.end;  // `end` is 0 for a range of one code point
   }
 
  private:
@@ -65,7 +65,8 @@ const Table& left_to_right() {
   return table;
 }
 
-// Prohibited in what comes out (RFC 4013, section 2.3), or unassigned in Unicode 3.2.
+// Returns whether a character is prohibited in the output (RFC 4013, section 2.3), or unassigned in Unicode
+// 3.2.
 bool is_refused(std::uint32_t code) {
   static const Table tables[] = {
       Table(stringprep_rfc3454_C_1_2), Table(stringprep_rfc3454_C_2_1), Table(stringprep_rfc3454_C_2_2),
@@ -75,7 +76,7 @@ bool is_refused(std::uint32_t code) {
   return std::ranges::any_of(tables, [&](const Table& table) { return table.has(code); });
 }
 
-// RFC 3454, section 6.
+// Returns whether the text violates the rules for bidirectional text (RFC 3454, section 6).
 bool mixes_directions(std::span<const std::uint32_t> text) {
   const auto is_right_to_left = [](std::uint32_t code) { return right_to_left().has(code); };
   if (std::ranges::none_of(text, is_right_to_left)) return false;
@@ -83,7 +84,7 @@ bool mixes_directions(std::span<const std::uint32_t> text) {
   return !is_right_to_left(text.front()) || !is_right_to_left(text.back());
 }
 
-// RFC 3454, section 3; returns how many are left.
+// Maps characters (RFC 3454, section 3); returns how many are left.
 std::size_t map_in_place(std::span<std::uint32_t> text) {
   std::size_t size = 0;
   for (const std::uint32_t code : text) {
@@ -96,7 +97,7 @@ std::size_t map_in_place(std::span<std::uint32_t> text) {
   return size;
 }
 
-// Corrigendum 4: five characters for compatibility stood for others than Unicode 3.2 says.
+// Applies Corrigendum 4: Unicode 3.2 has wrong mappings for five compatibility characters.
 std::uint32_t corrected(std::uint32_t code) {
   switch (code) {
     case 0x2f868: return 0x36fc;
@@ -108,8 +109,8 @@ std::uint32_t corrected(std::uint32_t code) {
   }
 }
 
-// Whether a character may be composed with one before it although it is not a combining mark: vowel signs of
-// India, vowels and final consonants of Korea, and what stands for those.
+// Returns whether a character can be composed with a character before it, although it is not a combining
+// mark: vowel signs of India, vowels and final consonants of Korea, and their equivalents.
 bool is_composed_with_previous(std::uint32_t code) {
   constexpr std::array<std::pair<std::uint32_t, std::uint32_t>, 17> kRanges{{{0x09be, 0x09be},
                                                                              {0x09d7, 0x09d7},
@@ -132,8 +133,8 @@ bool is_composed_with_previous(std::uint32_t code) {
       kRanges, [code](const auto& range) { return range.first <= code && code <= range.second; });
 }
 
-// Whether a character has a combining class. libidn does not tell, but sorts it before the character with the
-// highest class.
+// Returns whether a character has a combining class. libidn has no query for it, but it sorts such a
+// character before the character with the highest class.
 bool is_combining_mark(std::uint32_t code) {
   constexpr std::uint32_t kHighestClass = 0x0345;
   const std::array<std::uint32_t, 2> pair{kHighestClass, code};
@@ -141,8 +142,9 @@ bool is_combining_mark(std::uint32_t code) {
   return code == kHighestClass || (sorted && *sorted != kHighestClass);
 }
 
-// Corrigendum 5: nothing is composed with a character that a combining mark separates from it. To libidn this
-// is the begin of another text. Returns how much of `text` it may see at once.
+// Applies Corrigendum 5: a character is not composed with another one if a combining mark is between them.
+// libidn must then see the second character as the begin of another text. Returns how much of `text` libidn
+// may see at once.
 std::size_t size_to_normalize(std::span<const std::uint32_t> text) {
   for (std::size_t i = 1; i < text.size(); ++i)
     if (is_composed_with_previous(text[i]) && is_combining_mark(text[i - 1])) return i;
@@ -164,7 +166,7 @@ std::optional<SecretText> normalized(std::span<std::uint32_t> text) {
     text = text.subspan(taken);
   }
   std::vector<char> whole;
-  whole.reserve(size);  // it does not move, and so leaves nothing in memory
+  whole.reserve(size);  // a reallocation would leave a copy in memory
   for (const auto& part : parts) whole.insert(whole.end(), part.get(), part.get() + std::strlen(part.get()));
   return SecretText(std::move(whole));
 }
@@ -173,11 +175,11 @@ std::optional<SecretText> prepared(std::string_view password) {
   std::size_t size = 0;
   const CodePoints mapped(
       stringprep_utf8_to_ucs4(password.data(), static_cast<ssize_t>(password.size()), &size));
-  if (!mapped) return std::nullopt;  // no UTF-8
+  if (!mapped) return std::nullopt;  // not UTF-8
 
   const std::size_t kept = map_in_place({mapped.get(), size});
   const std::span text(mapped.get(), kept);
-  // PostgreSQL looks at the text from before the normalization.
+  // PostgreSQL checks the text before the normalization.
   if (text.empty() || std::ranges::any_of(text, is_refused) || mixes_directions(text)) return std::nullopt;
 
   return normalized(text);

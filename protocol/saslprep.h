@@ -1,4 +1,4 @@
-// SASLprep (RFC 4013) of a password, as PostgreSQL does it before it hashes for SCRAM (src/common/saslprep.c:
+// SASLprep (RFC 4013) of a password, as PostgreSQL does it before SCRAM's hash (src/common/saslprep.c:
 // pg_saslprep).
 #pragma once
 
@@ -8,14 +8,15 @@
 
 namespace pgveil::protocol {
 
-// What SCRAM hashes in place of `password`. ASCII is what it was, and so is everything that SASLprep refuses:
-// what is no UTF-8, holds prohibited or unassigned characters, mixes directions or comes to nothing.
+// Returns the text that SCRAM hashes in place of `password`. ASCII is unchanged. Text that SASLprep refuses
+// is also unchanged: text that is not UTF-8, has prohibited or unassigned characters, mixes directions or
+// becomes empty.
 //
-// Takes longer than its length on text that is made for it (a run of combining marks is sorted in squares),
-// so its place is where PBKDF2 is computed.
+// The time can be quadratic in the length (a long run of combining marks is sorted), so it must be called
+// where PBKDF2 is computed.
 //
-// libidn normalizes as Unicode 3.2, which SASLprep names, and PostgreSQL as today's Unicode. For the
-// characters of Unicode 3.2, which are all that SASLprep takes, these differ by Corrigenda 4 and 5, which are
+// libidn normalizes by Unicode 3.2, which SASLprep requires, and PostgreSQL by the current Unicode. SASLprep
+// accepts only the characters of Unicode 3.2. For these the results differ by Corrigenda 4 and 5, which are
 // applied here.
 [[nodiscard]] SecretText saslprep(std::string_view password);
 

@@ -10,9 +10,10 @@
 namespace pgveil::protocol {
 namespace {
 
-constexpr std::size_t kMockSaltBytes = 16;  // SCRAM_DEFAULT_SALT_LEN: as long as a real one
+constexpr std::size_t kMockSaltBytes = 16;  // SCRAM_DEFAULT_SALT_LEN: the size of a real salt
 
-// What stands before `separator` in `text`, which moves after it; nullopt where there is none.
+// Removes the text before `separator`, and the separator, from `text`, and returns it; nullopt if there is no
+// separator.
 std::optional<std::string_view> take_until(char separator, std::string_view& text) {
   const std::size_t size = text.find(separator);
   if (size == text.npos) return std::nullopt;

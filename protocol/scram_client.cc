@@ -9,13 +9,14 @@
 namespace pgveil::protocol {
 namespace {
 
-// The value of `message`, which is one attribute and no more: what follows "v=".
+// Returns the value of `message`, if it is a single attribute: the text after "v=".
 std::optional<std::string_view> value_of(char attribute, std::string_view message) {
   if (message.size() < 2 || message[0] != attribute || message[1] != '=') return std::nullopt;
   return message.substr(2);
 }
 
-// What stands before the next comma of `message`, which moves after it; all of it where there is none.
+// Removes the text before the next comma, and the comma, from `message`, and returns it; all of it if there
+// is no comma.
 std::string_view take_part(std::string_view& message) {
   const std::size_t size = std::min(message.find(','), message.size());
   const auto part = message.substr(0, size);
@@ -53,7 +54,7 @@ tl::expected<ScramClient::Start, ScramFailure> ScramClient::start(
     const std::vector<std::string_view>& offered) {
   const auto mechanism = ended_by_failure(choose(offered));
   if (!mechanism) return tl::unexpected(mechanism.error());
-  client_first_bare_ = "n=,r=" + nonce_;  // the server takes the user of the StartupMessage
+  client_first_bare_ = "n=,r=" + nonce_;  // the server uses the user of the StartupMessage
   state_ = State::first_sent;
   return Start{*mechanism, gs2_header_ + client_first_bare_};
 }
@@ -87,7 +88,7 @@ tl::expected<void, ScramFailure> ScramClient::take_server_final(ByteView message
   return taken;
 }
 
-// `result`; and whoever has failed once says nothing more.
+// Returns `result`. After a failure the exchange cannot continue.
 template <class T>
 T ScramClient::ended_by_failure(T result) {
   if (!result) state_ = State::failed;
@@ -114,7 +115,7 @@ tl::expected<std::string_view, ScramFailure> ScramClient::choose(
   return kScramSha256;
 }
 
-// r=<our nonce and more>,s=<base64>,i=<count>, and nothing after that.
+// Parses r=<our nonce and more>,s=<base64>,i=<count>, and nothing after that.
 tl::expected<ScramSalting, ScramFailure> ScramClient::read_server_first(ByteView message) {
   if (state_ != State::first_sent) return tl::unexpected(ScramFailure::unexpected_message);
   const std::string_view text = as_text(message);

@@ -1,4 +1,4 @@
-// SCRAM towards a server: the client's side of the exchange (src/interfaces/libpq/fe-auth-scram.c), without
+// The client's side of SCRAM, for the exchange with a server (src/interfaces/libpq/fe-auth-scram.c), without
 // input and output. Messages are the data of SASLInitialResponse, SASLResponse, AuthenticationSASLContinue
 // and AuthenticationSASLFinal.
 #pragma once
@@ -17,49 +17,50 @@ enum class ChannelBinding { disable, prefer, require };  // libpq's channel_bind
 struct ScramClientTerms {
   ChannelBinding channel_binding = ChannelBinding::prefer;
   bool has_tls = false;
-  Bytes end_point;  // tls-server-end-point of the server's certificate; empty: undefined for it, or no TLS
+  Bytes end_point;  // tls-server-end-point of the server's certificate; empty: undefined, or no TLS
 };
 
-// Why a client does not go on.
+// The reason why a client ends the exchange.
 enum class ScramFailure {
-  no_mechanism,         // neither SCRAM-SHA-256 nor a SCRAM-SHA-256-PLUS that we can take
+  no_mechanism,         // neither SCRAM-SHA-256 nor a SCRAM-SHA-256-PLUS that we can use
   binding_without_tls,  // channel_binding=require
   binding_not_offered,  // channel_binding=require
   binding_undefined,    // channel_binding=require, and the certificate's signature has no digest
-  malformed_message,    // of the server
-  nonce_mismatch,       // the server's nonce does not go on from ours
-  too_many_iterations,  // over kMaxScramIterations
-  refused,              // server-final says `e=`
-  incorrect_signature,  // the server does not know the secret: it is none that we should talk to
+  malformed_message,    // from the server
+  nonce_mismatch,       // the server's nonce does not begin with ours
+  too_many_iterations,  // more than kMaxScramIterations
+  refused,              // server-final contains `e=`
+  incorrect_signature,  // the server does not have the secret, so it is not the right server
   unexpected_message,   // out of order
 };
-// A sentence, in libpq's words where it has some.
+// Returns a sentence, with libpq's wording if libpq has this error.
 [[nodiscard]] std::string_view describe(ScramFailure failure);
 
 class ScramClient {
  public:
-  // `hash` outlives the client; `nonce` is from scram_nonce().
+  // `hash` must outlive the client; `nonce` is from scram_nonce().
   ScramClient(const ScramHash& hash, ScramClientTerms terms, std::string nonce);
 
   struct Start {
     std::string_view mechanism;
     std::string client_first;
   };
-  // Chooses of what the server offers. Where it offers binding and we do not take it, the message says that
-  // we know none (`n`), not that the server does (`y`), which it would refuse. Unlike libpq we go on without
-  // TLS though binding is offered: whoever offers it may end TLS itself.
+  // Chooses one of the mechanisms that the server offers. If the server offers binding and we do not use it,
+  // the message has the flag `n` (the client does not support it). The server would refuse `y` (the client
+  // supports it, and the server does not). Without TLS we continue even if binding is offered, unlike libpq:
+  // the peer may be a proxy that handles TLS itself.
   [[nodiscard]] tl::expected<Start, ScramFailure> start(const std::vector<std::string_view>& offered);
-  // Of the client-first message that start() made.
+  // Returns whether the client-first message of start() uses binding.
   [[nodiscard]] bool binds_channel() const { return gs2_header_.front() == 'p'; }
 
-  // Which keys answer() needs: those of the password with this salting.
+  // Returns the salting for the keys that answer() needs.
   [[nodiscard]] tl::expected<ScramSalting, ScramFailure> take_server_first(ByteView message);
-  // client-final.
+  // Returns client-final.
   [[nodiscard]] tl::expected<std::string, ScramFailure> answer(const ScramKeys& keys);
-  // Without a failure the server has shown that it knows the secret, and AuthenticationOk may come.
+  // Success means that the server has proved that it has the secret. AuthenticationOk may follow.
   [[nodiscard]] tl::expected<void, ScramFailure> take_server_final(ByteView message);
 
-  // Whether take_server_final() was content: until then an AuthenticationOk is a lie.
+  // Returns whether take_server_final() succeeded. Before that an AuthenticationOk must be refused.
   [[nodiscard]] bool finished() const { return state_ == State::finished; }
 
  private:
@@ -80,7 +81,7 @@ class ScramClient {
   std::string client_first_bare_;
   std::string server_first_;
   std::string whole_nonce_;
-  SecretKey server_signature_;  // the right one
+  SecretKey server_signature_;  // the expected one
 };
 
 }  // namespace pgveil::protocol

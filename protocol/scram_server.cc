@@ -28,7 +28,7 @@ class Attributes {
   [[nodiscard]] bool starts_with(char name) const { return rest_.starts_with(name); }
   void skip_byte() { rest_.remove_prefix(1); }
 
-  // nullopt where the next is none, or another than `name`.
+  // Returns nullopt if there is no attribute, or if it is not `name`.
   std::optional<std::string_view> take(char name) {
     if (!starts_with(name)) return std::nullopt;
     const auto attribute = take_any();
@@ -119,7 +119,7 @@ ScramServer::Answer ScramServer::choose_mechanism(const SaslInitialResponse& res
     return tl::unexpected(ScramRefusal::invalid_mechanism);
   binds_channel_ = response.mechanism == kScramSha256Plus;
   state_ = State::mechanism_chosen;
-  // Without an initial response an empty challenge asks for it (RFC 4422, section 3; auth-sasl.c).
+  // Without an initial response, an empty challenge requests it (RFC 4422, section 3; auth-sasl.c).
   if (!response.data) return std::string();
   return take_message(*response.data);
 }
@@ -138,7 +138,7 @@ ScramServer::Answer ScramServer::take_message(ByteView data) {
   return tl::unexpected(ScramRefusal::unexpected_message);
 }
 
-// gs2 header, n=<user>,r=<nonce>, and extensions that are let pass.
+// Parses gs2 header, n=<user>,r=<nonce>, and extensions, which are ignored.
 ScramServer::Answer ScramServer::take_client_first(std::string_view message) {
   Attributes attributes(message);
   flag_ = message.front();
@@ -158,7 +158,7 @@ ScramServer::Answer ScramServer::take_client_first(std::string_view message) {
 
   client_first_bare_ = attributes.rest();
   if (attributes.starts_with('m')) return tl::unexpected(ScramRefusal::mandatory_extension);
-  // The user is that of the StartupMessage: libpq leaves this one empty.
+  // The user of the StartupMessage is used: libpq leaves this one empty.
   const auto user = attributes.take('n');
   const auto nonce = user ? attributes.take('r') : std::nullopt;
   if (!nonce) return tl::unexpected(ScramRefusal::malformed_message);
@@ -173,7 +173,7 @@ ScramServer::Answer ScramServer::take_client_first(std::string_view message) {
   return server_first_;
 }
 
-// c=<binding>,r=<nonce>, extensions that are let pass, p=<proof>.
+// Parses c=<binding>,r=<nonce>, extensions, which are ignored, and p=<proof>.
 ScramServer::Answer ScramServer::take_client_final(std::string_view message) {
   Attributes attributes(message);
   const auto binding = attributes.take('c');
@@ -224,7 +224,8 @@ ScramServer::Answer ScramServer::check_proof(const SecretKey& proof, std::string
   const std::string auth_message = auth_message_of(client_first_bare_, server_first_, without_proof);
   const SecretKey client_key = with_client_signature(proof, secret_.stored_key, auth_message, hash_);
   const SecretKey stored_key = hash_.sha256(client_key.view());
-  // For a mock secret, too, all of the above, so that the time does not tell.
+  // For a mock secret everything above is also computed, so that the time does not show that the user is
+  // unknown.
   const bool is_right = hash_.equal(stored_key.view(), secret_.stored_key.view());
   if (!is_right || secret_.is_mock) return tl::unexpected(ScramRefusal::wrong_proof);
 

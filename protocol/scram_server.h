@@ -1,6 +1,6 @@
-// SCRAM towards a client: the server's side of the exchange (src/backend/libpq/auth-scram.c), without input
+// The server's side of SCRAM, for the exchange with a client (src/backend/libpq/auth-scram.c), without input
 // and output. Messages are the data of SASLInitialResponse, SASLResponse, AuthenticationSASLContinue and
-// AuthenticationSASLFinal; kMaxScramMessageLength holds for the first two.
+// AuthenticationSASLFinal; kMaxScramMessageLength is the limit of the first two.
 #pragma once
 
 #include <string>
@@ -13,24 +13,24 @@
 
 namespace pgveil::protocol {
 
-// Why a client is refused.
+// The reason why a client is refused.
 enum class ScramRefusal {
-  invalid_mechanism,  // none that was offered
+  invalid_mechanism,  // not one of those offered
   malformed_message,
   binding_missing,      // SCRAM-SHA-256-PLUS with the flag `n` or `y`
   binding_unexpected,   // SCRAM-SHA-256 with the flag `p`
-  binding_negotiation,  // `y`: somebody has taken SCRAM-SHA-256-PLUS out of what we offered
-  binding_type,         // another than tls-server-end-point
+  binding_negotiation,  // `y`: an attacker has removed SCRAM-SHA-256-PLUS from our offer
+  binding_type,         // not tls-server-end-point
   authorization_identity,
   mandatory_extension,  // m=
   nonce_not_printable,
-  binding_check,      // the client sees another certificate than we have
-  binding_attribute,  // `c=` says another flag than the first message
+  binding_check,      // the client has received another certificate than ours
+  binding_attribute,  // `c=` has another flag than the first message
   nonce_mismatch,
-  wrong_proof,         // or a mock secret: the same in everything
+  wrong_proof,         // the same error for a mock secret
   unexpected_message,  // out of order
 };
-// PostgreSQL's words for it. It continues those of wrong_proof with ` for user "ann"`.
+// PostgreSQL's message. For wrong_proof PostgreSQL's message continues with ` for user "ann"`.
 struct ScramRefusalText {
   std::string_view sqlstate;
   std::string_view message;
@@ -38,24 +38,25 @@ struct ScramRefusalText {
 };
 [[nodiscard]] ScramRefusalText describe(ScramRefusal refusal);
 
-// What to offer, in this order: with binding where the client's connection has TLS and tls-server-end-point
-// is defined for the certificate that it was shown.
+// Returns the mechanisms to offer, in this order. Those with binding are offered if the client's connection
+// has TLS and tls-server-end-point is defined for the certificate that the client has received.
 [[nodiscard]] std::vector<std::string_view> scram_mechanisms(bool has_end_point);
 
 class ScramServer {
  public:
-  // `hash` outlives the server; `end_point` is tls-server-end-point of the certificate that the client was
-  // shown, or empty, which must be what scram_mechanisms() was told; `nonce` is from scram_nonce().
+  // `hash` must outlive the server. `end_point` is tls-server-end-point of the certificate that the client
+  // has received, or empty; it must agree with the argument of scram_mechanisms(). `nonce` is from
+  // scram_nonce().
   ScramServer(const ScramHash& hash, ScramSecret secret, Bytes end_point, std::string nonce);
 
-  // What to send: AuthenticationSASLFinal once finished(), AuthenticationSASLContinue before.
+  // The data to send: in AuthenticationSASLFinal if finished(), otherwise in AuthenticationSASLContinue.
   using Answer = tl::expected<std::string, ScramRefusal>;
   [[nodiscard]] Answer take_initial_response(const SaslInitialResponse& response);
   [[nodiscard]] Answer take_response(ByteView data);
 
-  // Whether the client has shown that it knows the password.
+  // Returns whether the client has proved that it knows the password.
   [[nodiscard]] bool finished() const { return state_ == State::finished; }
-  // Once finished(): what logs in to a server that holds the same secret.
+  // Returns, after finished(), the keys to log in to a server that has the same secret.
   [[nodiscard]] const ScramKeys& keys() const { return keys_; }
 
  private:

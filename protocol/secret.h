@@ -1,7 +1,7 @@
-// Secrets that wipe themselves. This layer has no cryptographic library to do it.
+// Secrets that wipe themselves, without a cryptographic library.
 #pragma once
 
-#include <string.h>  // explicit_bzero: a write that the compiler keeps
+#include <string.h>  // explicit_bzero: a write that the compiler does not remove
 
 #include <array>
 #include <cstdint>
@@ -14,19 +14,19 @@
 
 namespace pgveil::protocol {
 
-// Overwrites what must not stay in memory. (explicit_bzero() takes no null pointer, not even for nothing.)
+// Overwrites a secret in memory. (explicit_bzero() does not accept a null pointer, even with size 0.)
 template <class Container>
 void wipe_secret(Container& secret) {
   if (!secret.empty()) explicit_bzero(secret.data(), secret.size() * sizeof(*secret.data()));
 }
 
-// 32 bytes: a key or a hash of SCRAM-SHA-256. Every copy is wiped when it goes.
+// 32 bytes: a key or a hash of SCRAM-SHA-256. The destructor of every copy wipes it.
 class SecretKey {
  public:
   static constexpr std::size_t kBytes = 32;
 
   SecretKey() = default;
-  // Takes the bytes, and wipes where they stood.
+  // Copies the bytes, and wipes the original.
   explicit SecretKey(std::array<std::uint8_t, kBytes>&& bytes) : bytes_(bytes) {
     explicit_bzero(bytes.data(), kBytes);
   }
@@ -41,12 +41,12 @@ class SecretKey {
   std::array<std::uint8_t, kBytes> bytes_{};
 };
 
-// A password. It can be moved, and then leaves nothing in memory; it cannot be copied.
+// A password. It can be moved, which leaves no copy in memory. It cannot be copied.
 class SecretText {
  public:
   SecretText() = default;
   explicit SecretText(std::string_view text) : characters_(text.begin(), text.end()) {}
-  // Takes the characters themselves; they may not have moved while they came together.
+  // Takes ownership of the characters. While they were collected, the vector must not have been reallocated.
   explicit SecretText(std::vector<char>&& characters) noexcept : characters_(std::move(characters)) {}
   SecretText(SecretText&& other) noexcept : characters_(std::move(other.characters_)) {}
   SecretText& operator=(SecretText&& other) noexcept {

@@ -48,15 +48,15 @@ char to_lower_ascii(char character) {
   return character >= 'A' && character <= 'Z' ? static_cast<char>(character - 'A' + 'a') : character;
 }
 
-// Whether `text` is `word` or begins it with at least `min_bytes`, whatever its case.
+// Returns whether `text` is `word`, or a prefix of it with at least `min_bytes`, ignoring case.
 bool abbreviates(std::string_view text, std::string_view word, std::size_t min_bytes) {
   return text.size() >= min_bytes && text.size() <= word.size() &&
          std::equal(text.begin(), text.end(), word.begin(),
                     [](char left, char right) { return to_lower_ascii(left) == right; });
 }
 
-// parse_bool() of src/backend/utils/adt/bool.c: `o` alone could be either, every other first letter is
-// enough.
+// Parses as parse_bool() in src/backend/utils/adt/bool.c does: one letter is enough, except that `o` could be
+// "on" or "off".
 bool is_true(std::string_view text) {
   return abbreviates(text, "true", 1) || abbreviates(text, "yes", 1) || abbreviates(text, "on", 2) ||
          text == "1";
@@ -133,8 +133,8 @@ void StartupMessage::set(std::string_view name, std::string value) {
   parameters.erase(std::remove_if(first + 1, parameters.end(), is_named), parameters.end());
 }
 
-// First what the server would refuse, in its order, so that a client reads from us what it would read from
-// the server; then what the server would take and we do not.
+// Checks first, in the server's order, what the server would refuse, so that the client gets the same error
+// as from the server. Then checks what the server would accept and pgveil does not.
 std::optional<StartupDefect> find_startup_defect(const StartupMessage& message, bool user_may_be_missing) {
   if (protocol_major(message.version) != protocol_major(kProtocol30))
     return StartupDefect::unsupported_version;
@@ -151,7 +151,7 @@ void encode_startup_message(const StartupMessage& message, Bytes& out) {
   const std::size_t length = writer.begin_length();
   writer.write_uint32(message.version);
   for (const auto& [name, value] : message.parameters) {
-    assert(!name.empty());  // would be read as the terminator
+    assert(!name.empty());  // an empty name would be read as the terminator
     writer.write_c_string(name);
     writer.write_c_string(value);
   }

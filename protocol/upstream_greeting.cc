@@ -16,7 +16,7 @@ UpstreamGreeting::Answer UpstreamGreeting::receive(ByteView bytes) {
     case 'S': return alone ? Answer::accepted : Answer::early_bytes;
     case 'N': return alone ? Answer::refused : Answer::early_bytes;
     case 'E': return Answer::error_response;  // more bytes are the rest of the message
-    default: return Answer::unexpected_byte;  // an HTTP server, say, has more to tell as well
+    default: return Answer::unexpected_byte;  // others, such as an HTTP server, also send more than one byte
   }
 }
 

@@ -20,8 +20,8 @@ void skip_blanks(std::string_view& rest) {
   rest.remove_prefix(std::min(rest.find_first_not_of(kBlanks), rest.size()));
 }
 
-// Takes a value in quotation marks off `rest`; nullopt where it does not begin there, or does not end. It is
-// secret even where it should be a name: see the header.
+// Removes a quoted value from `rest`, and returns it; nullopt if no quoted value begins there, or if it does
+// not end. A value that should be a name is also treated as a secret: see the header.
 std::optional<SecretText> take_value(std::string_view& rest) {
   if (!rest.starts_with('"')) return std::nullopt;
   std::size_t end = rest.find('"', 1);
@@ -29,7 +29,7 @@ std::optional<SecretText> take_value(std::string_view& rest) {
   if (end == rest.npos) return std::nullopt;
 
   std::vector<char> characters;
-  characters.reserve(end);  // it never grows, which would leave a part of a secret in memory
+  characters.reserve(end);  // a reallocation would leave a part of a secret in memory
   for (std::size_t place = 1; place < end; ++place) {
     characters.push_back(rest[place]);
     if (rest[place] == '"') ++place;
@@ -43,7 +43,7 @@ bool is_md5(std::string_view secret) {
          secret.find_first_not_of(kMd5Digits, kMd5.size()) == secret.npos;
 }
 
-// nullopt: begins as a SCRAM secret, and is none.
+// Returns nullopt if the text begins as a SCRAM secret, and is not a valid one.
 std::optional<UserSecret> read_secret(SecretText text) {
   const std::string_view secret = text.view();
   if (secret.starts_with(kScramSha256) && secret.substr(kScramSha256.size()).starts_with('$'))

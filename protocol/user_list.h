@@ -1,6 +1,5 @@
-// PgBouncer's userlist.txt (its setting auth_file): users, and what each proves itself with. Sources:
-// PgBouncer, src/loader.c (load_auth_file); for the kinds of secrets PostgreSQL, src/backend/libpq/crypt.c
-// (get_password_type).
+// PgBouncer's userlist.txt (its setting auth_file): users and their secrets. Sources: PgBouncer, src/loader.c
+// (load_auth_file); for the kinds of secrets PostgreSQL, src/backend/libpq/crypt.c (get_password_type).
 #pragma once
 
 #include <string>
@@ -15,10 +14,10 @@
 
 namespace pgveil::protocol {
 
-// "md5" and 32 hexadecimal digits: a hash that no SCRAM exchange can do anything with. So it is not kept.
+// "md5" and 32 hexadecimal digits: a hash that SCRAM cannot use. So the hash is not kept.
 struct Md5Secret {};
 
-// SecretText: the password itself.
+// A user's secret. SecretText is the password itself.
 using UserSecret = std::variant<ScramSecret, SecretText, Md5Secret>;
 
 struct UserListEntry {
@@ -27,16 +26,16 @@ struct UserListEntry {
   int line = 0;
 };
 
-// Reads a line for each user: `"user" "secret"`, with each quotation mark in a value doubled. What stands
-// after them is ignored; so are blank lines, and those that begin with a semicolon.
+// Parses one user per line: `"user" "secret"`, with each quotation mark in a value doubled. The rest of a
+// line is ignored; so are blank lines, and those that begin with a semicolon.
 //
-// At a line that it cannot read, PgBouncer leaves out that line and all after it; of several for a user it
-// takes the last. Here these are mistakes, and so are an empty name or secret (PgBouncer: a user without a
-// password), a name that the server would cut, a value that does not end on its line, and a secret that
-// begins as one of SCRAM but is none.
+// PgBouncer ignores a line that it cannot read, and all lines after it; of several lines for a user it uses
+// the last. Here these are mistakes. So are an empty name or secret (PgBouncer: a user without a password), a
+// name that the server would truncate, a value that does not end on its line, and a secret that begins as a
+// SCRAM secret and is not a valid one.
 //
-// All mistakes at once. They show nothing of the text: where a quotation mark is missing or one too many,
-// what looks like a name holds a secret. The text is the caller's to wipe.
+// Returns all mistakes at once. They contain nothing of the text: with a missing or an additional quotation
+// mark, what looks like a name can be a secret. The caller must wipe the text.
 [[nodiscard]] tl::expected<std::vector<UserListEntry>, AuthFileMistakes> parse_user_list(
     std::string_view text, const std::string& file);
 

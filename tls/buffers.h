@@ -1,5 +1,4 @@
-// The bytes of a TLS connection as they pass between the caller's memory and the engine, and how far a call
-// got.
+// The buffers of a TLS connection that belong to the caller, and the result of a call of the engine.
 #pragma once
 
 #include <cstddef>
@@ -10,17 +9,17 @@ namespace pgveil::tls {
 
 using ByteView = std::span<const std::uint8_t>;
 
-// The caller's memory for what is to be sent, filled from the front.
+// The caller's memory for bytes to be sent. It is filled from the front.
 class Outgoing {
  public:
   explicit Outgoing(std::span<std::uint8_t> memory) : memory_(memory) {}
   [[nodiscard]] ByteView written() const { return memory_.first(used_); }
   [[nodiscard]] std::size_t room() const { return memory_.size() - used_; }
-  // Copies as much of `bytes` as fits; returns how much that is.
+  // Copies as many bytes of `bytes` as fit, and returns their number.
   std::size_t append(ByteView bytes);
-  // Lengthens what is written by `size` bytes, of which there must be room, for the caller to fill.
+  // Adds `size` bytes at the end, for the caller to fill, and returns them. There must be room for them.
   [[nodiscard]] std::span<std::uint8_t> extend(std::size_t size);
-  // Shortens what is written by its last `size` bytes.
+  // Removes the last `size` bytes.
   void take_back(std::size_t size) { used_ -= size; }
   void clear() { used_ = 0; }
 
@@ -29,13 +28,13 @@ class Outgoing {
   std::size_t used_ = 0;
 };
 
-// What a call of an engine, or of its record layer, has come to.
+// The result of a call of the engine, or of its record layer.
 enum class EngineStatus {
-  ready,       // handshake(): it is done. read(), write(): went well, go on when there is more to do
-  want_input,  // all ciphertext is consumed and more is needed
-  want_room,   // `out` is full: send it and call again with the rest
-  closed,      // the peer's close_notify has come: the regular end
-  failed,      // failure() says why; nothing but sending what is in `out` (an alert) can be done any more
+  ready,       // handshake(): it is done; read(), write(): success, call again if there is more to do
+  want_input,  // all ciphertext is consumed, and more is needed
+  want_room,   // `out` is full: send it, then call again with the remaining bytes
+  closed,      // the peer's close_notify has been received: the regular end
+  failed,      // failure() has the reason; only the bytes in `out` (an alert) can still be sent
 };
 
 struct ReadResult {
@@ -43,17 +42,17 @@ struct ReadResult {
   std::size_t size;  // bytes placed in `plaintext`; may be above 0 with every status
 };
 
-// The largest plaintext of a record, and what TLS adds to one at most (RFC 8446, 5.1 and 5.2).
+// The largest plaintext of a record, and the most that TLS adds to it (RFC 8446, 5.1 and 5.2).
 inline constexpr std::size_t kMaxRecordPlaintext = 16'384;
 inline constexpr std::size_t kMaxRecordExpansion = 256 + 5;
-// What `out` must hold at least once the handshake is done.
+// The smallest allowed size of `out` after the handshake.
 inline constexpr std::size_t kLeastRoom = 64;
 
-// What `plaintext` of read() must hold at least for `ciphertext_size` bytes to be consumed in one call.
+// Returns the size of read()'s `plaintext` that is enough to consume `ciphertext_size` bytes in one call.
 [[nodiscard]] constexpr std::size_t plaintext_room(std::size_t ciphertext_size) {
   return ciphertext_size + kMaxRecordPlaintext;
 }
-// What `out` of write() must hold at least for `plaintext_size` bytes to be taken in one call.
+// Returns the size of write()'s `out` that is enough to encrypt `plaintext_size` bytes in one call.
 [[nodiscard]] constexpr std::size_t ciphertext_room(std::size_t plaintext_size) {
   return plaintext_size + (plaintext_size / kMaxRecordPlaintext + 2) * kMaxRecordExpansion;
 }

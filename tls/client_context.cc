@@ -13,7 +13,7 @@ namespace {
 
 using Mistakes = std::vector<SettingMistake>;
 
-// The wire form: each name after its length.
+// Returns the wire format: each name after its length.
 std::string alpn_protocols() {
   return std::string(1, static_cast<char>(kAlpnProtocol.size())) + std::string(kAlpnProtocol);
 }

@@ -1,4 +1,4 @@
-// The immutable policy of TLS connections to a server: built once per configuration, shared by all
+// The immutable TLS policy for connections to a server. It is built once per configuration and shared by all
 // connections and threads.
 #pragma once
 
@@ -11,7 +11,7 @@
 #include "tls/credentials.h"
 #include "tls/settings.h"
 
-// OpenSSL's own name for SSL_CTX, so that this header needs none of OpenSSL's.
+// OpenSSL's own name for SSL_CTX, so that this header includes no header of OpenSSL.
 struct ssl_ctx_st;
 
 namespace pgveil::tls {
@@ -19,16 +19,17 @@ namespace pgveil::tls {
 struct OwnCertificate;  // tls/internal/own_certificate.h
 class KeyShares;        // tls/internal/key_shares.h
 
-// For connections to a server: always verify-full. The chain must end at a self-signed root of sslrootcert,
-// every certificate of it is checked against the CRLs where any are set, and the leaf must be for the host
-// (tls/host_name.h). A setting that cannot be loaded is a mistake and never ignored.
+// The policy for connections to a server is always verify-full. The chain must end at a self-signed root of
+// sslrootcert, every certificate of it is checked against the CRLs if any are set, and the leaf must be for
+// the host (tls/host_name.h). A setting that cannot be loaded is an error; it is never ignored.
 class ClientContext {
  public:
-  // All mistakes at once.
+  // Returns the context, or all mistakes in the settings at once.
   [[nodiscard]] static tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>> build(
       const ClientSettings& settings);
-  // The same but for our own certificate, which replaces that of the settings: for one role of many. Costs
-  // what the certificate does, since all else is shared. `sslpassword` is that of an encrypted key.
+  // Returns a copy of this context with another certificate of ours, for one of many roles. Everything else
+  // is shared, so the copy costs only the memory of the certificate. `sslpassword` is the password of an
+  // encrypted key.
   [[nodiscard]] tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>>
   with_certificate(const std::string& sslcert, const std::string& sslkey,
                    std::string_view sslpassword = {}) const;
@@ -36,24 +37,24 @@ class ClientContext {
   ClientContext(const ClientContext&) = delete;
   ClientContext& operator=(const ClientContext&) = delete;
 
-  // What will keep our own certificate from being accepted, now or soon: it has expired, is not yet valid, or
-  // expires within kExpiryNotice. Judged when the context was built.
+  // Reasons why a server will refuse our own certificate, now or soon: it has expired, is not yet valid, or
+  // expires within kExpiryNotice. They are determined when the context is built.
   [[nodiscard]] const std::vector<SettingMistake>& warnings() const { return warnings_; }
 
  private:
   friend class Engine;
-  // How connections are judged, and whose their records are, beyond what OpenSSL's context does.
+  // The checks of a connection that OpenSSL's context does not do, and the choice of the record layer.
   struct Rules {
     CommonNameRule common_name;
     PostQuantum post_quantum;
-    bool own_records;  // of TLS 1.3, with the ciphers that they know
+    bool own_records;  // our record layer for TLS 1.3, with the ciphers that it supports
   };
   ClientContext(ssl_ctx_st* context, Rules rules, std::shared_ptr<KeyShares> key_shares,
                 std::unique_ptr<const OwnCertificate> own, std::vector<SettingMistake> warnings);
-  ssl_ctx_st* context_;  // owned, with others
+  ssl_ctx_st* context_;  // shared ownership, with other contexts
   Rules rules_;
-  std::shared_ptr<KeyShares> key_shares_;      // what servers have taken; not policy, so it may change
-  std::unique_ptr<const OwnCertificate> own_;  // shown in place of what context_ has; null: that
+  std::shared_ptr<KeyShares> key_shares_;      // groups that servers have chosen; not policy, may change
+  std::unique_ptr<const OwnCertificate> own_;  // replaces the certificate of context_; null: that one is used
   std::vector<SettingMistake> warnings_;
 };
 

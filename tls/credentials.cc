@@ -18,7 +18,7 @@ std::optional<SettingMistake> check_key_file(const struct stat& file, const std:
   if (!S_ISREG(file.st_mode)) return mistake(key_file + " is not a regular file", "name a file");
   if (rule == KeyFileRule::server && file.st_uid != ::geteuid() && file.st_uid != 0)
     return mistake(key_file + " must be owned by the user of this process or root", "chown the file");
-  // A file of root's may be readable by a group, so that the system's certificate managers can share it.
+  // A file that root owns may be readable by a group, so that the system's certificate managers can share it.
   const bool too_open = file.st_uid == 0 ? (file.st_mode & (S_IWGRP | S_IXGRP | S_IRWXO)) != 0
                                          : (file.st_mode & (S_IRWXG | S_IRWXO)) != 0;
   if (too_open)

@@ -1,4 +1,4 @@
-// Our own certificate chain and private key: loaded once, checked as PostgreSQL and libpq check them.
+// Mistakes in the settings of a context, and the check of a private key file as PostgreSQL and libpq do it.
 #pragma once
 
 #include <optional>
@@ -14,18 +14,18 @@ struct SettingMistake {
   std::string setting;   // "sslkey"
   std::string problem;   // `private key file "/etc/pgveil/client.key" has group or world access`
   std::string remedy;    // `chmod 0600 /etc/pgveil/client.key, or 0640 if it is owned by root`
-  int certificate = -1;  // which of ServerSettings::certificates it is about; -1: none of them
+  int certificate = -1;  // index in ServerSettings::certificates; -1: the mistake concerns none of them
 };
-// A file or a value in what a mistake says.
+// Returns `text` in quotes: a file name or a value in the text of a mistake.
 [[nodiscard]] std::string in_quotes(std::string_view text);
 
-// Who judges a key file's mode.
+// Which program's rules apply to the mode of a key file.
 enum class KeyFileRule {
-  libpq,   // a regular file; 0640 or less if root owns it, else 0600 or less
+  libpq,   // a regular file; 0640 or less if root owns it, otherwise 0600 or less
            // (fe-secure-openssl.c:initialize_SSL)
-  server,  // the same, and owned by us or root (be-secure-common.c:check_ssl_key_file_permissions)
+  server,  // the same, owned by our user or root (be-secure-common.c:check_ssl_key_file_permissions)
 };
-// Of the file `path` once it is open: `file` is what fstat() returned.
+// Checks the owner and mode of the open file `path`. `file` is the result of fstat().
 [[nodiscard]] std::optional<SettingMistake> check_key_file(const struct stat& file, const std::string& path,
                                                            std::string_view setting, KeyFileRule rule);
 

@@ -61,7 +61,7 @@ Sha256 sha256(std::span<const std::uint8_t> bytes) {
 }
 
 Sha256 hmac_sha256(std::span<const std::uint8_t> key, std::span<const std::uint8_t> bytes) {
-  // Null pointers for both would be taken as a question for the size.
+  // HMAC() treats null pointers for both as a query for the size.
   constexpr std::uint8_t kNothing = 0;
   const std::uint8_t* key_bytes = key.empty() ? &kNothing : key.data();
   Sha256 mac;
@@ -95,9 +95,9 @@ std::optional<std::string> md5_hex(std::span<const std::uint8_t> bytes) {
 std::optional<std::string> md5_password(std::string_view user, std::string_view password,
                                         std::span<const std::uint8_t> salt) {
   std::string text;
-  text.reserve(password.size() + user.size());  // it never grows, which would leave a copy in memory
+  text.reserve(password.size() + user.size());  // a reallocation would leave a copy of the password in memory
   text.append(password).append(user);
-  auto stored = md5_hex(bytes_of(text));  // what pg_authid holds: as good as the password for such a login
+  auto stored = md5_hex(bytes_of(text));  // as in pg_authid; as good as the password for an MD5 login
   wipe(text);
   if (!stored) return std::nullopt;
 

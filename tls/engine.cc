@@ -22,30 +22,30 @@
 
 namespace pgveil::tls {
 
-// What OpenSSL's callbacks find.
+// The state of a connection, which OpenSSL's callbacks also use.
 struct Engine::State {
   enum class Stage {
     handshaking,
     established,
-    refused,  // TLS stands, and we do not want it: nothing but close() follows
+    refused,  // the handshake succeeded and we refuse the connection: only close() may follow
     failed,
   };
 
   std::shared_ptr<const void> context;      // keeps the policy alive
-  Ssl ssl;                                  // null once `records` has taken its place
-  std::unique_ptr<TrafficSecrets> secrets;  // for records of our own, until the handshake is done
+  Ssl ssl;                                  // null once `records` has replaced it
+  std::unique_ptr<TrafficSecrets> secrets;  // for our record layer, until the handshake is done
   std::unique_ptr<RecordLayer> records;
-  std::unique_ptr<Established> established;  // until it is taken
-  std::optional<std::string> host;  // what the server's certificate must be for; none on the server's end
+  std::unique_ptr<Established> established;  // until take_established()
+  std::optional<std::string> host;  // expected in the server's certificate; empty on the server's side
   CommonNameRule common_name = CommonNameRule::fallback;
   PostQuantum post_quantum = PostQuantum::prefer;
   bool require_alpn = false;
-  KeyShares* key_shares = nullptr;  // the context's; null on the server's end
+  KeyShares* key_shares = nullptr;  // owned by the context; null on the server's side
   KeyShares::Choice key_share = KeyShares::Choice::own;
   Stage stage = Stage::handshaking;
-  bool host_matched = false;   // judge() has seen the server's leaf, under a good chain, and it is for `host`
-  bool verdict_given = false;  // failure holds what judge() found
-  bool is_out_of_memory = false;  // so judge() could not say
+  bool host_matched = false;      // judge() has verified the server's chain and name
+  bool verdict_given = false;     // judge() has set `failure`
+  bool is_out_of_memory = false;  // judge() ran out of memory and has not decided
   FailureReport failure;
 
   CallerBytes bytes;
@@ -60,8 +60,8 @@ FailureReport plain_failure(Failure failure, std::string reason) {
       .failure = failure, .reason = std::move(reason), .depth = 0, .subject = {}, .issuer = {}, .detail = {}};
 }
 
-// Returns 1 if OpenSSL shall go on, else 0. A server's name is checked here, where "no" still ends the
-// handshake before anything of ours goes out.
+// Returns 1 if OpenSSL shall continue, otherwise 0. Also checks the server's name: a wrong name ends the
+// handshake here, before our certificate or any data is sent.
 int verdict(State& state, bool accepted, X509_STORE_CTX* verification) {
   if (!accepted) {
     state.failure = report_of(verification);
@@ -78,8 +78,8 @@ int verdict(State& state, bool accepted, X509_STORE_CTX* verification) {
   return 0;
 }
 
-// OpenSSL calls this for every certificate of the chain, the leaf last, and at every fault. No exception may
-// pass through its functions: they would free nothing. handshake() throws it again.
+// OpenSSL calls this for every certificate of the chain, the leaf last, and for every error. An exception
+// must not pass through OpenSSL's functions, which would then free nothing. handshake() throws it again.
 int judge(int accepted, X509_STORE_CTX* verification) {
   auto* ssl =
       static_cast<SSL*>(X509_STORE_CTX_get_ex_data(verification, SSL_get_ex_data_X509_STORE_CTX_idx()));
@@ -93,13 +93,13 @@ int judge(int accepted, X509_STORE_CTX* verification) {
   }
 }
 
-// SSL_get_error() reads the queue, so it must be empty before each call. It nearly always is, and to look is
-// much cheaper than to clear it.
+// SSL_get_error() reads the error queue, so the queue must be empty before each call. It nearly always is,
+// and checking it is much cheaper than clearing it.
 void forget_errors() {
   if (ERR_peek_error() != 0) ERR_clear_error();
 }
 
-// Lends the caller's buffers to the BIO for the time of a call.
+// Gives the BIO access to the caller's buffers during a call.
 class Lending {
  public:
   Lending(State& state, ByteView* incoming, Outgoing* outgoing) : state_(state) {
@@ -118,7 +118,8 @@ class Lending {
   State& state_;
 };
 
-// After a handshake that went well: the peer gets close_notify, as from PostgreSQL, not an alert.
+// Refuses a connection after a successful handshake. The peer gets close_notify, as from PostgreSQL, not an
+// alert.
 Engine::Status refuse(State& state, Failure failure, std::string reason) {
   state.stage = State::Stage::refused;
   state.failure = plain_failure(failure, std::move(reason));
@@ -133,15 +134,16 @@ Engine::Status fail(State& state, FailureReport report) {
   return Engine::Status::failed;
 }
 
-// What OpenSSL reports, read with what we know of the connection.
+// Returns OpenSSL's error, with details from the state of the connection.
 Engine::Status fail_as_openssl_says(State& state) {
-  // A server that has shown its certificate has agreed on everything but ours: before TLS 1.3 that is how it
-  // says that it wants one (RFC 5246, 7.4.6).
+  // A server that has sent its certificate has accepted all other parameters. Before TLS 1.3 this alert then
+  // means that the server requires a client certificate (RFC 5246, 7.4.6).
   const int reason = ERR_GET_REASON(ERR_peek_error());
   const bool wants_certificate = state.host_matched && reason == SSL_R_SSLV3_ALERT_HANDSHAKE_FAILURE;
   FailureReport report = take_ssl_failure();
   if (wants_certificate) report.failure = Failure::rejected_by_peer;
-  // A client's verdict on our certificate. After a handshake of TLS 1.3 there is no OpenSSL object to ask.
+  // The client has rejected our certificate. After a handshake of TLS 1.3 there may be no OpenSSL object for
+  // the details.
   const bool is_server = !state.host && state.ssl;
   if (is_server && report.failure == Failure::rejected_by_peer)
     if (X509* shown = SSL_get_certificate(state.ssl.get()))
@@ -150,12 +152,12 @@ Engine::Status fail_as_openssl_says(State& state) {
       report.failure == Failure::no_common_version || report.failure == Failure::no_common_parameters;
   if (state.post_quantum == PostQuantum::require && has_nothing_in_common)
     report.detail = no_post_quantum_text(is_server, report.reason);
-  // Of our callbacks only the choice of a certificate by name is reported like this.
+  // The only callback of ours that fails with this error is the one that selects a certificate by name.
   if (reason == SSL_R_CALLBACK_FAILED) report = unrecognized_name_report(server_name(state.ssl.get()));
   return fail(state, std::move(report));
 }
 
-// What an SSL call that did not succeed is waiting for, or how it failed.
+// Returns what an unsuccessful SSL call is waiting for, or its error.
 Engine::Status status_of(State& state, int result) {
   switch (SSL_get_error(state.ssl.get(), result)) {
     case SSL_ERROR_WANT_READ: return Engine::Status::want_input;
@@ -167,7 +169,7 @@ Engine::Status status_of(State& state, int result) {
   }
 }
 
-// The most that the client wants in a record (RFC 6066, 4).
+// Returns the maximum content of a record that the client accepts (RFC 6066, 4).
 std::size_t most_content(const SSL* ssl) {
   const SSL_SESSION* session = SSL_get_session(ssl);
   switch (session == nullptr ? TLSEXT_max_fragment_length_DISABLED
@@ -180,10 +182,10 @@ std::size_t most_content(const SSL* ssl) {
   }
 }
 
-// A connection of TLS 1.3 goes on without OpenSSL's, which goes with all that it holds; false if it has to
-// stay. Nothing has been read or written under the new keys: the handshake ends with the last message under
-// the old ones, neither end sends tickets at once (set_common_policy()), and OpenSSL takes no more from the
-// caller than the record that it is at.
+// Replaces OpenSSL's connection with our record layer after a handshake of TLS 1.3, and frees it. Returns
+// false if OpenSSL's connection must stay. Nothing has been read or written with the new keys yet: the
+// handshake ends with a message under the old keys, neither side sends tickets immediately
+// (set_common_policy()), and OpenSSL consumes no more of the caller's bytes than the current record.
 bool hand_over(State& state) {
   const SSL* ssl = state.ssl.get();
   const auto* suite = find_cipher_suite(SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl)));
@@ -208,17 +210,17 @@ bool hand_over(State& state) {
   return true;
 }
 
-// What OpenSSL leaves to us once its handshake is done; nothing is read or written before.
+// Checks what OpenSSL does not check, once its handshake is done. Nothing is read or written earlier.
 Engine::Status check_handshake(State& state) {
   const SSL* ssl = state.ssl.get();
-  // judge() has ended the handshake where these do not hold. Asked again, so that a way around it that we do
-  // not know of leads to a refusal.
+  // judge() has already ended the handshake if one of these conditions is false. This second check refuses a
+  // connection that has bypassed judge() in an unknown way.
   if (state.host && !(state.host_matched && SSL_get_verify_result(ssl) == X509_V_OK &&
                       SSL_get0_peer_certificate(ssl) != nullptr))
     return refuse(state, Failure::no_certificate, "the server has no verified certificate");
   if (!state.host && SSL_get_verify_result(ssl) != X509_V_OK)
     return refuse(state, Failure::invalid_certificate, "the client's certificate is not verified");
-  // Not every release of OpenSSL refuses a name that was not offered.
+  // Some releases of OpenSSL accept a protocol that was not offered.
   const std::string_view protocol = agreed_protocol(ssl);
   if (!protocol.empty() && protocol != kAlpnProtocol)
     return refuse(state, Failure::no_application_protocol,
@@ -227,7 +229,7 @@ Engine::Status check_handshake(State& state) {
     return refuse(state, Failure::no_application_protocol,
                   "direct TLS was established without ALPN protocol negotiation");
   auto established = std::make_unique<Established>(describe(state.ssl.get()));
-  // The context offers and takes nothing else.
+  // The context offers and accepts no other groups, so this is a second check.
   if (state.post_quantum == PostQuantum::require && !is_hybrid(established->group))
     return refuse(state, Failure::no_common_parameters, "TLS was established without ML-KEM");
   state.stage = State::Stage::established;
@@ -238,7 +240,7 @@ Engine::Status check_handshake(State& state) {
     state.established->own_records = true;
   } else {
     if (state.secrets != nullptr) tell_traffic_secrets(state.ssl.get(), nullptr);
-    // OpenSSL reads it from the session, of which forget_peer() leaves little.
+    // OpenSSL reads this limit from the session, and forget_peer() removes most of the session.
     SSL_ctrl(state.ssl.get(), SSL_CTRL_SET_MAX_SEND_FRAGMENT,
              static_cast<long>(most_content(state.ssl.get())), nullptr);
     forget_key_exchange(state.ssl.get());
@@ -248,12 +250,12 @@ Engine::Status check_handshake(State& state) {
   return Engine::Status::ready;
 }
 
-// SSL_set_tlsext_host_name() without the macro's C cast; OpenSSL copies the name.
+// Does the same as SSL_set_tlsext_host_name() without the macro's C cast. OpenSSL copies the name.
 void send_server_name(SSL* ssl, const std::string& host) {
   SSL_ctrl(ssl, SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, const_cast<char*>(host.c_str()));
 }
 
-// A connection that has not begun.
+// Returns the state of a new connection.
 std::unique_ptr<State> make_state(SSL_CTX* context, bool own_records) {
   auto state = std::make_unique<State>();
   SSL* ssl = SSL_new(context);
@@ -282,7 +284,7 @@ std::unique_ptr<Engine> Engine::to_server(std::shared_ptr<const ClientContext> c
                                           ServerIdentity server) {
   auto state = make_state(context->context_, context->rules_.own_records);
   SSL* ssl = state->ssl.get();
-  // It has been checked when it was loaded, so that nothing but memory can be missing.
+  // load_own_certificate() has checked the certificate, so only lack of memory can make this fail.
   if (context->own_ && !use(ssl, *context->own_)) throw std::bad_alloc();
   state->key_shares = context->key_shares_.get();
   state->key_share = state->key_shares->choose(ssl, server.host, KeyShares::Clock::now());
@@ -336,7 +338,7 @@ Engine::Read Engine::read(ByteView& ciphertext, std::span<std::uint8_t> plaintex
     const int result = SSL_read(ssl, plaintext.data() + size, clamped(plaintext.size() - size));
     if (result <= 0) return {status_of(state, result), size};
     size += static_cast<std::size_t>(result);
-    // Nothing is left on either side of the BIO: to ask again would only tell us so.
+    // Both sides of the BIO are empty: another SSL_read() would only return that more is needed.
     if (ciphertext.empty() && SSL_has_pending(ssl) == 0) return {Status::want_input, size};
     forget_errors();
   }
@@ -368,8 +370,8 @@ void Engine::end_of_input() {
 
 void Engine::close(Outgoing& out) {
   State& state = *state_;
-  // After a failure OpenSSL has said what there is to say; before the handshake is done close_notify means
-  // nothing.
+  // After a failure OpenSSL has already sent its alert. Before the handshake is done, close_notify has no
+  // meaning.
   if (state.stage != State::Stage::established && state.stage != State::Stage::refused) return;
   if (state.records != nullptr) return state.records->close(out);
   const Lending lending(state, nullptr, &out);

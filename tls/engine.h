@@ -1,8 +1,8 @@
-// One TLS connection as bytes in, bytes out: ciphertext comes from and goes to the caller's own buffers, so
-// that one recv() may carry many records and one send() passes many on, and an idle connection holds no
-// buffer. The handshake is OpenSSL's, and what follows one of TLS 1.2; the records of TLS 1.3 are OpenSSL's
-// or ours (tls/records_choice.h). Not thread-safe; OpenSSL's error queue is cleared before and read after
-// every call.
+// One TLS connection without input or output of its own: it reads ciphertext from and writes ciphertext to
+// the caller's buffers. So one recv() may bring many records, one send() may send many, and an idle
+// connection holds no buffer. OpenSSL does the handshake, and the records of TLS 1.2. The records of TLS 1.3
+// are handled by OpenSSL or by our record layer (tls/records_choice.h). Not thread-safe. OpenSSL's error
+// queue is cleared before every call and read after it.
 #pragma once
 
 #include <cstdint>
@@ -20,14 +20,14 @@ namespace pgveil::tls {
 
 class Engine {
  public:
-  struct State;  // OpenSSL's objects; complete in engine.cc only
+  struct State;  // OpenSSL's objects; defined in engine.cc
   using Status = EngineStatus;
   using Read = ReadResult;
 
-  // How the client's end begins.
+  // The server that a connection of a client expects.
   struct ServerIdentity {
-    std::string host;           // what the certificate must be for
-    bool send_sni = true;       // as far as libpq would for such a host
+    std::string host;           // the host that the certificate must be for
+    bool send_sni = true;       // false: no SNI; true: SNI if libpq would send it for this host
     bool require_alpn = false;  // sslnegotiation=direct
   };
   [[nodiscard]] static std::unique_ptr<Engine> to_server(std::shared_ptr<const ClientContext> context,
@@ -38,30 +38,30 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
-  // Goes on with the handshake. Consumes from the front of `ciphertext`; what is left of it after `ready`
-  // belongs to read(). The name is checked inside: a wrong one ends the handshake before our certificate or
-  // any byte goes out.
+  // Continues the handshake. Consumes bytes from the front of `ciphertext`. After `ready`, the remaining
+  // bytes must be given to read(). Checks the name in the server's certificate: a wrong name ends the
+  // handshake before our certificate or any data is sent.
   [[nodiscard]] Status handshake(ByteView& ciphertext, Outgoing& out);
 
-  // Decrypts until `ciphertext` and everything that is held of earlier ones is used up (want_input), or
-  // `plaintext` is full (ready). May append to `out`, as an alert.
+  // Decrypts until `ciphertext` and all ciphertext kept from earlier calls are consumed (want_input), or
+  // until `plaintext` is full (ready). May append to `out`, for example an alert.
   [[nodiscard]] Read read(ByteView& ciphertext, std::span<std::uint8_t> plaintext, Outgoing& out);
 
-  // Encrypts from the front of `plaintext`: ready once all is taken, want_room while `out` is too small: the
-  // next call must then go on with what is left of the same bytes.
+  // Encrypts from the front of `plaintext`. Returns ready when all of it is consumed, and want_room if `out`
+  // is too small: the next call must then continue with the remaining bytes.
   [[nodiscard]] Status write(ByteView& plaintext, Outgoing& out);
 
-  // Says that no ciphertext will come any more; the next handshake() or read() ends with unexpected_eof (or
-  // closed, if close_notify came).
+  // Declares that no more ciphertext will arrive. The next handshake() or read() returns failed
+  // (unexpected_eof), or closed if close_notify was received.
   void end_of_input();
 
-  // Appends close_notify, once; nothing after a failure, unless the handshake was done and it is we who will
-  // not have it (such as direct TLS without ALPN).
+  // Appends close_notify, once. Appends nothing after a failure, with one exception: the handshake succeeded
+  // and pgveil refused the connection (such as direct TLS without ALPN).
   void close(Outgoing& out);
 
   [[nodiscard]] const FailureReport& failure() const;
-  // Valid once handshake() was `ready`, and once only: the values are kept until then, and OpenSSL's objects
-  // of the peer's certificates not even so long.
+  // May be called once, after handshake() has returned `ready`. The values are kept until this call;
+  // OpenSSL's objects of the peer's certificates are freed earlier.
   [[nodiscard]] Established take_established();
 
  private:

@@ -15,30 +15,30 @@ char to_lower(char c) {
   return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
 }
 
-// pg_strcasecmp() on ASCII, which is all that a host name has.
+// Like pg_strcasecmp() for ASCII: a host name contains nothing else.
 bool equals_ignoring_case(std::string_view a, std::string_view b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(),
                     [](char x, char y) { return to_lower(x) == to_lower(y); });
 }
 
-// fe-secure-common.c: wildcard_certificate_match(). One whole label at the left, and nothing partial.
+// Like wildcard_certificate_match() in fe-secure-common.c: the wildcard is the whole leftmost label.
 bool matches_wildcard(std::string_view pattern, std::string_view host) {
   if (pattern.size() < 3 || !pattern.starts_with("*.")) return false;
   if (pattern.size() > host.size()) return false;
   const std::string_view tail = pattern.substr(1);
   const std::size_t covered = host.size() - tail.size();
   if (!equals_ignoring_case(tail, host.substr(covered))) return false;
-  // libpq's bound is one octet off and lets "a..example.com" pass. No resolver knows such a name; here it
-  // fails.
+  // The check in libpq is off by one byte and accepts "a..example.com". No resolver accepts such a name, so
+  // here it does not match.
   return host.find('.') >= covered;
 }
 
-// A dNSName or a CN that cannot match; or the error that libpq makes of any such name.
+// Returns mismatch for a dNSName or a CN that cannot match; malformed for a name with a NUL, as libpq does.
 HostMatch check_name(std::string_view name) {
   return name.find('\0') != std::string_view::npos ? HostMatch::malformed : HostMatch::mismatch;
 }
 
-// Without wildcards: for an address that is written as text.
+// Compares without wildcards, for an address written as text.
 HostMatch match_text(std::string_view host, std::string_view name) {
   return equals_ignoring_case(name, host) ? HostMatch::match : check_name(name);
 }
@@ -48,7 +48,8 @@ HostMatch match_name(std::string_view host, std::string_view name) {
                                                                                  : match_text(host, name);
 }
 
-// The octets of `host`, read as inet_aton() and inet_pton() do; empty where it is no address of that length.
+// Returns the bytes of `host`, parsed as inet_aton() and inet_pton() do; empty if it is not an address of
+// that length.
 std::string octets_of(const std::string& host, std::size_t length) {
   std::array<char, sizeof(in6_addr)> octets{};
   in_addr v4{};
@@ -78,10 +79,10 @@ std::string address_text(std::string_view octets) {
 }  // namespace
 
 HostMatch match_host(std::string_view host, const CertificateNames& names, CommonNameRule rule) {
-  // inet_aton() and inet_pton() would stop at a NUL.
+  // inet_aton() and inet_pton() would stop reading at a NUL.
   if (host.empty() || host.find('\0') != std::string_view::npos) return HostMatch::mismatch;
   const Kind kind_of_host = is_ip_address(host) ? Kind::ip_address : Kind::dns_name;
-  // Also "256.1.1.1" and "fe80::1%eth0": neither an address nor the name of a host.
+  // Also true for "256.1.1.1" and "fe80::1%eth0", which are neither an address nor a host name.
   const bool is_numeric = kind_of_host == Kind::ip_address || !is_sent_as_sni(host);
   bool same_kind_seen = false;
   for (const auto& [kind, value] : names.alternative_names) {
@@ -91,7 +92,7 @@ HostMatch match_host(std::string_view host, const CertificateNames& names, Commo
                                               : match_name(host, value);
     if (match != HostMatch::mismatch) return match;
   }
-  // The CN is of the past: it decides only where no alternative name of the host's kind stands.
+  // The CN is obsolete: it decides only if there is no alternative name of the host's kind.
   if (rule == CommonNameRule::never || same_kind_seen || !names.first_common_name) return HostMatch::mismatch;
   return is_numeric ? match_text(host, *names.first_common_name) : match_name(host, *names.first_common_name);
 }
@@ -124,7 +125,7 @@ std::string printable(std::string_view name) {
 }
 
 std::string describe(const CertificateNames& names, CommonNameRule rule) {
-  // As many as a person reads; a certificate can carry thousands.
+  // A certificate can contain thousands of names; a person reads only a few.
   constexpr std::size_t kMostNames = 16;
   std::string text;
   std::size_t count = 0;

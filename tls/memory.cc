@@ -2,7 +2,7 @@
 
 #include <malloc.h>  // malloc_usable_size
 #include <openssl/crypto.h>
-#include <string.h>  // explicit_bzero: a write that the compiler keeps
+#include <string.h>  // explicit_bzero: a write that the compiler does not remove
 
 #include <cstdlib>
 

@@ -1,11 +1,11 @@
-// What OpenSSL leaves in memory that it frees.
+// Wiping of the memory that OpenSSL frees.
 #pragma once
 
 namespace pgveil::tls {
 
-// Lets OpenSSL wipe every block of 1 KiB or more that it frees, for the whole process. Smaller ones it wipes
-// itself where they hold secrets; but a connection, with the traffic secrets of its handshake, it does not.
-// To be called before anything else of OpenSSL's; false where it is too late.
+// Makes OpenSSL wipe every block of 1 KiB or more that it frees, in the whole process. OpenSSL itself wipes
+// smaller blocks that hold secrets, but not the object of a connection, which holds the traffic secrets of
+// its handshake. Must be called before any other function of OpenSSL; returns false if it is too late.
 [[nodiscard]] bool wipe_what_openssl_frees();
 
 }  // namespace pgveil::tls

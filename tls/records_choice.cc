@@ -16,10 +16,12 @@ struct Release {
   bool operator==(const Release&) const = default;
 };
 
-// With which .ci/run runs all tests of our records. CONTRIBUTING.md says how one is added.
+// The releases of OpenSSL with which all tests of our record layer run. CONTRIBUTING.md explains how to add
+// one.
 constexpr std::array kTested{Release{3, 0}, Release{3, 5}, Release{3, 6}};
 
-// Our records call the ciphers themselves, so they are not a part of what was validated.
+// With FIPS our record layer cannot be used: it calls the ciphers itself and is not part of the validated
+// module.
 bool fips_is_requested() {
   return EVP_default_properties_is_fips_enabled(nullptr) == 1 ||
          OSSL_PROVIDER_available(nullptr, "fips") == 1;

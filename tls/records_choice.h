@@ -1,4 +1,4 @@
-// Who reads and writes the records of TLS 1.3 after a handshake: OpenSSL, or our own record layer
+// The choice of what handles the records of TLS 1.3 after a handshake: OpenSSL, or our own record layer
 // (tls/internal/record_layer.h, docs/decisions/0016-records-of-our-own.md).
 #pragma once
 
@@ -6,7 +6,8 @@
 
 namespace pgveil::tls {
 
-// As the setting limits.tls_records says: `automatic` takes our own where it has been tested.
+// The setting limits.tls_records. `automatic`: our own record layer, if it is tested with the running
+// OpenSSL.
 enum class Records { automatic, openssl, own };
 
 struct RecordsChoice {
@@ -14,8 +15,8 @@ struct RecordsChoice {
   std::string because;  // for the log, such as "OpenSSL 3.9 is not tested"
 };
 
-// What is possible with the OpenSSL that runs and with how it is configured: with FIPS it is never our own,
-// even if `wanted` says so.
+// Chooses what the running OpenSSL and its configuration allow. With FIPS it is never our own record layer,
+// even if `wanted` asks for it.
 [[nodiscard]] RecordsChoice choose_records(Records wanted);
 
 }  // namespace pgveil::tls

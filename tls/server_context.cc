@@ -30,8 +30,8 @@ void trust_clients(SSL_CTX* context, const ServerSettings& settings, Mistakes& m
   refuse("ssl_crl_dir", settings.ssl_crl_dir);
 }
 
-// The client's list holds at least one protocol, or OpenSSL would not call this. Compared by hand: what
-// OpenSSL offers for it reads past an empty list (CVE-2024-5535).
+// Selects the protocol. OpenSSL calls this only if the client's list holds at least one protocol. The list is
+// compared here because OpenSSL's function for it reads past the end of an empty list (CVE-2024-5535).
 int select_alpn(SSL* /*ssl*/, const unsigned char** selected, unsigned char* selected_size,
                 const unsigned char* offered, unsigned offered_size, void* /*argument*/) {
   unsigned place = 0;
@@ -80,7 +80,7 @@ tl::expected<std::shared_ptr<const ServerContext>, std::vector<SettingMistake>> 
   const bool own_records = choose_records(settings.records).own;
   if (own_records) tell_traffic_secrets(context.get());
   if (settings.ssl_prefer_server_ciphers) SSL_CTX_set_options(context.get(), SSL_OP_CIPHER_SERVER_PREFERENCE);
-  // For DHE, where ssl_ciphers asks for it: groups of RFC 7919, as strong as the certificate's key.
+  // Allows DHE, if ssl_ciphers contains it: groups of RFC 7919, as strong as the certificate's key.
   SSL_CTX_set_dh_auto(context.get(), 1);
   trust_clients(context.get(), settings, mistakes, warnings);
   auto certificates = ServerCertificates::load(context.get(), settings, mistakes, warnings);

@@ -1,4 +1,4 @@
-// The immutable policy of TLS connections from clients: built once per configuration, shared by all
+// The immutable TLS policy for connections from clients. It is built once per configuration and shared by all
 // connections and threads.
 #pragma once
 
@@ -11,31 +11,33 @@
 #include "tls/credentials.h"
 #include "tls/settings.h"
 
-// OpenSSL's own name for SSL_CTX, so that this header needs none of OpenSSL's.
+// OpenSSL's own name for SSL_CTX, so that this header includes no header of OpenSSL.
 struct ssl_ctx_st;
 
 namespace pgveil::tls {
 
 class ServerCertificates;  // tls/internal/server_certificates.h
 
-// For connections from a client. No renegotiation, compression, tickets or resumption. Which certificate is
-// shown changes nothing else: versions, ciphers and what is asked of clients are the same for every name.
+// The policy for connections from clients. There is no renegotiation, compression, ticket or resumption. The
+// server name selects only the certificate: versions, ciphers and the request for a client certificate are
+// the same for every name.
 class ServerContext {
  public:
-  // All mistakes at once. Runs ssl_passphrase_command, and waits for it, once for each encrypted key.
+  // Returns the context, or all mistakes in the settings at once. Runs ssl_passphrase_command once for each
+  // encrypted key, and waits for it.
   [[nodiscard]] static tl::expected<std::shared_ptr<const ServerContext>, std::vector<SettingMistake>> build(
       const ServerSettings& settings);
   ~ServerContext();
   ServerContext(const ServerContext&) = delete;
   ServerContext& operator=(const ServerContext&) = delete;
 
-  // As ClientContext::warnings().
+  // The same as ClientContext::warnings().
   [[nodiscard]] const std::vector<SettingMistake>& warnings() const { return warnings_; }
-  // Whether a client can bind a login to its connection, whichever of the certificates it is shown
+  // Returns whether a client can use channel binding with every certificate of this context
   // (tls/internal/channel_binding.h).
   [[nodiscard]] bool binds_channels() const;
-  // For the log: the names in the certificate that a client was shown, by its fingerprint, and the name that
-  // the client asked for (SNI). Empty if no certificate of this context has that fingerprint.
+  // Returns for the log the names in the certificate that a client received, found by its fingerprint, and
+  // the name that the client requested (SNI). Empty: no certificate of this context has that fingerprint.
   [[nodiscard]] std::string shown_certificate_text(std::string_view sha256_fingerprint,
                                                    const std::string& server_name) const;
 
@@ -43,7 +45,7 @@ class ServerContext {
   friend class Engine;
   struct Rules {
     PostQuantum post_quantum;
-    bool own_records;  // of TLS 1.3, with the ciphers that they know
+    bool own_records;  // our record layer for TLS 1.3, with the ciphers that it supports
   };
   ServerContext(ssl_ctx_st* context, Rules rules, std::unique_ptr<const ServerCertificates> certificates,
                 std::vector<SettingMistake> warnings);

@@ -8,7 +8,7 @@
 namespace pgveil::tls {
 namespace {
 
-// In the order of Version.
+// The names are in the order of Version.
 constexpr std::array<std::string_view, 4> kVersionNames{"TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"};
 
 }  // namespace

@@ -1,11 +1,11 @@
-// Which OpenSSL runs, for `pgveil --version`.
+// The version of OpenSSL, for `pgveil --version`.
 #pragma once
 
 #include <string>
 
 namespace pgveil::tls {
 
-// Such as "OpenSSL 3.0.19 27 Jan 2026": the library loaded, not the headers compiled against.
+// Returns the version of the loaded library, not of the headers; such as "OpenSSL 3.0.19 27 Jan 2026".
 [[nodiscard]] std::string openssl_version();
 
 }  // namespace pgveil::tls

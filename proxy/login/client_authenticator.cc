@@ -15,7 +15,7 @@ Ending not_understood(std::string message) {
   return {.reason = Reason::protocol_violation, .message = std::move(message)};
 }
 
-// auth.c: recv_password_packet, CheckSASLAuth
+// Returns the error of PostgreSQL's auth.c: recv_password_packet and CheckSASLAuth.
 Ending unexpected_message(std::string_view expected, char type) {
   return not_understood(fmt::format("expected {} response, got message type {}", expected,
                                     static_cast<int>(static_cast<unsigned char>(type))));
@@ -81,7 +81,8 @@ Ending ScramClientLogin::refused(protocol::ScramRefusal refusal) const {
   if (text.sqlstate == sqlstate::kInvalidPassword) {
     ending.reason = Reason::password_wrong;
     ending.message += fmt::format(" for user \"{}\"", user_);
-    // The same for a user that auth_file does not have: the client must not learn which users there are.
+    // The text is the same for a user that auth_file does not have: the client must not learn which users
+    // exist.
     if (ending.detail.empty())
       ending.detail =
           "The password is wrong, or auth_file does not have this user, or it has another secret than the "

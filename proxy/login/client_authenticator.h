@@ -1,5 +1,5 @@
-// How pgveil itself asks a client for a password, in the server's place: one class a method. What the client
-// shows is what pgveil logs in to the server with.
+// Authentication of a client by pgveil itself, in the server's place: one class for each method. Each class
+// also provides the credential for the login to the server.
 #pragma once
 
 #include <memory>
@@ -18,22 +18,22 @@ class ClientLogin {
  public:
   enum class Progress {
     waiting,
-    done,    // credential() may be taken
-    failed,  // ending() says why
+    done,    // take_credential() may be called
+    failed,  // ending() has the reason
   };
 
   virtual ~ClientLogin() = default;
 
-  // The first question.
+  // Appends the first request.
   virtual void begin(protocol::Bytes& to_client) = 0;
-  // The answer to it, or to a later one.
+  // Processes the client's response to a request, and appends the next request.
   [[nodiscard]] virtual Progress take(const protocol::Message& message, protocol::Bytes& to_client) = 0;
-  // The longest answer, length word included.
+  // Returns the maximum length of a response, length word included.
   [[nodiscard]] virtual std::uint32_t max_message_length() const = 0;
 
-  // What to log in to the server with. Once.
+  // Returns the credential for the login to the server. May be called once.
   [[nodiscard]] virtual Credential take_credential() = 0;
-  // What has to come before AuthenticationOk.
+  // Appends the messages that must precede AuthenticationOk.
   virtual void finish(protocol::Bytes& /*to_client*/) {}
 
   [[nodiscard]] const Ending& ending() const { return ending_; }
@@ -45,11 +45,11 @@ class ClientLogin {
   Ending ending_;
 };
 
-// SCRAM-SHA-256, and -PLUS where the client's TLS can be bound. A user without a secret is asked all the
-// same.
+// SCRAM-SHA-256, and SCRAM-SHA-256-PLUS if the client's TLS connection can be bound. A user without a secret
+// gets the same requests.
 class ScramClientLogin final : public ClientLogin {
  public:
-  // `end_point`: tls-server-end-point of the certificate that the client was shown; empty: none.
+  // `end_point`: tls-server-end-point of the certificate that the client has received; empty: none.
   ScramClientLogin(std::string user, AuthUser secret, protocol::Bytes end_point);
 
   void begin(protocol::Bytes& to_client) override;
@@ -63,14 +63,14 @@ class ScramClientLogin final : public ClientLogin {
 
   const std::string user_;
   const protocol::ScramSalting salting_;
-  const std::shared_ptr<const protocol::SecretText> password_;  // null: only its verifier is held
+  const std::shared_ptr<const protocol::SecretText> password_;  // null: only its SCRAM secret is known
   const bool has_end_point_;
   protocol::ScramServer scram_;
   bool began_ = false;
   std::string server_final_;
 };
 
-// A password in cleartext, inside TLS. Only the server can tell whether it is right.
+// A cleartext password, inside TLS. Only the server can verify it.
 class PasswordClientLogin final : public ClientLogin {
  public:
   explicit PasswordClientLogin(std::string user) : user_(std::move(user)) {}

@@ -9,14 +9,14 @@
 namespace pgveil::proxy {
 namespace {
 
-// Long notices and parameters are legal before ReadyForQuery; nothing near this size is sent by any server.
+// Long notices and parameters are allowed before ReadyForQuery. No server sends a message near this size.
 constexpr std::uint32_t kMaxLoginMessageLength = 1024 * 1024;
 
-// So much of a server's message is written to the log.
+// The maximum size of a server's message in the log.
 constexpr std::size_t kMaxWordsBytes = 1000;
 
-// What libpq takes before AuthenticationOk, and then before ReadyForQuery (fe-connect.c: PQconnectPoll,
-// fe-protocol3.c: pqParseInput3).
+// Returns whether libpq accepts the message before AuthenticationOk, or after it and before ReadyForQuery
+// (fe-connect.c: PQconnectPoll, fe-protocol3.c: pqParseInput3).
 bool belongs_to_login(char type, bool authenticated) {
   switch (type) {
     case protocol::kErrorResponse: return true;
@@ -105,8 +105,8 @@ Login::Taken RelayedLogin::take_authentication(const protocol::Authentication& a
   const auto plus = std::find(mechanisms->begin(), mechanisms->end(), protocol::kScramSha256Plus);
   if (plus == mechanisms->end()) return pass_on();
   if (binding_ == ChannelBinding::refused) {
-    // The list stays whole: a client with channel_binding=disable says in its answer whether it saw PLUS, and
-    // that is part of its proof.
+    // The list is not changed: a client with channel_binding=disable says in its response whether the list
+    // had PLUS, and its proof includes that.
     holds_client_ = true;
     return pass_on();
   }
@@ -123,7 +123,7 @@ Login::Judgement RelayedLogin::judge_client(protocol::ByteView from_client) {
   protocol::ByteReader in(from_client);
   const auto decoded = protocol::decode_message(in, protocol::kMaxPasswordMessageLength);
   if (decoded && !decoded->has_value()) return Judgement::waiting;
-  // What is no answer to the question is for the server to refuse.
+  // A message that does not answer the request is passed on, and the server refuses it.
   holds_client_ = false;
   if (!decoded || (*decoded)->type != protocol::kPasswordMessage) return Judgement::passed;
   const auto response = protocol::decode_sasl_initial_response((*decoded)->body);

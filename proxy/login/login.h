@@ -1,6 +1,6 @@
-// Ways of logging in to the server: one class each. A login takes what the server says until its
-// ReadyForQuery and decides what the client gets of it. Those in which client and server talk to each other
-// are here; those in which pgveil talks to both are in completed_login.h.
+// Logins to the server: one class for each kind. A login processes the server's messages until ReadyForQuery,
+// and decides which of them the client gets. This file has the login in which client and server authenticate
+// each other. The login in which pgveil authenticates with both is in terminated_login.h.
 #pragma once
 
 #include <optional>
@@ -14,7 +14,7 @@
 
 namespace pgveil::proxy {
 
-// What is to be sent; what goes to the server may be a secret.
+// Bytes to be sent. Those for the server may contain a secret.
 struct LoginAnswers {
   protocol::Bytes to_client;
   protocol::Bytes to_server;
@@ -23,57 +23,60 @@ struct LoginAnswers {
 class Login {
  public:
   enum class Progress {
-    waiting,   // for more of the server or of the client, or for a wake-up
-    finished,  // ReadyForQuery has come: what is left of the input belongs to the relay
-    failed,    // ending() says why
+    waiting,   // for more bytes from the server or the client, or for a wake-up
+    finished,  // ReadyForQuery was received: the rest of the input belongs to the relay
+    failed,    // ending() has the reason
   };
 
   virtual ~Login() = default;
 
-  // Takes whole messages from the front of `from_server`. A message may be left there until something else
-  // has come, so it may be called without new bytes.
+  // Consumes whole messages from the front of `from_server`. It may be called without new bytes, because a
+  // message may stay there until another event.
   [[nodiscard]] Progress advance(protocol::ByteReader& from_server, LoginAnswers& answers);
 
-  // What becomes of the client's bytes.
+  // How the client's bytes are used.
   enum class ClientPart {
-    silent,    // nothing is read from it before the relay begins
-    relayed,   // they go to the server
-    answered,  // they are for take_client()
+    silent,    // the client is not read before the relay begins
+    relayed,   // they are sent to the server
+    answered,  // they are given to take_client()
   };
   [[nodiscard]] virtual ClientPart client_part() const = 0;
-  // While true, what a relayed client says is for judge_client() before it goes on to the server.
+  // While this is true, bytes of a relayed client must be given to judge_client() before they are sent to the
+  // server.
   [[nodiscard]] virtual bool holds_client() const { return false; }
-  // Takes whole messages from the front of `from_client`, of a client that is answered. False: ending() says
-  // why the login fails.
+  // Consumes whole messages from the front of `from_client`, if ClientPart is `answered`. Returns false if
+  // the login fails: ending() has the reason.
   [[nodiscard]] virtual bool take_client(protocol::ByteReader& /*from_client*/, LoginAnswers& /*answers*/) {
     return true;
   }
-  // Looks at what the client has said so far. True: it may go on as it is. `failed`: ending() says why.
+  // Checks the client's bytes received so far. `passed`: they may be sent unchanged. `failed`: ending() has
+  // the reason.
   enum class Judgement { waiting, passed, failed };
   [[nodiscard]] virtual Judgement judge_client(protocol::ByteView /*from_client*/) {
     return Judgement::passed;
   }
 
-  // With which key a CancelRequest will ask for this session; a server may send none.
+  // Returns the key for a CancelRequest of this session. A server may send none.
   [[nodiscard]] const std::optional<protocol::CancelRequest>& cancel_key() const { return cancel_key_; }
-  // With what the server has refused the login; nullopt: it has not. The SQLSTATE is never empty.
+  // Returns the server's error if it has refused the login; otherwise nullopt. The SQLSTATE is never empty.
   [[nodiscard]] const std::optional<protocol::ErrorFields>& refusal() const { return refusal_; }
   [[nodiscard]] const Ending& ending() const { return ending_; }
-  // How pgveil has logged in by itself: libpq's word for the method; empty where it has not.
+  // Returns libpq's name of the method by which pgveil has logged in itself; empty if it has not.
   [[nodiscard]] virtual std::string_view server_method() const { return {}; }
 
  protected:
   enum class Taken {
     yes,
-    later,   // as it stands, with the next call of advance()
+    later,   // the message stays, for the next call of advance()
     failed,  // fail() was called
   };
-  // An authentication request (or AuthenticationOk) of the server.
+  // Processes an authentication request, or AuthenticationOk, of the server.
   [[nodiscard]] virtual Taken take_authentication(const protocol::Authentication& authentication,
                                                   const protocol::Message& message,
                                                   LoginAnswers& answers) = 0;
-  // The server refuses the login with `error`, before or after AuthenticationOk (`authenticated`). Returns
-  // how the login ends if that does not concern the client; nullopt: the client gets the server's own words.
+  // Decides about the server's refusal `error`, before or after AuthenticationOk (`authenticated`). Returns
+  // an ending of pgveil's own if the error does not concern the client; nullopt: the client gets the server's
+  // error.
   [[nodiscard]] virtual std::optional<Ending> judge_refusal(const protocol::ErrorFields& /*error*/,
                                                             bool /*authenticated*/) {
     return std::nullopt;
@@ -81,24 +84,24 @@ class Login {
   [[nodiscard]] Taken fail(Ending ending);
 
  private:
-  bool authenticated_ = false;  // AuthenticationOk has come
+  bool authenticated_ = false;  // AuthenticationOk was received
   std::optional<protocol::CancelRequest> cancel_key_;
   std::optional<protocol::ErrorFields> refusal_;
   Ending ending_;
 };
 
-// What becomes of SCRAM-SHA-256-PLUS in the server's list of SASL mechanisms, which binds a login to the TLS
-// channel that it comes through.
+// The handling of SCRAM-SHA-256-PLUS in the server's list of SASL mechanisms. This mechanism binds a login to
+// the TLS connection that it uses.
 enum class ChannelBinding {
-  passed_on,  // to a client that can do it, or that is to see what the server offers
-  stripped,   // a client without TLS has no channel to bind
-  refused,    // the client's channel ends here: the server would refuse what is bound to it
+  passed_on,  // to a client that can use it, or that shall see the server's list
+  stripped,   // a client without TLS has no TLS connection to bind
+  refused,    // the client's TLS ends at pgveil: the server would refuse the login
 };
 
-// A login that is relayed: the server asks, the client answers, and nothing is changed but that list.
+// A relayed login: the server requests, the client responds, and only the list of mechanisms may be changed.
 class RelayedLogin final : public Login {
  public:
-  // `allowed`: what the server may ask for, so that a client that answers anything does not.
+  // `allowed`: the authentication methods that the server may request from the client.
   RelayedLogin(ChannelBinding binding, AuthMethods allowed) : binding_(binding), allowed_(allowed) {}
 
   [[nodiscard]] ClientPart client_part() const override { return ClientPart::relayed; }
@@ -111,19 +114,19 @@ class RelayedLogin final : public Login {
 
   ChannelBinding binding_;
   AuthMethods allowed_;
-  bool asked_ = false;         // by the server
-  bool holds_client_ = false;  // until it has chosen a mechanism
+  bool asked_ = false;         // the server has sent a request
+  bool holds_client_ = false;  // until the client has chosen a mechanism
 };
 
-// Why a server may not ask for this, or accept a login without asking.
+// Returns the ending for a request that is not allowed, or for a login accepted without a request.
 [[nodiscard]] Ending method_not_allowed(const protocol::Authentication& request, AuthMethods allowed);
-// What a request asks for, in a sentence: "an MD5 password".
+// Returns what a request asks for, as a part of a sentence: "an MD5 password".
 [[nodiscard]] std::string describe(const protocol::Authentication& request);
 
-// The message and the SQLSTATE of a server's refusal, for a sentence.
+// Returns the message and the SQLSTATE of a server's refusal, as a part of a sentence.
 [[nodiscard]] std::string words_of(const protocol::ErrorFields& error);
 
-// For the sentence about a server that breaks the protocol: "The server sent ... during the login."
+// Returns the ending for a server that violates the protocol: "The server sent ... during the login."
 [[nodiscard]] Ending login_not_understood(const std::string& what);
 
 }  // namespace pgveil::proxy

@@ -1,5 +1,5 @@
-// Which logins through a listener will work, and which cannot, and why: for `pgveil check`. What a client's
-// channel_binding and require_auth have to do with it stands in docs/authentication.md.
+// A forecast of the logins that work through a listener, of those that cannot work, and why: for `pgveil
+// check`. The effects of a client's channel_binding and require_auth are in docs/authentication.md.
 #pragma once
 
 #include <string>
@@ -10,12 +10,12 @@
 
 namespace pgveil::proxy {
 
-// One way in: a method of the listener's rules, for clients with or without TLS.
+// The forecast for one method in the listener's rules, for clients with or without TLS.
 struct LoginForecast {
   protocol::HbaMethod method = protocol::HbaMethod::reject;
   bool client_has_tls = false;
   std::string works;  // a sentence
-  std::string fails;  // likewise, with the reason; empty: nothing that is in sight
+  std::string fails;  // a sentence with the reason; empty: no failure is expected
 };
 
 [[nodiscard]] std::vector<LoginForecast> forecast_logins(const ListenerPolicy& listener,

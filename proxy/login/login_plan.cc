@@ -13,7 +13,7 @@ namespace {
 
 using protocol::HbaMethod;
 
-// What becomes of SCRAM-SHA-256-PLUS on the way through.
+// Returns how SCRAM-SHA-256-PLUS is handled in a relayed login.
 ChannelBinding binding_of(const LoginSituation& situation) {
   const ListenerConfig& listener = situation.listener.config;
   if (!situation.client_tls)
@@ -41,7 +41,7 @@ Ending nothing_held(const LoginSituation& situation) {
   return ending;
 }
 
-// For a client that pgveil vouches for.
+// Returns the credential for a client on whose behalf pgveil logs in.
 Credential held_credential(const LoginSituation& situation, LoginServices services, Wakeable& owner) {
   const UpstreamConfig& upstream = situation.upstream.config;
   if (!upstream.password_command.empty())
@@ -70,7 +70,7 @@ std::unique_ptr<ClientLogin> client_login(const LoginSituation& situation) {
 }  // namespace
 
 AuthMethods allowed_methods(const UpstreamConfig& upstream, HbaMethod method) {
-  // Only the server can say whether a password in cleartext is right: it has to ask for it.
+  // Only the server can verify a cleartext password, so the server must request it.
   if (method == HbaMethod::password) {
     AuthMethods allowed = upstream.require_auth.value_or(AuthMethods{AuthMethod::scram_sha_256});
     allowed.remove(AuthMethod::none);
@@ -79,7 +79,7 @@ AuthMethods allowed_methods(const UpstreamConfig& upstream, HbaMethod method) {
   if (upstream.require_auth) return *upstream.require_auth;
   if (method == HbaMethod::relay) return AuthMethods::all();
   if (!is_vouched_for(method) || upstream.holds_passwords()) return {AuthMethod::scram_sha_256};
-  // A question ends such a login with the sentence that there is no password.
+  // If the server requests a password, the login fails later, with an error that says that there is none.
   return {AuthMethod::none, AuthMethod::scram_sha_256, AuthMethod::md5, AuthMethod::password};
 }
 

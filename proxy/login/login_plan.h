@@ -1,4 +1,4 @@
-// Which way a client and its server log in: by the method of the rule that let the client in.
+// The choice of the login to the server, by the method of the rule that admitted the client.
 #pragma once
 
 #include <memory>
@@ -13,30 +13,31 @@
 
 namespace pgveil::proxy {
 
-// What is known when the server is connected. Everything outlives the login.
+// What is known when the server is connected. All references must outlive the login.
 struct LoginSituation {
   const ListenerPolicy& listener;
   const Upstream& upstream;
-  const UpstreamHost& host;  // that is connected
+  const UpstreamHost& host;  // the connected host
   protocol::HbaMethod method = protocol::HbaMethod::reject;
-  std::string user;  // as the server is to read it
+  std::string user;  // for the server
   std::string database;
   const tls::Established* client_tls = nullptr;  // null: without TLS
   const tls::Established* server_tls = nullptr;
 };
 
-// What a worker's logins share.
+// Objects that all logins of a worker use.
 struct LoginServices {
   ScramKeyring& keyring;
   PasswordCommands& password_commands;
 };
 
-// `owner` is woken when a login that waits can go on.
+// Returns the login. It wakes `owner` when it can continue after waiting.
 [[nodiscard]] std::unique_ptr<Login> choose_login(const LoginSituation& situation, LoginServices services,
                                                   Wakeable& owner);
 
-// What a server may ask for where the settings do not say: SCRAM-SHA-256 where pgveil has something to answer
-// with, and nothing at all where its word, or its certificate, is all there is.
+// Returns the methods that a server may request if the settings do not specify them. It is SCRAM-SHA-256 if
+// pgveil has a password or keys to respond with. Otherwise (pgveil logs in on the client's behalf with a
+// certificate only, or with nothing) the server may accept the login without a request.
 [[nodiscard]] AuthMethods allowed_methods(const UpstreamConfig& upstream, protocol::HbaMethod method);
 
 }  // namespace pgveil::proxy

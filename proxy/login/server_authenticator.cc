@@ -24,7 +24,7 @@ Ending unsupported(const std::string& what) {
               "client answers."};
 }
 
-// Of the secret of a user in auth_file, which the client has proved to know.
+// Returns the ending for a user's secret in auth_file with which the client was authenticated.
 Ending outdated(std::string detail) {
   return {.reason = Reason::held_secret_outdated,
           .detail = std::move(detail),
@@ -106,7 +106,7 @@ std::optional<Ending> ServerLogin::refused(const std::string& words) {
       .hint = fmt::format("Check {}, and the password and VALID UNTIL of the role on the server.", setting)};
 }
 
-// Behind SCRAM an AuthenticationOk counts only from a server that has shown that it knows the password.
+// With SCRAM, AuthenticationOk is valid only from a server that has proved that it knows the password.
 ServerLogin::Progress ServerLogin::accept() {
   if (scram_ && !scram_->finished())
     return fail(unproven("It accepted the login without the proof that SCRAM asks of a server."));
@@ -186,7 +186,7 @@ ServerLogin::Progress ServerLogin::finish_scram(protocol::ByteView data) {
 }
 
 ServerLogin::Progress ServerLogin::await_password() {
-  if (!password_)  // only keys are held
+  if (!password_)  // only keys are known
     return fail({.reason = Reason::upstream_asks_for_password,
                  .detail = "The server asks for the password itself; auth_file holds only its SCRAM secret.",
                  .hint = "Let the server ask for scram-sha-256."});

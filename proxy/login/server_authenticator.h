@@ -1,5 +1,5 @@
-// How pgveil answers a server's authentication requests by itself: SCRAM-SHA-256 with and without channel
-// binding, MD5, cleartext; what is not allowed is not answered. Source: PostgreSQL 18,
+// pgveil's own responses to a server's authentication requests: SCRAM-SHA-256 with and without channel
+// binding, MD5, cleartext. A request that is not allowed gets no response. Source: PostgreSQL 18,
 // src/interfaces/libpq/fe-auth.c (check_expected_areq, pg_fe_sendauth).
 #pragma once
 
@@ -20,39 +20,39 @@ namespace pgveil::proxy {
 class ServerLogin {
  public:
   struct Terms {
-    std::string user;  // as the server knows it
+    std::string user;  // the database user
     AuthMethods allowed;
     protocol::ChannelBinding channel_binding = protocol::ChannelBinding::prefer;
     bool has_tls = false;
     protocol::Bytes end_point;  // see protocol::ScramClientTerms
   };
 
-  // `keyring` and `owner`, which is woken, must outlive it.
+  // `keyring` and `owner` must outlive this object. `owner` is woken when answer() can continue.
   ServerLogin(Terms terms, ScramKeyring& keyring, Wakeable& owner);
   ~ServerLogin();
   ServerLogin(const ServerLogin&) = delete;
   ServerLogin& operator=(const ServerLogin&) = delete;
 
-  // Whether a first request may be answered at all, before a client is asked for what it takes. The ending
-  // says why not.
+  // Returns why a first request must not be answered, before the client is asked for a password; nullopt: it
+  // may be.
   [[nodiscard]] std::optional<Ending> objection_to(const protocol::Authentication& request) const;
 
-  // What to answer with: before the first answer().
+  // Sets the credential. Must be called before the first answer().
   void use(Credential credential);
 
   enum class Progress {
-    answered,  // or there was nothing to say
-    later,     // call again with the same request when woken
-    accepted,  // it was AuthenticationOk, and that it may be
-    failed,    // ending() says why
+    answered,  // or no response was needed
+    later,     // call again with the same request after a wake-up
+    accepted,  // it was AuthenticationOk, and it is valid
+    failed,    // ending() has the reason
   };
   [[nodiscard]] Progress answer(const protocol::Authentication& request, protocol::Bytes& to_server);
-  // The server has refused the login before AuthenticationOk, in these words, for who the proxy is. How it
-  // ends; nullopt: the password was the client's own.
+  // Returns the ending if the server has refused pgveil's login before AuthenticationOk. `words` is the
+  // server's error. nullopt: the password was the client's own.
   [[nodiscard]] std::optional<Ending> refused(const std::string& words);
 
   [[nodiscard]] const Ending& ending() const { return ending_; }
-  // "SCRAM-SHA-256-PLUS", "md5", ...; "none" where the server did not ask.
+  // Returns "SCRAM-SHA-256-PLUS", "md5", ...; "none" if the server has requested nothing.
   [[nodiscard]] std::string_view method() const { return method_; }
 
  private:
@@ -72,10 +72,10 @@ class ServerLogin {
   std::unique_ptr<PasswordSource> password_;
   std::optional<KeysOfSalting> keys_;
   std::optional<protocol::ScramClient> scram_;
-  std::optional<protocol::ScramSalting> salting_;  // that the server asks for
+  std::optional<protocol::ScramSalting> salting_;  // from the server
   std::unique_ptr<ScramKeyring::Request> computing_;
   std::string_view method_ = "none";
-  bool asked_ = false;  // an authentication request has been answered
+  bool asked_ = false;  // an authentication request was answered
   Ending ending_;
 };
 

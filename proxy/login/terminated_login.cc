@@ -6,8 +6,8 @@
 
 namespace pgveil::proxy {
 
-// The server's first request waits until the client has been asked: before it comes it is not known whether
-// the server takes the client's protocol version, and after it everything is the login's.
+// The server's first request waits until the client is authenticated. Before the request it is not known
+// whether the server accepts the client's protocol version. After it, the login determines all messages.
 Login::Taken CompletedLogin::take_authentication(const protocol::Authentication& authentication,
                                                  const protocol::Message& /*message*/,
                                                  LoginAnswers& answers) {
@@ -31,8 +31,9 @@ Login::Taken CompletedLogin::ask_client(const protocol::Authentication& first_re
   return Taken::later;
 }
 
-// Whom the server takes the proxy for is not the client's concern. Anything else is, such as a database that
-// does not exist, and so is a role without the right to log in: PostgreSQL says that after AuthenticationOk.
+// An error about pgveil's own login does not concern the client. Any other error does, such as a
+// database that does not exist, or a role without the right to log in. PostgreSQL sends those after
+// AuthenticationOk.
 std::optional<Ending> CompletedLogin::judge_refusal(const protocol::ErrorFields& error, bool authenticated) {
   if (authenticated || !error.sqlstate.starts_with(protocol::sqlstate::kInvalidAuthorizationClass))
     return std::nullopt;

@@ -1,5 +1,5 @@
-// A login that pgveil completes: it asks the client itself where the rule says so, and answers the server
-// with what the client has shown or with what it holds. The server's words go to the client in their order
+// A login in which pgveil authenticates the client itself, if the rule requires it, and logs in to the server
+// with the client's credential or with its own. The client gets the server's other messages in their order
 // (PROTOCOL: NegotiateProtocolVersion before the first request, the rest after AuthenticationOk).
 #pragma once
 
@@ -13,7 +13,7 @@ namespace pgveil::proxy {
 
 class CompletedLogin final : public Login {
  public:
-  // `client` is null where the client is not asked: `server` knows then what to answer with.
+  // `client` is null if the client is not authenticated here: then `server` has its credential already.
   CompletedLogin(std::unique_ptr<ClientLogin> client, std::unique_ptr<ServerLogin> server)
       : client_(std::move(client)), server_(std::move(server)) {}
 

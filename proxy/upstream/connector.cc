@@ -14,7 +14,7 @@
 namespace pgveil::proxy {
 namespace {
 
-// Between attempts at a Unix socket whose queue is full: at first, doubled each time.
+// The delay between attempts at a Unix socket whose queue is full: the first one, doubled up to the last one.
 constexpr std::chrono::milliseconds kFirstRetry{5};
 constexpr std::chrono::milliseconds kLastRetry{200};
 
@@ -22,7 +22,7 @@ void set_option(int descriptor, int level, int name, int value) {
   ::setsockopt(descriptor, level, name, &value, sizeof value);
 }
 
-// As libpq's connectNoDelay(), useKeepalives() and setTCPUserTimeout().
+// Sets the options that libpq's connectNoDelay(), useKeepalives() and setTCPUserTimeout() set.
 void set_tcp_options(int descriptor, const UpstreamConfig& upstream) {
   set_option(descriptor, IPPROTO_TCP, TCP_NODELAY, 1);
   if (upstream.keepalives) {
@@ -40,7 +40,7 @@ void set_tcp_options(int descriptor, const UpstreamConfig& upstream) {
                static_cast<int>(upstream.tcp_user_timeout.count()));
 }
 
-// libpq's way of naming an attempt.
+// Returns libpq's text for an attempt.
 std::string attempt_name(const ServerAddress& server) {
   if (server.address.is_unix()) return "Connection to server on socket \"" + server.host.unix_path() + "\"";
   const std::string name = server.host.host.empty() ? server.host.hostaddr : server.host.host;
@@ -161,7 +161,7 @@ Ending Connector::failure(Failed how, std::string detail) const {
               "between."};
 }
 
-// False where every host has been tried.
+// Returns false if every host has been tried.
 bool Connector::resolve_next_host() {
   if (hosts_left() == 0) return false;
   host_ = upstream_.hosts[(first_host_ + hosts_begun_++) % upstream_.hosts.size()];
@@ -185,7 +185,7 @@ void Connector::start_resolution(const UpstreamHost& host) {
   addrinfo hints{};
   hints.ai_family = AF_UNSPEC;
   hints.ai_socktype = SOCK_STREAM;
-  // Reads an address, and looks up nothing.
+  // Parses an address, and looks up no name.
   hints.ai_flags = AI_NUMERICHOST;
   addrinfo* numeric = nullptr;
   if (::getaddrinfo(node.c_str(), nullptr, &hints, &numeric) == 0) {
@@ -212,7 +212,7 @@ void Connector::add_candidate(const UpstreamHost& host, KernelAddress address) {
   if (address.family() == AF_INET) reinterpret_cast<sockaddr_in*>(address.get())->sin_port = htons(host.port);
   if (address.family() == AF_INET6)
     reinterpret_cast<sockaddr_in6*>(address.get())->sin6_port = htons(host.port);
-  // Without TLS nothing may leave this machine, whatever a resolver says.
+  // Without TLS a connection must not leave this machine, even if a resolver returns another address.
   if (upstream_.sslmode == SslMode::disable && !address.is_loopback()) {
     note("Address " + address.text() + " is not loopback, and sslmode is disable.");
     return;
@@ -243,7 +243,8 @@ Connector::State Connector::start_connecting() {
   if (!address.is_unix()) set_tcp_options(descriptor_, upstream_);
   if (::connect(descriptor_, address.get(), address.size) == 0) return State::connected;
   if (errno == EAGAIN && address.is_unix()) {
-    // Its queue is full, and nothing tells when there is room. TCP waits in the kernel.
+    // The queue of the Unix socket is full, and the kernel does not report when there is room. For TCP the
+    // kernel waits.
     close_descriptor();
     retry_delay_ = std::clamp(delay * 2, kFirstRetry, kLastRetry);
     retry_.set(retry_delay_);
@@ -294,7 +295,7 @@ void Connector::close_descriptor() {
 void Connector::on_writable(uv_poll_t* poll, int /*status*/, int /*events*/) {
   auto& self = *static_cast<Connector*>(poll->data);
   uv_poll_stop(poll);
-  self.writable_ = true;  // or an error, which SO_ERROR tells
+  self.writable_ = true;  // or an error, which SO_ERROR has
   self.owner_.wake();
 }
 

@@ -1,5 +1,5 @@
-// Reaches one server of an upstream: resolves its names, tries all addresses of all hosts in order, as libpq
-// does.
+// Connects to one server of an upstream: resolves the names, and tries all addresses of all hosts in order,
+// as libpq does.
 #pragma once
 
 #include <uv.h>
@@ -20,13 +20,13 @@
 
 namespace pgveil::proxy {
 
-// Where a server is: what was connected to, and for which entry of the host list.
+// The address of a server, and its entry in the list of hosts.
 struct ServerAddress {
   UpstreamHost host;
   KernelAddress address;
 };
 
-// TCP keepalives of a socket: seconds, and how many may stay unanswered.
+// TCP keepalive times of a socket in seconds, and the number of probes without a reply.
 struct KeepaliveTimes {
   int idle;
   int interval;
@@ -35,17 +35,17 @@ struct KeepaliveTimes {
 [[nodiscard]] KeepaliveTimes keepalive_times(int descriptor);
 void set_keepalive_times(int descriptor, const KeepaliveTimes& times);
 
-// Which servers of an upstream are tried.
+// The selection of servers to try.
 struct Course {
-  std::optional<ServerAddress> only = {};  // this one and no other, as for a CancelRequest
-  std::size_t first_host = 0;              // of the list; those before it come last
-  std::string earlier_attempts = {};       // sentences for the report
+  std::optional<ServerAddress> only = {};  // only this server, as for a CancelRequest
+  std::size_t first_host = 0;              // index in the list; hosts before it are tried last
+  std::string earlier_attempts = {};       // sentences for report()
 };
 
 class Connector {
  public:
   enum class State { connecting, connected, failed };
-  // How an attempt failed.
+  // The kind of a failure of an attempt.
   enum class Failed { refused, timed_out };
 
   // `resolver` and `upstream` must outlive the connector.
@@ -55,31 +55,32 @@ class Connector {
   Connector(const Connector&) = delete;
   Connector& operator=(const Connector&) = delete;
 
-  // Goes on with what has happened. While `connecting`, the owner will be woken.
+  // Continues after an event. While it returns `connecting`, the owner will be woken.
   [[nodiscard]] State advance();
-  // After `connected`: the socket, once, with its watch.
+  // Returns the socket, with its poll handle, after `connected`. May be called once.
   [[nodiscard]] WatchedSocket take_socket();
-  // The address that is being tried, or that was tried last.
+  // Returns the address that is being tried, or that was tried last.
   [[nodiscard]] const std::optional<ServerAddress>& server() const { return server_; }
 
-  // Gives the attempt under way up, connected or not: the address, or the look-up of its host's name. False:
-  // there is nothing else to try.
+  // Ends the current attempt, connected or not: the connection to an address, or the look-up of a host name.
+  // Returns false if there is nothing else to try.
   [[nodiscard]] bool skip_address(Failed how, const std::string& what);
-  // Gives all addresses of the host up. False: there is no other host, and nothing has changed.
+  // Skips all addresses of the current host. Returns false, and changes nothing, if there is no other host.
   [[nodiscard]] bool skip_host(const std::string& what);
 
-  // Grows with every attempt, so that each can be given its own time.
+  // Returns the number of attempts so far, so that each attempt can get its own time limit.
   [[nodiscard]] unsigned attempts() const { return attempts_; }
-  // The one under way, the other addresses of its host, and the hosts after it.
+  // Returns the number of remaining attempts: the current one, the other addresses of its host, and the later
+  // hosts.
   [[nodiscard]] std::size_t attempts_left() const;
 
-  // A sentence for each attempt that failed.
+  // Returns one sentence for each failed attempt.
   [[nodiscard]] const std::string& report() const { return report_; }
-  // The sentence about the attempt under way, if it failed so.
+  // Returns the sentence for the current attempt, if it fails with `what`.
   [[nodiscard]] std::string describe_attempt(const std::string& what) const;
-  // Of all attempts together, if the last one failed `how`.
+  // Returns the ending for all attempts together, if the last one fails with `how`.
   [[nodiscard]] Ending failure(Failed how, std::string detail) const;
-  // After `failed` and skip_address().
+  // Returns the ending after `failed`, or after skip_address() has returned false.
   [[nodiscard]] Ending failure() const { return failure(last_failed_, report_); }
 
  private:
@@ -102,13 +103,13 @@ class Connector {
   Wakeable& owner_;
   const std::size_t first_host_;
   std::size_t hosts_begun_ = 0;
-  UpstreamHost host_;                     // the last that was begun
-  std::deque<ServerAddress> candidates_;  // its addresses not tried yet; the front one is being tried
+  UpstreamHost host_;                     // the current or last host
+  std::deque<ServerAddress> candidates_;  // its addresses not tried yet; the first is being tried
   std::optional<ServerAddress> server_;
-  std::unique_ptr<Resolver::Request> resolution_;  // under way
-  Handle<uv_poll_t> poll_;                         // of descriptor_
-  Deadline retry_;                                 // of a Unix socket whose queue is full
-  std::chrono::milliseconds retry_delay_{0};       // 0: its queue is not full
+  std::unique_ptr<Resolver::Request> resolution_;  // the current look-up
+  Handle<uv_poll_t> poll_;                         // watches descriptor_
+  Deadline retry_;                                 // for a Unix socket whose queue is full
+  std::chrono::milliseconds retry_delay_{0};       // 0: the queue is not full
   int descriptor_ = -1;
   bool writable_ = false;
   bool any_resolved_ = false;

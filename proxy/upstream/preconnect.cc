@@ -43,7 +43,7 @@ std::unique_ptr<UpstreamLink> Prewarm::take(Wakeable& owner) {
       ++entry;
       continue;
     }
-    // It may have ended in this very turn of the loop.
+    // The connection may have ended in this iteration of the event loop.
     if (const auto ending = entry->link->broken_silence(scratch_)) {
       fail(*entry, *ending);
       entry = entries_.erase(entry);
@@ -82,8 +82,8 @@ void Prewarm::wake() {
   });
 }
 
-// No exception may leave a callback of libuv. Without memory it is tried again when a session asks for a
-// connection.
+// An exception must not leave a callback of libuv. After a lack of memory the next session that needs a
+// connection causes a new attempt.
 void Prewarm::advance_or_wait() {
   try {
     advance();
@@ -100,7 +100,7 @@ void Prewarm::advance() {
   set_alarm();
 }
 
-// False where it is of no use any more.
+// Returns false if the entry must be removed.
 bool Prewarm::advance(Entry& entry) {
   if (entry.is_ready) {
     if (const auto ending = entry.link->broken_silence(scratch_)) {
@@ -132,8 +132,9 @@ bool Prewarm::advance(Entry& entry) {
   return false;
 }
 
-// The successor is ready before the old one goes, which is why there may be one more for a moment. A server
-// that fails gets no successor: what is too old goes, since a session would find out too late.
+// Closes a connection that is too old after its successor is ready, so for a moment there may be one more. If
+// the server fails there is no successor, and an old connection is closed anyway: a session would notice its
+// failure too late.
 void Prewarm::renew() {
   const auto is_ready = [](const Entry& entry) { return entry.is_ready; };
   const auto ready = static_cast<std::size_t>(std::count_if(entries_.begin(), entries_.end(), is_ready));
@@ -149,7 +150,7 @@ void Prewarm::renew() {
 void Prewarm::dial() {
   const auto is_old = [this](const Entry& entry) { return is_overdue(entry); };
   std::size_t count = schedule_.to_dial(now(), entries_.size());
-  // One successor at a time, for however many are overdue.
+  // Only one successor is dialled at a time, even if several connections are overdue.
   if (entries_.size() == wanted_ && !schedule_.is_failing() &&
       std::any_of(entries_.begin(), entries_.end(), is_old))
     count = 1;
@@ -159,12 +160,12 @@ void Prewarm::dial() {
                                                      static_cast<Wakeable&>(*this), attempt_timeout_),
               .since = now()});
     entry.is_probe = schedule_.dialled();
-    // It must be advanced to begin; what comes of it is for the next turn.
+    // The link must be advanced once to begin; this happens in the next iteration.
     wake();
   }
 }
 
-// One line for an outage, however many connections it takes with it and however long it lasts.
+// Writes one log line per outage, for any number of connections and for any time.
 void Prewarm::fail(const Entry& entry, const Ending& ending) {
   ++failed_;
   if (!schedule_.failed(now(), entry.is_probe)) return;
@@ -179,7 +180,7 @@ void Prewarm::fail(const Entry& entry, const Ending& ending) {
       .add("hint", ending.hint);
 }
 
-// For the nearest of what comes by time alone.
+// Sets the timer to the nearest event that depends on time only.
 void Prewarm::set_alarm() {
   auto next = schedule_.next_attempt();
   const auto consider = [&next](Time time) { next = next ? std::min(*next, time) : time; };
@@ -188,7 +189,7 @@ void Prewarm::set_alarm() {
       consider(entry.since + attempt_timeout_);
     } else {
       if (entry.is_probe) consider(entry.since + PrewarmSchedule::kProof);
-      // Overdue already: an event will come, such as its successor's.
+      // For an overdue connection another event will follow, for example its successor is ready.
       if (!is_overdue(entry)) consider(entry.since + upstream_->config.prewarm_max_age);
     }
   }

@@ -1,5 +1,5 @@
-// Connections to one upstream that are made before anybody asks: connected, through TLS and verified, with
-// nothing of a session on them yet. Each is handed to one session and is that session's from then on.
+// Connections to one upstream that are made before a session needs them: connected, with TLS and verified. No
+// session has used them. Each is given to one session and is then owned by that session.
 #pragma once
 
 #include <uv.h>
@@ -16,27 +16,28 @@ namespace pgveil::proxy {
 
 class Prewarm final : private Wakeable {
  public:
-  // Keeps `wanted` of them from start() on. `scratch` and what `services` refers to must outlive it. `attempt_timeout`: for all that it takes to make one. `worker`: for the log.
+  // Keeps `wanted` connections from start() on. `scratch` and the objects in `services` must outlive this
+  // object. `attempt_timeout`: the time limit for making one connection. `worker`: its number for the log.
   Prewarm(const LinkServices& services, Scratch& scratch, std::shared_ptr<const Upstream> upstream,
           std::size_t wanted, std::chrono::milliseconds attempt_timeout, unsigned worker);
-  // Closes those that are left, and says in the log what became of them all.
+  // Closes the remaining connections, and logs how all connections were used.
   ~Prewarm();
   Prewarm(const Prewarm&) = delete;
   Prewarm& operator=(const Prewarm&) = delete;
 
   void start() { wake(); }
-  // An established link whose server has said nothing yet, with its wake-ups going to `owner`; null where
-  // none is ready. It is replaced at once.
+  // Returns an established link whose server has sent nothing, with its wake-ups set to `owner`; null if none
+  // is ready. A new connection replaces it immediately.
   [[nodiscard]] std::unique_ptr<UpstreamLink> take(Wakeable& owner);
-  // Closes those that lead to `server`, since one of them was of no use: for the rest of an outage there are
-  // none, and each session makes its own.
+  // Closes the connections to `server`, after one of them was unusable. During the rest of an outage there
+  // are no pre-established connections, and each session makes its own.
   void distrust(const ServerAddress& server, const Ending& why);
 
  private:
   using Time = PrewarmSchedule::Time;
   struct Entry {
     std::unique_ptr<UpstreamLink> link;
-    Time since;  // when it was dialled; once it is ready, when it became so
+    Time since;  // when it was dialled; after is_ready, when it became ready
     bool is_ready = false;
     bool is_probe = false;
   };
@@ -61,16 +62,16 @@ class Prewarm final : private Wakeable {
   const Time attempt_timeout_;
   const unsigned worker_;
   PrewarmSchedule schedule_;
-  Entries entries_;             // in the order of their dialling
-  Handle<uv_idle_t> advancer_;  // callbacks only note: links are destroyed off their stacks
+  Entries entries_;             // in the order in which they were dialled
+  Handle<uv_idle_t> advancer_;  // callbacks only set it: a link must not be destroyed in its own callback
   Deadline alarm_;
 
-  // For the log.
+  // Statistics for the log.
   std::uint64_t made_ = 0;
   std::uint64_t taken_ = 0;
-  std::uint64_t missed_ = 0;   // sessions that found none ready
+  std::uint64_t missed_ = 0;   // sessions for which no connection was ready
   std::uint64_t renewed_ = 0;  // closed because of their age
-  std::uint64_t failed_ = 0;   // attempts that failed, and those that the server closed
+  std::uint64_t failed_ = 0;   // failed attempts, and connections that the server closed
 };
 
 }  // namespace pgveil::proxy

@@ -1,4 +1,4 @@
-// The connections of a worker that were made ahead, by the upstream that they lead to.
+// The pre-established connections of a worker, one pool for each upstream.
 #pragma once
 
 #include <memory>
@@ -10,15 +10,15 @@ namespace pgveil::proxy {
 
 class PreconnectPools {
  public:
-  // Starts `pool`, in place of the one that `upstream` may have had.
+  // Starts `pool`, and replaces the earlier pool of `upstream`, if any.
   void start(std::shared_ptr<const Upstream> upstream, std::unique_ptr<Prewarm> pool);
-  // Closes every connection that no session has.
+  // Closes every connection that is not owned by a session.
   void clear() { pools_.clear(); }
 
-  // Returns a connection to `upstream`, for `owner` alone; null: there is none.
+  // Returns a connection to `upstream`, which `owner` then owns; null: there is none.
   [[nodiscard]] std::unique_ptr<UpstreamLink> take(const std::shared_ptr<const Upstream>& upstream,
                                                    Wakeable& owner);
-  // A connection of theirs to `server` was of no use, and `why` says so: the others to it are closed.
+  // Closes the other connections to `server`, after a connection from the pool was unusable because of `why`.
   void distrust(const std::shared_ptr<const Upstream>& upstream, const ServerAddress& server,
                 const Ending& why);
 

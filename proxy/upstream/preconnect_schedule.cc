@@ -16,9 +16,9 @@ bool PrewarmSchedule::dialled() {
 }
 
 bool PrewarmSchedule::failed(Time now, bool was_probe) {
-  // What goes together with the first belongs to the same outage.
+  // A failure after the first one belongs to the same outage.
   if (is_failing() && !was_probe) return false;
-  constexpr unsigned kDoublings = 7;  // from kFirstDelay beyond kLongestDelay
+  constexpr unsigned kDoublings = 7;  // enough to get from kFirstDelay to kLongestDelay
   is_probing_ = false;
   retry_at_ = now + std::min(kFirstDelay * (1 << std::min(failures_, kDoublings)), kLongestDelay);
   return ++failures_ == 1;

@@ -1,5 +1,5 @@
-// When connections that are made ahead of sessions are dialled, and how long a server that fails is left
-// alone. Times come in and decisions go out: the clock is the caller's.
+// The schedule of dialling pre-established connections, and of the delays after a server has failed. It reads
+// no clock: the caller passes in the time.
 #pragma once
 
 #include <chrono>
@@ -10,36 +10,38 @@ namespace pgveil::proxy {
 
 class PrewarmSchedule {
  public:
-  using Time = std::chrono::milliseconds;  // since whenever, never backwards
+  using Time = std::chrono::milliseconds;  // from any fixed time, monotonic
 
-  // Between an attempt that failed and the next one: at first, then twice as long each time.
+  // The delay between a failed attempt and the next one: the first delay, doubled each time, up to the
+  // longest.
   static constexpr Time kFirstDelay{250};
   static constexpr Time kLongestDelay{30'000};
-  // A server may complete the handshake and refuse us thereafter (TLS 1.3: our certificate). Only a
-  // connection that has stood so long ends the back-off.
+  // A server may complete the handshake and then refuse pgveil's certificate (TLS 1.3). Only a connection
+  // that has existed for this time ends the back-off.
   static constexpr Time kProof{1'000};
 
   explicit PrewarmSchedule(std::size_t wanted) : wanted_(wanted) {}
 
-  // How many to dial now. `present`: those that are there or on their way. After a failure there is one
-  // attempt at a time, the probe, and the next one not before its delay.
+  // Returns how many connections to dial now. `present`: those that exist or are being made. After a failure
+  // there is only one attempt at a time, the probe, each after its delay.
   [[nodiscard]] std::size_t to_dial(Time now, std::size_t present) const;
-  // One has been dialled. Returns whether it is the probe.
+  // Notes that a connection is dialled. Returns whether it is the probe.
   bool dialled();
-  // An attempt failed, or its server closed it. Returns whether that is news: the first of an outage.
+  // Notes that an attempt failed, or that the server closed a connection. Returns whether this is the first
+  // failure of an outage.
   bool failed(Time now, bool was_probe);
-  // A session took the probe before it had proven anything: the next one may follow at once.
+  // Notes that a session took the probe before kProof: the next probe may follow immediately.
   void lost_sight_of_probe() { is_probing_ = false; }
-  // The probe has stood for kProof.
+  // Notes that the probe has existed for kProof.
   void proven();
 
   [[nodiscard]] bool is_failing() const { return failures_ > 0; }
-  // When to ask to_dial() again; nullopt: after the next event.
+  // Returns when to call to_dial() again; nullopt: after the next event.
   [[nodiscard]] std::optional<Time> next_attempt() const;
 
  private:
   std::size_t wanted_;
-  unsigned failures_ = 0;  // in a row
+  unsigned failures_ = 0;  // consecutive failures
   bool is_probing_ = false;
   Time retry_at_{0};
 };

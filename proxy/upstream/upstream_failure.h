@@ -1,5 +1,5 @@
-// What goes wrong before a server is verified, as endings: the sentence for the client, and the diagnosis for
-// the operator. Nothing here repeats what the other side said in words (CVE-2024-10977).
+// The endings for failures before a server is verified: the message for the client, and the details for the
+// operator. They contain no text that the peer has sent (CVE-2024-10977).
 #pragma once
 
 #include <cstdint>
@@ -12,15 +12,16 @@
 
 namespace pgveil::proxy {
 
-// Any answer but a lone `S`.
+// Returns the ending for any reply except a single `S`.
 [[nodiscard]] Ending refused_greeting(const ServerAddress& server, protocol::UpstreamGreeting::Answer answer,
                                       std::uint8_t byte);
-// The server process at a Unix socket runs as another user than requirepeer says; empty: its user is unknown.
+// Returns the ending for a server process at a Unix socket whose user is not the one in requirepeer; empty:
+// its user is unknown.
 [[nodiscard]] Ending wrong_peer(const ServerAddress& server, const std::string& required,
                                 const std::string& user);
-// role_certificates has none for a client that pgveil vouches for.
+// Returns the ending if role_certificates has none for a client on whose behalf pgveil logs in.
 [[nodiscard]] Ending no_role_certificate(const UpstreamConfig& upstream, const std::string& role);
-// The handshake failed, or the server's certificate was refused.
+// Returns the ending for a failed handshake or a refused certificate of the server.
 [[nodiscard]] Ending tls_ending(const ServerAddress& server, const tls::FailureReport& failure);
 
 }  // namespace pgveil::proxy

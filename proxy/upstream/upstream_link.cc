@@ -8,11 +8,12 @@
 namespace pgveil::proxy {
 namespace {
 
-// One byte is all that may come before the handshake; a second one is read only to be told from silence.
+// Only one byte may be received before the handshake. The second byte is read only to detect that more was
+// sent.
 constexpr std::size_t kGreetingBytes = 2;
-// Of a server that is to be silent: room for what TLS itself may say.
+// The size of a read that should return no data: it has room for messages of TLS itself.
 constexpr std::size_t kSilenceBytes = 16'384;
-// Of a connection that waits for a session: a host that is gone is noticed after six seconds.
+// Keepalive times of a connection that waits for a session: a lost host is detected after six seconds.
 constexpr KeepaliveTimes kCloseWatch{.idle = 3, .interval = 1, .count = 3};
 
 }  // namespace
@@ -67,7 +68,7 @@ void UpstreamLink::hand_to(Wakeable& owner) {
 std::optional<Ending> UpstreamLink::broken_silence(Scratch& scratch) {
   Stream& stream = tls_stream_ ? static_cast<Stream&>(*tls_stream_) : *socket_;
   switch (stream.read(scratch, kSilenceBytes).status) {
-    case Stream::Status::blocked: return std::nullopt;  // TLS may have had something to tell, as a ticket
+    case Stream::Status::blocked: return std::nullopt;  // TLS may have read a message, such as a ticket
     case Stream::Status::bytes:
       return Ending{.reason = Reason::upstream_protocol_violation,
                     .detail = "The server spoke before it was asked anything."};
@@ -116,7 +117,7 @@ Ending UpstreamLink::timed_out(std::string_view owed) const {
                             report() + (report().empty() || last.empty() ? "" : " ") + last);
 }
 
-// What the attempt under way is waiting for.
+// Returns what the current attempt is waiting for.
 std::string UpstreamLink::pending(std::string_view owed) const {
   switch (step_) {
     case Step::connect: return "no answer in time";
@@ -209,8 +210,8 @@ UpstreamLink::Step UpstreamLink::finish() {
   return Step::done;
 }
 
-// libpq goes on to the next address when one does not answer in time, but not after it answered wrongly. One
-// that hangs up has not answered: so does a load balancer without servers.
+// As libpq does, tries the next address if one does not reply in time, but not after a wrong reply. A server
+// that closes the connection has not replied: a load balancer without servers does the same.
 UpstreamLink::Step UpstreamLink::next_address(Connector::Failed how, const std::string& what) {
   start_over();
   return connector_.skip_address(how, what) ? Step::connect : fail(connector_.failure());
@@ -222,7 +223,7 @@ UpstreamLink::Step UpstreamLink::fail(Ending ending) {
   return Step::failed;
 }
 
-// What the server did, which is told first, and what became of the attempts before.
+// Ends with the server's failure first, and then the failures of earlier attempts.
 UpstreamLink::Step UpstreamLink::fail_at_server(Ending ending) {
   if (!report().empty()) ending.detail += " Earlier attempts: " + report();
   return fail(std::move(ending));
@@ -237,7 +238,7 @@ void UpstreamLink::start_over() {
   greeting_ = {};
 }
 
-// Of what is left of the time, for the attempt under way.
+// Returns the current attempt's share of the remaining time.
 std::chrono::milliseconds UpstreamLink::share() const {
   const std::uint64_t now = uv_now(loop_);
   const auto left = std::chrono::milliseconds(until_ > now ? until_ - now : 0);
@@ -247,8 +248,8 @@ std::chrono::milliseconds UpstreamLink::share() const {
   return most.count() == 0 ? part : std::min(part, most);
 }
 
-// Servers before PostgreSQL 17 hang up where TLS begins directly. If there is no other server, the operator
-// must be told so.
+// Servers before PostgreSQL 17 close a connection on which TLS begins directly. If there is no other server,
+// the operator must get that error.
 bool UpstreamLink::may_hang_up() const {
   return upstream_->config.sslnegotiation != SslNegotiation::direct || connector_.attempts_left() > 1;
 }

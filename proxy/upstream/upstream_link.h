@@ -1,5 +1,5 @@
-// One verified connection to a server: connect, greeting, TLS handshake. What comes out may carry a client's
-// bytes; before that none may, and nothing that the server says is shown to anyone.
+// One verified connection to a server: connect, greeting, TLS handshake. Only then may it carry a client's
+// bytes. Before that, nothing that the server sends is shown to a client or to the operator.
 #pragma once
 
 #include <chrono>
@@ -18,7 +18,7 @@
 
 namespace pgveil::proxy {
 
-// What links of a loop have in common.
+// Objects that all links of an event loop use.
 struct LinkServices {
   uv_loop_t* loop;
   HandshakeTurns& turns;
@@ -28,56 +28,57 @@ struct LinkServices {
 class UpstreamLink final : private Wakeable {
  public:
   enum class State {
-    connecting,   // resolving, connecting, and the answer to SSLRequest
+    connecting,   // resolving, connecting, and waiting for the reply to SSLRequest
     verifying,    // TLS handshake: chain, name, CRL
     established,  // take_stream() may be called
-    failed,       // failure() says why
+    failed,       // failure() has the reason
   };
 
-  // What `services` refers to and `owner` must outlive the link. `tls`: of the upstream, or with another
-  // client certificate. `budget`: the time for all attempts together. As long as others follow, an
-  // attempt gets no more than its share of what is left of it, and no more than connect_timeout in any case.
+  // The objects in `services`, and `owner`, must outlive the link. `tls`: the upstream's context, or a copy
+  // with another client certificate. `budget`: the time for all attempts together. If further attempts are
+  // possible, an attempt gets only its share of the remaining time. No attempt gets more than
+  // connect_timeout.
   UpstreamLink(const LinkServices& services, std::shared_ptr<const Upstream> upstream,
                std::shared_ptr<const tls::ClientContext> tls, Wakeable& owner,
                std::chrono::milliseconds budget, Course course = {});
 
   [[nodiscard]] State advance(Scratch& scratch);
 
-  // Of an established link that waits for a session: notices within seconds if its host is gone without a
-  // word, by keepalives, unless those are turned off.
+  // Sets short keepalive times on an established link that waits for a session, unless keepalives are off. So
+  // a host that disappears is detected within seconds.
   void watch_closely();
-  // Has further wake-ups go to another owner, as when an established link goes over to a session.
+  // Sends later wake-ups to another owner, for example the session that takes over an established link.
   void hand_to(Wakeable& owner);
-  // Of an established link: how its server has ended, or has spoken before it was asked anything. Asks the
-  // kernel, so that the answer is of now.
+  // Returns why an established link cannot be used: its server has closed it, or has sent data without a
+  // request. The kernel is asked, so the result is current.
   [[nodiscard]] std::optional<Ending> broken_silence(Scratch& scratch);
-  // Ends what nobody took, with TLS's own farewell where it got so far.
+  // Closes a link that was not taken, with close_notify if TLS is established.
   void close(Scratch& scratch);
 
-  // The stream, whose wake-ups go to the owner. Once.
+  // Returns the stream, whose wake-ups go to the owner. May be called once.
   [[nodiscard]] std::unique_ptr<Stream> take_stream();
-  // The address that is being tried, or that was tried last.
+  // Returns the address that is being tried, or that was tried last.
   [[nodiscard]] const std::optional<ServerAddress>& server() const { return connector_.server(); }
-  // What the handshake agreed on; null for a plaintext upstream.
+  // Returns the results of the handshake; null for a plaintext upstream.
   [[nodiscard]] const std::shared_ptr<const tls::Established>& tls() const { return tls_; }
   [[nodiscard]] const Ending& failure() const { return failure_; }
-  // A sentence for each attempt that failed.
+  // Returns one sentence for each failed attempt.
   [[nodiscard]] const std::string& report() const { return connector_.report(); }
-  // Such a sentence, about the attempt under way.
+  // Returns such a sentence for the current attempt.
   [[nodiscard]] std::string describe_attempt(const std::string& what) const {
     return connector_.describe_attempt(what);
   }
 
-  // After take_stream(), as long as the login can begin anew elsewhere: how long the server may take to
-  // answer before another one is tried. 0: there is no other.
+  // Returns, after take_stream() and as long as the login can be repeated with another server, how long the
+  // server may take to reply before the next one is tried. 0: there is no other server.
   [[nodiscard]] std::chrono::milliseconds patience() const;
-  // Goes on with the next address (or the next host), as after a failed attempt: from then on, advance().
-  // False: there is none.
+  // Continue with the next address (or the next host), as after a failed attempt; advance() must be called
+  // again. Return false if there is none.
   [[nodiscard]] bool leave_address(Connector::Failed how, const std::string& what);
   [[nodiscard]] bool leave_host(const std::string& what);
 
-  // How it ends if the time is over now: what every attempt ended with, and what the last one was waiting
-  // for. `owed`: what the server of an established link has yet to do.
+  // Returns the ending if the time is over now: the result of every attempt, and what the last one was
+  // waiting for. `owed`: what the server of an established link has not done yet.
   [[nodiscard]] Ending timed_out(std::string_view owed) const;
 
  private:
@@ -103,19 +104,19 @@ class UpstreamLink final : private Wakeable {
   std::shared_ptr<const tls::ClientContext> context_;
   Wakeable* owner_;
   Connector connector_;
-  Deadline connect_deadline_;  // of the address under way
+  Deadline connect_deadline_;  // for the current address
   protocol::UpstreamGreeting greeting_;
   HandshakeTurns::Place turn_;
   std::unique_ptr<SocketStream> socket_;
   std::unique_ptr<TlsStream> tls_stream_;
-  std::optional<KeepaliveTimes> usual_keepalive_;  // while it is watched closely
-  SocketStream* watched_ = nullptr;                // socket_, also once it is below tls_stream_
+  std::optional<KeepaliveTimes> usual_keepalive_;  // while watch_closely() is in effect
+  SocketStream* watched_ = nullptr;                // socket_, also after tls_stream_ has taken it over
   std::shared_ptr<const tls::Established> tls_;
   Ending failure_;
   Step step_ = Step::connect;
   bool handshake_begun_ = false;
   const std::uint64_t until_;   // the loop's time, in milliseconds
-  unsigned timed_attempt_ = 0;  // the one that connect_deadline_ is for
+  unsigned timed_attempt_ = 0;  // the attempt that connect_deadline_ belongs to
 };
 
 }  // namespace pgveil::proxy

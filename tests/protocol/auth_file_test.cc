@@ -13,7 +13,7 @@ using test::FakeAuthFiles;
 using test::shown;
 using Files = std::map<std::string, const char*>;
 
-// The fields of a record between blanks, their tokens between commas, a quoted token in <>.
+// Returns the fields of a record separated by blanks, and their tokens by commas; a quoted token is in <>.
 std::string shown(const AuthLine& line) {
   std::string text;
   for (const auto& field : line.fields) {
@@ -26,7 +26,7 @@ std::string shown(const AuthLine& line) {
   return text;
 }
 
-// "FILE:LINE: RECORD" of each, or its mistakes.
+// Returns "FILE:LINE: RECORD" for each record, or the mistakes.
 std::string split(std::string_view text, Files files = {}, const std::string& file = "/etc/hba",
                   int first_line = 1) {
   const auto lines = split_auth_file(text, file, first_line, FakeAuthFiles(std::move(files)));
@@ -40,7 +40,7 @@ std::string split(std::string_view text, Files files = {}, const std::string& fi
 struct Split {
   const char* name;
   std::string_view text;
-  const char* record;  // the only one, which begins in line 1; empty: none
+  const char* record;  // the only record, which begins in line 1; empty: none
 };
 
 class AuthFileLine : public testing::TestWithParam<Split> {};

@@ -12,7 +12,7 @@ using test::repeated;
 using test::operator""_wire;
 using test::operator+;
 
-// The body of the one message that `bytes` hold.
+// Returns the body of the only message in `bytes`.
 ByteView body_of(const Bytes& bytes, char type) {
   ByteReader in(bytes);
   const auto message = decode_message(in, 1'000'000);

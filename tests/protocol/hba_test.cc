@@ -29,7 +29,7 @@ IpAddress address_of(std::string_view text) {
   return address.value_or(IpAddress{});
 }
 
-// ann, who opens the ledger; from 10.1.2.3 over TLS, unless told otherwise.
+// Returns a client: user ann, database ledger, from 10.1.2.3 over TLS.
 HbaClient client() {
   return {.is_unix = false,
           .has_tls = true,
@@ -67,7 +67,7 @@ HbaClient client_of(std::string_view user, std::string_view database) {
   return other;
 }
 HbaClient replica(std::string_view user) {
-  auto walsender = client_of(user, user);  // as StartupMessage::database() has it
+  auto walsender = client_of(user, user);  // as StartupMessage::database() returns it
   walsender.physical_replication = true;
   return walsender;
 }
@@ -77,7 +77,7 @@ const std::vector<LocalNetwork> kNetworks{
     {*parse_ip_address("10.1.9.9"), *parse_ip_address("255.255.0.0")},
     {*parse_ip_address("fd00::9"), *parse_ip_address("ffff:ffff:ffff:ffff::")}};
 
-// The line of the rule that decides; 0: none.
+// Returns the line of the first rule that matches; 0: none.
 int deciding_line(const HbaRules& rules, const HbaClient& client) {
   const auto verdict = rules.match(client, kNetworks);
   EXPECT_FALSE(verdict.needs_host_name);
@@ -253,7 +253,7 @@ TEST(HbaRules, DoNotAskForAHostNameBehindTheRuleThatDecides) {
 
 struct MayAdmitCase {
   std::string_view rules;
-  bool expected;  // of a client with TLS from 10.1.2.3, whoever it is
+  bool expected;  // for any client with TLS from 10.1.2.3
 };
 void PrintTo(const MayAdmitCase& row, std::ostream* out) {
   *out << row.rules;
@@ -264,8 +264,8 @@ TEST_P(HbaMayAdmit, SomeClientThatConnectsLikeThis) {
   EXPECT_EQ(rules_of(GetParam().rules).may_admit(client(), {}), GetParam().expected);
 }
 
-// A rule for one user may be for anybody who says so; one that turns away counts only where it turns away
-// all.
+// A rule for one user may admit any client that claims to be that user. A reject rule counts only if it
+// rejects all clients.
 INSTANTIATE_TEST_SUITE_P(
     All, HbaMayAdmit,
     ::testing::Values(MayAdmitCase{"hostssl all all 10.0.0.0/8 relay", true},

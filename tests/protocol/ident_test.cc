@@ -25,7 +25,7 @@ IdentMap map_of(std::string_view text) {
   return {};
 }
 
-// "LINE: USER"; "0: USER" where there was no map, and "" where nobody may be anybody.
+// Returns "LINE: USER"; "0: USER" if there is no map; "" if no user is allowed.
 std::string shown(const std::optional<IdentMap::Match>& match) {
   if (!match) return "";
   EXPECT_EQ(match->file, match->line == 0 ? "" : "ident");
@@ -37,7 +37,7 @@ struct Checked {
   std::string_view lines;
   Names system_users;
   std::string database_user;
-  int line;  // the one that says so; 0: none
+  int line;  // the line that allows it; 0: none
 };
 
 class IdentCheck : public testing::TestWithParam<Checked> {};
@@ -169,7 +169,7 @@ struct Assigned {
   const char* map;
   Names system_users;
   std::string asked_user;
-  std::string result;  // "LINE: USER"; empty: nobody
+  std::string result;  // "LINE: USER"; empty: no user
 };
 
 class IdentAssign : public testing::TestWithParam<Assigned> {};

@@ -59,7 +59,7 @@ TEST(Message, MayBeAsLongAsTheLimitAndNotAByteLonger) {
   const auto message = decode_message(in, kLimit);
   ASSERT_TRUE(message && *message);
 
-  const auto over_limit = "'D' 000003e9"_wire;  // refused before its body has come
+  const auto over_limit = "'D' 000003e9"_wire;  // refused before its body has arrived
   ByteReader longer(over_limit);
   const auto refused = decode_message(longer, kLimit);
   ASSERT_FALSE(refused.has_value());
@@ -87,7 +87,7 @@ TEST(Message, IsRefusedAtALengthOfFourGigabytesWhateverTheLimit) {
 const Bytes kStream =
     "'1' 00000004 'D' 0000000b 0001 00000001 'x' 'D' 00000006 0000 'C' 0000000d 'SELECT 2'00 'Z' 00000005 'I'"_wire;
 
-// Where kStream may be cut between messages, found by the other decoder.
+// Returns where kStream may be cut between messages, determined by decode_message().
 std::vector<bool> boundaries_of_stream() {
   std::vector<bool> boundaries(kStream.size() + 1, false);
   ByteReader in(kStream);

@@ -1,5 +1,5 @@
-// Regular expressions as PostgreSQL means them. The expected values are those of PostgreSQL; the test
-// tests/integration/test_regular_expressions.py asks it for many more.
+// Regular expressions with PostgreSQL's meaning. The expected values are PostgreSQL's; many more are compared
+// with PostgreSQL by tests/integration/test_regular_expressions.py.
 #include "protocol/name_pattern.h"
 
 #include <gtest/gtest.h>
@@ -72,7 +72,7 @@ struct Grouped {
   const char* name;
   std::string expression;
   std::string text;
-  std::string group;  // the first
+  std::string group;  // the first group
 };
 void PrintTo(const Grouped& row, std::ostream* out) {
   *out << row.expression;
@@ -158,7 +158,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"OptionsOfRe2ForAGroup", "(?i:a)", "invalid embedded option"},
         Refused{"OptionsTakenBack", "(?i-s)a", "invalid embedded option"},
         Refused{"OptionsNotAtTheBeginning", "a(?i)b", "(? may be followed by : only, or by options at the beginning"},
-        // PostgreSQL has a meaning for them that RE2 has not.
+        // They have a meaning in PostgreSQL that RE2 does not support.
         Refused{"LiteralDirector", "***=a", "directors such as ***: and ***= are not supported"},
         Refused{"DirectorOfAnAre", "***:a", "directors such as ***: and ***= are not supported"},
         Refused{"OptionOfNewlines", "(?n)a", "of the embedded options only (?i), (?c), (?s) and (?t) are supported"},

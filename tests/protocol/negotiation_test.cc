@@ -21,12 +21,12 @@ const Bytes kTlsRecord = "16 0301 0200"_wire;
 constexpr std::string_view kStuffingDetail =
     "This could be either a client-software bug or evidence of an attempted man-in-the-middle attack.";
 
-// A negotiation with its client: what arrives, what was answered, what was left unread.
+// A negotiation with its client: the received bytes, the replies, and the unread bytes.
 class Client {
  public:
   explicit Client(NegotiationPolicy policy) : negotiation(policy) {}
 
-  // One arrival from the network, behind what an earlier one left.
+  // Bytes arrive from the network, after those that an earlier call has left.
   Event sends(const Bytes& bytes) {
     unread = unread + bytes;
     ByteReader in(unread);
@@ -54,11 +54,11 @@ class Client {
 constexpr NegotiationPolicy kPlaintext{};
 constexpr NegotiationPolicy kTls{.tls = true, .direct_tls = true};
 
-// Inside TLS that an SSLRequest, or else a TLS record, asked for.
+// Returns a client inside TLS that began with an SSLRequest, or with a TLS record.
 Client inside_tls(bool direct) {
   Client client(kTls);
   EXPECT_EQ(client.sends(direct ? kTlsRecord : kSslRequest), Event::accept_tls);
-  client.unread.clear();  // the engine took it
+  client.unread.clear();  // the engine has consumed it
   client.answers.clear();
   client.negotiation.tls_established();
   return client;
@@ -179,7 +179,7 @@ TEST(Negotiation, TakesNoTlsRecordInsideTls) {
 struct Point {
   const char* name;
   NegotiationPolicy policy;
-  std::vector<Bytes> before;  // each arrives alone, and is answered
+  std::vector<Bytes> before;  // each arrives separately, and gets a reply
   std::string answers;
 };
 
@@ -216,7 +216,7 @@ class NegotiationPoint : public testing::TestWithParam<Point> {
 TEST_P(NegotiationPoint, IsReachedByteByByte) {
   Client client(GetParam().policy);
   for (const Bytes& arrival : GetParam().before) {
-    // Of a TLS record the negotiation sees one byte; the rest is the handshake's.
+    // The negotiation reads one byte of a TLS record; the rest belongs to the handshake.
     const Event event = client.sends_byte_by_byte(arrival == kTlsRecord ? "16"_wire : arrival);
     if (event != Event::accept_tls) continue;
     client.unread.clear();
@@ -257,7 +257,7 @@ struct Sequence {
   bool tls;
   bool direct;           // inside direct TLS from the start
   std::string requests;  // s: SSLRequest, g: GSSENCRequest
-  std::string answers;   // N, S, or X: the request is one too many
+  std::string answers;   // N, S, or X: this request is not allowed
 };
 
 class RequestSequence : public testing::TestWithParam<Sequence> {};
@@ -299,7 +299,7 @@ INSTANTIATE_TEST_SUITE_P(Negotiation, RequestSequence,
                                          Sequence{"DirectGssSslGss", true, true, "gsg", "NNX"}),
                          [](const auto& row) { return std::string(row.param.name); });
 
-// --- bytes stuffed in front of TLS ---
+// --- bytes inserted before TLS ---
 
 class Stuffing : public testing::TestWithParam<Bytes> {};
 

@@ -14,7 +14,7 @@ using namespace std::string_literals;
 
 constexpr PassFile::Key kKey{.host = "db", .port = "5432", .database = "ledger", .user = "ann"};
 
-// The password; "-" where there is none; or the mistakes.
+// Returns the password; "-" if there is none; or the mistakes.
 std::string find(std::string_view text, const PassFile::Key& key) {
   const auto file = PassFile::parse(text, "pgpass");
   if (!file) return shown(file.error());

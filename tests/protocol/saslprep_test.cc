@@ -19,8 +19,8 @@ TEST_P(Saslprep, IsWhatPostgresHashes) {
   EXPECT_EQ(saslprep(GetParam().given).view(), GetParam().hashed);
 }
 
-// The first are those of PostgreSQL's src/test/authentication/t/002_saslprep.pl. Where a refused password is
-// to stay as it is, an U+00AA in it would otherwise become an `a`.
+// The first rows are from PostgreSQL's src/test/authentication/t/002_saslprep.pl. In a password that is
+// refused and must stay unchanged, a U+00AA would otherwise become an `a`.
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(
     Passwords, Saslprep,
@@ -55,7 +55,7 @@ INSTANTIATE_TEST_SUITE_P(
         // Corrigendum 4: U+2F868, U+2F874, U+2F91F, U+2F95F and U+2F9BF.
         Password{"Corrigendum4", "\xf0\xaf\xa1\xa8\xf0\xaf\xa1\xb4\xf0\xaf\xa4\x9f\xf0\xaf\xa5\x9f\xf0\xaf\xa6\xbf",
                  "\xe3\x9b\xbc\xe5\xbd\x93\xf0\xa4\x8e\xab\xe7\xab\xae\xe4\x97\x97"},
-        // Corrigendum 5: a mark between two characters keeps them apart.
+        // Corrigendum 5: two characters with a mark between them are not composed.
         Password{"VowelSignAfterAMark", "\xe0\xa7\x87\xcc\x81\xe0\xa6\xbe", "\xe0\xa7\x87\xcc\x81\xe0\xa6\xbe"},
         Password{"VowelSign", "\xe0\xa7\x87\xe0\xa6\xbe", "\xe0\xa7\x8b"},
         Password{"HangulAroundAMark", "\xe1\x84\x80\xcc\x80\xe1\x85\xa1\xe1\x86\xa8", "\xe1\x84\x80\xcc\x80\xe1\x85\xa1\xe1\x86\xa8"},
@@ -64,7 +64,8 @@ INSTANTIATE_TEST_SUITE_P(
         Password{"HalfwidthHangulAroundAMark", "\xef\xbe\xa1\xcc\x80\xef\xbf\x82", "\xe1\x84\x80\xcc\x80\xe1\x85\xa1"},
         Password{"Hangul", "\xe1\x84\x80\xe1\x85\xa1\xe1\x86\xa8", "\xea\xb0\x81"},
         Password{"MarksOfTwoTexts", "e\xcc\x81\xcc\xa3\xe0\xa6\xbe\xcc\x81\xcc\xa3", "\xe1\xba\xb9\xcc\x81\xe0\xa6\xbe\xcc\xa3\xcc\x81"},
-        // U+2121 has no direction; the TEL that comes of it has, but that is not looked at.
+        // U+2121 has no direction. Its normalization, TEL, has one, but the check is done before the
+        // normalization.
         Password{"LatinOutOfNormalization", "\xd8\xa7\xe2\x84\xa1\xd8\xa7", "\xd8\xa7TEL\xd8\xa7"}),
     [](const auto& row) { return row.param.name; });
 // clang-format on

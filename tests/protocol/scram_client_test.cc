@@ -18,7 +18,7 @@ const Mechanisms kBoth{kScramSha256Plus, kScramSha256};
 const Mechanisms kPlainOnly{kScramSha256};
 const Mechanisms kPlusOnly{kScramSha256Plus};
 
-// --- what to choose ---
+// --- the choice of a mechanism ---
 
 enum class Connection { plain, tls, tls_without_end_point };
 
@@ -86,7 +86,7 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
-// --- what the server says ---
+// --- the server's messages ---
 
 class AScramClient : public testing::Test {
  protected:
@@ -226,7 +226,7 @@ TEST_F(AScramClient, TakesNoSignatureBeforeItHasAnswered) {
 TEST_F(AScramClient, IsAskedOnce) {
   answer_the_server();
   EXPECT_EQ(client_.take_server_first(as_bytes(kServerFirst)).error(), kOutOfOrder);
-  // And that was the end of it.
+  // The exchange has ended with this failure.
   EXPECT_EQ(client_.take_server_final(as_bytes("v=3vgAuEq0GWx6tzthZYYWKodOMDcM3gsMnmaIVVCAp1U=")).error(),
             kOutOfOrder);
 }

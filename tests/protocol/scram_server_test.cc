@@ -18,7 +18,7 @@ constexpr std::string_view kClientFirst = "n=,r=abc";  // bare
 constexpr std::string_view kWholeNonce = "abcNL0Jy9pfxO70R5rBaWNFtogp";
 const Bytes kEndPoint(32, 0xab);
 
-// For the password "secret".
+// The secret of the password "secret".
 const ScramSecret& known_secret() {
   static const ScramSecret secret = *parse_scram_secret(
       "SCRAM-SHA-256$4096:veWIwUz48iJMYWeU26l5TA==$18PdkUAGhA3C+DlqMdMOKfuwDfCVQGfL9L187RL1LfQ=:"
@@ -32,7 +32,7 @@ const ScramKeys& known_keys() {
   return keys;
 }
 
-// A client-final message whose proof is right, whatever it says otherwise.
+// Returns a client-final message with a valid proof for any other content.
 std::string with_proof(const std::string& without_proof, const std::string& server_first,
                        const ScramKeys& keys = known_keys()) {
   const test::ScramHash hash;
@@ -305,7 +305,7 @@ TEST_F(AChallengedServer, TakesNothingOnceFinished) {
   EXPECT_FALSE(server_.finished());
 }
 
-// Remedy C3: what the client's proof shows is all that a login to the server takes.
+// The client's proof contains all that a login to the server needs.
 TEST_F(AChallengedServer, LogsInWithWhatItsClientHasShown) {
   ASSERT_TRUE(server_.take_response(as_bytes(with_proof(kPlainFinal, server_first_))).has_value());
 
@@ -322,9 +322,9 @@ TEST_F(AChallengedServer, LogsInWithWhatItsClientHasShown) {
   EXPECT_TRUE(client.take_server_final(as_bytes(*signature)).has_value());
 }
 
-// --- users that there are not ---
+// --- unknown users ---
 
-// What a client sees, and what we do for it, until it is refused.
+// The messages that a client receives, and the hashes that the server computes, until the client is refused.
 struct Attempt {
   std::string server_first;
   ScramServer::Answer answer;
@@ -358,7 +358,7 @@ TEST(MockSecret, IsRefusedWhateverTheProof) {
   EXPECT_EQ(attempt(secret, known_keys()).answer, tl::unexpected(ScramRefusal::wrong_proof));
 }
 
-// --- what the client is told ---
+// --- errors for the client ---
 
 TEST(ScramRefusal, HasTheSqlstateOfPostgres) {
   const std::pair<ScramRefusal, std::string_view> rows[] = {{ScramRefusal::invalid_mechanism, "08P01"},

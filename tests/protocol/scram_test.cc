@@ -1,4 +1,4 @@
-// What both sides share, and both sides with each other.
+// The common functions of both sides, and exchanges between the two sides.
 #include "protocol/scram.h"
 
 #include <gtest/gtest.h>
@@ -20,7 +20,7 @@ namespace {
 using test::salted_password;
 using test::operator""_wire;
 
-// PostgreSQL 15 wrote it, for the password "secret".
+// PostgreSQL 15 has written this secret, for the password "secret".
 constexpr std::string_view kSecretText =
     "SCRAM-SHA-256$4096:veWIwUz48iJMYWeU26l5TA==$18PdkUAGhA3C+DlqMdMOKfuwDfCVQGfL9L187RL1LfQ=:"
     "QL/CTf4EgIoSpOSGvjzPuLnlydA4/cqY++jMUxagLo8=";
@@ -49,7 +49,7 @@ TEST(ScramSecret, IsRefusedWhereverItIsCut) {
     EXPECT_FALSE(parse_scram_secret(kSecretText.substr(0, size)).has_value()) << size;
 }
 
-// `from` in kSecretText becomes `to`.
+// Replaces `from` by `to` in kSecretText.
 struct Change {
   const char* name;
   std::string_view from;
@@ -119,17 +119,17 @@ TEST(ScramNonce, IsPrintableAndAsLongAsLibpqs) {
 
 // --- both sides ---
 
-// What a login by SCRAM sends, in this order.
+// The messages of a login with SCRAM, in this order.
 enum Message { kClientFirst, kServerFirst, kClientFinal, kServerFinal, kMessages };
 
 struct Outcome {
   bool client_finished = false;
   bool server_finished = false;
   bool bound = false;
-  SecretKey client_key;  // what the server got to know
+  SecretKey client_key;  // the key that the server has learned
 };
 
-// Changes a message on its way.
+// Changes a message in transit.
 using Wire = std::function<void(Message, std::string&)>;
 const Wire kHonestWire = [](Message, std::string&) {};
 
@@ -140,7 +140,7 @@ struct Sides {
   Bytes server_end_point;
 };
 
-// Most exchanges of this file hash the same.
+// Remembers results, because most exchanges in this file compute the same hash.
 const SecretKey& remembered_salted_password(std::string_view password, const ScramSalting& salting) {
   static std::map<std::tuple<std::string, Bytes, std::uint32_t>, SecretKey> remembered;
   const auto [place, is_new] =
@@ -181,7 +181,7 @@ Outcome log_in(const Sides& sides, const Wire& wire) {
   return as_they_are();
 }
 
-// Nobody is content with an exchange that was changed on its way before the server was.
+// Neither side accepts an exchange that was changed in transit before the server's last message.
 void expect_no_login(const Sides& sides, Message changed, const std::function<void(std::string&)>& change) {
   std::string sent;
   const auto outcome = log_in(sides, [&](Message which, std::string& message) {
@@ -270,8 +270,8 @@ TEST(ScramExchange, FailsWhicheverByteIsChanged) {
   }
 }
 
-// An iteration count that somebody has set down on its way would make guessing cheap, were the keys of it
-// sent.
+// An attacker could reduce the iteration count in transit. If the client then sent a proof, guessing the
+// password would be cheap.
 TEST(ScramExchange, FailsWithFewerIterationsThanTheServerAskedFor) {
   expect_no_login(Sides{}, kServerFirst,
                   [](std::string& message) { message.replace(message.find("i=4096"), 6, "i=1"); });
@@ -283,9 +283,9 @@ TEST(ScramExchange, FailsWithANonceThatIsNotTheServers) {
   });
 }
 
-// --- as PostgreSQL 15 and its libpq have it ---
+// --- recorded exchanges of PostgreSQL 15 and its libpq ---
 
-// Between psql 15 and PostgreSQL 15, for the role of kSecretText; the second through TLS.
+// Exchanges between psql 15 and PostgreSQL 15, for the role of kSecretText. The second one uses TLS.
 struct Transcript {
   const char* name;
   std::vector<std::string_view> offered;

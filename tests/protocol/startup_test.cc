@@ -18,7 +18,7 @@ StartupMessage startup_message(Parameters parameters, ProtocolVersion version = 
   return {version, std::move(parameters)};
 }
 
-// The packet that `bytes` hold, whole and alone.
+// Returns the only packet in `bytes`.
 template <class Packet>
 Packet decoded(const Bytes& bytes) {
   ByteReader in(bytes);
@@ -123,7 +123,8 @@ TEST_P(MalformedStartupPacket, IsRefused) {
   const auto packet = decode_startup_packet(in);
   ASSERT_FALSE(packet.has_value());
   EXPECT_EQ(packet.error(), GetParam().why);
-  // A wrong layout is one of the whole packet, not of a packet cut short by a mistake in this table.
+  // A layout error concerns the whole packet. This detects packets that a mistake in this table has cut
+  // short.
   if (GetParam().why == DecodeError::bad_layout) {
     EXPECT_TRUE(in.empty());
   }

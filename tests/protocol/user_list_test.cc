@@ -12,7 +12,7 @@ namespace {
 using test::shown;
 using namespace std::string_literals;
 
-// PostgreSQL 15 wrote it, for the password "secret".
+// PostgreSQL 15 has written this secret, for the password "secret".
 const std::string kScram =
     "SCRAM-SHA-256$4096:veWIwUz48iJMYWeU26l5TA==$18PdkUAGhA3C+DlqMdMOKfuwDfCVQGfL9L187RL1LfQ=:"
     "QL/CTf4EgIoSpOSGvjzPuLnlydA4/cqY++jMUxagLo8=";
@@ -25,7 +25,7 @@ std::string shown(const UserSecret& secret) {
   return "md5";
 }
 
-// "LINE: USER, SECRET;" of each; or the mistakes.
+// Returns "LINE: USER, SECRET;" for each entry, or the mistakes.
 std::string read(std::string_view text) {
   const auto list = parse_user_list(text, "userlist.txt");
   if (!list) return shown(list.error());
@@ -106,7 +106,7 @@ TEST_P(MistakenUserList, IsRefusedWithTheLine) {
 TEST_P(MistakenUserList, IsNotShown) {
   const std::string all = read(GetParam().text);
   EXPECT_EQ(all.find("sesame"), all.npos) << all;
-  EXPECT_EQ(all.find("ann"), all.npos) << all;  // what looks like a name may be a secret
+  EXPECT_EQ(all.find("ann"), all.npos) << all;  // what looks like a name can be a secret
 }
 
 // clang-format off

@@ -1,4 +1,4 @@
-// What is said in the hello messages: ALPN, as PostgreSQL 17 wants it, and the server's name.
+// The contents of the hello messages: ALPN, as PostgreSQL 17 requires it, and the server's name.
 #include <gtest/gtest.h>
 
 #include <utility>
@@ -8,16 +8,16 @@
 namespace pgveil::tls::test {
 namespace {
 
-// The wire form: each name behind its length.
+// Returns the wire format: each name after its length.
 std::string protocols(const std::vector<std::string>& names) {
   std::string wire;
   for (const auto& name : names) wire += static_cast<char>(name.size()) + name;
   return wire;
 }
 
-// --- our client's end ---
+// --- our client ---
 
-// An OpenSSL server that answers `answer` to whatever is offered, or nothing.
+// An OpenSSL server that selects `answer` for any offer, or nothing.
 class AlpnOfServer : public testing::Test {
  protected:
   Engine::Status shake_hands_with(const char* answer, bool require_alpn, int version = TLS1_3_VERSION) {
@@ -68,17 +68,17 @@ TEST_F(AlpnOfServer, IsEnoughWhereItIsRequired) {
   EXPECT_EQ(shake_hands_with("postgresql", true), Engine::Status::ready);
 }
 
-// A server of another kind behind the address. Some releases of OpenSSL notice before we do.
+// A server of another protocol at the address. Some releases of OpenSSL detect this before we do.
 TEST_F(AlpnOfServer, MustNotBeAnotherProtocol) {
   for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION})
     EXPECT_EQ(shake_hands_with("http/1.1", false, version), Engine::Status::failed) << version;
 }
 
-// --- our server's end ---
+// --- our server ---
 
 struct Offer {
   const char* name;
-  std::vector<std::string> protocols;  // none: no extension
+  std::vector<std::string> protocols;  // empty: no extension
   bool require_alpn;
   bool accepted;
   bool agreed;
@@ -134,7 +134,7 @@ INSTANTIATE_TEST_SUITE_P(Offers, AlpnOfClient, testing::Values(
 
 class DirectTlsWithoutAlpn : public testing::TestWithParam<int> {};
 
-// be_tls_open_server() is done with the handshake; ProcessSSLStartup() then closes.
+// be_tls_open_server() completes the handshake; then ProcessSSLStartup() closes the connection.
 TEST_P(DirectTlsWithoutAlpn, IsClosedAsByPostgres) {
   const Site site;
   const auto context = openssl_client();

@@ -28,8 +28,8 @@ PrivateKey key_of(const std::string& kind) {
   return PrivateKey(EVP_PKEY_Q_keygen(nullptr, nullptr, kind.c_str()));
 }
 
-// A certificate signed with a key of that kind and that digest (null: the kind has its own), as it comes off
-// the wire, and its own key.
+// Returns a certificate, parsed from DER, and its key. The certificate is signed with a key of this kind and
+// with this digest (null: the kind has its own).
 Identity signed_with(const std::string& kind, const char* digest,
                      const std::string& host = "db.example.com") {
   CertificateRequest request;
@@ -119,7 +119,7 @@ INSTANTIATE_TEST_SUITE_P(ChannelBinding, UndefinedServerEndPoint,
                                          Signature{"Ed448", "ED448", nullptr, nullptr}),
                          [](const auto& row) { return row.param.name; });
 
-// The digest is that of the signature, which is the issuer's, and not one that fits the certificate's own
+// The digest is that of the signature, so it depends on the issuer's key and not on the certificate's own
 // key.
 TEST(ChannelBinding, OfACertificateFromAnEd25519AuthorityIsUndefined) {
   CertificateRequest request = of_ed25519("authority");
@@ -129,9 +129,10 @@ TEST(ChannelBinding, OfACertificateFromAnEd25519AuthorityIsUndefined) {
   EXPECT_EQ(server_end_point_of(leaf.certificate()), std::nullopt);
 }
 
-// --- of a connection ---
+// --- connections ---
 
-// Both ends are ours. The server has a certificate for each of two names, and a default that has no binding.
+// Both ends are engines of ours. The server has a certificate for each of two names, and a default without a
+// binding.
 class EstablishedEndPoint : public testing::TestWithParam<Version> {
  protected:
   EstablishedEndPoint() {
@@ -141,7 +142,7 @@ class EstablishedEndPoint : public testing::TestWithParam<Version> {
     server_settings_.certificates = {{{}, file("ed25519.crt"), file("ed25519.key")},
                                      {{"db.example.com"}, file("sha384.crt"), file("sha384.key")},
                                      {{"other.example.com"}, file("sha256.crt"), file("sha256.key")}};
-    // Each is its own authority.
+    // Each certificate is its own authority.
     client_settings_.sslrootcert = site_.folder.write(
         "roots.crt", sha384_.certificate_pem() + sha256_.certificate_pem() + ed25519_.certificate_pem());
     client_settings_.ssl_min_protocol_version = GetParam();

@@ -1,4 +1,4 @@
-// Certificates of clients: ours, shown to an OpenSSL server, and an OpenSSL client's, shown to us.
+// Client certificates: ours, verified by an OpenSSL server, and an OpenSSL client's, verified by our server.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -19,13 +19,13 @@ CertificateRequest app() {
   return request;
 }
 
-// --- ours ---
+// --- our certificate ---
 
 class OurClientCertificate : public testing::TestWithParam<int> {
  protected:
   OurClientCertificate() {
     SSL_CTX_set_max_proto_version(context_.get(), GetParam());
-    // Takes every certificate, or finds `verdict_` with it.
+    // Accepts every certificate, or fails with `verdict_`.
     SSL_CTX_set_cert_verify_callback(
         context_.get(),
         [](X509_STORE_CTX* verification, void* verdict) {
@@ -43,7 +43,8 @@ class OurClientCertificate : public testing::TestWithParam<int> {
     settings_.sslkey = site_.folder.write("app.key", own.key_pem());
   }
 
-  // The handshake and the first read: under TLS 1.3 a client is done before the server has judged it.
+  // Does the handshake and the first read: with TLS 1.3 a client has finished before the server has verified
+  // it.
   Engine::Status connect() {
     server_ = std::make_unique<OpenSslEnd>(context_.get(), OpenSslEnd::Side::server);
     client_ = std::make_unique<EngineEnd>(Engine::to_server(Site::build(settings_), {.host = Site::kHost}));
@@ -77,7 +78,7 @@ TEST_P(OurClientCertificate, IsShownWhereItIsAsked) {
   EXPECT_EQ(X509_NAME_entry_count(X509_get_subject_name(shown)), 1);
 }
 
-// As from libpq, which has OpenSSL look for them. A server's view of the chain is without the leaf.
+// libpq also has OpenSSL search for them. The chain in the server's SSL does not contain the leaf.
 TEST_P(OurClientCertificate, BringsIntermediatesOfTheRootFile) {
   CertificateRequest request = app();
   request.common_names = {"Test Intermediate"};
@@ -99,7 +100,7 @@ TEST_P(OurClientCertificate, IsMissedByTheServer) {
   EXPECT_EQ(name_of(client_->failure().failure), "rejected_by_peer") << client_->failure().reason;
 }
 
-// Every alert by which an OpenSSL server says what it has against a certificate.
+// Tests every alert by which an OpenSSL server rejects a certificate.
 TEST_P(OurClientCertificate, IsRejectedByTheServer) {
   own_certificate();
   for (const int error :
@@ -115,7 +116,7 @@ TEST_P(OurClientCertificate, IsRejectedByTheServer) {
 INSTANTIATE_TEST_SUITE_P(Versions, OurClientCertificate, testing::Values(TLS1_2_VERSION, TLS1_3_VERSION),
                          [](const auto& row) { return row.param == TLS1_2_VERSION ? "Tls12" : "Tls13"; });
 
-// --- a client's ---
+// --- a client's certificate ---
 
 CertificateRequest authority_named(const char* name) {
   CertificateRequest request;
@@ -124,13 +125,14 @@ CertificateRequest authority_named(const char* name) {
   return request;
 }
 
-// A server that asks for certificates, and a client's certificate that a case changes before it is issued.
+// A server that asks for certificates, and a client's certificate that a test case changes before it is
+// issued.
 struct Scene {
   Site site;
   Identity stranger = pgveil::test::authority("Unknown Root");
   CertificateRequest request = app();
   ServerSettings settings = site.server_settings();
-  // What the client shows; none: nothing.
+  // The certificate that the client sends; null: none.
   std::shared_ptr<Identity> leaf;
   std::vector<std::shared_ptr<Identity>> intermediates;
 
@@ -146,7 +148,7 @@ struct Scene {
     for (const auto& pem : pems) all += pem;
     settings.ssl_crl_file = site.folder.write("clients.crl", all);
   }
-  // A directory with what `openssl rehash` makes of a CRL.
+  // Makes a directory with a CRL, as `openssl rehash` names it.
   void crl_directory(const Identity& issuer, const std::vector<const Identity*>& revoked) {
     site.folder.write(crl_file_name(issuer), crl_pem(issuer, revoked));
     settings.ssl_crl_dir = site.folder.path(".");
@@ -233,7 +235,7 @@ INSTANTIATE_TEST_SUITE_P(Chains, GoodClientCertificate, testing::Values(
             s.crls({crl_pem(s.site.root, {}), crl_pem(intermediate, {})});
           },
           "CN=app"},
-    // Who must show one is decided by the rules, after the StartupMessage.
+    // The rules decide which clients must have a certificate, after the StartupMessage.
     Taken{"Missing", [](Scene&) {}, nullptr},
     Taken{"MissingWhereThereAreCrls", [](Scene& s) { s.crls({crl_pem(s.site.root, {})}); }, nullptr}),
     [](const auto& row) { return row.param.name; });
@@ -246,8 +248,8 @@ struct Refused {
   int depth;
   const char* subject;
   const char* issuer;
-  const char* detail;  // a part of it
-  const char* alert;   // as the client's OpenSSL calls it
+  const char* detail;  // a part of the detail
+  const char* alert;   // the name in the client's OpenSSL
 };
 void PrintTo(const Refused& row, std::ostream* out) {
   *out << row.name;
@@ -370,7 +372,7 @@ INSTANTIATE_TEST_SUITE_P(Revocation, BadClientCertificate, testing::Values(
     Refused{"CrlOfAnImpostor",
             [](Scene& s) { s.crls({crl_pem(pgveil::test::authority("Test Root"), {})}); },
             Failure::crl_unusable, 0, "CN=app", kRoot, "CRL signature failure", "alert decrypt error"},
-    // OpenSSL alone would trust it.
+    // OpenSSL without our checks would trust it.
     Refused{"AuthorityLiesBesideTheCrls",
             [](Scene& s) {
               s.issue_by(s.stranger);

@@ -23,13 +23,13 @@ struct Mistaken {
   const char* name;
   std::function<void(const Site& site, ClientSettings& settings)> spoil;
   const char* setting;
-  const char* problem;  // a part of it
+  const char* problem;  // a part of the message
 };
 void PrintTo(const Mistaken& row, std::ostream* out) {
   *out << row.name;
 }
 
-// A site with a client's certificate in settings that are fine until a row spoils them.
+// Valid settings with a client's certificate. Each row makes one of them invalid.
 class ClientContextMistake : public testing::TestWithParam<Mistaken> {
  protected:
   ClientContextMistake() {
@@ -69,7 +69,7 @@ INSTANTIATE_TEST_SUITE_P(Trust, ClientContextMistake, testing::Values(
              "sslcrl", "No such file or directory"},
     Mistaken{"CrlIsGarbage", [](const Site& site, ClientSettings& s) { s.sslcrl = garbage(site); },
              "sslcrl", "cannot be loaded"},
-    // libpq would trust a certificate that stands in a CRL file.
+    // libpq would trust a certificate in a CRL file.
     Mistaken{"CrlIsACertificate", [](const Site& site, ClientSettings& s) { s.sslcrl = site.folder.path("root.crt"); },
              "sslcrl", "cannot be loaded"},
     Mistaken{"CrlDirectoryIsMissing", [](const Site&, ClientSettings& s) { s.sslcrldir = "/nonexistent"; },
@@ -176,7 +176,7 @@ TEST(ClientContext, TakesAKeyInDer) {
   EXPECT_TRUE(ClientContext::build(settings));
 }
 
-// As libpq does: the server will say so.
+// As with libpq, the server reports it.
 TEST(ClientContext, TakesAnExpiredCertificateOfItsOwn) {
   const Site site;
   CertificateRequest request = named("app");
@@ -194,7 +194,7 @@ TEST(ClientContext, TakesTheSystemsAuthorities) {
   EXPECT_TRUE(ClientContext::build(settings));
 }
 
-// libpq loads no CRLs beside sslrootcert=system, and says nothing.
+// With sslrootcert=system libpq loads no CRLs, and reports nothing.
 TEST(ClientContext, DoesNotForgetCrlsBesideTheSystemsAuthorities) {
   ClientSettings settings;
   settings.sslrootcert = kSystemTrust;

@@ -1,4 +1,4 @@
-// Each setting of the client's end, by what a server notices of it, and what is told of a mistake in it.
+// Each setting of the client: its effect on a server, and the report of a mistake in it.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -14,7 +14,7 @@ struct Effect {
   std::function<void(ClientSettings&)> set;
   std::function<void(SSL_CTX*)> server;
   std::function<std::string(const Established&)> of;
-  const char* agreed;  // empty: nothing, the handshake must fail
+  const char* agreed;  // empty: the handshake must fail
 };
 void PrintTo(const Effect& row, std::ostream* out) {
   *out << row.name;
@@ -75,7 +75,7 @@ INSTANTIATE_TEST_SUITE_P(Groups, ClientSetting, testing::Values(
     Effect{"NotOneThatIsNotSet", [](ClientSettings& s) { s.ssl_groups = "P-384"; }, groups("X25519"), group_of, ""},
     Effect{"TheSecondIfTheServerLacksTheFirst", [](ClientSettings& s) { s.ssl_groups = "P-384:P-256"; },
            groups("P-256"), group_of, "secp256r1"},
-    // The curve of the certificate's key must be among them there (RFC 8422, 5.1).
+    // Before TLS 1.3 the curve of the certificate's key must be one of the groups (RFC 8422, 5.1).
     Effect{"AlsoBeforeTls13", [](ClientSettings& s) { s.ssl_groups = "P-384:P-256"; }, tls12, group_of, "secp384r1"}),
     [](const auto& row) { return row.param.name; });
 
@@ -89,7 +89,7 @@ INSTANTIATE_TEST_SUITE_P(SignatureAlgorithms, ClientSetting, testing::Values(
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
-// The key share that is sent next is one of those that the setting allows.
+// The next key share is for one of the groups that the setting allows.
 TEST(ClientSettingGroups, AreAllThatIsOfferedOnceAServerIsKnown) {
   const Site site;
   auto settings = site.client_settings();
@@ -116,7 +116,7 @@ struct Mistaken {
   const char* name;
   std::function<void(ClientSettings&)> spoil;
   const char* setting;
-  const char* problem;  // a part of it
+  const char* problem;  // a part of the message
 };
 void PrintTo(const Mistaken& row, std::ostream* out) {
   *out << row.name;
@@ -161,7 +161,7 @@ std::string verdict(const Site& site, const CertificateRequest& request, CommonN
   auto settings = site.client_settings();
   settings.certificate_common_name = rule;
   const auto base = Site::build(settings);
-  // Of a role, too.
+  // Tests the context of a role, too.
   const auto role = base->with_certificate(site.folder.path("server.crt"), site.folder.path("server.key"));
   const Identity identity = issued_by(site.root, request);
   std::string verdicts;

@@ -22,7 +22,7 @@ struct KeyFile {
   Owner owner;
   mode_t mode;
   KeyFileRule rule;
-  const char* problem;  // a part of it; empty: accepted
+  const char* problem;  // a part of the message; empty: accepted
 };
 void PrintTo(const KeyFile& row, std::ostream* out) {
   *out << row.name;

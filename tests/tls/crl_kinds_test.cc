@@ -1,4 +1,4 @@
-// Each kind of CRL, in each setting that names CRLs: no further CRL makes a revoked certificate acceptable.
+// Each kind of CRL, in each setting for CRLs: an additional CRL never makes a revoked certificate acceptable.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -33,15 +33,15 @@ struct Scene {
     request.crl_distribution_points = point;
     return request;
   }
-  // A certificate that names where its CRL is.
+  // Issues the certificate again, with the location of its CRL.
   void reissue_with_point() { peer = issued_by(site.root, request_with(std::string("URI:") + kPoint)); }
 
   void add(const CrlRequest& request) { crls.push_back(crl_of(site.root, request)); }
-  // Two hours old.
+  // Adds a CRL that is two hours old.
   void add_revocation(const std::string& point = {}) {
     add({.revoked = {&peer}, .issuing_distribution_point = point, .number = 7});
   }
-  // One hour old.
+  // Adds a CRL that is one hour old.
   void add_newer(const std::string& point) {
     add({.this_update = -1h, .issuing_distribution_point = point, .number = 8});
   }
@@ -98,7 +98,7 @@ ServerSettings server_settings(const Scene& scene, Where where) {
   return settings;
 }
 
-// "accepted", or why the peer is refused.
+// Returns "accepted", or the reason why the peer is refused.
 std::string verdict(const Scene& scene, const std::shared_ptr<const ClientContext>& context) {
   EngineEnd client(Engine::to_server(context, {.host = Site::kHost}));
   const auto server_context = openssl_server(scene.peer);
@@ -139,7 +139,7 @@ TEST_P(CrlKind, LeadsToThisVerdictOnThePeer) {
   }
 }
 
-// In the other order, as a file may have them.
+// Tests the reverse order, which a file may have.
 TEST_P(CrlKind, LeadsToTheSameVerdictInAnyOrder) {
   for (const Where where : kEverywhere) {
     Scene scene;
@@ -205,9 +205,9 @@ INSTANTIATE_TEST_SUITE_P(NotRevoked, CrlKind, testing::Values(
          [](Scene& s) { s.add({}); s.add_newer("critical,onlysomereasons:keyCompromise"); }, "accepted"},
     Kind{"ForUsers", [](Scene& s) { s.add({.issuing_distribution_point = "critical,onlyuser:TRUE"});
                                     s.add({.issuing_distribution_point = "critical,onlyCA:TRUE"}); }, "accepted"},
-    // The certificate was on hold, and the next CRL does not name it any more.
+    // The certificate was on hold, and the next CRL does not contain it any more.
     Kind{"AnyMoreByTheNextOfTheSameKind", [](Scene& s) { s.add_revocation(); s.add_newer(""); }, "accepted"},
-    // Numbers of one authority mean nothing to another of the same name.
+    // Serial numbers of one authority have no meaning for another authority of the same name.
     Kind{"ByItsOwnAuthority",
          [](Scene& s) {
            s.add({.this_update = -1h});
@@ -215,7 +215,7 @@ INSTANTIATE_TEST_SUITE_P(NotRevoked, CrlKind, testing::Values(
          }, "accepted"}),
     [](const auto& row) { return row.param.name; });
 
-// What is said of some certificates or of some reasons leaves the others unsaid.
+// A CRL for some certificates or some reasons gives no status for the others.
 INSTANTIATE_TEST_SUITE_P(NotSaid, CrlKind, testing::Values(
     Kind{"ByOneForAuthorities", [](Scene& s) { s.add_newer("critical,onlyCA:TRUE"); }, "crl_unusable"},
     Kind{"ByOneForAttributes", [](Scene& s) { s.add_newer("critical,onlyAA:TRUE"); }, "crl_unusable"},
@@ -276,7 +276,7 @@ TEST(DeltaCrl, IsIgnoredIfItComesIntoADirectoryLater) {
     }
 }
 
-// Authorities may stand in one file with CRLs.
+// One file may contain authorities and CRLs.
 TEST(DeltaCrl, IsIgnoredAmongTheAuthorities) {
   for (const Where where : {Where::client_file, Where::server_file}) {
     Scene scene;

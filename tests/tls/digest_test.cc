@@ -24,11 +24,11 @@ TEST(Wiping, OverwritesBytes) {
 }
 
 TEST(Wiping, OverwritesAStringBeforeItIsEmptied) {
-  std::string secret(100, 'x');  // too long to stand inside the string object itself
+  std::string secret(100, 'x');  // too long for the memory inside the string object
   const char* place = secret.data();
   wipe(secret);
   EXPECT_EQ(secret, "");
-  EXPECT_EQ(std::count(place, place + 100, 'x'), 0);  // clear() gives no memory back
+  EXPECT_EQ(std::count(place, place + 100, 'x'), 0);  // clear() does not free memory
 }
 
 std::span<const std::uint8_t> bytes(std::string_view text) {
@@ -62,7 +62,7 @@ TEST(HmacSha256, TakesAnEmptyKeyAndText) {
             "b613679a0814d9ec772f95d778c35fc5ff1697c493715653c6c712144292c5ad");
 }
 
-// RFC 7914, section 11, up to the 32 bytes that SCRAM takes.
+// RFC 7914, section 11, the first 32 bytes, which SCRAM uses.
 TEST(Pbkdf2HmacSha256, IsThatOfTheStandard) {
   EXPECT_EQ(hexadecimal(pbkdf2_hmac_sha256("passwd", bytes("salt"), 1)),
             "55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc");
@@ -75,7 +75,7 @@ TEST(Md5, IsThatOfTheStandard) {
   EXPECT_EQ(md5_hex(bytes("message digest")), "f96b697d7cb7938d525a2f31aaf161d0");
 }
 
-// pg_md5_encrypt() twice; computed with another implementation.
+// The result of two calls of pg_md5_encrypt(), computed with another implementation.
 TEST(Md5, AnswersAServerOverPasswordUserAndSalt) {
   EXPECT_EQ(md5_password("ann", "secret", bytes("\x01\x02\x03\x04")), "md59009ce60b9ca97f1e752376843d1309e");
 }

@@ -1,4 +1,5 @@
-// Certificates and CRLs that can be loaded, and with which connections fail: contexts are built, and warn.
+// Certificates and CRLs that can be loaded, but with which connections fail: contexts are built, with
+// warnings.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -36,7 +37,7 @@ struct Scene {
     client.sslcrldir = server.ssl_crl_dir = site.folder.path("crls");
     std::filesystem::create_directory(client.sslcrldir);
   }
-  // Our own, with an extended key usage.
+  // Sets our own certificate, with an extended key usage.
   void own(const std::string& usage) {
     CertificateRequest request;
     request.common_names = {"own"};
@@ -63,9 +64,9 @@ CertificateRequest authority_named(const std::string& name, std::chrono::seconds
 struct Doubtful {
   const char* name;
   void (*change)(Scene&);
-  const char* client_setting;  // that is warned of; null: none
+  const char* client_setting;  // the setting in the client's warning; null: none
   const char* server_setting;
-  const char* problem;  // a part of it
+  const char* problem;  // a part of the message
 };
 void PrintTo(const Doubtful& row, std::ostream* out) {
   *out << row.name;
@@ -73,7 +74,7 @@ void PrintTo(const Doubtful& row, std::ostream* out) {
 
 class DoubtfulFile : public testing::TestWithParam<Doubtful> {
  protected:
-  // That a certificate of ours expires soon is not what this is about.
+  // Ignores the warning that our own certificate expires soon.
   static void expect(const std::vector<SettingMistake>& warnings, const char* setting) {
     std::vector<SettingMistake> others;
     for (const auto& warning : warnings)

@@ -1,9 +1,9 @@
-// So much through one connection that every key is replaced, with OpenSSL as the peer. Takes minutes, and so
-// it is run by hand only:
+// So many bytes through one connection that every key is replaced, with OpenSSL as the peer. The test takes
+// minutes, so it is run manually:
 //
 //   build/release/tests/tls/tls_test --gtest_also_run_disabled_tests --gtest_filter='Endurance*'
 //
-// PGVEIL_TEST_GIBIBYTES says how much goes in each direction; 300 unless it is set.
+// PGVEIL_TEST_GIBIBYTES is the number of GiB in each direction; the default is 300.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -23,7 +23,7 @@ std::uint64_t batches() {
   return (word == nullptr ? 300 : std::strtoull(word, nullptr, 10)) * 1024;
 }
 
-// KeyUpdates that the peer has received and sent.
+// The numbers of KeyUpdates that the peer has received and sent.
 struct Seen {
   int received = 0;
   int sent = 0;
@@ -44,7 +44,8 @@ class Endurance : public testing::Test {
     for (std::size_t i = 0; i < kBatch; ++i) batch_[i] = static_cast<std::uint8_t>(i * 2'654'435'761U >> 13U);
   }
 
-  // What the peer has to send goes to the engine, and what that answers, back. False if a byte is wrong.
+  // Gives the peer's bytes to the engine, and the engine's response to the peer. Returns false if a byte is
+  // wrong.
   [[nodiscard]] bool engine_takes(const Bytes& sent, std::size_t wanted) {
     ByteView ciphertext(sent);
     std::size_t size = 0;
@@ -58,7 +59,7 @@ class Endurance : public testing::Test {
     if (!out.written().empty()) {
       peer_.give({out.written().begin(), out.written().end()});
       char nothing = 0;
-      if (SSL_read(peer_.ssl(), &nothing, 1) > 0) return false;  // takes the KeyUpdate
+      if (SSL_read(peer_.ssl(), &nothing, 1) > 0) return false;  // the peer reads the KeyUpdate
     }
     return size == wanted && std::memcmp(plaintext_.data(), batch_.data(), wanted) == 0;
   }
@@ -80,7 +81,7 @@ TEST_F(Endurance, DISABLED_OfWhatThePeerSends) {
   }
   std::printf("KeyUpdates of ours: %d, of the peer: %d\n", seen_.received, seen_.sent);
   if (records_under_test() == Records::own && batches() >= 257 * 1024) {
-    EXPECT_GE(seen_.received, 1);  // which asks for one of the peer's
+    EXPECT_GE(seen_.received, 1);  // it asks for a KeyUpdate of the peer
     EXPECT_GE(seen_.sent, 1);
   }
 }

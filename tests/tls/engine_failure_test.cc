@@ -1,4 +1,4 @@
-// How connections end, well or badly, and what the engine says of it.
+// The regular end and the failures of connections, and the engine's reports of them.
 #include <gtest/gtest.h>
 
 #include <functional>
@@ -8,7 +8,7 @@
 namespace pgveil::tls::test {
 namespace {
 
-// --- bytes that are no handshake ---
+// --- bytes that are not a handshake ---
 
 struct NoTls {
   const char* name;
@@ -135,7 +135,7 @@ TEST_F(Ends, AFailureIsFinal) {
   EXPECT_EQ(client_.failure().reason, reason);
 }
 
-// It may have come with the last bytes of the handshake.
+// The end of input may be known before the last bytes of the handshake are processed.
 TEST(EndOfInput, BehindTheHandshakeIsUnexpectedAlsoWhereItWasSaidBefore) {
   const Site site;
   auto server = site.engine_to_client();
@@ -185,7 +185,7 @@ TEST(Data, BeforeTheHandshakeIsNeitherReadNorWritten) {
   EXPECT_TRUE(out.written().empty());
 }
 
-// What one connection leaves in OpenSSL's queue, which is the thread's, must not fail another.
+// OpenSSL's error queue belongs to the thread: errors of one connection must not make another one fail.
 TEST(ErrorQueue, OfTheThreadDoesNotReachAConnection) {
   const Site site;
   auto client = site.engine_to_server();

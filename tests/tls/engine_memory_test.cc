@@ -1,5 +1,5 @@
-// What an established connection costs in memory: nothing of ours for each read and write, and little of
-// OpenSSL's while it is idle.
+// The memory of an established connection: no allocation of ours for reads and writes, and little memory of
+// OpenSSL while it is idle.
 #include <gtest/gtest.h>
 #include <openssl/crypto.h>
 
@@ -19,7 +19,7 @@ using pgveil::test::new_bytes;
 using pgveil::test::news;
 using pgveil::test::openssl_bytes;
 
-// Both ends are ours and established.
+// Both ends are engines of ours, with an established connection.
 class EstablishedEngine : public testing::TestWithParam<Version> {
  protected:
   void SetUp() override {
@@ -31,7 +31,8 @@ class EstablishedEngine : public testing::TestWithParam<Version> {
     ASSERT_TRUE(shake_hands(*client_, *server_));
   }
 
-  // What goes with an idle server end, with a client that shows a certificate of an intermediate's or none.
+  // Returns the memory that an idle server end frees. The client sends the certificate of an intermediate, or
+  // none.
   std::size_t held_by_server_end(bool with_certificate) {
     auto server_settings = site_.server_settings();
     server_settings.ssl_ca_file = site_.folder.path("root.crt");
@@ -97,7 +98,7 @@ TEST_P(EstablishedEngine, CallsNoOperatorNewToRead) {
   EXPECT_EQ(after, before);
 }
 
-// Whatever came in pieces, or found no room.
+// Tests records that arrive in parts, and content that had no room.
 TEST_P(EstablishedEngine, HoldsNoBufferWhileIdle) {
   const auto read = [&](ByteView ciphertext, std::size_t room) {
     Bytes plaintext(room);
@@ -120,16 +121,16 @@ TEST_P(EstablishedEngine, HoldsNoBufferWhileIdle) {
   EXPECT_LE(new_bytes() + openssl_bytes(), before);
 }
 
-// With records of our own, only what encrypts and decrypts.
+// Our own record layer holds only what encrypts and decrypts.
 std::size_t most_per_end(Version version) {
   return version == Version::tls1_3 && records_under_test() == Records::own ? 2'560 : 14 * 1'024;
 }
 
-// The heap that goes when an end goes: keys, before TLS 1.3 the SSL object too, and nothing of the peer's
-// chain. Not the context, which all share.
+// The heap memory that an end frees: keys, before TLS 1.3 also the SSL object, and nothing of the peer's
+// chain. The context is not included, because all connections share it.
 TEST_P(EstablishedEngine, HoldsLittleOfOpenSslsHeapWhileIdle) {
   ASSERT_TRUE(pgveil::test::openssl_is_counted()) << "OpenSSL allocated before it could be counted";
-  // OpenSSL's own objects differ from release to release; this is what 3.0 needs, with room to spare.
+  // OpenSSL's objects differ between releases. The limits are what 3.0 needs, with a margin.
   if (OpenSSL_version_num() >= 0x30100000UL) GTEST_SKIP() << "measured for OpenSSL 3.0 only";
   const std::size_t most = most_per_end(GetParam());
   std::string received;
@@ -145,7 +146,7 @@ TEST_P(EstablishedEngine, HoldsLittleOfOpenSslsHeapWhileIdle) {
   RecordProperty("bytes", static_cast<int>(held));
 }
 
-// The same for the server's end, where nothing stays of what a client showed.
+// The same for the server's end: nothing of the client's certificate is kept.
 TEST_P(EstablishedEngine, HoldsLittleOfOpenSslsHeapAtTheServersEnd) {
   if (OpenSSL_version_num() >= 0x30100000UL) GTEST_SKIP() << "measured for OpenSSL 3.0 only";
   const std::size_t most = most_per_end(GetParam());
@@ -159,7 +160,7 @@ TEST_P(EstablishedEngine, HoldsLittleOfOpenSslsHeapAtTheServersEnd) {
   RecordProperty("bytes_with_client_certificate", static_cast<int>(with));
 }
 
-// Both ends of a connection, so much of OpenSSL's heap as goes with them, once they agreed on `group`.
+// Returns the memory of OpenSSL that both ends of a connection free, after a key exchange with `group`.
 std::size_t held_after_key_exchange(const Site& site, const std::string& group) {
   auto settings = site.server_settings();
   settings.ssl_groups = group;
@@ -175,17 +176,17 @@ std::size_t held_after_key_exchange(const Site& site, const std::string& group) 
   return before - openssl_bytes();
 }
 
-// Those of finite fields and of ML-KEM are several KiB where they are kept, those of X25519 are small.
+// Keys of finite fields and of ML-KEM have several KiB if they are kept; keys of X25519 are small.
 TEST(KeysOfTheKeyExchange, AreGoneOnceItIsDone) {
   const Site site;
-  held_after_key_exchange(site, "x25519");  // what OpenSSL makes at the first use and keeps
+  held_after_key_exchange(site, "x25519");  // memory that OpenSSL allocates at the first use and keeps
   const std::size_t small = held_after_key_exchange(site, "x25519");
   EXPECT_LE(held_after_key_exchange(site, "ffdhe3072"), small + 512);
-  if (OpenSSL_version_num() < 0x30500000UL) return;  // has no ML-KEM
+  if (OpenSSL_version_num() < 0x30500000UL) return;  // OpenSSL before 3.5 has no ML-KEM
   EXPECT_LE(held_after_key_exchange(site, "X25519MLKEM768"), small + 1'024);
 }
 
-// The same of a server's end that stays OpenSSL's, as with AES-CCM.
+// The same for a server's end that keeps OpenSSL's records, as with AES-CCM.
 std::size_t held_by_openssl_after_key_exchange(const Site& site, const std::string& group) {
   auto settings = site.server_settings();
   settings.ssl_groups = group;
@@ -208,7 +209,7 @@ TEST(KeysOfTheKeyExchange, AreGoneOnceItIsDoneAlsoWhereOpenSslsConnectionStays) 
   EXPECT_LE(held_by_openssl_after_key_exchange(site, "ffdhe3072"), small + 512);
 }
 
-// A role's certificate beside a trust of 50 authorities: a certificate and its key, each time.
+// A role adds a certificate and its key to a context that trusts 50 authorities, and nothing else.
 TEST(RoleCertificates, ShareAllElse) {
   if (OpenSSL_version_num() >= 0x30100000UL) GTEST_SKIP() << "measured for OpenSSL 3.0 only";
   constexpr std::size_t kMostOfEach = 8 * 1'024;
@@ -221,7 +222,7 @@ TEST(RoleCertificates, ShareAllElse) {
   const auto role_of = [&](const ClientContext& base) {
     return base.with_certificate(site.folder.path("server.crt"), site.folder.path("server.key")).value();
   };
-  role_of(*Site::build(settings));  // what OpenSSL makes at the first use and keeps
+  role_of(*Site::build(settings));  // memory that OpenSSL allocates at the first use and keeps
 
   const std::size_t before = openssl_bytes();
   const auto base = Site::build(settings);

@@ -1,5 +1,5 @@
-// One connection as bytes in, bytes out, however they are cut: between our engine and OpenSSL, and between
-// two engines.
+// One connection in memory, with all ways to split its bytes: between our engine and OpenSSL, and between two
+// engines.
 #include "tls/engine.h"
 
 #include <gtest/gtest.h>
@@ -20,13 +20,13 @@ std::string random_text(std::size_t size) {
   return text;
 }
 
-// --- every way to cut a conversation with OpenSSL ---
+// --- every way to split a conversation with OpenSSL ---
 
 struct Way {
   const char* name;
   int version;
-  std::size_t piece;  // of what reaches either end
-  std::size_t room;   // for what our engine sends, at each call
+  std::size_t piece;  // the size of pieces that arrive at either end
+  std::size_t room;   // the room for our engine's output in each call
 };
 void PrintTo(const Way& row, std::ostream* out) {
   *out << row.name;
@@ -43,7 +43,7 @@ class Conversation : public testing::TestWithParam<Way> {
     }
   }
 
-  // Both ends say something long and something short, and understand it.
+  // Both ends send long and short texts, and receive them unchanged.
   void expect_talk(EngineEnd& engine, OpenSslEnd& peer) {
     for (const std::size_t size : {std::size_t{1}, std::size_t{5}, std::size_t{40'000}}) {
       const std::string text = random_text(size);
@@ -129,7 +129,7 @@ TEST(Engine, PassesAMebibyteEachWayInOneCall) {
   EXPECT_EQ(client.times_out_of_room() + server.times_out_of_room(), 0) << "ciphertext_room() must be enough";
 }
 
-// --- established, in the hands of the caller ---
+// --- calls on an established engine ---
 
 class EngineCalls : public testing::Test {
  protected:
@@ -238,7 +238,7 @@ TEST(Outgoing, TakesWhatFits) {
   EXPECT_EQ(out.room(), 5U);
 }
 
-// --- the edges of a conversation ---
+// --- the beginning and the end of a conversation ---
 
 // A client may send its first message in one segment with its Finished.
 TEST(Engine, LeavesWhatCameWithTheClientsFinishedToRead) {
@@ -301,7 +301,7 @@ TEST(Engine, PassesOverTicketsThatComeLate) {
   EXPECT_EQ(received, "behind it");
 }
 
-// The sizes of what is between headers, record by record.
+// Returns the sizes of the records, without headers.
 std::vector<std::size_t> record_sizes(const Bytes& bytes) {
   std::vector<std::size_t> sizes;
   for (std::size_t place = 0; place + 5 <= bytes.size(); place += 5 + sizes.back())
@@ -328,8 +328,8 @@ TEST_P(RecordSizes, AreNoLargerThanAClientAskedFor) {
 INSTANTIATE_TEST_SUITE_P(Versions, RecordSizes, testing::Values(TLS1_2_VERSION, TLS1_3_VERSION),
                          [](const auto& row) { return row.param == TLS1_2_VERSION ? "Tls12" : "Tls13"; });
 
-// RFC 8449: our own records do not keep to such a limit, so none may be agreed on. No release of OpenSSL
-// knows the extension; one that does needs a new look at this.
+// RFC 8449: our record layer does not observe such a limit, so none may be negotiated. No release of OpenSSL
+// supports the extension; a release that does needs a review of this.
 TEST(Engine, AgreesOnNoRecordSizeLimit) {
   constexpr unsigned kRecordSizeLimit = 28;
   ASSERT_EQ(SSL_extension_supported(kRecordSizeLimit), 0);
@@ -359,7 +359,7 @@ TEST(Engine, AgreesOnNoRecordSizeLimit) {
   EXPECT_EQ(client->read(server->write("text")), "text");
 }
 
-// RFC 8879: what decompresses a certificate runs before anybody is known.
+// RFC 8879: a certificate would be decompressed before the peer is authenticated.
 TEST(Engine, OffersNoCertificateCompression) {
   constexpr unsigned kCompressCertificate = 27;
   const Site site;
@@ -381,7 +381,7 @@ TEST(Engine, OffersNoCertificateCompression) {
   EXPECT_FALSE(was_offered);
 }
 
-// --- the cipher suites of TLS 1.3: those that are ours to write and read, and the others ---
+// --- the cipher suites of TLS 1.3: those of our record layer, and the others ---
 
 class Tls13Suites : public testing::TestWithParam<const char*> {};
 
@@ -433,7 +433,7 @@ TEST(OtherTls13Suites, OfAesCcmAreLeftToOpenSsl) {
   expect_spoken_to_a_client("TLS_AES_128_CCM_SHA256");
 }
 
-// What the peer says of our answer to its wish for new keys in TLS 1.2.
+// Returns the peer's report of our reply to its request for new keys in TLS 1.2.
 std::string answer_to_renegotiation(EngineEnd& engine, OpenSslEnd& peer) {
   SSL_renegotiate(peer.ssl());
   Bytes wish;
@@ -474,7 +474,7 @@ TEST(Engine, RefusesAClientsRenegotiation) {
   EXPECT_EQ(answer_to_renegotiation(engine, peer), "no renegotiation");
 }
 
-// --- what was agreed ---
+// --- the results of the handshake ---
 
 TEST(Established, TellsWhatWasAgreed) {
   const Site site;
@@ -520,7 +520,7 @@ TEST(Established, TellsTheServersCertificateAtItsEnd) {
   }
 }
 
-// What our client's end says of its own certificate, before a server that asks for one or not.
+// Returns our client's report of its own certificate, with a server that asks for one or does not.
 std::string own_fingerprint(const Site& site, const Identity& own, SSL_CTX* server_context) {
   auto settings = site.client_settings();
   settings.sslcert = site.folder.write("own.crt", own.certificate_pem());
@@ -547,7 +547,7 @@ TEST(Established, TellsTheClientsCertificateAtItsEndWhereItWasShown) {
     X509_STORE_add_cert(SSL_CTX_get_cert_store(context.get()), site.root.certificate());
     SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
     EXPECT_EQ(own_fingerprint(site, own, context.get()), fingerprint(own));
-    // A server that takes keys of another kind is shown none.
+    // A server that accepts other kinds of keys only is sent no certificate.
     const Identity rsa = issued_by(site.root, {.common_names = {Site::kHost},
                                                .alternative_names = {},
                                                .extended_key_usage = {},

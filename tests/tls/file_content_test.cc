@@ -1,4 +1,4 @@
-// Files of certificates and keys: opened once, whatever happens to their names meanwhile.
+// Files of certificates and keys: each is opened once, even if other files get its name in the meantime.
 #include "tls/internal/file_content.h"
 
 #include <fcntl.h>
@@ -36,7 +36,7 @@ TEST(FileContent, IsTheWholeFile) {
   }
 }
 
-// As a shell makes of <(command).
+// A shell makes such a file for <(command).
 TEST(FileContent, IsAllThatComesThroughAPipe) {
   const TemporaryFolder folder;
   const std::string path = folder.path("fifo");
@@ -78,8 +78,8 @@ TEST(OpenFile, StaysTheSameIfAnotherTakesItsName) {
   EXPECT_EQ(text_of(FileContent::read(*file).value()), "checked");
 }
 
-// While two files change their names again and again: one with the right mode and the wrong key, one with
-// the wrong mode and the right key. Neither is ever taken.
+// Two files exchange their names again and again: one with the right mode and the wrong key, one with the
+// wrong mode and the right key. Neither must be accepted.
 TEST(KeyFile, IsTheOneWhoseModeWasChecked) {
   const Site site;
   CertificateRequest request;

@@ -108,7 +108,7 @@ INSTANTIATE_TEST_SUITE_P(Addresses, LibpqNameRule, testing::Values(
     Case{"V6Other", "::2", names({ip(kV6Loopback)}), kMismatch},
     Case{"V4IsNoMappedV6", "192.0.2.1",
          names({ip("\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\x00\x02\x01"s)}), kMismatch},
-    // libpq takes the first four for a match.
+    // libpq accepts the first four.
     Case{"NotADnsNameThatIsSpeltAsTheAddress", "192.0.2.1", names({dns("192.0.2.1")}), kMismatch},
     Case{"NotADnsNameBesideAnotherAddress", "192.0.2.1",
          names({ip("\x0a\x00\x00\x01"s), dns("192.0.2.1")}), kMismatch},
@@ -123,7 +123,7 @@ INSTANTIATE_TEST_SUITE_P(Addresses, LibpqNameRule, testing::Values(
     Case{"NameIsNoAddress", "db.x.y", names({ip(kDocumentationAddress)}), kMismatch}),
     [](const auto& row) { return row.param.title; });
 
-// With certificate_common_name = "never".
+// The setting is certificate_common_name = "never".
 class NameRuleWithoutCommonName : public testing::TestWithParam<Case> {};
 
 TEST_P(NameRuleWithoutCommonName, Decides) {
@@ -192,7 +192,7 @@ TEST(DescribedNames, ShowThatAnAddressIsOfImpossibleLength) {
   EXPECT_EQ(describe(names({ip("123")})), "an address of impossible length");
 }
 
-// Whoever answers in a server's place writes these names, and they end in our log.
+// An impostor of the server can choose these names, and they are written to our log.
 TEST(DescribedNames, AreCutWhereTheyAreMany) {
   std::string sixteen = R"("a")";
   for (int i = 1; i < 16; ++i) sixteen += R"(, "a")";

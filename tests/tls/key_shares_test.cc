@@ -1,4 +1,5 @@
-// Which key share a server is sent, once one has answered. The servers are OpenSSL's, and say what they saw.
+// The key share that is sent to a server after its first reply. The servers are OpenSSL's, and record what
+// they receive.
 #include "tls/internal/key_shares.h"
 
 #include <gtest/gtest.h>
@@ -14,8 +15,8 @@ namespace {
 using Names = std::vector<std::string>;
 using Choice = KeyShares::Choice;
 
-// The 16-bit numbers of a list whose length stands before it, as in RFC 8446, 4.2.7; or the groups of its
-// shares, as in 4.2.8.
+// Returns the 16-bit numbers of a list after its length, as in RFC 8446, 4.2.7; or the groups of its shares,
+// as in 4.2.8.
 std::vector<unsigned> numbers_of(SSL* ssl, unsigned extension) {
   const unsigned char* data = nullptr;
   std::size_t size = 0;
@@ -28,8 +29,8 @@ std::vector<unsigned> numbers_of(SSL* ssl, unsigned extension) {
   return numbers;
 }
 
-// A server of TLS 1.3 that takes certain groups, keeps what it is offered and counts the ClientHellos of a
-// handshake: the second is the answer to a HelloRetryRequest.
+// A server of TLS 1.3 that accepts certain groups, records the offered groups, and counts the ClientHellos of
+// a handshake: the second one is the reply to a HelloRetryRequest.
 class Server {
  public:
   Server(const Identity& identity, const char* groups) : context_(openssl_server(identity)) {
@@ -46,15 +47,15 @@ class Server {
         this);
   }
 
-  // As PostgreSQL's ssl_groups.
+  // Sets the groups, in the format of PostgreSQL's ssl_groups.
   void take(const char* groups) {
     if (SSL_CTX_set1_groups_list(context_.get(), groups) != 1) throw std::runtime_error(groups);
   }
 
   SSL_CTX* context() { return context_.get(); }
-  // Since this was last asked.
+  // Returns the number since the last call.
   int hellos() { return std::exchange(hellos_, 0); }
-  // As IANA numbers them, in the last ClientHello.
+  // The groups in the last ClientHello, under IANA's numbers.
   [[nodiscard]] const std::vector<unsigned>& offered() const { return offered_; }
   [[nodiscard]] const std::vector<unsigned>& shared() const { return shared_; }
 
@@ -67,7 +68,7 @@ class Server {
 
 class KeySharesTest : public testing::Test {
  protected:
-  // The round trips of one more handshake before the server is known, or -1 where it fails.
+  // Returns the round trips of a further handshake until the server is authenticated, or -1 if it fails.
   int connect(Server& server, KeyShares::Clock::time_point now = {}) { return connect(shares_, server, now); }
 
   int connect(KeyShares& shares, Server& server, KeyShares::Clock::time_point now = {}) {
@@ -135,7 +136,7 @@ TEST_F(KeySharesTest, AreOpenSslsOwnWhereThatIsTakenAndTheOnlyOne) {
 TEST_F(KeySharesTest, StillOfferEveryGroup) {
   Server server(site_.server, "P-256");
   EXPECT_EQ(connect(server), 2);
-  server.take("P-384");  // which is not what is remembered
+  server.take("P-384");  // not the remembered group
   EXPECT_EQ(connect(server), 2);
   EXPECT_EQ(choice_, Choice::remembered);
   EXPECT_EQ(group_, "secp384r1");
@@ -143,8 +144,7 @@ TEST_F(KeySharesTest, StillOfferEveryGroup) {
   EXPECT_EQ(group_, "secp384r1");
 }
 
-// By numbers, and against a connection that nothing was remembered for: what KeyShares says of itself is not
-// asked.
+// Compares numbers with a connection for which nothing was remembered: KeyShares's own report is not used.
 TEST_F(KeySharesTest, AreOneWhereOneIsRememberedAndTheOtherGroupsAreOfferedBehindIt) {
   Server willing(site_.server, shares_.shared().front().c_str());
   EXPECT_EQ(connect(willing), 1);
@@ -178,7 +178,8 @@ TEST_F(KeySharesTest, AreOpenSslsOwnAgainAfterAWhile) {
   Server server(site_.server, "P-256");
   const KeyShares::Clock::time_point begin{};
   EXPECT_EQ(connect(server, begin), 2);
-  // From now on it takes what it is sent, and so is not heard of what it likes better.
+  // From now on the server accepts the share that it is sent, so its preference for another group is not
+  // visible.
   server.take((best + ":P-256").c_str());
   EXPECT_EQ(connect(server, begin + KeyShares::kRememberedFor / 2), 1);
   EXPECT_EQ(group_, "secp256r1");
@@ -210,7 +211,7 @@ TEST_F(KeySharesTest, MeanNothingBeforeTls13) {
   EXPECT_TRUE(none.shared().empty());
 }
 
-// --- post-quantum groups, where OpenSSL has any (3.5) ---
+// --- post-quantum groups, if OpenSSL supports any (3.5) ---
 
 class MlKem : public KeySharesTest {
  protected:
@@ -232,7 +233,7 @@ TEST_F(MlKem, IsNotSentToAServerThatTakesX25519) {
 TEST_F(MlKem, IsGotAtOnceFromAServerThatAsksForIt) {
   Server server(site_.server, "X25519");
   EXPECT_EQ(connect(server), 1);
-  server.take("X25519MLKEM768 / X25519");  // a HelloRetryRequest rather than the next best
+  server.take("X25519MLKEM768 / X25519");  // requests the better group by HelloRetryRequest
   EXPECT_EQ(connect(server), 2);
   EXPECT_EQ(choice_, Choice::remembered);
   EXPECT_EQ(group_, kHybrid);
@@ -299,7 +300,7 @@ TEST_F(EngineKeyShares, AreOpenSslsOwnAfterAFailedHandshake) {
   EXPECT_EQ(server_.hellos(), 2);
 }
 
-// Such an end says nothing of the share.
+// A failure after the handshake does not depend on the share.
 TEST_F(EngineKeyShares, StayAsTheyAreWhereASessionFailsAfterItsHandshake) {
   const auto context = Site::build(site_.client_settings());
   EngineEnd client(Engine::to_server(context, {.host = Site::kHost}));
@@ -312,7 +313,7 @@ TEST_F(EngineKeyShares, StayAsTheyAreWhereASessionFailsAfterItsHandshake) {
   EXPECT_EQ(server_.hellos(), 1);
 }
 
-// Whoever answers in the server's place is not believed, also in this.
+// An impostor of the server must not change what is remembered.
 TEST_F(EngineKeyShares, AreNotLearntFromAServerThatIsRefused) {
   const auto context = Site::build(site_.client_settings());
   CertificateRequest request;

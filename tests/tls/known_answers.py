@@ -39,7 +39,7 @@ def record(suite: int, secret: bytes, number: int, content_type: int, content: b
 
 
 def main() -> None:
-    # Small numbers, one for each octet of the number and where one begins, and the last that there are.
+    # Small numbers, numbers around each further byte of the number, and the last one.
     numbers = [0, 1, 2, 254, 255, 256, 65_535, 65_536, 2**24, 2**32 - 1, 2**32, 2**32 + 1, 2**40, 2**56, 2**63, 2**64 - 2]
     contents = [(DATA, b"SELECT 1", 0), (DATA, b"", 0), (DATA, bytes(1_000), 0), (ALERT, b"\1\0", 0),
                 (HANDSHAKE, b"\x18\0\0\1\1", 0), (DATA, b"padded", 77), (DATA, b"x" * 16_384, 0)]  # fmt: skip

@@ -1,4 +1,5 @@
-// What is freed of OpenSSL's connections, by the release that runs: both ways, whatever release the test has.
+// The parts of OpenSSL's connections that are freed, for tested and for unknown releases, with any release in
+// the test.
 #include "tls/internal/leftovers.h"
 
 #include <gtest/gtest.h>
@@ -41,7 +42,7 @@ INSTANTIATE_TEST_SUITE_P(Releases, OpenSslRelease, testing::Values(
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
-// Both ends are OpenSSL's; each shows a certificate.
+// Both ends are OpenSSL's, and each sends a certificate.
 class Leftovers : public testing::TestWithParam<int> {
  protected:
   void SetUp() override {
@@ -49,7 +50,7 @@ class Leftovers : public testing::TestWithParam<int> {
       SSL_CTX_set_min_proto_version(context, GetParam());
       SSL_CTX_set_max_proto_version(context, GetParam());
       SSL_CTX_set_num_tickets(context, 0);
-      SSL_CTX_set1_groups_list(context, "X25519:P-256");  // of ML-KEM nothing can be asked for
+      SSL_CTX_set1_groups_list(context, "X25519:P-256");  // keys of ML-KEM cannot be queried
     }
     show(client_context_.get(), site_.server);
     SSL_CTX_set_verify(server_context_.get(), SSL_VERIFY_PEER, [](int, X509_STORE_CTX*) { return 1; });
@@ -73,7 +74,7 @@ class Leftovers : public testing::TestWithParam<int> {
     }
   }
 
-  // What may still be asked for, and everything that is sent.
+  // Tests the values that may still be queried, and data in both directions.
   void expect_to_work() {
     EXPECT_EQ(server_->read(client_->write("query")), "query");
     EXPECT_EQ(client_->read(server_->write("answer")), "answer");
@@ -122,7 +123,7 @@ TEST_P(Leftovers, AreFreedInAKnownRelease) {
 TEST_P(Leftovers, AreLeftAloneInAnotherRelease) {
   const X509* shown = SSL_get0_peer_certificate(client_->ssl());
   ASSERT_NE(shown, nullptr);
-  // In TLS 1.3 it would come with a ticket.
+  // In TLS 1.3 the secret exists only after a ticket.
   if (GetParam() == TLS1_2_VERSION) {
     ASSERT_FALSE(is_zero(secret_of(client_->ssl()))) << "there is nothing to overwrite";
   }

@@ -1,5 +1,5 @@
-// Each call of OpenSSL's ciphers and key derivation fails once, and each allocation, OpenSSL's and ours: the
-// session fails with a reason, or goes on as if nothing had been. Nothing that was not sent is ever read.
+// Each call of OpenSSL's ciphers and key derivation fails once, and each allocation, OpenSSL's and ours. Then
+// the session fails with a reason, or continues unaffected. No data is ever received that was not sent.
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <openssl/evp.h>
@@ -15,7 +15,7 @@
 
 namespace {
 
-// How many calls succeed before one fails; negative: none fails.
+// The number of calls that succeed before one fails; negative: none fails.
 int calls_until_failure = -1;
 
 bool fails_now() {
@@ -23,7 +23,7 @@ bool fails_now() {
   return calls_until_failure-- == 0;
 }
 
-// What is behind a function that this file puts itself in front of.
+// Returns the library's function that a function of this file replaces.
 template <class Function>
 Function* real(const char* name) {
   return reinterpret_cast<Function*>(::dlsym(RTLD_NEXT, name));
@@ -79,7 +79,7 @@ using pgveil::test::Allocator;
 using pgveil::test::FailingAllocation;
 using Status = Engine::Status;
 
-// Both ends are ours. The contexts are made once, and have been used before anything fails.
+// Both ends are engines of ours. The contexts are made once, and are used before anything fails.
 class Failures : public testing::Test {
  protected:
   static void SetUpTestSuite() {
@@ -100,13 +100,13 @@ class Failures : public testing::Test {
     client_ = std::make_unique<EngineEnd>(Engine::to_server(client_context_, {.host = Site::kHost}));
     server_ = std::make_unique<EngineEnd>(Engine::to_client(server_context_, false));
   }
-  // With a handshake. False if it failed.
+  // Makes both ends, with a handshake. Returns false if it failed.
   static bool make_ends() {
     make_engines();
     return shake_hands(*client_, *server_);
   }
 
-  // A query and an answer of some records. What the end of it is that failed, or want_input.
+  // Sends a query and an answer of several records. Returns the status of the end that failed, or want_input.
   static Status converse() {
     const std::string query(20'000, 'q');
     const std::string answer(40'000, 'a');
@@ -131,7 +131,7 @@ class Failures : public testing::Test {
     EXPECT_NE(end.failure().reason, "");
     return Status::failed;
   }
-  // Either says why.
+  // One of the two ends must report a reason.
   static void expect_reason() { EXPECT_NE(client_->failure().reason + server_->failure().reason, ""); }
 
   static inline std::shared_ptr<const ClientContext> client_context_;
@@ -149,8 +149,7 @@ TEST_F(Failures, OfEachCallAfterTheHandshakeAreInternalErrors) {
     const auto status = converse();
     const bool has_failed = std::exchange(calls_until_failure, -1) < 0;
     if (!has_failed) break;
-    // The last call of all that opens a record judges it, and so cannot be told from a record that was
-    // changed.
+    // The last call for opening a record verifies it, so its failure looks like a changed record.
     ASSERT_EQ(static_cast<int>(status), static_cast<int>(Status::failed)) << "call " << calls;
     const bool is_client = client_->failure().reason != "";
     const std::string& reason = is_client ? client_->failure().reason : server_->failure().reason;
@@ -169,7 +168,7 @@ TEST_F(Failures, OfEachCallInTheHandshakeAreRefusalsOrLeaveItToOpenSsl) {
     try {
       is_done = make_ends();
     } catch (const std::bad_alloc&) {
-      is_out_of_memory = true;  // what EVP_CIPHER_CTX_new() fails with
+      is_out_of_memory = true;  // the result of a failed EVP_CIPHER_CTX_new()
     }
     const bool has_failed = std::exchange(calls_until_failure, -1) < 0;
     if (!has_failed) break;
@@ -178,15 +177,15 @@ TEST_F(Failures, OfEachCallInTheHandshakeAreRefusalsOrLeaveItToOpenSsl) {
     else if (!is_out_of_memory)
       expect_reason();
   }
-  // With OpenSSL's records, it makes all of these calls itself, inside of its library.
+  // With OpenSSL's records, OpenSSL makes all of these calls inside of its library.
   if (records_under_test() == Records::own) {
     EXPECT_GT(calls, 10);
   }
 }
 
-// Of OpenSSL's, in the handshake and after. Some it can do without.
+// Allocations of OpenSSL, during and after the handshake. OpenSSL can continue without some of them.
 TEST_F(Failures, OfEachAllocationAreRefusalsOrOfNoConsequence) {
-  // Each in turn is a handshake, and there are some thousand.
+  // Each allocation needs a handshake, and there are some thousands.
   constexpr int kStep = 3;
   int failed = 0;
   int allocations = 0;
@@ -211,7 +210,7 @@ TEST_F(Failures, OfEachAllocationAreRefusalsOrOfNoConsequence) {
   EXPECT_GT(allocations, 500);
 }
 
-// Of ours. They end with std::bad_alloc, which the caller takes for the end of the session.
+// Allocations of ours. They end with std::bad_alloc, after which the caller ends the session.
 TEST_F(Failures, OfEachAllocationOfOursAreBadAlloc) {
   int failed = 0;
   for (int allocations = 0;; ++allocations) {
@@ -230,7 +229,7 @@ TEST_F(Failures, OfEachAllocationOfOursAreBadAlloc) {
   EXPECT_GT(failed, 20);
 }
 
-// As the test before, for what is made once for each configuration.
+// The same as the test before, for the objects that are made once per configuration.
 TEST(FailuresOfContexts, OfEachAllocationOfOursAreBadAlloc) {
   const Site site;
   const auto client_settings = site.client_settings();

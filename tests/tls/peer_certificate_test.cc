@@ -38,7 +38,7 @@ TEST_P(SubjectText, IsThatOfRfc2253) {
   EXPECT_EQ(values_of(self_signed(request).certificate()).subject, GetParam().text);
 }
 
-// What PostgreSQL's clientname=DN compares (be-secure-openssl.c: be_tls_open_server).
+// The text with which PostgreSQL compares for clientname=DN (be-secure-openssl.c: be_tls_open_server).
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(Names, SubjectText, testing::Values(
     Subject{"Empty", {}, ""},
@@ -145,7 +145,7 @@ INSTANTIATE_TEST_SUITE_P(Types, SubjectIsText, testing::Values(
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
-// What subject_is_text and the printed subject rely on.
+// subject_is_text and the printed subject rely on this.
 TEST(SubjectThatIsNotUtf8, IsNotReadByOpenSsl) {
   CertificateRequest request;
   request.common_names = {"J\xc3\xbcrgen"};
@@ -159,7 +159,7 @@ TEST(SubjectThatIsNotUtf8, IsNotReadByOpenSsl) {
     return Certificate(d2i_X509(nullptr, &place, size)) != nullptr;
   };
   ASSERT_TRUE(read());
-  // In the issuer and in the subject.
+  // Changes the name in the issuer and in the subject.
   for (std::size_t at = 0; (at = bytes.find("\xc3\xbc", at)) != std::string::npos;)
     bytes.replace(at, 2, "\xff\xff");
   EXPECT_FALSE(read());

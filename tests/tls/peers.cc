@@ -86,7 +86,7 @@ Bytes EngineEnd::write(std::string_view plaintext) {
     if (status == Engine::Status::ready) return sent;
     if (status != Engine::Status::want_room) throw std::runtime_error("write(): " + failure().reason);
     ++times_out_of_room_;
-    // The rest comes from another place, as from the queue that a caller keeps.
+    // The remaining bytes are at another address, as in the queue of a caller.
     Bytes moved(rest.begin(), rest.end());
     copy.swap(moved);
     rest = copy;
@@ -219,7 +219,7 @@ Acceptance accept(const std::shared_ptr<const ServerContext>& context, SSL_CTX* 
     if (accepted.status == Engine::Status::want_input)
       accepted.status = accepted.server->handshake(std::exchange(to_server, {}), to_client);
     to_server.clear();
-    // Under TLS 1.3 a client is done before the server has judged it, and reads what came of that.
+    // With TLS 1.3 a client has finished before the server has verified it, and then reads the result.
     if (client_done)
       accepted.client->read(std::exchange(to_client, {}));
     else

@@ -1,5 +1,5 @@
-// The two ends of a connection in a test, without sockets: our engine, and plain OpenSSL over memory BIOs as
-// any other implementation's stand-in.
+// The two ends of a connection in a test, without sockets: our engine, and plain OpenSSL over memory BIOs,
+// which represents any other implementation.
 #pragma once
 
 #include <cstdint>
@@ -21,32 +21,33 @@ using pgveil::test::TemporaryFolder;
 
 [[nodiscard]] Bytes bytes_of(std::string_view text);
 
-// Pieces of `piece` bytes each, but for the last.
+// Returns pieces of `piece` bytes each; the last one may be shorter.
 inline constexpr std::size_t kWhole = SIZE_MAX;
 [[nodiscard]] std::vector<Bytes> cut(const Bytes& bytes, std::size_t piece);
 
-// Our engine and what its caller keeps. `room` is the size of the caller's memory for each call,
-// behind the handshake kLeastRoom at least.
+// Our engine, with the buffers of its caller. `room` is the size of the caller's memory for each call. After
+// the handshake it must be kLeastRoom or more.
 class EngineEnd {
  public:
   explicit EngineEnd(std::unique_ptr<Engine> engine, std::size_t room = 65'536)
       : engine_(std::move(engine)), room_(room) {}
 
-  // Goes on with what has come in; what is to be sent is appended to `sent`.
+  // Continues with the received bytes, and appends bytes to be sent to `sent`.
   Engine::Status handshake(Bytes sent_by_peer, Bytes& sent);
-  // Reads until `sent_by_peer` is used up; what was decrypted is appended to `received`.
+  // Reads until `sent_by_peer` is consumed, and appends the decrypted text to `received`.
   Engine::Status read(const Bytes& sent_by_peer, std::string& received);
-  // The ciphertext of `plaintext`.
+  // Returns the ciphertext of `plaintext`.
   Bytes write(std::string_view plaintext);
   Bytes close();
 
   [[nodiscard]] Engine& engine() { return *engine_; }
   [[nodiscard]] const FailureReport& failure() const { return engine_->failure(); }
-  // What the handshake agreed on. It is taken at once, so that all else happens to an engine without.
+  // Returns the results of the handshake. They are taken immediately, so that all later calls test an engine
+  // without them.
   [[nodiscard]] const Established& agreed() const { return agreed_; }
-  // Ciphertext that came behind the handshake.
+  // Returns ciphertext that was received after the handshake.
   [[nodiscard]] const Bytes& early() const { return early_; }
-  // How often a call asked for room.
+  // Returns how often a call returned want_room.
   [[nodiscard]] int times_out_of_room() const { return times_out_of_room_; }
 
  private:
@@ -57,24 +58,24 @@ class EngineEnd {
   int times_out_of_room_ = 0;
 };
 
-// Plain OpenSSL on the other end. Its context may be changed before the first SSL is made of it.
+// Plain OpenSSL as the peer. Its context may be changed before the first SSL is made from it.
 class OpenSslEnd {
  public:
   enum class Side { client, server };
   OpenSslEnd(SSL_CTX* context, Side side);
 
-  // Whether the handshake is done.
+  // Returns whether the handshake is done.
   bool handshake(const Bytes& sent_by_peer, Bytes& sent);
-  // All plaintext that is there.
+  // Returns all available plaintext.
   std::string read(const Bytes& sent_by_peer);
   Bytes write(std::string_view plaintext);
   Bytes close();
-  // What lies ready to be sent.
+  // Returns the bytes that are ready to be sent.
   Bytes take_sent();
   void give(const Bytes& sent_by_peer);
 
   [[nodiscard]] SSL* ssl() { return ssl_.get(); }
-  // The last thing that failed, in OpenSSL's words.
+  // Returns the last error, in OpenSSL's words.
   [[nodiscard]] const std::string& error() const { return error_; }
 
  private:
@@ -82,7 +83,7 @@ class OpenSslEnd {
   std::string error_;
 };
 
-// What a handshake has agreed on, by one value each: for tables.
+// Functions that return one result of a handshake, for tables.
 inline std::string version_of(const Established& agreed) {
   return agreed.version;
 }
@@ -93,37 +94,37 @@ inline std::string group_of(const Established& agreed) {
   return agreed.group;
 }
 
-// A context for OpenSslEnd that shows `identity` (and `intermediates`), at security level 0, so that it
-// serves what an engine must refuse.
+// Returns a context for OpenSslEnd that presents `identity` (and `intermediates`). It has security level 0,
+// so that it can present certificates that an engine must refuse.
 [[nodiscard]] SslContext openssl_server(const Identity& identity,
                                         const std::vector<const Identity*>& intermediates = {});
 [[nodiscard]] SslContext openssl_client();
-// SSL_CTX_set_tlsext_servername_callback() and _arg() without the macros' C casts.
+// Does the same as SSL_CTX_set_tlsext_servername_callback() and _arg() without the macros' C casts.
 void on_server_name(SSL_CTX* context, int (*callback)(SSL*, int*, void*), void* argument);
 
-// Lets the two talk until the engine is done or has failed, and then until the peer has read all of it. What
-// is sent arrives in pieces of `piece` bytes.
+// Runs the handshake until the engine is done or has failed, and then until the peer has read all bytes.
+// Bytes arrive in pieces of `piece` bytes.
 [[nodiscard]] Engine::Status shake_hands(EngineEnd& engine, OpenSslEnd& peer, std::size_t piece = kWhole);
 [[nodiscard]] bool shake_hands(EngineEnd& client, EngineEnd& server);
 
-// Our server's end and a client of OpenSSL's, which have talked until there was nothing more to say.
+// Our server and a client of OpenSSL, after all bytes have been exchanged.
 struct Acceptance {
   Engine::Status status;
   std::unique_ptr<EngineEnd> server;
   std::unique_ptr<OpenSslEnd> client;
 };
-// `server_name` goes out as SNI unless it is empty.
+// `server_name` is sent as SNI unless it is empty.
 [[nodiscard]] Acceptance accept(const std::shared_ptr<const ServerContext>& context, SSL_CTX* client,
                                 const std::string& server_name = {});
 void set_server_name(SSL* ssl, const std::string& name);
-// To be shown where a server asks.
+// Makes the client present `identity` if a server asks for a certificate.
 void show(SSL_CTX* client, const Identity& identity, const std::vector<const Identity*>& intermediates = {});
 
-// Whose records the contexts of a Site have: all tests run with each. The variable PGVEIL_TEST_TLS_RECORDS
-// says it, `own` or `openssl`; our own unless it is set.
+// Returns the record layer of a Site's contexts: all tests run with each. The variable
+// PGVEIL_TEST_TLS_RECORDS selects it, `own` or `openssl`; the default is our own.
 [[nodiscard]] Records records_under_test();
 
-// An authority, a server's certificate for db.example.com, and the files and contexts made of them.
+// An authority, a server's certificate for db.example.com, and the files and contexts made from them.
 class Site {
  public:
   static constexpr const char* kHost = "db.example.com";

@@ -1,4 +1,4 @@
-// post_quantum = "require", with an OpenSSL that has ML-KEM and with one that has not.
+// post_quantum = "require", with an OpenSSL that has ML-KEM and with one that does not have it.
 #include <gtest/gtest.h>
 
 #include <openssl/crypto.h>
@@ -71,14 +71,14 @@ TYPED_TEST(RequiredPostQuantum, IsAMistakeBesideOtherGroupsAlone) {
   }
 }
 
-// A pair of settings, both fine.
+// Valid settings for both ends.
 struct Ends {
   Site site;
   ClientSettings client = site.client_settings();
   ServerSettings server = site.server_settings();
 };
 
-// What is agreed, or each end's failure.
+// Returns the agreed group, or each end's failure.
 std::string outcome(const Ends& ends) {
   EngineEnd client(Engine::to_server(Site::build(ends.client), {.host = Site::kHost}));
   EngineEnd server(Engine::to_client(Site::build(ends.server), false));
@@ -141,7 +141,7 @@ TEST(PostQuantum, IsMissedInSoManyWords) {
   }
 }
 
-// What a server took before teaches nothing that is not allowed.
+// The remembered group of a server must be one of the allowed groups.
 TEST(PostQuantum, StaysRequiredOnceAServerIsKnown) {
   if (!has_ml_kem()) GTEST_SKIP() << "this OpenSSL has no ML-KEM";
   const Site site;

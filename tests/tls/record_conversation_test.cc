@@ -1,7 +1,7 @@
-// What a peer with the right keys may say after a handshake of TLS 1.3, and what comes of it: a table of
-// conversations, each with our client and with our server, as whole pieces and octet by octet. The handshake
-// is a real one with plain OpenSSL, which tells its secrets; from then on the test seals and opens the
-// records of the peer itself.
+// Everything that a peer with the right keys may send after a handshake of TLS 1.3, and the result: a table
+// of conversations, each with our client and with our server, in whole pieces and byte by byte. The handshake
+// is a real one with plain OpenSSL, which exports its secrets. After it, the test seals and opens the peer's
+// records itself.
 #include <gtest/gtest.h>
 #include <openssl/err.h>
 
@@ -25,7 +25,7 @@ namespace {
 using namespace std::string_literals;
 using Status = Engine::Status;
 
-// --- what is said ---
+// --- messages ---
 
 constexpr ContentType kAlert = ContentType::alert;
 constexpr ContentType kHandshake = ContentType::handshake;
@@ -51,7 +51,7 @@ Said said_data(std::string content) {
 }
 const Said kNewKey{kHandshake, "\x18\0\0\1\0"s};
 
-enum class Role { client, server };  // of our end
+enum class Role { client, server };  // the role of our end
 void PrintTo(Role role, std::ostream* out) {
   *out << (role == Role::client ? "client" : "server");
 }
@@ -70,7 +70,7 @@ constexpr std::array kSuites{Suite{"Aes256", "TLS_AES_256_GCM_SHA384", 0x1302},
 
 // --- the two ends ---
 
-// What a handshake agrees on, at the peer's end.
+// The secrets of a handshake at the peer's end.
 class KeyLog {
  public:
   explicit KeyLog(SSL_CTX* context) {
@@ -97,7 +97,7 @@ class KeyLog {
   std::map<std::string, Bytes> secrets_;
 };
 
-// All conversations share the contexts of our end.
+// The contexts of our end, which all conversations share.
 struct OurSide {
   Site site;
   std::shared_ptr<const ClientContext> client = Site::build(site.client_settings());
@@ -111,7 +111,7 @@ struct OurSide {
 
 class Conversation {
  public:
-  // A cut of 0 is none: what the peer has said arrives as a whole.
+  // A cut of 0 means none: the peer's bytes arrive in one piece.
   Conversation(Role role, const Suite& suite, std::size_t cut)
       : role_(role),
         cut_(cut == 0 ? kWhole : cut),
@@ -136,16 +136,16 @@ class Conversation {
 
   // --- the peer ---
 
-  // Seals content as it is; `type` 0 leaves it to the content to end with a type and padding.
+  // Seals the content unchanged. With `type` 0 the content must end with a type and padding.
   void say(ContentType type, std::string_view content) {
     Bytes record(content.size() + TrafficKey::kOverhead);
     EXPECT_TRUE(seal_->seal(type, bytes_of(content), record));
     wire_.push_back(std::move(record));
   }
   void use_next_key() { seal_->update(); }
-  // The records, or other octets, that are on their way to our end.
+  // The records, or other bytes, on their way to our end.
   [[nodiscard]] std::vector<Bytes>& wire() { return wire_; }
-  // The last record of ours, as it was sent.
+  // Our last record, as sent.
   [[nodiscard]] const Bytes& last_of_ours() const { return last_of_ours_; }
 
   // --- our end ---
@@ -178,7 +178,7 @@ class Conversation {
     ours_.engine().close(out);
     hear(out.written());
   }
-  // With no more ciphertext than there was.
+  // Calls read() again without further ciphertext.
   Engine::Read read_again() {
     ByteView nothing;
     Outgoing out(memory_);
@@ -191,8 +191,9 @@ class Conversation {
   [[nodiscard]] Status status() const { return status_; }
   [[nodiscard]] const std::string& received() const { return received_; }
   [[nodiscard]] const FailureReport& failure() const { return ours_.failure(); }
-  // Data that stands together is one entry, as our end cuts it as it has room. A KeyUpdate is told before the
-  // data that follows it, since it may come at any time before (RFC 8446, 4.6.3).
+  // Returns the messages of our end. Adjacent data is one entry, because our end splits data as it has room.
+  // A KeyUpdate is listed before the data after it, because it may come at any time before that (RFC 8446,
+  // 4.6.3).
   [[nodiscard]] const std::vector<Said>& heard() const { return heard_; }
 
  private:
@@ -220,7 +221,7 @@ class Conversation {
     }
   }
 
-  // OpenSSL's records may be cut anywhere.
+  // OpenSSL's records may arrive in any pieces.
   void hear(ByteView bytes) {
     unheard_.insert(unheard_.end(), bytes.begin(), bytes.end());
     while (unheard_.size() >= TrafficKey::kOverhead) {
@@ -269,7 +270,7 @@ class Conversation {
   std::string received_;
 };
 
-// --- the words of the table ---
+// --- the steps in the table ---
 
 using Step = std::function<void(Conversation&)>;
 using Steps = std::vector<Step>;
@@ -289,7 +290,7 @@ Step message(std::string content) {
 Step alert(int level, int number) {
   return record(kAlert, said_alert(level, number).content);
 }
-// With at least one zero after the type, which is the type that say() is given.
+// Appends at least one zero after the type. say() gets this zero as the type.
 Step padded(ContentType type, const std::string& content, std::size_t zeros) {
   return record(0, content + static_cast<char>(type) + std::string(zeros - 1, '\0'));
 }
@@ -307,14 +308,14 @@ Step times(int count, Step step) {
   };
 }
 const std::string kUpdate = "\x18\0\0\1\0"s;        // KeyUpdate
-const std::string kUpdateAndAsk = "\x18\0\0\1\1"s;  // that wants one back
+const std::string kUpdateAndAsk = "\x18\0\0\1\1"s;  // a KeyUpdate that requests another
 Step key_update() {
   return all_of({message(kUpdate), next_key()});
 }
 Step key_update_and_ask() {
   return all_of({message(kUpdateAndAsk), next_key()});
 }
-// A message in several records, of as many octets each as `sizes` say; the rest is the last.
+// A message in several records with sizes `sizes`; the rest is the last record.
 Step in_parts(std::string content, std::vector<std::size_t> sizes) {
   return [=](Conversation& it) {
     std::string_view rest = content;
@@ -325,11 +326,11 @@ Step in_parts(std::string content, std::vector<std::size_t> sizes) {
     if (!rest.empty()) it.say(kHandshake, rest);
   };
 }
-// Not sealed.
+// Bytes that are not sealed.
 Step octets(std::string bytes) {
   return [=](Conversation& it) { it.wire().push_back(bytes_of(bytes)); };
 }
-// Changes the last record on its way. A negative place counts from the end.
+// Changes the last record in transit. A negative place counts from the end.
 Step spoil(int place, int bits) {
   return [=](Conversation& it) {
     Bytes& last = it.wire().back();
@@ -349,7 +350,7 @@ Step swap() {
 Step shorten(std::size_t octets) {
   return [=](Conversation& it) { it.wire().back().resize(it.wire().back().size() - octets); };
 }
-// What our end has sent last comes back to it.
+// The last record of our end is sent back to it.
 Step reflect() {
   return [](Conversation& it) { it.wire().push_back(it.last_of_ours()); };
 }
@@ -370,14 +371,14 @@ std::string ticket(std::size_t size) {
   return "\4\0"s + static_cast<char>(body.size() >> 8U) + static_cast<char>(body.size() & 0xffU) + body;
 }
 
-// What must come of a conversation.
+// The expected result of a conversation.
 struct Outcome {
   Status status = Status::want_input;
   std::string received;
   std::vector<Said> said;
   std::optional<Failure> failure;
 };
-// Goes on.
+// Expects that the session continues.
 Outcome goes_on(std::string received, std::vector<Said> said = {}) {
   return {Status::want_input, std::move(received), std::move(said), {}};
 }
@@ -387,7 +388,7 @@ Outcome closes(std::string received, std::vector<Said> said = {}) {
 Outcome fails(Failure failure, std::vector<Said> said = {}, std::string received = {}) {
   return {Status::failed, std::move(received), std::move(said), failure};
 }
-// Everything that came after a handshake of TLS 1.3 was TLS.
+// Expects an alert and a failure. After a handshake of TLS 1.3 all received bytes are TLS.
 Outcome refuses(int alert, Failure failure = Failure::protocol_error, std::string received = {}) {
   return fails(failure, {fatal(alert)}, std::move(received));
 }
@@ -397,14 +398,14 @@ struct Case {
   Steps steps;
   Outcome outcome;
   std::optional<Role> only = {};
-  std::optional<Outcome> with_openssl = {};      // if OpenSSL's records do otherwise; the reason is beside it
-  std::optional<Outcome> with_openssl_3_2 = {};  // if those of 3.2 and newer do otherwise than that
+  std::optional<Outcome> with_openssl = {};      // if OpenSSL's records differ; the reason is in a comment
+  std::optional<Outcome> with_openssl_3_2 = {};  // if those of 3.2 and newer differ from that
 };
 void PrintTo(const Case& row, std::ostream* out) {
   *out << row.name;
 }
 
-// With the records and the OpenSSL of this run.
+// Returns the expected result with the record layer and the OpenSSL of this run.
 const Outcome& expected(const Case& row) {
   if (records_under_test() == Records::own) return row.outcome;
   const bool is_newer = OpenSSL_version_num() >= 0x30200000UL;
@@ -436,8 +437,8 @@ TEST_P(Conversations, EndAsTheyShould) {
     EXPECT_EQ(name_of(it.failure().failure), name_of(*outcome.failure)) << it.failure().reason;
     EXPECT_NE(it.failure().reason, "");
   }
-  // What follows is the same for all: after a failure nothing works any more, and after the peer has closed
-  // we may still write.
+  // The rest is the same for all: after a failure nothing works any more, and after the peer has closed, we
+  // may still write.
   const auto again = it.read_again();
   EXPECT_EQ(again.status, outcome.status);
   EXPECT_EQ(again.size, 0U);
@@ -449,7 +450,7 @@ TEST_P(Conversations, EndAsTheyShould) {
   it.close();
   auto said = outcome.said;
   if (!has_failed && !has_closed) {
-    // Whatever was asked for before.
+    // The KeyUpdate was requested earlier.
     if (it.heard().size() == said.size() + 3) said.push_back(kNewKey);
     if (!said.empty() && said.back().type == kData)
       said.back().content += "pong";
@@ -460,7 +461,7 @@ TEST_P(Conversations, EndAsTheyShould) {
   EXPECT_EQ(it.heard(), said);
 }
 
-// As GoogleTest wants names.
+// Returns a name that GoogleTest accepts.
 std::string name(const testing::TestParamInfo<Conversations::ParamType>& info) {
   const auto& [row, role, cut, suite] = info.param;
   return row.name + (role == Role::client ? "_Client" : "_Server") +
@@ -469,7 +470,7 @@ std::string name(const testing::TestParamInfo<Conversations::ParamType>& info) {
 
 // --- the table ---
 
-// Good conversations run with each suite.
+// Valid conversations. They run with each suite.
 std::vector<Case> good() {
   const std::string most(TrafficKey::kMostContent, 'm');
   std::string hundred;
@@ -514,7 +515,7 @@ std::vector<Case> good() {
       {"ANewKeyWithPadding", {padded(kHandshake, kUpdate, 99), next_key(), data("text")}, goes_on("text")},
       {"AUserThatCancels", {alert(1, SSL_AD_USER_CANCELLED), data("text")}, goes_on("text")},
       {"AUserThatCancelsFatally", {alert(2, SSL_AD_USER_CANCELLED), data("text")}, goes_on("text")},
-      // OpenSSL 3.2 and newer report no close_notify after a warning; RFC 8446, 6.1, has it so.
+      // OpenSSL 3.2 and newer report no close_notify after a warning; our record layer follows RFC 8446, 6.1.
       {"AUserThatCancelsAndCloses",
        {data("text"), alert(1, SSL_AD_USER_CANCELLED), alert(1, SSL_AD_CLOSE_NOTIFY)},
        closes("text"),
@@ -554,7 +555,7 @@ std::vector<Case> good() {
        {we_close(), key_update_and_ask(), data("late")},
        goes_on("late", {said_alert(1, 0)})},
       {"CloseNotifyAfterOurs", {we_close(), alert(1, SSL_AD_CLOSE_NOTIFY)}, closes("", {said_alert(1, 0)})},
-      // A client gets tickets that it has no use for.
+      // A client receives tickets that it does not use.
       {"ATicket", {message(ticket(50)), data("text")}, goes_on("text"), Role::client},
       {"ATicketInTwoRecords", {in_parts(ticket(50), {20}), data("text")}, goes_on("text"), Role::client},
       {"ATicketInFourRecords",
@@ -590,10 +591,10 @@ std::vector<Case> good() {
 }
 
 std::vector<Case> faulty() {
-  const auto kNotTls = Failure::not_tls;  // OpenSSL has one name for a bad type, whoever has authenticated it
+  const auto kNotTls = Failure::not_tls;  // OpenSSL's error for a bad type, authenticated or not
   const auto kEof = Failure::unexpected_eof;
   std::vector<Case> cases{
-      // What is in a record.
+      // The content of records.
       {"NothingButPadding", {record(0, "\0\0\0"s)}, refuses(SSL_AD_UNEXPECTED_MESSAGE, kNotTls)},
       {"NothingButTheLongestPadding",
        {record(0, std::string(TrafficKey::kMostContent, '\0'))},
@@ -631,7 +632,7 @@ std::vector<Case> faulty() {
 
       // Alerts.
       {"AnEmptyAlert", {record(kAlert, "")}, refuses(SSL_AD_UNEXPECTED_MESSAGE)},
-      // OpenSSL does not say that it cannot decode them.
+      // OpenSSL does not use decode_error for these.
       {"AnAlertOfOneOctet",
        {record(kAlert, "\1")},
        refuses(SSL_AD_DECODE_ERROR),
@@ -659,10 +660,10 @@ std::vector<Case> faulty() {
        {we_close(), alert(2, SSL_AD_INTERNAL_ERROR)},
        fails(Failure::alert, {said_alert(1, 0)})},
 
-      // Messages of the handshake.
+      // Handshake messages.
       {"AnEmptyMessage", {message("")}, refuses(SSL_AD_UNEXPECTED_MESSAGE)},
       {"AKeyUpdateOfNothing", {message("\x18\0\0\0"s)}, refuses(SSL_AD_DECODE_ERROR)},
-      // OpenSSL judges the size before the content.
+      // OpenSSL checks the size before the content.
       {"AKeyUpdateOfTwoOctets",
        {message("\x18\0\0\2\0\0"s)},
        refuses(SSL_AD_DECODE_ERROR),
@@ -699,7 +700,8 @@ std::vector<Case> faulty() {
       {"AnUnknownTypeInsideAMessage",
        {message("\x18\0"s), record(99, "x")},
        refuses(SSL_AD_UNEXPECTED_MESSAGE, kNotTls)},
-      // We tell the operator what the peer reports, OpenSSL that it came at the wrong place (5.1).
+      // Our record layer reports the peer's alert. OpenSSL reports that the alert came at the wrong place
+      // (5.1).
       {"AnAlertInsideAMessage",
        {message("\x18\0"s), alert(2, SSL_AD_INTERNAL_ERROR)},
        fails(Failure::alert),
@@ -712,7 +714,7 @@ std::vector<Case> faulty() {
        Role::server},
       {"AHelloRequestBehindATicket", {message(ticket(9) + "\0\0\0\0"s)}, refuses(SSL_AD_UNEXPECTED_MESSAGE)},
 
-      // No record may stand between those of a message (5.1), but the regular end is never refused.
+      // No other record may come between the records of a message (5.1), but close_notify is never refused.
       {"CloseNotifyInsideAMessage",
        {message("\x18\0"s), alert(1, SSL_AD_CLOSE_NOTIFY)},
        closes(""),
@@ -723,7 +725,7 @@ std::vector<Case> faulty() {
        refuses(SSL_AD_ILLEGAL_PARAMETER),
        Role::client},
 
-      // More of what costs work than anybody needs.
+      // More than the limit of messages that cost work.
       {"EmptyRecordsInARow", {times(33, data(""))}, refuses(SSL_AD_UNEXPECTED_MESSAGE)},
       {"EmptyRecordsInARowAndTheRegularEnd",
        {times(32, data("")), alert(1, SSL_AD_CLOSE_NOTIFY)},
@@ -731,7 +733,7 @@ std::vector<Case> faulty() {
       {"AUserThatCancelsAllTheTime",
        {times(33, alert(1, SSL_AD_USER_CANCELLED))},
        refuses(SSL_AD_UNEXPECTED_MESSAGE)},
-      // The fifth warning is too much for OpenSSL.
+      // OpenSSL does not accept the fifth warning.
       {"AUserThatCancelsFiveTimes",
        {times(5, alert(1, SSL_AD_USER_CANCELLED)), data("text")},
        goes_on("text"),
@@ -748,7 +750,7 @@ std::vector<Case> faulty() {
        refuses(SSL_AD_UNEXPECTED_MESSAGE),
        Role::client,
        goes_on("text")},
-      // As many as JSSE sends, which has a hundred records of ours before it.
+      // As many as JSSE sends after it has received a hundred records of ours.
       {"NewKeysForTheRecordsThatWeSent",
        {times(100, we_write("x")), times(132, key_update_and_ask()), data("text"), we_write("y")},
        goes_on("text", {said_data(std::string(100, 'x')), kNewKey, said_data("y")})},
@@ -757,9 +759,9 @@ std::vector<Case> faulty() {
        goes_on("text"),
        Role::client},
 
-      // Spoilt on the way.
+      // Records that are changed in transit.
       {"ASpoiltType", {data("x"), spoil(0, 1)}, refuses(SSL_AD_UNEXPECTED_MESSAGE, kNotTls)},
-      // OpenSSL checks the version, which means nothing (5.1).
+      // OpenSSL checks the version, which has no meaning (5.1).
       {"AnotherVersion",
        {data("x"), spoil(2, 2)},
        refuses(SSL_AD_BAD_RECORD_MAC),
@@ -773,7 +775,7 @@ std::vector<Case> faulty() {
        refuses(SSL_AD_DECODE_ERROR, kNotTls)},
       {"AShorterLength", {data("text"), spoil(4, 1)}, refuses(SSL_AD_BAD_RECORD_MAC)},
       {"ALongerLength", {data("text!"), spoil(4, 1), data("more")}, refuses(SSL_AD_BAD_RECORD_MAC)},
-      // More than OpenSSL's buffer holds is no TLS to it.
+      // For OpenSSL, a length above the size of its buffer is not TLS.
       {"ALengthOver16KiB",
        {data("text"), spoil(3, 0x80)},
        refuses(SSL_AD_RECORD_OVERFLOW),
@@ -814,7 +816,7 @@ std::vector<Case> faulty() {
        refuses(SSL_AD_RECORD_OVERFLOW, kNotTls),
        refuses(SSL_AD_RECORD_OVERFLOW)},
 
-      // Not sealed.
+      // Records that are not sealed.
       {"AnAlertThatIsNotSealed",
        {octets("\x15\3\3\0\2\2\x28"s)},
        refuses(SSL_AD_UNEXPECTED_MESSAGE, kNotTls)},
@@ -825,7 +827,7 @@ std::vector<Case> faulty() {
        {octets("\x14\3\3\0\1\1"s)},
        refuses(SSL_AD_UNEXPECTED_MESSAGE, kNotTls),
        Role::server},
-      // After its handshake, too, a client of OpenSSL 3.2 and newer ignores it.
+      // A client of OpenSSL 3.2 and newer ignores it, also after the handshake.
       {"ChangeCipherSpecThatIsNotSealed",
        {octets("\x14\3\3\0\1\1"s)},
        refuses(SSL_AD_UNEXPECTED_MESSAGE, kNotTls),
@@ -835,7 +837,7 @@ std::vector<Case> faulty() {
       {"AClientHelloThatIsNotSealed",
        {octets("\x16\3\1\0\x05\1\0\0\1\0"s)},
        refuses(SSL_AD_UNEXPECTED_MESSAGE, kNotTls)},
-      // OpenSSL looks at the version first.
+      // OpenSSL checks the version first.
       {"Http",
        {octets("GET / HTTP/1.1\r\n\r\n")},
        refuses(SSL_AD_UNEXPECTED_MESSAGE, kNotTls),
@@ -855,8 +857,8 @@ std::vector<Case> faulty() {
        refuses(SSL_AD_PROTOCOL_VERSION, kNotTls),
        refuses(SSL_AD_UNEXPECTED_MESSAGE, kNotTls)},
 
-      // Ends too early.
-      // OpenSSL sends decode_error to a peer that is gone.
+      // The input ends too early.
+      // OpenSSL sends decode_error, although the peer has closed the connection.
       {"TheEnd", {end()}, fails(kEof), {}, fails(kEof, {fatal(SSL_AD_DECODE_ERROR)})},
       {"TheEndAfterData",
        {data("good"), end()},
@@ -892,14 +894,14 @@ std::vector<Case> faulty() {
       {"TheEndAfterOurCloseNotify", {we_close(), end()}, fails(kEof, {said_alert(1, 0)})},
   };
 
-  // No other message may come after a handshake (RFC 8446, 4.6). Type 4, NewSessionTicket, and 24, KeyUpdate,
-  // have rows of their own.
+  // No other message is allowed after a handshake (RFC 8446, 4.6). Type 4, NewSessionTicket, and type 24,
+  // KeyUpdate, have their own rows.
   for (const int type : {0, 1, 2, 3, 5, 6, 8, 11, 12, 13, 14, 15, 16, 20, 21, 22, 23, 25, 67, 203, 254, 255})
     cases.push_back({"AMessageOfType" + std::to_string(type),
                      {data("good"), message(static_cast<char>(type) + "\0\0\1x"s)},
                      refuses(SSL_AD_UNEXPECTED_MESSAGE, Failure::protocol_error, "good")});
 
-  // Any alert but two is the end (6.2).
+  // All alerts except two mean the end (6.2).
   const auto kind = [](int number) {
     switch (number) {
       case SSL_AD_BAD_CERTIFICATE:
@@ -916,7 +918,8 @@ std::vector<Case> faulty() {
       default: return Failure::alert;
     }
   };
-  // To a client, handshake_failure from a server with a good certificate means that it wants ours.
+  // If a server with a valid certificate sends handshake_failure to a client, it requires a client
+  // certificate.
   for (const Role role : {Role::client, Role::server})
     cases.push_back({"Alert40",
                      {alert(2, SSL_AD_HANDSHAKE_FAILURE)},
@@ -931,7 +934,7 @@ std::vector<Case> faulty() {
   return cases;
 }
 
-// Each with the roles that it is for.
+// Returns all rows, each with its roles.
 std::vector<Conversations::ParamType> all(const std::vector<Case>& cases, bool with_each_suite) {
   std::vector<Conversations::ParamType> rows;
   std::size_t next = 0;
@@ -939,7 +942,7 @@ std::vector<Conversations::ParamType> all(const std::vector<Case>& cases, bool w
     for (const Role role : {Role::client, Role::server})
       for (const Cut cut : {Cut::whole, Cut::single_octets}) {
         if (row.only && *row.only != role) continue;
-        // The records of a fault take the suites in turn.
+        // Rows with a fault do not run with every suite: each row uses the next suite.
         for (std::size_t i = 0; i < (with_each_suite ? kSuites.size() : 1); ++i)
           rows.emplace_back(row, role, cut, kSuites[next++ % kSuites.size()]);
       }

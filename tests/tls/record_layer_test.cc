@@ -1,5 +1,5 @@
-// What follows a handshake of TLS 1.3, against a peer that holds the right keys and says whatever it likes.
-// engine_test.cc and engine_failure_test.cc have the same against OpenSSL.
+// The records after a handshake of TLS 1.3, with a peer that has the right keys and sends any content.
+// engine_test.cc and engine_failure_test.cc have the same with OpenSSL as the peer.
 #include "tls/internal/record_layer.h"
 
 #include <gtest/gtest.h>
@@ -21,18 +21,19 @@ using namespace std::string_literals;
 
 constexpr std::uint32_t kSuite = 0x1302;
 
-// One behind the other. A list is evaluated in its order, which matters to who seals.
+// Returns the pieces in their order. The elements of a list are evaluated in order, which is important for
+// sealing.
 Bytes joined(std::initializer_list<Bytes> pieces) {
   Bytes all;
   for (const auto& piece : pieces) all.insert(all.end(), piece.begin(), piece.end());
   return all;
 }
 
-// The other end: seals anything, and opens what comes.
+// The peer: seals any content, and opens received records.
 class Peer {
  public:
   Peer() { begin(0); }
-  // Anew, at that number.
+  // Starts again, with this record number.
   void begin(std::uint64_t first_record) {
     seal_.emplace(*find_cipher_suite(kSuite), TrafficSecret(Bytes(48, 'p')), TrafficKey::Use::seal,
                   first_record);
@@ -46,13 +47,13 @@ class Peer {
     return record;
   }
   Bytes data(std::string_view text) { return says(ContentType::application_data, text); }
-  // A KeyUpdate, and what follows from it for the peer's own key. `request`: 1 asks for ours.
+  // Returns a KeyUpdate, and replaces the peer's own key. `request`: 1 requests a KeyUpdate of ours.
   Bytes key_update(char request) {
     const Bytes record = says(ContentType::handshake, std::string("\x18\0\0\1", 4) + request);
     seal_->update();
     return record;
   }
-  // Content with type, record by record; follows key updates.
+  // The type and the content of one record. hears() also follows key updates.
   struct Heard {
     ContentType type;
     std::string content;
@@ -90,7 +91,7 @@ const Heard kNewKey = {ContentType::handshake, std::string("\x18\0\0\1\0", 5)};
 class Records : public testing::Test {
  protected:
   void SetUp() override {
-    // The words for its errors, which in pgveil a handshake has loaded before.
+    // Loads OpenSSL's error texts. In pgveil the handshake has loaded them.
     OPENSSL_init_ssl(OPENSSL_INIT_LOAD_SSL_STRINGS | OPENSSL_INIT_LOAD_CRYPTO_STRINGS, nullptr);
     ERR_clear_error();
     make(true);
@@ -107,7 +108,7 @@ class Records : public testing::Test {
                                                                   .first_record = first_record});
   }
 
-  // All of it at once; what is read is added to text_, what is to be sent to sent_.
+  // Reads all bytes. Appends the plaintext to text_, and the bytes to be sent to sent_.
   Status read(const Bytes& bytes, std::size_t room = 100'000) {
     ByteView ciphertext(bytes);
     Bytes plaintext(room);
@@ -135,7 +136,7 @@ class Records : public testing::Test {
   Bytes sent_;
 };
 
-// --- what is well said ---
+// --- valid records ---
 
 TEST_F(Records, AreReadHoweverTheyAreCut) {
   const Bytes all = joined({peer_.data("one "), peer_.data(""), peer_.data("two "), peer_.key_update(0),
@@ -190,7 +191,7 @@ TEST_F(Records, WithoutDataAreManyAsLongAsSomeComesBetween) {
 
 TEST_F(Records, TicketsAreOfAnySize) {
   const std::string part(16'000, 't');
-  EXPECT_EQ(read(joined({peer_.says(ContentType::handshake, std::string("\4\1\x77\0", 4)),  // 96,000 octets
+  EXPECT_EQ(read(joined({peer_.says(ContentType::handshake, std::string("\4\1\x77\0", 4)),  // 96,000 bytes
                          peer_.says(ContentType::handshake, part), peer_.says(ContentType::handshake, part),
                          peer_.says(ContentType::handshake, part), peer_.says(ContentType::handshake, part),
                          peer_.says(ContentType::handshake, part), peer_.says(ContentType::handshake, part),
@@ -225,14 +226,14 @@ TEST_F(Records, AKeyIsReplacedAfterSoManyRecords) {
   EXPECT_EQ(write(std::string(30, 'x')), (std::vector{piece, piece, kNewKey, piece}));
 }
 
-// RFC 8446, 5.5: 2^24.5 records with AES-GCM.
+// The limit of AES-GCM is 2^24.5 records (RFC 8446, 5.5).
 TEST_F(Records, AKeyIsReplacedInTimeUnlessTestsSayOtherwise) {
   EXPECT_EQ(KeyLimits{}.records, std::uint64_t{1} << 24U);
   EXPECT_LT(KeyLimits{}.octets,
             std::uint64_t{23'726'566} * (TrafficKey::kMostContent + TrafficKey::kOverhead));
 }
 
-// As the receiver, who has nothing to send: it asks, and not again before the answer.
+// The receiver, which has nothing to send, requests a new key, and does so only once until it arrives.
 TEST_F(Records, ThePeerIsAskedForANewKeyOnceItsOwnIsUsedUp) {
   const Heard asks = {ContentType::handshake, "\x18\0\0\1\1"s};
   for (const KeyLimits limits : {KeyLimits{.records = 2, .octets = 1'000'000},
@@ -251,7 +252,8 @@ TEST_F(Records, ThePeerIsAskedForANewKeyOnceItsOwnIsUsedUp) {
   }
 }
 
-// JSSE asks for a new key at each record that it reads after jdk.tls.keyLimits, until the answer has come.
+// JSSE requests a new key with each record that it reads after jdk.tls.keyLimits, until the new key has
+// arrived.
 TEST_F(Records, KeyUpdatesMayBeAsManyAsTheRecordsThatWereSent) {
   make(true, 1, {.records = 1'000'000, .octets = 1'000'000'000});
   std::string text(100, 'x');
@@ -275,14 +277,15 @@ TEST_F(Records, TheRegularEndIsNeverRefused) {
   EXPECT_EQ(read(peer_.says(ContentType::alert, std::string("\1\0", 2))), Status::closed);
 }
 
-// The numbers of records end before they begin anew: a number that is used twice gives the plaintext away.
+// A session ends before its record numbers start again: a number that is used twice would reveal the
+// plaintext.
 TEST_F(Records, WithoutANumberEndTheSession) {
   constexpr std::uint64_t kLast = UINT64_MAX - 2;
   peer_.begin(kLast);
   make(true, TrafficKey::kMostContent, {.records = UINT64_MAX, .octets = UINT64_MAX}, kLast);
   EXPECT_EQ(read(joined({peer_.data("one"), peer_.data("two")})), Status::want_input);
   EXPECT_EQ(text_, "onetwo");
-  sent_.clear();  // the request for a new key, which did not help
+  sent_.clear();  // the request for a new key, which had no effect
   EXPECT_EQ(read(Bytes{23, 3, 3, 0, 17, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}), Status::failed);
   EXPECT_EQ(take_openssl_error(), "internal error");
   EXPECT_FALSE(sent_.empty());
@@ -326,12 +329,12 @@ TEST_F(Records, AreNotWrittenBehindCloseNotify) {
   EXPECT_EQ(peer_.hears(out.written()), std::vector{alert(1, SSL_AD_CLOSE_NOTIFY)});
 }
 
-// --- what is not ---
+// --- invalid records ---
 
 struct Fault {
   const char* name;
   std::vector<Heard> said;
-  int answer;  // the alert that goes out; 0: none
+  int answer;  // the alert that is sent; 0: none
   const char* reason;
   bool at_server = false;
 };
@@ -409,7 +412,7 @@ void PrintTo(const BadHeader& row, std::ostream* out) {
 
 class BadHeaders : public Records, public testing::WithParamInterface<BadHeader> {};
 
-// Nobody is waited for who announces what will not be read.
+// A header that announces an invalid record is refused before the rest arrives.
 TEST_P(BadHeaders, AreRefusedAsSoonAsTheyAreThere) {
   EXPECT_EQ(read(GetParam().header), Status::failed);
   EXPECT_EQ(take_openssl_error(), GetParam().reason);

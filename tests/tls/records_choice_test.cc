@@ -13,7 +13,7 @@ TEST(RecordsChoice, IsWhatIsConfigured) {
   EXPECT_EQ(choose_records(Records::own).because, "configured");
 }
 
-// These tests run with Debian 12's release, with the image's, and with that of Debian sid.
+// These tests run with the OpenSSL of Debian 12, of the container image, and of Debian sid.
 TEST(RecordsChoice, IsOurOwnWithTheReleasesThatAreTested) {
   const auto choice = choose_records(Records::automatic);
   const unsigned minor = OPENSSL_version_minor();

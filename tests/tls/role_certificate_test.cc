@@ -1,5 +1,5 @@
-// Contexts that differ from another in our own certificate alone: what is shown, and that nothing else is
-// different.
+// Contexts that differ from another context only in our own certificate: which certificate is sent, and that
+// nothing else differs.
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
@@ -23,7 +23,7 @@ std::string common_name_of(X509* certificate) {
   return text;
 }
 
-// A server that asks for certificates and takes all of them, and files of some.
+// A server that asks for certificates and accepts all of them, and files of several certificates.
 class RoleCertificate : public testing::Test {
  protected:
   RoleCertificate() {
@@ -43,7 +43,7 @@ class RoleCertificate : public testing::Test {
 
   [[nodiscard]] std::string file(const std::string& name) const { return site_.folder.path(name); }
 
-  // What is shared, with a certificate of its own unless that is empty.
+  // Returns the shared context, with its own certificate unless `name` is empty.
   [[nodiscard]] std::shared_ptr<const ClientContext> base(const std::string& name = {}) const {
     auto settings = settings_;
     if (!name.empty()) settings.sslcert = file(name + ".crt");
@@ -60,8 +60,8 @@ class RoleCertificate : public testing::Test {
   struct Shown {
     Engine::Status status;
     std::string failure;
-    std::string common_name;          // of what the server was shown
-    std::vector<std::string> behind;  // of what stands behind that
+    std::string common_name;          // of the certificate that the server received
+    std::vector<std::string> behind;  // of the certificates after it
   };
   [[nodiscard]] Shown show(const std::shared_ptr<const ClientContext>& context, int version = TLS1_3_VERSION,
                            const std::string& host = Site::kHost) const {
@@ -180,7 +180,7 @@ struct Mistaken {
   const char* name;
   std::function<void(const Site& site, std::string& cert, std::string& key)> spoil;
   const char* setting;
-  const char* problem;  // a part of it
+  const char* problem;  // a part of the message
 };
 void PrintTo(const Mistaken& row, std::ostream* out) {
   *out << row.name;

@@ -1,4 +1,5 @@
-// However little room the caller gives, and wherever it ends: nothing is lost and each call gets on.
+// The caller's output buffer is small, and is full at any place: nothing is lost, and each call makes
+// progress.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -17,7 +18,7 @@ std::string some_text(std::size_t size) {
   return text;
 }
 
-// All of `text`, in calls that have `room` each. Every one of them must write something.
+// Returns the ciphertext of `text`, written in calls with `room` bytes each. Each call must write something.
 Bytes written(Engine& engine, std::string_view text, std::size_t room) {
   const Bytes bytes = bytes_of(text);
   ByteView rest(bytes);
@@ -112,7 +113,7 @@ TEST_P(Room, ForPlaintextMayBeOfAnySize) {
 INSTANTIATE_TEST_SUITE_P(Version, Room, testing::Values(Version::tls1_2, Version::tls1_3),
                          [](const auto& row) { return row.param == Version::tls1_2 ? "Tls12" : "Tls13"; });
 
-// The answer to a KeyUpdate comes before the data, whatever room there is for both.
+// The reply to a KeyUpdate comes before the data, for any size of the buffer.
 TEST(RoomForANewKey, MayBeOfAnySizeFromTheLeast) {
   const Site site;
   const auto context = openssl_server(site.server);

@@ -1,5 +1,5 @@
-// Whether the certificate of a server is accepted, and what is said if not: whole handshakes of our client's
-// end with an OpenSSL server.
+// Verification of a server's certificate, and the report of a failure: whole handshakes of our client with an
+// OpenSSL server.
 #include <gtest/gtest.h>
 #include <openssl/err.h>
 
@@ -24,7 +24,7 @@ CertificateRequest authority_named(const char* name) {
   return request;
 }
 
-// Three authorities, and a server's certificate that a case changes before it is issued.
+// Three authorities, and a server's certificate that a test case changes before it is issued.
 struct Scene {
   TemporaryFolder folder;
   Identity root = pgveil::test::authority("Test Root");
@@ -35,7 +35,7 @@ struct Scene {
                              .name_constraints = {}};
   std::string host = "db.example.com";
   ClientSettings settings;
-  // What the server shows.
+  // The certificate that the server sends.
   std::shared_ptr<Identity> leaf;
   std::vector<std::shared_ptr<Identity>> intermediates;
 
@@ -44,7 +44,7 @@ struct Scene {
     settings.sslrootcert = folder.write("root.crt", identity.certificate_pem());
   }
   void issue_by(const Identity& issuer) { leaf = std::make_shared<Identity>(issued_by(issuer, request)); }
-  // An intermediate authority under the root.
+  // Adds an intermediate authority that the root has issued.
   Identity& add_intermediate(CertificateRequest of = authority_named("Test Intermediate")) {
     intermediates.push_back(std::make_shared<Identity>(issued_by(root, of)));
     return *intermediates.back();
@@ -142,7 +142,7 @@ struct Refused {
   Failure failure;
   int depth;
   const char* subject;
-  const char* detail;  // a part of it
+  const char* detail;  // a part of the detail
 };
 void PrintTo(const Refused& row, std::ostream* out) {
   *out << row.name;
@@ -185,7 +185,7 @@ INSTANTIATE_TEST_SUITE_P(Chains, BadServerCertificate, testing::Values(
               s.intermediates.clear();
             },
             Failure::untrusted_issuer, 0, "CN=db", R"(issued by "CN=Test Intermediate")"},
-    // No partial chains: libpq wants a root.
+    // Partial chains are not accepted: libpq requires a root.
     Refused{"OnlyTheIntermediateIsTrusted",
             [](Scene& s) {
               s.issue_by(s.add_intermediate());
@@ -294,9 +294,9 @@ INSTANTIATE_TEST_SUITE_P(Revocation, BadServerCertificate, testing::Values(
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
-// --- what goes out ---
+// --- what is sent ---
 
-// The name is wrong, so the server must not even learn who we are.
+// The server's name is wrong, so our certificate must not be sent to it.
 class OurCertificate : public testing::TestWithParam<int> {};
 
 TEST_P(OurCertificate, IsShownToTheVerifiedServerOnly) {

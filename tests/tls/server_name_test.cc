@@ -1,4 +1,4 @@
-// Which certificate a client is shown for the name that it asks for, and that a name changes nothing else.
+// The certificate that a client is sent for the name that it requests. A name changes nothing else.
 #include <gtest/gtest.h>
 
 #include <utility>
@@ -18,7 +18,7 @@ CertificateRequest named(const char* common_name, KeyKind key = KeyKind::p256) {
   return request;
 }
 
-// The CN of the certificate that the server showed; "" where it showed none.
+// Returns the CN of the certificate that the server sent; "" if it sent none.
 std::string shown_to(OpenSslEnd& client) {
   X509* shown = SSL_get0_peer_certificate(client.ssl());
   char text[64] = "";
@@ -27,8 +27,8 @@ std::string shown_to(OpenSslEnd& client) {
   return text;
 }
 
-// A listener with a certificate for db.example.com, one for *.example.com, and a default unless a test takes
-// it away. The second has a key of another kind.
+// A listener with a certificate for db.example.com, one for *.example.com, and a default, which some tests
+// remove. The second has a key of another kind.
 class ServerName : public testing::TestWithParam<int> {
  protected:
   ServerName() {
@@ -114,7 +114,7 @@ TEST_P(ServerName, BringsTheChainOfItsCertificate) {
   EXPECT_EQ(sk_X509_num(SSL_get_peer_cert_chain(plain.client->ssl())), 1);
 }
 
-// As from PostgreSQL, which has OpenSSL look for them; the root is of no use to a client.
+// PostgreSQL also has OpenSSL search for them. A client does not need the root.
 TEST_P(ServerName, BringsIntermediatesOfTheAuthorityFile) {
   CertificateRequest request = named("Test Intermediate");
   request.authority = true;
@@ -130,7 +130,7 @@ TEST_P(ServerName, BringsIntermediatesOfTheAuthorityFile) {
   EXPECT_EQ(sk_X509_num(SSL_get_peer_cert_chain(ask_for("db.example.com").client->ssl())), 1);
 }
 
-// --- a name is no way around the policy ---
+// --- a name does not bypass the policy ---
 
 TEST_P(ServerName, DoesNotSpareAClientTheQuestionForItsCertificate) {
   settings_.ssl_ca_file = site_.folder.path("root.crt");
@@ -183,8 +183,8 @@ TEST_P(ServerNameWithTls12, DoesNotChangeTheCiphers) {
 INSTANTIATE_TEST_SUITE_P(Version, ServerNameWithTls12, testing::Values(TLS1_2_VERSION),
                          [](const auto&) { return "Tls12"; });
 
-// A client whose first ClientHello has no share that we like sends another, and may name another server in
-// it, though it must not (RFC 8446, 4.1.2).
+// A client that sends no share of an accepted group sends a second ClientHello. It may request another name
+// in it, although that is forbidden (RFC 8446, 4.1.2).
 TEST(ServerNameOfTheSecondHello, IsThatOfTheCertificateAndOfWhatIsTold) {
   const Site site;
   const auto files = [&](const char* name, KeyKind key) {

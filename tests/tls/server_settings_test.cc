@@ -1,4 +1,4 @@
-// Each setting of the server's end, by what a client notices of it, and what is told of a mistake in it.
+// Each setting of the server: its effect on a client, and the report of a mistake in it.
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
@@ -20,14 +20,14 @@ CertificateRequest named(const char* common_name, KeyKind key = KeyKind::p256) {
   return request;
 }
 
-// --- what is agreed ---
+// --- the results of handshakes ---
 
 struct Effect {
   const char* name;
   std::function<void(ServerSettings&)> set;
   std::function<void(SSL_CTX*)> client;
   std::function<std::string(const Established&)> of;
-  const char* agreed;  // empty: nothing, the handshake must fail
+  const char* agreed;  // empty: the handshake must fail
 };
 void PrintTo(const Effect& row, std::ostream* out) {
   *out << row.name;
@@ -80,7 +80,7 @@ INSTANTIATE_TEST_SUITE_P(Versions, ServerSetting, testing::Values(
     Effect{"NotOlderByDefault", nothing, tls11, version_of, ""},
     Effect{"MinimumExcludesTls12",
            [](ServerSettings& s) { s.ssl_min_protocol_version = Version::tls1_3; }, tls12, version_of, ""},
-    // OpenSSL 3.0 has these at its security level 0 alone.
+    // OpenSSL 3.0 supports these only at security level 0.
     Effect{"MinimumAdmitsTls11",
            [](ServerSettings& s) {
              s.ssl_min_protocol_version = Version::tls1_1;
@@ -164,14 +164,14 @@ struct Mistaken {
   const char* name;
   std::function<void(const Site& site, ServerSettings& settings)> spoil;
   const char* setting;
-  const char* problem;  // a part of it
+  const char* problem;  // a part of the message
   int certificate = -1;
 };
 void PrintTo(const Mistaken& row, std::ostream* out) {
   *out << row.name;
 }
 
-// A site with two certificates and authorities in settings that are fine until a row spoils them.
+// Valid settings with two certificates and authorities. Each row makes one of them invalid.
 class ServerContextMistake : public testing::TestWithParam<Mistaken> {
  protected:
   ServerContextMistake() {
@@ -291,7 +291,7 @@ INSTANTIATE_TEST_SUITE_P(Certificates, ServerContextMistake, testing::Values(
                s.certificates[1].ssl_key_file = site.folder.write("w.key", weak.key_pem());
              },
              "ssl_cert_file", "ee key too small", 1},
-    // What a connection would find out too late.
+    // Without the check, only connections would detect this.
     Mistaken{"KeyIsTooWeakForTheLevelOfTheCiphers",
              [](const Site& site, ServerSettings& s) {
                const Identity weak = issued_by(site.root, named("weak", KeyKind::rsa2048));
@@ -349,7 +349,7 @@ struct Lifetime {
   const char* name;
   std::chrono::seconds not_before;
   std::chrono::seconds not_after;
-  const char* warning;  // a part of it; empty: none
+  const char* warning;  // a part of the message; empty: none
 };
 void PrintTo(const Lifetime& row, std::ostream* out) {
   *out << row.name;
@@ -428,11 +428,11 @@ TEST(OwnIntermediate, IsWarnedOfToo) {
       << warnings[0].problem;
 }
 
-// --- nothing is resumed ---
+// --- sessions are not resumed ---
 
 class ServerSession : public testing::TestWithParam<int> {};
 
-// The client keeps the session of a server that gives them, and comes with it to us.
+// The client keeps the session of a server that issues tickets, and offers it to our server.
 TEST_P(ServerSession, OfAnotherServerIsNotResumed) {
   const Site site;
   const auto giver = openssl_server(site.server);

@@ -1,5 +1,5 @@
-// Records of TLS 1.3 under one key: against the traces of RFC 8448, against another key, and against whoever
-// changes one.
+// Records of TLS 1.3 under one key: compared with the traces of RFC 8448, opened with another key, and
+// changed in transit.
 #include "tls/internal/traffic_key.h"
 
 #include <gtest/gtest.h>
@@ -18,7 +18,7 @@ namespace {
 
 using Bytes = std::vector<std::uint8_t>;
 
-// Octets as RFCs write them.
+// Parses bytes as RFCs print them.
 Bytes octets(std::string_view hexadecimal) {
   Bytes bytes;
   bytes.reserve(hexadecimal.size() / 2);
@@ -43,7 +43,7 @@ Bytes sealed(TrafficKey& key, ContentType type, ByteView content) {
   return record;
 }
 
-// The content, or nothing.
+// Returns the content; nullopt after a fault.
 std::optional<Bytes> opened(TrafficKey& key, ByteView record) {
   Bytes content(record.size());
   const auto result = key.open(record, content);
@@ -73,7 +73,7 @@ Bytes fifty_octets() {
 
 const Bytes kServerSecret =
     octets("a1 1a f9 f0 55 31 f8 56 ad 47 11 6b 45 a9 50 32 82 04 b4 f4 4b fb 6b 3a 4b 4f 1f 3f cb 63 16 43");
-// Under the server's key a NewSessionTicket comes first.
+// The server's key first seals a NewSessionTicket.
 const Bytes kServerTicket = octets(
     "17 03 03 00 de 3a 6b 8f 90 41 4a 97 d6 95 9c 34 87 68 0d e5 13 4a 2b 24 0e 6c ff ac 11 6e 95 d4 1d 6a "
     "f8 f6 "
@@ -128,7 +128,7 @@ TEST(Rfc8448, IsWhatAServerSeals) {
   EXPECT_EQ(sealed(key, ContentType::alert, Bytes{1, 0}), kServerCloseNotify);
 }
 
-// --- known_answers.py: each suite, numbers of any size, three later generations ---
+// --- known_answers.py: each suite, numbers of any size, three later keys ---
 
 constexpr const char* kPython = "/usr/bin/python3";
 
@@ -175,7 +175,7 @@ TEST(KnownAnswers, AreWhatIsSealedAndOpened) {
   ASSERT_EQ(answers.size(), 3U * (16 + 3 * 7)) << "known_answers.py needs python3-cryptography";
   for (const KnownAnswer& answer : answers) {
     const auto& suite = *find_cipher_suite(answer.suite);
-    // The numbers of a later generation begin with 0.
+    // The record numbers of a later key begin with 0.
     const std::uint64_t first = answer.generation == 0 ? answer.number : 0;
     TrafficKey seal(suite, answer.secret, TrafficKey::Use::seal, first);
     TrafficKey open(suite, answer.secret, TrafficKey::Use::open, first);
@@ -188,7 +188,7 @@ TEST(KnownAnswers, AreWhatIsSealedAndOpened) {
     const auto result = opened(open, answer.record);
     ASSERT_TRUE(result) << answer.suite << ' ' << answer.generation << ' ' << answer.number;
     EXPECT_TRUE(*result == answer.content);
-    // A type of 0 makes the type and the padding a part of the content.
+    // With a type of 0, the real type and the padding are a part of the content.
     Bytes content = answer.content;
     if (answer.padding > 0) {
       content.push_back(static_cast<std::uint8_t>(answer.type));
@@ -230,7 +230,7 @@ TEST_P(TrafficKeys, OpenWhatWasSealedWhateverItsSize) {
 
 TEST_P(TrafficKeys, TellTheTypeBehindThePadding) {
   Bytes memory(100);
-  // What the type of a record is to others is a zero more here.
+  // The type of an ordinary record is replaced by one more zero of padding.
   const auto padded = sealed(seal_, ContentType{0}, bytes_of(std::string("text\x17\0\0\0", 8)));
   const auto result = open_.open(padded, memory);
   ASSERT_TRUE(result);

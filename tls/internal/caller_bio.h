@@ -1,5 +1,5 @@
-// OpenSSL's way to the caller's buffers: a BIO that takes ciphertext from the front of what the caller has
-// read, and appends ciphertext to what the caller will send. For the .cc files of this layer only.
+// The connection between OpenSSL and the caller's buffers: a BIO that reads ciphertext from the front of the
+// caller's input and appends ciphertext to the caller's output. This header is internal to tls/.
 #pragma once
 
 #include "tls/buffers.h"
@@ -7,14 +7,14 @@
 
 namespace pgveil::tls {
 
-// The caller's, for as long as a call of the engine runs.
+// The caller's buffers during a call of the engine.
 struct CallerBytes {
   ByteView* incoming = nullptr;
   Outgoing* outgoing = nullptr;
-  bool end_of_input = false;  // after `incoming` comes the end, and not "more is needed"
+  bool end_of_input = false;  // no more bytes will follow `incoming`
 };
 
-// `bytes` must outlive it.
+// Returns a BIO that uses `bytes`, which must outlive it.
 [[nodiscard]] BIO* make_bio(CallerBytes& bytes);
 
 }  // namespace pgveil::tls

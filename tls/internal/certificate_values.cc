@@ -57,7 +57,7 @@ std::vector<std::string> common_names_of(const X509_NAME* subject) {
   return names;
 }
 
-// Empty where there are none, and where the extension cannot be read.
+// Returns null if there are none, or if the extension cannot be parsed.
 GeneralNames alternative_names_of(const X509* certificate) {
   return GeneralNames(
       static_cast<GENERAL_NAMES*>(X509_get_ext_d2i(certificate, NID_subject_alt_name, nullptr, nullptr)));
@@ -76,7 +76,8 @@ std::vector<std::string> alternative_names_of(const GENERAL_NAMES* all, int type
 
 std::string name_text(const X509_NAME* name) {
   const Bio bio(BIO_new(BIO_s_mem()));
-  // Would stop in the middle at octets that are not of their own type, but with such OpenSSL reads no name.
+  // X509_NAME_print_ex() stops at bytes that are invalid for their type, but OpenSSL does not parse such a
+  // name.
   X509_NAME_print_ex(bio.get(), name, 0, XN_FLAG_RFC2253);
   char* data = nullptr;
   const long size = BIO_get_mem_data(bio.get(), &data);

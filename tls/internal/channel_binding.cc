@@ -7,7 +7,7 @@
 namespace pgveil::tls {
 
 std::optional<std::vector<std::uint8_t>> server_end_point_of(X509* certificate) {
-  // OBJ_find_sigid_algs() would not know the digest of RSA-PSS, whose parameters name it.
+  // OBJ_find_sigid_algs() does not know the digest of RSA-PSS, which is in the parameters of the signature.
   int digest_id = NID_undef;
   if (X509_get_signature_info(certificate, &digest_id, nullptr, nullptr, nullptr) != 1) digest_id = NID_undef;
   if (digest_id == NID_md5 || digest_id == NID_sha1) digest_id = NID_sha256;

@@ -1,4 +1,4 @@
-// What SCRAM-SHA-256-PLUS binds a login to. For the .cc files of this layer only.
+// The channel binding data of SCRAM-SHA-256-PLUS. This header is internal to tls/.
 #pragma once
 
 #include <cstdint>
@@ -9,10 +9,10 @@
 
 namespace pgveil::tls {
 
-// tls-server-end-point of a server's certificate: its DER, hashed with the digest of the signature that it
-// carries, SHA-256 in place of MD5 and SHA-1 (RFC 5929, section 4.1; be-secure-openssl.c:
-// be_tls_get_certificate_hash). nullopt where that signature has no digest of its own (Ed25519, Ed448,
-// ML-DSA): the binding is undefined then, and PostgreSQL's libpq and server fail.
+// Returns tls-server-end-point of a server's certificate: its DER, hashed with the digest of its own
+// signature, but with SHA-256 in place of MD5 and SHA-1 (RFC 5929, section 4.1; be-secure-openssl.c:
+// be_tls_get_certificate_hash). Returns nullopt if that signature has no separate digest (Ed25519, Ed448,
+// ML-DSA): the binding is then undefined, and PostgreSQL's libpq and server fail.
 [[nodiscard]] std::optional<std::vector<std::uint8_t>> server_end_point_of(X509* certificate);
 
 }  // namespace pgveil::tls

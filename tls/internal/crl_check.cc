@@ -33,7 +33,8 @@ Number number_of(const X509_CRL* crl) {
   return Number(static_cast<ASN1_INTEGER*>(X509_CRL_get_ext_d2i(crl, NID_crl_number, nullptr, nullptr)));
 }
 
-// Whether `crl` is a later edition of `older`: about the same certificates and reasons, by the same key.
+// Returns whether `crl` is a later version of `older`: for the same certificates and reasons, by the same
+// key.
 bool replaces(const X509_CRL* crl, const X509_CRL* older) {
   if (is_delta(crl)) return false;
   for (const int nid : {NID_issuing_distribution_point, NID_authority_key_identifier})
@@ -47,7 +48,7 @@ bool replaces(const X509_CRL* crl, const X509_CRL* older) {
   return !number || !older_number || ASN1_INTEGER_cmp(number.get(), older_number.get()) >= 0;
 }
 
-// Its numbers are those of attribute certificates.
+// Returns whether the serial numbers of the CRL belong to attribute certificates.
 bool is_for_attributes(const X509_CRL* crl) {
   const DistributionPoint point(static_cast<ISSUING_DIST_POINT*>(
       X509_CRL_get_ext_d2i(crl, NID_issuing_distribution_point, nullptr, nullptr)));
@@ -56,11 +57,12 @@ bool is_for_attributes(const X509_CRL* crl) {
 
 bool names(X509_CRL* crl, X509* certificate) {
   X509_REVOKED* entry = nullptr;
-  // 2 stands for an entry that removes the certificate from a list.
+  // The result 2 means an entry that removes the certificate from a CRL (removeFromCRL).
   return X509_CRL_get0_by_cert(crl, &entry, certificate) == 1 && !is_for_attributes(crl);
 }
 
-// The issuer of the certificate that is being checked; the last one of a chain has itself.
+// Returns the issuer of the certificate that is being checked. The last certificate of a chain is its own
+// issuer.
 X509* issuer_in_chain(X509_STORE_CTX* verification) {
   const auto* chain = X509_STORE_CTX_get0_chain(verification);
   const int depth = X509_STORE_CTX_get_error_depth(verification);
@@ -68,7 +70,7 @@ X509* issuer_in_chain(X509_STORE_CTX* verification) {
   return last < 0 ? nullptr : sk_X509_value(chain, depth < last ? depth + 1 : last);
 }
 
-// Authorities of one name may have several keys, and each its own serial numbers.
+// Several authorities of the same name can have different keys, and each its own serial numbers.
 bool is_signed_by(X509_CRL* crl, const X509* authority) {
   if (authority == nullptr) return false;
   const bool is_signed = X509_CRL_verify(crl, X509_get0_pubkey(authority)) == 1;
@@ -88,7 +90,7 @@ X509_STORE_CTX_cert_crl_fn openssls_check() {
   return check;
 }
 
-// OpenSSL calls this for each certificate with the CRL that it has picked.
+// OpenSSL calls this for each certificate, with the CRL that it has picked.
 int check_against(X509_STORE_CTX* verification, X509_CRL* picked, X509* certificate) {
   const auto check = openssls_check();
   if (check == nullptr) {
@@ -110,7 +112,7 @@ int check_against(X509_STORE_CTX* verification, X509_CRL* picked, X509* certific
   return verdict;
 }
 
-// What OpenSSL picks from.
+// Returns the CRLs of which OpenSSL picks one: those that are not delta CRLs.
 STACK_OF(X509_CRL) * complete_crls(const X509_STORE_CTX* verification, const X509_NAME* issuer) {
   STACK_OF(X509_CRL)* crls = X509_STORE_CTX_get1_crls(verification, issuer);
   for (int i = sk_X509_CRL_num(crls) - 1; i >= 0; --i)

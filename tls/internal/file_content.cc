@@ -17,7 +17,7 @@ namespace {
 
 constexpr std::size_t kFirstBytes = 16'384;
 
-// To a larger piece of memory, without a copy that stays in the old one.
+// Moves the bytes to a larger block of memory, and wipes the old block.
 void grow(std::vector<unsigned char>& bytes, std::size_t size) {
   std::vector<unsigned char> larger(size);
   std::copy(bytes.begin(), bytes.end(), larger.begin());
@@ -32,7 +32,7 @@ tl::expected<OpenFile, int> OpenFile::open(const std::string& path) {
   if (descriptor < 0) return tl::unexpected(errno);
   OpenFile file(descriptor, {});
   if (::fstat(descriptor, &file.status_) != 0) return tl::unexpected(errno);
-  // Only the opening must not wait: a writer of a FIFO may be slow.
+  // open() must not wait for a writer of a FIFO, but read() must wait for its data.
   if (::fcntl(descriptor, F_SETFL, O_RDONLY) != 0) return tl::unexpected(errno);
   return file;
 }
@@ -47,7 +47,7 @@ OpenFile::~OpenFile() {
 tl::expected<FileContent, int> FileContent::read(const OpenFile& file) {
   FileContent content;
   auto& bytes = content.bytes_;
-  // One byte more than there should be, so that the end is seen without another piece of memory.
+  // One byte more than the expected size, so that read() finds the end without a larger block.
   const auto expected_size =
       S_ISREG(file.status().st_mode) ? static_cast<std::size_t>(file.status().st_size) : 0;
   if (expected_size > kMaxBytes) return tl::unexpected(EFBIG);
@@ -78,7 +78,7 @@ FileContent::~FileContent() {
 
 Bio FileContent::bio() const {
   static_assert(kMaxBytes < INT_MAX);
-  // OpenSSL takes no memory of zero bytes.
+  // BIO_new_mem_buf() does not accept an empty block.
   Bio bio(bytes_.empty() ? BIO_new(BIO_s_null())
                          : BIO_new_mem_buf(bytes_.data(), static_cast<int>(bytes_.size())));
   if (!bio) throw std::bad_alloc();

@@ -1,5 +1,5 @@
-// A file of certificates, keys or CRLs, opened once: what is judged of it is true of what is read. For the
-// .cc files of this layer only.
+// A file of certificates, keys or CRLs that is opened once, so that the checked file is the file that is
+// read. This header is internal to tls/.
 #pragma once
 
 #include <sys/stat.h>
@@ -14,7 +14,7 @@ namespace pgveil::tls {
 
 class OpenFile {
  public:
-  // The error is that of the system, such as ENOENT. Does not wait for a writer if the file is a FIFO.
+  // Opens the file; the error is errno, such as ENOENT. Does not wait for a writer if the file is a FIFO.
   [[nodiscard]] static tl::expected<OpenFile, int> open(const std::string& path);
   OpenFile(OpenFile&& other) noexcept;
   OpenFile& operator=(OpenFile&&) = delete;
@@ -29,20 +29,20 @@ class OpenFile {
   struct stat status_;
 };
 
-// What an open file holds; wiped at the end, as it may hold a key.
+// The content of an open file. It may be a key, so the destructor wipes it.
 class FileContent {
  public:
-  // More than all authorities of a system, and than the CRL of a large authority.
+  // The limit is larger than all authorities of a system, and than the CRL of a large authority.
   static constexpr std::size_t kMaxBytes = std::size_t{256} << 20;
 
-  // The error is that of the system; EFBIG beyond kMaxBytes.
+  // Reads the whole file; the error is errno, or EFBIG above kMaxBytes.
   [[nodiscard]] static tl::expected<FileContent, int> read(const OpenFile& file);
   [[nodiscard]] static tl::expected<FileContent, int> read(const std::string& path);
   FileContent(FileContent&&) noexcept = default;
   FileContent& operator=(FileContent&&) = delete;
   ~FileContent();
 
-  // Reads from the beginning; must not outlive this.
+  // Returns a BIO that reads from the beginning. This object must outlive it.
   [[nodiscard]] Bio bio() const;
 
  private:
@@ -50,8 +50,8 @@ class FileContent {
   std::vector<unsigned char> bytes_;
 };
 
-// After a PEM_read_bio_...() that returned nothing: whether that was only the end of what is in the file.
-// Empties OpenSSL's queue of errors if it was.
+// Returns, after a PEM_read_bio_...() that returned null, whether it only reached the end of the file. If so,
+// clears OpenSSL's error queue.
 [[nodiscard]] bool is_end_of_pem();
 
 }  // namespace pgveil::tls

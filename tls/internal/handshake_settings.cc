@@ -21,7 +21,8 @@ struct FreedCiphers {
 };
 using Ciphers = std::unique_ptr<STACK_OF(SSL_CIPHER), FreedCiphers>;
 
-// draft-ietf-tls-ecdhe-mlkem, as OpenSSL 3.5 and newer call them; the one first that all have.
+// The groups of draft-ietf-tls-ecdhe-mlkem, under the names of OpenSSL 3.5 and newer. The most common one is
+// first.
 constexpr std::array<std::string_view, 3> kHybridGroups{"X25519MLKEM768", "SecP256r1MLKEM768",
                                                         "SecP384r1MLKEM1024"};
 
@@ -67,14 +68,14 @@ void set_ciphers(SSL_CTX* context, const HandshakeSettings& settings, Mistakes& 
                         "no cipher is meant by " + in_quotes(list) + ": " + take_openssl_error(),
                         "see `openssl ciphers -v`; those of TLS 1.3 stand in ssl_tls13_ciphers"});
   const std::string& tls13 = settings.ssl_tls13_ciphers;
-  // OpenSSL passes over names that it does not know, and takes those of older ciphers.
+  // OpenSSL ignores names that it does not know, and accepts names of older ciphers.
   if (!tls13.empty() && (SSL_CTX_set_ciphersuites(context, tls13.c_str()) != 1 || !offers_tls13(context)))
     mistakes.push_back({"ssl_tls13_ciphers", "no cipher of TLS 1.3 is meant by " + in_quotes(tls13),
                         "see `openssl ciphers -v -s -tls1_3`, such as TLS_AES_256_GCM_SHA384"});
 }
 
-// SSL_CTX_set1_groups_list() and SSL_CTX_set1_sigalgs_list() without the macros' C casts; OpenSSL only reads
-// the list.
+// Does the same as SSL_CTX_set1_groups_list() and SSL_CTX_set1_sigalgs_list() without the macros' C casts.
+// OpenSSL only reads the list.
 bool set_list(SSL_CTX* context, int which, const std::string& list) {
   ERR_clear_error();
   const bool is_set = SSL_CTX_ctrl(context, which, 0, const_cast<char*>(list.c_str())) == 1;
@@ -96,7 +97,8 @@ void set_signature_algorithms(SSL_CTX* context, const std::string& algorithms, M
                       "name algorithms as in ecdsa_secp256r1_sha256:rsa_pss_rsae_sha256, or leave it out"});
 }
 
-// Those that a client with `groups` offers in TLS 1.3. None if OpenSSL does not take them.
+// Returns the groups that a client with `groups` offers in TLS 1.3; empty if OpenSSL does not accept
+// `groups`.
 std::vector<std::string> groups_of(const SSL_CTX* context, const std::string& groups) {
   const SslContext client(SSL_CTX_new(TLS_client_method()));
   if (!client) return {};
@@ -113,7 +115,7 @@ std::string hybrids_in(const std::vector<std::string>& groups) {
   return list;
 }
 
-// All that this OpenSSL has.
+// Returns all hybrid groups that this OpenSSL supports.
 std::string known_hybrids(const SSL_CTX* context) {
   std::vector<std::string> known;
   for (const auto hybrid : kHybridGroups)
@@ -141,8 +143,8 @@ void require_post_quantum(SSL_CTX* context, const std::string& groups, Mistakes&
   set_groups(context, list, mistakes);
 }
 
-// Whether a cipher of TLS 1.2 or older has what each of kDefaultCiphers has: forward secrecy, and encryption
-// that is authenticated and has a key of at least 128 bits.
+// Returns whether a cipher of TLS 1.2 or older is as strong as kDefaultCiphers: it has forward secrecy and
+// authenticated encryption with a key of at least 128 bits.
 bool is_as_strong_as_default(const SSL_CIPHER* cipher) {
   const int exchange = SSL_CIPHER_get_kx_nid(cipher);
   return SSL_CIPHER_is_aead(cipher) == 1 && SSL_CIPHER_get_bits(cipher, nullptr) >= 128 &&
@@ -165,7 +167,7 @@ void warn_of_weak_ciphers(const STACK_OF(SSL_CIPHER) * ciphers, Mistakes& warnin
        "use the default, " + in_quotes(kDefaultCiphers)});
 }
 
-// What the settings come to, taken together.
+// Checks the combined result of the settings.
 void check_ciphers(SSL_CTX* context, Mistakes& mistakes, Mistakes& warnings) {
   const Ssl ssl(SSL_new(context));
   const Ciphers ciphers(SSL_get1_supported_ciphers(ssl.get()));

@@ -1,5 +1,5 @@
-// What a handshake may agree on: from settings into a context of either end. For the .cc files of this layer
-// only.
+// The settings of what a handshake may negotiate, for the contexts of both sides. This header is internal to
+// tls/.
 #pragma once
 
 #include <string_view>
@@ -11,13 +11,13 @@
 
 namespace pgveil::tls {
 
-// Versions, ciphers, groups and signature algorithms. Warns of what is weaker than the default.
+// Sets versions, ciphers, groups and signature algorithms. Warns if they are weaker than the default.
 void set_handshake(SSL_CTX* context, const HandshakeSettings& settings, std::vector<SettingMistake>& mistakes,
                    std::vector<SettingMistake>& warnings);
 
-// Whether a group of the key exchange, as OpenSSL calls it, has ML-KEM in it.
+// Returns whether a group of the key exchange, under OpenSSL's name, contains ML-KEM.
 [[nodiscard]] bool is_post_quantum(std::string_view group);
-// Whether it is one of those that post_quantum = "require" allows: ML-KEM together with an elliptic curve.
+// Returns whether post_quantum = "require" allows the group: ML-KEM combined with an elliptic curve.
 [[nodiscard]] bool is_hybrid(std::string_view group);
 
 }  // namespace pgveil::tls

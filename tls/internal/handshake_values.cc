@@ -8,8 +8,8 @@
 namespace pgveil::tls {
 namespace {
 
-// Whether a client has been asked for its certificate and had one of a kind that the server takes: there is
-// no more direct question, and one that is shown is signed for.
+// Returns whether a client has sent its certificate: the server asked for one, and the client had one of an
+// accepted type. OpenSSL has no direct query for it, but the client signs for a certificate that it sends.
 bool has_signed(const SSL* ssl) {
   int signature = NID_undef;
   return SSL_get_signature_type_nid(ssl, &signature) == 1;

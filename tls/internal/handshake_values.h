@@ -1,4 +1,4 @@
-// What a handshake has agreed on, as plain values. For the .cc files of this layer only.
+// The results of a handshake, as plain values. This header is internal to tls/.
 #pragma once
 
 #include <string>
@@ -9,11 +9,11 @@
 
 namespace pgveil::tls {
 
-// Of a handshake that is done.
+// Describes a handshake that is done.
 [[nodiscard]] Established describe(SSL* ssl);
-// By ALPN; empty: none. Belongs to `ssl`.
+// Returns the agreed ALPN protocol; empty: none. The text belongs to `ssl`.
 [[nodiscard]] std::string_view agreed_protocol(const SSL* ssl);
-// By SNI, also before the handshake is done; empty: none.
+// Returns the name in SNI, also before the handshake is done; empty: none.
 [[nodiscard]] std::string server_name(const SSL* ssl);
 
 }  // namespace pgveil::tls

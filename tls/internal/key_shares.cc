@@ -17,21 +17,22 @@ using Octets = std::span<const unsigned char>;
 struct Hello {
   std::vector<std::uint16_t> groups;
   std::vector<std::uint16_t> shares;
-  bool is_out_of_memory = false;  // so the two could not be read
+  bool is_out_of_memory = false;  // the groups could not be read
 };
 
 std::uint16_t number_at(Octets octets, std::size_t place) {
   return static_cast<std::uint16_t>(octets[place] << 8U | octets[place + 1]);
 }
 
-// Nothing where the ClientHello has no such extension.
+// Returns an empty span if the ClientHello has no such extension.
 Octets extension_of(SSL* ssl, unsigned type) {
   const unsigned char* data = nullptr;
   std::size_t size = 0;
   return SSL_client_hello_get0_ext(ssl, type, &data, &size) == 1 ? Octets(data, size) : Octets();
 }
 
-// RFC 8446, 4.2.7: a length, and numbers of two octets. It is OpenSSL's own and well formed.
+// RFC 8446, 4.2.7: a length, then numbers of two bytes. OpenSSL has written the extension, so it is
+// well-formed.
 std::vector<std::uint16_t> groups_of(Octets extension) {
   std::vector<std::uint16_t> groups;
   for (std::size_t place = 2; place + 2 <= extension.size(); place += 2)
@@ -39,7 +40,7 @@ std::vector<std::uint16_t> groups_of(Octets extension) {
   return groups;
 }
 
-// RFC 8446, 4.2.8: a length, and each share as its group, its length and itself.
+// RFC 8446, 4.2.8: a length, then for each share its group, its length and its bytes.
 std::vector<std::uint16_t> shares_of(Octets extension) {
   std::vector<std::uint16_t> groups;
   for (std::size_t place = 2; place + 4 <= extension.size(); place += 4U + number_at(extension, place + 2))
@@ -47,7 +48,7 @@ std::vector<std::uint16_t> shares_of(Octets extension) {
   return groups;
 }
 
-// No exception may pass through OpenSSL's functions: hello_of() throws it again.
+// An exception must not pass through OpenSSL's functions: hello_of() throws it again.
 int look_at_hello(SSL* ssl, int* /*alert*/, void* hello) {
   auto& found = *static_cast<Hello*>(hello);
   try {
@@ -56,10 +57,11 @@ int look_at_hello(SSL* ssl, int* /*alert*/, void* hello) {
   } catch (const std::bad_alloc&) {
     found.is_out_of_memory = true;
   }
-  return SSL_CLIENT_HELLO_ERROR;  // it has served its purpose
+  return SSL_CLIENT_HELLO_ERROR;  // ends the handshake, which is not needed any more
 }
 
-// What a connection of that context says first, as a server's end of OpenSSL reads it.
+// Returns the groups in the ClientHello of a connection of `context`. A server connection of OpenSSL parses
+// it.
 Hello hello_of(SSL_CTX* context) {
   Hello hello;
   const SslContext server_context(SSL_CTX_new(TLS_server_method()));
@@ -88,7 +90,7 @@ std::vector<std::string> names_of(SSL* ssl, const std::vector<std::uint16_t>& gr
   return names;
 }
 
-// As SSL_set1_groups_list() wants it: a share of the first is sent, the others are offered.
+// Returns a list for SSL_set1_groups_list(): a share of the first group is sent, the others are offered.
 std::string list_with_first(std::size_t first, const std::vector<std::string>& names) {
   std::string list = names[first];
   for (std::size_t i = 0; i < names.size(); ++i)
@@ -96,7 +98,7 @@ std::string list_with_first(std::size_t first, const std::vector<std::string>& n
   return list;
 }
 
-// SSL_set1_groups_list() without the macro's C cast.
+// Does the same as SSL_set1_groups_list() without the macro's C cast.
 bool set_groups(SSL* ssl, const std::string& list) {
   return SSL_ctrl(ssl, SSL_CTRL_SET_GROUPS_LIST, 0, const_cast<char*>(list.c_str())) == 1;
 }
@@ -109,7 +111,7 @@ KeyShares::KeyShares(ssl_ctx_st* context) {
   if (!any || hello.shares.empty()) return;
   offered_ = names_of(any.get(), hello.groups);
   shared_ = names_of(any.get(), hello.shares);
-  // A group that cannot be named could not be offered again: then nothing is remembered.
+  // A group without a name cannot be offered again; then nothing is remembered.
   if (offered_.size() != hello.groups.size()) offered_.clear();
   for (std::size_t i = 0; i < offered_.size(); ++i) lists_.push_back(list_with_first(i, offered_));
 }
@@ -132,7 +134,7 @@ void KeyShares::learn(ssl_st* ssl, const std::string& host, Choice choice, Clock
   const long number = SSL_get_negotiated_group(ssl);
   const char* name = number > 0 ? SSL_group_to_name(ssl, static_cast<int>(number)) : nullptr;
   const auto found = name == nullptr ? offered_.end() : std::ranges::find(offered_, name);
-  // Where OpenSSL's own choice is that share alone, there is nothing to be done better.
+  // If OpenSSL's own choice is exactly this share, there is nothing to improve.
   const bool is_own_choice = found != offered_.end() && shared_.size() == 1 && shared_.front() == *found;
   if (found == offered_.end() || is_own_choice) return forget(host);
 

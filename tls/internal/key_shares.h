@@ -1,14 +1,15 @@
-// Which key share a server of TLS 1.3 is sent. Without a memory a client guesses: OpenSSL sends shares of the
-// groups that it likes best, and a server that takes another one answers with a HelloRetryRequest (RFC 8446,
-// 4.1.4), which costs a round trip in every handshake. PostgreSQL up to 17 takes P-256 alone unless
-// ssl_ecdh_curve says otherwise, so it does so to every client with today's defaults. And where the guess
-// holds a share of ML-KEM that the server will not take, it costs a quarter of the handshake.
+// The choice of the key share that is sent to a server of TLS 1.3. OpenSSL sends shares of the groups that it
+// prefers. A server that chooses another group replies with a HelloRetryRequest (RFC 8446, 4.1.4), which
+// costs a round trip in every handshake. PostgreSQL up to 17 accepts only P-256 unless ssl_ecdh_curve is set,
+// so it sends a HelloRetryRequest to every client with today's defaults. A share of ML-KEM that the server
+// does not accept costs a quarter of the handshake.
 //
-// So the group that a host took is remembered, and the next handshake sends a share of that one alone,
-// while it still offers all groups, in a list that begins with that group. A server that wants another one
-// says so by a HelloRetryRequest. Since a server may also put up with what is sent, OpenSSL's own choice is
-// sent again from time to time. Only handshakes with a verified server are remembered, and what is said in
-// them is authenticated: nobody on the way can bring us to another group than the two ends would choose.
+// Therefore the group that a host has chosen is remembered. The next handshake sends a share of that group
+// only, and still offers all groups, in a list that begins with that group. A server that prefers another
+// group sends a HelloRetryRequest. A server may also accept the share although it has a better group, so
+// OpenSSL's own choice is sent again from time to time. Only handshakes with a verified server are
+// remembered, and the handshake is authenticated: an attacker on the network cannot make the two ends choose
+// another group.
 #pragma once
 
 #include <chrono>
@@ -17,47 +18,47 @@
 #include <unordered_map>
 #include <vector>
 
-// OpenSSL's own names for SSL_CTX and SSL, so that this header needs none of OpenSSL's.
+// OpenSSL's own names for SSL_CTX and SSL, so that this header includes no header of OpenSSL.
 struct ssl_ctx_st;
 struct ssl_st;
 
 namespace pgveil::tls {
 
-// For all connections of one upstream; any thread may call anything.
+// The remembered groups of one upstream, for all its connections. Thread-safe.
 class KeyShares {
  public:
   using Clock = std::chrono::steady_clock;
-  // How long a server that has begun to take a better group may go without being sent a share of it.
+  // A server that starts to support a better group is sent a share of it after this time at the latest.
   static constexpr auto kRememberedFor = std::chrono::minutes(10);
 
-  // Finds out what connections of that context offer of their own accord, by making one.
+  // Determines the groups that connections of `context` offer by default, by making one connection.
   explicit KeyShares(ssl_ctx_st* context);
 
   enum class Choice { own, remembered };
-  // Before a handshake with `host`, the name that its certificate has to be for: lets it send the remembered
-  // share, if there is one to be sent.
+  // Called before a handshake with `host`, the name that its certificate must be for. Makes `ssl` send the
+  // remembered share, if there is one.
   [[nodiscard]] Choice choose(ssl_st* ssl, const std::string& host, Clock::time_point now) const;
-  // After a handshake for which choose() gave that answer.
+  // Called after a successful handshake, with the result of choose().
   void learn(ssl_st* ssl, const std::string& host, Choice choice, Clock::time_point now);
-  // After a handshake that failed: whatever the reason was, the next one guesses again.
+  // Called after a failed handshake: for any reason, the next handshake uses OpenSSL's own choice again.
   void forget(const std::string& host);
 
-  // The groups that are offered, as IANA calls them, and those of which a share is sent, in the ClientHello's
-  // order. None before TLS 1.3, and where nothing can be remembered.
+  // The groups that are offered, under IANA's names, and those of which a share is sent, in the order of the
+  // ClientHello. Empty before TLS 1.3, and if nothing can be remembered.
   [[nodiscard]] const std::vector<std::string>& offered() const { return offered_; }
   [[nodiscard]] const std::vector<std::string>& shared() const { return shared_; }
 
  private:
   struct Memory {
-    std::size_t group;  // in offered_
+    std::size_t group;  // index in offered_
     Clock::time_point until;
   };
 
   std::vector<std::string> offered_;
   std::vector<std::string> shared_;
-  std::vector<std::string> lists_;  // all that are offered, with the one of that number first
-  mutable std::mutex mutex_;        // of what follows
-  std::unordered_map<std::string, Memory> remembered_;  // as many as the upstream has hosts
+  std::vector<std::string> lists_;  // list i contains all groups of offered_, group i first
+  mutable std::mutex mutex_;        // protects remembered_
+  std::unordered_map<std::string, Memory> remembered_;  // by host; one entry per host of the upstream
 };
 
 }  // namespace pgveil::tls

@@ -10,22 +10,22 @@ void empty(STACK_OF(X509) * certificates) {
   while (X509* certificate = sk_X509_pop(certificates)) X509_free(certificate);
 }
 
-// By zeros, as many as it has.
+// Overwrites the secret with zeros of the same length.
 void overwrite_secret(SSL_SESSION* session) {
-  const std::array<unsigned char, 512> zeros{};  // OpenSSL's longest has as many
+  const std::array<unsigned char, 512> zeros{};  // OpenSSL's longest secret has 512 bytes
   const std::size_t size = SSL_SESSION_get_master_key(session, nullptr, 0);
   if (size <= zeros.size()) SSL_SESSION_set1_master_key(session, zeros.data(), size);
 }
 
 }  // namespace
 
-// 0xMNN00PP0L: 3.0, and 3.5 and 3.6 of Debian 13 and sid.
+// The format is 0xMNN00PP0L. The tested releases are 3.0, and 3.5 and 3.6 of Debian 13 and sid.
 bool may_change_lent_objects(unsigned long openssl_version) {
   const unsigned long release = openssl_version >> 20U;  // 0xMNN
   return release == 0x300 || release == 0x305 || release == 0x306;
 }
 
-// To give a key another type frees what it held (EVP_PKEY_set_type()).
+// Setting another type of key frees the old content of the key (EVP_PKEY_set_type()).
 void forget_key_exchange(SSL* ssl, unsigned long openssl_version) {
   if (!may_change_lent_objects(openssl_version)) return;
   for (const int which : {SSL_CTRL_GET_TMP_KEY, SSL_CTRL_GET_PEER_TMP_KEY}) {
@@ -36,9 +36,8 @@ void forget_key_exchange(SSL* ssl, unsigned long openssl_version) {
   }
 }
 
-// The chain as it came, the chain as it was verified, and in the session the leaf again.
-// To read another session into this one leaves of it what is still asked for, and frees the rest
-// (d2i_SSL_SESSION()).
+// Frees the chain as received, the verified chain, and the leaf in the session. Reading another session into
+// this one keeps only the values that can still be queried, and frees the rest (d2i_SSL_SESSION()).
 void forget_peer(SSL* ssl, unsigned long openssl_version) {
   SSL_SESSION* session = SSL_get_session(ssl);
   if (session != nullptr) overwrite_secret(session);
@@ -49,7 +48,7 @@ void forget_peer(SSL* ssl, unsigned long openssl_version) {
   if (session == nullptr || bare == nullptr) return;
   SSL_SESSION_set_protocol_version(bare.get(), SSL_version(ssl));
   SSL_SESSION_set_cipher(bare.get(), SSL_get_current_cipher(ssl));
-  std::array<unsigned char, 256> der;  // of about 30
+  std::array<unsigned char, 256> der;  // about 30 bytes are used
   unsigned char* end = der.data();
   const int size = i2d_SSL_SESSION(bare.get(), nullptr);
   if (size <= 0 || static_cast<std::size_t>(size) > der.size()) return;

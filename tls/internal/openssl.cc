@@ -10,7 +10,7 @@ std::string take_openssl_error() {
   const unsigned long code = ERR_get_error();
   std::string text;
   if (code != 0) {
-    // ERR_reason_error_string() knows no system errors (be-secure-openssl.c: SSLerrmessage).
+    // ERR_reason_error_string() has no text for system errors (be-secure-openssl.c: SSLerrmessage).
     if (const char* reason = ERR_reason_error_string(code)) {
       text = reason;
     } else if (ERR_SYSTEM_ERROR(code)) {

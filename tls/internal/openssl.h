@@ -1,5 +1,5 @@
-// Owning pointers for OpenSSL objects and the error queue as text. Outside tls/ no code names an OpenSSL
-// type: only .cc files of this layer (and tests that play the other side) include this header.
+// Owning pointers for OpenSSL objects, and OpenSSL's error queue as text. No code outside of tls/ uses an
+// OpenSSL type, except for tests that act as the peer.
 #pragma once
 
 #include <openssl/bio.h>
@@ -13,7 +13,7 @@
 
 namespace pgveil::tls {
 
-// Deleter that calls an OpenSSL free function; empty, so the owning pointer is one word.
+// A deleter that calls an OpenSSL free function. It is empty, so the owning pointer is one word.
 template <auto Free>
 struct Freed {
   template <class T>
@@ -22,7 +22,7 @@ struct Freed {
   }
 };
 
-// Of a stack with its certificates; a function since OpenSSL has a macro only.
+// A deleter of a stack with its certificates. It is a function because OpenSSL has only a macro for it.
 struct FreedChain {
   void operator()(STACK_OF(X509) * chain) const noexcept { sk_X509_pop_free(chain, X509_free); }
 };
@@ -36,7 +36,8 @@ using Certificate = std::unique_ptr<X509, Freed<X509_free>>;
 using CertificateChain = std::unique_ptr<STACK_OF(X509), FreedChain>;
 using PrivateKey = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY_free>>;
 
-// The oldest error of this thread's queue in OpenSSL's words; empties the queue. "" where there is none.
+// Returns the text of the oldest error in this thread's queue, and empties the queue; "" if there is no
+// error.
 [[nodiscard]] std::string take_openssl_error();
 
 }  // namespace pgveil::tls

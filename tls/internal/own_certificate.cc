@@ -23,7 +23,7 @@ SettingMistake mistake(const CertificateFiles& files, std::string_view setting, 
   return {std::string(setting), std::move(problem), std::move(remedy), files.certificate};
 }
 
-// A question of OpenSSL's for a passphrase, and what came of it.
+// A request of OpenSSL for a passphrase, and its result.
 struct Question {
   const Passphrase& passphrase;
   bool asked = false;
@@ -43,11 +43,11 @@ int answer_from_command(Question& question, std::span<char> buffer) {
   return -1;
 }
 
-// Where there is no passphrase it answers that there is none, so that OpenSSL never prompts on a terminal.
-// OpenSSL wipes `buffer` after use; no other copy is made.
+// Returns -1 if there is no passphrase, so that OpenSSL never prompts on a terminal. OpenSSL wipes `buffer`
+// after use; no other copy is made.
 int answer(char* buffer, int size, int /*for_writing*/, void* argument) {
   auto& question = *static_cast<Question*>(argument);
-  // No command is run twice for one key: what it printed first was wrong.
+  // The command is run only once per key: a second request means that its first output was wrong.
   const bool again = std::exchange(question.asked, true);
   const std::span<char> room(buffer, static_cast<std::size_t>(size));
   if (question.passphrase.value.empty()) return -1;
@@ -68,7 +68,7 @@ SettingMistake encrypted_key_mistake(const CertificateFiles& files, const Questi
   return mistake(files, files.key_setting, problem + setting + " does not open it", "check " + setting);
 }
 
-// The file is opened once: its owner and mode are those of the bytes that are read.
+// The file is opened only once, so that the checked owner and mode are those of the file that is read.
 tl::expected<FileContent, SettingMistake> read_key_file(const CertificateFiles& files) {
   const auto unreadable = [&](int error) {
     return tl::unexpected(
@@ -87,8 +87,8 @@ tl::expected<FileContent, SettingMistake> read_key_file(const CertificateFiles& 
   return *std::move(content);
 }
 
-// PEM first, then DER, as libpq (fe-secure-openssl.c: initialize_SSL). Of the two errors the one about PEM
-// tells more.
+// Tries PEM first, then DER, as libpq does (fe-secure-openssl.c: initialize_SSL). If both fail, the error for
+// PEM is reported, because it is more useful.
 PrivateKey read_key(const CertificateFiles& files, std::vector<SettingMistake>& mistakes) {
   auto content = read_key_file(files);
   if (!content) {
@@ -113,23 +113,23 @@ PrivateKey read_key(const CertificateFiles& files, std::vector<SettingMistake>& 
   return nullptr;
 }
 
-// The leaf and what follows it, as SSL_CTX_use_certificate_chain_file() does with a file that it opens
-// itself.
+// Loads the leaf and the certificates after it, as SSL_CTX_use_certificate_chain_file() does with a file that
+// it opens itself.
 bool use_chain(SSL_CTX* chain, BIO* file, Question& question) {
   const Certificate leaf(PEM_read_bio_X509_AUX(file, nullptr, answer, &question));
   if (!leaf || SSL_CTX_use_certificate(chain, leaf.get()) != 1) return false;
-  // Each of the others is judged by its own errors.
+  // Errors of the leaf must not be attributed to the certificates after it.
   ERR_clear_error();
   for (;;) {
     Certificate next(PEM_read_bio_X509(file, nullptr, answer, &question));
     if (!next) return is_end_of_pem();
-    // SSL_CTX_add0_chain_cert() without the macro's C cast.
+    // Does the same as SSL_CTX_add0_chain_cert() without the macro's C cast.
     if (SSL_CTX_ctrl(chain, SSL_CTRL_CHAIN_CERT, 0, next.get()) != 1) return false;
     static_cast<void>(next.release());
   }
 }
 
-// Into a context of no other use, since the chain of a context has OpenSSL's checks.
+// Loads the chain into a separate context, because adding it to a context includes OpenSSL's checks.
 SslContext read_chain(const SSL_CTX* context, const CertificateFiles& files,
                       std::vector<SettingMistake>& mistakes) {
   const auto content = FileContent::read(files.cert_file);
@@ -149,12 +149,13 @@ SslContext read_chain(const SSL_CTX* context, const CertificateFiles& files,
   return nullptr;
 }
 
-// What is to be sent after a leaf that stands alone in its file: the intermediates among the certificates
-// that `context` trusts, as PostgreSQL and libpq have OpenSSL do it; but once, and without the root, which
-// nobody verifies who does not have it. Where there are none, or the chain is at fault, the leaf is all: the
-// peer judges.
+// Adds the rest of the chain to a leaf that is alone in its file: the intermediates among the certificates
+// that `context` trusts. PostgreSQL and libpq have OpenSSL do the same for every handshake; here it is done
+// once. The root is omitted: a peer without it cannot verify the chain in any case. If there are no
+// intermediates, or the chain has errors, only the leaf is sent, and the peer decides.
 void complete(SSL_CTX* chain, const SSL_CTX* context) {
-  // SSL_CTX_set1_chain_cert_store() and SSL_CTX_build_cert_chain() without the macros' C casts.
+  // Does the same as SSL_CTX_set1_chain_cert_store() and SSL_CTX_build_cert_chain() without the macros' C
+  // casts.
   SSL_CTX_ctrl(chain, SSL_CTRL_SET_CHAIN_CERT_STORE, 1, SSL_CTX_get_cert_store(context));
   SSL_CTX_ctrl(chain, SSL_CTRL_BUILD_CERT_CHAIN,
                SSL_BUILD_CHAIN_FLAG_NO_ROOT | SSL_BUILD_CHAIN_FLAG_IGNORE_ERROR, nullptr);
@@ -167,7 +168,7 @@ STACK_OF(X509) * certificates_behind_leaf(SSL_CTX* chain) {
   return behind;
 }
 
-// The pair as `chain` would serve it, completed with what `context` trusts.
+// Returns the pair as `chain` would send it, completed with certificates that `context` trusts.
 std::optional<OwnCertificate> pair_of(SSL_CTX* chain, const SSL_CTX* context, PrivateKey key,
                                       const CertificateFiles& files, std::vector<SettingMistake>& mistakes) {
   ERR_clear_error();
@@ -195,7 +196,7 @@ std::optional<OwnCertificate> pair_of(SSL_CTX* chain, const SSL_CTX* context, Pr
                         std::move(key)};
 }
 
-// Empty where there is nothing to say.
+// Returns text about the validity period; empty if there is no problem.
 std::string fault_in_time(X509* certificate, std::int64_t now) {
   const auto begins = seconds_since_1970(X509_get0_notBefore(certificate));
   const auto ends = seconds_since_1970(X509_get0_notAfter(certificate));
@@ -216,7 +217,7 @@ std::optional<OwnCertificate> load_own_certificate(const SSL_CTX* context, const
 }
 
 void use(SSL_CTX* context, const OwnCertificate& own) {
-  // It has been used in load_own_certificate(), so that nothing but memory can be missing.
+  // load_own_certificate() has already used it, so only lack of memory can make this fail.
   if (SSL_CTX_use_cert_and_key(context, own.leaf.get(), own.key.get(), own.chain.get(), 1) != 1)
     throw std::bad_alloc();
 }

@@ -1,5 +1,5 @@
-// Our own certificate chain and its key: from files, and from there into a context or a connection. For the
-// .cc files of this layer only.
+// Our own certificate chain and its key, loaded from files into a context or a connection. This header is
+// internal to tls/.
 #pragma once
 
 #include <openssl/ssl.h>
@@ -15,15 +15,15 @@
 
 namespace pgveil::tls {
 
-// Where the passphrase of an encrypted key comes from.
+// The source of the passphrase of an encrypted key.
 struct Passphrase {
   enum class Source { setting, command };
   Source source;
-  std::string_view setting;  // its name: "sslpassword", "ssl_passphrase_command"
+  std::string_view setting;  // the name of the setting: "sslpassword" or "ssl_passphrase_command"
   std::string_view value;    // the passphrase, or the command that prints it; empty: not set
 };
 
-// Files, under the names of their settings.
+// The files of a certificate, with the names of their settings.
 struct CertificateFiles {
   std::string_view cert_setting;
   const std::string& cert_file;
@@ -36,29 +36,29 @@ struct CertificateFiles {
 
 struct OwnCertificate {
   Certificate leaf;
-  CertificateChain chain;  // what is sent after the leaf; may be null
+  CertificateChain chain;  // sent after the leaf; may be null
   PrivateKey key;
 };
 
-// Adds to `mistakes` whatever keeps the pair from being used, by the security level of `context`. Expiry does
-// not: the peer judges that, as with libpq. Intermediates that the file lacks are taken from those that
-// `context` trusts.
+// Loads the pair. Adds to `mistakes` all reasons why the pair cannot be used at the security level of
+// `context`. Expiry is not among them: the peer decides on it, as with libpq. Missing intermediates are taken
+// from the certificates that `context` trusts.
 [[nodiscard]] std::optional<OwnCertificate> load_own_certificate(const SSL_CTX* context,
                                                                  const CertificateFiles& files,
                                                                  std::vector<SettingMistake>& mistakes);
 
-// To be shown by every connection of `context`.
+// Makes every connection of `context` present this certificate.
 void use(SSL_CTX* context, const OwnCertificate& own);
-// To be shown by this connection, in place of what its context has. False, and an error in OpenSSL's queue,
-// where that cannot be.
+// Makes this connection present this certificate instead of the one of its context. Returns false, with an
+// error in OpenSSL's queue, if that fails.
 [[nodiscard]] bool use(SSL* ssl, const OwnCertificate& own);
 
-// What ClientContext::warnings() promises of one certificate and the intermediates after it.
+// Adds the warnings of ClientContext::warnings() for one certificate and its intermediates.
 void warn_of_expiry(const OwnCertificate& own, const CertificateFiles& files,
                     std::vector<SettingMistake>& warnings);
 
-// Warns if the leaf says that it is for something else, by its extended key usage or its key usage. The peer
-// judges that, and some judge nothing.
+// Warns if the leaf is for another purpose by its extended key usage or key usage. The peer decides on it,
+// and some peers do not check it.
 enum class Purpose { client, server };
 void warn_of_purpose(const OwnCertificate& own, const CertificateFiles& files, Purpose purpose,
                      std::vector<SettingMistake>& warnings);

@@ -12,7 +12,7 @@ namespace {
 
 constexpr std::string_view kPrompt = "Enter PEM pass phrase:";  // be-secure-openssl.c: ssl_external_passwd_cb
 
-// A `%` before anything but `p` and `%` stands for itself.
+// Expands `%p` and `%%`. A `%` before any other character is kept.
 std::string expanded(std::string_view command) {
   std::string text;
   for (std::size_t i = 0; i < command.size(); ++i) {
@@ -27,7 +27,7 @@ std::string expanded(std::string_view command) {
   return text;
 }
 
-// Of what pclose() answers; empty for success.
+// Returns the error for a result of pclose(); empty for success.
 std::string fault_of(int status) {
   if (status == 0) return {};
   if (status == -1) return std::string("left no exit code: ") + std::strerror(errno);
@@ -40,10 +40,10 @@ std::string fault_of(int status) {
 tl::expected<std::size_t, std::string> run_passphrase_command(std::string_view command,
                                                               std::span<char> buffer) {
   const std::string name = "command \"" + std::string(command) + "\" ";
-  // "e": other children that start meanwhile do not hold the pipe open.
+  // "e" sets close-on-exec: child processes that start at the same time do not keep the pipe open.
   std::FILE* output = ::popen(expanded(command).c_str(), "re");
   if (output == nullptr) return tl::unexpected(name + "cannot be run: " + std::strerror(errno));
-  // So that no copy of the passphrase is left in stdio's memory.
+  // Without a buffer, stdio keeps no copy of the passphrase in memory.
   std::setvbuf(output, nullptr, _IONBF, 0);
   buffer[0] = '\0';
   const bool read = std::fgets(buffer.data(), static_cast<int>(buffer.size()), output) != nullptr;

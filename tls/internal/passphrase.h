@@ -1,4 +1,4 @@
-// PostgreSQL's ssl_passphrase_command. For the .cc files of this layer only.
+// PostgreSQL's ssl_passphrase_command. This header is internal to tls/.
 #pragma once
 
 #include <cstddef>
@@ -9,10 +9,10 @@
 
 namespace pgveil::tls {
 
-// Has the shell run `command`, with `%p` in it replaced by OpenSSL's prompt and `%%` by `%`, and puts the
-// first line of what it prints into `buffer`, without the end of the line. Answers how long that is, or what
-// went wrong as a sentence, which never tells what was printed; `buffer` is wiped then. A line longer than
-// `buffer` is cut. (be-secure-common.c: run_ssl_passphrase_command)
+// Runs `command` in the shell, with `%p` replaced by OpenSSL's prompt and `%%` by `%`. Writes the first line
+// of its output to `buffer`, without the end of the line. Returns the length of the line, or an error as a
+// sentence. The error never contains the output, and `buffer` is wiped. A line longer than `buffer` is
+// truncated. (be-secure-common.c: run_ssl_passphrase_command)
 [[nodiscard]] tl::expected<std::size_t, std::string> run_passphrase_command(std::string_view command,
                                                                             std::span<char> buffer);
 

@@ -6,16 +6,16 @@
 namespace pgveil::tls {
 namespace {
 
-// In the order of Version.
+// The numbers are in the order of Version.
 constexpr std::array kVersionNumbers{TLS1_VERSION, TLS1_1_VERSION, TLS1_2_VERSION, TLS1_3_VERSION};
 
 int number_of(Version version) {
   return kVersionNumbers[static_cast<std::size_t>(version)];
 }
 
-// SSL_OP_NO_TX_CERTIFICATE_COMPRESSION and SSL_OP_NO_RX_CERTIFICATE_COMPRESSION of OpenSSL 3.2. The headers
-// of older releases do not have them, but a program that was built with those may run with a newer library.
-// Older libraries ignore both.
+// SSL_OP_NO_TX_CERTIFICATE_COMPRESSION and SSL_OP_NO_RX_CERTIFICATE_COMPRESSION of OpenSSL 3.2. Older headers
+// do not define them, but a program built with older headers may run with a newer library. Older libraries
+// ignore both.
 constexpr std::uint64_t kNoCertificateCompression = std::uint64_t{0b11} << 32U;
 #ifdef SSL_OP_NO_TX_CERTIFICATE_COMPRESSION
 static_assert(kNoCertificateCompression ==
@@ -28,12 +28,13 @@ void set_common_policy(SSL_CTX* context, Version min, std::optional<Version> max
   SSL_CTX_set_min_proto_version(context, number_of(min));
   SSL_CTX_set_max_proto_version(context, max ? number_of(*max) : 0);
   SSL_CTX_set_options(context, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION | SSL_OP_NO_TICKET);
-  // It saves nothing that counts, and what decompresses a peer's certificate runs before it is verified.
+  // Certificate compression saves little, and a peer's certificate would be decompressed before it is
+  // verified.
   SSL_CTX_set_options(context, kNoCertificateCompression);
   SSL_CTX_set_session_cache_mode(context, SSL_SESS_CACHE_OFF);
   SSL_CTX_set_num_tickets(context, 0);
-  // Our own chain is whole from the start (load_own_certificate()); OpenSSL would look for the rest of it,
-  // with all signatures checked, in every handshake.
+  // Our own chain is complete (load_own_certificate()). Without this mode, OpenSSL would search for the rest
+  // of the chain in every handshake, and check all signatures.
   SSL_CTX_set_mode(context, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
                                 SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
 }

@@ -1,4 +1,4 @@
-// What contexts of both ends have in common. For the .cc files of this layer only.
+// The settings that contexts of both sides have in common. This header is internal to tls/.
 #pragma once
 
 #include <optional>
@@ -12,11 +12,11 @@
 namespace pgveil::tls {
 
 inline constexpr std::string_view kAlpnProtocol = "postgresql";  // PG_ALPN_PROTOCOL, pqcomm.h
-// Nothing that can be resumed, renegotiated or compressed; partial writes; and no buffers held by an idle
-// connection.
+// Disables resumption, renegotiation and compression, allows partial writes, and lets an idle connection hold
+// no buffers.
 void set_common_policy(SSL_CTX* context, Version min, std::optional<Version> max);
 
-// Warns of a range of versions that begins below TLS 1.2.
+// Warns if the minimum version is below TLS 1.2.
 void warn_of_old_version(std::string_view setting, Version min, std::vector<SettingMistake>& warnings);
 
 }  // namespace pgveil::tls

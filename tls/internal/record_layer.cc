@@ -11,13 +11,13 @@ namespace {
 
 using Status = EngineStatus;
 
-// What follows a handshake (RFC 8446, 4).
+// The messages that may follow a handshake (RFC 8446, 4).
 constexpr std::uint8_t kNewSessionTicket = 4;
 constexpr std::uint8_t kKeyUpdate = 24;
 constexpr std::size_t kMessageHeaderBytes = 4;
 
-// What a NewSessionTicket can have at most: each of its parts with the most that its length can say (RFC
-// 8446, 4.6.1).
+// The largest possible NewSessionTicket: each of its parts with the maximum of its length field (RFC 8446,
+// 4.6.1).
 constexpr std::size_t kMostTicketBytes = 4 + 4 + (1 + 255) + (2 + 65'535) + (2 + 65'534);
 
 constexpr std::uint8_t kWarning = 1;
@@ -60,8 +60,8 @@ ReadResult RecordLayer::read(ByteView& ciphertext, std::span<std::uint8_t> plain
   return {close_notify_came_ && held_.empty() ? Status::closed : status, size};
 }
 
-// Sets `record` to the next one, where it has come as a whole: in `ciphertext`, or in begun_ where it began
-// earlier. Keeps what has come of it otherwise.
+// Sets `record` to the next complete record: in `ciphertext`, or in begun_ if it began in an earlier call. If
+// the record is incomplete, keeps its bytes in begun_.
 Status RecordLayer::next_record(ByteView& ciphertext, ByteView& record, Outgoing& out) {
   const auto gather = [&](std::size_t wanted) {
     const auto more = ciphertext.first(std::min(wanted - begun_.size(), ciphertext.size()));
@@ -92,7 +92,8 @@ Status RecordLayer::wait_for_input() const {
   return Status::failed;
 }
 
-// Before anything of the record is waited for. The version in it means nothing (RFC 8446, 5.1).
+// Checks the header before the rest of the record is waited for. Its version field has no meaning (RFC 8446,
+// 5.1).
 Status RecordLayer::check_header(ByteView header, Outgoing& out) {
   if (header[0] != static_cast<std::uint8_t>(ContentType::application_data))
     return refuse(SSL_AD_UNEXPECTED_MESSAGE, SSL_R_BAD_RECORD_TYPE, out);
@@ -103,7 +104,7 @@ Status RecordLayer::check_header(ByteView header, Outgoing& out) {
   return Status::ready;
 }
 
-// Data goes to the end of `plaintext`, of which `size` octets are taken.
+// Appends data to `plaintext`, whose first `size` bytes are used.
 Status RecordLayer::read_record(ByteView record, std::span<std::uint8_t> plaintext, std::size_t& size,
                                 Outgoing& out) {
   const auto room = plaintext.subspan(size);
@@ -120,7 +121,7 @@ Status RecordLayer::read_record(ByteView record, std::span<std::uint8_t> plainte
   if (!has_data(opened->type, content)) return take_content(opened->type, content, out);
   spare_records_ = kSpare;
   spare_key_updates_ = std::max(spare_key_updates_, kSpare);
-  // The parts of a message follow each other (RFC 8446, 5.1).
+  // The parts of a handshake message must not be interleaved with other records (RFC 8446, 5.1).
   if (message_bytes_ + ticket_bytes_ > 0)
     return refuse(SSL_AD_UNEXPECTED_MESSAGE, SSL_R_UNEXPECTED_RECORD, out);
   const std::size_t taken = std::min(content.size(), room.size());
@@ -132,7 +133,7 @@ Status RecordLayer::read_record(ByteView record, std::span<std::uint8_t> plainte
   return Status::ready;
 }
 
-// Of a record without data.
+// Processes the content of a record without data.
 Status RecordLayer::take_content(std::uint8_t type, ByteView content, Outgoing& out) {
   switch (ContentType{type}) {
     case ContentType::alert: return take_alert(content, out);
@@ -148,8 +149,8 @@ Status RecordLayer::take_record_without_data(Outgoing& out) {
   return Status::ready;
 }
 
-// All but two mean the end, whatever level they are said to have (RFC 8446, 6). The regular end is never
-// refused.
+// All alerts except two mean the end, whatever their level is (RFC 8446, 6). close_notify, the regular end,
+// is never an error.
 Status RecordLayer::take_alert(ByteView content, Outgoing& out) {
   if (content.empty()) return refuse(SSL_AD_UNEXPECTED_MESSAGE, SSL_R_INVALID_ALERT, out);
   if (content.size() != 2) return refuse(SSL_AD_DECODE_ERROR, SSL_R_INVALID_ALERT, out);
@@ -163,8 +164,8 @@ Status RecordLayer::take_alert(ByteView content, Outgoing& out) {
   return Status::failed;
 }
 
-// May be a part of a message, or several. A record counts if a ticket begins in it: a ticket may come in as
-// many parts as it has bytes.
+// Processes a part of a message, or several messages. Only a record in which a ticket begins counts against
+// the limit, because a ticket may arrive in as many parts as it has bytes.
 Status RecordLayer::take_handshake(ByteView content, Outgoing& out) {
   if (content.empty()) return refuse(SSL_AD_UNEXPECTED_MESSAGE, SSL_R_UNEXPECTED_RECORD, out);
   bool ticket_begins = false;
@@ -182,7 +183,7 @@ Status RecordLayer::take_handshake(ByteView content, Outgoing& out) {
       ticket_begins = ticket_begins || message_[0] == kNewSessionTicket;
     } else if (message_bytes_ == message_.size()) {
       message_bytes_ = 0;
-      // What follows it would have to be under the next key.
+      // Bytes after a KeyUpdate would have to be encrypted with the next key.
       if (!content.empty()) return refuse(SSL_AD_UNEXPECTED_MESSAGE, SSL_R_NOT_ON_RECORD_BOUNDARY, out);
       return take_key_update(message_.back(), out);
     }
@@ -190,7 +191,7 @@ Status RecordLayer::take_handshake(ByteView content, Outgoing& out) {
   return ticket_begins ? take_record_without_data(out) : Status::ready;
 }
 
-// Judged before anything of the message is waited for.
+// Checks the header before the rest of the message is waited for.
 Status RecordLayer::take_message_header(Outgoing& out) {
   const auto size =
       (std::size_t{message_[1]} << 16U) | (std::size_t{message_[2]} << 8U) | std::size_t{message_[3]};
@@ -212,16 +213,17 @@ Status RecordLayer::take_key_update(std::uint8_t request, Outgoing& out) {
   if (!read_key_.is_usable()) return fail_internally(out);
   octets_read_ = 0;
   has_asked_for_key_ = false;
-  if (request == 1) owes_key_update_ = true;  // before the next data; that is soon enough
+  if (request == 1) owes_key_update_ = true;  // our KeyUpdate is sent before the next data
   return Status::ready;
 }
 
-// Of the peer, whose key is used up: it may not know that, or not count. Once, until it has come.
+// Asks the peer to replace its key, which is used up. The peer may not know the limit, or not count its
+// records. Asks only once until the new key is in use.
 Status RecordLayer::ask_for_new_key(Outgoing& out) {
   if (has_asked_for_key_ || close_notify_sent_) return Status::ready;
   const auto status = update_own_key(true, out);
   has_asked_for_key_ = status == Status::ready;
-  return status == Status::want_room ? Status::ready : status;  // the next record finds room
+  return status == Status::want_room ? Status::ready : status;  // asked again with the next record
 }
 
 Status RecordLayer::write(ByteView& plaintext, Outgoing& out) {
@@ -247,7 +249,7 @@ void RecordLayer::close(Outgoing& out) {
   append_alert(kWarning, SSL_AD_CLOSE_NOTIFY, out);
 }
 
-// want_room: nothing was done.
+// Returns want_room if nothing was done.
 Status RecordLayer::update_own_key(bool asks_for_peers, Outgoing& out) {
   const std::array<std::uint8_t, 5> message{kKeyUpdate, 0, 0, 1,
                                             static_cast<std::uint8_t>(asks_for_peers ? 1 : 0)};
@@ -267,20 +269,20 @@ Status RecordLayer::refuse(std::uint8_t alert, int reason, Outgoing& out) {
   return Status::failed;
 }
 
-// OpenSSL's own error is not for the peer, nor for the log's classes of failures.
+// Replaces OpenSSL's error with "internal error", for the peer and for the log.
 Status RecordLayer::fail_internally(Outgoing& out) {
   ERR_clear_error();
   return refuse(SSL_AD_INTERNAL_ERROR, ERR_R_INTERNAL_ERROR, out);
 }
 
-// The peer finds the connection ended if the alert cannot be written.
+// If the alert does not fit, the peer only sees the end of the connection.
 void RecordLayer::append_alert(std::uint8_t level, std::uint8_t alert, Outgoing& out) {
   const std::array content{level, alert};
   if (out.room() >= TrafficKey::kOverhead + content.size())
     static_cast<void>(append_record(ContentType::alert, content, out));
 }
 
-// False, and nothing is appended, if OpenSSL fails.
+// Returns false, and appends nothing, if OpenSSL fails.
 bool RecordLayer::append_record(ContentType type, ByteView content, Outgoing& out) {
   const auto record = out.extend(TrafficKey::kOverhead + content.size());
   if (!write_key_.seal(type, content, record)) {

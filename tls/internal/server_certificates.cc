@@ -77,10 +77,10 @@ std::unique_ptr<ServerCertificates> ServerCertificates::load(const SSL_CTX* cont
 }
 
 void ServerCertificates::serve(SSL_CTX* context) const {
-  // What a connection begins with; choose() changes it where another is meant.
+  // The certificate of a new connection. choose() replaces it if a name selects another one.
   if (const auto place = names_.find("")) use(context, own_[*place]);
   if (names_.only_default()) return;
-  // SSL_CTX_set_tlsext_servername_callback() and _arg() without the macros' C casts.
+  // Does the same as SSL_CTX_set_tlsext_servername_callback() and _arg() without the macros' C casts.
   SSL_CTX_callback_ctrl(context, SSL_CTRL_SET_TLSEXT_SERVERNAME_CB, reinterpret_cast<void (*)()>(choose));
   SSL_CTX_ctrl(context, SSL_CTRL_SET_TLSEXT_SERVERNAME_ARG, 0, const_cast<ServerCertificates*>(this));
 }
@@ -96,9 +96,9 @@ X509* ServerCertificates::find(std::string_view sha256_fingerprint) const {
   return nullptr;
 }
 
-// OpenSSL calls this for each ClientHello, with or without a name in it. SSL_set_SSL_CTX() would be the usual
-// way, and leave the certificate policy of the one context with the versions of the other; here a name
-// changes the certificate and nothing else.
+// OpenSSL calls this for each ClientHello, with or without a name. SSL_set_SSL_CTX() is the usual way, but it
+// would mix the settings of two contexts: the certificate policy of one and the versions of the other. Here a
+// name changes only the certificate.
 int ServerCertificates::choose(SSL* ssl, int* alert, void* self) {
   const auto& certificates = *static_cast<const ServerCertificates*>(self);
   const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);

@@ -1,4 +1,4 @@
-// The certificates of a listener, and which of them a client is shown. For the .cc files of this layer only.
+// The certificates of a listener, and the choice among them for a client. This header is internal to tls/.
 #pragma once
 
 #include <memory>
@@ -15,24 +15,24 @@ namespace pgveil::tls {
 
 class ServerCertificates {
  public:
-  // Of no use where there was a mistake. The security level is that of `context`, which trusts already whom
-  // it is to trust.
+  // Loads the certificates. After a mistake the result must not be used. `context` gives the security level,
+  // and must already have its trusted authorities.
   [[nodiscard]] static std::unique_ptr<ServerCertificates> load(const SSL_CTX* context,
                                                                 const ServerSettings& settings,
                                                                 std::vector<SettingMistake>& mistakes,
                                                                 std::vector<SettingMistake>& warnings);
-  // Shows them to the clients of `context`, which must not outlive this.
+  // Presents the certificates to the clients of `context`. This object must outlive `context`.
   void serve(SSL_CTX* context) const;
-  // Whether tls-server-end-point is defined for every one of them.
+  // Returns whether tls-server-end-point is defined for all certificates.
   [[nodiscard]] bool have_end_points() const;
-  // The one with this fingerprint; null: there is none.
+  // Returns the certificate with this fingerprint; null: there is none.
   [[nodiscard]] X509* find(std::string_view sha256_fingerprint) const;
 
  private:
   static int choose(SSL* ssl, int* alert, void* self);
 
   std::vector<OwnCertificate> own_;
-  ServerNames names_;  // places in own_
+  ServerNames names_;  // values are indexes in own_
 };
 
 }  // namespace pgveil::tls

@@ -5,7 +5,7 @@
 namespace pgveil::tls {
 namespace {
 
-// Without the dot of the DNS root at the end.
+// Removes the dot of the DNS root at the end.
 std::string_view without_root(std::string_view name) {
   if (name.size() > 1 && name.ends_with('.')) name.remove_suffix(1);
   return name;

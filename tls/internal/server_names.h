@@ -1,4 +1,4 @@
-// Which of several certificates a name in SNI is answered with: plain values, no OpenSSL.
+// The choice among several certificates by the name in SNI: plain values, no OpenSSL.
 #pragma once
 
 #include <cstddef>
@@ -13,19 +13,19 @@ class ServerNames {
  public:
   enum class Added {
     added,
-    taken,      // by another certificate
-    malformed,  // empty, or a `*` that is not the whole first label of several
+    taken,      // already used for another certificate
+    malformed,  // empty, or a `*` that is not the whole first of several labels
   };
-  // `name` is exact, or `*.example.com` for one label before the rest.
+  // Adds a name: exact, or `*.example.com` for one label before the rest.
   [[nodiscard]] Added add(std::string_view name, std::size_t certificate);
-  // For all other names, and for none. False where there is one already.
+  // Adds the default, for all other names and for no name. Returns false if there is a default already.
   [[nodiscard]] bool add_default(std::size_t certificate);
 
-  // The exact name before the wildcard, and that before the default. ASCII case and a dot at the end do not
-  // matter. Allocates nothing, as it is called through OpenSSL.
+  // Finds the certificate: the exact name is preferred to the wildcard, and the wildcard to the default.
+  // ASCII case and a dot at the end are ignored. Allocates no memory, because OpenSSL calls it.
   [[nodiscard]] std::optional<std::size_t> find(std::string_view name) const;
 
-  // Whether there is anything to choose.
+  // Returns true if there is no name to choose by.
   [[nodiscard]] bool only_default() const { return exact_.empty() && wildcards_.empty(); }
 
  private:

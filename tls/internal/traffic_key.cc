@@ -16,7 +16,7 @@ using Cipher = std::unique_ptr<EVP_CIPHER, Freed<EVP_CIPHER_free>>;
 using Kdf = std::unique_ptr<EVP_KDF, Freed<EVP_KDF_free>>;
 using KdfContext = std::unique_ptr<EVP_KDF_CTX, Freed<EVP_KDF_CTX_free>>;
 
-// Looked up once: by name, OpenSSL does so for every connection.
+// Created once. By name, OpenSSL would search for the algorithms for every connection.
 struct CipherSuite {
   std::uint32_t id;
   std::size_t key_bytes;
@@ -28,7 +28,7 @@ struct CipherSuite {
 
 namespace {
 
-// OpenSSL takes parameters by pointers to what it does not change.
+// OpenSSL's parameters are pointers to non-const values, but OpenSSL does not change these.
 OSSL_PARAM text_parameter(const char* name, const char* value) {
   return OSSL_PARAM_construct_utf8_string(name, const_cast<char*>(value), 0);
 }
@@ -49,10 +49,10 @@ CipherSuite load(std::uint32_t id, const char* cipher, std::size_t key_bytes, co
           Kdf(EVP_KDF_fetch(nullptr, OSSL_KDF_NAME_TLS1_3_KDF, nullptr))};
 }
 
-// HKDF-Expand-Label with an empty context (RFC 8446, 7.1). False if OpenSSL fails.
+// HKDF-Expand-Label with an empty context (RFC 8446, 7.1). Returns false if OpenSSL fails.
 bool expand_label(const CipherSuite& suite, const TrafficSecret& secret, std::string_view label,
                   std::span<std::uint8_t> key) {
-  const KdfContext context(EVP_KDF_CTX_new(suite.kdf.get()));  // one cannot be copied with OpenSSL 3.0
+  const KdfContext context(EVP_KDF_CTX_new(suite.kdf.get()));  // OpenSSL 3.0 cannot copy one
   int mode = EVP_KDF_HKDF_MODE_EXPAND_ONLY;
   const std::array parameters{OSSL_PARAM_construct_int(OSSL_KDF_PARAM_MODE, &mode),
                               text_parameter(OSSL_KDF_PARAM_DIGEST, suite.hash),
@@ -64,7 +64,7 @@ bool expand_label(const CipherSuite& suite, const TrafficSecret& secret, std::st
 }
 
 int length(ByteView bytes) {
-  return static_cast<int>(bytes.size());  // of a record
+  return static_cast<int>(bytes.size());  // a record fits into an int
 }
 
 }  // namespace
@@ -123,7 +123,8 @@ void TrafficKey::update() {
   if (is_usable_) make_key();
 }
 
-// The number of the record, in network byte order and padded on the left, xor the key's own (RFC 8446, 5.3).
+// The nonce is the number of the record, in network byte order and padded on the left, xor the key's IV (RFC
+// 8446, 5.3).
 TrafficKey::Nonce TrafficKey::next_nonce() {
   Nonce nonce = base_;
   std::uint64_t number = records_++;
@@ -136,7 +137,7 @@ bool TrafficKey::seal(ContentType type, ByteView content, std::span<std::uint8_t
   assert(record.size() == content.size() + kOverhead && record.size() <= kHeaderBytes + kMostBody);
   if (!has_numbers()) return false;
   const std::size_t body_bytes = record.size() - kHeaderBytes;
-  // Outside, every record is application data of TLS 1.2 (RFC 8446, 5.2).
+  // The header of every record declares application data of TLS 1.2 (RFC 8446, 5.2).
   record[0] = static_cast<std::uint8_t>(ContentType::application_data);
   record[1] = 3;
   record[2] = 3;
@@ -168,7 +169,7 @@ tl::expected<TrafficKey::Opened, TrafficKey::Fault> TrafficKey::open(ByteView re
   const Nonce nonce = next_nonce();
   EVP_CIPHER_CTX* context = context_.get();
   int ignored = 0;
-  // OpenSSL only reads the tag, whatever the call says. Only the last call judges the record.
+  // OpenSSL only reads the tag, although the parameter is not const. Only the last call verifies the record.
   is_usable_ = EVP_DecryptInit_ex2(context, nullptr, nullptr, nonce.data(), nullptr) == 1 &&
                EVP_CIPHER_CTX_ctrl(context, EVP_CTRL_AEAD_SET_TAG, length(tag),
                                    const_cast<std::uint8_t*>(tag.data())) == 1 &&
@@ -177,7 +178,7 @@ tl::expected<TrafficKey::Opened, TrafficKey::Fault> TrafficKey::open(ByteView re
   if (!is_usable_) return tl::unexpected(Fault::internal);
   if (EVP_DecryptFinal_ex(context, content.data() + sealed.size(), &ignored) != 1)
     return tl::unexpected(Fault::not_authentic);
-  // The content is followed by its type, and that by any number of zeros.
+  // The plaintext is the content, then one byte for its type, then any number of zeros.
   std::size_t end = sealed.size();
   while (end > 0 && content[end - 1] == 0) --end;
   if (end == 0) return Opened{0, 0};

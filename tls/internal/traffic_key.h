@@ -1,6 +1,6 @@
-// Records of TLS 1.3 under one key: sealed and opened (RFC 8446, 5.2 to 5.5), and the next key where it is
-// time for one (7.2). Between the caller's buffers, without a copy in between. For the .cc files of this
-// layer only.
+// Encryption and decryption of single records of TLS 1.3 with one key (RFC 8446, 5.2 to 5.5), and the key
+// update (7.2). It works between the caller's buffers, without an intermediate copy. This header is internal
+// to tls/.
 #pragma once
 
 #include <array>
@@ -16,13 +16,13 @@ namespace pgveil::tls {
 using ByteView = std::span<const std::uint8_t>;
 using CipherContext = std::unique_ptr<EVP_CIPHER_CTX, Freed<EVP_CIPHER_CTX_free>>;
 
-// What the keys of one direction are made from. Every copy is wiped when it goes.
+// The secret from which the keys of one direction are derived. The destructor of every copy wipes it.
 class TrafficSecret {
  public:
   static constexpr std::size_t kMostBytes = 48;  // of SHA-384, the longest hash of a cipher suite
 
   TrafficSecret() = default;
-  // At most kMostBytes.
+  // `bytes` must not be longer than kMostBytes.
   explicit TrafficSecret(ByteView bytes);
   TrafficSecret(const TrafficSecret&) = default;
   TrafficSecret& operator=(const TrafficSecret&) = default;
@@ -36,15 +36,15 @@ class TrafficSecret {
   std::size_t size_ = 0;
 };
 
-// A cipher suite of TLS 1.3, as far as records need it. Lives as long as the program.
+// The parts of a TLS 1.3 cipher suite that records need. Exists as long as the program.
 struct CipherSuite;
-// By IANA's number (0x1302: TLS_AES_256_GCM_SHA384). Null for one that is not known here, or for which this
-// OpenSSL has not all that is needed.
+// Finds a suite by IANA's number (0x1302: TLS_AES_256_GCM_SHA384). Returns null if it is not known here, or
+// if this OpenSSL does not support it.
 [[nodiscard]] const CipherSuite* find_cipher_suite(std::uint32_t id);
-// The size of its hash, and so of its secrets, in bytes.
+// Returns the size of the suite's hash, which is also the size of its secrets, in bytes.
 [[nodiscard]] std::size_t hash_bytes(const CipherSuite& suite);
 
-// What a record is about (RFC 8446, 5.1). Others are not known after a handshake.
+// The content types that are allowed after a handshake (RFC 8446, 5.1).
 enum class ContentType : std::uint8_t { alert = 21, handshake = 22, application_data = 23 };
 
 class TrafficKey {
@@ -53,43 +53,45 @@ class TrafficKey {
 
   static constexpr std::size_t kHeaderBytes = 5;
   static constexpr std::size_t kTagBytes = 16;
-  // What a record has beside its content: header, content type and tag.
+  // The bytes of a record beside its content: header, content type and tag.
   static constexpr std::size_t kOverhead = kHeaderBytes + 1 + kTagBytes;
   static constexpr std::size_t kMostContent = 16'384;
-  // What may follow the header, padding included (RFC 8446, 5.2).
+  // The maximum size after the header, padding included (RFC 8446, 5.2).
   static constexpr std::size_t kMostBody = kMostContent + 256;
 
-  // The first key of `secret`, whose size is that of the suite's hash. Check is_usable(). The number of the
-  // first record is 0 (RFC 8446, 5.3); tests begin near the last.
+  // Derives the first key of `secret`, whose size must be that of the suite's hash. The caller must check
+  // is_usable(). The number of the first record is 0 (RFC 8446, 5.3); tests use others, near the last number.
   TrafficKey(const CipherSuite& suite, const TrafficSecret& secret, Use use, std::uint64_t first_record = 0);
   ~TrafficKey();
   TrafficKey(const TrafficKey&) = delete;
   TrafficKey& operator=(const TrafficKey&) = delete;
 
-  // False if OpenSSL failed to make the key, or failed later: then nothing can be sealed or opened any more.
+  // Returns false if OpenSSL failed to create the key, or failed later. Then the key must not be used any
+  // more.
   [[nodiscard]] bool is_usable() const { return is_usable_; }
 
-  // Fills `record`, which has kOverhead bytes more than `content`, and no more than kMostBody after its
-  // header; a peer accepts a content of kMostContent. False if OpenSSL fails, or if this key has numbered all
-  // the records that it can.
+  // Fills `record`, which must be kOverhead bytes larger than `content`, and must have at most kMostBody
+  // bytes after its header. A peer accepts a content of kMostContent. Returns false if OpenSSL fails, or if
+  // all record numbers of this key are used.
   [[nodiscard]] bool seal(ContentType type, ByteView content, std::span<std::uint8_t> record);
 
   enum class Fault {
-    not_authentic,  // not sealed with the peer's key, or out of its order
-    internal,       // OpenSSL failed, or there are no numbers left
+    not_authentic,  // not sealed with the peer's key, or in the wrong order
+    internal,       // OpenSSL failed, or all record numbers are used
   };
   struct Opened {
-    std::uint8_t type;  // as it came: see ContentType
-    std::size_t size;   // of the content, at the front of `content`
+    std::uint8_t type;  // as received, see ContentType
+    std::size_t size;   // of the data at the front of `content`
   };
-  // Opens a whole record, header included, of at least kOverhead bytes. `content` has room for what is
-  // between header and tag; after a fault, what it holds must not be used. A type of 0 says that there was
-  // only padding.
+  // Opens a complete record, header included, of at least kOverhead bytes. `content` must have room for all
+  // bytes between header and tag. After a fault its bytes must not be used. A type of 0 means that the record
+  // contained only padding.
   [[nodiscard]] tl::expected<Opened, Fault> open(ByteView record, std::span<std::uint8_t> content);
 
-  // The next generation: new secret, new key, and the records are counted from 0. Check is_usable().
+  // Derives the next secret and the next key. Records are counted from 0 again. The caller must check
+  // is_usable().
   void update();
-  // How many were sealed or opened with this key.
+  // Returns how many records were sealed or opened with this key.
   [[nodiscard]] std::uint64_t records() const { return records_; }
 
  private:

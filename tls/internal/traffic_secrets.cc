@@ -14,7 +14,7 @@ int place_of_secrets() {
   return place;
 }
 
-// Empty where it is no hexadecimal, or too long.
+// Returns an empty secret if the text is not hexadecimal, or too long.
 TrafficSecret secret_from(std::string_view hexadecimal) {
   std::array<std::uint8_t, TrafficSecret::kMostBytes> bytes;
   const std::size_t size = hexadecimal.size() / 2;
@@ -28,7 +28,8 @@ TrafficSecret secret_from(std::string_view hexadecimal) {
   return secret;
 }
 
-// `line`: a label, the client's random, and a secret, the last two in hexadecimal. OpenSSL wipes it.
+// Receives a line of OpenSSL's key log: a label, the client's random, and a secret, the last two in
+// hexadecimal. OpenSSL wipes `line`.
 void hear(const SSL* ssl, const char* line) {
   auto* secrets = static_cast<TrafficSecrets*>(SSL_get_ex_data(ssl, place_of_secrets()));
   const std::string_view text(line);

@@ -1,6 +1,6 @@
-// Where the record layer has its keys from. OpenSSL's handshake tells the traffic secrets of a connection in
-// one way only, as lines of a key log (SSL_CTX_set_keylog_callback()); here they come no further than to the
-// engine of their connection. For the .cc files of this layer only.
+// The source of the record layer's keys. OpenSSL exports the traffic secrets of a connection only as lines of
+// a key log (SSL_CTX_set_keylog_callback()). Here they are passed to the engine of their connection and to
+// nothing else. This header is internal to tls/.
 #pragma once
 
 #include "tls/internal/openssl.h"
@@ -8,15 +8,15 @@
 
 namespace pgveil::tls {
 
-// Of the first generation, for application data (RFC 8446, 7.1). Empty before TLS 1.3.
+// The first secrets for application data (RFC 8446, 7.1). Empty before TLS 1.3.
 struct TrafficSecrets {
-  TrafficSecret client;  // of what the client writes
+  TrafficSecret client;  // for records that the client writes
   TrafficSecret server;
 };
 
-// Lets the connections of `context` tell their secrets.
+// Enables the export of secrets for the connections of `context`.
 void tell_traffic_secrets(SSL_CTX* context);
-// To whom `ssl` tells them from here on; null: to nobody.
+// Sets where the secrets of `ssl` are stored from now on; null: nowhere.
 void tell_traffic_secrets(SSL* ssl, TrafficSecrets* to);
 
 }  // namespace pgveil::tls

@@ -24,7 +24,8 @@
 namespace pgveil::tls {
 namespace {
 
-// What `openssl rehash` has made: a CRL is found as "5fa4b2c1.r0" or not at all.
+// Returns the files that `openssl rehash` has made. OpenSSL finds a CRL only under a name such as
+// "5fa4b2c1.r0".
 std::vector<std::string> hashed_crls(const std::string& directory) {
   std::vector<std::string> paths;
   std::error_code error;
@@ -43,8 +44,8 @@ int find_crl_alone(X509_LOOKUP* lookup, X509_LOOKUP_TYPE type, const X509_NAME* 
   return X509_LOOKUP_meth_get_get_by_subject(X509_LOOKUP_hash_dir())(lookup, type, name, found);
 }
 
-// OpenSSL's directory of files named by hash, but for CRLs alone: OpenSSL, and so PostgreSQL, would trust an
-// authority whose certificate lies beside them.
+// OpenSSL's look-up in a directory of files named by hash, restricted to CRLs. Without the restriction
+// OpenSSL, and so PostgreSQL, would trust an authority whose certificate is in the same directory.
 X509_LOOKUP_METHOD* crl_directory() {
   static X509_LOOKUP_METHOD* const method = [] {
     X509_LOOKUP_METHOD* all = X509_LOOKUP_hash_dir();
@@ -67,7 +68,8 @@ std::vector<X509*> authorities_of(SSL_CTX* context) {
   return authorities;
 }
 
-// How many authorities the context trusts by now; their names are what clients are told.
+// Sets the list of authorities that is sent to clients, and returns the number of authorities that the
+// context trusts.
 int tell_names(SSL_CTX* context) {
   int count = 0;
   for (X509* authority : authorities_of(context))
@@ -87,7 +89,7 @@ void warn_of_authorities(SSL_CTX* context, const std::string& setting, const std
     const std::string named = "the certificate " + holder_of(authority) + " in " + in_quotes(file);
     const auto ends = seconds_since_1970(X509_get0_notAfter(authority));
     has_root |= is_self_issued(authority);
-    // A self-signed certificate that is no authority can still be the whole chain.
+    // A self-signed certificate that is not an authority can still be a whole chain.
     if (!is_self_issued(authority) && X509_check_ca(authority) == 0)
       warnings.push_back({setting, named + " is not an authority, and is not trusted",
                           "name the file with the authority that issued it"});
@@ -104,7 +106,7 @@ void warn_of_authorities(SSL_CTX* context, const std::string& setting, const std
 
 using Crl = std::unique_ptr<X509_CRL, Freed<X509_CRL_free>>;
 
-// All CRLs of a file, at least one; or why there are none.
+// Returns all CRLs of a file, at least one, or the reason why there are none.
 tl::expected<std::vector<Crl>, std::string> crls_in(const std::string& path) {
   const auto content = FileContent::read(path);
   if (!content) return tl::unexpected(std::string(std::strerror(content.error())));
@@ -117,7 +119,8 @@ tl::expected<std::vector<Crl>, std::string> crls_in(const std::string& path) {
   return tl::unexpected(take_openssl_error());
 }
 
-// A delta CRL says only what has changed since a complete one. Whoever sets it would expect that it is used.
+// A delta CRL contains only changes since a complete CRL. An operator who configures one expects that it is
+// used.
 bool refuse_delta(const std::vector<Crl>& crls, std::string_view setting, const std::string& file,
                   std::vector<SettingMistake>& mistakes) {
   const bool has_delta =
@@ -128,7 +131,7 @@ bool refuse_delta(const std::vector<Crl>& crls, std::string_view setting, const 
   return has_delta;
 }
 
-// Only memory can be missing.
+// This fails only if there is no memory.
 void add(X509_STORE* store, X509_CRL* crl) {
   if (X509_STORE_add_crl(store, crl) != 1) throw std::bad_alloc();
 }
@@ -140,12 +143,12 @@ struct FreedInfos {
 };
 using Infos = std::unique_ptr<STACK_OF(X509_INFO), FreedInfos>;
 
-// Into the store of the context, as SSL_CTX_load_verify_file() does with a file that it opens itself: a
-// file may have CRLs, too. Returns what is wrong, or nothing.
+// Adds the certificates and CRLs of a file to the context's store, as SSL_CTX_load_verify_file() does with a
+// file that it opens itself. Returns the error, or nothing.
 std::optional<std::string> load_authorities(SSL_CTX* context, const tl::expected<FileContent, int>& content) {
   if (!content) return std::strerror(content.error());
   ERR_clear_error();
-  std::string no_passphrase;  // no prompt for that of a key
+  std::string no_passphrase;  // an encrypted key in the file must not cause a prompt
   const Infos infos(PEM_X509_INFO_read_bio(content->bio().get(), nullptr, nullptr, no_passphrase.data()));
   if (!infos) return take_openssl_error();
   X509_STORE* store = SSL_CTX_get_cert_store(context);
@@ -165,7 +168,8 @@ struct PlacedCrl {
   std::string file;
 };
 
-// Those of the file, and those of the directory that OpenSSL would find for one of the authorities.
+// Returns the CRLs of the file, and those in the directory that OpenSSL would find for one of the
+// authorities.
 std::vector<PlacedCrl> crls_of(SSL_CTX* context, const CrlFiles& files) {
   std::vector<PlacedCrl> crls;
   const auto* objects = X509_STORE_get0_objects(SSL_CTX_get_cert_store(context));
@@ -209,7 +213,7 @@ void warn_of_crls(SSL_CTX* context, const CrlFiles& files, std::vector<SettingMi
           {setting, named + " is not valid before " + utc_text(begins), "check the clock of this machine"});
   }
   for (X509* authority : authorities_of(context)) {
-    // Whether there are CRLs of other authorities, the peer decides with its chain.
+    // Which other CRLs are needed depends on the chain that the peer sends.
     if (!is_self_issued(authority)) continue;
     bool has_crl = false, is_signed = false;
     for (const auto& placed : crls) {
@@ -266,7 +270,7 @@ void ask_for_certificates_of(SSL_CTX* context, const std::string& file, std::vec
                              std::vector<SettingMistake>& warnings) {
   ERR_clear_error();
   const auto fault = load_authorities(context, FileContent::read(file));
-  // A file may hold CRLs alone.
+  // A file may contain only CRLs.
   if (fault || tell_names(context) == 0)
     mistakes.push_back({"ssl_ca_file",
                         "authority file " + in_quotes(file) +
@@ -300,7 +304,7 @@ void load_crls(SSL_CTX* context, const CrlFiles& crls, std::vector<SettingMistak
           {std::string(crls.directory_setting),
            "CRL directory " + in_quotes(crls.directory) + " has no CRL that is named by its hash",
            "name a directory that `openssl rehash` has prepared and that is readable"});
-    // What cannot be read is left to the look-up, which does not find it.
+    // A file that cannot be read is ignored here: the look-up does not find it either.
     for (const auto& path : paths)
       if (const auto found = crls_in(path))
         if (refuse_delta(*found, crls.directory_setting, path, mistakes)) break;

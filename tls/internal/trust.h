@@ -1,5 +1,4 @@
-// Whom a context trusts: authorities and CRLs, from files into a context. For the .cc files of this layer
-// only.
+// The authorities that a context trusts and their CRLs, loaded from files. This header is internal to tls/.
 #pragma once
 
 #include <string>
@@ -11,27 +10,27 @@
 
 namespace pgveil::tls {
 
-// sslrootcert: a PEM file, or kSystemTrust. Warns of certificates that no chain can go through.
+// Loads sslrootcert: a PEM file, or kSystemTrust. Warns of certificates that cannot be part of a valid chain.
 void trust_servers_of(SSL_CTX* context, const std::string& file, std::vector<SettingMistake>& mistakes,
                       std::vector<SettingMistake>& warnings);
 
-// ssl_ca_file: clients are asked for a certificate of one of these authorities, and are told their names. One
-// that is sent must verify; none need be sent.
+// Loads ssl_ca_file. Clients are asked for a certificate of one of these authorities, and receive their
+// names. A client need not send a certificate, but one that is sent must verify.
 void ask_for_certificates_of(SSL_CTX* context, const std::string& file, std::vector<SettingMistake>& mistakes,
                              std::vector<SettingMistake>& warnings);
 
-// Files, under the names of their settings. Empty: not set.
+// The CRL files, with the names of their settings. Empty: not set.
 struct CrlFiles {
   std::string_view file_setting;
   const std::string& file;
   std::string_view directory_setting;
   const std::string& directory;
-  std::string_view whose;  // for a person: "the server's chain"
+  std::string_view whose;  // in messages, such as "the server's chain"
 };
-// Has every certificate of a chain checked against them, if any are set. PostgreSQL's clients check nothing
-// where their CRLs cannot be loaded; here that is a mistake. Call it after the authorities have been loaded:
-// warns of CRLs that have expired, and of root authorities without a CRL. Whatever such an authority has
-// issued is refused.
+// Has every certificate of a chain checked against the CRLs, if any are set. PostgreSQL's clients check
+// nothing if their CRLs cannot be loaded; here that is a mistake. Must be called after the authorities have
+// been loaded. Warns of expired CRLs, and of root authorities without a CRL: certificates of such an
+// authority are refused.
 void load_crls(SSL_CTX* context, const CrlFiles& crls, std::vector<SettingMistake>& mistakes,
                std::vector<SettingMistake>& warnings);
 

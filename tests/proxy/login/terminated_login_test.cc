@@ -35,7 +35,7 @@ ByteView bytes_of(const std::string& text) {
   return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
 
-// A login between a client and a server that keep to SCRAM, message by message.
+// A login between a client and a server that follow SCRAM, message by message.
 class CompletedLogins : public testing::Test {
  protected:
   CompletedLogins() { uv_loop_init(&loop_); }
@@ -54,7 +54,7 @@ class CompletedLogins : public testing::Test {
     login_ = std::make_unique<CompletedLogin>(std::move(client), std::move(server));
   }
 
-  // The server says `message`; the login's answers to it.
+  // The server sends `message`. Returns the bytes that the login sends.
   LoginAnswers hear(AuthenticationCode code, ByteView data) {
     protocol::encode_authentication(code, data, from_server_);
     return go_on();
@@ -71,7 +71,7 @@ class CompletedLogins : public testing::Test {
                        from_server_.end() - static_cast<std::ptrdiff_t>(in.remaining()));
     return answers;
   }
-  // The client says `bytes`.
+  // The client sends `bytes`.
   LoginAnswers take(const Bytes& bytes) {
     LoginAnswers answers;
     protocol::ByteReader in(bytes);
@@ -79,7 +79,8 @@ class CompletedLogins : public testing::Test {
     return answers;
   }
 
-  // The server's side of SCRAM, to the end. The answers of the login to the last message.
+  // Runs the server's side of SCRAM to its end. Returns the bytes that the login sends after the last
+  // message.
   LoginAnswers run_server(LoginAnswers answers) {
     protocol::ScramServer server(scram_hash(), secret(), {}, new_scram_nonce());
     const auto first = body_of(answers.to_server);
@@ -109,7 +110,7 @@ class CompletedLogins : public testing::Test {
   Login::Progress progress_ = Login::Progress::waiting;
 };
 
-// The codes of the authentication messages in `bytes`.
+// Returns the codes of the authentication messages in `bytes`.
 std::vector<std::uint32_t> codes_of(const Bytes& bytes) {
   std::vector<std::uint32_t> codes;
   protocol::ByteReader in(bytes);

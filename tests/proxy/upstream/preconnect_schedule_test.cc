@@ -11,12 +11,12 @@ namespace {
 using namespace std::chrono_literals;
 using Time = PrewarmSchedule::Time;
 
-// How long after `now` the next attempt may come.
+// Returns how long after `now` the next attempt may be made.
 Time wait_after(const PrewarmSchedule& schedule, Time now) {
   return schedule.next_attempt().value_or(now) - now;
 }
 
-// A schedule whose server has just failed once, at time 0.
+// Returns a schedule whose server has failed once, at time 0.
 PrewarmSchedule failing(std::size_t wanted) {
   PrewarmSchedule schedule(wanted);
   static_cast<void>(schedule.failed(0ms, false));
