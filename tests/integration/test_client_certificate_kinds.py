@@ -289,7 +289,7 @@ class TestEncryptedKeys:
     ("ssl_ca_file", None, "cannot be loaded"),
     ("ssl_crl_file", "", "cannot be loaded"),
     ("ssl_crl_file", None, "cannot be loaded"),
-    ("ssl_crl_dir", None, "has no CRL that is named by its hash"),
+    ("ssl_crl_dir", None, "cannot be read: No such file or directory"),
 ])  # fmt: skip
 def test_files_that_cannot_be_used_are_refused_at_the_start(
     refusal, postgres, credentials, ca, folder, setting, content, words
