@@ -24,13 +24,19 @@ namespace pgveil::proxy {
 // The group that unix_socket_group names, by its name or its number; nullopt: there is no such group.
 [[nodiscard]] std::optional<gid_t> group_id(const std::string& name_or_number);
 
+// Why an address cannot be listened on.
+struct OpenFailure {
+  std::string text;
+  std::string hint;  // sentences
+  int error = 0;     // errno; 0: something else
+};
+
 class Listener final : private Wakeable {
  public:
   // Binds and listens on each address that the address of `listener` stands for; accepted connections go to
   // `workers`, which must outlive the listeners. An address of a family that this machine
-  // does not have is left out, and logged, if another one works. The error is a sentence that says what to
-  // do.
-  [[nodiscard]] static tl::expected<std::vector<std::unique_ptr<Listener>>, std::string> open(
+  // does not have is left out, and logged, if another one works.
+  [[nodiscard]] static tl::expected<std::vector<std::unique_ptr<Listener>>, OpenFailure> open(
       uv_loop_t* loop, const SnapshotListener& listener, Workers& workers);
   // Closes; removes the file of a Unix socket, if it is still ours.
   ~Listener();

@@ -108,6 +108,7 @@ def test_an_address_of_another_machine_is_reported(complaint):
     listener = {"address": "192.0.2.1:5432", "allow_plaintext_from_network": True}
     said = complaint(configuration(listener), EX_UNAVAILABLE)
     assert "192.0.2.1:5432 cannot be listened on: bind: Cannot assign requested address" in said
+    assert "No network interface of this machine has this address" in said
 
 
 def test_io_uring_that_the_kernel_refuses_is_reported(complaint):
@@ -144,6 +145,8 @@ class TestAsAnotherUser:
                 pytest.skip("every user may have every port here")
         said = complaint(configuration({"address": "127.0.0.1:1023"}), EX_UNAVAILABLE, AS_NOBODY)
         assert "127.0.0.1:1023 cannot be listened on: bind: Permission denied" in said
+        for hint in ("AmbientCapabilities=CAP_NET_BIND_SERVICE", "net.ipv4.ip_unprivileged_port_start to 1023"):
+            assert hint in said
 
 
 def test_everything_is_reported_at_once(complaint, folder):
