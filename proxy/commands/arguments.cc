@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <array>
 #include <memory>
+#include <span>
 #include <sstream>
 #include <utility>
 
@@ -175,6 +176,40 @@ EarlyExit refused_option(const CLI::App& command, const CLI::ParseError& error) 
   return usage_mistake("invalid command line");
 }
 
+void describe(CLI::App& app, std::size_t width) {
+  app.name("pgveil");
+  app.description("A TLS-terminating PostgreSQL wire-protocol proxy");
+  app.formatter(std::make_shared<HelpFormatter>(width));
+  app.require_subcommand(1);
+  app.set_help_flag("-h,--help", "Shows this text.");
+  app.set_version_flag(
+      "--version",
+      fmt::format("pgveil {} ({}, libuv {})", PGVEIL_VERSION, tls::openssl_version(), uv_version_string()),
+      "Shows the versions of pgveil and of its libraries.");
+}
+
+CLI::App& add_command(CLI::App& app, const char* name, const char* effect, Arguments& arguments) {
+  auto& command = *app.add_subcommand(name, effect);
+  command.group("Commands");
+  add_all_options(command, arguments);
+  return command;
+}
+
+// An EarlyExit after --help and --version, and for what CLI11 refuses.
+std::optional<EarlyExit> parse(CLI::App& app, const CLI::App& command, std::vector<std::string> words) {
+  try {
+    std::reverse(words.begin(), words.end());  // the order in which CLI11 takes them off
+    app.parse(std::move(words));
+  } catch (const CLI::Success& success) {  // --help, --version
+    std::ostringstream output;
+    app.exit(success, output, output);
+    return EarlyExit{kExitOk, output.str(), ""};
+  } catch (const CLI::ParseError& error) {
+    return refused_option(command, error);
+  }
+  return std::nullopt;
+}
+
 }  // namespace
 
 EarlyExit usage_mistake(const std::string& message, const std::string& hint) {
@@ -186,36 +221,17 @@ EarlyExit usage_mistake(const std::string& message, const std::string& hint) {
 tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> words, std::size_t width) {
   if (auto mistake = check_command(words)) return tl::unexpected(*std::move(mistake));
   Arguments arguments;
-  CLI::App app("A TLS-terminating PostgreSQL wire-protocol proxy", "pgveil");
-  app.formatter(std::make_shared<HelpFormatter>(width));
-  app.require_subcommand(1);
-  app.set_help_flag("-h,--help", "Shows this text.");
-  app.set_version_flag(
-      "--version",
-      fmt::format("pgveil {} ({}, libuv {})", PGVEIL_VERSION, tls::openssl_version(), uv_version_string()),
-      "Shows the versions of pgveil and of its libraries.");
-  auto* run = app.add_subcommand("run", "Relays sessions until SIGTERM.");
-  auto* check = app.add_subcommand("check", "Loads everything as run would, and reports all mistakes.");
-  for (auto* command : {run, check}) {
-    command->group("Commands");
-    add_all_options(*command, arguments);
-  }
-
-  arguments.command = words.front() == "check" ? Command::check : Command::run;
-  const auto& command = arguments.command == Command::check ? *check : *run;
-  try {
-    std::reverse(words.begin(), words.end());  // the order in which CLI11 takes them off
-    app.parse(std::move(words));
-  } catch (const CLI::Success& success) {  // --help, --version
-    std::ostringstream output;
-    app.exit(success, output, output);
-    return tl::unexpected(EarlyExit{kExitOk, output.str(), ""});
-  } catch (const CLI::ParseError& error) {
-    return tl::unexpected(refused_option(command, error));
-  }
-  for (auto* parsed : {run, check})
-    if (!parsed->remaining().empty())
-      return tl::unexpected(unexpected_argument(parsed->remaining().front(), arguments));
+  CLI::App app;
+  describe(app, width);
+  auto& run = add_command(app, "run", "Relays sessions until SIGTERM.", arguments);
+  auto& check =
+      add_command(app, "check", "Loads everything as run would, and reports all mistakes.", arguments);
+  const bool is_check = words.front() == "check";
+  arguments.command = is_check ? Command::check : Command::run;
+  const auto& command = is_check ? check : run;
+  if (auto ending = parse(app, command, std::move(words))) return tl::unexpected(*std::move(ending));
+  if (const auto rest = command.remaining(); !rest.empty())
+    return tl::unexpected(unexpected_argument(rest.front(), arguments));
   return arguments;
 }
 

@@ -266,7 +266,7 @@ std::span<const Setting<UpstreamSection>> upstream_settings() {
                 with_ports(setting<HostList, &U::hosts>(
                     "host",
                     "Names that the certificate must carry, tried in order; or directories of Unix sockets. "
-                    "The flag takes the ports too: `db01:5432,db02:5433`."))),
+                    "`--upstream` takes the ports too: `db01:5432,db02:5433`."))),
       setting<NumericAddressList, &U::hostaddrs>(
           "hostaddr", "Numeric addresses to connect to, one for each `host`, instead of resolving it."),
       only_in_files(setting<PortList, &U::ports>("port", "One port for all hosts, or one for each.")),
@@ -298,7 +298,7 @@ std::span<const Setting<UpstreamSection>> upstream_settings() {
       only_for_tls(setting<Path, &U::config, &C::tls, &T::sslkey>(
           "sslkey", "The private key of `sslcert`; mode 0600, or 0640 if root owns it.")),
       only_for_tls(secret(setting<Secret, &U::config, &C::tls, &T::sslpassword>(
-          "sslpassword", "The passphrase of `sslkey`. Has a variable but no flag."))),
+          "sslpassword", "The passphrase of `sslkey`. Has a variable but no option."))),
       only_for_tls(setting<Path, &U::config, &C::tls, &T::sslcrl>(
           "sslcrl", "Certificate revocation lists (PEM); every certificate of the chain is checked.")),
       only_for_tls(setting<Path, &U::config, &C::tls, &T::sslcrldir>(

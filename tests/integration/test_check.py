@@ -139,6 +139,15 @@ class TestAsAnotherUser:
         said = complaint(configuration(TRUST, {"password_command": [f"{folder}/token"]}), EX_CONFIG, AS_NOBODY)
         assert "cannot be run: Permission denied" in said
 
+    def test_a_file_of_others_is_reported_with_the_user_that_needs_it(self, complaint, folder):
+        folder.chmod(0o711)
+        (folder / "ca.crt").write_text("")
+        (folder / "ca.crt").chmod(0o600)
+        said = complaint(configuration(TRUST, {"host": "db", "sslrootcert": f"{folder}/ca.crt"}), EX_CONFIG, AS_NOBODY)
+        assert f'root certificate file "{folder}/ca.crt" cannot be loaded: Permission denied.' in said
+        assert f'Let the user "nobody" (uid 65534) read the file "{folder}/ca.crt", which belongs to user "root"' in said
+        assert "PEM" not in said and "fsGroup" not in said
+
     def test_a_privileged_port_is_reported(self, complaint):
         with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as file:
             if int(file.read()) < 1024:

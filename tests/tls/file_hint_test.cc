@@ -82,7 +82,11 @@ TEST(FileHint, FindsWhatIsDenied) {
       of_file.find("(uid 65534) read the file \"" + file + "\", which belongs to user \"root\" (uid 0)"),
       std::string::npos)
       << of_file;
-  EXPECT_NE(of_file.find("with mode 0600."), std::string::npos) << of_file;
+  EXPECT_TRUE(of_file.ends_with("with mode 0600.")) << of_file;
+  ::setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1", 1);
+  const std::string in_pod = run_as(kAnotherUser, hint);
+  ::unsetenv("KUBERNETES_SERVICE_HOST");
+  EXPECT_NE(in_pod.find("fsGroup"), std::string::npos) << in_pod;
 }
 
 }  // namespace

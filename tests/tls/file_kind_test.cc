@@ -7,8 +7,12 @@
 #include <openssl/pkcs7.h>
 #include <sys/stat.h>
 
+#include <memory>
 #include <ostream>
+#include <span>
+#include <stdexcept>
 #include <string>
+#include <utility>
 
 #include "tests/tls/peers.h"
 #include "tls/client_context.h"
