@@ -8,6 +8,7 @@
 
 #include "protocol/startup.h"
 #include "proxy/config/command_template.h"
+#include "proxy/config/given_names.h"
 #include "tls/digest.h"
 
 namespace pgveil::proxy {
@@ -150,6 +151,7 @@ Reading ConfigDraft::finish() && {
     check_listener(listener);
   }
   check_listeners_differ();
+  name_as_given(mistakes_);
   sort_by_place(mistakes_);
 
   Reading reading;

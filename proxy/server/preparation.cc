@@ -22,6 +22,7 @@
 #include "proxy/base/descriptor.h"
 #include "proxy/base/exit_code.h"
 #include "proxy/base/socket_address.h"
+#include "proxy/config/given_names.h"
 #include "proxy/config/values.h"
 #include "proxy/net/io_uring.h"
 #include "proxy/server/listen_hint.h"
@@ -280,6 +281,7 @@ tl::expected<std::shared_ptr<const Snapshot>, Unprepared> prepare(const ParsedCo
   Unprepared unprepared{.mistakes = {}, .exit_code = is_setting_wrong ? kExitConfig : kExitUnavailable};
   if (!snapshot) unprepared.mistakes = std::move(snapshot.error());
   std::ranges::move(found, std::back_inserter(unprepared.mistakes));
+  name_as_given(unprepared.mistakes);
   sort_by_place(unprepared.mistakes);
   return tl::unexpected(std::move(unprepared));
 }
