@@ -38,10 +38,10 @@ std::string group_name(gid_t id) {
   return found == nullptr ? "" : found->gr_name;
 }
 
-// `"pgveil" (uid 999)`, or `uid 999`.
+// `"pgveil" (uid 999)`, or `of uid 999`.
 std::string shown(const std::string& name, const char* kind, unsigned id) {
   const std::string number = std::string(kind).append(1, ' ').append(std::to_string(id));
-  return name.empty() ? number : in_quotes(name) + " (" + number + ')';
+  return name.empty() ? "of " + number : in_quotes(name) + " (" + number + ')';
 }
 
 std::string octal(mode_t mode) {

@@ -22,7 +22,7 @@ template <class Section>
 std::string given_name(std::string_view word, std::span<const Setting<Section>> section, bool is_variable) {
   for (const auto& setting : section) {
     if (setting.key != word) continue;
-    const std::string name = is_variable || setting.flag().empty() ? setting.variable() : setting.flag();
+    std::string name = is_variable || setting.flag().empty() ? setting.variable() : setting.flag();
     if (!name.empty()) return name;
   }
   return std::string(word);

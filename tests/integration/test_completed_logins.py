@@ -381,6 +381,9 @@ class TestRoleCertificates:
             file.unlink()
         assert "there is no certificate in" in refusal(
             postgres.upstream(role_certificates=str(directory)), hba=self.RULE)  # fmt: skip
+        directory.rmdir()
+        said = refusal(postgres.upstream(role_certificates=str(directory)), hba=self.RULE)
+        assert f'cannot read "{directory}": No such file or directory. Check the path.' in said
 
 
 class TestAssignedUsers:

@@ -30,7 +30,7 @@ TEST(FileHint, NamesTheUserThatNeedsAccess) {
 
 TEST(FileHint, OfAUserWithoutANameHasItsNumber) {
   const std::string hint = access_hint(kKey, {"", 65532, 65532, false});
-  EXPECT_TRUE(hint.starts_with("Let the user uid 65532 read the file ")) << hint;
+  EXPECT_TRUE(hint.starts_with("Let the user of uid 65532 read the file ")) << hint;
 }
 
 TEST(FileHint, MentionsFsGroupInAPodOnly) {
@@ -77,11 +77,10 @@ TEST(FileHint, FindsWhatIsDenied) {
   EXPECT_NE(run_as(kAnotherUser, hint).find("enter the directory \"" + of_folder + '"'), std::string::npos)
       << run_as(kAnotherUser, hint);
   ASSERT_EQ(::chmod(folder.path("").c_str(), 0711), 0);
-  const std::string of_file = run_as(kAnotherUser, hint);
-  EXPECT_NE(
-      of_file.find("(uid 65534) read the file \"" + file + "\", which belongs to user \"root\" (uid 0)"),
-      std::string::npos)
-      << of_file;
+  const std::string of_file = run_as(kAnotherUser, hint);  // the system may have no names for the numbers
+  for (const std::string& part :
+       {std::string("uid 65534"), " read the file \"" + file + '"', std::string("uid 0")})
+    EXPECT_NE(of_file.find(part), std::string::npos) << of_file;
   EXPECT_TRUE(of_file.ends_with("with mode 0600.")) << of_file;
   ::setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1", 1);
   const std::string in_pod = run_as(kAnotherUser, hint);
