@@ -245,7 +245,8 @@ std::optional<std::string> Splitter::read(const std::string& path, bool may_be_m
   auto text = source_.read(path);
   if (text) return std::move(*text);
   if (!text.error().is_missing || !may_be_missing)
-    report(place, in_quotes(path) + " cannot be read: " + text.error().text, kCorrectTheName);
+    report(place, in_quotes(path) + " cannot be read: " + text.error().text,
+           text.error().remedy.empty() ? kCorrectTheName : text.error().remedy);
   return std::nullopt;
 }
 

@@ -55,6 +55,7 @@ tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>> 
     const auto files = client_files(settings.sslcert, settings.sslkey, settings.sslpassword);
     if (const auto own = load_own_certificate(context.get(), files, mistakes)) {
       warn_of_expiry(*own, files, warnings);
+      warn_of_order(*own, files, warnings);
       warn_of_purpose(*own, files, Purpose::client, warnings);
       use(context.get(), *own);
     }
@@ -79,6 +80,7 @@ ClientContext::with_certificate(const std::string& sslcert, const std::string& s
   auto own = load_own_certificate(context_, files, mistakes);
   if (!own) return tl::unexpected(std::move(mistakes));
   warn_of_expiry(*own, files, warnings);
+  warn_of_order(*own, files, warnings);
   warn_of_purpose(*own, files, Purpose::client, warnings);
   auto kept = std::make_unique<const OwnCertificate>(std::move(*own));
   SSL_CTX_up_ref(context_);

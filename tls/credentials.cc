@@ -15,6 +15,7 @@ std::optional<SettingMistake> check_key_file(const struct stat& file, const std:
     return SettingMistake{std::string(setting), std::move(problem), std::move(remedy)};
   };
   const std::string key_file = "private key file " + in_quotes(path);
+  if (S_ISDIR(file.st_mode)) return mistake(key_file + " is a directory", "Name a file in this directory.");
   if (!S_ISREG(file.st_mode)) return mistake(key_file + " is not a regular file", "name a file");
   if (rule == KeyFileRule::server && file.st_uid != ::geteuid() && file.st_uid != 0)
     return mistake(key_file + " must be owned by the user of this process or root", "chown the file");

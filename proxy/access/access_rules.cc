@@ -5,12 +5,14 @@
 #include <netinet/in.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <memory>
 #include <utility>
 
 #include "proxy/access/identity.h"
 #include "proxy/access/rule_files.h"
+#include "tls/file_hint.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -127,9 +129,10 @@ tl::expected<std::vector<protocol::AuthLine>, Mistakes> read_lines(const TextOrF
     const auto content = files.read(setting.file);
     if (!content) {
       const auto named = origins.find(key + "_file");
-      return tl::unexpected(Mistakes{{named.file, named.line, key + "_file",
-                                      "cannot read \"" + setting.file + "\": " + content.error().text,
-                                      "Check the path, and that the user of this process may read it."}});
+      return tl::unexpected(Mistakes{
+          {named.file, named.line, key + "_file",
+           "cannot read \"" + setting.file + "\": " + content.error().text,
+           content.error().remedy.empty() ? tls::file_hint(setting.file, ENOENT) : content.error().remedy}});
     }
     text = *content;
     place = {setting.file, 1};

@@ -10,6 +10,7 @@
 #include <filesystem>
 
 #include "proxy/base/descriptor.h"
+#include "tls/file_hint.h"
 
 namespace pgveil::proxy {
 
@@ -17,13 +18,15 @@ namespace filesystem = std::filesystem;
 
 // Opened once, so that what is known to be no directory is what is read.
 tl::expected<std::string, AuthFiles::Error> AuthFiles::read(const std::string& path) const {
-  const auto error = [](int number) {
-    return tl::unexpected(Error{number == ENOENT, std::strerror(number)});
+  const auto error = [&path](int number) {
+    const std::string remedy = number == EACCES ? tls::file_hint(path, number) : "";
+    return tl::unexpected(Error{number == ENOENT, std::strerror(number), remedy});
   };
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat status {};
   if (file.get() < 0 || ::fstat(file.get(), &status) != 0) return error(errno);
-  if (S_ISDIR(status.st_mode)) return tl::unexpected(Error{false, "it is a directory"});
+  if (S_ISDIR(status.st_mode))
+    return tl::unexpected(Error{false, "it is a directory", tls::file_hint(path, EISDIR)});
   std::string text;
   std::array<char, 16'384> part{};
   for (;;) {
@@ -41,7 +44,7 @@ tl::expected<std::vector<std::string>, AuthFiles::Error> AuthFiles::list(const s
   for (filesystem::directory_iterator entry(directory, error), end; !error && entry != end;
        entry.increment(error))
     names.push_back(entry->path().filename());
-  if (error) return tl::unexpected(Error{error == std::errc::no_such_file_or_directory, error.message()});
+  if (error) return tl::unexpected(Error{error == std::errc::no_such_file_or_directory, error.message(), ""});
   return names;
 }
 

@@ -1,9 +1,8 @@
 #include "proxy/commands/command_line.h"
 
+#include <fmt/format.h>
 #include <sys/stat.h>
-#include <uv.h>
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
 #include <cctype>
@@ -13,15 +12,15 @@
 #include <iostream>
 #include <memory>
 #include <regex>
-#include <sstream>
 #include <utility>
 
+#include "proxy/commands/help.h"
 #include "proxy/config/config_builder.h"
 #include "proxy/config/settings.h"
 #include "proxy/credentials/secret_file.h"
 #include "proxy/server/preparation.h"
 #include "tls/digest.h"
-#include "tls/version.h"
+#include "tls/file_hint.h"
 
 extern char** environ;
 
@@ -31,133 +30,10 @@ namespace {
 using values::in_quotes;
 using values::RawValue;
 
-constexpr std::string_view kConfigFlag = "--config";
 constexpr std::string_view kConfigVariable = "PGVEIL_CONFIG";
 constexpr std::string_view kVariablePrefix = "PGVEIL_";
 // The name of the upstream of a command line, which has but one.
 constexpr const char* kOnlyUpstream = "default";
-constexpr const char* kHelpEnd =
-    R"(Every flag has a variable: PGVEIL_SSLROOTCERT for --sslrootcert, PGVEIL_STARTUP_TIMEOUT for
---startup-timeout. A flag wins over its variable; limits and log win over the file. The passphrase of --sslkey
-is only taken from PGVEIL_SSLPASSWORD or the file.
-
-Exit codes: 0 well; 64 the command line cannot be understood; 66 the file of --config cannot be read;
-69 an address cannot be listened on, or there is no io_uring; 70 a defect of pgveil; 78 a setting is wrong, in file, flag or variable.
-)";
-
-// Calls `use` with every setting, whatever its section.
-template <class Use>
-void for_each_setting(const Use& use) {
-  for (const auto& setting : listener_settings()) use("Listener", setting);
-  for (const auto& setting : upstream_settings()) use("Upstream", setting);
-  for (const auto& setting : limits_settings()) use("Limits", setting);
-  for (const auto& setting : log_settings()) use("Log", setting);
-}
-
-std::string without_backticks(std::string_view text) {
-  std::string plain(text);
-  std::erase(plain, '`');
-  return plain;
-}
-
-// What stands for a value in --help: "duration", or "text|json".
-std::string placeholder(const std::string& type) {
-  if (type.front() != '`') return type.substr(0, type.find(','));
-  std::string words = without_backticks(type);
-  for (const std::string_view separator : {", ", " or "})
-    for (std::size_t at; (at = words.find(separator)) != std::string::npos;)
-      words.replace(at, separator.size(), "|");
-  return words;
-}
-
-// --- arguments ---
-
-struct Arguments {
-  Command command = Command::run;
-  std::map<std::string, std::string, std::less<>> flags;  // by "--name"
-};
-
-void add_flags(CLI::App& command, Arguments& arguments) {
-  // Whatever is not known is for us to name, without the values after it.
-  command.allow_extras();
-  command
-      .add_option_function<std::string>(
-          std::string(kConfigFlag),
-          [&arguments](const std::string& text) { arguments.flags.emplace(kConfigFlag, text); },
-          "A TOML file, instead of the flags for listener and upstream")
-      ->type_name("FILE");
-  for_each_setting([&](const char* group, const auto& setting) {
-    const std::string flag = setting.flag();
-    if (flag.empty()) return;
-    auto* option = command.add_option_function<std::string>(
-        flag, [&arguments, flag](const std::string& text) { arguments.flags.emplace(flag, text); },
-        without_backticks(setting.effect));
-    // The default is only for --help: CLI11's own default_str() would be the value of a bare `--sslsni`.
-    const std::string text = setting.default_text();
-    option->group(group)->type_name(placeholder(setting.type()) + (text.empty() ? "" : '=' + text));
-    if (setting.type() == values::Boolean::type()) option->expected(0, 1);  // `--flag` alone is true
-  });
-}
-
-std::vector<std::string> known_flags() {
-  std::vector<std::string> flags{std::string(kConfigFlag)};
-  for_each_setting([&flags](const char*, const auto& setting) {
-    if (!setting.flag().empty()) flags.push_back(setting.flag());
-  });
-  return flags;
-}
-
-EarlyExit usage_mistake(const std::string& text) {
-  return {kExitUsage, "",
-          "pgveil: " + values::without_passwords(text) + "\nRun pgveil --help for more information.\n"};
-}
-
-// Names the first argument that is none of ours, but nothing after its `=`: it may be a secret.
-EarlyExit unexpected_argument(const std::string& argument) {
-  const std::string name = argument.substr(0, argument.find('='));
-  if (!name.starts_with('-'))
-    return usage_mistake(
-        "there is an argument that belongs to no flag, or a flag before it that has no value");
-  if (name == "--sslpassword")
-    return usage_mistake(
-        "--sslpassword is no flag, as every user of this machine can read a command line; use "
-        "PGVEIL_SSLPASSWORD");
-  const auto flags = known_flags();
-  const auto near = values::nearest(name, {flags.begin(), flags.end()});
-  return usage_mistake("there is no flag " + name +
-                       (near.empty() ? std::string() : "; is " + std::string(near) + " meant?"));
-}
-
-tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> words) {
-  Arguments arguments;
-  CLI::App app("A TLS-terminating PostgreSQL wire-protocol proxy", "pgveil");
-  app.set_version_flag("--version", std::string("pgveil ") + PGVEIL_VERSION + " (" + tls::openssl_version() +
-                                        ", libuv " + uv_version_string() + ")");
-  app.require_subcommand(1);
-  app.footer(kHelpEnd);
-  auto* run = app.add_subcommand("run", "Relays sessions until SIGTERM");
-  auto* check = app.add_subcommand("check", "Loads everything as run would, and reports all mistakes");
-  for (auto* command : {run, check}) {
-    add_flags(*command, arguments);
-    command->footer(kHelpEnd);
-  }
-
-  try {
-    std::reverse(words.begin(), words.end());  // the order in which CLI11 takes them off
-    app.parse(std::move(words));
-  } catch (const CLI::Success& success) {  // --help, --version
-    std::ostringstream output;
-    app.exit(success, output, output);
-    return tl::unexpected(EarlyExit{kExitOk, output.str(), ""});
-  } catch (const CLI::ParseError& error) {
-    return tl::unexpected(usage_mistake(error.what()));
-  }
-  for (auto* command : {run, check})
-    if (!command->remaining().empty())
-      return tl::unexpected(unexpected_argument(command->remaining().front()));
-  arguments.command = check->parsed() ? Command::check : Command::run;
-  return arguments;
-}
 
 // --- flags and variables together ---
 
@@ -178,6 +54,12 @@ class Given {
     if (const auto found = variables_.find(variable); found != variables_.end() && !found->second.empty())
       return Value{found->second, {found->first, 0}};
     return std::nullopt;
+  }
+  // Whether a listener or an upstream is described by an option, and not by variables alone.
+  [[nodiscard]] bool has_options() const {
+    const auto is_option = [this](const auto& setting) { return flags_.contains(setting.flag()); };
+    return std::ranges::any_of(listener_settings(), is_option) ||
+           std::ranges::any_of(upstream_settings(), is_option);
   }
   template <class Section>
   [[nodiscard]] std::optional<Value> find(const Setting<Section>& setting) const {
@@ -219,33 +101,20 @@ bool is_of_kubernetes(const std::string& name, const std::string& value) {
 // What to do about a variable that is named like a setting, or like its section and the setting, and is not
 // the setting's own; empty: no setting has such a name.
 std::string remedy_for_key(const std::string& name) {
-  std::string remedy;
-  const auto look = [&](std::string_view section, const auto& settings) {
-    for (const auto& setting : settings) {
-      const std::string key = variable_name(setting.key).substr(kVariablePrefix.size());
-      if (name != key && name != variable_name(section).substr(kVariablePrefix.size()) + '_' + key) continue;
-      if (!remedy.empty()) continue;
-      if (!setting.variable().empty())
-        remedy = "Use " + setting.variable() + '.';
-      else if (setting.key == "port")
-        remedy = "Write the port after the host in PGVEIL_UPSTREAM, such as db01:5433.";
-      else
-        remedy = "Set " + std::string(setting.key) + " in the file of --config: it has no variable.";
-    }
-  };
-  look("listener", listener_settings());
-  look("certificate", certificate_settings());
-  look("upstream", upstream_settings());
-  look("limits", limits_settings());
-  look("log", log_settings());
-  return remedy;
+  std::string key = flag_name(name);
+  std::transform(key.begin(), key.end(), key.begin(), [](unsigned char byte) { return std::tolower(byte); });
+  const auto setting = setting_of_key(key);
+  if (!setting) return "";
+  if (!setting->variable.empty()) return "Use " + setting->variable + '.';
+  if (setting->key == "port") return "Write the port after the host in PGVEIL_UPSTREAM, such as db01:5433.";
+  return "Set " + setting->key + " in the file of --config: it has no variable.";
 }
 
 // A variable that is not one of ours would silently do nothing: PGVEIL_SSLCLR checks no revocation list, and
 // PGVEIL_HOST names no server.
 void check_variables(const CommandLine& line, ConfigDraft& draft) {
   std::vector<std::string> known{"CONFIG"};
-  for_each_setting([&known](const char*, const auto& setting) {
+  visit_settings([&known](const char*, const auto& setting) {
     if (const auto name = setting.variable(); !name.empty())
       known.push_back(name.substr(kVariablePrefix.size()));
   });
@@ -268,13 +137,13 @@ void check_variables(const CommandLine& line, ConfigDraft& draft) {
 // --- the two ways to configure ---
 
 void read_flags_and_variables(const Given& given, ConfigDraft& draft) {
-  const Origins::Place command_line{"command line", 0};
-  auto& listener = draft.add_listener(command_line);
+  const Origins::Place outside{given.has_options() ? kCommandLine : kEnvironment, 0};
+  auto& listener = draft.add_listener(outside);
   apply(given, listener_settings(), listener, draft);
   for (const auto& setting : listener_settings())
     if (setting.key == "upstream")
-      draft.set(listener, setting, {RawValue::Kind::untyped, kOnlyUpstream}, command_line);
-  apply(given, upstream_settings(), draft.add_upstream(kOnlyUpstream, command_line), draft);
+      draft.set(listener, setting, {RawValue::Kind::untyped, kOnlyUpstream}, outside);
+  apply(given, upstream_settings(), draft.add_upstream(kOnlyUpstream, outside), draft);
 }
 
 // With a file, the one setting that may still come from outside: a secret does not belong into a file.
@@ -315,6 +184,13 @@ struct ConfigFile {
   std::optional<AccessFault> access_fault;
 };
 
+EarlyExit unreadable_config(const std::string& path, int error) {
+  return {kExitNoInput, "",
+          fmt::format("error: cannot read the configuration file {}: {}\nHINT: {}\n",
+                      values::without_passwords(in_quotes(path)), std::strerror(error),
+                      values::without_passwords(tls::file_hint(path, error)))};
+}
+
 tl::expected<ConfigFile, EarlyExit> read_file(const std::string& path) {
   struct Close {
     void operator()(std::FILE* file) const { std::fclose(file); }
@@ -325,12 +201,7 @@ tl::expected<ConfigFile, EarlyExit> read_file(const std::string& path) {
   while (file && !std::ferror(file.get()) && !std::feof(file.get()))
     content.text.append(block.data(), std::fread(block.data(), 1, block.size(), file.get()));
   tls::wipe(std::span(reinterpret_cast<std::uint8_t*>(block.data()), block.size()));
-  if (!file || std::ferror(file.get())) {
-    const std::string why = std::strerror(errno);
-    return tl::unexpected(
-        EarlyExit{kExitNoInput, "",
-                  "pgveil: cannot read " + values::without_passwords(in_quotes(path)) + ": " + why + ".\n"});
-  }
+  if (!file || std::ferror(file.get())) return tl::unexpected(unreadable_config(path, errno));
   if (struct stat status{}; ::fstat(::fileno(file.get()), &status) == 0 && !S_ISCHR(status.st_mode))
     content.access_fault = find_access_fault(status, "sslpassword");
   return content;
@@ -353,10 +224,10 @@ std::optional<EarlyExit> read_settings(const Given& given, ConfigDraft& draft) {
   const auto file = given.find(kConfigFlag, kConfigVariable);
   const auto beside = setting_beside_file(given);
   if (file && beside)
-    return usage_mistake(*beside + " cannot be combined with " + file->place.file +
-                         "; put it into the file, or go without a file");
+    return usage_mistake(*beside + " cannot be combined with " + file->place.file,
+                         "Write the setting into the file, or use no file.");
   if (!file && !beside)
-    return usage_mistake("nothing says what to relay; give --listen and --upstream, or --config FILE");
+    return usage_mistake("no configuration is given", "Give --listen and --upstream, or --config FILE.");
   if (!file) {
     read_flags_and_variables(given, draft);
   } else {
@@ -394,7 +265,7 @@ void add_mistakes_of_loading(Reading& reading) {
 }  // namespace
 
 tl::expected<Invocation, EarlyExit> understand(CommandLine line) {
-  auto arguments = parse_arguments(std::move(line.arguments));
+  auto arguments = parse_arguments(std::move(line.arguments), line.width);
   if (!arguments) return tl::unexpected(std::move(arguments).error());
 
   ConfigDraft draft;
@@ -418,6 +289,7 @@ tl::expected<Invocation, EarlyExit> understand(CommandLine line) {
 
 tl::expected<Invocation, int> parse_command_line(int argc, const char* const* argv) {
   CommandLine line;
+  line.width = terminal_width();
   if (argc > 1) line.arguments.assign(argv + 1, argv + argc);
   for (char** variable = environ; *variable != nullptr; ++variable) {
     const std::string_view text(*variable);

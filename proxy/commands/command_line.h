@@ -1,17 +1,16 @@
 // The command line and the PGVEIL_* variables as a value: what to do, and with which configuration.
 #pragma once
 
+#include <cstddef>
 #include <map>
 #include <string>
 #include <tl/expected.hpp>
 #include <vector>
 
-#include "proxy/base/exit_code.h"
+#include "proxy/commands/arguments.h"
 #include "proxy/config/config.h"
 
 namespace pgveil::proxy {
-
-enum class Command { run, check };
 
 struct Invocation {
   Command command = Command::run;
@@ -26,11 +25,7 @@ struct Invocation {
 struct CommandLine {
   std::vector<std::string> arguments;  // without the program's name
   std::map<std::string, std::string, std::less<>> environment;
-};
-struct EarlyExit {
-  int exit_code = kExitOk;
-  std::string output;  // for standard output
-  std::string errors;  // for standard error
+  std::size_t width = kDefaultWidth;  // of --help
 };
 [[nodiscard]] tl::expected<Invocation, EarlyExit> understand(CommandLine line);
 

@@ -3,11 +3,12 @@
 #include <sys/un.h>
 
 #include <algorithm>
-#include <map>
+#include <string_view>
 #include <utility>
 
 #include "protocol/startup.h"
 #include "proxy/config/command_template.h"
+#include "proxy/config/given_names.h"
 #include "tls/digest.h"
 
 namespace pgveil::proxy {
@@ -31,23 +32,47 @@ bool is_from_file(const SectionDraft<Section>& section) {
 }
 
 template <class Section>
+bool is_from_environment(const SectionDraft<Section>& section) {
+  return section.place.file == kEnvironment;
+}
+
+// The option that sets it, or the variable if there is none or if variables describe the whole section.
+template <class Section>
 std::string flag_of(const SectionDraft<Section>& section, std::string_view key) {
   for (const auto& setting : settings_of(section))
-    if (setting.key == key) return setting.flag().empty() ? setting.variable() : setting.flag();
+    if (setting.key == key)
+      return setting.flag().empty() || is_from_environment(section) ? setting.variable() : setting.flag();
   return "";
 }
 
-// How a setting is written where this section comes from: `sslmode = "disable"` or `--sslmode disable`.
+// How a setting is written where this section comes from: `sslmode = "disable"`, `--sslmode disable` or
+// `PGVEIL_SSLMODE=disable`.
 template <class Section>
 std::string spelled(const SectionDraft<Section>& section, std::string_view key, std::string_view value) {
   if (is_from_file(section)) return std::string(key) + " = " + std::string(value);
   std::string bare(value);
   std::erase(bare, '"');
-  return flag_of(section, key) + ' ' + bare;
+  return flag_of(section, key) + (is_from_environment(section) ? '=' : ' ') + bare;
 }
 template <class Section>
 std::string spelled(const SectionDraft<Section>& section, std::string_view key) {
   return is_from_file(section) ? std::string(key) : flag_of(section, key);
+}
+
+constexpr std::string_view kAllIpv4 = "0.0.0.0", kAllIpv6 = "::";
+
+bool is_for_all(const SocketAddress& address) {
+  return address.host == kAllIpv4 || address.host == kAllIpv6;
+}
+
+// Whether the kernel lets only one of the two be listened on. `::` is for IPv6 only: a listener sets IPV6_V6ONLY.
+bool overlap(const SocketAddress& a, const SocketAddress& b) {
+  if (a.text() == b.text()) return true;
+  if (a.is_unix() || b.is_unix() || a.port != b.port) return false;
+  const auto is_ipv6 = [](const SocketAddress& address) {
+    return address.host.find(':') != std::string::npos;
+  };
+  return is_ipv6(a) == is_ipv6(b) && (is_for_all(a) || is_for_all(b));
 }
 
 bool is_loopback(const UpstreamHost& host) {
@@ -126,6 +151,7 @@ Reading ConfigDraft::finish() && {
     check_listener(listener);
   }
   check_listeners_differ();
+  name_as_given(mistakes_);
   sort_by_place(mistakes_);
 
   Reading reading;
@@ -307,20 +333,36 @@ void ConfigDraft::check_listener_parameters(const SectionDraft<ListenerConfig>& 
 }
 
 void ConfigDraft::check_listeners_differ() {
-  std::map<std::string, const SectionDraft<ListenerConfig>*> seen;
+  std::vector<std::pair<SocketAddress, int>> seen;  // with the line of the listener
   for (const auto& listener : listeners_) {
     const auto& address = listener.values.address;
     if (!address.is_unix() && address.port == 0) continue;  // not given, or any free port
     for (const auto& each : address.each()) {
-      const auto [first, is_new] = seen.emplace(each.text(), &listener);
-      if (is_new) continue;
-      add_at(listener, "address",
-             each.text() + " is the address of the listener in line " +
-                 std::to_string(first->second->place.line) + ", too",
-             "Give each listener an address of its own.");
+      const auto first = std::find_if(seen.begin(), seen.end(),
+                                      [&](const auto& other) { return overlap(each, other.first); });
+      if (first == seen.end()) {
+        seen.emplace_back(each, listener.place.line);
+        continue;
+      }
+      refuse_address(listener, each, first->first, first->second);
       break;
     }
   }
+}
+
+void ConfigDraft::refuse_address(const SectionDraft<ListenerConfig>& listener, const SocketAddress& address,
+                                 const SocketAddress& other, int line) {
+  if (address.text() == other.text())
+    return add_at(
+        listener, "address",
+        address.text() + " is the address of the listener in line " + std::to_string(line) + ", too",
+        "Give each listener an address of its own.");
+  const std::string& all = is_for_all(address) ? address.host : other.host;
+  add_at(listener, "address",
+         address.text() + " overlaps with " + other.text() + ", the address of the listener in line " +
+             std::to_string(line),
+         all + " stands for all " + (all == kAllIpv6 ? "IPv6" : "IPv4") +
+             " addresses of this machine. Remove one of the two listeners, or use another port.");
 }
 
 void ConfigDraft::check_upstream_of(const SectionDraft<ListenerConfig>& listener) {

@@ -12,6 +12,10 @@
 
 namespace pgveil::proxy {
 
+// The place of a section that no file describes: options do, with or without variables, or variables alone.
+inline constexpr const char* kCommandLine = "command line";
+inline constexpr const char* kEnvironment = "environment";
+
 // One section, such as an [upstream.NAME].
 template <class Section>
 struct SectionDraft {
@@ -87,6 +91,8 @@ class ConfigDraft {
   void check_listener_identity(const SectionDraft<ListenerConfig>& listener);
   void check_listener_parameters(const SectionDraft<ListenerConfig>& listener);
   void check_listeners_differ();
+  void refuse_address(const SectionDraft<ListenerConfig>& listener, const SocketAddress& address,
+                      const SocketAddress& other, int line);
   void check_upstream_of(const SectionDraft<ListenerConfig>& listener);
   void check_early_upstream(const SectionDraft<ListenerConfig>& listener, const UpstreamConfig& upstream);
   // Of two settings that say the same thing differently only one may stand.

@@ -118,10 +118,11 @@ std::span<const Setting<ListenerConfig>> listener_settings() {
                               "Where clients connect: `127.0.0.1:5432`, `[::1]:5432`, `localhost:5432`, "
                               "`unix:DIR/.s.PGSQL.PORT`, `unix:@NAME`; port 0 is any free one."))),
       only_in_files(required(setting<Text, &L::upstream>(
-          "upstream", "The NAME of the `[upstream.NAME]` that its sessions go to."))),
+          "upstream", "The NAME of the `[upstream.NAME]` that the sessions of this listener go to."))),
       setting<Boolean, &L::allow_plaintext_from_network>(
           "allow_plaintext_from_network",
-          "Allows an address beyond loopback: everyone on the path reads and alters the sessions."),
+          "Allows plaintext clients from the network: everyone on the path can read and alter "
+          "their sessions."),
       setting<values::ListenerTlsWord, &L::tls_setting>("tls",
                                                         "`require` refuses plaintext sessions, and is the "
                                                         "default with a certificate; `optional` takes both; "
@@ -129,11 +130,11 @@ std::span<const Setting<ListenerConfig>> listener_settings() {
       setting<Path, &L::certificate, &C::ssl_cert_file>(
           "ssl_cert_file", "The certificate that clients see, with its chain (PEM); needs `ssl_key_file`."),
       setting<Path, &L::certificate, &C::ssl_key_file>(
-          "ssl_key_file", "The private key of `ssl_cert_file`; ours with mode 0600, or root's with 0640."),
+          "ssl_key_file", "The private key of `ssl_cert_file`; mode 0600, or 0640 if root owns it."),
       only_for_tls(setting<Text, &L::tls, &T::ssl_passphrase_command>(
           "ssl_passphrase_command",
-          "Run by the shell for an encrypted key; its first line of output is the passphrase, `%p` the "
-          "prompt.")),
+          "A shell command that prints the passphrase of an encrypted key as its first line; `%p` "
+          "is the prompt.")),
       only_for_tls(
           setting<Path, &L::tls, &T::ssl_ca_file>("ssl_ca_file",
                                                   "Asks clients for a certificate, and trusts these CAs "
@@ -142,7 +143,9 @@ std::span<const Setting<ListenerConfig>> listener_settings() {
       only_for_tls(setting<Path, &L::tls, &T::ssl_crl_file>(
           "ssl_crl_file", "Certificate revocation lists (PEM) for the whole chain of client certificates.")),
       only_for_tls(setting<Path, &L::tls, &T::ssl_crl_dir>(
-          "ssl_crl_dir", "A directory of such lists, as `openssl rehash` prepares it.")),
+          "ssl_crl_dir",
+          "A directory of certificate revocation lists for client certificates, as `openssl "
+          "rehash` prepares it.")),
       only_for_tls(with_flag("listener-ssl-min-protocol-version",
                              setting<TlsVersion, &L::tls, &T::ssl_min_protocol_version>(
                                  "ssl_min_protocol_version", "The oldest TLS version to accept."))),
@@ -168,7 +171,8 @@ std::span<const Setting<ListenerConfig>> listener_settings() {
           "takes others, too.")),
       only_for_tls(setting<Boolean, &L::tls, &T::ssl_prefer_server_ciphers>(
           "ssl_prefer_server_ciphers",
-          "Takes the first cipher of our list that the client has, not of its own.")),
+          "Takes the first cipher of pgveil's list that the client offers, not the first of the "
+          "client's list.")),
       only_for_tls(setting<OneOf<values::kPlaintextCancels>, &L::plaintext_cancel>(
           "plaintext_cancel",
           "Whether a cancel request may come in plaintext where sessions may not; psql's Ctrl-C always "
@@ -178,10 +182,12 @@ std::span<const Setting<ListenerConfig>> listener_settings() {
           "Connects to the server while a client still shakes hands, before it is known who it is.")),
       setting<Text, &L::hba, &TextOrFile::text>(
           "hba", "Rules in the format of pg_hba.conf: who may come in, and how. See docs/access-rules.md."),
-      setting<Path, &L::hba, &TextOrFile::file>("hba_file", "A file with such rules instead."),
+      setting<Path, &L::hba, &TextOrFile::file>(
+          "hba_file", "A file with rules in the format of pg_hba.conf, in place of `hba`."),
       setting<Text, &L::ident, &TextOrFile::text>(
           "ident", "Maps in the format of pg_ident.conf: which certificate may be which database user."),
-      setting<Path, &L::ident, &TextOrFile::file>("ident_file", "A file with such maps instead."),
+      setting<Path, &L::ident, &TextOrFile::file>(
+          "ident_file", "A file with maps in the format of pg_ident.conf, in place of `ident`."),
       setting<Path, &L::auth_file>(
           "auth_file",
           "The users of method scram-sha-256 with their secrets, in the format of PgBouncer's userlist.txt; "
@@ -192,15 +198,16 @@ std::span<const Setting<ListenerConfig>> listener_settings() {
           "default_database", "The database of a client that names none; default is the user's name."),
       setting<Text, &L::options, &FixedOrDefault::fixed>(
           "options", "The startup parameter `options` of every session, such as `-c statement_timeout=5s`."),
-      setting<Text, &L::options, &FixedOrDefault::fallback>("default_options",
-                                                            "The same, for a client that sends none."),
+      setting<Text, &L::options, &FixedOrDefault::fallback>(
+          "default_options", "The startup parameter `options` of a client that sends none."),
       setting<Text, &L::application_name, &FixedOrDefault::fixed>("application_name",
                                                                   "The application_name of every session."),
       setting<Text, &L::application_name, &FixedOrDefault::fallback>(
-          "default_application_name", "The same, for a client that sends none."),
+          "default_application_name", "The application_name of a client that sends none."),
       setting<NameList, &L::allowed_startup_parameters>(
           "allowed_startup_parameters",
-          "What a client of method cert, peer or trust may send besides user and database."),
+          "The startup parameters that a client of method cert, peer or trust may send besides "
+          "user and database."),
       only_for_tls(
           setting<Boolean, &L::shared_certificate>("shared_certificate",
                                                    "The server has the same certificate and key as this "
@@ -209,8 +216,8 @@ std::span<const Setting<ListenerConfig>> listener_settings() {
           "log_client_identity", "Tells the server the client's identity, as information and not as proof."),
       setting<OneOf<values::kClientIdentityIn>, &L::client_identity_in>(
           "client_identity_in",
-          "Where: behind the client's `application_name`, or in `options` as `pgveil.client_dn` "
-          "and `pgveil.system_user`."),
+          "Where the server is told the client's identity: after the client's `application_name`, "
+          "or in `options` as `pgveil.client_dn` and `pgveil.system_user`."),
       setting<OneOf<values::kSaslMechanisms>, &L::sasl_mechanisms>(
           "sasl_mechanisms",
           "`strip` hides SCRAM-SHA-256-PLUS, which no plaintext client can do; `verbatim` hides nothing."),
@@ -240,10 +247,12 @@ std::span<const Setting<tls::ServerCertificate>> certificate_settings() {
   static constexpr std::array kRows{
       only_in_files(required(setting<ServerNameList, &C::server_names>(
           "server_names",
-          "The names in SNI that it is for: `db.example.com`, or `*.example.com` for one label in front."))),
+          "The names in SNI that the certificate is for: `db.example.com`, or `*.example.com` for "
+          "one label in front."))),
       only_in_files(required(
           setting<Path, &C::ssl_cert_file>("ssl_cert_file", "The certificate with its chain (PEM)."))),
-      only_in_files(required(setting<Path, &C::ssl_key_file>("ssl_key_file", "Its private key."))),
+      only_in_files(
+          required(setting<Path, &C::ssl_key_file>("ssl_key_file", "The private key of the certificate."))),
   };
   return kRows;
 }
@@ -257,7 +266,7 @@ std::span<const Setting<UpstreamSection>> upstream_settings() {
                 with_ports(setting<HostList, &U::hosts>(
                     "host",
                     "Names that the certificate must carry, tried in order; or directories of Unix sockets. "
-                    "The flag takes the ports too: `db01:5432,db02:5433`."))),
+                    "`--upstream` takes the ports too: `db01:5432,db02:5433`."))),
       setting<NumericAddressList, &U::hostaddrs>(
           "hostaddr", "Numeric addresses to connect to, one for each `host`, instead of resolving it."),
       only_in_files(setting<PortList, &U::ports>("port", "One port for all hosts, or one for each.")),
@@ -272,8 +281,8 @@ std::span<const Setting<UpstreamSection>> upstream_settings() {
           "Verified connections that are kept ready for sessions to come, of all workers together.")),
       only_for_tls(setting<Duration<milliseconds, kSecond, values::kDay>, &U::config, &C::prewarm_max_age>(
           "prewarm_max_age",
-          "How long one may wait for its session before it is renewed; less than the server's "
-          "`authentication_timeout`.")),
+          "How long a connection of `prewarm` may wait for its session before it is renewed; less "
+          "than the server's `authentication_timeout`.")),
       setting<values::SessionAttributes, &U::target_session_attrs>("target_session_attrs",
                                                                    "Only `any` is supported."),
       setting<values::SslModeWord, &U::config, &C::sslmode>(
@@ -289,7 +298,7 @@ std::span<const Setting<UpstreamSection>> upstream_settings() {
       only_for_tls(setting<Path, &U::config, &C::tls, &T::sslkey>(
           "sslkey", "The private key of `sslcert`; mode 0600, or 0640 if root owns it.")),
       only_for_tls(secret(setting<Secret, &U::config, &C::tls, &T::sslpassword>(
-          "sslpassword", "The passphrase of `sslkey`. Has a variable but no flag."))),
+          "sslpassword", "The passphrase of `sslkey`. Has a variable but no option."))),
       only_for_tls(setting<Path, &U::config, &C::tls, &T::sslcrl>(
           "sslcrl", "Certificate revocation lists (PEM); every certificate of the chain is checked.")),
       only_for_tls(setting<Path, &U::config, &C::tls, &T::sslcrldir>(
@@ -331,8 +340,8 @@ std::span<const Setting<UpstreamSection>> upstream_settings() {
           "sslsni", "Sends the host name in the clear (SNI). The certificate is checked in any case.")),
       only_for_tls(setting<OneOf<values::kChannelBindings>, &U::config, &C::channel_binding>(
           "channel_binding",
-          "Of logins that pgveil completes: `prefer` binds them to the TLS connection where the server can, "
-          "`require` fails elsewhere, `disable` never does.")),
+          "Channel binding of logins that pgveil completes: `prefer` uses it if the server can, "
+          "`require` fails if the server cannot, `disable` never uses it.")),
       setting<AuthMethodList, &U::config, &C::require_auth>(
           "require_auth",
           "What the server may ask for: `scram-sha-256`, `md5`, `password`, `none`, ...; `!md5` excludes. "
@@ -343,25 +352,28 @@ std::span<const Setting<UpstreamSection>> upstream_settings() {
           "Passwords for clients of method cert, peer or trust, in the format of .pgpass; mode 0600."),
       only_in_files(setting<CommandWords, &U::config, &C::password_command>(
           "password_command",
-          "A program that prints such a password, with its arguments; no shell. `%h` `%p` `%u` `%d` are "
-          "host, port, "
-          "user and database.")),
+          "A program, with its arguments, that prints the password for a client of method cert, "
+          "peer or trust; no shell. `%h` `%p` `%u` `%d` are host, port, user and database.")),
       only_in_files(
           setting<Duration<milliseconds, 1, values::kDay>, &U::config, &C::password_command_timeout>(
               "password_command_timeout", "How long password_command may run.")),
       only_in_files(setting<Duration<milliseconds, 0, values::kDay>, &U::config, &C::password_command_ttl>(
-          "password_command_ttl", "How long its answer is used again; `0s` runs it for every login.")),
+          "password_command_ttl",
+          "How long the password that password_command has printed is used again; `0s` runs it for "
+          "every login.")),
       only_for_tls(setting<Path, &U::config, &C::role_certificates>(
           "role_certificates",
           "A directory of client certificates, ROLE.crt and ROLE.key, shown for clients that pgveil vouches "
           "for.")),
-      setting<Boolean, &U::config, &C::keepalives>("keepalives", "TCP keepalives to the server."),
+      setting<Boolean, &U::config, &C::keepalives>("keepalives", "Sends TCP keepalives to the server."),
       setting<Duration<seconds, 0, kLongestKeepalive>, &U::config, &C::keepalives_idle>(
-          "keepalives_idle", "Silence before the first keepalive; `0s` is the system's default."),
+          "keepalives_idle",
+          "Silence before the first keepalive to the server; `0s` is the system's default."),
       setting<Duration<seconds, 0, kLongestKeepalive>, &U::config, &C::keepalives_interval>(
           "keepalives_interval", "Time between unanswered keepalives; `0s` is the system's default."),
       setting<Integer<int, 0, kMostKeepalives>, &U::config, &C::keepalives_count>(
-          "keepalives_count", "Unanswered keepalives until the server counts as lost; 0 is the system's."),
+          "keepalives_count",
+          "Unanswered keepalives until the server counts as lost; 0 is the system's default."),
       setting<Duration<milliseconds, 0, kLongest>, &U::config, &C::tcp_user_timeout>(
           "tcp_user_timeout", "How long sent bytes may stay unacknowledged; `0s` is the system's default."),
   };
@@ -374,7 +386,8 @@ std::span<const Setting<LimitsConfig>> limits_settings() {
       setting<Duration<milliseconds, 1, values::kDay>, &L::startup_timeout>(
           "startup_timeout", "From accepting a client to the server's ReadyForQuery."),
       setting<Duration<milliseconds, 0, kLongest>, &L::idle_timeout>(
-          "idle_timeout", "Ends a session after so long without a byte either way; `0s` is never."),
+          "idle_timeout",
+          "Ends a session after this time without a byte in either direction; `0s` is never."),
       setting<Duration<milliseconds, 0, values::kDay>, &L::shutdown_timeout>(
           "shutdown_timeout",
           "How long sessions may take to send what is due after SIGTERM; `0s` ends at once."),

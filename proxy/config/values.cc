@@ -415,6 +415,10 @@ Read<SocketAddress> ListenAddress::read(const RawValue& raw) {
 
   const auto parts = split_host_port(*text);
   if (!parts) return problem(in_quotes(*text) + " is no address", std::string(kListenExamples));
+  if (!parts->port && parse_port(*text, 0))
+    return problem(in_quotes(*text) + " is a port without an address",
+                   "Write " + in_quotes("127.0.0.1:" + *text) + " for clients on this machine, or " +
+                       in_quotes("0.0.0.0:" + *text) + " for all IPv4 clients.");
   if (!parts->port)
     return problem(in_quotes(*text) + " has no port", "Write " + in_quotes(*text + ":5432") + ".");
   const auto port = parse_port(*parts->port, 0);
@@ -602,7 +606,8 @@ Read<std::string> SessionAttributes::read(const RawValue& raw) {
 
 std::string_view nearest(std::string_view word, const std::vector<std::string_view>& candidates) {
   std::string_view best;
-  std::size_t best_distance = std::max<std::size_t>(2, word.size() / 4) + 1;
+  // Of a short word, two changes leave nothing that is like it.
+  std::size_t best_distance = std::max<std::size_t>(word.size() < 4 ? 1 : 2, word.size() / 4) + 1;
   for (const auto candidate : candidates) {
     const auto distance = edit_distance(word, candidate);
     if (distance < best_distance) {

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <vector>
 
+#include "tls/file_hint.h"
+
 namespace pgveil::proxy {
 namespace {
 
@@ -45,13 +47,14 @@ tl::expected<protocol::SecretText, Mistake> read_secret_file(const std::string& 
         Mistake{place.file, place.line, key, "\"" + path + "\" " + problem, std::move(remedy)});
   };
   const auto unreadable = [&] {
-    return mistake(std::string("cannot be read: ") + std::strerror(errno),
-                   "Check the path, and that the user of this process may read it.");
+    const int error = errno;
+    return mistake(std::string("cannot be read: ") + std::strerror(error), tls::file_hint(path, error));
   };
   // Not blocked by what turns out to be a FIFO.
   const Descriptor descriptor{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
   struct stat file {};
   if (descriptor.number < 0 || ::fstat(descriptor.number, &file) != 0) return unreadable();
+  if (S_ISDIR(file.st_mode)) return mistake("is a directory", tls::file_hint(path, EISDIR));
   if (!S_ISREG(file.st_mode)) return mistake("is not a regular file", "Name a file.");
   if (const auto fault = find_access_fault(file, "passwords")) return mistake(fault->problem, fault->remedy);
   if (static_cast<std::size_t>(file.st_size) > kMaxBytes)

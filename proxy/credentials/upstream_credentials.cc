@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <system_error>
 #include <utility>
 #include <vector>
 
 #include "proxy/credentials/secret_file.h"
+#include "tls/file_hint.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -22,13 +24,13 @@ std::string_view host_in_passfile(const UpstreamHost& host) {
 }
 
 // The roles that have a ROLE.crt in `directory`.
-tl::expected<std::vector<std::string>, std::string> roles_in(const std::string& directory) {
+tl::expected<std::vector<std::string>, std::error_code> roles_in(const std::string& directory) {
   std::error_code error;
   std::vector<std::string> roles;
   for (filesystem::directory_iterator entry(directory, error), end; !error && entry != end;
        entry.increment(error))
     if (entry->path().extension() == ".crt") roles.push_back(entry->path().stem());
-  if (error) return tl::unexpected(error.message());
+  if (error) return tl::unexpected(error);
   std::sort(roles.begin(), roles.end());
   return roles;
 }
@@ -60,8 +62,11 @@ tl::expected<HeldCredentials, Mistakes> HeldCredentials::load(const UpstreamConf
     };
     const auto roles = roles_in(upstream.role_certificates);
     if (!roles)
-      mistakes.push_back(placed("cannot read \"" + upstream.role_certificates + "\": " + roles.error(),
-                                "Name the directory that has ROLE.crt and ROLE.key for each role."));
+      mistakes.push_back(
+          placed("cannot read \"" + upstream.role_certificates + "\": " + roles.error().message(),
+                 roles.error() == std::errc::not_a_directory
+                     ? "Name the directory that has ROLE.crt and ROLE.key for each role."
+                     : tls::file_hint(upstream.role_certificates, roles.error().value())));
     else if (roles->empty())
       mistakes.push_back(placed("there is no certificate in \"" + upstream.role_certificates + '"',
                                 "Put ROLE.crt and ROLE.key there for each role."));

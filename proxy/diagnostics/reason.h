@@ -89,6 +89,9 @@ enum class Reason : std::uint8_t {
 // Who has to act. Sets the level of the log line, so that a port scan pages nobody.
 enum class Fault : std::uint8_t { none, client, upstream, operator_, pgveil };
 
+// Begins each error message that pgveil itself sends to a client, so that nobody takes it for one of the server.
+inline constexpr std::string_view kMessagePrefix = "pgveil: ";
+
 struct ReasonInfo {
   Reason reason;
   std::string_view name;

@@ -19,6 +19,7 @@
 
 #include "proxy/base/descriptor.h"
 #include "proxy/diagnostics/log.h"
+#include "proxy/server/listen_hint.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -35,21 +36,18 @@ constexpr std::chrono::minutes kFullPause{1};
 // For `localhost` with port 0: how many ports are tried that may be in use at the second address.
 constexpr int kPortAttempts = 16;
 
-// Why an address cannot be listened on.
-struct OpenFailure {
-  std::string text;
-  int error = 0;  // errno; 0: something else
-};
 template <class T>
 using Opened = tl::expected<T, OpenFailure>;
 
-OpenFailure failed(const SocketAddress& address, std::string_view what) {
+OpenFailure failed(const SocketAddress& address, std::string_view what, std::string hint = "") {
   const int error = errno;
-  return {fmt::format("cannot listen on {}: {}: {}", address.text(), what, std::strerror(error)), error};
+  if (hint.empty()) hint = listen_hint(address, error);
+  return {fmt::format("cannot listen on {}: {}: {}", address.text(), what, std::strerror(error)),
+          std::move(hint), error};
 }
 
-OpenFailure impossible(const SocketAddress& address, std::string_view why) {
-  return {fmt::format("cannot listen on {}: {}", address.text(), why), 0};
+OpenFailure impossible(const SocketAddress& address, std::string_view why, std::string hint) {
+  return {fmt::format("cannot listen on {}: {}", address.text(), why), std::move(hint), 0};
 }
 
 // Removes the file that a process left behind. A socket that somebody answers is not touched.
@@ -58,11 +56,13 @@ std::optional<OpenFailure> clear_stale_socket(const SocketAddress& address, cons
   struct stat file {};
   if (::lstat(path.c_str(), &file) != 0) return std::nullopt;
   if (!S_ISSOCK(file.st_mode))
-    return impossible(address, "the file exists and is no socket. Remove it, or choose another path");
+    return impossible(address, "the file exists and is not a socket", "Remove it, or use another path.");
   const Descriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (::connect(probe.get(), bindable.get(), bindable.size) == 0 || errno != ECONNREFUSED)
-    return impossible(address, "another process listens there. Stop it, or choose another path");
-  if (::unlink(path.c_str()) != 0) return failed(address, "cannot remove the stale socket");
+    return impossible(address, "another process listens there", "Stop it, or use another path.");
+  if (::unlink(path.c_str()) != 0)
+    return failed(address, "cannot remove the stale socket",
+                  "Remove the file, or let the user of this process write to its directory.");
   return std::nullopt;
 }
 
@@ -71,13 +71,16 @@ std::optional<OpenFailure> set_socket_file(const ListenerConfig& config) {
   if (!config.unix_socket_group.empty()) {
     const auto group = group_id(config.unix_socket_group);
     if (!group)
-      return impossible(config.address, fmt::format("there is no group \"{}\" (unix_socket_group)",
-                                                    config.unix_socket_group));
+      return impossible(config.address,
+                        fmt::format("there is no group \"{}\" (unix_socket_group)", config.unix_socket_group),
+                        "Create it, or name another one.");
     if (::chown(path, static_cast<uid_t>(-1), *group) != 0)
-      return failed(config.address, "cannot set unix_socket_group");
+      return failed(config.address, "cannot set unix_socket_group",
+                    "Add the user of this process to the group, or name another one.");
   }
   if (::chmod(path, config.unix_socket_permissions) != 0)
-    return failed(config.address, "cannot set unix_socket_permissions");
+    return failed(config.address, "cannot set unix_socket_permissions",
+                  "Use a directory in which the user of this process may change files.");
   return std::nullopt;
 }
 
@@ -127,9 +130,11 @@ std::optional<OpenFailure> bind_tcp(const ListenerConfig& config, const SocketAd
 Opened<Descriptor> open_socket(const ListenerConfig& config, const SocketAddress& address) {
   const auto bindable = kernel_address(address);
   if (!bindable)
-    return tl::unexpected(impossible(address, address.host.find('%') == std::string::npos
-                                                  ? "not an address"
-                                                  : "this machine has no such network interface"));
+    return tl::unexpected(impossible(address,
+                                     address.host.find('%') == std::string::npos
+                                         ? "not an address"
+                                         : "this machine has no such network interface",
+                                     "Use an address of this machine."));
   Descriptor opened(::socket(bindable->family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (opened.get() < 0) return tl::unexpected(failed(address, "socket"));
   auto problem = bindable->is_unix() ? bind_unix(config, *bindable, opened.get())
@@ -183,7 +188,7 @@ std::optional<gid_t> group_id(const std::string& name_or_number) {
   return number;
 }
 
-tl::expected<std::vector<std::unique_ptr<Listener>>, std::string> Listener::open(
+tl::expected<std::vector<std::unique_ptr<Listener>>, OpenFailure> Listener::open(
     uv_loop_t* loop, const SnapshotListener& listener, Workers& workers) {
   const ListenerConfig& config = listener.policy().config;
   const bool may_choose_again = config.address.port == 0 && config.address.each().size() > 1;
@@ -193,7 +198,7 @@ tl::expected<std::vector<std::unique_ptr<Listener>>, std::string> Listener::open
     if (opened || opened.error().error != EADDRINUSE) break;
     opened = open_sockets(config, passed_over);
   }
-  if (!opened) return tl::unexpected(opened.error().text);
+  if (!opened) return tl::unexpected(std::move(opened).error());
   for (const auto& failure : opened->left_out)
     LogLine(LogLevel::info, "address_left_out").add("error", failure.text);
   std::vector<std::unique_ptr<Listener>> listeners;
@@ -201,7 +206,7 @@ tl::expected<std::vector<std::unique_ptr<Listener>>, std::string> Listener::open
     auto watched = watch_socket(loop, std::move(socket));
     if (!watched) {
       errno = watched.error();
-      return tl::unexpected(failed(config.address, "epoll_ctl").text);
+      return tl::unexpected(failed(config.address, "epoll_ctl"));
     }
     listeners.push_back(
         std::unique_ptr<Listener>(new Listener(loop, listener, workers, *std::move(watched))));

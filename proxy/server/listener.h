@@ -24,12 +24,19 @@ namespace pgveil::proxy {
 // Returns the group that unix_socket_group names, by name or by number. nullopt: there is no such group.
 [[nodiscard]] std::optional<gid_t> group_id(const std::string& name_or_number);
 
+// Why an address cannot be listened on.
+struct OpenFailure {
+  std::string text;
+  std::string hint;  // sentences
+  int error = 0;     // errno; 0: something else
+};
+
 class Listener final : private Wakeable {
  public:
   // Binds and listens on each address that the address of `listener` includes. Accepted connections are passed to
   // `workers`, which must outlive the listeners. If this machine does not have the family of an address, and another
-  // one works, the address is skipped and logged. The error is a sentence with the remedy.
-  [[nodiscard]] static tl::expected<std::vector<std::unique_ptr<Listener>>, std::string> open(
+  // one works, the address is skipped and logged.
+  [[nodiscard]] static tl::expected<std::vector<std::unique_ptr<Listener>>, OpenFailure> open(
       uv_loop_t* loop, const SnapshotListener& listener, Workers& workers);
   // Closes the socket. Removes the file of a Unix socket, if the file still belongs to this socket.
   ~Listener();

@@ -22,8 +22,10 @@
 #include "proxy/base/descriptor.h"
 #include "proxy/base/exit_code.h"
 #include "proxy/base/socket_address.h"
+#include "proxy/config/given_names.h"
 #include "proxy/config/values.h"
 #include "proxy/net/io_uring.h"
+#include "proxy/server/listen_hint.h"
 #include "proxy/server/listener.h"
 #include "tls/digest.h"
 
@@ -195,11 +197,8 @@ class MachineCheck {
     ::setsockopt(socket.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
     if (kernel->family() == AF_INET6) ::setsockopt(socket.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
     if (::bind(socket.get(), kernel->get(), kernel->size) == 0 || errno == EADDRINUSE) return std::nullopt;
-    const bool is_port_low = errno == EACCES;
-    return Unbindable{
-        "bind: " + system_error(),
-        is_port_low ? "Use a port from 1024 on, or give the process the capability CAP_NET_BIND_SERVICE."
-                    : "Use an address of this machine, or 0.0.0.0 or [::] for all."};
+    const int error = errno;
+    return Unbindable{"bind: " + std::string(std::strerror(error)), listen_hint(address, error)};
   }
 
   void check_group(const std::string& name, const std::string& key) {
@@ -282,6 +281,7 @@ tl::expected<std::shared_ptr<const Snapshot>, Unprepared> prepare(const ParsedCo
   Unprepared unprepared{.mistakes = {}, .exit_code = is_setting_wrong ? kExitConfig : kExitUnavailable};
   if (!snapshot) unprepared.mistakes = std::move(snapshot.error());
   std::ranges::move(found, std::back_inserter(unprepared.mistakes));
+  name_as_given(unprepared.mistakes);
   sort_by_place(unprepared.mistakes);
   return tl::unexpected(std::move(unprepared));
 }

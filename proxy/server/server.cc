@@ -168,7 +168,9 @@ class Server final : public Wakeable {
       const SnapshotListener served(snapshot_, i);
       auto opened = Listener::open(loop_.get(), served, *workers_);
       if (!opened) {
-        LogLine(LogLevel::error, "listen_failed").add("error", opened.error());
+        LogLine(LogLevel::error, "listen_failed")
+            .add("error", opened.error().text)
+            .add("hint", opened.error().hint);
         all_listen = false;
         continue;
       }

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "proxy/config/given_names.h"
 #include "proxy/config/values.h"
 #include "proxy/snapshot/effects.h"
 #include "tls/digest.h"
@@ -21,6 +22,8 @@ class SnapshotBuilder {
     for (const auto& [name, config] : parsed_.config.upstreams) add_upstream(name, config);
     for (std::size_t i = 0; i < parsed_.config.listeners.size(); ++i) add_listener(i);
     if (snapshot_->listeners.size() == parsed_.config.listeners.size()) check_with_all_rules();
+    name_as_given(mistakes_);
+    name_as_given(snapshot_->warnings);
     sort_by_place(mistakes_);
     sort_by_place(snapshot_->warnings);
     if (!mistakes_.empty()) return tl::unexpected(std::move(mistakes_));

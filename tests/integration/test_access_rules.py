@@ -68,7 +68,7 @@ def outcome(server, authority, client) -> Outcome:
     done = run_psql(server, authority, command, **client)
     found = re.search(r"FATAL:  (.*)", done.stderr)
     assert done.returncode == 0 or found, done.stderr
-    return Outcome(done.returncode == 0, found[1] if found else "")
+    return Outcome(done.returncode == 0, found[1].removeprefix(wire.OWN) if found else "")
 
 
 @pytest.mark.parametrize("rules", RULES, ids=lambda name: name.replace(" ", "-"))
@@ -151,7 +151,7 @@ def test_a_user_is_still_asked_for(pgveil, server):
     proxy = pgveil(server.unix_upstream())
     with proxy.connect() as client:
         client.send(wire.startup_message(database="ledger"))
-        assert client.receive_error()["M"] == "no PostgreSQL user name specified in startup packet"
+        assert client.receive_error()["M"] == "pgveil: no PostgreSQL user name specified in startup packet"
 
 
 def test_rules_of_a_variable_count(pgveil, postgres):
@@ -164,7 +164,7 @@ def test_rules_of_a_variable_count(pgveil, postgres):
         },
     )
     assert proxy.query("SELECT 1", user="billing") == "1"
-    assert "FATAL:  pg_hba.conf rejects connection" in proxy.psql("SELECT 1", user="orders").stderr
+    assert "FATAL:  pgveil: pg_hba.conf rejects connection" in proxy.psql("SELECT 1", user="orders").stderr
 
 
 def test_a_variable_that_sets_nothing_keeps_it_from_starting():

@@ -38,7 +38,7 @@ def test_a_request_for_encryption_is_declined_once(proxy, request_):
         error = client.receive_error()
         assert client.receive_to_end() == b""
     assert error["C"] == "0A000"
-    assert error["M"].startswith("unsupported frontend protocol 1234.56")
+    assert error["M"].startswith("pgveil: unsupported frontend protocol 1234.56")
 
 
 @pytest.mark.parametrize("request_", [wire.SSL_REQUEST, wire.GSSENC_REQUEST], ids=["ssl", "gss"])
@@ -50,7 +50,7 @@ def test_bytes_behind_a_request_for_encryption_are_never_read(proxy, request_):
         error = client.receive_error()
         assert client.receive_to_end() == b""
     assert error["C"] == "08P01"
-    assert error["M"].startswith("received unencrypted data after")
+    assert error["M"].startswith("pgveil: received unencrypted data after")
 
 
 NO_STARTUP_PACKET = {
@@ -99,7 +99,7 @@ def test_protocol_2_gets_an_error_that_it_can_read(proxy):
     with proxy.connect() as client:
         client.send(wire.startup_message(version=0x20000, user="trusted"))
         answer = client.receive_to_end()
-    assert answer.startswith(b"EFATAL:  unsupported frontend protocol 2.0")
+    assert answer.startswith(b"EFATAL:  pgveil: unsupported frontend protocol 2.0")
     assert answer.endswith(b"\n\0")
 
 
@@ -108,16 +108,17 @@ def test_protocol_2_gets_an_error_that_it_can_read(proxy):
     [(0, 0), (0, 1), (0, 65535), (1, 0), (2, 0), (2, 65535), (4, 0), (255, 0), (1234, 5677), (1234, 5681), (65535, 65535)],
 )
 def test_an_unsupported_version_gets_the_error_that_postgresql_sends(proxy, postgres, major, minor):
-    """PostgreSQL is asked. Only the versions that it supports itself differ, and the fields F, L and R of its source."""
+    """After pgveil's name. PostgreSQL is asked. Only the versions that it supports itself differ, and the fields F, L and R of its source."""
 
     def error(address):
         with wire.Client(address) as client:
             client.send(wire.startup_message(version=major << 16 | minor, user="billing"))
             answer = client.receive_to_end()
         if not answer.endswith(b"\0\0"):
-            return "old format", answer.partition(b":  ")[0], answer.partition(b": server")[0]
+            text = answer.replace(wire.OWN.encode(), b"", 1)
+            return "old format", text.partition(b":  ")[0], text.partition(b": server")[0]
         fields = wire.error_fields(answer[5:])
-        return "new format", fields["S"], fields["V"], fields["C"], fields["M"].partition(": server")[0]
+        return "new format", fields["S"], fields["V"], fields["C"], fields["M"].removeprefix(wire.OWN).partition(": server")[0]
 
     assert error(proxy.address) == error(f"{postgres.directory}/.s.PGSQL.{postgres.port}")
 

@@ -26,7 +26,7 @@ class TestDifferentCertificates:
     @pytest.mark.parametrize("channel_binding", ["prefer", "require"])
     def test_a_client_that_binds_is_told_why_it_cannot(self, proxy, authority, channel_binding):
         done = log_in(proxy, authority, channel_binding)
-        assert "FATAL:  the proxy terminates TLS, so channel binding cannot be relayed" in done.stderr
+        assert "FATAL:  pgveil: the proxy terminates TLS, so channel binding cannot be relayed" in done.stderr
         assert "reason=channel_binding_not_relayed" in proxy.end_of_session()
 
     def test_a_client_that_does_not_bind_logs_in(self, proxy, authority):
@@ -54,5 +54,5 @@ class TestSharedCertificate:
     def test_must_be_the_very_same(self, pgveil, postgres, authority, credentials):
         proxy = pgveil(postgres.upstream(), listener=certificate(credentials, shared_certificate=True))
         done = log_in(proxy, authority, "prefer")
-        assert "FATAL:  the server's certificate is not the one that the proxy shows" in done.stderr
+        assert "FATAL:  pgveil: the server's certificate is not the one that the proxy shows" in done.stderr
         assert "reason=upstream_certificate_not_shared" in proxy.end_of_session()

@@ -108,6 +108,7 @@ def test_an_address_of_another_machine_is_reported(complaint):
     listener = {"address": "192.0.2.1:5432", "allow_plaintext_from_network": True}
     said = complaint(configuration(listener), EX_UNAVAILABLE)
     assert "192.0.2.1:5432 cannot be listened on: bind: Cannot assign requested address" in said
+    assert "No network interface of this machine has this address" in said
 
 
 def test_io_uring_that_the_kernel_refuses_is_reported(complaint):
@@ -138,12 +139,23 @@ class TestAsAnotherUser:
         said = complaint(configuration(TRUST, {"password_command": [f"{folder}/token"]}), EX_CONFIG, AS_NOBODY)
         assert "cannot be run: Permission denied" in said
 
+    def test_a_file_of_others_is_reported_with_the_user_that_needs_it(self, complaint, folder):
+        folder.chmod(0o711)
+        (folder / "ca.crt").write_text("")
+        (folder / "ca.crt").chmod(0o600)
+        said = complaint(configuration(TRUST, {"host": "db", "sslrootcert": f"{folder}/ca.crt"}), EX_CONFIG, AS_NOBODY)
+        assert f'root certificate file "{folder}/ca.crt" cannot be loaded: Permission denied.' in said
+        assert f'Let the user "nobody" (uid 65534) read the file "{folder}/ca.crt", which belongs to user "root"' in said
+        assert "PEM" not in said and "fsGroup" not in said
+
     def test_a_privileged_port_is_reported(self, complaint):
         with open("/proc/sys/net/ipv4/ip_unprivileged_port_start", encoding="ascii") as file:
             if int(file.read()) < 1024:
                 pytest.skip("every user may have every port here")
         said = complaint(configuration({"address": "127.0.0.1:1023"}), EX_UNAVAILABLE, AS_NOBODY)
         assert "127.0.0.1:1023 cannot be listened on: bind: Permission denied" in said
+        for hint in ("AmbientCapabilities=CAP_NET_BIND_SERVICE", "net.ipv4.ip_unprivileged_port_start to 1023"):
+            assert hint in said
 
 
 def test_everything_is_reported_at_once(complaint, folder):

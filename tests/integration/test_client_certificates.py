@@ -49,10 +49,10 @@ CLIENTS = {
     "for servers": (
         INVALID, lambda ca: ca.root.issue("billing", usage=SERVER), "unsupported certificate", "certificate purpose"),
     "missing": (
-        "client_certificate_required", lambda ca: None, "FATAL:  connection requires a valid client certificate", ""),
+        "client_certificate_required", lambda ca: None, "FATAL:  pgveil: connection requires a valid client certificate", ""),
     "of another user": (
         "identity_not_mapped", lambda ca: ca.root.issue_to_client("orders"),
-        "FATAL:  the client certificate may not log in as this user", ""),
+        "FATAL:  pgveil: the client certificate may not log in as this user", ""),
 }  # fmt: skip
 
 

@@ -70,7 +70,7 @@ class TestScram:
         proxy = pgveil(postgres.upstream(), listener=certificate(credentials, hba=SCRAM, auth_file=verifiers))
         for user in "app", "nobody":
             done = user_of(proxy, authority, user=user, password="wrong")
-            assert f'FATAL:  password authentication failed for user "{user}"' in done.stderr
+            assert f'FATAL:  pgveil: password authentication failed for user "{user}"' in done.stderr
         proxy.wait_for_lines("session_closed.*reason=password_wrong", 2)
 
     def test_a_changed_password_is_explained(self, pgveil, postgres, authority, credentials, verifiers):
@@ -78,7 +78,7 @@ class TestScram:
         postgres.admin("ALTER ROLE app PASSWORD 'new'")
         try:
             done = user_of(proxy, authority)
-            assert "FATAL:  the proxy's secret for this user is not the server's" in done.stderr
+            assert "FATAL:  pgveil: the proxy's secret for this user is not the server's" in done.stderr
             assert "reason=held_secret_outdated" in proxy.end_of_session()
         finally:
             postgres.admin(f"ALTER ROLE app PASSWORD '{PASSWORD}'")
@@ -91,13 +91,13 @@ class TestScram:
         postgres.admin("ALTER ROLE app PASSWORD 'new'")
         try:
             done = user_of(proxy, authority, password="new")
-            assert 'FATAL:  password authentication failed for user "app"' in done.stderr
+            assert 'FATAL:  pgveil: password authentication failed for user "app"' in done.stderr
             assert "copy rolpassword of pg_authid into auth_file again" in done.stderr
             end = proxy.end_of_session()
             assert "reason=password_wrong" in end and "or it has another secret than the server" in end
             # Those who have the old one are told whose fault it is.
             done = user_of(proxy, authority)
-            assert "FATAL:  the proxy's secret for this user is not the server's" in done.stderr
+            assert "FATAL:  pgveil: the proxy's secret for this user is not the server's" in done.stderr
             assert "password authentication failed" not in done.stderr.split("DETAIL")[0]
             proxy.wait_for_line("session_closed.*reason=held_secret_outdated")
         finally:
@@ -109,7 +109,7 @@ class TestScram:
         postgres.admin("SET password_encryption = 'md5'; ALTER ROLE old PASSWORD 'new'")
         try:
             done = user_of(proxy, authority, user="old")
-            assert "FATAL:  the proxy's secret for this user is not the server's" in done.stderr
+            assert "FATAL:  pgveil: the proxy's secret for this user is not the server's" in done.stderr
             assert "reason=held_secret_outdated" in proxy.end_of_session()
         finally:
             postgres.admin(f"SET password_encryption = 'md5'; ALTER ROLE old PASSWORD '{PASSWORD}'")
@@ -119,7 +119,7 @@ class TestScram:
         proxy = pgveil(postgres.upstream(), listener=certificate(credentials, hba=SCRAM, auth_file=verifiers))
         with postgres.reconfigured(hba=""):
             done = user_of(proxy, authority)
-        assert "FATAL:  the server does not let the proxy log in as this user" in done.stderr
+        assert "FATAL:  pgveil: the server does not let the proxy log in as this user" in done.stderr
         assert "no pg_hba.conf entry for host" in proxy.end_of_session()
 
     def test_an_expired_role_is_refused_by_the_server(self, pgveil, postgres, authority, credentials, verifiers):
@@ -128,7 +128,7 @@ class TestScram:
         try:
             done = user_of(proxy, authority)
             # The server asks as it would ask an unknown user.
-            assert "FATAL:  the proxy's secret for this user is not the server's" in done.stderr
+            assert "FATAL:  pgveil: the proxy's secret for this user is not the server's" in done.stderr
             assert "VALID UNTIL" in done.stderr
         finally:
             postgres.admin("ALTER ROLE app VALID UNTIL 'infinity'")
@@ -136,7 +136,7 @@ class TestScram:
     def test_md5_of_the_server_has_to_be_allowed(self, pgveil, postgres, authority, credentials, passwords):
         listener = certificate(credentials, hba=SCRAM, auth_file=passwords)
         done = user_of(pgveil(postgres.upstream(), listener=listener), authority, user="old")
-        assert "FATAL:  the server's way of authentication is not allowed" in done.stderr
+        assert "FATAL:  pgveil: the server's way of authentication is not allowed" in done.stderr
         proxy = pgveil(postgres.upstream(require_auth="scram-sha-256,md5"), listener=listener)
         assert answer(user_of(proxy, authority, user="old")) == "old"
         assert "server_method=md5" in proxy.wait_for_line("audit.*outcome=accepted").string
@@ -161,7 +161,7 @@ class TestPassword:
         proxy = pgveil(postgres.unix_upstream(require_auth="none,scram-sha-256"),
                        listener=certificate(credentials, hba=self.RULE))  # fmt: skip
         done = user_of(proxy, authority, user="billing", password="anything")
-        assert "FATAL:  the server's way of authentication is not allowed" in done.stderr
+        assert "FATAL:  pgveil: the server's way of authentication is not allowed" in done.stderr
 
     def test_is_refused_without_tls(self, postgres, refusal):
         for rule in "host all all all password", "local all all password":
@@ -194,7 +194,7 @@ class TestHeldPasswords:
         postgres.admin(f"ALTER ROLE app {change}")
         try:
             done = user_of(proxy, authority, **shown(client))
-            assert "FATAL:  the server refused the proxy's password for this user" in done.stderr
+            assert "FATAL:  pgveil: the server refused the proxy's password for this user" in done.stderr
             said = 'The server refused the password of passfile: password authentication failed for user "app"'
             assert f"DETAIL:  {said} (SQLSTATE 28P01)." in done.stderr
             end = proxy.end_of_session()
@@ -231,7 +231,7 @@ class TestHeldPasswords:
         proxy = pgveil(postgres.upstream(passfile=passfile), listener=listener)
         with postgres.reconfigured(hba=rule):
             done = user_of(proxy, authority, **shown(client))
-        assert "FATAL:  the server does not let the proxy log in as this user" in done.stderr
+        assert "FATAL:  pgveil: the server does not let the proxy log in as this user" in done.stderr
         assert "DETAIL:  The server refused the proxy without asking for a password: " in done.stderr
         end = proxy.end_of_session()
         assert "reason=upstream_refused_login" in end and "sqlstate=28000" in end and "(SQLSTATE 28000)" in end
@@ -239,7 +239,7 @@ class TestHeldPasswords:
     def test_of_another_database_are_not_used(self, pgveil, postgres, authority, listener, client, passfile):
         proxy = pgveil(postgres.upstream(passfile=passfile), listener=listener)
         done = user_of(proxy, authority, user="app", dbname="postgres", **shown(client))
-        assert "FATAL:  the server asks for a password, and the proxy has none for this user" in done.stderr
+        assert "FATAL:  pgveil: the server asks for a password, and the proxy has none for this user" in done.stderr
         assert "The passfile has no line for host localhost" in proxy.end_of_session()
 
     def test_must_be_asked_for(self, pgveil, postgres, authority, listener, client, passfile):
@@ -247,7 +247,7 @@ class TestHeldPasswords:
         with postgres.reconfigured(hba="hostssl all all all trust\n"):
             proxy = pgveil(postgres.upstream(passfile=passfile), listener=listener)
             done = user_of(proxy, authority, **shown(client))
-            assert "FATAL:  the server's way of authentication is not allowed" in done.stderr
+            assert "FATAL:  pgveil: the server's way of authentication is not allowed" in done.stderr
             assert "accepts the login without asking" in proxy.end_of_session()
             proxy = pgveil(postgres.upstream(passfile=passfile, require_auth="none"), listener=listener)
             assert answer(user_of(proxy, authority, **shown(client))) == "app"
@@ -255,7 +255,7 @@ class TestHeldPasswords:
     def test_in_cleartext_have_to_be_allowed(self, pgveil, postgres, authority, listener, client, passfile):
         with postgres.reconfigured(hba="hostssl all all all password\n"):
             done = user_of(pgveil(postgres.upstream(passfile=passfile), listener=listener), authority, **shown(client))
-            assert "FATAL:  the server's way of authentication is not allowed" in done.stderr
+            assert "FATAL:  pgveil: the server's way of authentication is not allowed" in done.stderr
             proxy = pgveil(postgres.upstream(passfile=passfile, require_auth="password"), listener=listener)
             assert answer(user_of(proxy, authority, **shown(client))) == "app"
 
@@ -265,7 +265,7 @@ class TestHeldPasswords:
         proxy = pgveil(upstream, listener=listener)
         assert answer(user_of(proxy, authority, **shown(client))) == "app"
         done = user_of(proxy, authority, user="old", **shown(client))
-        assert "FATAL:  channel binding is required, but the server does not offer it" in done.stderr
+        assert "FATAL:  pgveil: channel binding is required, but the server does not offer it" in done.stderr
 
     def test_disabled_binding_is_none(self, pgveil, postgres, authority, listener, client, passfile):
         proxy = pgveil(postgres.upstream(passfile=passfile, channel_binding="disable"), listener=listener)
@@ -313,7 +313,7 @@ class TestPasswordCommands:
         (folder / "secret").write_text("old password")
         running = proxy("/bin/cat", str(folder / "secret"), password_command_ttl="1h")
         done = running.psql("SELECT 1", user="app")
-        assert "FATAL:  the server refused the proxy's password for this user" in done.stderr
+        assert "FATAL:  pgveil: the server refused the proxy's password for this user" in done.stderr
         assert "DETAIL:  The server refused the password of password_command: " in done.stderr
         (folder / "secret").write_text(PASSWORD)
         assert running.query("SELECT 1", user="app") == "1"
@@ -331,7 +331,7 @@ class TestPasswordCommands:
         running = proxy(*command)
         (folder / "token").unlink(missing_ok=True)
         done = running.psql("SELECT 1", user="app")
-        assert "FATAL:  the proxy could not obtain the password for this user" in done.stderr
+        assert "FATAL:  pgveil: the proxy could not obtain the password for this user" in done.stderr
         end = running.end_of_session()
         assert "reason=password_command_failed" in end and why in end
         assert "hidden" not in running.log
@@ -364,7 +364,7 @@ class TestRoleCertificates:
                 dn = "SELECT current_user, client_dn FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
                 assert proxy.query(dn, user=role).startswith(f"{role}|/CN={role}")
             done = proxy.psql("SELECT 1", user="billing")
-            assert "FATAL:  the proxy holds no certificate for this user" in done.stderr
+            assert "FATAL:  pgveil: the proxy holds no certificate for this user" in done.stderr
             assert "reason=role_certificate_missing" in proxy.wait_for_line("session_closed.*role_cert.*").string
 
     def test_are_not_for_clients_whom_the_server_asks(self, pgveil, postgres, directory):
@@ -381,6 +381,9 @@ class TestRoleCertificates:
             file.unlink()
         assert "there is no certificate in" in refusal(
             postgres.upstream(role_certificates=str(directory)), hba=self.RULE)  # fmt: skip
+        directory.rmdir()
+        said = refusal(postgres.upstream(role_certificates=str(directory)), hba=self.RULE)
+        assert f'cannot read "{directory}": No such file or directory. Check the path.' in said
 
 
 class TestAssignedUsers:
@@ -421,7 +424,7 @@ class TestStartupParameters:
     def test_that_reach_a_vouched_session_are_on_a_list(self, pgveil, postgres, passfile):
         proxy = pgveil(postgres.upstream(passfile=passfile), listener={"hba": self.RULE})
         done = proxy.psql("SELECT 1", user="app", options="-c search_path=evil")
-        assert 'FATAL:  startup parameter "options" is not allowed here' in done.stderr
+        assert 'FATAL:  pgveil: startup parameter "options" is not allowed here' in done.stderr
         for event in "audit", "session_closed":
             line = proxy.wait_for_line(f"{event}.*reason=parameter_not_allowed.*").string
             assert r'"startup parameter \"options\" is not allowed here' in line and "The proxy vouches" in line
@@ -481,6 +484,6 @@ class TestRelayedLogins:
         proxy = pgveil(postgres.upstream(require_auth="scram-sha-256"))
         assert proxy.query("SELECT 1", user="app", password=PASSWORD) == "1"
         done = proxy.psql("SELECT 1", user="old", password=PASSWORD)
-        assert "FATAL:  the server's way of authentication is not allowed" in done.stderr
+        assert "FATAL:  pgveil: the server's way of authentication is not allowed" in done.stderr
         assert "asks for an MD5 password" in done.stderr
         assert "FATAL" in proxy.psql("SELECT 1", user="trusted").stderr

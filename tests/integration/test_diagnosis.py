@@ -52,6 +52,7 @@ class TestTheDiagnosis:
                        prefix=namespace.prefix)  # fmt: skip
         error = error_for(namespace, proxy, host, self.STARTUP)
         assert str(closed_port) in error["D"] and error["H"]
+        assert error["M"] == "pgveil: could not connect to the server"
 
     def test_is_for_a_client_at_a_unix_socket(self, pgveil, authority, closed_port, folder):
         proxy = pgveil(self.upstream(closed_port, authority), listener={"address": f"unix:{folder}/.s.PGSQL.5432"})
@@ -69,6 +70,7 @@ class TestTheDiagnosis:
         proxy = pgveil(self.upstream(closed_port, authority), listener=listener, prefix=namespace.prefix)
         error = error_for(namespace, proxy, host, self.STARTUP)
         assert set(error) == MESSAGE_ONLY
+        assert error["M"] == "pgveil: could not connect to the server"
         assert str(closed_port) not in str(error) and "127.0.0.1" not in str(error)
         assert str(closed_port) in proxy.end_of_session()  # the log has it all
 

@@ -44,7 +44,7 @@ def messages_of(answer: bytes) -> list[tuple[bytes, bytes]]:
         body, answer = answer[5 : length + 1], answer[length + 1 :]
         if kind == b"E":
             fields = wire.error_fields(body)
-            body = (fields["S"], fields["C"], fields["M"].partition(": server supports")[0])
+            body = (fields["S"], fields["C"], fields["M"].removeprefix(wire.OWN).partition(": server supports")[0])
         messages.append((kind, b"" if kind == b"K" else body))
     return messages
 

@@ -50,7 +50,7 @@ def test_a_name_of_the_certificate_becomes_the_user(person, start, authority):
     done = run_psql(proxy, authority, "SELECT current_user", user="billing", **shown(client))
     assert answer(done) == "billing"
     done = run_psql(proxy, authority, "SELECT 1", user="orders", **shown(authority.issue_to_client("nobody")))
-    assert "FATAL:  the client certificate may not log in as this user" in done.stderr
+    assert "FATAL:  pgveil: the client certificate may not log in as this user" in done.stderr
 
 
 def test_the_fingerprint_of_the_certificate_becomes_the_user(start, authority):
@@ -76,7 +76,7 @@ def test_a_name_that_can_be_read_in_two_ways_is_none(kind, start, authority):
     client = authority.issue_to_client(**UNCERTAIN[kind])
     proxy = start("hostssl all all all cert")
     done = run_psql(proxy, authority, "SELECT 1", user="billing", **shown(client))
-    assert "FATAL:  the client certificate may not log in as this user" in done.stderr
+    assert "FATAL:  pgveil: the client certificate may not log in as this user" in done.stderr
     assert "has no name that the rule" in proxy.end_of_session()
 
 
@@ -103,7 +103,7 @@ class TestAssign:
 
     def test_somebody_must_be_found(self, proxy, authority):
         done = run_psql(proxy, authority, "SELECT 1", user="billing", **shown(authority.issue_to_client("other")))
-        assert "FATAL:  the client certificate may not log in as this user" in done.stderr
+        assert "FATAL:  pgveil: the client certificate may not log in as this user" in done.stderr
 
 
 def test_the_server_may_know_pgveil_by_its_certificate(start, postgres, authority):
@@ -127,7 +127,7 @@ def test_the_process_at_the_other_end_of_a_socket_is_the_user(pgveil, postgres, 
     proxy = pgveil(postgres.unix_upstream(), listener={**socket, **rules})
     assert proxy.query("SELECT current_user", user="billing") == "billing"
     done = proxy.psql("SELECT 1", user="orders")
-    assert 'FATAL:  Peer authentication failed for user "orders"' in done.stderr
+    assert 'FATAL:  pgveil: Peer authentication failed for user "orders"' in done.stderr
 
 
 def test_the_server_must_run_as_requirepeer(pgveil, postgres):
@@ -135,7 +135,7 @@ def test_the_server_must_run_as_requirepeer(pgveil, postgres):
     assert pgveil(postgres.unix_upstream(requirepeer=owner)).query("SELECT 1", user="billing") == "1"
     wrong = pgveil(postgres.unix_upstream(requirepeer="somebody"))
     done = wrong.psql("SELECT 1", user="billing")
-    assert "FATAL:  the process behind the server's Unix socket runs as another user" in done.stderr
+    assert "FATAL:  pgveil: the process behind the server's Unix socket runs as another user" in done.stderr
     assert 'requirepeer is "somebody"' in done.stderr and owner in done.stderr
 
 

@@ -75,7 +75,7 @@ def test_a_server_that_asks_for_a_password_is_explained(start, authority):
     proxy = start()
     client = shown(authority.issue_to_client("app"))
     done = run_psql(proxy, authority, "SELECT 1", user="app", **client)
-    assert "FATAL:  the server asks for a password, and the proxy has none for this user" in done.stderr
+    assert "FATAL:  pgveil: the server asks for a password, and the proxy has none for this user" in done.stderr
     line = proxy.end_of_session()
     assert "reason=upstream_asks_for_password " in line and " sqlstate=28000 " in line
 
@@ -176,7 +176,7 @@ def test_replication_is_read_as_postgres_reads_it(value, rules, pgveil, postgres
             return kind
         error = wire.error_fields(body)
         # PostgreSQL adds the value.
-        return error["C"], re.sub(': "[^"]*"$', "", error["M"])
+        return error["C"], re.sub(': "[^"]*"$', "", error["M"].removeprefix(wire.OWN))
 
     with postgres.reconfigured(hba=rules):
         by_postgres = verdict(postgres)
@@ -207,7 +207,8 @@ def test_names_are_compared_as_postgres_compares_them(names, rules, pgveil, post
         with tls_client(server, authority) as client:
             client.send(wire.startup_message(**names))
             kind, body = client.receive_message()
-        return kind if kind != b"E" else (wire.error_fields(body)["C"], wire.error_fields(body)["M"])
+        error = wire.error_fields(body) if kind == b"E" else None
+        return (error["C"], error["M"].removeprefix(wire.OWN)) if error else kind
 
     with postgres.reconfigured(hba=rules):
         by_postgres = verdict(postgres)

@@ -26,7 +26,7 @@ def test_one_session_too_many_is_told_so(pgveil, postgres):
             error = third.receive_error()
             assert third.receive_to_end() == b""
     assert error["C"] == "53300"
-    assert error["M"] == "sorry, too many clients already"
+    assert error["M"] == "pgveil: sorry, too many clients already"
     assert "reason=too_many_sessions" in proxy.end_of_session()
 
 

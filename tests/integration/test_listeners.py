@@ -50,6 +50,7 @@ class TestLocalhost:
             port = other.getsockname()[1]
             said = refusal(postgres.unix_upstream(), EX_UNAVAILABLE, address=f"localhost:{port}")
         assert f"cannot listen on [::1]:{port}: bind: Address already in use" in said
+        assert f"Process {os.getpid()} (" in said and "listens there. Stop it, or use another port." in said
 
     @pytest.mark.parametrize("family, left", [("inet6", "127.0.0.1"), ("inet", "::1")])
     def test_is_enough_with_one_family_where_the_other_is_missing(self, namespace, pgveil, postgres, family, left):
@@ -208,6 +209,7 @@ class TestTheAbstractNamespace:
         proxy = pgveil(postgres.unix_upstream(), listener={"address": address})
         said = refusal(postgres.unix_upstream(), EX_UNAVAILABLE, address=address)
         assert f"cannot listen on {address}/.s.PGSQL.5432: bind: Address already in use" in said
+        assert "Another process uses this name. Stop it, or use another name." in said
         assert proxy.stop() == 0
         pgveil(postgres.unix_upstream(), listener={"address": address})
 

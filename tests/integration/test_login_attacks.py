@@ -49,7 +49,7 @@ class TestServers:
 
     def test_that_do_not_know_the_password_are_left(self, refused):
         error, end = refused(lambda peer: scram.serve(peer, KEYS, signature=b"\1" * 32))
-        assert (error["C"], error["M"]) == ("28000", "the server could not prove that it knows the password")
+        assert (error["C"], error["M"]) == ("28000", "pgveil: the server could not prove that it knows the password")
         assert "reason=upstream_signature_wrong" in end
 
     def test_that_prove_nothing_are_left(self, refused):
@@ -61,7 +61,7 @@ class TestServers:
 
     def test_that_accept_without_asking_are_left(self, refused):
         error, end = refused(lambda peer: peer.send(authentication(0), wire.message(b"Z", b"I")))
-        assert error["M"] == "the server's way of authentication is not allowed"
+        assert error["M"] == "pgveil: the server's way of authentication is not allowed"
         assert "reason=upstream_auth_not_allowed" in end
 
     def test_that_accept_in_the_middle_are_left(self, refused):
@@ -101,7 +101,7 @@ class TestServers:
     )  # fmt: skip
     def test_that_ask_for_what_pgveil_does_not_speak_are_explained(self, refused, request_, what):
         error, end = refused(lambda peer: peer.send(request_))
-        assert error["M"] == "the server asks for an authentication that the proxy does not support"
+        assert error["M"] == "pgveil: the server asks for an authentication that the proxy does not support"
         assert "reason=upstream_auth_unsupported" in end and what in end
 
     @pytest.mark.parametrize("request_", [authentication(3), authentication(5, b"salt")], ids=["cleartext", "md5"])
@@ -122,12 +122,12 @@ class TestServers:
             peer.close()
 
         error, end = refused(script)
-        assert (error["C"], error["M"]) == ("28000", "the server refused the proxy's password for this user")
+        assert (error["C"], error["M"]) == ("28000", "pgveil: the server refused the proxy's password for this user")
         assert "reason=upstream_refused_password" in end and "sqlstate=28P01" in end and "not you" in end
 
     def test_that_refuse_by_scram_itself_do_not_speak_to_the_client(self, refused):
         error, end = refused(lambda peer: scram.serve(peer, KEYS, error=b"invalid-proof"))
-        assert (error["C"], error["M"]) == ("28000", "the server refused the proxy's password for this user")
+        assert (error["C"], error["M"]) == ("28000", "pgveil: the server refused the proxy's password for this user")
         assert "error received from server in SCRAM exchange" in end
 
     @pytest.mark.parametrize("sqlstate", ["53300", "57P03", "3D000"])
@@ -249,7 +249,7 @@ class TestClients:
             self.begin(client)
             client.send(Exchange(KEYS, gs2=b"y,,").initial_response())
             error = client.receive_error()
-        assert (error["C"], error["M"]) == ("28000", "SCRAM channel binding negotiation error")
+        assert (error["C"], error["M"]) == ("28000", "pgveil: SCRAM channel binding negotiation error")
         assert "reason=channel_binding_failed" in proxy.end_of_session()
 
     def test_that_are_bound_to_another_certificate_are_refused(self, proxy, authority):
@@ -259,7 +259,7 @@ class TestClients:
             client.send(exchange.initial_response(b"SCRAM-SHA-256-PLUS"))
             client.send(exchange.response(client.receive_message()[1][4:]))
             error = client.receive_error()
-        assert (error["C"], error["M"]) == ("28000", "SCRAM channel binding check failed")
+        assert (error["C"], error["M"]) == ("28000", "pgveil: SCRAM channel binding check failed")
 
     @pytest.mark.parametrize(
         ("gs2", "mechanism", "sqlstate"),
@@ -308,7 +308,7 @@ class TestClients:
                 assert fields["i"] == b"4096" and len(fields["s"]) == 24
                 client.send(exchange.response(first))
                 error = client.receive_error()
-            assert (error["C"], error["M"]) == ("28P01", f'password authentication failed for user "{user}"')
+            assert (error["C"], error["M"]) == ("28P01", f'pgveil: password authentication failed for user "{user}"')
         assert len(salts) == 1, "a salt that changes tells that there is no such user"
 
     def test_that_go_away_leave_nothing_behind(self, proxy):

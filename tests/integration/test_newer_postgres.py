@@ -57,7 +57,7 @@ def test_its_psql_comes_in_over_tls(psql18, front, authority, sslmode, sslnegoti
 
 def test_its_psql_is_refused_in_plaintext(psql18, front):
     done = psql18(front.connection_string(user="app"), "SELECT 1")
-    assert "FATAL:  connection requires TLS" in done.stderr
+    assert "FATAL:  pgveil: connection requires TLS" in done.stderr
 
 
 def test_protocol_3_2_passes_with_its_long_key(psql18, front, authority):

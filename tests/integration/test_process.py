@@ -201,7 +201,7 @@ class TestAnAuditFileThatTakesNoRecords:
         proxy = proxy(startup_timeout="1500ms")
         with fill_audit(proxy) as client:
             error = client.receive_error()
-        assert (error["C"], error["M"]) == ("57P03", "the proxy cannot write its audit record")
+        assert (error["C"], error["M"]) == ("57P03", "pgveil: the proxy cannot write its audit record")
 
     def test_is_told_once(self, start, postgres, fifo):
         reader, writer = os.pipe()

@@ -105,7 +105,7 @@ def test_what_is_accepted_finds_what_postgresql_finds(pgveil, folder, expression
             with proxy.connect() as client:
                 client.send(startup(user=name, database=f"d{i}"))
                 words = client.receive_error()["M"]
-            if words.startswith("pg_hba.conf rejects") != is_in:
+            if words.startswith("pgveil: pg_hba.conf rejects") != is_in:
                 wrong.append((expressions[i], name, words))
     assert wrong == []
 
@@ -127,4 +127,4 @@ def test_a_quoted_expression_with_a_comma_rejects(pgveil):
     proxy = pgveil({"host": "/nonexistent"}, listener={"hba": hba})
     with proxy.connect() as client:
         client.send(startup(user="guest12", database="ledger"))
-        assert client.receive_error()["M"].startswith("pg_hba.conf rejects connection")
+        assert client.receive_error()["M"].startswith("pgveil: pg_hba.conf rejects connection")

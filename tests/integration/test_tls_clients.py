@@ -33,7 +33,7 @@ def test_the_server_behind_needs_no_tls(proxy, authority):
 
 def test_plaintext_is_refused_where_tls_is_required(proxy, authority):
     done = run_psql(proxy, authority, "SELECT 1", sslmode="disable")
-    assert "FATAL:  connection requires TLS" in done.stderr
+    assert "FATAL:  pgveil: connection requires TLS" in done.stderr
     assert "reason=tls_required" in proxy.end_of_session()
 
 
@@ -165,5 +165,5 @@ def test_a_password_is_not_asked_of_a_client_that_came_by_certificate(pgveil, po
     rules = {"ssl_ca_file": str(authority.file), "hba": "hostssl all all all cert"}
     proxy = pgveil(postgres.unix_upstream(), listener=certificate(credentials, **rules))
     done = run_psql(proxy, authority, "SELECT 1", sslcert=client.certificate, sslkey=client.key)
-    assert "FATAL:  the server asks for a password, and the proxy has none for this user" in done.stderr
+    assert "FATAL:  pgveil: the server asks for a password, and the proxy has none for this user" in done.stderr
     assert "reason=upstream_asks_for_password" in proxy.end_of_session()

@@ -64,7 +64,7 @@ INSTANTIATE_TEST_SUITE_P(Trust, ClientContextMistake, testing::Values(
     Mistaken{"RootIsMissing", [](const Site&, ClientSettings& s) { s.sslrootcert = "/nonexistent/root.crt"; },
              "sslrootcert", R"(root certificate file "/nonexistent/root.crt" does not exist)"},
     Mistaken{"RootIsGarbage", [](const Site& site, ClientSettings& s) { s.sslrootcert = garbage(site); },
-             "sslrootcert", "cannot be loaded: no certificate or crl found"},
+             "sslrootcert", "cannot be loaded: it holds no PEM block of a certificate"},
     Mistaken{"CrlIsMissing", [](const Site&, ClientSettings& s) { s.sslcrl = "/nonexistent/root.crl"; },
              "sslcrl", "No such file or directory"},
     Mistaken{"CrlIsGarbage", [](const Site& site, ClientSettings& s) { s.sslcrl = garbage(site); },
@@ -75,7 +75,7 @@ INSTANTIATE_TEST_SUITE_P(Trust, ClientContextMistake, testing::Values(
     Mistaken{"CrlDirectoryIsMissing", [](const Site&, ClientSettings& s) { s.sslcrldir = "/nonexistent"; },
              "sslcrldir", R"("/nonexistent")"},
     Mistaken{"CrlDirectoryIsAFile", [](const Site& site, ClientSettings& s) { s.sslcrldir = garbage(site); },
-             "sslcrldir", "has no CRL that is named by its hash"},
+             "sslcrldir", "cannot be read: Not a directory"},
     Mistaken{"CrlDirectoryIsNotHashed",
              [](const Site& site, ClientSettings& s) {
                site.folder.write("root.crl", crl_pem(site.root, {}));
@@ -91,7 +91,7 @@ INSTANTIATE_TEST_SUITE_P(OwnCertificate, ClientContextMistake, testing::Values(
     Mistaken{"CertificateIsMissing", [](const Site&, ClientSettings& s) { s.sslcert = "/nonexistent/a.crt"; },
              "sslcert", "No such file or directory"},
     Mistaken{"CertificateIsGarbage", [](const Site& site, ClientSettings& s) { s.sslcert = garbage(site); },
-             "sslcert", "cannot be loaded: no start line"},
+             "sslcert", "cannot be loaded: it holds no PEM block of a certificate"},
     Mistaken{"KeyIsMissing", [](const Site&, ClientSettings& s) { s.sslkey = "/nonexistent/a.key"; },
              "sslkey", "No such file or directory"},
     Mistaken{"KeyIsGarbage", [](const Site& site, ClientSettings& s) { s.sslkey = garbage(site); },

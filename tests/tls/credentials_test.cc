@@ -90,7 +90,12 @@ TEST(KeyFileKind, MustBeARegularFile) {
   const TemporaryFolder folder;
   const auto mistake = check_path(folder.path("."), kLibpq);
   ASSERT_TRUE(mistake);
-  EXPECT_NE(mistake->problem.find("is not a regular file"), std::string::npos) << mistake->problem;
+  EXPECT_NE(mistake->problem.find("is a directory"), std::string::npos) << mistake->problem;
+  const std::string fifo = folder.path("fifo");
+  ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
+  const auto other = check_path(fifo, kLibpq);
+  ASSERT_TRUE(other);
+  EXPECT_NE(other->problem.find("is not a regular file"), std::string::npos) << other->problem;
 }
 
 TEST(KeyFileKind, MayBeALinkToOne) {

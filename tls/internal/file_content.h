@@ -4,6 +4,7 @@
 
 #include <sys/stat.h>
 
+#include <span>
 #include <string>
 #include <tl/expected.hpp>
 #include <vector>
@@ -44,6 +45,7 @@ class FileContent {
 
   // Returns a BIO that reads from the beginning. This object must outlive it.
   [[nodiscard]] Bio bio() const;
+  [[nodiscard]] std::span<const unsigned char> bytes() const { return bytes_; }
 
  private:
   FileContent() = default;

@@ -2,16 +2,23 @@
 
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/sslerr.h>
 #include <openssl/x509v3.h>
+#include <sys/stat.h>
 
+#include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstring>
 #include <ctime>
 #include <new>
 #include <span>
 #include <utility>
 
+#include "tls/file_hint.h"
 #include "tls/internal/certificate_values.h"
 #include "tls/internal/file_content.h"
+#include "tls/internal/file_kind.h"
 #include "tls/internal/passphrase.h"
 #include "tls/settings.h"
 
@@ -68,22 +75,39 @@ SettingMistake encrypted_key_mistake(const CertificateFiles& files, const Questi
   return mistake(files, files.key_setting, problem + setting + " does not open it", "check " + setting);
 }
 
+SettingMistake unreadable(const CertificateFiles& files, std::string_view setting, const std::string& what,
+                          const std::string& file, int error) {
+  return mistake(files, setting, what + ' ' + in_quotes(file) + " cannot be read: " + std::strerror(error),
+                 file_hint(file, error));
+}
+
+// That the file holds something else than a private key, which its mode need not protect; nullopt: it may be one.
+std::optional<SettingMistake> other_content(const CertificateFiles& files, const OpenFile& file) {
+  const auto content = FileContent::read(file);
+  if (!content) return std::nullopt;
+  const FileKind kind = kind_of(content->bytes());
+  if (kind.content == Content::private_key || kind.content == Content::unknown) return std::nullopt;
+  const auto fault = fault_of(kind, Content::private_key, files.key_file, "");
+  return mistake(files, files.key_setting,
+                 "private key file " + in_quotes(files.key_file) + " cannot be loaded: " + fault.why,
+                 fault.remedy);
+}
+
 // The file is opened only once, so that the checked owner and mode are those of the file that is read.
 tl::expected<FileContent, SettingMistake> read_key_file(const CertificateFiles& files) {
-  const auto unreadable = [&](int error) {
-    return tl::unexpected(
-        mistake(files, files.key_setting,
-                "private key file " + in_quotes(files.key_file) + " cannot be read: " + std::strerror(error),
-                "check the path, and that the user of this process may read it"));
+  const auto failed = [&](int error) {
+    return tl::unexpected(unreadable(files, files.key_setting, "private key file", files.key_file, error));
   };
   const auto file = OpenFile::open(files.key_file);
-  if (!file) return unreadable(file.error());
+  if (!file) return failed(file.error());
   if (auto fault = check_key_file(file->status(), files.key_file, files.key_setting, files.key_rule)) {
+    if (S_ISREG(file->status().st_mode))
+      if (auto other = other_content(files, *file)) return tl::unexpected(*std::move(other));
     fault->certificate = files.certificate;
     return tl::unexpected(std::move(*fault));
   }
   auto content = FileContent::read(*file);
-  if (!content) return unreadable(content.error());
+  if (!content) return failed(content.error());
   return *std::move(content);
 }
 
@@ -105,10 +129,10 @@ PrivateKey read_key(const CertificateFiles& files, std::vector<SettingMistake>& 
   if (question.asked) {
     mistakes.push_back(encrypted_key_mistake(files, question));
   } else {
-    mistakes.push_back(
-        mistake(files, files.key_setting,
-                "private key file " + in_quotes(files.key_file) + " cannot be loaded: " + pem_error,
-                "the file must hold the private key of the certificate, as PEM or DER"));
+    const auto fault = fault_of(kind_of(content->bytes()), Content::private_key, files.key_file, pem_error);
+    mistakes.push_back(mistake(
+        files, files.key_setting,
+        "private key file " + in_quotes(files.key_file) + " cannot be loaded: " + fault.why, fault.remedy));
   }
   return nullptr;
 }
@@ -129,30 +153,81 @@ bool use_chain(SSL_CTX* chain, BIO* file, Question& question) {
   }
 }
 
-// Loads the chain into a separate context, because adding it to a context includes OpenSSL's checks.
+// Whether OpenSSL's last error is that a certificate of the chain is too weak for the security level.
+bool is_too_weak() {
+  const unsigned long error = ERR_peek_error();
+  if (ERR_GET_LIB(error) != ERR_LIB_SSL) return false;
+  const int reason = ERR_GET_REASON(error);
+  return reason == SSL_R_EE_KEY_TOO_SMALL || reason == SSL_R_CA_KEY_TOO_SMALL ||
+         reason == SSL_R_CA_MD_TOO_WEAK;
+}
+
+// Of NIST SP 800-57, part 1, table 2, as OpenSSL's security levels (SSL_CTX_set_security_level(3)).
+SettingMistake weakness(const CertificateFiles& files, int level) {
+  constexpr std::array kRsaBits{0, 1024, 2048, 3072, 7680, 15'360};
+  const int bits = kRsaBits.at(static_cast<std::size_t>(std::clamp(level, 0, 5)));
+  return mistake(files, files.cert_setting,
+                 "certificate file " + in_quotes(files.cert_file) + " cannot be used: " +
+                     take_openssl_error() + " for security level " + std::to_string(level) + " of OpenSSL",
+                 "Have the certificate issued for a key of P-256, or of RSA with " +
+                     std::to_string(std::max(bits, 2048)) +
+                     " bits or more, and signed with SHA-256: \"openssl genpkey -algorithm EC -pkeyopt "
+                     "ec_paramgen_curve:P-256 -out server.key\" makes such a key.");
+}
+
+SettingMistake unusable_chain(const CertificateFiles& files, const FileContent& content, int level) {
+  if (is_too_weak()) return weakness(files, level);
+  const std::string error = take_openssl_error();
+  const auto fault = fault_of(kind_of(content.bytes()), Content::certificate, files.cert_file, error);
+  return mistake(files, files.cert_setting,
+                 "certificate file " + in_quotes(files.cert_file) + " cannot be loaded: " + fault.why,
+                 fault.remedy);
+}
+
+// Into a context of no other use, since the chain of a context has OpenSSL's checks.
 SslContext read_chain(const SSL_CTX* context, const CertificateFiles& files,
                       std::vector<SettingMistake>& mistakes) {
   const auto content = FileContent::read(files.cert_file);
+  if (!content) {
+    mistakes.push_back(
+        unreadable(files, files.cert_setting, "certificate file", files.cert_file, content.error()));
+    return nullptr;
+  }
   ERR_clear_error();
   SslContext chain(SSL_CTX_new(TLS_method()));
+  if (!chain) throw std::bad_alloc();
   const Passphrase none{Passphrase::Source::setting, {}, {}};
   Question question{none};
-  if (chain) {
-    SSL_CTX_set_security_level(chain.get(), SSL_CTX_get_security_level(context));
-    if (content && use_chain(chain.get(), content->bio().get(), question)) return chain;
-  }
-  const std::string why = content ? take_openssl_error() : std::strerror(content.error());
-  mistakes.push_back(
-      mistake(files, files.cert_setting,
-              "certificate file " + in_quotes(files.cert_file) + " cannot be loaded: " + why,
-              "the file must hold the certificate and its intermediates, as PEM, and be readable"));
+  const int level = SSL_CTX_get_security_level(context);
+  SSL_CTX_set_security_level(chain.get(), level);
+  if (use_chain(chain.get(), content->bio().get(), question)) return chain;
+  mistakes.push_back(unusable_chain(files, *content, level));
   return nullptr;
 }
 
-// Adds the rest of the chain to a leaf that is alone in its file: the intermediates among the certificates
-// that `context` trusts. PostgreSQL and libpq have OpenSSL do the same for every handshake; here it is done
-// once. The root is omitted: a peer without it cannot verify the chain in any case. If there are no
-// intermediates, or the chain has errors, only the leaf is sent, and the peer decides.
+// Whether each of the two files holds what the other one should.
+bool are_exchanged(const CertificateFiles& files) {
+  const auto holds = [](const std::string& path, Content content) {
+    const auto bytes = FileContent::read(path);
+    return bytes && kind_of(bytes->bytes()).content == content;
+  };
+  return holds(files.cert_file, Content::private_key) && holds(files.key_file, Content::certificate);
+}
+
+SettingMistake exchange(const CertificateFiles& files) {
+  const std::string cert(files.cert_setting);
+  const std::string key(files.key_setting);
+  return mistake(
+      files, files.cert_setting,
+      in_quotes(files.cert_file) + " holds a private key, and " + in_quotes(files.key_file) + " of " + key +
+          " holds a certificate",
+      "Exchange the two files: " + cert + " is the certificate, and " + key + " is its private key.");
+}
+
+// What is to be sent after a leaf that stands alone in its file: the intermediates among the certificates
+// that `context` trusts, as PostgreSQL and libpq have OpenSSL do it; but once, and without the root, which
+// nobody verifies who does not have it. Where there are none, or the chain is at fault, the leaf is all: the
+// peer judges.
 void complete(SSL_CTX* chain, const SSL_CTX* context) {
   // Does the same as SSL_CTX_set1_chain_cert_store() and SSL_CTX_build_cert_chain() without the macros' C
   // casts.
@@ -168,17 +243,38 @@ STACK_OF(X509) * certificates_behind_leaf(SSL_CTX* chain) {
   return behind;
 }
 
-// Returns the pair as `chain` would send it, completed with certificates that `context` trusts.
+// The place in the file, from 2 on, of the certificate that belongs to `key`; 0: none.
+int place_of_leaf(SSL_CTX* chain, EVP_PKEY* key) {
+  STACK_OF(X509)* behind = certificates_behind_leaf(chain);
+  int place = 0;
+  for (int i = 0; i < sk_X509_num(behind) && place == 0; ++i)
+    if (X509_check_private_key(sk_X509_value(behind, i), key) == 1) place = i + 2;
+  ERR_clear_error();
+  return place;
+}
+
+SettingMistake mismatch(SSL_CTX* chain, EVP_PKEY* key, const CertificateFiles& files) {
+  const std::string error = take_openssl_error();
+  if (const int place = place_of_leaf(chain, key); place > 0)
+    return mistake(files, files.cert_setting,
+                   "certificate file " + in_quotes(files.cert_file) +
+                       " is in the wrong order: the certificate of " + in_quotes(files.key_file) +
+                       " is number " + std::to_string(place),
+                   "Put that certificate first, then the one that issued it, and so on; leave out the root.");
+  return mistake(files, files.key_setting,
+                 "certificate " + in_quotes(files.cert_file) + " does not match private key file " +
+                     in_quotes(files.key_file) + ": " + error,
+                 "Name the key that the certificate was issued for: \"openssl x509 -noout -pubkey -in "
+                 "CERTIFICATE\" and \"openssl pkey -pubout -in KEY\" print the same then.");
+}
+
+// The pair as `chain` would serve it, completed with what `context` trusts.
 std::optional<OwnCertificate> pair_of(SSL_CTX* chain, const SSL_CTX* context, PrivateKey key,
                                       const CertificateFiles& files, std::vector<SettingMistake>& mistakes) {
   ERR_clear_error();
   X509* leaf = SSL_CTX_get0_certificate(chain);
   if (X509_check_private_key(leaf, key.get()) != 1) {
-    mistakes.push_back(mistake(files, files.key_setting,
-                               "certificate " + in_quotes(files.cert_file) +
-                                   " does not match private key file " + in_quotes(files.key_file) + ": " +
-                                   take_openssl_error(),
-                               "name the key that the certificate was issued for"));
+    mistakes.push_back(mismatch(chain, key.get(), files));
     return std::nullopt;
   }
   if (SSL_CTX_use_PrivateKey(chain, key.get()) != 1) {
@@ -206,12 +302,31 @@ std::string fault_in_time(X509* certificate, std::int64_t now) {
   return {};
 }
 
+bool has_issued(X509* issuer, X509* certificate) {
+  return X509_check_issued(issuer, certificate) == X509_V_OK;
+}
+
+bool has_issuer(X509* certificate, STACK_OF(X509) * chain) {
+  bool found = false;
+  for (int i = 0; i < sk_X509_num(chain) && !found; ++i) {
+    X509* other = sk_X509_value(chain, i);
+    found = other != certificate && has_issued(other, certificate);
+  }
+  ERR_clear_error();
+  return found;
+}
+
 }  // namespace
 
 std::optional<OwnCertificate> load_own_certificate(const SSL_CTX* context, const CertificateFiles& files,
                                                    std::vector<SettingMistake>& mistakes) {
+  const auto known = mistakes.size();
   const SslContext chain = read_chain(context, files, mistakes);
   PrivateKey key = read_key(files, mistakes);
+  if (!chain && !key && are_exchanged(files)) {
+    mistakes.erase(mistakes.begin() + static_cast<std::ptrdiff_t>(known), mistakes.end());
+    mistakes.push_back(exchange(files));
+  }
   if (!chain || !key) return std::nullopt;
   return pair_of(chain.get(), context, std::move(key), files, mistakes);
 }
@@ -240,6 +355,22 @@ void warn_of_expiry(const OwnCertificate& own, const CertificateFiles& files,
   };
   check(own.leaf.get());
   for (int i = 0; i < sk_X509_num(own.chain.get()); ++i) check(sk_X509_value(own.chain.get(), i));
+}
+
+void warn_of_order(const OwnCertificate& own, const CertificateFiles& files,
+                   std::vector<SettingMistake>& warnings) {
+  for (int i = 0; i < sk_X509_num(own.chain.get()); ++i) {
+    X509* before = i == 0 ? own.leaf.get() : sk_X509_value(own.chain.get(), i - 1);
+    if (has_issued(sk_X509_value(own.chain.get(), i), before)) continue;
+    if (!has_issuer(before, own.chain.get())) continue;
+    warnings.push_back(
+        mistake(files, files.cert_setting,
+                "certificate file " + in_quotes(files.cert_file) +
+                    " is in the wrong order: the certificate after the one " + holder_of(before) +
+                    " is not the one that issued it, and some clients refuse such a chain",
+                "Put the certificate of the private key first, then the one that issued it, and so on."));
+    return;
+  }
 }
 
 void warn_of_purpose(const OwnCertificate& own, const CertificateFiles& files, Purpose purpose,

@@ -57,6 +57,10 @@ void use(SSL_CTX* context, const OwnCertificate& own);
 void warn_of_expiry(const OwnCertificate& own, const CertificateFiles& files,
                     std::vector<SettingMistake>& warnings);
 
+// Warns if a certificate of the file is not the issuer of the one before it, and another one of the file is.
+void warn_of_order(const OwnCertificate& own, const CertificateFiles& files,
+                   std::vector<SettingMistake>& warnings);
+
 // Warns if the leaf is for another purpose by its extended key usage or key usage. The peer decides on it,
 // and some peers do not check it.
 enum class Purpose { client, server };

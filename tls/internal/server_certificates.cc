@@ -55,6 +55,7 @@ std::optional<OwnCertificate> load_one(const SSL_CTX* context, const ServerSetti
   auto loaded = load_own_certificate(context, files, mistakes);
   if (loaded) {
     warn_of_expiry(*loaded, files, warnings);
+    warn_of_order(*loaded, files, warnings);
     warn_of_purpose(*loaded, files, Purpose::server, warnings);
   }
   return loaded;

@@ -14,11 +14,14 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <system_error>
 #include <utility>
 
+#include "tls/file_hint.h"
 #include "tls/internal/certificate_values.h"
 #include "tls/internal/crl_check.h"
 #include "tls/internal/file_content.h"
+#include "tls/internal/file_kind.h"
 #include "tls/settings.h"
 
 namespace pgveil::tls {
@@ -107,16 +110,18 @@ void warn_of_authorities(SSL_CTX* context, const std::string& setting, const std
 using Crl = std::unique_ptr<X509_CRL, Freed<X509_CRL_free>>;
 
 // Returns all CRLs of a file, at least one, or the reason why there are none.
-tl::expected<std::vector<Crl>, std::string> crls_in(const std::string& path) {
+tl::expected<std::vector<Crl>, FileFault> crls_in(const std::string& path) {
   const auto content = FileContent::read(path);
-  if (!content) return tl::unexpected(std::string(std::strerror(content.error())));
+  if (!content)
+    return tl::unexpected(FileFault{std::strerror(content.error()), file_hint(path, content.error())});
   const Bio file = content->bio();
   std::vector<Crl> crls;
   ERR_clear_error();
   while (Crl crl{PEM_read_bio_X509_CRL(file.get(), nullptr, nullptr, nullptr)})
     crls.push_back(std::move(crl));
   if (!crls.empty() && is_end_of_pem()) return crls;
-  return tl::unexpected(take_openssl_error());
+  const std::string error = take_openssl_error();
+  return tl::unexpected(fault_of(kind_of(content->bytes()), Content::crl, path, error));
 }
 
 // A delta CRL contains only changes since a complete CRL. An operator who configures one expects that it is
@@ -144,12 +149,11 @@ struct FreedInfos {
 using Infos = std::unique_ptr<STACK_OF(X509_INFO), FreedInfos>;
 
 // Adds the certificates and CRLs of a file to the context's store, as SSL_CTX_load_verify_file() does with a
-// file that it opens itself. Returns the error, or nothing.
-std::optional<std::string> load_authorities(SSL_CTX* context, const tl::expected<FileContent, int>& content) {
-  if (!content) return std::strerror(content.error());
+// file that it opens itself. Returns OpenSSL's error, or nothing.
+std::optional<std::string> add_authorities(SSL_CTX* context, const FileContent& content) {
   ERR_clear_error();
   std::string no_passphrase;  // an encrypted key in the file must not cause a prompt
-  const Infos infos(PEM_X509_INFO_read_bio(content->bio().get(), nullptr, nullptr, no_passphrase.data()));
+  const Infos infos(PEM_X509_INFO_read_bio(content.bio().get(), nullptr, nullptr, no_passphrase.data()));
   if (!infos) return take_openssl_error();
   X509_STORE* store = SSL_CTX_get_cert_store(context);
   int count = 0;
@@ -160,6 +164,15 @@ std::optional<std::string> load_authorities(SSL_CTX* context, const tl::expected
     count += (info->x509 != nullptr ? 1 : 0) + (info->crl != nullptr ? 1 : 0);
   }
   return count > 0 ? std::nullopt : std::optional<std::string>("no certificate or crl found");
+}
+
+// Returns what is wrong, or nothing.
+std::optional<FileFault> load_authorities(SSL_CTX* context, const std::string& path,
+                                          const tl::expected<FileContent, int>& content) {
+  if (!content) return FileFault{std::strerror(content.error()), file_hint(path, content.error())};
+  const auto error = add_authorities(context, *content);
+  if (!error) return std::nullopt;
+  return fault_of(kind_of(content->bytes()), Content::certificate, path, *error);
 }
 
 struct PlacedCrl {
@@ -234,6 +247,20 @@ void warn_of_crls(SSL_CTX* context, const CrlFiles& files, std::vector<SettingMi
   ERR_clear_error();
 }
 
+// Why the directory cannot be searched; nullopt: it can.
+std::optional<SettingMistake> fault_of_directory(const CrlFiles& crls) {
+  std::error_code error;
+  const std::filesystem::directory_iterator entries(crls.directory, error);
+  if (!error) return std::nullopt;
+  const std::string remedy =
+      error == std::errc::not_a_directory
+          ? "Name the directory, or set " + std::string(crls.file_setting) + " to a file of CRLs."
+          : file_hint(crls.directory, error.value());
+  return SettingMistake{std::string(crls.directory_setting),
+                        "CRL directory " + in_quotes(crls.directory) + " cannot be read: " + error.message(),
+                        remedy};
+}
+
 }  // namespace
 
 void trust_servers_of(SSL_CTX* context, const std::string& file, std::vector<SettingMistake>& mistakes,
@@ -255,13 +282,13 @@ void trust_servers_of(SSL_CTX* context, const std::string& file, std::vector<Set
   const auto content = FileContent::read(file);
   if (!content && content.error() == ENOENT) {
     mistakes.push_back({"sslrootcert", "root certificate file " + in_quotes(file) + " does not exist",
-                        "provide the file, or use the system's trusted roots with sslrootcert = \"system\""});
+                        file_hint(file, ENOENT) + " Use \"system\" for the roots that this system trusts."});
     return;
   }
-  if (const auto fault = load_authorities(context, content))
+  if (const auto fault = load_authorities(context, file, content))
     mistakes.push_back({"sslrootcert",
-                        "root certificate file " + in_quotes(file) + " cannot be loaded: " + *fault,
-                        "the file must hold the authority that issued the server's certificate, as PEM"});
+                        "root certificate file " + in_quotes(file) + " cannot be loaded: " + fault->why,
+                        fault->remedy});
   else
     warn_of_authorities(context, "sslrootcert", file, warnings);
 }
@@ -269,13 +296,15 @@ void trust_servers_of(SSL_CTX* context, const std::string& file, std::vector<Set
 void ask_for_certificates_of(SSL_CTX* context, const std::string& file, std::vector<SettingMistake>& mistakes,
                              std::vector<SettingMistake>& warnings) {
   ERR_clear_error();
-  const auto fault = load_authorities(context, FileContent::read(file));
+  auto fault = load_authorities(context, file, FileContent::read(file));
   // A file may contain only CRLs.
-  if (fault || tell_names(context) == 0)
+  if (!fault && tell_names(context) == 0)
+    fault = FileFault{"it holds no certificate",
+                      "Name the file that holds the authorities that issue client certificates, as PEM."};
+  if (fault)
     mistakes.push_back({"ssl_ca_file",
-                        "authority file " + in_quotes(file) +
-                            " cannot be loaded: " + fault.value_or("it holds no certificate"),
-                        "the file must hold the authorities that issue client certificates, as PEM"});
+                        "authority file " + in_quotes(file) + " cannot be loaded: " + fault->why,
+                        fault->remedy});
   else
     warn_of_authorities(context, "ssl_ca_file", file, warnings);
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
@@ -289,21 +318,24 @@ void load_crls(SSL_CTX* context, const CrlFiles& crls, std::vector<SettingMistak
   if (!crls.file.empty()) {
     const auto loaded = crls_in(crls.file);
     if (!loaded)
-      mistakes.push_back(
-          {std::string(crls.file_setting),
-           "CRL file " + in_quotes(crls.file) + " cannot be loaded: " + loaded.error(),
-           "the file must hold the CRLs of the authorities in " + std::string(crls.whose) + ", as PEM"});
+      mistakes.push_back({std::string(crls.file_setting),
+                          "CRL file " + in_quotes(crls.file) + " cannot be loaded: " + loaded.error().why,
+                          loaded.error().remedy});
     else if (!refuse_delta(*loaded, crls.file_setting, crls.file, mistakes))
       for (const auto& crl : *loaded) add(store, crl.get());
   }
   if (!crls.directory.empty()) {
+    if (auto fault = fault_of_directory(crls)) {
+      mistakes.push_back(*std::move(fault));
+      return check_crls(store);
+    }
     X509_LOOKUP* lookup = X509_STORE_add_lookup(store, crl_directory());
     const auto paths = hashed_crls(crls.directory);
     if (paths.empty() || X509_LOOKUP_add_dir(lookup, crls.directory.c_str(), X509_FILETYPE_PEM) != 1)
       mistakes.push_back(
           {std::string(crls.directory_setting),
            "CRL directory " + in_quotes(crls.directory) + " has no CRL that is named by its hash",
-           "name a directory that `openssl rehash` has prepared and that is readable"});
+           "Run \"openssl rehash\" for the directory: it links each CRL by its hash."});
     // A file that cannot be read is ignored here: the look-up does not find it either.
     for (const auto& path : paths)
       if (const auto found = crls_in(path))

@@ -51,6 +51,10 @@ def error_response(severity: str, sqlstate: str, text: str) -> bytes:
     return message(b"E", body + b"\0")
 
 
+# Begins the message of an error that pgveil itself has made.
+OWN = "pgveil: "
+
+
 def error_fields(body: bytes) -> dict[str, str]:
     """The fields of an ErrorResponse by their letters, such as C (SQLSTATE), M, D (DETAIL) and H (HINT)."""
     fields = body.rstrip(b"\0").split(b"\0")

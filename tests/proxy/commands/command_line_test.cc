@@ -8,8 +8,10 @@
 #include <filesystem>
 #include <fstream>
 #include <regex>
+#include <sstream>
 
 #include "proxy/commands/check.h"
+#include "proxy/commands/help.h"
 #include "proxy/snapshot/snapshot.h"
 #include "tests/proxy/config/setting_samples.h"
 
@@ -558,18 +560,91 @@ TEST_P(MisusedCommandLine, AnswersExUsageAndSaysWhy) {
   EXPECT_PRED_FORMAT2(testing::IsSubstring, GetParam().text, ending.errors);
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    CommandLine, MisusedCommandLine,
-    testing::Values(Misused{"NoCommand", {}, "subcommand is required"},
-                    Misused{"UnknownCommand", {"start"}, "subcommand is required"},
-                    Misused{"TwoCommands", {"run", "check"}, "belongs to no flag"},
-                    Misused{"NothingToRelay", {"run"}, "give --listen and --upstream, or --config FILE"},
-                    Misused{"UnknownFlag", kSound + Words{"--sslrootcrt", "x"},
-                            "no flag --sslrootcrt; is --sslrootcert meant?"},
-                    Misused{"ValueWithoutFlag", kSound + Words{"root.crt"}, "belongs to no flag"},
-                    Misused{"FlagWithoutValue", {"run", "--listen"}, "--listen"},
-                    Misused{"FlagTwice", kSound + Words{"--listen", "127.0.0.1:1"}, "--listen"}),
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(CommandLine, MisusedCommandLine, testing::Values(
+    Misused{"NoCommand", {}, "error: no command given\nHINT: The commands are run and check.\n"},
+    Misused{"UnknownCommand", {"bogus"}, "error: unknown command \"bogus\"\nHINT: The commands are run and check.\n"},
+    Misused{"MistypedCommand", {"chek"}, "error: unknown command \"chek\"; did you mean \"check\"?\n"},
+    Misused{"OptionBeforeTheCommand", {"--listen=127.0.0.1:5432", "run"},
+            "error: no command before the option \"--listen\"\nHINT: Write the command first: pgveil run --listen ...\n"},
+    Misused{"UnknownOptionBeforeTheCommand", {"--lissten", "127.0.0.1:5432", "run"},
+            "error: unknown option \"--lissten\"; did you mean \"--listen\"?\n"},
+    Misused{"TwoCommands", {"run", "check"}, "error: unexpected argument \"check\"\n"},
+    Misused{"NothingToRelay", {"run"},
+            "error: no configuration is given\nHINT: Give --listen and --upstream, or --config FILE.\n"},
+    Misused{"UnknownOption", kSound + Words{"--sslrootcrt", "x"},
+            "error: unknown option \"--sslrootcrt\"; did you mean \"--sslrootcert\"?\n"},
+    Misused{"OptionLikeNoOther", {"run", "--colour", "x"}, "error: unknown option \"--colour\"\nRun "},
+    Misused{"ShortOption", {"run", "-l"}, "error: unknown option \"-l\"\nRun "},
+    Misused{"KeyOfTheFile", {"run", "--host", "db01"}, "error: unknown option \"--host\"; did you mean \"--upstream\"?\n"},
+    Misused{"SectionAndKey", {"run", "--limits-max-sessions=3"},
+            "error: unknown option \"--limits-max-sessions\"; did you mean \"--max-sessions\"?\n"},
+    Misused{"Port", {"run", "--port", "5432"}, "HINT: Write the port after the host: --upstream db01:5433.\n"},
+    Misused{"KeyWithoutOption", {"run", "--password-command", "x"},
+            "HINT: Set password_command in the file of --config: it has no option.\n"},
+    Misused{"Passphrase", {"run", "--sslpassword", "x"}, "HINT: Use the environment variable PGVEIL_SSLPASSWORD.\n"},
+    Misused{"ArgumentWithoutOption", kSound + Words{"x"}, "error: unexpected argument \"x\"\nHINT: Each value follows "},
+    Misused{"FileWithoutOption", {"run", "pgveil.toml"},
+            "error: unexpected argument \"pgveil.toml\"\nHINT: To use a configuration file, write --config pgveil.toml.\n"},
+    Misused{"OptionWithoutValue", {"run", "--listen"}, "error: option \"--listen\" requires a value\n"},
+    Misused{"OptionWithAnEmptyValue", {"run", "--listen="}, "error: option \"--listen\" requires a value\n"},
+    Misused{"OptionInPlaceOfAValue", {"run", "--listen", "--upstream", "db01"},
+            "error: option \"--listen\" requires a value\n"},
+    Misused{"OptionTwice", kSound + Words{"--listen", "127.0.0.1:1"}, "error: option \"--listen\" is given more than once\n"}),
     [](const auto& row) { return row.param.name; });
+// clang-format on
+
+TEST(CommandLine, NamesTheOptionForHelpAfterEachMistake) {
+  for (const Words& words : {Words{}, Words{"bogus"}, Words{"run", "x"}, Words{"run", "--bogus"}}) {
+    const auto errors = ending_of(words).errors;
+    EXPECT_TRUE(errors.ends_with("\nRun \"pgveil run --help\" to see all options.\n")) << errors;
+  }
+}
+
+TEST(CommandLine, NamesSettingsAsTheUserGaveThem) {
+  const auto beside = ending_of({"run", "--config", "a.toml"}, {{"PGVEIL_LISTEN", "127.0.0.1:5432"}});
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "error: PGVEIL_LISTEN cannot be combined with --config\n",
+                      beside.errors);
+  const auto variables = ending_of({"run"}, {{"PGVEIL_UPSTREAM", "db01"}}).errors;
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "PGVEIL_LISTEN: is missing", variables);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "Set PGVEIL_SSLROOTCERT=/path/to/root.crt", variables);
+  EXPECT_PRED_FORMAT2(testing::IsNotSubstring, "--", variables);
+  EXPECT_PRED_FORMAT2(
+      testing::IsSubstring, "--ssl-crl-file is set without --ssl-ca-file",
+      all_messages({"check", "--listen", "127.0.0.1:0", "--upstream", "/run", "--ssl-cert-file", "/x",
+                    "--ssl-key-file", "/y", "--ssl-crl-file", "/z"}));
+  const auto both = ending_of({"run", "--upstream", "db01"}, {{"PGVEIL_LISTEN", "127.0.0.1:5432"}}).errors;
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "--sslrootcert: is missing", both);
+}
+
+TEST(CommandLine, SaysWhereAPortAloneBelongs) {
+  const auto errors = ending_of({"run", "--listen", "5432", "--upstream", "db01"}).errors;
+  EXPECT_PRED_FORMAT2(
+      testing::IsSubstring,
+      "--listen: \"5432\" is a port without an address. Write \"127.0.0.1:5432\" for clients on "
+      "this machine, or \"0.0.0.0:5432\" for all IPv4 clients.\n",
+      errors);
+}
+
+// --- a configuration file that cannot be read ---
+
+TEST(ConfigFile, ThatIsMissingIsReportedWithTheDirectoryInWhichItWasSearched) {
+  const auto ending = ending_of({"run", "--config", "no/such.toml"});
+  EXPECT_EQ(ending.exit_code, kExitNoInput);
+  EXPECT_EQ(
+      ending.errors,
+      "error: cannot read the configuration file \"no/such.toml\": No such file or directory\nHINT: The path "
+      "is relative; it was searched in the working directory \"" +
+          std::filesystem::current_path().string() + "\". Check the path.\n");
+}
+
+TEST(ConfigFile, ThatIsADirectoryIsRefused) {
+  const auto ending = ending_of({"run", "--config", "/"});
+  EXPECT_EQ(ending.exit_code, kExitNoInput);
+  EXPECT_EQ(ending.errors,
+            "error: cannot read the configuration file \"/\": Is a directory\nHINT: Name a file in this "
+            "directory.\n");
+}
 
 TEST(CommandLine, NamesAFlagThatIsMissing) {
   const auto ending = ending_of({"run", "--upstream", "db01"});
@@ -610,6 +685,61 @@ TEST(CommandLine, HelpsWithEveryFlag) {
   EXPECT_EQ(ending.exit_code, kExitOk);
   for (const auto& names : all_settings())
     EXPECT_PRED_FORMAT2(testing::IsSubstring, names.flag, ending.output);
+}
+
+// The longest line that has more than one word after its indentation.
+std::size_t longest_line(const std::string& text) {
+  std::size_t longest = 0;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    const auto begin = std::min(line.find_first_not_of(' '), line.size());
+    const bool is_option = line.find("  --") == 0 && line.find("  ", 4) == std::string::npos;
+    if (!is_option && line.find(' ', begin) != std::string::npos) longest = std::max(longest, line.size());
+  }
+  return longest;
+}
+
+TEST(Help, IsWrappedToTheWidthOfTheTerminal) {
+  for (const std::size_t width : {80U, 100U, 160U})
+    for (const Words& words : {Words{"--help"}, Words{"run", "--help"}, Words{"check", "-h"}}) {
+      const auto help = understand({words, {}, width});
+      ASSERT_FALSE(help.has_value());
+      EXPECT_EQ(help.error().exit_code, kExitOk);
+      EXPECT_LE(longest_line(help.error().output), width) << help.error().output;
+      EXPECT_GT(longest_line(help.error().output), width - 15) << help.error().output;
+    }
+}
+
+TEST(Help, EndsWithTwoExamples) {
+  for (const Words& words : {Words{"--help"}, Words{"run", "--help"}})
+    EXPECT_TRUE(ending_of(words).output.ends_with(
+        "\nExamples:\n  pgveil run --listen 127.0.0.1:5432 --upstream db01 --sslrootcert system\n"
+        "  pgveil check --config /etc/pgveil/pgveil.toml\n"))
+        << ending_of(words).output;
+}
+
+TEST(Help, NamesOptionsAsOptionsAndShowsDefaults) {
+  const std::string help = ending_of({"run", "--help"}).output;
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "(PEM); needs --ssl-key-file.", help);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "The startup parameter options of every session", help);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "(default: 10000)", help);
+  EXPECT_PRED_FORMAT2(testing::IsNotSubstring, "`", help);
+}
+
+TEST(Help, HasTheWidthThatTheVariableSays) {
+  setenv("COLUMNS", "132", 1);
+  EXPECT_EQ(terminal_width(), 132U);
+  setenv("COLUMNS", "wide", 1);
+  EXPECT_NE(terminal_width(), 0U);
+  unsetenv("COLUMNS");
+}
+
+TEST(Help, HasNoLineOfBlanksAndKeepsWordsThatAreTooLong) {
+  EXPECT_EQ(wrapped("one two three", 7, 0), "one two\nthree");
+  EXPECT_EQ(wrapped("one two", 5, 2), "  one\n  two");
+  EXPECT_EQ(wrapped("a very-long-word b", 6, 0), "a\nvery-long-word\nb");
+  EXPECT_EQ(wrapped("one\n\ntwo", 9, 2), "  one\n\n  two");
+  EXPECT_EQ(wrapped("", 9, 2), "");
 }
 
 TEST(CommandLine, ReadsTheEnvironmentOfTheProcess) {

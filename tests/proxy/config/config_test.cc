@@ -327,6 +327,35 @@ TEST(Config, RefusesTwoListenersAtOneAddress) {
                       complaints_of(toml));
 }
 
+std::string complaints_of_two(const std::string& first, const std::string& second) {
+  const std::string open = "upstream = \"primary\"\nallow_plaintext_from_network = true\n";
+  return complaints_of("[[listener]]\naddress = \"" + first + "\"\n" + open + "[[listener]]\naddress = \"" +
+                       second + "\"\n" + open + "[upstream.primary]\nhost = \"/run\"\n");
+}
+
+TEST(Config, RefusesAListenerForAllAddressesNextToOneOfTheSamePort) {
+  const std::string hint =
+      ". 0.0.0.0 stands for all IPv4 addresses of this machine. Remove one of the two listeners, or use another port.";
+  EXPECT_EQ(
+      complaints_of_two("0.0.0.0:5432", "127.0.0.1:5432"),
+      "pgveil.toml:6: listener[1].address: 127.0.0.1:5432 overlaps with 0.0.0.0:5432, the address of the "
+      "listener in line 1" +
+          hint + '\n');
+  EXPECT_EQ(
+      complaints_of_two("localhost:5432", "0.0.0.0:5432"),
+      "pgveil.toml:6: listener[1].address: 0.0.0.0:5432 overlaps with 127.0.0.1:5432, the address of the "
+      "listener in line 1" +
+          hint + '\n');
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, ":: stands for all IPv6 addresses",
+                      complaints_of_two("[::]:5432", "[::1]:5432"));
+}
+
+TEST(Config, AllowsListenersForAllAddressesOfTwoFamiliesOrAtTwoPorts) {
+  EXPECT_EQ(complaints_of_two("0.0.0.0:5432", "[::]:5432"), "");
+  EXPECT_EQ(complaints_of_two("0.0.0.0:5432", "127.0.0.1:5433"), "");
+  EXPECT_EQ(complaints_of_two("0.0.0.0:5432", "unix:/run/.s.PGSQL.5432"), "");
+}
+
 TEST(Config, AllowsTwoListenersAtAnyFreePort) {
   const auto toml = TomlLines().set("listener", R"(address = "127.0.0.1:0")").text() +
                     "[[listener]]\naddress = \"127.0.0.1:0\"\nupstream = \"primary\"\n";

@@ -132,7 +132,7 @@ TEST_F(ReplacedSnapshots, LiveAsLongAsAnybodyBeganUnderThem) {
   auto current = snapshot(16);
   std::optional<Workers> workers(std::in_place, loop_.get(), current, 2);
   auto listeners = Listener::open(loop_.get(), {current, 0}, *workers);
-  ASSERT_TRUE(listeners) << listeners.error();
+  ASSERT_TRUE(listeners) << listeners.error().text;
   Listener& listener = *listeners->front();
   const std::string address = listener.address();
 

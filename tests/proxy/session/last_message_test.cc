@@ -30,6 +30,18 @@ TEST(TheLastMessage, HasTheFormatThatTheClientReads) {
   EXPECT_TRUE(last_message(kEnding, ErrorFormat::none, true).empty());
 }
 
+TEST(TheLastMessage, BeginsWithTheNameOfPgveil) {
+  for (const auto format : {ErrorFormat::protocol_3, ErrorFormat::protocol_2})
+    for (const bool is_local : {true, false})
+      EXPECT_NE(text(last_message(kEnding, format, is_local)).find("pgveil: could not connect to the server"),
+                std::string::npos);
+  const Ending of_a_rule{.reason = Reason::rejected_by_rule,
+                         .message = "no pg_hba.conf entry for host \"::1\""};
+  EXPECT_NE(
+      text(last_message(of_a_rule, ErrorFormat::protocol_3, false)).find("Mpgveil: no pg_hba.conf entry"),
+      std::string::npos);
+}
+
 TEST(TheLastMessage, IsEmptyIfThereIsNothingToSay) {
   EXPECT_TRUE(last_message({.reason = Reason::client_closed}, ErrorFormat::protocol_3, true).empty());
 }

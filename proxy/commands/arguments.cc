@@ -1,0 +1,255 @@
+#include "proxy/commands/arguments.h"
+
+#include <fmt/format.h>
+#include <uv.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <span>
+#include <sstream>
+#include <utility>
+
+#include "proxy/commands/help.h"
+#include "proxy/config/values.h"
+#include "tls/version.h"
+
+namespace pgveil::proxy {
+namespace {
+
+using values::in_quotes;
+
+// --- the options for CLI11 ---
+
+std::string replaced(std::string text, std::string_view what, std::string_view with) {
+  for (std::size_t at = 0; (at = text.find(what, at)) != std::string::npos; at += with.size())
+    text.replace(at, what.size(), with);
+  return text;
+}
+
+// What stands for a value in --help: "duration", or "text|json".
+std::string placeholder(const std::string& type) {
+  if (type.front() != '`') return type.substr(0, type.find(','));
+  return replaced(replaced(replaced(type, "`", ""), ", ", "|"), " or ", "|");
+}
+
+// Settings have the names of these startup parameters, and descriptions mean the parameters.
+constexpr std::array<std::string_view, 2> kStartupParameters{"options", "application_name"};
+
+// What a setting does, with the names of options in place of the keys of a file.
+template <class Section>
+std::string description_of(const Setting<Section>& setting, std::span<const Setting<Section>> section) {
+  std::string text(setting.effect);
+  for (const auto& other : section)
+    if (!other.flag().empty() && std::ranges::find(kStartupParameters, other.key) == kStartupParameters.end())
+      text = replaced(text, fmt::format("`{}`", other.key), other.flag());
+  const std::string value = setting.default_text();
+  if (!value.empty()) text += fmt::format(" (default: {})", replaced(value, ",", ", "));
+  return replaced(text, "`", "");
+}
+
+template <class Section>
+void add_options(CLI::App& command, Arguments& arguments, const char* group,
+                 std::span<const Setting<Section>> section) {
+  for (const auto& setting : section) {
+    const std::string flag = setting.flag();
+    if (flag.empty()) continue;
+    auto* option = command.add_option_function<std::string>(
+        flag, [&arguments, flag](const std::string& text) { arguments.flags.emplace(flag, text); },
+        description_of(setting, section));
+    option->group(group)->type_name(placeholder(setting.type()));
+    if (setting.type() == values::Boolean::type()) option->expected(0, 1);  // `--flag` alone is true
+  }
+}
+
+void add_all_options(CLI::App& command, Arguments& arguments) {
+  // What is not known is named by us, without the values after it.
+  command.allow_extras();
+  command
+      .add_option_function<std::string>(
+          std::string(kConfigFlag),
+          [&arguments](const std::string& text) { arguments.flags.emplace(kConfigFlag, text); },
+          "The configuration file (TOML). It takes the place of all options of the groups Listener and "
+          "Upstream.")
+      ->type_name("file");
+  add_options(command, arguments, "Listener", listener_settings());
+  add_options(command, arguments, "Upstream", upstream_settings());
+  add_options(command, arguments, "Limits", limits_settings());
+  add_options(command, arguments, "Log", log_settings());
+}
+
+// --- what is wrong with the words ---
+
+// Without the dashes.
+std::vector<std::string> option_names() {
+  std::vector<std::string> names{"config", "help"};
+  visit_settings([&names](const char*, const auto& setting) {
+    if (const auto flag = setting.flag(); !flag.empty()) names.push_back(flag.substr(2));
+  });
+  return names;
+}
+
+bool is_option(std::string_view word) {
+  const auto names = option_names();
+  return word.starts_with("--") && std::find(names.begin(), names.end(), word.substr(2)) != names.end();
+}
+
+// Without what follows a "=": it may be a secret.
+std::string name_of_option(const std::string& word) {
+  return word.substr(0, word.find('='));
+}
+
+// An option that is not one of ours, but has the name of a key in the configuration file.
+EarlyExit key_as_option(const std::string& option, const NamesOutside& setting) {
+  const std::string unknown = "unknown option " + in_quotes(option);
+  if (!setting.flag.empty())
+    return usage_mistake(fmt::format("{}; did you mean \"{}\"?", unknown, setting.flag));
+  if (!setting.variable.empty())
+    return usage_mistake(unknown + ": every user of this machine can read a command line",
+                         fmt::format("Use the environment variable {}.", setting.variable));
+  if (setting.key == "port")
+    return usage_mistake(unknown, "Write the port after the host: --upstream db01:5433.");
+  return usage_mistake(unknown,
+                       fmt::format("Set {} in the file of {}: it has no option.", setting.key, kConfigFlag));
+}
+
+EarlyExit unknown_option(const std::string& word) {
+  const std::string option = name_of_option(word);
+  const std::string name = option.substr(std::min(option.find_first_not_of('-'), option.size()));
+  if (const auto setting = setting_of_key(name)) return key_as_option(option, *setting);
+  const auto names = option_names();
+  const auto near = values::nearest(name, {names.begin(), names.end()});
+  const std::string unknown = "unknown option " + in_quotes(option);
+  return usage_mistake(near.empty() ? unknown : fmt::format("{}; did you mean \"--{}\"?", unknown, near));
+}
+
+// A value that is the name of an option stands where the value of the option before it was forgotten.
+std::optional<EarlyExit> option_as_value(const Arguments& arguments) {
+  for (const auto& [flag, value] : arguments.flags)
+    if (is_option(value)) return usage_mistake(fmt::format("option \"{}\" requires a value", flag));
+  return std::nullopt;
+}
+
+EarlyExit unexpected_argument(const std::string& word, const Arguments& arguments) {
+  if (word.starts_with('-') && word != "--") return unknown_option(word);
+  if (auto mistake = option_as_value(arguments)) return *std::move(mistake);
+  // As a whole: what is cut out of it may leave a part of a password.
+  const bool may_show = !values::may_hold_password(word) && word.find('@') == std::string::npos;
+  const std::string message = may_show ? "unexpected argument " + in_quotes(word) : "unexpected argument";
+  if (may_show && word.ends_with(".toml"))
+    return usage_mistake(message,
+                         fmt::format("To use a configuration file, write {} {}.", kConfigFlag, word));
+  return usage_mistake(message,
+                       "Each value follows the name of its option. Put a value with blanks in quotes.");
+}
+
+EarlyExit unknown_command(const std::string& word) {
+  const auto near = values::nearest(word, {"run", "check"});
+  if (!near.empty())
+    return usage_mistake(fmt::format("unknown command {}; did you mean \"{}\"?", in_quotes(word), near));
+  const bool may_show = !values::may_hold_password(word) && word.find('@') == std::string::npos;
+  return usage_mistake(may_show ? "unknown command " + in_quotes(word) : "unknown command",
+                       "The commands are run and check.");
+}
+
+// What is wrong before a command has begun; nullopt: nothing, or --help and --version, which need none.
+std::optional<EarlyExit> check_command(const std::vector<std::string>& words) {
+  if (words.empty()) return usage_mistake("no command given", "The commands are run and check.");
+  const std::string& first = words.front();
+  if (first == "run" || first == "check" || first == "--help" || first == "-h" || first == "--version")
+    return std::nullopt;
+  if (!first.starts_with('-')) return unknown_command(first);
+  if (!is_option(name_of_option(first))) return unknown_option(first);
+  return usage_mistake("no command before the option " + in_quotes(name_of_option(first)),
+                       fmt::format("Write the command first: pgveil run {} ...", name_of_option(first)));
+}
+
+// What CLI11 refuses of a known command: an option that is given twice, or has no value.
+EarlyExit refused_option(const CLI::App& command, const CLI::ParseError& error) {
+  for (const auto* option : command.get_options({}))
+    if (option->count() > 1)
+      return usage_mistake(fmt::format("option \"{}\" is given more than once", option->get_name()));
+  const std::string text = error.what();
+  const std::string option = text.substr(0, text.find(':'));
+  if (is_option(option)) return usage_mistake(fmt::format("option \"{}\" requires a value", option));
+  return usage_mistake("invalid command line");
+}
+
+void describe(CLI::App& app, std::size_t width) {
+  app.name("pgveil");
+  app.description("A TLS-terminating PostgreSQL wire-protocol proxy");
+  app.formatter(std::make_shared<HelpFormatter>(width));
+  app.require_subcommand(1);
+  app.set_help_flag("-h,--help", "Shows this text.");
+  app.set_version_flag(
+      "--version",
+      fmt::format("pgveil {} ({}, libuv {})", PGVEIL_VERSION, tls::openssl_version(), uv_version_string()),
+      "Shows the versions of pgveil and of its libraries.");
+}
+
+CLI::App& add_command(CLI::App& app, const char* name, const char* effect, Arguments& arguments) {
+  auto& command = *app.add_subcommand(name, effect);
+  command.group("Commands");
+  add_all_options(command, arguments);
+  return command;
+}
+
+// An EarlyExit after --help and --version, and for what CLI11 refuses.
+std::optional<EarlyExit> parse(CLI::App& app, const CLI::App& command, std::vector<std::string> words) {
+  try {
+    std::reverse(words.begin(), words.end());  // the order in which CLI11 takes them off
+    app.parse(std::move(words));
+  } catch (const CLI::Success& success) {  // --help, --version
+    std::ostringstream output;
+    app.exit(success, output, output);
+    return EarlyExit{kExitOk, output.str(), ""};
+  } catch (const CLI::ParseError& error) {
+    return refused_option(command, error);
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+EarlyExit usage_mistake(const std::string& message, const std::string& hint) {
+  std::string text = "error: " + values::without_passwords(message) + '\n';
+  if (!hint.empty()) text += "HINT: " + values::without_passwords(hint) + '\n';
+  return {kExitUsage, "", text + "Run \"pgveil run --help\" to see all options.\n"};
+}
+
+tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> words, std::size_t width) {
+  if (auto mistake = check_command(words)) return tl::unexpected(*std::move(mistake));
+  Arguments arguments;
+  CLI::App app;
+  describe(app, width);
+  auto& run = add_command(app, "run", "Relays sessions until SIGTERM.", arguments);
+  auto& check =
+      add_command(app, "check", "Loads everything as run would, and reports all mistakes.", arguments);
+  const bool is_check = words.front() == "check";
+  arguments.command = is_check ? Command::check : Command::run;
+  const auto& command = is_check ? check : run;
+  if (auto ending = parse(app, command, std::move(words))) return tl::unexpected(*std::move(ending));
+  if (const auto rest = command.remaining(); !rest.empty())
+    return tl::unexpected(unexpected_argument(rest.front(), arguments));
+  return arguments;
+}
+
+std::optional<NamesOutside> setting_of_key(std::string_view name) {
+  std::optional<NamesOutside> found;
+  const auto look = [&](std::string_view section, const auto& settings) {
+    for (const auto& setting : settings) {
+      const std::string key = flag_name(setting.key);
+      if (name != key && name != fmt::format("{}-{}", section, key)) continue;
+      if (!found) found = {std::string(setting.key), setting.flag(), setting.variable()};
+    }
+  };
+  look("listener", listener_settings());
+  look("certificate", certificate_settings());
+  look("upstream", upstream_settings());
+  look("limits", limits_settings());
+  look("log", log_settings());
+  return found;
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,63 @@
+// The words of a command line: which command, and which options. What is wrong with them is said so that it
+// can be corrected without the documentation.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tl/expected.hpp>
+#include <utility>
+#include <vector>
+
+#include "proxy/base/exit_code.h"
+#include "proxy/config/settings.h"
+
+namespace pgveil::proxy {
+
+inline constexpr std::string_view kConfigFlag = "--config";
+
+// The columns of --help if standard output is not a terminal.
+inline constexpr std::size_t kDefaultWidth = 80;
+
+enum class Command { run, check };
+
+struct EarlyExit {
+  int exit_code = kExitOk;
+  std::string output;  // for standard output
+  std::string errors;  // for standard error
+};
+
+struct Arguments {
+  Command command = Command::run;
+  std::map<std::string, std::string, std::less<>> flags;  // by "--name"
+};
+
+// Parses `words`, which are without the program's name; `width` is that of --help in columns. An EarlyExit
+// after --help and --version, and after mistakes. No part of a word that may be a password is in it.
+[[nodiscard]] tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> words,
+                                                                 std::size_t width);
+
+// "error: MESSAGE", the hint on a line of its own unless it is empty, and the option for help.
+[[nodiscard]] EarlyExit usage_mistake(const std::string& message, const std::string& hint = "");
+
+// Calls `use` with the name of the section and the setting, for each setting of the sections that options describe.
+template <class Use>
+void visit_settings(const Use& use) {
+  for (const auto& setting : listener_settings()) use("Listener", setting);
+  for (const auto& setting : upstream_settings()) use("Upstream", setting);
+  for (const auto& setting : limits_settings()) use("Limits", setting);
+  for (const auto& setting : log_settings()) use("Log", setting);
+}
+
+// A setting by its key in the file, and the names that it has outside; these may be empty.
+struct NamesOutside {
+  std::string key;
+  std::string flag;
+  std::string variable;
+};
+// The setting whose key is `name`, or whose section and key are, with dashes: "host" or "upstream-host".
+[[nodiscard]] std::optional<NamesOutside> setting_of_key(std::string_view name);
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,113 @@
+#include "proxy/commands/help.h"
+
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <charconv>
+#include <cstdlib>
+#include <cstring>
+#include <utility>
+
+namespace pgveil::proxy {
+namespace {
+
+constexpr std::size_t kMinWidth = 40;
+constexpr std::size_t kNameWidth = 30;  // of options; a longer name has a line of its own
+constexpr std::string_view kEnd =
+    R"(Every option can be set by an environment variable instead: PGVEIL_SSLROOTCERT is --sslrootcert, and PGVEIL_STARTUP_TIMEOUT is --startup-timeout. An option overrides its variable. The options of the groups Limits and Log override the configuration file; those of the groups Listener and Upstream cannot be combined with a file. The passphrase of --sslkey is read from PGVEIL_SSLPASSWORD or from the file, not from an option.
+
+Exit codes: 0 success; 64 invalid command line; 66 the configuration file cannot be read; 69 an address cannot be used for listening, or io_uring is not available; 70 internal error of pgveil; 78 invalid setting in the file, an option or a variable.)";
+// Not wrapped, so that they can be copied.
+constexpr std::string_view kExamples =
+    R"(Examples:
+  pgveil run --listen 127.0.0.1:5432 --upstream db01 --sslrootcert system
+  pgveil check --config /etc/pgveil/pgveil.toml
+)";
+
+// The column where the description of an option begins.
+std::size_t name_width(std::size_t width) {
+  return std::min(kNameWidth, width / 3);
+}
+
+std::size_t columns_of_variable() {
+  const char* text = std::getenv("COLUMNS");
+  std::size_t columns = 0;
+  if (text != nullptr) std::from_chars(text, text + std::strlen(text), columns);
+  return columns;
+}
+
+}  // namespace
+
+std::size_t terminal_width() {
+  if (const auto columns = columns_of_variable(); columns > 0) return columns;
+  winsize size{};
+  const bool is_terminal = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
+  return is_terminal ? size.ws_col : kDefaultWidth;
+}
+
+std::string wrapped(std::string_view text, std::size_t width, std::size_t indent) {
+  std::string lines;
+  std::size_t column = 0;
+  while (!text.empty()) {
+    const auto end = std::min(text.find_first_of(" \n"), text.size());
+    const auto word = text.substr(0, end);
+    if (column > 0 && column + 1 + word.size() > width) {
+      lines += '\n';
+      column = 0;
+    }
+    if (!word.empty()) {
+      lines.append(column == 0 ? indent : 1, ' ').append(word);
+      column += (column == 0 ? indent : 1) + word.size();
+    }
+    if (end < text.size() && text[end] == '\n') {
+      lines += '\n';
+      column = 0;
+    }
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return lines;
+}
+
+HelpFormatter::HelpFormatter(std::size_t width) : width_(std::max(width, kMinWidth)) {}
+
+// The name, and next to it or below it what it does.
+std::string HelpFormatter::entry(const std::string& name, const std::string& description) const {
+  const std::size_t indent = name_width(width_);
+  std::string lines = wrapped(description, width_, indent);
+  const std::string begin = "  " + name;
+  if (begin.size() < indent)
+    lines.replace(0, begin.size(), begin);
+  else
+    lines.insert(0, begin + '\n');
+  return lines + '\n';
+}
+
+// CLI11 puts the blank line between groups, and another one before each.
+std::string HelpFormatter::make_group(std::string group, bool is_positional,
+                                      std::vector<const CLI::Option*> options) const {
+  return Formatter::make_group(std::move(group), is_positional, std::move(options)).substr(1);
+}
+
+std::string HelpFormatter::make_option(const CLI::Option* option, bool is_positional) const {
+  const std::string type = option->get_type_name();
+  return entry(make_option_name(option, is_positional) + (type.empty() ? "" : ' ' + type),
+               make_option_desc(option));
+}
+
+std::string HelpFormatter::make_subcommand(const CLI::App* command) const {
+  return entry(command->get_name(), command->get_description());
+}
+
+std::string HelpFormatter::make_usage(const CLI::App* app, std::string name) const {
+  const bool is_command = app->get_parent() != nullptr;
+  return "Usage: " + std::move(name) + (is_command ? " [OPTION]...\n\n" : " COMMAND [OPTION]...\n\n");
+}
+
+std::string HelpFormatter::make_footer(const CLI::App* app) const {
+  const std::string more =
+      app->get_parent() == nullptr ? "Run \"pgveil run --help\" to see the options of a command.\n\n" : "";
+  return more + wrapped(kEnd, width_, 0) + "\n\n" + std::string(kExamples);
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,44 @@
+// The names of settings in messages: as the user gave them.
+#include "proxy/config/given_names.h"
+
+#include <gtest/gtest.h>
+
+namespace pgveil::proxy {
+namespace {
+
+std::string text_of(const std::string& file, const std::string& key, const std::string& problem,
+                    const std::string& remedy) {
+  Mistakes mistakes{{file, 0, key, problem, remedy}};
+  name_as_given(mistakes);
+  return mistakes[0].text();
+}
+
+TEST(GivenNames, AreOptionsInAMistakeOfAnOption) {
+  EXPECT_EQ(
+      text_of("--ssl-ciphers", "listener[0].ssl_ciphers", "is too new", "Raise ssl_max_protocol_version."),
+      "--ssl-ciphers: is too new. Raise --listener-ssl-max-protocol-version.");
+  EXPECT_EQ(text_of("--sslkey", "upstream.default.sslkey", "is encrypted, and no sslpassword is set",
+                    "Set sslpassword"),
+            "--sslkey: is encrypted, and no PGVEIL_SSLPASSWORD is set. Set PGVEIL_SSLPASSWORD");
+}
+
+TEST(GivenNames, AreVariablesInAMistakeOfAVariable) {
+  EXPECT_EQ(text_of("PGVEIL_SSLCERT", "upstream.default.sslcert", "sslcert and sslkey go together", ""),
+            "PGVEIL_SSLCERT: PGVEIL_SSLCERT and PGVEIL_SSLKEY go together.");
+}
+
+TEST(GivenNames, AreKeysInAMistakeOfAFile) {
+  Mistakes mistakes{{"pgveil.toml", 3, "upstream.a.sslcert", "sslcert and sslkey go together", ""}};
+  name_as_given(mistakes);
+  EXPECT_EQ(mistakes[0].text(), "pgveil.toml:3: upstream.a.sslcert: sslcert and sslkey go together.");
+}
+
+TEST(GivenNames, LeaveOtherWordsAlone) {
+  for (const std::string text :
+       {"the file \"sslkey\" and the path /etc/sslkey", "the options of the database", "--sslkey and sslkeys",
+        "in application_name"})
+    EXPECT_EQ(text_of("--sslkey", "upstream.default.sslkey", text, ""), "--sslkey: " + text + ".");
+}
+
+}  // namespace
+}  // namespace pgveil::proxy
