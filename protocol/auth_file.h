@@ -21,13 +21,15 @@ struct AuthLine {
   std::vector<std::vector<AuthToken>> fields;
 };
 
-struct AuthFileMistake {
+// What is wrong in one of these files, in PostgreSQL's style. A struct of this layer's own, as it knows nothing of settings:
+// proxy/config/config_error.h makes a ConfigError of it.
+struct AuthFileError {
   std::string file;
   int line = 0;  // 0: none
-  std::string problem;
-  std::string remedy;
+  std::string message;
+  std::string hint;
 };
-using AuthFileMistakes = std::vector<AuthFileMistake>;
+using AuthFileErrors = std::vector<AuthFileError>;
 
 // Where the files come from. The caller's, as this layer opens none.
 class AuthFileSource {
@@ -46,9 +48,9 @@ class AuthFileSource {
 
 // Splits `text` into records, with include, include_if_exists, include_dir and `@file` followed through
 // `source`, ten deep at most. `file` is its name: where records stand, and what relative paths start from.
-// `first_line` is the number of its first line, for text that stands inside another file. All mistakes at
+// `first_line` is the number of its first line, for text that stands inside another file. Returns all errors at
 // once.
-[[nodiscard]] tl::expected<std::vector<AuthLine>, AuthFileMistakes> split_auth_file(
+[[nodiscard]] tl::expected<std::vector<AuthLine>, AuthFileErrors> split_auth_file(
     std::string_view text, const std::string& file, int first_line, const AuthFileSource& source);
 
 // `text` as messages show it, with control bytes as \x00; in quotation marks.

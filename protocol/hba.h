@@ -1,5 +1,5 @@
 // pg_hba.conf: who may come in how. The grammar and the matching of PostgreSQL 18 (src/backend/libpq/hba.c:
-// parse_hba_line, check_hba), with the methods that a proxy has. What a proxy cannot know is a mistake.
+// parse_hba_line, check_hba), with the methods that a proxy has. What a proxy cannot know is an error.
 #pragma once
 
 #include <array>
@@ -83,8 +83,8 @@ struct HbaClient {
 
 class HbaRules {
  public:
-  // All mistakes at once; a file without any record is one.
-  [[nodiscard]] static tl::expected<HbaRules, AuthFileMistakes> parse(const std::vector<AuthLine>& lines);
+  // All errors at once; a file without any record is one.
+  [[nodiscard]] static tl::expected<HbaRules, AuthFileErrors> parse(const std::vector<AuthLine>& lines);
 
   struct Verdict {
     const HbaRule* rule = nullptr;  // the first that matches; null: none does

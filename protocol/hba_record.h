@@ -44,9 +44,9 @@ struct HbaRecord {
   HbaRule rule;
 };
 
-// Reads the record that stands in `line`. All its mistakes are added to `mistakes`; what is returned then is
+// Reads the record that stands in `line`. All its errors are added to `errors`; what is returned then is
 // of no use.
-[[nodiscard]] HbaRecord read_hba_record(const AuthLine& line, AuthFileMistakes& mistakes);
+[[nodiscard]] HbaRecord read_hba_record(const AuthLine& line, AuthFileErrors& errors);
 
 [[nodiscard]] bool is_in(const IpAddress& address, const Network& network);
 

@@ -16,8 +16,8 @@ namespace pgveil::protocol {
 
 class IdentMap {
  public:
-  // All mistakes at once. No line at all is a map that maps nothing.
-  [[nodiscard]] static tl::expected<IdentMap, AuthFileMistakes> parse(const std::vector<AuthLine>& lines);
+  // All errors at once. No line at all is a map that maps nothing.
+  [[nodiscard]] static tl::expected<IdentMap, AuthFileErrors> parse(const std::vector<AuthLine>& lines);
 
   struct Match {
     std::string file;  // where the line stands that says so; empty without a map
@@ -47,7 +47,7 @@ class IdentMap {
 
   // What works, but hardly as meant: a regular expression that is not anchored at both ends, a `\1` without
   // one, words after the third. In the order of the lines.
-  [[nodiscard]] const AuthFileMistakes& warnings() const;
+  [[nodiscard]] const AuthFileErrors& warnings() const;
 
   IdentMap();
   IdentMap(IdentMap&&) noexcept;
@@ -57,7 +57,7 @@ class IdentMap {
  private:
   struct Line;
   std::vector<Line> lines_;
-  AuthFileMistakes warnings_;
+  AuthFileErrors warnings_;
 };
 
 }  // namespace pgveil::protocol

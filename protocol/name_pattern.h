@@ -17,10 +17,10 @@ namespace pgveil::protocol {
 
 // What to do about an expression that does not compile, for messages.
 inline constexpr const char* kRewritePattern =
-    "Correct it: docs/access-rules.md lists which parts of PostgreSQL's regular expressions can be used.";
+    "Correct it. docs/access-rules.md lists the parts of PostgreSQL's regular expressions that are supported.";
 // The same for one of several names with commas between them, none of which is quoted.
 inline constexpr const char* kQuotePattern =
-    "Put a regular expression with a comma in it into quotation marks.";
+    "Put a regular expression that contains a comma in quotation marks.";
 
 class NamePattern {
  public:

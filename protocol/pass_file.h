@@ -33,10 +33,10 @@ class PassFile {
   //
   // libpq passes over a line that has fewer fields, or an empty one before the password, which nothing
   // matches; and it ends a password at a colon without a backslash, whatever follows. Here these are
-  // mistakes: each keeps somebody out without a word. All mistakes at once; they show nothing of the text,
+  // errors: each keeps somebody out without a word. All errors at once; they show nothing of the text,
   // which is the caller's to wipe.
-  [[nodiscard]] static tl::expected<PassFile, AuthFileMistakes> parse(std::string_view text,
-                                                                      const std::string& file);
+  [[nodiscard]] static tl::expected<PassFile, AuthFileErrors> parse(std::string_view text,
+                                                                    const std::string& file);
 
   // The password of the first line that matches. nullptr: no line matches, or that one has an empty password,
   // which is none to libpq, and ends the search. Nothing matches an empty database or user.

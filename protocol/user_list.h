@@ -31,13 +31,13 @@ struct UserListEntry {
 // after them is ignored; so are blank lines, and those that begin with a semicolon.
 //
 // At a line that it cannot read, PgBouncer leaves out that line and all after it; of several for a user it
-// takes the last. Here these are mistakes, and so are an empty name or secret (PgBouncer: a user without a
+// takes the last. Here these are errors, and so are an empty name or secret (PgBouncer: a user without a
 // password), a name that the server would cut, a value that does not end on its line, and a secret that
 // begins as one of SCRAM but is none.
 //
-// All mistakes at once. They show nothing of the text: where a quotation mark is missing or one too many,
+// All errors at once. They show nothing of the text: where a quotation mark is missing or one too many,
 // what looks like a name holds a secret. The text is the caller's to wipe.
-[[nodiscard]] tl::expected<std::vector<UserListEntry>, AuthFileMistakes> parse_user_list(
+[[nodiscard]] tl::expected<std::vector<UserListEntry>, AuthFileErrors> parse_user_list(
     std::string_view text, const std::string& file);
 
 }  // namespace pgveil::protocol

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "proxy/config/config_builder.h"
+#include "proxy/config/password_filter.h"
 #include "proxy/config/settings.h"
 #include "proxy/credentials/secret_file.h"
 #include "proxy/server/preparation.h"
@@ -109,7 +110,7 @@ std::vector<std::string> known_flags() {
 
 EarlyExit usage_mistake(const std::string& text) {
   return {kExitUsage, "",
-          "pgveil: " + values::without_passwords(text) + "\nRun pgveil --help for more information.\n"};
+          "error: " + values::without_passwords(text) + "\nRun pgveil --help for more information.\n"};
 }
 
 // Names the first argument that is none of ours, but nothing after its `=`: it may be a secret.
@@ -136,7 +137,7 @@ tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> word
   app.require_subcommand(1);
   app.footer(kHelpEnd);
   auto* run = app.add_subcommand("run", "Relays sessions until SIGTERM");
-  auto* check = app.add_subcommand("check", "Loads everything as run would, and reports all mistakes");
+  auto* check = app.add_subcommand("check", "Loads everything as run would, and reports all errors");
   for (auto* command : {run, check}) {
     add_flags(*command, arguments);
     command->footer(kHelpEnd);
@@ -327,9 +328,9 @@ tl::expected<ConfigFile, EarlyExit> read_file(const std::string& path) {
   tls::wipe(std::span(reinterpret_cast<std::uint8_t*>(block.data()), block.size()));
   if (!file || std::ferror(file.get())) {
     const std::string why = std::strerror(errno);
-    return tl::unexpected(
-        EarlyExit{kExitNoInput, "",
-                  "pgveil: cannot read " + values::without_passwords(in_quotes(path)) + ": " + why + ".\n"});
+    return tl::unexpected(EarlyExit{
+        kExitNoInput, "",
+        "error: could not read file " + values::without_passwords(in_quotes(path)) + ": " + why + "\n"});
   }
   if (struct stat status{}; ::fstat(::fileno(file.get()), &status) == 0 && !S_ISCHR(status.st_mode))
     content.access_fault = find_access_fault(status, "sslpassword");
@@ -371,24 +372,11 @@ std::optional<EarlyExit> read_settings(const Given& given, ConfigDraft& draft) {
   return std::nullopt;
 }
 
-std::string_view section_of(std::string_view key) {
-  return key.substr(0, key.rfind('.'));
-}
-
-// What cannot be loaded, or is not on this machine, of a configuration that has mistakes already, so that all are shown at
-// once. No key is reported twice. A setting that is missing is reported where the section was read, and not again.
-void add_mistakes_of_loading(Reading& reading) {
-  const auto prepared = prepare(reading.parsed);
-  if (prepared) return;
-  const Mistakes known = reading.mistakes;
-  for (const auto& mistake : prepared.error().mistakes) {
-    const bool is_set = reading.parsed.origins.knows(mistake.key);
-    const auto is_told = [&](const Mistake& other) {
-      return other.key == mistake.key || (!is_set && section_of(other.key) == section_of(mistake.key));
-    };
-    if (std::none_of(known.begin(), known.end(), is_told)) reading.mistakes.push_back(mistake);
-  }
-  sort_by_place(reading.mistakes);
+// Adds what cannot be loaded, or is not on this machine, of a configuration that has errors already, so that all are shown
+// at once.
+void add_errors_of_loading(Reading& reading) {
+  auto prepared = prepare(reading.parsed);
+  if (!prepared) reading.report.add_later(std::move(prepared.error().report), reading.parsed.origins);
 }
 
 }  // namespace
@@ -403,15 +391,15 @@ tl::expected<Invocation, EarlyExit> understand(CommandLine line) {
   for (auto& [name, value] : line.environment) tls::wipe(value);
   if (ending) {
     // Variables that are none may be the reason.
-    ending->errors.insert(0, text_of(draft.mistakes()));
+    ending->errors.insert(0, draft.report().lines());
     return tl::unexpected(*std::move(ending));
   }
 
   auto reading = std::move(draft).finish();
-  if (!reading.mistakes.empty()) {
-    add_mistakes_of_loading(reading);
+  if (reading.report.has_errors()) {
+    add_errors_of_loading(reading);
     wipe_secrets(reading.parsed.config);
-    return tl::unexpected(EarlyExit{kExitConfig, "", text_of(reading.mistakes)});
+    return tl::unexpected(EarlyExit{kExitConfig, "", reading.report.text()});
   }
   return Invocation{arguments->command, std::move(reading.parsed)};
 }
@@ -429,12 +417,6 @@ tl::expected<Invocation, int> parse_command_line(int argc, const char* const* ar
   std::cout << invocation.error().output << std::flush;
   std::cerr << invocation.error().errors << std::flush;
   return tl::unexpected(invocation.error().exit_code);
-}
-
-std::string text_of(const Mistakes& mistakes) {
-  std::string text;
-  for (const auto& mistake : mistakes) text += mistake.text() + '\n';
-  return text;
 }
 
 }  // namespace pgveil::proxy

@@ -9,18 +9,19 @@
 
 #include "proxy/base/cpu_quota.h"
 #include "proxy/config/config.h"
+#include "proxy/config/config_report.h"
 #include "proxy/snapshot/snapshot.h"
 
 namespace pgveil::proxy {
 
 // Why pgveil cannot run with a configuration.
 struct Unprepared {
-  Mistakes mistakes;
+  ConfigReport report;
   int exit_code = 0;  // see proxy/base/exit_code.h
 };
 
 // Loads everything as build_snapshot() does, and checks that this machine has what the settings name:
-// addresses, directories of sockets, groups, programs, the audit file, io_uring. All mistakes at once.
+// addresses, directories of sockets, groups, programs, the audit file, io_uring. Returns all errors at once.
 // Creates no file, and does not notice that another process uses an address: it may be the pgveil that is to
 // be replaced.
 [[nodiscard]] tl::expected<std::shared_ptr<const Snapshot>, Unprepared> prepare(const ParsedConfig& parsed);
@@ -34,7 +35,7 @@ struct DescriptorShortage {
   std::uint64_t wanted = 0;
 };
 inline constexpr const char* kDescriptorHint =
-    "limits.max_sessions cannot be reached. Raise the limit of open files, or lower it.";
+    "Raise the limit of open files, or lower limits.max_sessions, which cannot be reached.";
 [[nodiscard]] std::optional<DescriptorShortage> descriptor_shortage(const Snapshot& snapshot,
                                                                     unsigned workers);
 

@@ -91,7 +91,7 @@ def revoked_client(ca):
 CASES = [
     Case("good", IN, of("root")),
     Case("none", REQUIRED, lambda ca: None, "FATAL:  connection requires a valid client certificate",
-         "asks for a client certificate"),
+         "requires a client certificate"),
     Case("of somebody else", NOT_MAPPED, of("root", "orders"), "FATAL:  ", 'names "orders"'),
     # The chain.
     Case("of another CA", INVALID, of("stranger"), "alert unknown ca", "stranger"),

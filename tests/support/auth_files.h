@@ -37,12 +37,11 @@ class FakeAuthFiles : public protocol::AuthFileSource {
   std::map<std::string, const char*> files_;
 };
 
-// "FILE:LINE: PROBLEM. REMEDY" of each, a line apart.
-inline std::string shown(const protocol::AuthFileMistakes& mistakes) {
+// "FILE:LINE: MESSAGE. HINT" of each, a line apart.
+inline std::string shown(const protocol::AuthFileErrors& errors) {
   std::string text;
-  for (const auto& mistake : mistakes)
-    text += mistake.file + ':' + std::to_string(mistake.line) + ": " + mistake.problem + ". " +
-            mistake.remedy + '\n';
+  for (const auto& error : errors)
+    text += error.file + ':' + std::to_string(error.line) + ": " + error.message + ". " + error.hint + '\n';
   return text;
 }
 
