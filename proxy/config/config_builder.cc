@@ -1,5 +1,6 @@
 #include "proxy/config/config_builder.h"
 
+#include <fmt/format.h>
 #include <sys/un.h>
 
 #include <algorithm>
@@ -49,6 +50,12 @@ std::string spelled(const SectionDraft<Section>& section, std::string_view key, 
 template <class Section>
 std::string spelled(const SectionDraft<Section>& section, std::string_view key) {
   return is_from_file(section) ? std::string(key) : flag_of(section, key);
+}
+
+std::string without_backticks(std::string_view text) {
+  std::string plain(text);
+  std::erase(plain, '`');
+  return plain;
 }
 
 bool is_loopback(const UpstreamHost& host) {
@@ -163,7 +170,8 @@ template <class Section>
 void ConfigDraft::check_required(const SectionDraft<Section>& section) {
   for (const auto& setting : settings_of(section))
     if (setting.required && !has(section, setting.key))
-      add_at(section, setting.key, "is missing", std::string(setting.effect));
+      add_at(section, setting.key, "is missing",
+             fmt::format("Set {}. {}", spelled(section, setting.key), without_backticks(setting.effect)));
 }
 
 template <class Section>

@@ -12,7 +12,7 @@ namespace {
 
 using Kind = RawValue::Kind;
 
-// A number and its unit. Both empty: none.
+// A number and its unit. Either may be empty.
 std::pair<std::string_view, std::string_view> split_unit(std::string_view text) {
   const auto digits = std::min(text.find_first_not_of("0123456789"), text.size());
   return {text.substr(0, digits), text.substr(digits)};
@@ -27,7 +27,7 @@ constexpr std::array kTimeUnits{Unit{"d", kDay}, Unit{"h", 3'600'000}, Unit{"min
 constexpr std::array kSizeUnits{Unit{"GiB", 1 << 30}, Unit{"MiB", 1 << 20}, Unit{"KiB", 1 << 10},
                                 Unit{"B", 1}};
 
-// The number in the base unit, or nullopt where number or unit is none.
+// The number in the base unit, or nullopt if the number or the unit is not valid.
 template <class Units>
 std::optional<std::int64_t> parse_with_unit(std::string_view text, const Units& units) {
   const auto [digits, name] = split_unit(text);

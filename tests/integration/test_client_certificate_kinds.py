@@ -92,7 +92,7 @@ CASES = [
     Case("good", IN, of("root")),
     Case("none", REQUIRED, lambda ca: None, "FATAL:  connection requires a valid client certificate",
          "requires a client certificate"),
-    Case("of somebody else", NOT_MAPPED, of("root", "orders"), "FATAL:  ", 'names "orders"'),
+    Case("of somebody else", NOT_MAPPED, of("root", "orders"), "FATAL:  ", 'has the name "orders"'),
     # The chain.
     Case("of another CA", INVALID, of("stranger"), "alert unknown ca", "stranger"),
     Case("of another key under the name of the CA", INVALID, of("namesake"), "SSL error", "test root"),

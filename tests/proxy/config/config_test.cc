@@ -5,8 +5,6 @@
 #include <algorithm>
 #include <set>
 
-#include "proxy/config/address_values.h"
-#include "proxy/config/number_values.h"
 #include "proxy/config/values.h"
 #include "tests/proxy/config/setting_samples.h"
 
@@ -403,38 +401,6 @@ TEST(Secrets, AreWipedFromAConfiguration) {
 
 // --- values ---
 
-TEST(SocketAddresses, AreLoopbackInAllTheirSpellings) {
-  for (const char* host : {"127.0.0.1", "127.8.9.10", "::1", "::ffff:127.0.0.1", "localhost"})
-    EXPECT_TRUE((SocketAddress{.host = host, .port = 1, .unix_path = ""}.is_loopback())) << host;
-  for (const char* host : {"0.0.0.0", "128.0.0.1", "::", "::2", "::ffff:10.0.0.1", "fe80::1%lo", "127.1", ""})
-    EXPECT_FALSE((SocketAddress{.host = host, .port = 1, .unix_path = ""}.is_loopback())) << host;
-}
-
-TEST(SocketAddresses, AreWrittenAsTheyAreRead) {
-  for (const char* text :
-       {"127.0.0.1:5432", "[::1]:0", "localhost:5432", "[fe80::1%eth0]:5432", "[fe80::1%2]:5432",
-        "unix:/run/pgveil/.s.PGSQL.5432", "unix:@pgveil/.s.PGSQL.6432"})
-    EXPECT_EQ(values::ListenAddress::read({values::RawValue::Kind::text, text})->text(), text);
-}
-
-TEST(SocketAddresses, HaveShortFormsForTheAbstractNamespace) {
-  for (const auto& [text, path] :
-       {std::pair{"unix:@pgveil", "@pgveil/.s.PGSQL.5432"}, std::pair{"unix:@a/b", "@a/b/.s.PGSQL.5432"}})
-    EXPECT_EQ(values::ListenAddress::read({values::RawValue::Kind::text, text})->unix_path, path);
-}
-
-TEST(SocketAddresses, StandForEachAddressOfLocalhost) {
-  const auto texts_of = [](const char* text) {
-    std::vector<std::string> texts;
-    for (const auto& address : values::ListenAddress::read({values::RawValue::Kind::text, text})->each())
-      texts.push_back(address.text());
-    return texts;
-  };
-  EXPECT_EQ(texts_of("localhost:5432"), (std::vector<std::string>{"127.0.0.1:5432", "[::1]:5432"}));
-  EXPECT_EQ(texts_of("LocalHost:0"), (std::vector<std::string>{"127.0.0.1:0", "[::1]:0"}));
-  EXPECT_EQ(texts_of("127.0.0.1:5432"), (std::vector<std::string>{"127.0.0.1:5432"}));
-}
-
 TEST(UnixPaths, MayHaveAsManyBytesAsTheKernelTakes) {
   const std::string directory = '/' + std::string(92, 'd');
   const auto config = config_of(TomlLines()
@@ -446,14 +412,6 @@ TEST(UnixPaths, MayHaveAsManyBytesAsTheKernelTakes) {
   EXPECT_EQ(only_upstream(config).hosts[0].unix_path().size(), 107U);
 }
 
-TEST(Durations, AreShownInTheLargestExactUnit) {
-  for (const char* text : {"0s", "1ms", "1500ms", "90s", "5min", "36h", "2d"})
-    EXPECT_EQ((values::Duration<std::chrono::milliseconds, 0, values::kLongest>::show(
-                  *values::Duration<std::chrono::milliseconds, 0, values::kLongest>::read(
-                      {values::RawValue::Kind::text, text}))),
-              text);
-}
-
 TEST(Origins, FallBackToTheSectionAboveAKey) {
   Origins origins;
   origins.note("upstream.primary", {"pgveil.toml", 5});
@@ -461,13 +419,6 @@ TEST(Origins, FallBackToTheSectionAboveAKey) {
   EXPECT_EQ(origins.find("upstream.primary.sslkey").line, 7);
   EXPECT_EQ(origins.find("upstream.primary.sslcert").line, 5);
   EXPECT_EQ(origins.find("upstream.secondary").line, 0);
-}
-
-TEST(Nearest, FindsSwappedMissingAndWrongLetters) {
-  for (const char* word : {"lsitener", "listner", "listenes"})
-    EXPECT_EQ(values::nearest(word, {"upstream", "listener"}), "listener") << word;
-  EXPECT_EQ(values::nearest("sslclr", {"sslcert", "sslcrl"}), "sslcrl");
-  EXPECT_EQ(values::nearest("database", {"upstream", "listener"}), "");
 }
 
 }  // namespace
