@@ -143,8 +143,9 @@ class SnapshotBuilder {
     if (!rules.uses(protocol::HbaMethod::relay)) return;
     warn(
         key + ".upstream",
-        "with method relay, clients with TLS cannot log in by SCRAM to upstream \"" + config.upstream +
-            "\", which uses TLS, too, unless they set channel_binding=disable",
+        "with method relay, clients cannot log in by SCRAM unless they set channel_binding=disable, since pgveil "
+        "uses another TLS connection to upstream \"" +
+            config.upstream + '"',
         "Use method scram-sha-256 or cert, connect to the server by a Unix socket, or use the certificate of the "
         "server for this listener and set shared_certificate = true.");
   }
