@@ -94,12 +94,15 @@ Ending not_mapped(const Visitor& visitor, const protocol::HbaRule& rule,
   const bool is_peer = rule.method == HbaMethod::peer;
   if (is_peer) ending.message = fmt::format("Peer authentication failed for user \"{}\"", visitor.user);
   const std::string whose = is_peer ? "The process of the client" : "The client certificate";
-  ending.detail = names.empty() ? fmt::format("{} has no name for the rule in {} (clientname={}).",
-                                              whose, place_of(rule), name_of(rule.clientname))
-                                : fmt::format("{} has the name {}, and the rule in {} does not allow it to log in as \"{}\".", whose,
-                                              names, place_of(rule), visitor.user);
-  ending.hint = rule.map.empty() ? "Without the option map, the name must be equal to that of the database user."
-                                 : "Add a line for this name to map \"" + rule.map + "\".";
+  ending.detail =
+      names.empty()
+          ? fmt::format("{} has no name for the rule in {} (clientname={}).", whose, place_of(rule),
+                        name_of(rule.clientname))
+          : fmt::format("{} has the name {}, and the rule in {} does not allow it to log in as \"{}\".",
+                        whose, names, place_of(rule), visitor.user);
+  ending.hint = rule.map.empty()
+                    ? "Without the option map, the name must be equal to that of the database user."
+                    : "Add a line for this name to map \"" + rule.map + "\".";
   return ending;
 }
 

@@ -69,7 +69,7 @@ void ConfigReport::add_later(ConfigReport later, const Origins& origins) {
     });
   };
   std::erase_if(later.errors_, is_reported);
-  add(std::move(later));
+  add_errors(std::move(later.errors_));
 }
 
 ConfigErrors ConfigReport::errors() const {

@@ -17,7 +17,8 @@ class ConfigReport {
   void add_warnings(ConfigErrors warnings);
   void add(ConfigReport other);
   // Adds what was found later in the same configuration, such as while its files were loaded, without what has the same
-  // cause: errors of a setting that has one already, and of a missing setting in a section that has one.
+  // cause: errors of a setting that has one already, and of a missing setting in a section that has one. Warnings are left
+  // out, too, since a setting with an error may have caused them.
   void add_later(ConfigReport later, const Origins& origins);
 
   [[nodiscard]] bool has_errors() const { return !errors_.empty(); }

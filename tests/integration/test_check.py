@@ -167,6 +167,14 @@ def test_everything_is_reported_at_once(complaint, folder):
     assert "log.format" in said and "log.audit_file" in said and "listener[1].address" in said
 
 
+def test_errors_and_warnings_begin_with_what_they_are_and_are_counted(complaint, folder):
+    wrong = configuration(log={"audit_file": f"{folder}/missing/audit.json"})
+    wrong["upstream"]["unused"] = {"host": "/run"}
+    lines = complaint(wrong, EX_CONFIG).splitlines()
+    beginnings = [line.split(":")[0] for line in lines]
+    assert beginnings == ["warning", "  hint", "error", "  hint", "1 error, 1 warning"]
+
+
 def test_the_addresses_of_a_pgveil_that_runs_are_no_mistake(pgveil, postgres, folder):
     listeners = [{"address": f"unix:{folder}/.s.PGSQL.5432", "upstream": "a"}, {"address": "127.0.0.1:0", "upstream": "a"}]
     settings = {"listener": listeners, "upstream": {"a": postgres.unix_upstream()}}

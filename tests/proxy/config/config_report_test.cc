@@ -58,7 +58,7 @@ TEST(ConfigReport, LeavesOutWhatHasACauseThatIsReported) {
   later.add_warning(error_at("pgveil.toml", 1, "log"));
   report.add_later(std::move(later), origins);
   EXPECT_EQ(report.errors().size(), 3U) << report.text();
-  EXPECT_EQ(report.warnings().size(), 1U);
+  EXPECT_TRUE(report.warnings().empty());
 }
 
 TEST(ConfigReport, ShowsNoPassword) {
