@@ -12,7 +12,7 @@ namespace {
 constexpr std::size_t kMaxDepth = 10;  // CONF_FILE_MAX_DEPTH
 // pgveil's own limit: files that include each other several times multiply with every level.
 constexpr int kMaxFiles = 1000;
-constexpr const char* kCorrectTheName = "Correct the name, which is relative to the directory of this file.";
+constexpr const char* kCorrectTheName = "Correct the name. It is relative to the directory of this file.";
 
 bool is_blank(char byte) {
   return byte == ' ' || byte == '\t' || byte == '\r';
@@ -24,14 +24,16 @@ bool is_all_blank(std::string_view text) {
 
 struct Token : AuthToken {
   bool before_comma = false;
+  const char* open_mark = nullptr;  // the quotation mark that no other one closes
 };
 
 // Removes the next token from `rest`, and returns it; nullopt: there is none. Quotation marks may begin and
-// end anywhere in a token. A missing closing mark is accepted.
+// end anywhere in a token.
 std::optional<Token> take_token(std::string_view& rest) {
   while (!rest.empty() && (is_blank(rest.front()) || rest.front() == ',')) rest.remove_prefix(1);
 
   Token token;
+  const char* mark = nullptr;  // the one that began the quotation
   bool in_quote = false;
   bool was_quote = false;  // the previous byte was a closing mark; a second mark then stands for itself
   bool saw_quote = false;
@@ -48,10 +50,12 @@ std::optional<Token> take_token(std::string_view& rest) {
     was_quote = in_quote && is_quote && !was_quote;
     if (!is_quote) continue;
     in_quote = !in_quote;
+    mark = rest.data();
     saw_quote = true;
     if (token.text.empty()) token.quoted = true;
   }
   if (!saw_quote && token.text.empty()) return std::nullopt;
+  if (in_quote) token.open_mark = mark;
   return token;
 }
 
@@ -107,13 +111,15 @@ class Splitter {
   void split(std::string_view text, const std::string& file, int first_line, bool in_list,
              std::vector<AuthLine>& records);
 
-  [[nodiscard]] AuthFileMistakes& mistakes() { return mistakes_; }
+  [[nodiscard]] AuthFileErrors& errors() { return errors_; }
 
  private:
   struct Place {
     const std::string& file;
     int line;
     bool in_list;
+    std::string_view text = {};  // of the record
+    bool is_continued = false;   // the text is that of several lines
   };
 
   void split_line(std::string_view text, const Place& place, std::vector<AuthLine>& records);
@@ -124,52 +130,63 @@ class Splitter {
   void include(const std::string& path, bool may_be_missing, const Place& place,
                std::vector<AuthLine>& records);
   void include_directory(const std::string& path, const Place& place, std::vector<AuthLine>& records);
-  // Returns nullopt after a mistake, or if the file is missing and may be missing.
+  // Returns nullopt after an error, or if the file is missing and may be missing.
   [[nodiscard]] std::optional<std::string> read(const std::string& path, bool may_be_missing,
                                                 const Place& place);
 
-  void report(const Place& place, std::string problem, std::string remedy) {
-    mistakes_.push_back({place.file, place.line, std::move(problem), std::move(remedy)});
+  // PostgreSQL reads the rest of the line as a part of the name, which then is not the one that was meant.
+  void report_open_mark(const Token& token, const Place& place) {
+    const auto column = token.open_mark - place.text.data() + 1;
+    report(place,
+           place.is_continued
+               ? "a quotation mark is not closed"
+               : "the quotation mark in column " + std::to_string(column) + " of the record is not closed",
+           "Write another quotation mark at the end of the name.");
+  }
+
+  void report(const Place& place, std::string message, std::string hint) {
+    errors_.push_back({place.file, place.line, std::move(message), std::move(hint)});
   }
 
   const AuthFileSource& source_;
   std::vector<std::string> open_;  // the files that are being read; each is included by the one before it
   int files_ = 0;
-  AuthFileMistakes mistakes_;
+  AuthFileErrors errors_;
 };
 
 void Splitter::split(std::string_view text, const std::string& file, int first_line, bool in_list,
                      std::vector<AuthLine>& records) {
   if (const auto nul = text.find('\0'); nul != std::string_view::npos) {
     const auto lines = std::count(text.begin(), text.begin() + static_cast<std::ptrdiff_t>(nul), '\n');
-    report({file, first_line + static_cast<int>(lines), in_list}, "there is a NUL in the text",
-           "Save the file as ASCII or UTF-8.");
+    report({file, first_line + static_cast<int>(lines), in_list}, "the text contains a NUL byte",
+           "Save the file in ASCII or UTF-8.");
     return;
   }
   open_.push_back(std::filesystem::path(file).lexically_normal().string());
-  while (!text.empty() && files_ <= kMaxFiles) {  // more files are reported as a mistake
+  while (!text.empty() && files_ <= kMaxFiles) {  // more files are reported as an error
     const LogicalLine line = take_line(text);
-    split_line(line.text, {file, first_line, in_list}, records);
+    split_line(line.text, {file, first_line, in_list, line.text, line.lines > 1}, records);
     first_line += line.lines;
   }
   open_.pop_back();
 }
 
 void Splitter::split_line(std::string_view text, const Place& place, std::vector<AuthLine>& records) {
-  const auto mistakes_before = mistakes_.size();
+  const auto errors_before = errors_.size();
   AuthLine line{place.file, place.line, {}};
   while (auto field = take_field(text, place))
     if (!field->empty()) line.fields.push_back(std::move(*field));
-  if (mistakes_.size() != mistakes_before || line.fields.empty()) return;
+  if (errors_.size() != errors_before || line.fields.empty()) return;
   if (const auto directive = directive_of(line); directive != Directive::none)
     return follow(directive, line, place, records);
   records.push_back(std::move(line));
 }
 
 std::optional<std::vector<AuthToken>> Splitter::take_field(std::string_view& rest, const Place& place) {
-  const auto mistakes_before = mistakes_.size();
+  const auto errors_before = errors_.size();
   std::optional<std::vector<AuthToken>> names;
   while (auto token = take_token(rest)) {
+    if (token->open_mark != nullptr) report_open_mark(*token, place);
     if (!names) names.emplace();
     if (!token->quoted && token->text.size() > 1 && token->text.front() == '@') {
       auto more = names_in(token->text.substr(1), place);
@@ -180,9 +197,9 @@ std::optional<std::vector<AuthToken>> Splitter::take_field(std::string_view& res
     if (!token->before_comma) break;
   }
   // PostgreSQL ignores such a field, and reads the next field in its place.
-  if (names && names->empty() && !place.in_list && mistakes_.size() == mistakes_before)
-    report(place, "a list is empty: there is no name in its file",
-           "Write a name into the file, or take the record out.");
+  if (names && names->empty() && !place.in_list && errors_.size() == errors_before)
+    report(place, "the list is empty: its file contains no name",
+           "Write a name in the file, or remove the record.");
   return names;
 }
 
@@ -200,8 +217,8 @@ void Splitter::follow(Directive directive, const AuthLine& line, const Place& pl
                       std::vector<AuthLine>& records) {
   const std::string& name = line.fields.back().front().text;
   if (line.fields.back().size() > 1 || is_all_blank(name))
-    return report(place, in_quotes(line.fields.front().front().text) + " takes one name",
-                  "Put a name with a comma in it into quotation marks; write a line for each file.");
+    return report(place, in_quotes(line.fields.front().front().text) + " requires exactly one name",
+                  "Write a line for each file. Put a name that contains a comma in quotation marks.");
   const std::string path = path_of(name, place.file);
   if (directive == Directive::include_dir) return include_directory(path, place, records);
   include(path, directive == Directive::include_if_exists, place, records);
@@ -217,7 +234,7 @@ void Splitter::include_directory(const std::string& path, const Place& place,
                                  std::vector<AuthLine>& records) {
   auto names = source_.list(path);
   if (!names)
-    return report(place, "the directory " + in_quotes(path) + " cannot be read: " + names.error().text,
+    return report(place, "could not read directory " + in_quotes(path) + ": " + names.error().text,
                   kCorrectTheName);
   std::sort(names->begin(), names->end());
   for (const std::string& name : *names)
@@ -227,12 +244,13 @@ void Splitter::include_directory(const std::string& path, const Place& place,
 
 std::optional<std::string> Splitter::read(const std::string& path, bool may_be_missing, const Place& place) {
   if (std::find(open_.begin(), open_.end(), path) != open_.end()) {
-    report(place, in_quotes(path) + " includes itself", "Take this line out.");
+    report(place, "file " + in_quotes(path) + " includes itself", "Remove this line.");
     return std::nullopt;
   }
   if (open_.size() > kMaxDepth) {
-    report(place, in_quotes(path) + " is included more than " + std::to_string(kMaxDepth) + " deep",
-           "Include it from a file further up.");
+    report(place,
+           "file " + in_quotes(path) + " is nested more than " + std::to_string(kMaxDepth) + " files deep",
+           "Include it from a file that is nested less deeply.");
     return std::nullopt;
   }
   if (files_ >= kMaxFiles) {
@@ -245,20 +263,20 @@ std::optional<std::string> Splitter::read(const std::string& path, bool may_be_m
   auto text = source_.read(path);
   if (text) return std::move(*text);
   if (!text.error().is_missing || !may_be_missing)
-    report(place, in_quotes(path) + " cannot be read: " + text.error().text,
+    report(place, "could not read file " + in_quotes(path) + ": " + text.error().text,
            text.error().remedy.empty() ? kCorrectTheName : text.error().remedy);
   return std::nullopt;
 }
 
 }  // namespace
 
-tl::expected<std::vector<AuthLine>, AuthFileMistakes> split_auth_file(std::string_view text,
-                                                                      const std::string& file, int first_line,
-                                                                      const AuthFileSource& source) {
+tl::expected<std::vector<AuthLine>, AuthFileErrors> split_auth_file(std::string_view text,
+                                                                    const std::string& file, int first_line,
+                                                                    const AuthFileSource& source) {
   Splitter splitter(source);
   std::vector<AuthLine> records;
   splitter.split(text, file, first_line, false, records);
-  if (!splitter.mistakes().empty()) return tl::unexpected(std::move(splitter.mistakes()));
+  if (!splitter.errors().empty()) return tl::unexpected(std::move(splitter.errors()));
   return records;
 }
 

@@ -21,13 +21,15 @@ struct AuthLine {
   std::vector<std::vector<AuthToken>> fields;
 };
 
-struct AuthFileMistake {
+// What is wrong in one of these files, in PostgreSQL's style. A struct of this layer's own, as it knows nothing of settings:
+// proxy/config/config_error.h makes a ConfigError of it.
+struct AuthFileError {
   std::string file;
   int line = 0;  // 0: no line
-  std::string problem;
-  std::string remedy;
+  std::string message;
+  std::string hint;
 };
-using AuthFileMistakes = std::vector<AuthFileMistake>;
+using AuthFileErrors = std::vector<AuthFileError>;
 
 // The source of the files. The caller implements it, because protocol/ opens no files.
 class AuthFileSource {
@@ -48,8 +50,8 @@ class AuthFileSource {
 // Splits `text` into records. Follows include, include_if_exists, include_dir and `@file` through `source`,
 // at most ten levels deep. `file` is the name of the text: for the positions of records, and as the base of
 // relative paths. `first_line` is the number of the first line, for text that is part of another file.
-// Returns all mistakes at once.
-[[nodiscard]] tl::expected<std::vector<AuthLine>, AuthFileMistakes> split_auth_file(
+// Returns all errors at once.
+[[nodiscard]] tl::expected<std::vector<AuthLine>, AuthFileErrors> split_auth_file(
     std::string_view text, const std::string& file, int first_line, const AuthFileSource& source);
 
 // Returns `text` for messages, with control bytes as \x00; in_quotes() also adds quotation marks.

@@ -80,15 +80,16 @@ bool matches_address(const AddressRule& rule, const IpAddress& address,
 
 struct HbaRules::Record : HbaRecord {};
 
-tl::expected<HbaRules, AuthFileMistakes> HbaRules::parse(const std::vector<AuthLine>& lines) {
-  AuthFileMistakes mistakes;
+tl::expected<HbaRules, AuthFileErrors> HbaRules::parse(const std::vector<AuthLine>& lines) {
+  AuthFileErrors errors;
   std::vector<Record> records;
   records.reserve(lines.size());
-  for (const AuthLine& line : lines) records.push_back({read_hba_record(line, mistakes)});
+  for (const AuthLine& line : lines) records.push_back({read_hba_record(line, errors)});
   if (lines.empty())
-    mistakes.push_back({"", 0, "there is no record, so that nobody could log in",
-                        "Write one for everybody who may, such as \"hostssl all all all relay\"."});
-  if (!mistakes.empty()) return tl::unexpected(std::move(mistakes));
+    errors.push_back(
+        {"", 0, "there is no record, so that no client could log in",
+         "Write a record for the clients that may log in, such as \"hostssl all all all relay\"."});
+  if (!errors.empty()) return tl::unexpected(std::move(errors));
   return HbaRules(std::move(records));
 }
 

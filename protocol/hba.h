@@ -1,6 +1,6 @@
 // pg_hba.conf: which clients may connect, and how they authenticate. The grammar and the matching are those
 // of PostgreSQL 18 (src/backend/libpq/hba.c: parse_hba_line, check_hba), with the methods that a proxy
-// supports. A method or option that a proxy cannot support is a mistake.
+// supports. A method or option that a proxy cannot support is an error.
 #pragma once
 
 #include <array>
@@ -85,8 +85,8 @@ struct HbaClient {
 
 class HbaRules {
  public:
-  // Parses the records. Returns all mistakes at once; a file without any record is a mistake.
-  [[nodiscard]] static tl::expected<HbaRules, AuthFileMistakes> parse(const std::vector<AuthLine>& lines);
+  // Parses the records. Returns all errors at once; a file without any record is an error.
+  [[nodiscard]] static tl::expected<HbaRules, AuthFileErrors> parse(const std::vector<AuthLine>& lines);
 
   struct Verdict {
     const HbaRule* rule = nullptr;  // the first rule that matches; null: none

@@ -38,7 +38,7 @@ constexpr std::array kClientCertificates{
 };
 constexpr std::array kBits{std::pair{std::string_view("0"), false}, std::pair{std::string_view("1"), true}};
 
-constexpr const char* kLayout = "Write TYPE DATABASE USER ADDRESS METHOD, without ADDRESS behind local.";
+constexpr const char* kLayout = "Write TYPE DATABASE USER ADDRESS METHOD, or local DATABASE USER METHOD.";
 
 // Returns the value of `name` in the table; nullopt: it is not in the table.
 template <class Table>
@@ -93,9 +93,9 @@ bool has_unquoted_pattern(const std::vector<AuthToken>& list) {
 // Reads one record, field by field, as parse_hba_line() does.
 class RecordReader {
  public:
-  RecordReader(const AuthLine& line, AuthFileMistakes& mistakes) : line_(line), mistakes_(mistakes) {}
+  RecordReader(const AuthLine& line, AuthFileErrors& errors) : line_(line), errors_(errors) {}
 
-  // Returns the record. It must not be used if a mistake has been added.
+  // Returns the record. It must not be used if an error has been added.
   HbaRecord read() {
     record_.rule.file = line_.file;
     record_.rule.line = line_.line;
@@ -112,7 +112,7 @@ class RecordReader {
     std::optional<bool> assign;
   };
 
-  // Each of these functions returns whether the fields after it can be read. It may also add mistakes if it
+  // Each of these functions returns whether the fields after it can be read. It may also add errors if it
   // returns true.
   bool read_type();
   bool read_databases();
@@ -129,12 +129,12 @@ class RecordReader {
   bool read_option(const std::string& text, Options& options);
   void apply(const Options& options);
 
-  // Returns the next field; nullptr, after adding a mistake, at the end of the line.
+  // Returns the next field; nullptr, after adding an error, at the end of the line.
   const Tokens* next(const std::string& what);
   // Returns the next field if it is one token; otherwise adds a mistake and returns nullptr.
   const AuthToken* next_single(const std::string& what);
-  bool mistake(std::string problem, std::string remedy) {
-    mistakes_.push_back({line_.file, line_.line, std::move(problem), std::move(remedy)});
+  bool fail(std::string message, std::string hint) {
+    errors_.push_back({line_.file, line_.line, std::move(message), std::move(hint)});
     return false;
   }
   template <class Table, class Value>
@@ -142,22 +142,21 @@ class RecordReader {
                   std::optional<Value>& value);
 
   const AuthLine& line_;
-  AuthFileMistakes& mistakes_;
+  AuthFileErrors& errors_;
   std::size_t field_ = 0;
-  std::string_view type_name_;
   HbaRecord record_;
 };
 
 const RecordReader::Tokens* RecordReader::next(const std::string& what) {
   if (field_ < line_.fields.size()) return &line_.fields[field_++];
-  mistake("the record ends before its " + what, kLayout);
+  fail("the record ends before the " + what, kLayout);
   return nullptr;
 }
 
 const AuthToken* RecordReader::next_single(const std::string& what) {
   const Tokens* tokens = next(what);
   if (tokens == nullptr || tokens->size() == 1) return tokens == nullptr ? nullptr : &tokens->front();
-  mistake("the record has more than one " + what, "Write a record for each.");
+  fail("the record has more than one " + what, "Write a record for each.");
   return nullptr;
 }
 
@@ -166,9 +165,8 @@ bool RecordReader::read_type() {
   if (token == nullptr) return false;
   const auto type = find_in(kRecordTypes, token->text);
   if (!type)
-    return mistake(in_quotes(token->text) + " is no type of record",
-                   "Write local, host, hostssl, hostnossl or hostnogssenc.");
-  type_name_ = token->text;
+    return fail("invalid connection type " + in_quotes(token->text),
+                "Use local, host, hostssl, hostnossl or hostnogssenc.");
   record_.type = *type;
   record_.rule.is_local = *type == RecordType::local;
   record_.rule.only_tls = *type == RecordType::hostssl;
@@ -182,9 +180,10 @@ bool RecordReader::read_databases() {
   if (tokens == nullptr) return false;
   for (const AuthToken& token : *tokens) {
     if (!token.quoted && (token.text == "samerole" || token.text == "samegroup")) {
-      mistake(in_quotes(token.text) + " asks who is a member of a role, which a proxy does not know",
-              "Name the databases, or use a regular expression, or write relay and let the server's own "
-              "pg_hba.conf decide.");
+      fail(
+          in_quotes(token.text) + " depends on the members of a role, which pgveil does not know",
+          "Write the names of the databases or a regular expression, or use method relay and let the server's own "
+          "pg_hba.conf decide.");
     } else if (auto rule = read_name(token, *tokens)) {
       if (!token.quoted && token.text == "sameuser") rule->kind = NameRule::Kind::same_user;
       if (!token.quoted && token.text == "replication") rule->kind = NameRule::Kind::replication;
@@ -199,9 +198,10 @@ bool RecordReader::read_users() {
   if (tokens == nullptr) return false;
   for (const AuthToken& token : *tokens) {
     if (!token.quoted && token.text.starts_with('+')) {
-      mistake(in_quotes(token.text) + " asks who is a member of a role, which a proxy does not know",
-              "Name the roles, or use a regular expression, or write relay and let the server's own "
-              "pg_hba.conf decide.");
+      fail(
+          in_quotes(token.text) + " depends on the members of a role, which pgveil does not know",
+          "Write the names of the roles or a regular expression, or use method relay and let the server's own "
+          "pg_hba.conf decide.");
     } else if (auto rule = read_name(token, *tokens)) {
       record_.users.push_back(std::move(*rule));
     }
@@ -215,16 +215,16 @@ std::optional<NameRule> RecordReader::read_name(const AuthToken& token, const To
   if (!token.quoted && token.text == "all") return NameRule{NameRule::Kind::all, {}, {}};
   if (!token.text.starts_with('/')) {
     if (may_be_split && is_rest_of_pattern(token.text) && has_unquoted_pattern(list)) {
-      mistake(in_quotes(token.text) + " is the rest of a regular expression that was split at a comma",
-              kQuotePattern);
+      fail(in_quotes(token.text) + " is a part of a regular expression that was split at a comma",
+           kQuotePattern);
       return std::nullopt;
     }
     return NameRule{NameRule::Kind::name, token.text, {}};
   }
   auto pattern = NamePattern::compile(std::string_view(token.text).substr(1));
   if (pattern) return NameRule{NameRule::Kind::pattern, {}, std::move(*pattern)};
-  mistake("invalid regular expression " + in_quotes(token.text) + ": " + escaped(pattern.error()),
-          may_be_split ? kQuotePattern : kRewritePattern);
+  fail("invalid regular expression " + in_quotes(token.text) + ": " + escaped(pattern.error()),
+       may_be_split ? kQuotePattern : kRewritePattern);
   return std::nullopt;
 }
 
@@ -245,15 +245,15 @@ bool RecordReader::read_address() {
 bool RecordReader::read_network(std::string_view address, std::string_view bits) {
   const auto parsed = parse_ip_address(address);
   if (!parsed)
-    return mistake(
-        in_quotes(address) + " is no address",
-        "Write an address before the \"/\", such as 10.0.0.0/8 or fd00::/8; a host name has none.");
+    return fail(
+        "invalid IP address " + in_quotes(address),
+        "Write an IP address before \"/\", such as 10.0.0.0/8 or fd00::/8, or a host name without \"/\".");
   std::size_t count = 0;
   const auto [end, error] = std::from_chars(bits.data(), bits.data() + bits.size(), count);
   const std::size_t most = octets_of(*parsed) * 8;
   if (error != std::errc() || end != bits.data() + bits.size() || count > most)
-    return mistake(in_quotes(bits) + " is no number of bits",
-                   "Write 0 to " + std::to_string(most) + " behind the \"/\".");
+    return fail("invalid prefix length " + in_quotes(bits),
+                "Use 0 to " + std::to_string(most) + " after \"/\".");
   record_.address = Network{*parsed, netmask_of(parsed->is_ipv6, count)};
   return true;
 }
@@ -263,17 +263,18 @@ bool RecordReader::read_netmask(const IpAddress& address) {
   if (token == nullptr) return false;
   const auto netmask = parse_ip_address(token->text);
   if (!netmask || netmask->is_ipv6 != address.is_ipv6)
-    return mistake(in_quotes(token->text) + " is no netmask for the address before it",
-                   "Write the bits behind the address, such as 10.0.0.0/8, or 192.0.2.1/32 for one client.");
+    return fail(
+        "invalid netmask " + in_quotes(token->text) + " after an IP address",
+        "Write the prefix length after the address, such as 10.0.0.0/8, or 192.0.2.1/32 for one client.");
   record_.address = Network{address, *netmask};
   return true;
 }
 
 bool RecordReader::read_host_name(const AuthToken& token) {
   if (looks_like_address(token.text))
-    return mistake(in_quotes(token.text) + " is no address",
-                   "Write four decimal numbers without zeros in front, or an IPv6 address without brackets.");
-  if (token.text.empty()) return mistake("the address is empty", "Write all for every address.");
+    return fail("invalid IP address " + in_quotes(token.text),
+                "Write four decimal numbers without leading zeros, or an IPv6 address without brackets.");
+  if (token.text.empty()) return fail("the address is empty", "Use all for every address.");
   record_.address = HostName{token.text};
   return true;
 }
@@ -286,27 +287,27 @@ bool RecordReader::read_method() {
     return check_method();
   }
   if (token->text == "ident" && record_.type == RecordType::local)
-    return mistake("\"ident\" means peer behind local", "Write peer.");
+    return fail("method \"ident\" is not supported for type local", "Use peer.");
   if (std::find(kMethodsOfTheServer.begin(), kMethodsOfTheServer.end(), token->text) !=
       kMethodsOfTheServer.end())
-    return mistake(in_quotes(token->text) + " is for the server to ask: pgveil itself does not",
-                   "Write relay, with which the server asks the client, or scram-sha-256.");
-  return mistake(in_quotes(token->text) + " is no method",
-                 "Write reject, relay, scram-sha-256, password, cert, peer or trust.");
+    return fail("method " + in_quotes(token->text) + " is not supported",
+                "Use relay, with which the server authenticates the client, or scram-sha-256.");
+  return fail("invalid authentication method " + in_quotes(token->text),
+              "Use reject, relay, scram-sha-256, password, cert, peer or trust.");
 }
 
 bool RecordReader::check_method() {
   const HbaMethod method = record_.rule.method;
-  const std::string stands = " stands behind " + std::string(type_name_);
   if (method == HbaMethod::cert && record_.type != RecordType::hostssl)
-    return mistake("cert" + stands, "Write hostssl: only over TLS there is a certificate.");
+    return fail("method cert requires type hostssl",
+                "Use hostssl: a client has a certificate only with TLS.");
   if (method == HbaMethod::peer && record_.type != RecordType::local)
-    return mistake("peer" + stands,
-                   "Write local: only of a Unix socket does the system know who is at its other end.");
+    return fail("method peer requires type local",
+                "Use local: the system knows the user of a client only on a Unix socket.");
   if (method == HbaMethod::password && record_.type != RecordType::hostssl)
-    return mistake("password" + stands,
-                   "Write hostssl: without TLS everyone on the path would read the password; or write "
-                   "scram-sha-256.");
+    return fail(
+        "method password requires type hostssl",
+        "Use hostssl, since without TLS the password can be read on the network, or use scram-sha-256.");
   return true;
 }
 
@@ -323,15 +324,16 @@ void RecordReader::read_options() {
 bool RecordReader::read_option(const std::string& text, Options& options) {
   const auto equals = text.find('=');
   if (equals == std::string::npos)
-    return mistake(in_quotes(text) + " is no option", "Write options as NAME=VALUE, without blanks.");
+    return fail("authentication option " + in_quotes(text) + " is not in the format NAME=VALUE",
+                "Write NAME=VALUE without blanks.");
   const std::string_view name = std::string_view(text).substr(0, equals);
   const std::string_view value = std::string_view(text).substr(equals + 1);
   if (name == "clientcert") return read_value(name, value, kClientCertificates, options.clientcert);
   if (name == "clientname") return read_value(name, value, certificate_names, options.clientname);
   if (name == "assign") return read_value(name, value, kBits, options.assign);
   if (name == "map") return options.map = value, true;
-  return mistake(in_quotes(name) + " is no option",
-                 "The options are clientcert, clientname, map and assign.");
+  return fail("unrecognized authentication option name: " + in_quotes(name),
+              "The options are clientcert, clientname, map and assign.");
 }
 
 template <class Table, class Value>
@@ -343,7 +345,7 @@ bool RecordReader::read_value(std::string_view option, std::string_view text, co
     if (place > 0) names += place + 1 < table.size() ? ", " : " or ";
     names += table[place].first;
   }
-  return mistake(in_quotes(text) + " is no value of " + std::string(option), "Write " + names + '.');
+  return fail("invalid value for " + std::string(option) + ": " + in_quotes(text), "Use " + names + '.');
 }
 
 // Applies the options. They are valid only with some types and methods, and may be in any order.
@@ -351,31 +353,30 @@ void RecordReader::apply(const Options& options) {
   HbaRule& rule = record_.rule;
   const bool is_cert = rule.method == HbaMethod::cert;
   if (options.clientcert && record_.type != RecordType::hostssl)
-    mistake("clientcert stands behind " + std::string(type_name_),
-            "Write hostssl: only over TLS there is a certificate.");
+    fail("option clientcert requires type hostssl", "Use hostssl: a client has a certificate only with TLS.");
   if (options.clientcert == ClientCertificate::verify_ca && is_cert)
-    mistake("cert does not go with clientcert=verify-ca",
-            "Take the option out: with cert the name is always compared.");
+    fail("method cert cannot be combined with clientcert=verify-ca",
+         "Remove the option: method cert always compares the name in the certificate.");
   rule.clientcert =
       is_cert ? ClientCertificate::verify_full : options.clientcert.value_or(ClientCertificate::not_required);
 
   if (options.clientname && rule.clientcert == ClientCertificate::not_required)
-    mistake("clientname has no effect where no certificate is asked for",
-            "Take it out, or write cert or clientcert=verify-full.");
+    fail("option clientname has no effect: the record does not require a client certificate",
+         "Remove it, or use method cert or clientcert=verify-full.");
   rule.clientname = options.clientname.value_or(CertificateName::common_name);
 
   const bool compares_certificate =
       rule.clientcert == ClientCertificate::verify_full && rule.method != HbaMethod::reject;
   if (options.map && rule.method != HbaMethod::peer && !compares_certificate)
-    mistake("map has no effect where no name is compared",
-            "Take it out, or write cert, peer or clientcert=verify-full.");
+    fail("option map has no effect: the record does not compare names",
+         "Remove it, or use method cert, method peer or clientcert=verify-full.");
   rule.map = options.map.value_or("");
 
   if (options.assign && !is_cert && rule.method != HbaMethod::peer)
-    mistake("assign does not go with " + std::string(name_of(rule.method)),
-            "Take it out, or write cert or peer: otherwise the server asks the client, whose answer may "
-            "depend on "
-            "the name that it gave.");
+    fail(
+        "option assign cannot be used with method " + std::string(name_of(rule.method)),
+        "Remove it, or use method cert or peer. With other methods, what the client proves depends on the user name "
+        "that it sent.");
   rule.assign = options.assign.value_or(false);
 
   if (const auto* network = std::get_if<Network>(&record_.address)) {
@@ -387,8 +388,8 @@ void RecordReader::apply(const Options& options) {
 
 }  // namespace
 
-HbaRecord read_hba_record(const AuthLine& line, AuthFileMistakes& mistakes) {
-  return RecordReader(line, mistakes).read();
+HbaRecord read_hba_record(const AuthLine& line, AuthFileErrors& errors) {
+  return RecordReader(line, errors).read();
 }
 
 // Compares as check_ip() does: bits outside of the mask are ignored in both addresses.

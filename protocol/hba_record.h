@@ -44,8 +44,8 @@ struct HbaRecord {
   HbaRule rule;
 };
 
-// Reads the record in `line`. Adds all its mistakes to `mistakes`; the result must not be used then.
-[[nodiscard]] HbaRecord read_hba_record(const AuthLine& line, AuthFileMistakes& mistakes);
+// Reads the record in `line`. Adds all its errors to `errors`; the result must not be used then.
+[[nodiscard]] HbaRecord read_hba_record(const AuthLine& line, AuthFileErrors& errors);
 
 [[nodiscard]] bool is_in(const IpAddress& address, const Network& network);
 

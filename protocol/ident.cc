@@ -96,10 +96,10 @@ std::optional<IdentMap::Match> first_match(const std::vector<Line>& lines, std::
 // Reads one line, as parse_ident_line() does.
 class LineReader {
  public:
-  LineReader(const AuthLine& line, AuthFileMistakes& mistakes, AuthFileMistakes& warnings)
-      : line_(line), mistakes_(mistakes), warnings_(warnings) {}
+  LineReader(const AuthLine& line, AuthFileErrors& errors, AuthFileErrors& warnings)
+      : line_(line), errors_(errors), warnings_(warnings) {}
 
-  // Returns the line. It must not be used if a mistake has been added.
+  // Returns the line. It must not be used if an error has been added.
   ParsedLine read() {
     ParsedLine parsed;
     parsed.file = line_.file;
@@ -119,17 +119,17 @@ class LineReader {
 
   bool has_three_names() {
     if (line_.fields.size() < 3)
-      return mistake("the line ends before its database user", "Write MAP SYSTEM-USER DATABASE-USER.");
+      return fail("the line ends before the database user", "Write MAP SYSTEM-USER DATABASE-USER.");
     for (std::size_t field = 0; field < 3; ++field)
       if (line_.fields[field].size() > 1)
-        return mistake(
-            "there are several names where one belongs, of which the first is " +
+        return fail(
+            "field " + std::to_string(field + 1) + " has more than one name, of which the first is " +
                 in_quotes(token(field).text),
-            "Put a name or regular expression with a comma in it into quotation marks; write a line for "
-            "each name.");
+            "Write a line for each name. Put a name or a regular expression that contains a comma in quotation "
+            "marks.");
     if (line_.fields.size() > 3)
-      warn("what stands behind the third name is ignored: " + in_quotes(token(3).text),
-           "Put a name with a blank in it into quotation marks.");
+      warn("text after the third name is ignored: " + in_quotes(token(3).text),
+           "Put a name that contains a blank in quotation marks.");
     return true;
   }
 
@@ -137,20 +137,20 @@ class LineReader {
     if (!token.text.starts_with('/')) return {token.text, std::nullopt};
     auto pattern = NamePattern::compile(std::string_view(token.text).substr(1));
     if (!pattern) {
-      mistake("invalid regular expression " + in_quotes(token.text) + ": " + escaped(pattern.error()),
-              kRewritePattern);
+      fail("invalid regular expression " + in_quotes(token.text) + ": " + escaped(pattern.error()),
+           kRewritePattern);
       return {token.text, std::nullopt};
     }
     if (!pattern->is_anchored())
-      warn(in_quotes(token.text) + " is found in the midst of longer names, too",
-           "Write ^ before and $ behind each of its alternatives, if whole names are meant.");
+      warn("regular expression " + in_quotes(token.text) + " matches parts of longer names, too",
+           "Write ^ before and $ after each alternative to match whole names only.");
     return {token.text, std::move(*pattern)};
   }
 
   void check_role() {
     if (!token(2).quoted && token(2).text.starts_with('+'))
-      mistake(in_quotes(token(2).text) + " asks who is a member of a role, which a proxy does not know",
-              "Name the roles, each in a line of its own, or use a regular expression.");
+      fail(in_quotes(token(2).text) + " depends on the members of a role, which pgveil does not know",
+           "Write a line for each role, or use a regular expression.");
   }
 
   // PostgreSQL reports the first of these mistakes only when a user logs in, and never reports the second.
@@ -159,42 +159,43 @@ class LineReader {
         parsed.database_user.text.find(kFirstGroup) == std::string::npos)
       return;
     if (parsed.system_user.pattern && !parsed.system_user.pattern->has_group())
-      mistake(in_quotes(parsed.system_user.text) + " has no group in parentheses for \\1",
-              "Put parentheses around the part that is the database user.");
+      fail(
+          "regular expression " + in_quotes(parsed.system_user.text) + " has no group in parentheses for \\1",
+          "Write parentheses around the part that is the database user.");
     else if (parsed.system_user.pattern && !parsed.system_user.pattern->can_tell_first_group())
-      mistake(
+      fail(
           "\\1 is not supported with " + in_quotes(parsed.system_user.text) +
-              ": its first group is repeated or stands inside another group, or a quantifier is non-greedy",
-          "Write the group outside of other parentheses and without a quantifier after it, and no \"?\" "
-          "after a "
+              ": its first group is repeated or inside another group, or a quantifier is non-greedy",
+          "Write the group outside of other parentheses and without a quantifier after it. Do not write \"?\" after a "
           "quantifier.");
     else if (!parsed.system_user.text.starts_with('/'))
-      warn("\\1 stands for itself, as the system user is no regular expression",
-           "Write a slash before the system user, or the name for \\1.");
+      warn(
+          "\\1 is not replaced, since the system user is not a regular expression",
+          "Write a slash before the system user to make it a regular expression, or write a name instead of \\1.");
   }
 
-  bool mistake(std::string problem, std::string remedy) {
-    mistakes_.push_back({line_.file, line_.line, std::move(problem), std::move(remedy)});
+  bool fail(std::string message, std::string hint) {
+    errors_.push_back({line_.file, line_.line, std::move(message), std::move(hint)});
     return false;
   }
-  void warn(std::string problem, std::string remedy) {
-    warnings_.push_back({line_.file, line_.line, std::move(problem), std::move(remedy)});
+  void warn(std::string message, std::string hint) {
+    warnings_.push_back({line_.file, line_.line, std::move(message), std::move(hint)});
   }
 
   const AuthLine& line_;
-  AuthFileMistakes& mistakes_;
-  AuthFileMistakes& warnings_;
+  AuthFileErrors& errors_;
+  AuthFileErrors& warnings_;
 };
 
 }  // namespace
 
 struct IdentMap::Line : ParsedLine {};
 
-tl::expected<IdentMap, AuthFileMistakes> IdentMap::parse(const std::vector<AuthLine>& lines) {
-  AuthFileMistakes mistakes;
+tl::expected<IdentMap, AuthFileErrors> IdentMap::parse(const std::vector<AuthLine>& lines) {
+  AuthFileErrors errors;
   IdentMap map;
-  for (const AuthLine& line : lines) map.lines_.push_back({LineReader(line, mistakes, map.warnings_).read()});
-  if (!mistakes.empty()) return tl::unexpected(std::move(mistakes));
+  for (const AuthLine& line : lines) map.lines_.push_back({LineReader(line, errors, map.warnings_).read()});
+  if (!errors.empty()) return tl::unexpected(std::move(errors));
   return map;
 }
 
@@ -223,7 +224,7 @@ std::set<std::string> IdentMap::maps() const {
   return names;
 }
 
-const AuthFileMistakes& IdentMap::warnings() const {
+const AuthFileErrors& IdentMap::warnings() const {
   return warnings_;
 }
 

@@ -16,8 +16,8 @@ namespace pgveil::protocol {
 
 class IdentMap {
  public:
-  // Parses the lines. Returns all mistakes at once. Without any line the result maps nothing.
-  [[nodiscard]] static tl::expected<IdentMap, AuthFileMistakes> parse(const std::vector<AuthLine>& lines);
+  // Parses the lines. Returns all errors at once. Without any line the result maps nothing.
+  [[nodiscard]] static tl::expected<IdentMap, AuthFileErrors> parse(const std::vector<AuthLine>& lines);
 
   struct Match {
     std::string file;  // the position of the matching line; empty without a map
@@ -47,7 +47,7 @@ class IdentMap {
 
   // Lines that are valid, but probably not meant: a regular expression that is not anchored at both ends, a
   // `\1` without a regular expression, words after the third. They are in the order of the lines.
-  [[nodiscard]] const AuthFileMistakes& warnings() const;
+  [[nodiscard]] const AuthFileErrors& warnings() const;
 
   IdentMap();
   IdentMap(IdentMap&&) noexcept;
@@ -57,7 +57,7 @@ class IdentMap {
  private:
   struct Line;
   std::vector<Line> lines_;
-  AuthFileMistakes warnings_;
+  AuthFileErrors warnings_;
 };
 
 }  // namespace pgveil::protocol

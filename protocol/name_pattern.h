@@ -18,10 +18,10 @@ namespace pgveil::protocol {
 
 // The hint for an expression that does not compile.
 inline constexpr const char* kRewritePattern =
-    "Correct it: docs/access-rules.md lists which parts of PostgreSQL's regular expressions can be used.";
+    "Correct it. docs/access-rules.md lists the parts of PostgreSQL's regular expressions that are supported.";
 // The hint for one of several names separated by commas, if none of them is quoted.
 inline constexpr const char* kQuotePattern =
-    "Put a regular expression with a comma in it into quotation marks.";
+    "Put a regular expression that contains a comma in quotation marks.";
 
 class NamePattern {
  public:

@@ -44,21 +44,21 @@ class PassFile::Reader {
   void read_line(std::string_view text, int line);
 
   [[nodiscard]] std::vector<Entry>& entries() { return entries_; }
-  [[nodiscard]] AuthFileMistakes& mistakes() { return mistakes_; }
+  [[nodiscard]] AuthFileErrors& errors() { return errors_; }
 
  private:
-  void report(int line, std::string problem, std::string remedy) {
-    mistakes_.push_back({file_, line, std::move(problem), std::move(remedy)});
+  void report(int line, std::string message, std::string hint) {
+    errors_.push_back({file_, line, std::move(message), std::move(hint)});
   }
 
   const std::string& file_;
   std::vector<Entry> entries_;
-  AuthFileMistakes mistakes_;
+  AuthFileErrors errors_;
 };
 
 void PassFile::Reader::read_line(std::string_view text, int line) {
   if (text.find('\0') != text.npos)
-    return report(line, "there is a NUL in the text", "Save the file as ASCII or UTF-8.");
+    return report(line, "the text contains a NUL byte", "Save the file in ASCII or UTF-8.");
   while (text.ends_with('\r')) text.remove_suffix(1);  // pg_strip_crlf() removes all of them
   if (text.starts_with('#') || text.find_first_not_of(" \t") == text.npos) return;
 
@@ -68,28 +68,28 @@ void PassFile::Reader::read_line(std::string_view text, int line) {
     const auto raw = take_field(text);
     if (!raw)
       return report(line, "the line has fewer than five fields",
-                    "Write host:port:database:user:password, or # before a comment.");
+                    "Write host:port:database:user:password. A comment begins with #.");
     has_empty |= raw->empty();
     if (*raw != "*") field = without_backslashes<std::string>(*raw);
   }
   if (has_empty)
     report(line, "a field before the password is empty, which nothing matches",
-           "Write what it should match, or * for anything.");
+           "Write a value, or * for any value.");
   if (take_field(text))
-    report(line, "the password ends at a colon, and more stands behind it",
-           "Write \\: for a colon in the password; take out what is not part of it.");
+    report(line, "the line has more than five fields",
+           "Write \\: for a colon in the password, or remove what is not a part of it.");
   entry.password = SecretText(without_backslashes<std::vector<char>>(text));
   entries_.push_back(std::move(entry));
 }
 
-tl::expected<PassFile, AuthFileMistakes> PassFile::parse(std::string_view text, const std::string& file) {
+tl::expected<PassFile, AuthFileErrors> PassFile::parse(std::string_view text, const std::string& file) {
   Reader reader(file);
   for (int line = 1; !text.empty(); ++line) {
     const auto size = std::min(text.find('\n'), text.size());
     reader.read_line(text.substr(0, size), line);
     text.remove_prefix(std::min(size + 1, text.size()));
   }
-  if (!reader.mistakes().empty()) return tl::unexpected(std::move(reader.mistakes()));
+  if (!reader.errors().empty()) return tl::unexpected(std::move(reader.errors()));
   PassFile pass_file;
   pass_file.entries_ = std::move(reader.entries());
   return pass_file;

@@ -32,10 +32,10 @@ class PassFile {
   // with `#` is a comment.
   //
   // libpq ignores a line that has fewer fields, or an empty field before the password, which matches nothing.
-  // It ends a password at a colon without a backslash, and ignores the rest. Here these are mistakes, because
-  // with each of them a login fails without an explanation. Returns all mistakes at once. They contain
+  // It ends a password at a colon without a backslash, and ignores the rest. Here these are errors, because
+  // with each of them a login fails without an explanation. Returns all errors at once. They contain
   // nothing of the text, which the caller must wipe.
-  [[nodiscard]] static tl::expected<PassFile, AuthFileMistakes> parse(std::string_view text,
+  [[nodiscard]] static tl::expected<PassFile, AuthFileErrors> parse(std::string_view text,
                                                                       const std::string& file);
 
   // Returns the password of the first line that matches; nullptr: no line matches, or its password is empty,

@@ -59,29 +59,29 @@ class UserListReader {
   void read_line(std::string_view text, int line);
 
   [[nodiscard]] std::vector<UserListEntry>& entries() { return entries_; }
-  [[nodiscard]] AuthFileMistakes& mistakes() { return mistakes_; }
+  [[nodiscard]] AuthFileErrors& errors() { return errors_; }
 
  private:
   void add_user(std::string user, SecretText secret, int line);
 
-  void report(int line, std::string problem, std::string remedy) {
-    mistakes_.push_back({file_, line, std::move(problem), std::move(remedy)});
+  void report(int line, std::string message, std::string hint) {
+    errors_.push_back({file_, line, std::move(message), std::move(hint)});
   }
 
   const std::string& file_;
   std::vector<UserListEntry> entries_;
   std::map<std::string, int> lines_;  // by user
-  AuthFileMistakes mistakes_;
+  AuthFileErrors errors_;
 };
 
 void UserListReader::read_line(std::string_view text, int line) {
   if (text.find('\0') != text.npos)
-    return report(line, "there is a NUL in the text", "Save the file as ASCII or UTF-8.");
+    return report(line, "the text contains a NUL byte", "Save the file in ASCII or UTF-8.");
   skip_blanks(text);
   if (text.empty() || text.starts_with(';')) return;
   if (!text.starts_with('"'))
     return report(line, "the line does not begin with a quotation mark",
-                  "Write \"user\" \"secret\", or a semicolon before a comment.");
+                  "Write \"user\" \"secret\". A comment begins with a semicolon.");
   const auto user = take_value(text);
   if (!user)
     return report(line, "the user does not end with a quotation mark on this line",
@@ -97,36 +97,37 @@ void UserListReader::read_line(std::string_view text, int line) {
 
 void UserListReader::add_user(std::string user, SecretText secret, int line) {
   if (user.empty()) {
-    report(line, "the user is empty", "Write its name, or take the line out.");
+    report(line, "the user is empty", "Write the name of the user, or remove the line.");
   } else if (user.size() > kMaxNameBytes) {
     report(line, "the user is longer than " + std::to_string(kMaxNameBytes) + " bytes",
-           "Write the name as the server has it, which cuts longer ones.");
+           "Write the name as the server knows it: the server truncates longer names.");
   } else if (const auto [first, is_new] = lines_.emplace(user, line); !is_new) {
-    report(line, "line " + std::to_string(first->second) + " has the same user", "Take one of the two out.");
+    report(line, "line " + std::to_string(first->second) + " has the same user",
+           "Remove one of the two lines.");
   }
 
   if (secret.view().empty())
-    return report(line, "the secret is empty", "Write the user's secret, or take the line out.");
+    return report(line, "the secret is empty", "Write the secret of the user, or remove the line.");
   auto read = read_secret(std::move(secret));
   if (!read)
     return report(line,
-                  "the secret begins with SCRAM-SHA-256$, but is no SCRAM secret, or one of more than " +
+                  "the secret begins with SCRAM-SHA-256$, but is not a SCRAM secret or has more than " +
                       std::to_string(kMaxScramIterations) + " iterations",
-                  "Copy all of rolpassword from the server's pg_authid.");
+                  "Copy the whole value of rolpassword from pg_authid of the server.");
   entries_.push_back({std::move(user), std::move(*read), line});
 }
 
 }  // namespace
 
-tl::expected<std::vector<UserListEntry>, AuthFileMistakes> parse_user_list(std::string_view text,
-                                                                           const std::string& file) {
+tl::expected<std::vector<UserListEntry>, AuthFileErrors> parse_user_list(std::string_view text,
+                                                                         const std::string& file) {
   UserListReader reader(file);
   for (int line = 1; !text.empty(); ++line) {
     const auto size = std::min(text.find('\n'), text.size());
     reader.read_line(text.substr(0, size), line);
     text.remove_prefix(std::min(size + 1, text.size()));
   }
-  if (!reader.mistakes().empty()) return tl::unexpected(std::move(reader.mistakes()));
+  if (!reader.errors().empty()) return tl::unexpected(std::move(reader.errors()));
   return std::move(reader.entries());
 }
 

@@ -30,13 +30,13 @@ struct UserListEntry {
 // line is ignored; so are blank lines, and those that begin with a semicolon.
 //
 // PgBouncer ignores a line that it cannot read, and all lines after it; of several lines for a user it uses
-// the last. Here these are mistakes. So are an empty name or secret (PgBouncer: a user without a password), a
+// the last. Here these are errors. So are an empty name or secret (PgBouncer: a user without a password), a
 // name that the server would truncate, a value that does not end on its line, and a secret that begins as a
 // SCRAM secret and is not a valid one.
 //
-// Returns all mistakes at once. They contain nothing of the text: with a missing or an additional quotation
+// Returns all errors at once. They contain nothing of the text: with a missing or an additional quotation
 // mark, what looks like a name can be a secret. The caller must wipe the text.
-[[nodiscard]] tl::expected<std::vector<UserListEntry>, AuthFileMistakes> parse_user_list(
+[[nodiscard]] tl::expected<std::vector<UserListEntry>, AuthFileErrors> parse_user_list(
     std::string_view text, const std::string& file);
 
 }  // namespace pgveil::protocol

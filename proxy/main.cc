@@ -51,18 +51,19 @@ int run(Invocation invocation) {
   const auto snapshot = prepare(invocation.parsed);
   wipe_secrets(invocation.parsed.config);
   if (!snapshot) {
-    std::fputs(text_of(snapshot.error().mistakes).c_str(), stderr);
+    std::fputs(snapshot.error().report.text().c_str(), stderr);
     return snapshot.error().exit_code;
   }
   try {
     if (const auto problem = start_log((*snapshot)->log)) {
-      std::fprintf(stderr, "pgveil: the audit file cannot be written: %s\n", problem->c_str());
+      std::fprintf(stderr, "error: the audit file cannot be written: %s\n", problem->c_str());
       return end_log(kExitConfig);
     }
   } catch (const std::system_error& error) {
-    std::fprintf(stderr,
-                 "pgveil: the log has no thread: %s. Raise the limit of threads (TasksMax, ulimit -u).\n",
-                 error.what());
+    std::fprintf(
+        stderr,
+        "error: could not create the thread of the log: %s\n  hint: Raise the limit of threads (TasksMax, ulimit -u).\n",
+        error.what());
     return end_log(kExitUnavailable);
   }
   return end_log(serve(*snapshot));
@@ -82,7 +83,7 @@ int main(int argc, char** argv) {
       case Command::run: return run(std::move(*invocation));
     }
   } catch (const std::exception& defect) {
-    std::fprintf(stderr, "pgveil: %s\n", defect.what());
+    std::fprintf(stderr, "error: %s\n", defect.what());
   }
   return kExitSoftware;
 }

@@ -9,7 +9,8 @@ struct stat;
 
 namespace pgveil::tls {
 
-// A mistake in the settings that a context is built from: which setting, what is wrong, what to do.
+// A mistake in the settings that a context is built from: which setting, what is wrong, what to do. A struct of this layer's
+// own, as it knows nothing of files and sections: proxy/snapshot makes a ConfigError of it.
 struct SettingMistake {
   std::string setting;   // "sslkey"
   std::string problem;   // `private key file "/etc/pgveil/client.key" has group or world access`

@@ -95,32 +95,35 @@ Ending not_mapped(const Visitor& visitor, const protocol::HbaRule& rule,
   for (const auto& name : system_users) names += (names.empty() ? "\"" : ", \"") + name + '"';
   const bool is_peer = rule.method == HbaMethod::peer;
   if (is_peer) ending.message = fmt::format("Peer authentication failed for user \"{}\"", visitor.user);
-  const std::string whose = is_peer ? "The process at the other end of the socket" : "The client certificate";
-  ending.detail = names.empty() ? fmt::format("{} has no name that the rule in {} can use (clientname={}).",
-                                              whose, place_of(rule), name_of(rule.clientname))
-                                : fmt::format("{} names {}; the rule in {} does not let it be \"{}\".", whose,
-                                              names, place_of(rule), visitor.user);
-  ending.hint = rule.map.empty() ? "Without map= the name must be that of the database user."
-                                 : "Add a line for it to map \"" + rule.map + "\".";
+  const std::string whose = is_peer ? "The process of the client" : "The client certificate";
+  ending.detail =
+      names.empty()
+          ? fmt::format("{} has no name for the rule in {} (clientname={}).", whose, place_of(rule),
+                        name_of(rule.clientname))
+          : fmt::format("{} has the name {}, and the rule in {} does not allow it to log in as \"{}\".",
+                        whose, names, place_of(rule), visitor.user);
+  ending.hint = rule.map.empty()
+                    ? "Without the option map, the name must be equal to that of the database user."
+                    : "Add a line for this name to map \"" + rule.map + "\".";
   return ending;
 }
 
-// A mistake of the whole, such as that there is no record, stands where the setting does.
-Mistakes placed(const protocol::AuthFileMistakes& mistakes, const std::string& key, const Origins& origins) {
+// An error of the whole, such as that there is no record, has the location of the setting.
+ConfigErrors located(const protocol::AuthFileErrors& found, const std::string& key, const Origins& origins) {
   const auto whole = origins.find(origins.knows(key) ? key : key + "_file");
-  Mistakes result;
-  for (const auto& mistake : mistakes) {
-    const bool has_place = !mistake.file.empty();
-    result.push_back({has_place ? mistake.file : whole.file, has_place ? mistake.line : whole.line, key,
-                      mistake.problem, mistake.remedy});
+  ConfigErrors errors = config_errors_of(found, key);
+  for (auto& error : errors) {
+    if (!error.file.empty()) continue;
+    error.file = whole.file;
+    error.line = whole.line;
   }
-  return result;
+  return errors;
 }
 
 // The records of one of the two settings, from wherever they stand.
-tl::expected<std::vector<protocol::AuthLine>, Mistakes> read_lines(const TextOrFile& setting,
-                                                                   const std::string& key,
-                                                                   const Origins& origins) {
+tl::expected<std::vector<protocol::AuthLine>, ConfigErrors> read_lines(const TextOrFile& setting,
+                                                                       const std::string& key,
+                                                                       const Origins& origins) {
   const AuthFiles files;
   std::string text = setting.text;
   auto place = origins.find(key + ".text");
@@ -128,17 +131,15 @@ tl::expected<std::vector<protocol::AuthLine>, Mistakes> read_lines(const TextOrF
   if (!setting.file.empty()) {
     const auto content = files.read(setting.file);
     if (!content) {
-      const auto named = origins.find(key + "_file");
-      return tl::unexpected(Mistakes{
-          {named.file, named.line, key + "_file",
-           "cannot read \"" + setting.file + "\": " + content.error().text,
-           content.error().remedy.empty() ? tls::file_hint(setting.file, ENOENT) : content.error().remedy}});
+      return tl::unexpected(ConfigErrors{origins.error_at(
+          key + "_file", "could not read file \"" + setting.file + "\": " + content.error().text,
+          content.error().remedy.empty() ? tls::file_hint(setting.file, ENOENT) : content.error().remedy)});
     }
     text = *content;
     place = {setting.file, 1};
   }
   auto lines = protocol::split_auth_file(text, place.file, place.line, files);
-  if (!lines) return tl::unexpected(placed(lines.error(), key, origins));
+  if (!lines) return tl::unexpected(located(lines.error(), key, origins));
   return *std::move(lines);
 }
 
@@ -146,32 +147,33 @@ tl::expected<std::vector<protocol::AuthLine>, Mistakes> read_lines(const TextOrF
 class RuleCheck {
  public:
   RuleCheck(const ListenerConfig& listener, std::string key, const protocol::IdentMap& ident,
-            Mistakes& mistakes, Mistakes& warnings)
-      : listener_(listener), key_(std::move(key)), ident_(ident), mistakes_(mistakes), warnings_(warnings) {}
+            ConfigErrors& errors, ConfigErrors& warnings)
+      : listener_(listener), key_(std::move(key)), ident_(ident), errors_(errors), warnings_(warnings) {}
 
   void check(const protocol::HbaRule& rule) const {
     const bool has_tls = listener_.tls_policy() != ListenerTls::off && !listener_.address.is_unix();
     if (rule.only_tls && !has_tls)
-      warn(rule, "a hostssl record matches no client of this listener, which has no TLS",
+      warn(rule, "type hostssl matches no client of this listener, which does not use TLS",
            "Set ssl_cert_file and ssl_key_file, or remove the record.");
     if (rule.only_plaintext && rule.method != HbaMethod::reject &&
         listener_.tls_policy() == ListenerTls::require && !listener_.address.is_unix())
-      warn(rule, "a hostnossl record matches no client of this listener, which requires TLS",
+      warn(rule, "type hostnossl matches no client of this listener, which requires TLS",
            "Set tls = \"optional\", or remove the record.");
     if (has_tls && rule.clientcert != ClientCertificate::not_required && listener_.tls.ssl_ca_file.empty())
-      complain(rule, "a client certificate is required, but no client is asked for one",
-               "Set ssl_ca_file to the CA that issues them.");
+      complain(rule, "the record requires a client certificate, but the listener does not ask for one",
+               "Set ssl_ca_file to the CA of the client certificates.");
     if (rule.method == HbaMethod::trust && !is_trustworthy(rule))
       complain(
-          rule, "trust would let in whoever reaches this listener, as whomever they say",
-          "Add clientcert=verify-ca to a hostssl record, narrow the address to 127.0.0.0/8 or ::1, or use "
+          rule, "method trust would allow everyone who can reach this listener to log in as any user",
+          "Add clientcert=verify-ca to a hostssl record, use 127.0.0.0/8 or ::1 as the address, or use method "
           "relay.");
     if (rule.method == HbaMethod::scram_sha_256 && listener_.auth_file.empty())
-      complain(rule, "scram-sha-256 lets nobody in without the secrets of the users",
-               "Set auth_file, or write relay, with which the server asks the client.");
+      complain(
+          rule, "method scram-sha-256 requires auth_file",
+          "Set auth_file to a file with the secrets of the users, or use relay, with which the server authenticates the client.");
     if (!rule.map.empty() && !ident_.has_map(rule.map))
-      complain(rule, "there is no map \"" + rule.map + "\", so the rule lets nobody in",
-               "Add its lines to ident or ident_file.");
+      complain(rule, "map \"" + rule.map + "\" does not exist, so that no client can log in by this record",
+               "Add lines of this map to ident or ident_file.");
   }
 
  private:
@@ -180,18 +182,18 @@ class RuleCheck {
     return rule.is_local || rule.only_loopback || listener_.address.is_loopback() ||
            rule.clientcert != ClientCertificate::not_required;
   }
-  void complain(const protocol::HbaRule& rule, std::string problem, std::string remedy) const {
-    mistakes_.push_back({rule.file, rule.line, key_, std::move(problem), std::move(remedy)});
+  void complain(const protocol::HbaRule& rule, std::string message, std::string hint) const {
+    errors_.push_back({rule.file, rule.line, key_, std::move(message), std::move(hint)});
   }
-  void warn(const protocol::HbaRule& rule, std::string problem, std::string remedy) const {
-    warnings_.push_back({rule.file, rule.line, key_, std::move(problem), std::move(remedy)});
+  void warn(const protocol::HbaRule& rule, std::string message, std::string hint) const {
+    warnings_.push_back({rule.file, rule.line, key_, std::move(message), std::move(hint)});
   }
 
   const ListenerConfig& listener_;
   std::string key_;
   const protocol::IdentMap& ident_;
-  Mistakes& mistakes_;
-  Mistakes& warnings_;
+  ConfigErrors& errors_;
+  ConfigErrors& warnings_;
 };
 
 }  // namespace
@@ -221,16 +223,16 @@ AccessRules::AccessRules(protocol::HbaRules hba, protocol::IdentMap ident, std::
   }
 }
 
-tl::expected<AccessRules, Mistakes> AccessRules::build(const ListenerConfig& listener, const std::string& key,
-                                                       const Origins& origins, Mistakes& warnings) {
+tl::expected<AccessRules, ConfigErrors> AccessRules::build(const ListenerConfig& listener,
+                                                           const std::string& key, const Origins& origins,
+                                                           ConfigErrors& warnings) {
   TextOrFile hba_text = listener.hba;
   std::string built_in;
   if (!hba_text.is_set()) hba_text.text = built_in = built_in_rules(listener);
 
-  Mistakes mistakes;
-  const auto keep = [&mistakes](Mistakes&& more) {
-    mistakes.insert(mistakes.end(), std::make_move_iterator(more.begin()),
-                    std::make_move_iterator(more.end()));
+  ConfigErrors errors;
+  const auto keep = [&errors](ConfigErrors&& more) {
+    errors.insert(errors.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
   };
   const std::string hba_key = key + ".hba";
   const std::string ident_key = key + ".ident";
@@ -245,7 +247,7 @@ tl::expected<AccessRules, Mistakes> AccessRules::build(const ListenerConfig& lis
     } else if (auto map = protocol::IdentMap::parse(*lines)) {
       ident = *std::move(map);
     } else {
-      keep(placed(map.error(), ident_key, origins));
+      keep(located(map.error(), ident_key, origins));
       ident_is_known = false;
     }
   }
@@ -253,16 +255,16 @@ tl::expected<AccessRules, Mistakes> AccessRules::build(const ListenerConfig& lis
   auto lines = read_lines(hba_text, hba_key, origins);
   if (!lines) {
     keep(std::move(lines.error()));
-    return tl::unexpected(std::move(mistakes));
+    return tl::unexpected(std::move(errors));
   }
   auto hba = protocol::HbaRules::parse(*lines);
-  if (!hba) keep(placed(hba.error(), hba_key, origins));
-  if (!hba || !ident_is_known) return tl::unexpected(std::move(mistakes));
+  if (!hba) keep(located(hba.error(), hba_key, origins));
+  if (!hba || !ident_is_known) return tl::unexpected(std::move(errors));
 
-  const RuleCheck check(listener, hba_key, ident, mistakes, warnings);
+  const RuleCheck check(listener, hba_key, ident, errors, warnings);
   for (const auto* rule : hba->rules()) check.check(*rule);
-  if (!mistakes.empty()) return tl::unexpected(std::move(mistakes));
-  for (auto& warning : placed(ident.warnings(), ident_key, origins)) warnings.push_back(std::move(warning));
+  if (!errors.empty()) return tl::unexpected(std::move(errors));
+  for (auto& warning : located(ident.warnings(), ident_key, origins)) warnings.push_back(std::move(warning));
   return AccessRules(*std::move(hba), std::move(ident), std::move(built_in));
 }
 
@@ -326,7 +328,7 @@ std::optional<Ending> AccessRules::check_identity(const Visitor& visitor, Decisi
   decision.database_user = visitor.user;
   if (rule.clientcert != ClientCertificate::not_required && visitor.certificate == nullptr)
     return Ending{.reason = Reason::client_certificate_required,
-                  .detail = "The rule in " + place_of(rule) + " asks for a client certificate.",
+                  .detail = "The rule in " + place_of(rule) + " requires a client certificate.",
                   .hint = "Set sslcert and sslkey on the client."};
   const bool is_peer = rule.method == HbaMethod::peer;
   if (!is_peer && rule.clientcert != ClientCertificate::verify_full) {

@@ -10,6 +10,7 @@
 #include "protocol/ident.h"
 #include "proxy/base/socket_address.h"
 #include "proxy/config/config.h"
+#include "proxy/config/config_error.h"
 #include "proxy/diagnostics/session_end.h"
 #include "tls/peer_certificate.h"
 
@@ -40,10 +41,11 @@ struct Decision {
 class AccessRules {
  public:
   // Reads hba and ident, or takes the built-in rules where the listener has none. `key` is the listener's in
-  // `origins`. All mistakes at once, and in `warnings` what works but is hardly meant.
-  [[nodiscard]] static tl::expected<AccessRules, Mistakes> build(const ListenerConfig& listener,
-                                                                 const std::string& key,
-                                                                 const Origins& origins, Mistakes& warnings);
+  // `origins`. Returns all errors at once, and in `warnings` what works, but is probably not intended.
+  [[nodiscard]] static tl::expected<AccessRules, ConfigErrors> build(const ListenerConfig& listener,
+                                                                     const std::string& key,
+                                                                     const Origins& origins,
+                                                                     ConfigErrors& warnings);
 
   // The first rule that matches decides; none is a refusal, as in PostgreSQL.
   [[nodiscard]] Decision decide(const Visitor& visitor) const;

@@ -1,4 +1,4 @@
-// The exit codes of the process, after sysexits.h.
+// The exit codes of the process, after sysexits.h. They are documented in docs/configuration.md.
 #pragma once
 
 namespace pgveil::proxy {
@@ -8,6 +8,6 @@ inline constexpr int kExitUsage = 64;        // EX_USAGE: the command line is no
 inline constexpr int kExitNoInput = 66;      // EX_NOINPUT: the configuration file cannot be read
 inline constexpr int kExitUnavailable = 69;  // EX_UNAVAILABLE: no listener, no worker, or no io_uring
 inline constexpr int kExitSoftware = 70;     // EX_SOFTWARE: a defect of pgveil
-inline constexpr int kExitConfig = 78;       // EX_CONFIG: a setting is wrong (file, option or variable)
+inline constexpr int kExitConfig = 78;       // EX_CONFIG: errors in settings: file, option or variable
 
 }  // namespace pgveil::proxy

@@ -1,11 +1,14 @@
 #include "proxy/commands/check.h"
 
+#include <fmt/format.h>
+
 #include <iostream>
 #include <optional>
 
 #include "proxy/base/exit_code.h"
 #include "proxy/commands/command_line.h"
-#include "proxy/config/values.h"
+#include "proxy/config/config_error.h"
+#include "proxy/config/config_report.h"
 #include "proxy/login/login_forecast.h"
 #include "proxy/server/preparation.h"
 
@@ -93,20 +96,26 @@ std::string logins_of(const ListenerPolicy& listener, const Upstream& upstream) 
   return text;
 }
 
+ConfigReport warnings_of(const Snapshot& snapshot) {
+  ConfigReport report;
+  report.add_warnings(snapshot.warnings);
+  const unsigned workers = worker_count(snapshot.limits, granted_cpus());
+  if (const auto few = descriptor_shortage(snapshot, workers))
+    report.add_warning(value_error(
+        fmt::format("the limit of open files is {}, but {} are required", few->limit, few->wanted),
+        kDescriptorHint));
+  return report;
+}
+
 }  // namespace
 
 int run_check(const ParsedConfig& parsed) {
   const auto snapshot = prepare(parsed);
   if (!snapshot) {
-    std::cerr << text_of(snapshot.error().mistakes) << std::flush;
+    std::cerr << snapshot.error().report.text() << std::flush;
     return snapshot.error().exit_code;
   }
-  for (const auto& warning : (*snapshot)->warnings) std::cerr << "warning: " << warning.text() << '\n';
-  const unsigned workers = worker_count((*snapshot)->limits, granted_cpus());
-  if (const auto few = descriptor_shortage(**snapshot, workers))
-    std::cerr << "warning: the limit of open files is " << few->limit << ", and " << few->wanted
-              << " are wanted. " << kDescriptorHint << '\n';
-  std::cerr << std::flush;
+  std::cerr << warnings_of(**snapshot).text() << std::flush;
   std::cout << summary_of(**snapshot) << std::flush;
   return kExitOk;
 }
@@ -126,7 +135,7 @@ std::string summary_of(const Snapshot& snapshot) {
       text += text_of(host) + (&host == &upstream->config.hosts.back() ? "" : ", ");
     text += "; " + tls_of(upstream->config) + '\n';
   }
-  return text + "No mistakes found.\n";
+  return text + "No errors found.\n";
 }
 
 }  // namespace pgveil::proxy

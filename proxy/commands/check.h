@@ -8,7 +8,7 @@
 
 namespace pgveil::proxy {
 
-// Prints the summary to standard output, or all mistakes to standard error. Returns the exit code.
+// Prints the summary to standard output, or all errors to standard error. Returns the exit code.
 [[nodiscard]] int run_check(const ParsedConfig& parsed);
 
 // Each listener and where its sessions go; holds no secret.

@@ -16,6 +16,7 @@
 
 #include "proxy/commands/help.h"
 #include "proxy/config/config_builder.h"
+#include "proxy/config/password_filter.h"
 #include "proxy/config/settings.h"
 #include "proxy/credentials/secret_file.h"
 #include "proxy/server/preparation.h"
@@ -242,24 +243,11 @@ std::optional<EarlyExit> read_settings(const Given& given, ConfigDraft& draft) {
   return std::nullopt;
 }
 
-std::string_view section_of(std::string_view key) {
-  return key.substr(0, key.rfind('.'));
-}
-
-// What cannot be loaded, or is not on this machine, of a configuration that has mistakes already, so that all are shown at
-// once. No key is reported twice. A setting that is missing is reported where the section was read, and not again.
-void add_mistakes_of_loading(Reading& reading) {
-  const auto prepared = prepare(reading.parsed);
-  if (prepared) return;
-  const Mistakes known = reading.mistakes;
-  for (const auto& mistake : prepared.error().mistakes) {
-    const bool is_set = reading.parsed.origins.knows(mistake.key);
-    const auto is_told = [&](const Mistake& other) {
-      return other.key == mistake.key || (!is_set && section_of(other.key) == section_of(mistake.key));
-    };
-    if (std::none_of(known.begin(), known.end(), is_told)) reading.mistakes.push_back(mistake);
-  }
-  sort_by_place(reading.mistakes);
+// Adds what cannot be loaded, or is not on this machine, of a configuration that has errors already, so that all are shown
+// at once.
+void add_errors_of_loading(Reading& reading) {
+  auto prepared = prepare(reading.parsed);
+  if (!prepared) reading.report.add_later(std::move(prepared.error().report), reading.parsed.origins);
 }
 
 }  // namespace
@@ -274,15 +262,15 @@ tl::expected<Invocation, EarlyExit> understand(CommandLine line) {
   for (auto& [name, value] : line.environment) tls::wipe(value);
   if (ending) {
     // Variables that are none may be the reason.
-    ending->errors.insert(0, text_of(draft.mistakes()));
+    ending->errors.insert(0, draft.report().lines());
     return tl::unexpected(*std::move(ending));
   }
 
   auto reading = std::move(draft).finish();
-  if (!reading.mistakes.empty()) {
-    add_mistakes_of_loading(reading);
+  if (reading.report.has_errors()) {
+    add_errors_of_loading(reading);
     wipe_secrets(reading.parsed.config);
-    return tl::unexpected(EarlyExit{kExitConfig, "", text_of(reading.mistakes)});
+    return tl::unexpected(EarlyExit{kExitConfig, "", reading.report.text()});
   }
   return Invocation{arguments->command, std::move(reading.parsed)};
 }
@@ -301,12 +289,6 @@ tl::expected<Invocation, int> parse_command_line(int argc, const char* const* ar
   std::cout << invocation.error().output << std::flush;
   std::cerr << invocation.error().errors << std::flush;
   return tl::unexpected(invocation.error().exit_code);
-}
-
-std::string text_of(const Mistakes& mistakes) {
-  std::string text;
-  for (const auto& mistake : mistakes) text += mistake.text() + '\n';
-  return text;
 }
 
 }  // namespace pgveil::proxy

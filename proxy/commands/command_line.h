@@ -18,7 +18,7 @@ struct Invocation {
 };
 
 // Parses arguments, environment and the configuration file. Returns an exit code where there is nothing more
-// to do: after --help and --version (0), or after mistakes, which are printed to standard error.
+// to do: after --help and --version (0), or after errors, which are printed to standard error.
 [[nodiscard]] tl::expected<Invocation, int> parse_command_line(int argc, const char* const* argv);
 
 // The same on values, for tests.
@@ -28,8 +28,5 @@ struct CommandLine {
   std::size_t width = kDefaultWidth;  // of --help
 };
 [[nodiscard]] tl::expected<Invocation, EarlyExit> understand(CommandLine line);
-
-// One line each.
-[[nodiscard]] std::string text_of(const Mistakes& mistakes);
 
 }  // namespace pgveil::proxy

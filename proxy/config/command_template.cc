@@ -60,21 +60,28 @@ std::size_t place_of_script(const std::vector<std::string>& argv) {
 
 }  // namespace
 
-std::optional<std::string> check_password_command(const std::vector<std::string>& argv) {
-  if (argv.empty() || argv[0].empty()) return "names no program";
+std::optional<ConfigError> check_password_command(const std::vector<std::string>& argv) {
+  if (argv.empty() || argv[0].empty())
+    return value_error("does not name a program", "Write the program as the first element.");
   const std::size_t script = place_of_script(argv);
   for (std::size_t place = 0; place < argv.size(); ++place) {
     const std::string& argument = argv[place];
-    if (argument.find('\0') != std::string::npos) return "has a NUL byte in it";
+    if (argument.find('\0') != std::string::npos) return value_error("contains a NUL byte", "Remove it.");
     for (std::size_t i = 0; i < argument.size(); ++i) {
       if (argument[i] != '%') continue;
       if (++i == argument.size() || !value_of(argument[i], {}))
-        return "has a % before something else than h, p, u, d or %";
+        return value_error(
+            "contains a % that is not followed by h, p, u, d or %",
+            "Write %h for the host, %p for the port, %u for the user, %d for the database, and %% "
+            "for a percent sign.");
     }
     if (!names_login(argument)) continue;
-    if (place == 0) return "lets the login choose the program";
+    if (place == 0)
+      return value_error("takes the name of the program from the login", "Write the program without %.");
     if (place == script)
-      return R"(would have the shell read names of the client's as a script: use "$PGUSER" and the like)";
+      return value_error(
+          "runs a script that contains names sent by the client",
+          R"(Use "$PGHOST", "$PGPORT", "$PGUSER" and "$PGDATABASE" in the script, in double quotes.)");
   }
   return std::nullopt;
 }

@@ -8,6 +8,8 @@
 #include <tl/expected.hpp>
 #include <vector>
 
+#include "proxy/config/config_error.h"
+
 namespace pgveil::proxy {
 
 // The login that a password is for. The command finds it in PGHOST, PGPORT, PGUSER and PGDATABASE, too.
@@ -18,8 +20,8 @@ struct PasswordTarget {
   std::string database;
 };
 
-// What is wrong with a command, as the end of a sentence that begins with its setting; nullopt: nothing.
-[[nodiscard]] std::optional<std::string> check_password_command(const std::vector<std::string>& argv);
+// What is wrong with a command, without a location; nullopt: nothing.
+[[nodiscard]] std::optional<ConfigError> check_password_command(const std::vector<std::string>& argv);
 
 // argv as the program gets it. A client chooses its user and database: neither may become an option. Or why
 // the program is not run, as the end of a sentence that begins with the setting. `argv` must have passed

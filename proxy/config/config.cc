@@ -1,10 +1,8 @@
 #include "proxy/config/config.h"
 
 #include <algorithm>
-#include <set>
-#include <tuple>
+#include <utility>
 
-#include "proxy/config/values.h"
 #include "tls/digest.h"
 
 namespace pgveil::proxy {
@@ -58,26 +56,6 @@ void wipe_secrets(Config& config) {
   for (auto& [name, upstream] : config.upstreams) tls::wipe(upstream.tls.sslpassword);
 }
 
-std::string Mistake::text() const {
-  std::string text = file;
-  if (line > 0) text += ':' + std::to_string(line);
-  if (!text.empty()) text += ": ";
-  // A flag or variable says already which setting it is.
-  const bool is_outside = line == 0 && (file.starts_with("--") || file.starts_with("PGVEIL_"));
-  if (!key.empty() && !is_outside) text += key + ": ";
-  text += problem + '.';
-  if (!remedy.empty()) text += ' ' + remedy;
-  return values::without_passwords(text);
-}
-
-void sort_by_place(Mistakes& mistakes) {
-  std::stable_sort(mistakes.begin(), mistakes.end(), [](const Mistake& a, const Mistake& b) {
-    return std::tie(a.file, a.line) < std::tie(b.file, b.line);
-  });
-  std::set<std::string> texts;
-  std::erase_if(mistakes, [&](const Mistake& mistake) { return !texts.insert(mistake.text()).second; });
-}
-
 Origins::Place Origins::find(std::string_view key) const {
   for (;;) {
     if (const auto place = places_.find(key); place != places_.end()) return place->second;
@@ -85,6 +63,11 @@ Origins::Place Origins::find(std::string_view key) const {
     if (dot == std::string_view::npos) return {};
     key = key.substr(0, dot);
   }
+}
+
+ConfigError Origins::error_at(const std::string& key, std::string message, std::string hint) const {
+  auto place = find(key);
+  return {std::move(place.file), place.line, key, std::move(message), std::move(hint)};
 }
 
 }  // namespace pgveil::proxy

@@ -14,6 +14,7 @@
 
 #include "protocol/scram_client.h"
 #include "proxy/base/socket_address.h"
+#include "proxy/config/config_error.h"
 #include "proxy/config/require_auth.h"
 #include "tls/settings.h"
 
@@ -176,24 +177,7 @@ struct Config {
 // Overwrites what must not stay in memory once the TLS contexts are built: each sslpassword.
 void wipe_secrets(Config& config);
 
-// One mistake of the operator: where, what, and how to mend it.
-struct Mistake {
-  std::string file;  // "pgveil.toml", "--sslrootcert" or "PGVEIL_SSLROOTCERT"
-  int line = 0;      // 0: no line
-  std::string key;   // "upstream.primary.sslrootcert"
-  std::string problem;
-  std::string remedy;
-
-  // `pgveil.toml:12: upstream.primary.sslrootcert: no such file "/etc/pgveil/root.crt". Put the CA there, or
-  // ...`
-  [[nodiscard]] std::string text() const;
-};
-using Mistakes = std::vector<Mistake>;
-// By file and line; of equal ones, only the first stays.
-void sort_by_place(Mistakes& mistakes);
-
-// Remembers where each key stood, so that a mistake found later (a file that cannot be loaded) can still be
-// placed.
+// Remembers where each key stood, so that an error found later (a file that cannot be loaded) still has a location.
 class Origins {
  public:
   struct Place {
@@ -205,6 +189,8 @@ class Origins {
   // The place of `key`, or of the nearest section above it ("upstream.primary.sslkey", "upstream.primary",
   // ...); an empty one where none is known. Listeners are "listener[0]", "listener[1]" and so on.
   [[nodiscard]] Place find(std::string_view key) const;
+  // An error, or a warning, about `key`, with its place.
+  [[nodiscard]] ConfigError error_at(const std::string& key, std::string message, std::string hint) const;
 
  private:
   std::map<std::string, Place, std::less<>> places_;
@@ -215,8 +201,8 @@ struct ParsedConfig {
   Origins origins;
 };
 
-// Parses TOML. All mistakes at once; an unknown key is one. `file` is only for messages.
-[[nodiscard]] tl::expected<ParsedConfig, Mistakes> parse_config(std::string_view toml,
-                                                                const std::string& file);
+// Parses TOML. Returns all errors at once; an unknown key is one. `file` is only for messages.
+[[nodiscard]] tl::expected<ParsedConfig, ConfigErrors> parse_config(std::string_view toml,
+                                                                    const std::string& file);
 
 }  // namespace pgveil::proxy

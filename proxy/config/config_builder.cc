@@ -1,5 +1,6 @@
 #include "proxy/config/config_builder.h"
 
+#include <fmt/format.h>
 #include <sys/un.h>
 
 #include <algorithm>
@@ -8,7 +9,7 @@
 
 #include "protocol/startup.h"
 #include "proxy/config/command_template.h"
-#include "proxy/config/given_names.h"
+#include "proxy/config/password_filter.h"
 #include "tls/digest.h"
 
 namespace pgveil::proxy {
@@ -60,6 +61,12 @@ std::string spelled(const SectionDraft<Section>& section, std::string_view key) 
 }
 
 constexpr std::string_view kAllIpv4 = "0.0.0.0", kAllIpv6 = "::";
+
+std::string without_backticks(std::string_view text) {
+  std::string plain(text);
+  std::erase(plain, '`');
+  return plain;
+}
 
 bool is_for_all(const SocketAddress& address) {
   return address.host == kAllIpv4 || address.host == kAllIpv6;
@@ -124,12 +131,14 @@ void ConfigDraft::set(SectionDraft<Section>& section, const Setting<Section>& se
                       const Origins::Place& place) {
   origins_.note(section.key_of(setting.key), place);
   const bool is_outside = raw.kind == values::RawValue::Kind::untyped && setting.set_outside != nullptr;
-  auto problem = (is_outside ? setting.set_outside : setting.set)(raw, section.values);
-  // The sentence may quote any part of the value.
-  if (problem && values::may_hold_password(raw.text))
-    problem = {"is not valid; the value is not shown, as it may hold a password",
-               "Write no connection string here: user and password come from the client."};
-  if (problem) add({place.file, place.line, section.key_of(setting.key), problem->problem, problem->remedy});
+  auto error = (is_outside ? setting.set_outside : setting.set)(raw, section.values);
+  // The message may quote any part of the value.
+  if (error && values::may_hold_password(raw.text))
+    error = value_error("is not valid, and is not shown, since it may contain a password",
+                        "Do not write a connection string. The client sends user and password.");
+  if (error)
+    add({place.file, place.line, section.key_of(setting.key), std::move(error->message),
+         std::move(error->hint)});
   if (setting.secret) tls::wipe(raw.text);
 }
 
@@ -151,8 +160,6 @@ Reading ConfigDraft::finish() && {
     check_listener(listener);
   }
   check_listeners_differ();
-  name_as_given(mistakes_);
-  sort_by_place(mistakes_);
 
   Reading reading;
   Config& config = reading.parsed.config;
@@ -166,18 +173,18 @@ Reading ConfigDraft::finish() && {
   for (auto& [name, upstream] : config.upstreams) upstream.tls.records = config.limits.tls_records;
   config.log = log.values;
   reading.parsed.origins = std::move(origins_);
-  reading.mistakes = std::move(mistakes_);
+  reading.report = std::move(report_);
   return reading;
 }
 
 // At the setting if it has been given, else at its section or, on a command line, at the flag that is wanted.
 template <class Section>
-void ConfigDraft::add_at(const SectionDraft<Section>& section, std::string_view setting, std::string problem,
-                         std::string remedy) {
+void ConfigDraft::add_at(const SectionDraft<Section>& section, std::string_view setting, std::string message,
+                         std::string hint) {
   const std::string key = section.key_of(setting);
   auto place = origins_.find(key);
   if (!origins_.knows(key) && !is_from_file(section)) place = {flag_of(section, setting), 0};
-  add({place.file, place.line, key, std::move(problem), std::move(remedy)});
+  add({place.file, place.line, key, std::move(message), std::move(hint)});
 }
 
 template void ConfigDraft::add_at(const SectionDraft<UpstreamSection>&, std::string_view, std::string,
@@ -187,7 +194,8 @@ template <class Section>
 void ConfigDraft::check_required(const SectionDraft<Section>& section) {
   for (const auto& setting : settings_of(section))
     if (setting.required && !has(section, setting.key))
-      add_at(section, setting.key, "is missing", std::string(setting.effect));
+      add_at(section, setting.key, "is missing",
+             fmt::format("Set {}. {}", spelled(section, setting.key), without_backticks(setting.effect)));
 }
 
 template <class Section>
@@ -198,9 +206,9 @@ void ConfigDraft::refuse_without_effect(const SectionDraft<Section>& section, st
 
 template <class Section>
 void ConfigDraft::refuse_both(const SectionDraft<Section>& section, std::string_view setting,
-                              std::string_view other, const std::string& remedy) {
+                              std::string_view other, const std::string& hint) {
   if (has(section, setting) && has(section, other))
-    add_at(section, setting, "cannot stand beside " + spelled(section, other), remedy);
+    add_at(section, setting, "cannot be combined with " + spelled(section, other), hint);
 }
 
 // The default certificate first, then those for names, in the order of the file: the context's order.
@@ -227,33 +235,31 @@ void ConfigDraft::check_listener_address(const SectionDraft<ListenerConfig>& lis
   const auto& address = listener.values.address;
   const auto policy = listener.values.tls_policy();
   if (policy == ListenerTls::require)
-    refuse_without_effect(listener, "allow_plaintext_from_network", "this listener takes no plaintext");
+    refuse_without_effect(listener, "allow_plaintext_from_network", "this listener requires TLS");
   if (address.is_unix()) return check_unix_listener(listener);
   if (address.host.empty()) return;
   if (policy == ListenerTls::off && !address.is_loopback() && !listener.values.allow_plaintext_from_network)
     add_at(listener, "address",
-           address.text() +
-               " can be reached from the network, where everyone on the path would read and alter "
-               "the sessions of this plaintext listener",
-           "Use 127.0.0.1, [::1] or a Unix socket, give it a certificate with " +
+           "plaintext on " + address.text() + " can be read and altered by everyone on the network path",
+           "Use 127.0.0.1, [::1] or a Unix socket, or a certificate with " +
                spelled(listener, "ssl_cert_file") + ", or allow it with " +
                spelled(listener, "allow_plaintext_from_network", "true") + ".");
   for (const char* key : {"unix_socket_permissions", "unix_socket_group"})
     if (has(listener, key))
-      add_at(listener, key, "has no effect on " + address.text(),
-             "Remove it, or make the address a Unix socket.");
+      add_at(listener, key, "has no effect: " + address.text() + " is not a Unix socket",
+             "Remove it, or use a Unix socket as the address.");
 }
 
 void ConfigDraft::check_unix_listener(const SectionDraft<ListenerConfig>& listener) {
   for (const char* key :
        {"tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout"})
-    refuse_without_effect(listener, key, "a Unix socket has no TCP");
+    refuse_without_effect(listener, key, "a Unix socket does not use TCP");
   if (!listener.values.address.is_abstract()) return;
   for (const char* key : {"unix_socket_permissions", "unix_socket_group"})
     if (has(listener, key))
-      add_at(listener, key,
-             "has no effect: a socket of the abstract namespace has no file, and no permissions",
-             "Remove it, or choose a path: every process of this network namespace may connect to a name.");
+      add_at(listener, key, "has no effect: a Unix socket in the abstract namespace has no permissions",
+             "Remove it, or use a path. Every process of this network namespace may connect to the abstract "
+             "namespace.");
 }
 
 void ConfigDraft::check_listener_tls(const SectionDraft<ListenerConfig>& listener) {
@@ -264,27 +270,27 @@ void ConfigDraft::check_listener_tls(const SectionDraft<ListenerConfig>& listene
     return;
   }
   if (has(listener, "ssl_cert_file") && !has(listener, "ssl_key_file"))
-    add_at(listener, "ssl_cert_file", "is of no use without its key",
+    add_at(listener, "ssl_cert_file", "requires " + spelled(listener, "ssl_key_file"),
            "Set " + spelled(listener, "ssl_key_file", "\"/path/to/server.key\"") + ".");
   if (has(listener, "ssl_key_file") && !has(listener, "ssl_cert_file"))
-    add_at(listener, "ssl_key_file", "is of no use without its certificate",
+    add_at(listener, "ssl_key_file", "requires " + spelled(listener, "ssl_cert_file"),
            "Set " + spelled(listener, "ssl_cert_file", "\"/path/to/server.crt\"") + ".");
 
   const auto policy = values.tls_policy();
   if (policy == ListenerTls::off) {
-    check_listener_without_tls(listener, has(listener, "tls") ? "tls is off" : "there is no ssl_cert_file");
+    check_listener_without_tls(listener, has(listener, "tls") ? "tls is off" : "ssl_cert_file is not set");
     return;
   }
   if (values.tls.certificates.empty())
-    add_at(listener, "tls", "needs a certificate",
+    add_at(listener, "tls", "requires a certificate",
            "Set " + spelled(listener, "ssl_cert_file", "\"/path/to/server.crt\"") + " and " +
                spelled(listener, "ssl_key_file", "\"/path/to/server.key\"") + ".");
   check_ciphers(listener, values.tls);
   if (policy == ListenerTls::require)
     refuse_without_effect(listener, "sasl_mechanisms",
-                          "it concerns clients in plaintext, of which there are none");
+                          "it is for plaintext clients, and this listener requires TLS");
   else
-    refuse_without_effect(listener, "plaintext_cancel", "plaintext is allowed anyway");
+    refuse_without_effect(listener, "plaintext_cancel", "this listener accepts plaintext");
 }
 
 template <class Section>
@@ -292,9 +298,9 @@ void ConfigDraft::check_ciphers(const SectionDraft<Section>& section,
                                 const tls::HandshakeSettings& settings) {
   if (settings.ssl_min_protocol_version > tls::Version::tls1_2 ||
       settings.post_quantum == tls::PostQuantum::require)
-    refuse_without_effect(section, "ssl_ciphers", "it is about TLS 1.2 and older, which are not accepted");
+    refuse_without_effect(section, "ssl_ciphers", "it is for TLS 1.2 and older, which are not accepted");
   if (settings.ssl_max_protocol_version && *settings.ssl_max_protocol_version < tls::Version::tls1_3)
-    refuse_without_effect(section, "ssl_tls13_ciphers", "TLS 1.3 is not accepted");
+    refuse_without_effect(section, "ssl_tls13_ciphers", "it is for TLS 1.3, which is not accepted");
 }
 
 void ConfigDraft::check_listener_without_tls(const SectionDraft<ListenerConfig>& listener,
@@ -310,13 +316,13 @@ void ConfigDraft::check_listener_without_tls(const SectionDraft<ListenerConfig>&
 void ConfigDraft::check_listener_identity(const SectionDraft<ListenerConfig>& listener) {
   for (const auto& [text, file] : {std::pair{"hba", "hba_file"}, std::pair{"ident", "ident_file"}})
     refuse_both(listener, file, text,
-                "Keep one of the two; a file can be included with the line `include FILE`.");
+                "Remove one of them. The rules can include a file with the line: include FILE");
   const auto& values = listener.values;
   if (!values.log_client_identity)
     refuse_without_effect(listener, "client_identity_in", "log_client_identity is not set");
   else if (!values.address.is_unix() && values.tls.ssl_ca_file.empty())
     refuse_without_effect(listener, "log_client_identity",
-                          "no client is asked for a certificate without ssl_ca_file");
+                          "without ssl_ca_file, clients are not asked for a certificate");
 }
 
 void ConfigDraft::check_listener_parameters(const SectionDraft<ListenerConfig>& listener) {
@@ -324,12 +330,13 @@ void ConfigDraft::check_listener_parameters(const SectionDraft<ListenerConfig>& 
        {std::pair{"database", "default_database"}, std::pair{"options", "default_options"},
         std::pair{"application_name", "default_application_name"}})
     refuse_both(listener, fallback, fixed,
-                "Keep the one that is meant: the other is for every client alike.");
+                "Remove one of them: " + std::string(fixed) + " applies to all clients, " + fallback +
+                    " to those that do not send it.");
   for (const auto& [key, name] : {std::pair{"database", &listener.values.database.fixed},
                                   std::pair{"default_database", &listener.values.database.fallback}})
     if (name->size() > protocol::kMaxNameBytes)
-      add_at(listener, key, "has " + std::to_string(name->size()) + " bytes",
-             "The name of a database has at most " + std::to_string(protocol::kMaxNameBytes) + '.');
+      add_at(listener, key, "is too long (" + std::to_string(name->size()) + " bytes)",
+             "The name of a database has at most " + std::to_string(protocol::kMaxNameBytes) + " bytes.");
 }
 
 void ConfigDraft::check_listeners_differ() {
@@ -355,13 +362,13 @@ void ConfigDraft::refuse_address(const SectionDraft<ListenerConfig>& listener, c
   if (address.text() == other.text())
     return add_at(
         listener, "address",
-        address.text() + " is the address of the listener in line " + std::to_string(line) + ", too",
-        "Give each listener an address of its own.");
+        address.text() + " is also the address of the listener in line " + std::to_string(line),
+        "Use a different address for each listener.");
   const std::string& all = is_for_all(address) ? address.host : other.host;
   add_at(listener, "address",
          address.text() + " overlaps with " + other.text() + ", the address of the listener in line " +
              std::to_string(line),
-         all + " stands for all " + (all == kAllIpv6 ? "IPv6" : "IPv4") +
+         all + " means all " + (all == kAllIpv6 ? "IPv6" : "IPv4") +
              " addresses of this machine. Remove one of the two listeners, or use another port.");
 }
 
@@ -373,27 +380,29 @@ void ConfigDraft::check_upstream_of(const SectionDraft<ListenerConfig>& listener
   if (const auto found = std::find(names.begin(), names.end(), wanted); found != names.end()) {
     const auto& upstream = upstreams_[static_cast<std::size_t>(found - names.begin())].values.config;
     if (listener.values.shared_certificate && !upstream.uses_tls())
-      refuse_without_effect(listener, "shared_certificate", "upstream " + in_quotes(wanted) + " uses no TLS");
+      refuse_without_effect(listener, "shared_certificate",
+                            "upstream " + in_quotes(wanted) + " does not use TLS");
     if (listener.values.connect_early) check_early_upstream(listener, upstream);
     return;
   }
 
   const auto near = values::nearest(wanted, names);
-  std::string remedy = "Add [upstream." + wanted + "].";
-  if (!near.empty()) remedy = "Is " + in_quotes(near) + " meant?";
-  add_at(listener, "upstream", "there is no upstream " + in_quotes(wanted), std::move(remedy));
+  std::string hint = "Add [upstream." + wanted + "].";
+  if (!near.empty()) hint = "Did you mean " + in_quotes(near) + "?";
+  add_at(listener, "upstream", "upstream " + in_quotes(wanted) + " does not exist", std::move(hint));
 }
 
 void ConfigDraft::check_early_upstream(const SectionDraft<ListenerConfig>& listener,
                                        const UpstreamConfig& upstream) {
   const std::string named = "upstream " + in_quotes(upstream.name);
   if (!upstream.uses_tls())
-    refuse_without_effect(listener, "connect_early", named + " uses no TLS, and has no round trips to save");
+    refuse_without_effect(listener, "connect_early",
+                          named + " does not use TLS, so that connecting early saves no time");
   else if (upstream.prewarm > 0)
-    refuse_without_effect(listener, "connect_early", named + " has prewarm, which saves more");
+    refuse_without_effect(listener, "connect_early", named + " has prewarm, which is faster");
   else if (!upstream.role_certificates.empty())
     refuse_without_effect(listener, "connect_early",
-                          "the connection depends on the role, for " + named + " has role_certificates");
+                          named + " has role_certificates, and the role is not known early");
 }
 
 void ConfigDraft::check_upstream(SectionDraft<UpstreamSection>& upstream) {
@@ -422,8 +431,9 @@ bool ConfigDraft::put_hosts_together(SectionDraft<UpstreamSection>& upstream) {
   const std::size_t servers = addresses.empty() ? hosts.size() : addresses.size();
   if (servers == 0) {
     if (!has(upstream, "host") && !has(upstream, "hostaddr"))
-      add_at(upstream, "host", "is missing",
-             "Name the server: " + spelled(upstream, "host", "\"db01.internal.example.com\"") + ".");
+      add_at(
+          upstream, "host", "is missing",
+          "Set the name of the server: " + spelled(upstream, "host", "\"db01.internal.example.com\"") + ".");
     return false;
   }
   if (!hosts.empty() && hosts.size() != servers)
@@ -447,20 +457,21 @@ bool ConfigDraft::put_hosts_together(SectionDraft<UpstreamSection>& upstream) {
 void ConfigDraft::check_hosts(const SectionDraft<UpstreamSection>& upstream) {
   for (const auto& host : upstream.values.config.hosts) {
     if (host.host.empty() && host.hostaddr.empty())
-      add_at(upstream, "host", "has an empty element in its list", "Remove the comma.");
+      add_at(upstream, "host", "contains an empty element", "Remove the comma beside it.");
     else if (host.host.empty() && upstream.values.config.sslmode == SslMode::verify_full)
       add_at(
           upstream, "host", "host name must be specified for a verified SSL connection",
           "Set " + spelled(upstream, "host") + " to the name in the certificate of " + host.hostaddr + ".");
     if (!host.is_unix()) continue;
     if (!host.hostaddr.empty())
-      add_at(upstream, "hostaddr", "the Unix socket in " + in_quotes(host.host) + " has no numeric address",
+      add_at(upstream, "hostaddr",
+             "the Unix socket in " + in_quotes(host.host) + " cannot have a numeric address",
              "Remove the address of this host.");
     if (const auto size = host.unix_path().size(); size >= sizeof(sockaddr_un::sun_path))
       add_at(upstream, "host",
-             in_quotes(host.unix_path()) + " has " + std::to_string(size) + " bytes, more than the " +
-                 std::to_string(sizeof(sockaddr_un::sun_path) - 1) + " that a Unix socket can have",
-             "Choose a shorter directory.");
+             "Unix socket path " + in_quotes(host.unix_path()) + " is too long (" + std::to_string(size) +
+                 " bytes, maximum " + std::to_string(sizeof(sockaddr_un::sun_path) - 1) + " bytes)",
+             "Use a directory with a shorter path.");
   }
 }
 
@@ -468,10 +479,9 @@ void ConfigDraft::check_plaintext(const SectionDraft<UpstreamSection>& upstream)
   for (const auto& host : upstream.values.config.hosts)
     if (!host.is_unix() && !is_loopback(host))
       add_at(upstream, "sslmode",
-             "\"disable\" would send everything in plaintext to " + shown(host) +
-                 ", which is not on this machine",
+             "sslmode \"disable\" is not allowed for " + shown(host) + ", which is not on this machine",
              "Use " + spelled(upstream, "sslmode", "\"verify-full\"") +
-                 "; without TLS only Unix sockets, loopback addresses and \"localhost\" are accepted.");
+                 ". Plaintext is allowed only to Unix sockets, loopback addresses and \"localhost\".");
 }
 
 void ConfigDraft::check_keepalives(const SectionDraft<UpstreamSection>& upstream) {
@@ -480,66 +490,66 @@ void ConfigDraft::check_keepalives(const SectionDraft<UpstreamSection>& upstream
       std::all_of(servers.begin(), servers.end(), [](const auto& host) { return host.is_unix(); });
   if (all_unix)
     for (const char* key : {"keepalives", "tcp_user_timeout"})
-      refuse_without_effect(upstream, key, "no host is reached by TCP");
+      refuse_without_effect(upstream, key, "all hosts are Unix sockets");
   if (all_unix || !upstream.values.config.keepalives)
     for (const char* key : {"keepalives_idle", "keepalives_interval", "keepalives_count"})
       refuse_without_effect(upstream, key,
                             all_unix
-                                ? "no host is reached by TCP"
-                                : "no keepalives are sent with " + spelled(upstream, "keepalives", "false"));
+                                ? "all hosts are Unix sockets"
+                                : "keepalives are not sent with " + spelled(upstream, "keepalives", "false"));
 }
 
 void ConfigDraft::check_tls(const SectionDraft<UpstreamSection>& upstream) {
   if (upstream.values.config.sslmode == SslMode::disable) return;
   const auto& settings = upstream.values.config.tls;
   if (!has(upstream, "sslrootcert"))
-    add_at(upstream, "sslrootcert", "is missing, and without it no server can be told from another",
+    add_at(upstream, "sslrootcert", "is missing, and is required to verify the server",
            "Set " + spelled(upstream, "sslrootcert", "\"/path/to/root.crt\"") +
                " to the CA that signed the server's certificate, or " +
                spelled(upstream, "sslrootcert", "\"system\"") + " to the CAs that this system trusts.");
   if (has(upstream, "sslcert") && !has(upstream, "sslkey"))
-    add_at(upstream, "sslcert", "is of no use without its key",
+    add_at(upstream, "sslcert", "requires " + spelled(upstream, "sslkey"),
            "Set " + spelled(upstream, "sslkey", "\"/path/to/client.key\"") + ".");
   if (has(upstream, "sslkey") && !has(upstream, "sslcert"))
-    add_at(upstream, "sslkey", "is of no use without its certificate",
+    add_at(upstream, "sslkey", "requires " + spelled(upstream, "sslcert"),
            "Set " + spelled(upstream, "sslcert", "\"/path/to/client.crt\"") + ".");
   if (has(upstream, "sslpassword") && !has(upstream, "sslkey"))
-    add_at(upstream, "sslpassword", "is of no use without a key",
+    add_at(upstream, "sslpassword", "requires " + spelled(upstream, "sslkey"),
            "Remove it, or set " + spelled(upstream, "sslkey", "\"/path/to/client.key\"") + ".");
   const auto max = settings.ssl_max_protocol_version;
   if (max && settings.ssl_min_protocol_version > *max)
     add_at(upstream, "ssl_max_protocol_version",
-           std::string(tls::name_of(*max)) + " is older than the oldest version to accept, " +
+           std::string(tls::name_of(*max)) + " is older than " +
+               spelled(upstream, "ssl_min_protocol_version") + ", " +
                std::string(tls::name_of(settings.ssl_min_protocol_version)),
            "Raise it, or lower " + spelled(upstream, "ssl_min_protocol_version") + ".");
   check_ciphers(upstream, settings);
 }
 
 void ConfigDraft::check_credentials(const SectionDraft<UpstreamSection>& upstream) {
-  refuse_both(upstream, "password_command", "passfile", "Keep the one that has the passwords.");
-  refuse_both(upstream, "role_certificates", "sslcert",
-              "Keep role_certificates for a certificate of each role, or sslcert for the same one for all.");
+  refuse_both(upstream, "password_command", "passfile", "Remove one of them.");
+  refuse_both(
+      upstream, "role_certificates", "sslcert",
+      "Use role_certificates for a certificate of each role, or sslcert for one certificate for all roles.");
   if (const auto& command = upstream.values.config.password_command; !command.empty())
-    if (const auto problem = check_password_command(command))
-      add_at(upstream, "password_command", *problem,
-             "Write %h for the host, %p for the port, %u for the user, %d for the database, and %% for a "
-             "percent "
-             "sign.");
+    if (auto error = check_password_command(command))
+      add_at(upstream, "password_command", std::move(error->message), std::move(error->hint));
   if (upstream.values.config.prewarm == 0)
-    refuse_without_effect(upstream, "prewarm_max_age", "no connection is made ahead without prewarm");
+    refuse_without_effect(upstream, "prewarm_max_age", "prewarm is not set");
   else
-    refuse_both(upstream, "prewarm", "role_certificates",
-                "A connection that is made ahead cannot know for whose role.");
+    refuse_both(
+        upstream, "prewarm", "role_certificates",
+        "Remove one of them: a connection that is made before its login cannot use the certificate of a role.");
   if (!has(upstream, "password_command"))
     for (const char* key : {"password_command_timeout", "password_command_ttl"})
-      refuse_without_effect(upstream, key, "there is no password_command");
+      refuse_without_effect(upstream, key, "password_command is not set");
 }
 
-// A setting of TLS where there is none would make its reader believe in a protection that is not there.
+// A setting of TLS without TLS would promise a protection that does not exist.
 void ConfigDraft::check_without_tls(const SectionDraft<UpstreamSection>& upstream) {
   const bool all_unix = upstream.values.config.sslmode != SslMode::disable;
   const std::string why = all_unix ? "a Unix socket never uses TLS"
-                                   : "there is no TLS with " + spelled(upstream, "sslmode", "\"disable\"");
+                                   : "TLS is not used with " + spelled(upstream, "sslmode", "\"disable\"");
   if (all_unix) refuse_without_effect(upstream, "sslmode", why);
   for (const auto& setting : upstream_settings())
     if (setting.only_for_tls) refuse_without_effect(upstream, setting.key, why);

@@ -8,7 +8,10 @@
 #include <vector>
 
 #include "proxy/config/config.h"
+#include "proxy/config/config_error.h"
+#include "proxy/config/config_report.h"
 #include "proxy/config/settings.h"
+#include "proxy/config/values.h"
 
 namespace pgveil::proxy {
 
@@ -28,10 +31,10 @@ struct SectionDraft {
   }
 };
 
-// What could be understood, and all that is wrong. To be used only as far as `mistakes` allow.
+// What could be understood, and all that is wrong. `parsed` is whole only if `report` has no errors.
 struct Reading {
   ParsedConfig parsed;
-  Mistakes mistakes;
+  ConfigReport report;
 };
 
 class ConfigDraft {
@@ -46,24 +49,24 @@ class ConfigDraft {
                                                         Origins::Place place);
   SectionDraft<UpstreamSection>& add_upstream(const std::string& name, Origins::Place place);
 
-  // Takes a value, or notes the mistake. `raw` is wiped if the setting is a secret.
+  // Takes a value, or reports the error. `raw` is wiped if the setting is a secret.
   template <class Section>
   void set(SectionDraft<Section>& section, const Setting<Section>& setting, values::RawValue raw,
            const Origins::Place& place);
 
-  // Where the text of a setting begins, which may be below its key: for mistakes inside of it.
+  // Where the text of a setting begins, which may be below its key: for errors inside of it.
   template <class Section>
   void note_text(const SectionDraft<Section>& section, std::string_view setting,
                  const Origins::Place& place) {
     origins_.note(section.key_of(setting) + ".text", place);
   }
 
-  void add(Mistake mistake) { mistakes_.push_back(std::move(mistake)); }
-  // A mistake where the setting stands.
+  void add(ConfigError error) { report_.add_error(std::move(error)); }
+  // An error at the setting.
   template <class Section>
-  void add_at(const SectionDraft<Section>& section, std::string_view setting, std::string problem,
-              std::string remedy);
-  [[nodiscard]] const Mistakes& mistakes() const { return mistakes_; }
+  void add_at(const SectionDraft<Section>& section, std::string_view setting, std::string message,
+              std::string hint);
+  [[nodiscard]] const ConfigReport& report() const { return report_; }
   [[nodiscard]] std::deque<SectionDraft<UpstreamSection>>& upstreams() { return upstreams_; }
   // Whether the setting has been given, be it right or wrong.
   template <class Section>
@@ -71,7 +74,7 @@ class ConfigDraft {
     return origins_.knows(section.key_of(setting));
   }
 
-  // Checks the whole and hands it over. The mistakes are in the order of the file's lines.
+  // Checks the whole and hands it over.
   [[nodiscard]] Reading finish() &&;
 
  private:
@@ -98,7 +101,7 @@ class ConfigDraft {
   // Of two settings that say the same thing differently only one may stand.
   template <class Section>
   void refuse_both(const SectionDraft<Section>& section, std::string_view setting, std::string_view other,
-                   const std::string& remedy);
+                   const std::string& hint);
   template <class Section>
   void refuse_without_effect(const SectionDraft<Section>& section, std::string_view setting,
                              const std::string& why);
@@ -115,11 +118,10 @@ class ConfigDraft {
   std::deque<std::deque<SectionDraft<tls::ServerCertificate>>> certificates_;  // of each listener
   std::deque<SectionDraft<UpstreamSection>> upstreams_;
   Origins origins_;
-  Mistakes mistakes_;
+  ConfigReport report_;
 };
 
-// Reads a TOML file into a draft; what is wrong with it becomes mistakes of the draft. Wipes secrets in
-// `toml`.
+// Reads a TOML file into a draft, which reports what is wrong with it. Wipes secrets in `toml`.
 void read_toml(std::string& toml, const std::string& file, ConfigDraft& draft);
 
 }  // namespace pgveil::proxy

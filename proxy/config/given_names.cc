@@ -59,12 +59,12 @@ std::string with_given_names(std::string_view text, std::string_view key, bool i
 
 }  // namespace
 
-void name_as_given(Mistakes& mistakes) {
-  for (auto& mistake : mistakes) {
-    const bool is_variable = mistake.file.starts_with("PGVEIL_");
-    if (!is_variable && !mistake.file.starts_with("--")) continue;
-    mistake.problem = with_given_names(mistake.problem, mistake.key, is_variable);
-    mistake.remedy = with_given_names(mistake.remedy, mistake.key, is_variable);
+void name_as_given(ConfigErrors& errors) {
+  for (auto& error : errors) {
+    const bool is_variable = error.file.starts_with("PGVEIL_");
+    if (!is_variable && !error.file.starts_with("--")) continue;
+    error.message = with_given_names(error.message, error.key, is_variable);
+    error.hint = with_given_names(error.hint, error.key, is_variable);
   }
 }
 

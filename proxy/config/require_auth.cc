@@ -1,5 +1,7 @@
 #include "proxy/config/require_auth.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <utility>
@@ -29,6 +31,13 @@ std::string_view trimmed(std::string_view text) {
   const auto begin = text.find_first_not_of(" \t");
   if (begin == std::string_view::npos) return {};
   return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
+}
+
+std::string mixed(std::string_view name, bool is_negated) {
+  return is_negated
+             ? fmt::format("negative require_auth method \"{}\" cannot be mixed with non-negative methods",
+                           name)
+             : fmt::format("require_auth method \"{}\" cannot be mixed with negative methods", name);
 }
 
 }  // namespace
@@ -81,11 +90,10 @@ tl::expected<AuthMethods, std::string> parse_auth_methods(std::string_view text)
     const bool is_negated = name.starts_with('!');
     if (is_negated) name.remove_prefix(1);
     const auto method = find_method(name);
-    const std::string quoted = '"' + std::string(name) + '"';
-    if (!method) return tl::unexpected(quoted + " is no authentication method");
-    if (is_negated != negated)
-      return tl::unexpected(quoted + " cannot be mixed: either every method is negated with \"!\", or none");
-    if (named.has(*method)) return tl::unexpected(quoted + " stands twice");
+    if (!method) return tl::unexpected(fmt::format("invalid require_auth method \"{}\"", name));
+    if (is_negated != negated) return tl::unexpected(mixed(name, is_negated));
+    if (named.has(*method))
+      return tl::unexpected(fmt::format("require_auth method \"{}\" is specified more than once", name));
     named.add(*method);
     if (end == std::string_view::npos) break;
     text.remove_prefix(end + 1);

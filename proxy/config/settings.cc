@@ -4,6 +4,12 @@
 #include <cctype>
 #include <cstdint>
 
+#include "proxy/config/address_values.h"
+#include "proxy/config/list_values.h"
+#include "proxy/config/number_values.h"
+#include "proxy/config/values.h"
+#include "proxy/config/word_values.h"
+
 namespace pgveil::proxy {
 namespace {
 
@@ -21,7 +27,6 @@ using values::OneOf;
 using values::Path;
 using values::Permissions;
 using values::PortList;
-using values::Problem;
 using values::RawValue;
 using values::read_hosts_and_ports;
 using values::Secret;
@@ -53,7 +58,7 @@ constexpr auto setting(std::string_view key, std::string_view effect) {
   row.key = key;
   row.effect = effect;
   row.type = &Type::type;
-  row.set = [](const RawValue& raw, Section& section) -> std::optional<Problem> {
+  row.set = [](const RawValue& raw, Section& section) -> std::optional<ConfigError> {
     auto value = Type::read(raw);
     if (!value) return std::move(value).error();
     ((section.*First).*....*Rest) = *std::move(value);
@@ -96,7 +101,7 @@ constexpr Setting<Section> with_flag(std::string_view flag, Setting<Section> row
 
 // `host` as --upstream gives it: with the ports.
 constexpr Setting<UpstreamSection> with_ports(Setting<UpstreamSection> row) {
-  row.set_outside = [](const RawValue& raw, UpstreamSection& section) -> std::optional<Problem> {
+  row.set_outside = [](const RawValue& raw, UpstreamSection& section) -> std::optional<ConfigError> {
     auto servers = read_hosts_and_ports(raw);
     if (!servers) return std::move(servers).error();
     section.hosts = std::move(servers->hosts);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "proxy/config/config.h"
+#include "proxy/config/config_error.h"
 #include "proxy/config/values.h"
 
 namespace pgveil::proxy {
@@ -35,13 +36,13 @@ struct Setting {
   std::string_view key;
   std::string_view effect;  // one line, for --help and docs/configuration.md
   std::string (*type)();
-  std::optional<values::Problem> (*set)(const values::RawValue&, Section&);
+  std::optional<ConfigError> (*set)(const values::RawValue&, Section&);
   std::string (*show)(const Section&);  // empty: not set
 
   Outside outside = Outside::flag_and_variable;
   std::string_view own_flag = {};  // where it is not the key with dashes
   // How a flag or variable is understood, where that differs from TOML.
-  std::optional<values::Problem> (*set_outside)(const values::RawValue&, Section&) = nullptr;
+  std::optional<ConfigError> (*set_outside)(const values::RawValue&, Section&) = nullptr;
   bool required = false;
   bool secret = false;
   bool only_for_tls = false;  // has no effect on connections without TLS

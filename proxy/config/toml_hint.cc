@@ -1,7 +1,10 @@
 #include "proxy/config/toml_hint.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
+#include <optional>
 
 namespace pgveil::proxy {
 namespace {
@@ -12,12 +15,6 @@ std::string_view trimmed(std::string_view text) {
   const auto begin = text.find_first_not_of(kBlanks);
   if (begin == std::string_view::npos) return {};
   return text.substr(begin, text.find_last_not_of(kBlanks) - begin + 1);
-}
-
-// UTF-16, as some editors of Windows write it.
-bool is_utf16(std::string_view toml) {
-  return toml.starts_with("\xff\xfe") || toml.starts_with("\xfe\xff") ||
-         toml.substr(0, 4).find('\0') != toml.npos;
 }
 
 bool has_typographic_quote(std::string_view line) {
@@ -54,26 +51,63 @@ bool has_backslash(std::string_view toml, std::size_t line, std::string_view con
   return quotes % 2 == 1 || content.find('"') < content.find('\\');
 }
 
-std::string hint_for_value(std::string_view line, std::string_view key, std::string_view value) {
-  const std::string name(key);
-  if (value.empty()) return "Write a value after \"=\".";
-  if (value.front() == '"' || value.front() == '\'') {
-    const bool is_long = value.starts_with("\"\"\"") || value.starts_with("'''");
-    if (is_long || is_closed(value)) return std::string(kTomlReference);
-    return "The text that begins in column " +
-           std::to_string(static_cast<std::size_t>(value.data() - line.data()) + 1) +
-           " is not closed. Write another " + value.front() + " at its end.";
+// The line of the quotes that begin a text of several lines which has no end; nullopt: each such text has an end.
+std::optional<std::size_t> line_of_open_text(std::string_view toml) {
+  std::optional<std::size_t> begin;
+  char quote = 0;
+  std::size_t line = 1;
+  for (std::size_t at = 0; at < toml.size(); ++at) {
+    if (toml[at] == '\n') ++line;
+    const auto three = toml.substr(at, 3);
+    if (three != "\"\"\"" && three != "'''") continue;
+    if (begin && three.front() != quote) continue;
+    begin = begin ? std::nullopt : std::optional(line);
+    quote = three.front();
+    at += 2;
   }
+  return begin;
+}
+
+std::string hint_for_string(std::string_view line, std::string_view value) {
+  const bool is_long = value.starts_with("\"\"\"") || value.starts_with("'''");
+  if (is_long) return std::string(kTomlReference);
+  if (is_closed(value))
+    return "Write nothing but a comment after the value. Each key needs a line of its own.";
+  return fmt::format("The string that begins in column {} is not closed. Write another {} at its end.",
+                     value.data() - line.data() + 1, value.front());
+}
+
+bool is_boolean_word(std::string_view value) {
+  constexpr std::array<std::string_view, 8> kWords{"yes",  "no",    "on",   "off",
+                                                   "True", "False", "TRUE", "FALSE"};
+  return std::ranges::find(kWords, value) != kWords.end();
+}
+
+std::string hint_for_value(std::string_view line, std::string_view key, std::string_view value) {
+  if (value.empty()) return "Write a value after \"=\".";
+  if (value.front() == '"' || value.front() == '\'') return hint_for_string(line, value);
   if (is_octal(value))
-    return name.ends_with("permissions") ? "Write a mode in quotes: " + name + " = \"0770\"."
-                                         : "Write a number without zeros before it.";
-  constexpr std::string_view kBeginsOther = "[{";
-  if (kBeginsOther.find(value.front()) != kBeginsOther.npos || value == "true" || value == "false")
+    return key.ends_with("permissions") ? fmt::format("Write a mode in quotes: {} = \"{}\".", key, value)
+                                        : "Write a number without leading zeros.";
+  if (is_boolean_word(value)) return "Write true or false.";
+  if (value.front() == '[' || value.front() == '{' || value == "true" || value == "false")
     return std::string(kTomlReference);
-  return "Write a text in quotes: " + name + " = \"...\".";
+  const bool can_be_quoted = value.find_first_of("\"\\") == value.npos;
+  return fmt::format("Write the value in quotes: {} = \"{}\".", key, can_be_quoted ? value : "...");
+}
+
+std::string hint_without_equals(std::string_view content) {
+  if (content.starts_with('[')) return "A section begins with a line such as [limits] or [[listener]].";
+  if (content.find(':') != content.npos) return "Write \"=\" between a key and its value.";
+  return std::string(kTomlReference);
 }
 
 }  // namespace
+
+bool is_utf16(std::string_view toml) {
+  return toml.starts_with("\xff\xfe") || toml.starts_with("\xfe\xff") ||
+         toml.substr(0, 4).find('\0') != toml.npos;
+}
 
 std::string toml_hint(std::string_view toml, std::size_t number) {
   if (is_utf16(toml)) return "The file is in UTF-16. Save it in UTF-8.";
@@ -84,13 +118,16 @@ std::string toml_hint(std::string_view toml, std::size_t number) {
   }
   const std::string_view line = rest.substr(0, rest.find('\n'));
   const std::string_view content = trimmed(line);
-  if (content.starts_with(';') || content.starts_with("//")) return "A comment begins with \"#\".";
-  if (has_typographic_quote(line)) return "Write straight quotes, \" or ', in place of typographic ones.";
+  if (content.starts_with(';') || content.starts_with("//")) return "Begin a comment with \"#\".";
+  if (has_typographic_quote(line)) return "Write straight quotes, \" or ', instead of typographic quotes.";
   if (has_backslash(toml, number, content))
-    return "A backslash in double quotes begins an escape. Write the text in single quotes, ' or ''', where a backslash is a "
-           "character like any other.";
+    return "In double quotes, a backslash begins an escape sequence. Write the text in single quotes, ' or ''', in which a "
+           "backslash has no special meaning.";
+  if (const auto open = line_of_open_text(toml))
+    return fmt::format("The text that begins in line {} is not closed. Write three quotes at its end.",
+                       *open);
   const auto equals = content.find('=');
-  if (equals == content.npos) return std::string(kTomlReference);
+  if (equals == content.npos) return hint_without_equals(content);
   auto value = trimmed(content.substr(equals + 1));
   if (value.find_first_of("\"'") == value.npos) value = trimmed(value.substr(0, value.find('#')));
   return hint_for_value(line, trimmed(content.substr(0, equals)), value);

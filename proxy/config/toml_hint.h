@@ -1,4 +1,4 @@
-// What to do about a file that is not valid TOML, for the mistakes that people make most often.
+// What to do about a file that is not valid TOML, for the most common errors.
 #pragma once
 
 #include <cstddef>
@@ -9,8 +9,10 @@ namespace pgveil::proxy {
 
 inline constexpr std::string_view kTomlReference = "The syntax of TOML is described at https://toml.io.";
 
-// A sentence about the mistake in line `line` (from 1 on) of `toml`; a general one if the mistake is none of those that
-// are known. It quotes the key, so that it is only for a line that holds no secret.
+// Whether a file is in UTF-16, as some editors of Windows write it.
+[[nodiscard]] bool is_utf16(std::string_view toml);
+
+// What to do about the error in line `line` (from 1 on) of `toml`; a general sentence if the error is not a known one. It quotes the key, so that it is only for a line that holds no secret.
 [[nodiscard]] std::string toml_hint(std::string_view toml, std::size_t line);
 
 }  // namespace pgveil::proxy

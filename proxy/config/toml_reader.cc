@@ -1,11 +1,16 @@
 // TOML -> ConfigDraft -> Config.
+#include <fmt/format.h>
 #include <toml++/toml.h>
 
 #include <algorithm>
 #include <initializer_list>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include "proxy/config/config_builder.h"
+#include "proxy/config/config_error.h"
+#include "proxy/config/password_filter.h"
 #include "proxy/config/toml_hint.h"
 #include "tls/digest.h"
 
@@ -76,16 +81,17 @@ class TomlReader {
       else
         complain_unknown(key, "", {"listener", "upstream", "limits", "log"});
     }
-    for (const auto& [key, remedy] : {std::pair{"listener", "Add [[listener]] with address and upstream."},
-                                      std::pair{"upstream", "Add [upstream.NAME] with host."}})
-      if (!root.contains(key)) draft_.add({file_, 0, key, "is missing", remedy});
+    for (const auto& [key, hint] : {std::pair{"listener", "Add [[listener]] with address and upstream."},
+                                    std::pair{"upstream", "Add [upstream.NAME] with host."}})
+      if (!root.contains(key)) draft_.add({file_, 0, key, "is missing", hint});
   }
 
  private:
   void read_listeners(toml::node& node) {
     auto* array = node.as_array();
     if (array == nullptr || (!array->empty() && !array->is_array_of_tables()) || array->empty()) {
-      complain(node, "listener", "must be an array of tables", "Write [[listener]] above each one.");
+      complain(node, "listener", "must be an array of tables",
+               "Write [[listener]] before the keys of each listener.");
       return;
     }
     for (auto& element : *array) {
@@ -100,7 +106,7 @@ class TomlReader {
     auto* array = node.as_array();
     if (array == nullptr || !array->is_array_of_tables()) {
       complain(node, listener.key_of(kCertificates), "must be an array of tables",
-               "Write [[listener.certificate]] above each one.");
+               "Write [[listener.certificate]] before the keys of each certificate.");
       return;
     }
     for (auto& element : *array) {
@@ -112,26 +118,54 @@ class TomlReader {
   void read_upstreams(toml::node& node) {
     auto* upstreams = node.as_table();
     if (const auto* array = node.as_array(); array != nullptr && array->is_array_of_tables()) {
-      complain(node, "upstream", "[[upstream]] stands where [upstream.NAME] is expected",
-               "Write [upstream.NAME].");
+      complain(node, "upstream", "[[upstream]] must be written as [upstream.NAME]",
+               "Write [upstream.NAME] with a name of your choice, such as [upstream.primary].");
       return;
     }
     if (upstreams == nullptr || upstreams->empty()) {
-      complain(node, "upstream", "must be a table of upstreams", "Write [upstream.NAME] above each one.");
+      complain(node, "upstream", "must be a table of upstreams",
+               "Write [upstream.NAME] before the keys of each upstream.");
       return;
     }
     for (auto&& [key, upstream] : *upstreams) {
       const std::string name(key.str());
-      if (auto* table = upstream.as_table()) {
+      if (auto* table = upstream.as_table(); table != nullptr && has_only_tables(*table)) {
+        read_dotted(name, *table);
+      } else if (table != nullptr) {
         read_upstream(name, key, *table);
-      } else if (upstream.is_array_of_tables()) {
-        complain(upstream, "upstream." + name, "is written as [[upstream." + name + "]]",
-                 "Write [upstream." + name + "], once, with single brackets.");
+      } else if (auto* array = upstream.as_array(); array != nullptr && array->is_array_of_tables()) {
+        complain(upstream, "upstream." + name,
+                 "[[upstream." + name + "]] must be written with single brackets",
+                 "Write [upstream." + name + "], once.");
+        read_upstream(name, key, *array->front().as_table());
       } else {
         draft_.add({file_, static_cast<int>(key.source().begin.line), "upstream." + name,
-                    "stands in [upstream], which has no name", "Write [upstream.NAME] above it."});
+                    "is in a section without a name", "Write [upstream.NAME] before it."});
       }
     }
+  }
+
+  // [upstream.db.one], which TOML takes for a table "one" in "db".
+  static bool has_only_tables(const toml::table& table) {
+    return !table.empty() &&
+           std::ranges::all_of(table, [](const auto& entry) { return entry.second.is_table(); });
+  }
+
+  // Each becomes an upstream, so that its name and its settings cause no further errors.
+  void read_dotted(const std::string& first, toml::table& upstreams) {
+    for (auto&& [key, upstream] : upstreams) {
+      const std::string name = first + '.' + std::string(key.str());
+      complain_of_dot("upstream." + first, key);
+      auto& section = draft_.add_upstream(name, place_of(file_, key.source()));
+      read_section(*upstream.as_table(), upstream_settings(), section);
+    }
+  }
+
+  void complain_of_dot(const std::string& section, const toml::key& key) {
+    const auto place = place_of(file_, key.source());
+    const std::string name(key.str());
+    draft_.add({place.file, place.line, section + '.' + name, "an upstream name cannot contain a dot",
+                "Write [" + section + '-' + name + "], and use that name in the listener."});
   }
 
   void read_upstream(const std::string& name, const toml::key& key, toml::table& table) {
@@ -141,8 +175,8 @@ class TomlReader {
                                                "0123456789_-") == std::string::npos;
     if (!is_plain)
       draft_.add({file_, static_cast<int>(key.source().begin.line), "upstream",
-                  in_quotes(name) + " cannot be the name of an upstream",
-                  "Use letters, digits, \"_\" and \"-\" for it; the server's own name belongs to `host`."});
+                  "invalid upstream name " + in_quotes(name),
+                  "Use letters, digits, \"_\" and \"-\". Set host to the name of the server."});
     auto& section = draft_.add_upstream(name, place_of(file_, key.source()));
     read_section(table, upstream_settings(), section);
   }
@@ -170,10 +204,7 @@ class TomlReader {
         for (const auto& candidate : settings) known.push_back(candidate.key);
         known.insert(known.end(), subsections.begin(), subsections.end());
         if (section.key.starts_with("upstream.") && node.is_table())
-          complain(
-              node, section.key + '.' + std::string(key.str()),
-              "the name of an upstream cannot contain a dot",
-              "Write [" + section.key + '-' + std::string(key.str()) + "], and use that name in `upstream`.");
+          complain_of_dot(section.key, key);
         else
           complain_unknown(key, section.key, known);
         continue;
@@ -185,9 +216,9 @@ class TomlReader {
     }
   }
 
-  void complain(const toml::node& node, std::string key, std::string problem, std::string remedy) {
+  void complain(const toml::node& node, std::string key, std::string message, std::string hint) {
     const auto place = place_of(file_, node.source());
-    draft_.add({place.file, place.line, std::move(key), std::move(problem), std::move(remedy)});
+    draft_.add({place.file, place.line, std::move(key), std::move(message), std::move(hint)});
   }
 
   void complain_unknown(const toml::key& key, const std::string& section,
@@ -198,13 +229,13 @@ class TomlReader {
     if (!section.empty()) name.insert(0, section + '.');
     const auto elsewhere = section_of(key.str());
     if (!elsewhere.empty()) {
-      draft_.add({place.file, place.line, std::move(name), "is not a key of this section",
+      draft_.add({place.file, place.line, std::move(name), "does not belong in this section",
                   "Write it in " + std::string(elsewhere) + "."});
       return;
     }
-    draft_.add({place.file, place.line, std::move(name), "there is no such key",
-                near.empty() ? "Known are " + values::one_of(known, "") + "."
-                             : "Is " + in_quotes(near) + " meant?"});
+    draft_.add({place.file, place.line, std::move(name), "unknown key",
+                near.empty() ? "The keys of this section are " + values::all_of(known) + "."
+                             : "Did you mean " + in_quotes(near) + "?"});
   }
 
   const std::string& file_;
@@ -229,17 +260,27 @@ bool may_hold_secret(std::string_view text, toml::source_index line) {
   return false;
 }
 
+// "invalid TOML in string: ..." for "Error while parsing string: ...".
+std::string message_of(std::string_view words) {
+  constexpr std::string_view kBeginning = "Error while parsing ";
+  if (words.starts_with(kBeginning))
+    return fmt::format("invalid TOML in {}", words.substr(kBeginning.size()));
+  return fmt::format("invalid TOML: {}", words);
+}
+
 // toml++'s words quote the text at fault: not to be shown of a line that holds a secret.
-Mistake syntax_mistake(const std::string& toml, const std::string& file, const toml::parse_error& error) {
+ConfigError syntax_error(const std::string& toml, const std::string& file, const toml::parse_error& error) {
   const auto line = error.source().begin.line;
   const bool may_be_secret = may_hold_secret(toml, line);
-  const std::string words(error.description());
-  const bool is_repeated = words.find("redefine") != std::string::npos;
+  const std::string_view words = error.description();
+  const auto hint = [&] {
+    if (words.find("redefine") != words.npos) return std::string("Remove one of the two, or join them.");
+    if (may_be_secret) return std::string(kTomlReference);
+    const bool is_not_utf8 = words.find("invalid utf-8") != words.npos && !is_utf16(toml);
+    return is_not_utf8 ? "Save the file in UTF-8." : toml_hint(toml, line);
+  };
   return {file, static_cast<int>(line), "",
-          "this is not valid TOML" + (may_be_secret ? " (not shown, as it may be a secret)" : ": " + words),
-          is_repeated     ? "Remove one of the two."
-          : may_be_secret ? std::string(kTomlReference)
-                          : toml_hint(toml, line)};
+          may_be_secret ? "invalid TOML (not shown, since it may be a secret)" : message_of(words), hint()};
 }
 
 }  // namespace
@@ -249,17 +290,17 @@ void read_toml(std::string& toml, const std::string& file, ConfigDraft& draft) {
     toml::table root = toml::parse(toml, file);
     TomlReader(file, draft).read(root);
   } catch (const toml::parse_error& error) {  // the one thing that toml++ throws
-    draft.add(syntax_mistake(toml, file, error));
+    draft.add(syntax_error(toml, file, error));
   }
   tls::wipe(toml);
 }
 
-tl::expected<ParsedConfig, Mistakes> parse_config(std::string_view toml, const std::string& file) {
+tl::expected<ParsedConfig, ConfigErrors> parse_config(std::string_view toml, const std::string& file) {
   ConfigDraft draft;
   std::string text(toml);
   read_toml(text, file, draft);
   auto reading = std::move(draft).finish();
-  if (!reading.mistakes.empty()) return tl::unexpected(std::move(reading.mistakes));
+  if (reading.report.has_errors()) return tl::unexpected(reading.report.errors());
   return std::move(reading.parsed);
 }
 

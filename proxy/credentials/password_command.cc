@@ -13,7 +13,7 @@
 
 #include "proxy/base/child_process.h"
 #include "proxy/base/deadline.h"
-#include "proxy/config/values.h"
+#include "proxy/config/number_values.h"
 
 namespace pgveil::proxy {
 namespace {

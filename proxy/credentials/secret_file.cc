@@ -39,12 +39,11 @@ std::optional<AccessFault> find_access_fault(const struct stat& file, const std:
   return std::nullopt;
 }
 
-tl::expected<protocol::SecretText, Mistake> read_secret_file(const std::string& path, const std::string& key,
-                                                             const Origins& origins) {
+tl::expected<protocol::SecretText, ConfigError> read_secret_file(const std::string& path,
+                                                                 const std::string& key,
+                                                                 const Origins& origins) {
   const auto mistake = [&](const std::string& problem, std::string remedy) {
-    const auto place = origins.find(key);
-    return tl::unexpected(
-        Mistake{place.file, place.line, key, "\"" + path + "\" " + problem, std::move(remedy)});
+    return tl::unexpected(origins.error_at(key, "\"" + path + "\" " + problem, std::move(remedy)));
   };
   const auto unreadable = [&] {
     const int error = errno;
@@ -75,13 +74,6 @@ tl::expected<protocol::SecretText, Mistake> read_secret_file(const std::string& 
   protocol::SecretText text(std::string_view(content.data(), size));
   protocol::wipe_secret(content);
   return text;
-}
-
-Mistakes mistakes_of(const protocol::AuthFileMistakes& mistakes, const std::string& key) {
-  Mistakes result;
-  for (const auto& mistake : mistakes)
-    result.push_back({mistake.file, mistake.line, key, mistake.problem, mistake.remedy});
-  return result;
 }
 
 }  // namespace pgveil::proxy

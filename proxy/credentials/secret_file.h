@@ -5,9 +5,9 @@
 #include <string>
 #include <tl/expected.hpp>
 
-#include "protocol/auth_file.h"
 #include "protocol/secret.h"
 #include "proxy/config/config.h"
+#include "proxy/config/config_error.h"
 
 struct stat;
 
@@ -24,10 +24,8 @@ struct AccessFault {
 
 // The mode is that of a private key: 0600, or 0640 where root owns the file. `key` is the setting's in
 // `origins`.
-[[nodiscard]] tl::expected<protocol::SecretText, Mistake> read_secret_file(const std::string& path,
-                                                                           const std::string& key,
-                                                                           const Origins& origins);
-
-[[nodiscard]] Mistakes mistakes_of(const protocol::AuthFileMistakes& mistakes, const std::string& key);
+[[nodiscard]] tl::expected<protocol::SecretText, ConfigError> read_secret_file(const std::string& path,
+                                                                               const std::string& key,
+                                                                               const Origins& origins);
 
 }  // namespace pgveil::proxy

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "proxy/config/config_error.h"
 #include "proxy/credentials/secret_file.h"
 #include "tls/file_hint.h"
 
@@ -37,12 +38,13 @@ tl::expected<std::vector<std::string>, std::error_code> roles_in(const std::stri
 
 }  // namespace
 
-tl::expected<HeldCredentials, Mistakes> HeldCredentials::load(const UpstreamConfig& upstream,
-                                                              const tls::ClientContext* base,
-                                                              const std::string& key, const Origins& origins,
-                                                              Mistakes& warnings) {
+tl::expected<HeldCredentials, ConfigErrors> HeldCredentials::load(const UpstreamConfig& upstream,
+                                                                  const tls::ClientContext* base,
+                                                                  const std::string& key,
+                                                                  const Origins& origins,
+                                                                  ConfigErrors& warnings) {
   HeldCredentials held;
-  Mistakes mistakes;
+  ConfigErrors mistakes;
   if (!upstream.passfile.empty()) {
     const std::string passfile_key = key + ".passfile";
     const auto text = read_secret_file(upstream.passfile, passfile_key, origins);
@@ -51,14 +53,14 @@ tl::expected<HeldCredentials, Mistakes> HeldCredentials::load(const UpstreamConf
     } else if (auto passfile = protocol::PassFile::parse(text->view(), upstream.passfile)) {
       held.passfile_ = std::make_shared<const protocol::PassFile>(*std::move(passfile));
     } else {
-      mistakes = mistakes_of(passfile.error(), passfile_key);
+      mistakes = config_errors_of(passfile.error(), passfile_key);
     }
   }
   if (!upstream.role_certificates.empty() && base != nullptr) {
     const std::string directory_key = key + ".role_certificates";
     const auto place = origins.find(directory_key);
     const auto placed = [&](std::string problem, std::string remedy) {
-      return Mistake{place.file, place.line, directory_key, std::move(problem), std::move(remedy)};
+      return ConfigError{place.file, place.line, directory_key, std::move(problem), std::move(remedy)};
     };
     const auto roles = roles_in(upstream.role_certificates);
     if (!roles)

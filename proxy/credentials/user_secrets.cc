@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "proxy/access/rule_files.h"
+#include "proxy/config/config_error.h"
 #include "proxy/credentials/scram_hash.h"
 #include "proxy/credentials/secret_file.h"
 
@@ -26,12 +27,12 @@ std::uint32_t most_common_iterations(const std::vector<protocol::UserListEntry>&
 
 }  // namespace
 
-tl::expected<AuthUsers, Mistakes> AuthUsers::load(const std::string& path, const std::string& key,
-                                                  const Origins& origins, Mistakes& warnings) {
+tl::expected<AuthUsers, ConfigErrors> AuthUsers::load(const std::string& path, const std::string& key,
+                                                      const Origins& origins, ConfigErrors& warnings) {
   const auto text = read_secret_file(path, key, origins);
-  if (!text) return tl::unexpected(Mistakes{text.error()});
+  if (!text) return tl::unexpected(ConfigErrors{text.error()});
   auto entries = protocol::parse_user_list(text->view(), path);
-  if (!entries) return tl::unexpected(mistakes_of(entries.error(), key));
+  if (!entries) return tl::unexpected(config_errors_of(entries.error(), key));
 
   AuthUsers users;
   users.iterations_ = most_common_iterations(*entries, users.iterations_);

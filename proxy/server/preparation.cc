@@ -22,7 +22,6 @@
 #include "proxy/base/descriptor.h"
 #include "proxy/base/exit_code.h"
 #include "proxy/base/socket_address.h"
-#include "proxy/config/given_names.h"
 #include "proxy/config/values.h"
 #include "proxy/net/io_uring.h"
 #include "proxy/server/listen_hint.h"
@@ -134,15 +133,14 @@ class MachineCheck {
     check_audit_file(config.log.audit_file);
   }
 
-  [[nodiscard]] Mistakes take_mistakes() { return std::move(mistakes_); }
+  [[nodiscard]] const ConfigReport& report() const { return report_; }
   // Returns whether a setting itself is wrong. Otherwise only an object that it names is missing on this machine.
   [[nodiscard]] bool is_setting_wrong() const { return is_setting_wrong_; }
 
  private:
   enum class Fault { setting, machine };
-  void add(Fault fault, const std::string& key, std::string problem, std::string remedy) {
-    const auto place = parsed_.origins.find(key);
-    mistakes_.push_back({place.file, place.line, key, std::move(problem), std::move(remedy)});
+  void add(Fault fault, const std::string& key, std::string message, std::string hint) {
+    report_.add_error(parsed_.origins.error_at(key, std::move(message), std::move(hint)));
     if (fault == Fault::setting) is_setting_wrong_ = true;
   }
 
@@ -265,7 +263,7 @@ class MachineCheck {
   }
 
   const ParsedConfig& parsed_;
-  Mistakes mistakes_;
+  ConfigReport report_;
   bool is_setting_wrong_ = false;
 };
 
@@ -275,14 +273,14 @@ tl::expected<std::shared_ptr<const Snapshot>, Unprepared> prepare(const ParsedCo
   auto snapshot = build_snapshot(parsed);
   MachineCheck machine(parsed);
   machine.run();
-  auto found = machine.take_mistakes();
-  if (snapshot && found.empty()) return *std::move(snapshot);
+  if (snapshot && !machine.report().has_errors()) return *std::move(snapshot);
   const bool is_setting_wrong = !snapshot || machine.is_setting_wrong();
-  Unprepared unprepared{.mistakes = {}, .exit_code = is_setting_wrong ? kExitConfig : kExitUnavailable};
-  if (!snapshot) unprepared.mistakes = std::move(snapshot.error());
-  std::ranges::move(found, std::back_inserter(unprepared.mistakes));
-  name_as_given(unprepared.mistakes);
-  sort_by_place(unprepared.mistakes);
+  Unprepared unprepared{.report = machine.report(),
+                        .exit_code = is_setting_wrong ? kExitConfig : kExitUnavailable};
+  if (snapshot)
+    unprepared.report.add_warnings((*snapshot)->warnings);
+  else
+    unprepared.report.add(std::move(snapshot.error()));
   return tl::unexpected(std::move(unprepared));
 }
 

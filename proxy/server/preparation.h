@@ -9,19 +9,20 @@
 
 #include "proxy/base/cpu_quota.h"
 #include "proxy/config/config.h"
+#include "proxy/config/config_report.h"
 #include "proxy/snapshot/snapshot.h"
 
 namespace pgveil::proxy {
 
 // The reasons why pgveil cannot run with a configuration.
 struct Unprepared {
-  Mistakes mistakes;
+  ConfigReport report;
   int exit_code = 0;  // see proxy/base/exit_code.h
 };
 
 // Builds the snapshot with build_snapshot(), and checks that the objects that the settings name exist on this
 // machine: addresses, directories of sockets, groups, programs, the audit file, io_uring. Returns all
-// mistakes together. Creates no file. Does not report that another process uses an address: that process may
+// errors together. Creates no file. Does not report that another process uses an address: that process may
 // be the pgveil that will be replaced.
 [[nodiscard]] tl::expected<std::shared_ptr<const Snapshot>, Unprepared> prepare(const ParsedConfig& parsed);
 
@@ -34,7 +35,7 @@ struct DescriptorShortage {
   std::uint64_t wanted = 0;
 };
 inline constexpr const char* kDescriptorHint =
-    "limits.max_sessions cannot be reached. Raise the limit of open files, or lower it.";
+    "Raise the limit of open files, or lower limits.max_sessions, which cannot be reached.";
 [[nodiscard]] std::optional<DescriptorShortage> descriptor_shortage(const Snapshot& snapshot,
                                                                     unsigned workers);
 

@@ -153,7 +153,7 @@ class Server final : public Wakeable {
       watch_signal(SIGCHLD);
       reap_children();
     }
-    for (const Mistake& warning : snapshot_->warnings)
+    for (const ConfigError& warning : snapshot_->warnings)
       LogLine(LogLevel::warning, "configuration").add("warning", warning.text());
     if (!listen()) return kExitUnavailable;
     uv_run(loop_.get(), UV_RUN_DEFAULT);

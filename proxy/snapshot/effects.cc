@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "proxy/base/cpu_quota.h"
+#include "proxy/config/number_values.h"
 #include "proxy/config/values.h"
 #include "proxy/snapshot/snapshot.h"
 
@@ -54,12 +55,8 @@ bool have_common(const AuthMethods& one, const AuthMethods& other) {
 
 class EffectCheck {
  public:
-  EffectCheck(const Snapshot& snapshot, const ParsedConfig& parsed, Mistakes& mistakes, Mistakes& warnings)
-      : snapshot_(snapshot),
-        config_(parsed.config),
-        origins_(parsed.origins),
-        mistakes_(mistakes),
-        warnings_(warnings) {}
+  EffectCheck(const Snapshot& snapshot, const ParsedConfig& parsed, ConfigReport& report)
+      : snapshot_(snapshot), config_(parsed.config), origins_(parsed.origins), report_(report) {}
 
   void check() const {
     for (std::size_t place = 0; place < snapshot_.listeners.size(); ++place)
@@ -71,10 +68,11 @@ class EffectCheck {
   void check_listener(const ListenerPolicy& listener, const std::string& key) const {
     const auto& rules = listener.rules;
     if (!rules.vouches())
-      refuse_without_effect(key + "allowed_startup_parameters", "no rule has method cert, peer or trust");
+      refuse_without_effect(key + "allowed_startup_parameters",
+                            "no rule of this listener has method cert, peer or trust");
     if (!rules.uses(HbaMethod::relay))
       for (const char* setting : {"sasl_mechanisms", "shared_certificate"})
-        refuse_without_effect(key + setting, "no rule has method relay");
+        refuse_without_effect(key + setting, "no rule of this listener has method relay");
     check_maps(rules, key);
     check_types(listener, key);
     check_families(listener, key);
@@ -87,13 +85,13 @@ class EffectCheck {
       if (!rule->map.empty()) used.insert(rule->map);
     if (used.empty())
       for (const char* setting : {"ident", "ident_file"})
-        refuse_without_effect(key + setting, "no rule has the option map=");
+        refuse_without_effect(key + setting, "no rule of this listener has the option map");
     else
       for (const auto& map : rules.ident().maps())
         if (!used.contains(map))
           warn(origins_.knows(key + "ident") ? key + "ident" : key + "ident_file",
-               "no rule uses the map " + in_quotes(map),
-               "Add map=" + map + " to a rule, or remove its lines.");
+               "no rule uses map " + in_quotes(map),
+               "Add map=" + map + " to a rule, or remove the lines of this map.");
   }
 
   void check_types(const ListenerPolicy& listener, const std::string& key) const {
@@ -105,13 +103,13 @@ class EffectCheck {
     if (some(can_match)) return;
     const bool has_tls = listener.config.tls_policy() != ListenerTls::off;
     const std::string type = listener.config.address.is_unix() ? "local" : has_tls ? "hostssl" : "host";
-    const std::string problem = "no rule matches any client of this listener, so that nobody can log in";
-    const std::string remedy = "Write a rule of type " + type + '.';
-    // A file of rules may be for other listeners, too; but here somebody reckons with TLS, or with none.
+    const std::string message = "no rule matches the clients of this listener, so that no client can log in";
+    const std::string hint = "Write a rule of type " + type + '.';
+    // A file of rules may be for other listeners, too; but these rules are for clients with TLS, or without.
     if (some(can_match_by_family))
-      complain(rules_of(key), problem, remedy);
+      complain(rules_of(key), message, hint);
     else
-      warn(rules_of(key), problem, remedy);
+      warn(rules_of(key), message, hint);
   }
 
   // PostgreSQL's own files have a record for each of the two families.
@@ -133,9 +131,8 @@ class EffectCheck {
   void warn_of_family(const HbaRule& rule, const std::string& key, bool is_ipv4) const {
     const std::string_view address = is_ipv4 ? "0.0.0.0/0" : "::/0";
     const std::string other = is_ipv4 ? "IPv6" : "IPv4";
-    warnings_.push_back({rule.file, rule.line, key,
-                         std::string(address) + " matches every " + (is_ipv4 ? "IPv4" : "IPv6") +
-                             " address, but no client that comes by " + other,
+    report_.add_warning({rule.file, rule.line, key,
+                         std::string(address) + " matches no client that connects by " + other,
                          "Write the networks of the clients, or all for every address."});
   }
 
@@ -158,12 +155,12 @@ class EffectCheck {
         if (rule->method != HbaMethod::reject) rules.emplace_back(&listener, rule);
     }
     if (!is_used)
-      return warn("upstream." + upstream.name, "no listener leads to this upstream",
-                  "Name it as the upstream of a listener, or remove it.");
+      return warn("upstream." + upstream.name, "no listener uses this upstream",
+                  "Set upstream of a listener to its name, or remove it.");
     const auto is_completed = [](const auto& rule) { return rule.second->method != HbaMethod::relay; };
     if (std::none_of(rules.begin(), rules.end(), is_completed))
       refuse_without_effect(key + "channel_binding",
-                            "no rule of a listener that leads here has a method other than relay");
+                            "all rules of the listeners that use this upstream have method relay");
     check_logins(upstream, key, rules);
     check_peer(upstream, key);
     check_prewarm(upstream, key);
@@ -171,8 +168,8 @@ class EffectCheck {
     if (origins_.knows(key + "password_command_timeout") &&
         upstream.password_command_timeout >= limits.startup_timeout)
       warn(key + "password_command_timeout",
-           "startup_timeout, " + in_quotes(values::show_duration(limits.startup_timeout)) +
-               ", ends the login earlier",
+           "is not shorter than startup_timeout, " +
+               in_quotes(values::show_duration(limits.startup_timeout)) + ", which ends the login first",
            "Raise startup_timeout, or lower password_command_timeout.");
   }
 
@@ -189,15 +186,16 @@ class EffectCheck {
       if (!is_first || (needs_binding ? false : !is_known)) continue;
       const auto allowed = upstream.require_auth.value_or(AuthMethods::all());
       if (have_common(allowed, needed)) continue;
-      const std::string where = "the rule in " + rule->file + ':' + std::to_string(rule->line) + ", method " +
-                                std::string(protocol::name_of(method));
+      const std::string where = "by the rule in " + rule->file + ':' + std::to_string(rule->line) +
+                                ", method " + std::string(protocol::name_of(method));
       if (needed == AuthMethods{})
         complain(
             key + "channel_binding",
-            "no login can succeed by " + where + ": pgveil has no password to bind to the TLS connection",
+            "no login can succeed " + where + ": channel binding requires a password, and pgveil has none",
             "Set passfile or password_command, or remove channel_binding.");
       else
-        complain(key + "require_auth", "no login can succeed by " + where + ", which needs " + needed.text(),
+        complain(key + "require_auth",
+                 "no login can succeed " + where + ", which requires one of " + needed.text(),
                  "Add one of these to require_auth, or change the method of the rule.");
     }
   }
@@ -207,8 +205,8 @@ class EffectCheck {
     errno = 0;
     // A directory service that does not answer says nothing about the user.
     if (::getpwnam(upstream.requirepeer.c_str()) == nullptr && (errno == 0 || errno == ENOENT))
-      warn(key + "requirepeer", "there is no user " + in_quotes(upstream.requirepeer) + " on this system",
-           "Name the user that runs the server.");
+      warn(key + "requirepeer", "user " + in_quotes(upstream.requirepeer) + " does not exist on this system",
+           "Set it to the user that runs the server.");
   }
 
   void check_prewarm(const UpstreamConfig& upstream, const std::string& key) const {
@@ -217,7 +215,7 @@ class EffectCheck {
     if (upstream.prewarm > 0 && upstream.prewarm < workers)
       warn(key + "prewarm",
            std::to_string(upstream.prewarm) + " is less than the number of workers, " +
-               std::to_string(workers) + ": the sessions of some workers find no connection",
+               std::to_string(workers) + ", so that sessions of some workers have to connect themselves",
            "Set it to " + std::to_string(workers) + " or more, or lower workers.");
   }
 
@@ -229,27 +227,23 @@ class EffectCheck {
   void refuse_without_effect(const std::string& key, const std::string& why) const {
     if (origins_.knows(key)) complain(key, "has no effect: " + why, "Remove it.");
   }
-  void complain(const std::string& key, std::string problem, std::string remedy) const {
-    const auto place = origins_.find(key);
-    mistakes_.push_back({place.file, place.line, key, std::move(problem), std::move(remedy)});
+  void complain(const std::string& key, std::string message, std::string hint) const {
+    report_.add_error(origins_.error_at(key, std::move(message), std::move(hint)));
   }
-  void warn(const std::string& key, std::string problem, std::string remedy) const {
-    const auto place = origins_.find(key);
-    warnings_.push_back({place.file, place.line, key, std::move(problem), std::move(remedy)});
+  void warn(const std::string& key, std::string message, std::string hint) const {
+    report_.add_warning(origins_.error_at(key, std::move(message), std::move(hint)));
   }
 
   const Snapshot& snapshot_;
   const Config& config_;
   const Origins& origins_;
-  Mistakes& mistakes_;
-  Mistakes& warnings_;
+  ConfigReport& report_;
 };
 
 }  // namespace
 
-void check_effects(const Snapshot& snapshot, const ParsedConfig& parsed, Mistakes& mistakes,
-                   Mistakes& warnings) {
-  EffectCheck(snapshot, parsed, mistakes, warnings).check();
+void check_effects(const Snapshot& snapshot, const ParsedConfig& parsed, ConfigReport& report) {
+  EffectCheck(snapshot, parsed, report).check();
 }
 
 }  // namespace pgveil::proxy

@@ -2,7 +2,6 @@
 
 #include <utility>
 
-#include "proxy/config/given_names.h"
 #include "proxy/config/values.h"
 #include "proxy/snapshot/effects.h"
 #include "tls/digest.h"
@@ -17,16 +16,14 @@ class SnapshotBuilder {
     snapshot_->log = parsed.config.log;
   }
 
-  [[nodiscard]] tl::expected<std::shared_ptr<const Snapshot>, Mistakes> build() {
+  [[nodiscard]] tl::expected<std::shared_ptr<const Snapshot>, ConfigReport> build() {
     check_records();
     for (const auto& [name, config] : parsed_.config.upstreams) add_upstream(name, config);
     for (std::size_t i = 0; i < parsed_.config.listeners.size(); ++i) add_listener(i);
     if (snapshot_->listeners.size() == parsed_.config.listeners.size()) check_with_all_rules();
-    name_as_given(mistakes_);
-    name_as_given(snapshot_->warnings);
-    sort_by_place(mistakes_);
-    sort_by_place(snapshot_->warnings);
-    if (!mistakes_.empty()) return tl::unexpected(std::move(mistakes_));
+    report_.add_warnings(std::move(warnings_));
+    if (report_.has_errors()) return tl::unexpected(std::move(report_));
+    snapshot_->warnings = report_.warnings();
     return snapshot_;
   }
 
@@ -34,7 +31,7 @@ class SnapshotBuilder {
   void check_with_all_rules() {
     for (const auto& [name, config] : parsed_.config.upstreams)
       refuse_unused_credentials(config, "upstream." + name);
-    check_effects(*snapshot_, parsed_, mistakes_, snapshot_->warnings);
+    check_effects(*snapshot_, parsed_, report_);
   }
 
   void check_records() {
@@ -42,7 +39,7 @@ class SnapshotBuilder {
     const auto choice = tls::choose_records(wanted);
     if (wanted == tls::Records::own && !choice.own)
       complain("limits.tls_records", "\"own\" is not possible: " + choice.because,
-               "Set it to \"auto\" or \"openssl\".");
+               "Use \"auto\" or \"openssl\".");
   }
 
   void add_listener(std::size_t index) {
@@ -52,15 +49,15 @@ class SnapshotBuilder {
     if (config.tls_policy() != ListenerTls::off && !config.tls.certificates.empty()) {
       if (auto built = tls::ServerContext::build(config.tls)) {
         context = *std::move(built);
-        for (const auto& warning : context->warnings()) snapshot_->warnings.push_back(placed(warning, key));
+        for (const auto& warning : context->warnings()) warnings_.push_back(located(warning, key));
       } else {
-        for (const auto& mistake : built.error()) mistakes_.push_back(placed(mistake, key));
+        for (const auto& error : built.error()) report_.add_error(located(error, key));
       }
     }
     warn_of_fallback(config, key);
-    auto rules = AccessRules::build(config, key, parsed_.origins, snapshot_->warnings);
+    auto rules = AccessRules::build(config, key, parsed_.origins, warnings_);
     if (!rules) {
-      for (auto& mistake : rules.error()) mistakes_.push_back(std::move(mistake));
+      report_.add_errors(std::move(rules.error()));
       return;
     }
     warn_of_channel_binding(config, key, *rules);
@@ -70,13 +67,13 @@ class SnapshotBuilder {
         {config, upstream_of(config, key), std::move(context), *std::move(rules), std::move(users)});
   }
 
-  // Null, with a mistake, if there is none: a configuration that has mistakes is loaded, too, so that all are shown.
+  // Null, with an error, if there is none: a configuration that has errors is loaded, too, so that all are reported.
   [[nodiscard]] std::shared_ptr<const Upstream> upstream_of(const ListenerConfig& config,
                                                             const std::string& key) {
     const auto found = snapshot_->upstreams.find(config.upstream);
     if (found != snapshot_->upstreams.end()) return found->second;
-    complain(key + ".upstream", "there is no upstream " + values::in_quotes(config.upstream),
-             "Name an [upstream.NAME] of this configuration.");
+    complain(key + ".upstream", "upstream " + values::in_quotes(config.upstream) + " does not exist",
+             "Use the NAME of an [upstream.NAME].");
     return nullptr;
   }
 
@@ -86,10 +83,10 @@ class SnapshotBuilder {
     const std::string file_key = key + ".auth_file";
     if (!rules.uses(protocol::HbaMethod::scram_sha_256))
       complain(file_key, "has no effect: no rule of this listener has method scram-sha-256",
-               "Remove it, or write such a rule.");
-    auto users = AuthUsers::load(config.auth_file, file_key, parsed_.origins, snapshot_->warnings);
+               "Remove it, or add a rule with this method.");
+    auto users = AuthUsers::load(config.auth_file, file_key, parsed_.origins, warnings_);
     if (users) return *std::move(users);
-    for (auto& mistake : users.error()) mistakes_.push_back(std::move(mistake));
+    report_.add_errors(std::move(users.error()));
     return {};
   }
 
@@ -100,17 +97,15 @@ class SnapshotBuilder {
     if (config.uses_tls()) {
       if (auto context = tls::ClientContext::build(config.tls)) {
         upstream.tls = *std::move(context);
-        for (const auto& warning : upstream.tls->warnings())
-          snapshot_->warnings.push_back(placed(warning, key));
+        for (const auto& warning : upstream.tls->warnings()) warnings_.push_back(located(warning, key));
       } else {
-        for (const auto& mistake : context.error()) mistakes_.push_back(placed(mistake, key));
+        for (const auto& error : context.error()) report_.add_error(located(error, key));
       }
     }
-    if (auto held =
-            HeldCredentials::load(config, upstream.tls.get(), key, parsed_.origins, snapshot_->warnings)) {
+    if (auto held = HeldCredentials::load(config, upstream.tls.get(), key, parsed_.origins, warnings_)) {
       upstream.held = *std::move(held);
     } else {
-      for (auto& mistake : held.error()) mistakes_.push_back(std::move(mistake));
+      report_.add_errors(std::move(held.error()));
     }
     snapshot_->upstreams.emplace(name, std::make_shared<const Upstream>(std::move(upstream)));
   }
@@ -124,19 +119,19 @@ class SnapshotBuilder {
                                           std::pair{"role_certificates", !config.role_certificates.empty()}})
       if (is_set)
         complain(key + '.' + setting,
-                 "has no effect: no rule of a listener that leads here has method cert, peer or trust",
-                 "Remove it, or write such a rule.");
+                 "has no effect: no rule of a listener with this upstream has method cert, peer or trust",
+                 "Remove it, or add a rule with such a method.");
   }
 
   // fe-connect.c: with sslmode=prefer, libpq's default, every error of a login over TLS leads to another
   // attempt in plaintext.
   void warn_of_fallback(const ListenerConfig& config, const std::string& key) {
     if (config.tls_policy() == ListenerTls::optional)
-      warn(key + ".tls",
-           "with \"optional\", clients with libpq's default sslmode=prefer fall back to plaintext without a "
-           "word "
-           "whenever a login over TLS fails",
-           "Use tls = \"require\" as soon as all clients can do TLS.");
+      warn(
+          key + ".tls",
+          "with \"optional\", clients with libpq's default sslmode=prefer silently use plaintext whenever a login "
+          "over TLS fails",
+          "Use tls = \"require\" as soon as all clients use TLS.");
   }
 
   // The server would refuse what a client bound to our certificate.
@@ -146,11 +141,13 @@ class SnapshotBuilder {
     if (upstream == parsed_.config.upstreams.end() || !upstream->second.uses_tls()) return;
     if (config.tls_policy() == ListenerTls::off || config.shared_certificate) return;
     if (!rules.uses(protocol::HbaMethod::relay)) return;
-    warn(key + ".upstream",
-         "TLS ends here and begins anew to upstream \"" + config.upstream +
-             "\": with method relay, clients cannot log in by SCRAM unless they set channel_binding=disable",
-         "Use method scram-sha-256 or cert, reach the server by a Unix socket, or give both ends the same "
-         "certificate and set shared_certificate = true.");
+    warn(
+        key + ".upstream",
+        "with method relay, clients cannot log in by SCRAM unless they set channel_binding=disable, since pgveil "
+        "uses another TLS connection to upstream \"" +
+            config.upstream + '"',
+        "Use method scram-sha-256 or cert, connect to the server by a Unix socket, or use the certificate of the "
+        "server for this listener and set shared_certificate = true.");
   }
 
   // RFC 5929 leaves tls-server-end-point undefined for them, and PostgreSQL's libpq fails.
@@ -158,16 +155,15 @@ class SnapshotBuilder {
                               const AccessRules& rules) {
     if (context == nullptr || context->binds_channels()) return;
     if (!rules.uses(protocol::HbaMethod::scram_sha_256)) return;
-    warn(key + ".ssl_cert_file",
-         "a certificate of this listener is signed with an algorithm without a digest of its own (Ed25519, "
-         "Ed448): "
-         "logins by scram-sha-256 cannot be bound to the TLS connection, and clients with "
-         "channel_binding=require "
-         "fail",
-         "Use a certificate that is signed with ECDSA or RSA.");
+    warn(
+        key + ".ssl_cert_file",
+        "a certificate with an Ed25519 or Ed448 signature does not support channel binding, so that logins by "
+        "scram-sha-256 with channel_binding=require fail",
+        "Use a certificate that is signed with ECDSA or RSA.");
   }
 
-  [[nodiscard]] Mistake placed(const tls::SettingMistake& mistake, const std::string& section) const {
+  // The one place where an error of tls/, which knows nothing of files and sections, becomes a ConfigError.
+  [[nodiscard]] ConfigError located(const tls::SettingMistake& mistake, const std::string& section) const {
     std::string key = section + '.';
     // The certificate of the listener itself is the first one, if it has any.
     if (mistake.certificate >= 0) {
@@ -179,28 +175,26 @@ class SnapshotBuilder {
         key += "certificate[" + std::to_string(mistake.certificate - first) + "].";
     }
     key += mistake.setting;
-    const auto place = parsed_.origins.find(key);
-    return {place.file, place.line, key, mistake.problem, mistake.remedy};
+    return parsed_.origins.error_at(key, mistake.problem, mistake.remedy);
   }
 
-  void complain(const std::string& key, std::string problem, std::string remedy) {
-    const auto place = parsed_.origins.find(key);
-    mistakes_.push_back({place.file, place.line, key, std::move(problem), std::move(remedy)});
+  void complain(const std::string& key, std::string message, std::string hint) {
+    report_.add_error(parsed_.origins.error_at(key, std::move(message), std::move(hint)));
   }
 
-  void warn(const std::string& key, std::string problem, std::string remedy) {
-    const auto place = parsed_.origins.find(key);
-    snapshot_->warnings.push_back({place.file, place.line, key, std::move(problem), std::move(remedy)});
+  void warn(const std::string& key, std::string message, std::string hint) {
+    report_.add_warning(parsed_.origins.error_at(key, std::move(message), std::move(hint)));
   }
 
   const ParsedConfig& parsed_;
   std::shared_ptr<Snapshot> snapshot_ = std::make_shared<Snapshot>();
-  Mistakes mistakes_;
+  ConfigReport report_;
+  ConfigErrors warnings_;  // of what is loaded
 };
 
 }  // namespace
 
-tl::expected<std::shared_ptr<const Snapshot>, Mistakes> build_snapshot(const ParsedConfig& parsed) {
+tl::expected<std::shared_ptr<const Snapshot>, ConfigReport> build_snapshot(const ParsedConfig& parsed) {
   return SnapshotBuilder(parsed).build();
 }
 

@@ -12,6 +12,8 @@
 
 #include "proxy/access/access_rules.h"
 #include "proxy/config/config.h"
+#include "proxy/config/config_error.h"
+#include "proxy/config/config_report.h"
 #include "proxy/credentials/upstream_credentials.h"
 #include "proxy/credentials/user_secrets.h"
 #include "tls/client_context.h"
@@ -40,7 +42,7 @@ struct Snapshot {
   LogConfig log;
   std::vector<ListenerPolicy> listeners;                             // in the order of the configuration
   std::map<std::string, std::shared_ptr<const Upstream>> upstreams;  // by name
-  Mistakes warnings;                                                 // what works, but is hardly meant
+  ConfigErrors warnings;  // what works, but is probably not intended
 };
 
 // One listener of a snapshot. It keeps the snapshot: another one may take its place at any time.
@@ -57,9 +59,9 @@ class SnapshotListener {
   const ListenerPolicy* policy_;
 };
 
-// Loads what the configuration names: certificates, keys, trust, CRLs. All mistakes at once, placed by
-// `origins`.
-[[nodiscard]] tl::expected<std::shared_ptr<const Snapshot>, Mistakes> build_snapshot(
+// Loads what the configuration names: certificates, keys, trust, CRLs. Otherwise returns
+// all errors and warnings at once.
+[[nodiscard]] tl::expected<std::shared_ptr<const Snapshot>, ConfigReport> build_snapshot(
     const ParsedConfig& parsed);
 
 }  // namespace pgveil::proxy

@@ -81,7 +81,7 @@ def assert_accepted(files, tmp_path):
         file.write_text(files.put_into(text))
         done = run(BINARY, "check", "--config", file)
         assert (done.returncode, complaints(done)) == (0, "")
-        assert "No mistakes found." in done.stdout
+        assert "No errors found." in done.stdout
 
     return check
 

@@ -24,5 +24,5 @@ def code_blocks(document: Path, language: str) -> list[str]:
 
 
 def complaints(done) -> str:
-    """What `pgveil check` says, but for the limit of open files, which is this machine's."""
-    return re.sub(r"(?m)^warning: the limit of open files is .*\n", "", done.stderr)
+    """What `pgveil check` says, but for the limit of open files, which is this machine's, and the number of warnings."""
+    return re.sub(r"(?m)^warning: the limit of open files is .*\n  hint: .*\n|^\d+ warnings?\n", "", done.stderr)

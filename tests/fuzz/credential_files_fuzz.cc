@@ -16,13 +16,13 @@ namespace {
 using namespace pgveil::protocol;
 using pgveil::fuzz::require;
 
-constexpr std::size_t kLongestMistake = 200;  // a longer one would contain the text of the file
+constexpr std::size_t kLongestText = 200;  // a longer one would contain the text of the file
 
-void check_mistakes(const AuthFileMistakes& mistakes, std::string_view text) {
-  require(!mistakes.empty());
-  for (const AuthFileMistake& mistake : mistakes) {
-    require(mistake.line >= 1 && mistake.line <= 1 + std::count(text.begin(), text.end(), '\n'));
-    require(mistake.problem.size() < kLongestMistake && mistake.remedy.size() < kLongestMistake);
+void check_errors(const AuthFileErrors& errors, std::string_view text) {
+  require(!errors.empty());
+  for (const AuthFileError& error : errors) {
+    require(error.line >= 1 && error.line <= 1 + std::count(text.begin(), text.end(), '\n'));
+    require(error.message.size() < kLongestText && error.hint.size() < kLongestText);
   }
 }
 
@@ -49,7 +49,7 @@ std::string written(const std::vector<UserListEntry>& list) {
 
 void check_user_list(std::string_view text) {
   const auto list = parse_user_list(text, "userlist.txt");
-  if (!list) return check_mistakes(list.error(), text);
+  if (!list) return check_errors(list.error(), text);
   std::set<std::string> users;
   for (const UserListEntry& entry : *list) {
     require(!entry.user.empty() && entry.user.size() <= 63 && users.insert(entry.user).second);
@@ -95,7 +95,7 @@ void check_pass_file(std::string_view rest) {
   const PassFile::Key key{values[0], values[1], values[2], values[3]};
   const std::string text(rest);
   const auto file = PassFile::parse(text, "pgpass");
-  if (!file) return check_mistakes(file.error(), text);
+  if (!file) return check_errors(file.error(), text);
 
   std::string before;
   for (const std::string& value : values) before += with_backslashes(value) + ':';

@@ -73,7 +73,7 @@ def test_a_missing_directory_of_a_socket_is_reported(complaint, folder, name):
 def test_a_file_in_the_place_of_a_socket_is_reported(complaint, folder):
     (folder / ".s.PGSQL.5432").write_text("dear diary")
     said = complaint(configuration({"address": f"unix:{folder}/.s.PGSQL.5432"}), EX_UNAVAILABLE)
-    assert "exists and is not a socket. Remove it" in said
+    assert "exists and is not a socket\n  hint: Remove it" in said
 
 
 def test_an_unknown_group_is_reported(complaint, folder):
@@ -173,10 +173,18 @@ def test_everything_is_reported_at_once(complaint, folder):
     for key in ("listener[0].address", "listener[0].unix_socket_group", "listener[1].address", "listener[2].auth_file",
                 "upstream.a.password_command", "log.audit_file"):  # fmt: skip
         assert re.search(rf"pgveil\.toml:\d+: {re.escape(key)}: ", said), said
-    # And beside a mistake that is found before anything is loaded.
+    # And beside an error that is found before anything is loaded.
     wrong["log"]["format"] = "xml"
     said = complaint(wrong, EX_CONFIG)
     assert "log.format" in said and "log.audit_file" in said and "listener[1].address" in said
+
+
+def test_errors_and_warnings_begin_with_what_they_are_and_are_counted(complaint, folder):
+    wrong = configuration(log={"audit_file": f"{folder}/missing/audit.json"})
+    wrong["upstream"]["unused"] = {"host": "/run"}
+    lines = complaint(wrong, EX_CONFIG).splitlines()
+    beginnings = [line.split(":")[0] for line in lines]
+    assert beginnings == ["warning", "  hint", "error", "  hint", "1 error, 1 warning"]
 
 
 def test_the_addresses_of_a_pgveil_that_runs_are_no_mistake(pgveil, postgres, folder):
@@ -208,4 +216,4 @@ def test_too_few_descriptors_are_a_warning(folder):
     file.write_text(toml(configuration(limits={"max_sessions": 1000, "workers": 1})))
     done = run("prlimit", "--nofile=500:500", BINARY, "check", "--config", file)
     assert done.returncode == 0
-    assert "warning: the limit of open files is 500, and 3073 are wanted" in done.stderr
+    assert "warning: the limit of open files is 500, but 3073 are required\n" in done.stderr

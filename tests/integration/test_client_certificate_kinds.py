@@ -91,8 +91,8 @@ def revoked_client(ca):
 CASES = [
     Case("good", IN, of("root")),
     Case("none", REQUIRED, lambda ca: None, "FATAL:  pgveil: connection requires a valid client certificate",
-         "asks for a client certificate"),
-    Case("of somebody else", NOT_MAPPED, of("root", "orders"), "FATAL:  ", 'names "orders"'),
+         "requires a client certificate"),
+    Case("of somebody else", NOT_MAPPED, of("root", "orders"), "FATAL:  ", 'has the name "orders"'),
     # The chain.
     Case("of another CA", INVALID, of("stranger"), "alert unknown ca", "stranger"),
     Case("of another key under the name of the CA", INVALID, of("namesake"), "SSL error", "test root"),

@@ -165,7 +165,7 @@ class TestPassword:
 
     def test_is_refused_without_tls(self, postgres, refusal):
         for rule in "host all all all password", "local all all password":
-            assert "password stands behind" in refusal(postgres.upstream(), hba=rule + "\n")
+            assert "method password requires type hostssl" in refusal(postgres.upstream(), hba=rule + "\n")
 
 
 class TestHeldPasswords:

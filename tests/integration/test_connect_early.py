@@ -208,10 +208,10 @@ def test_real_clients_and_a_real_server(pgveil, postgres, credentials, authority
 @pytest.mark.parametrize(
     "upstream, listener, why",
     [
-        ({"host": "db", "sslrootcert": "system"}, {}, "connect_early: has no effect: there is no ssl_cert_file"),
-        ({"host": "/run/postgresql"}, {"tls": True}, 'has no effect: upstream "primary" uses no TLS'),
-        ({"host": "db", "sslrootcert": "system", "prewarm": 1}, {"tls": True}, "has prewarm, which saves more"),
-        ({"host": "db", "sslrootcert": "system", "role_certificates": "/r"}, {"tls": True}, "depends on the role"),
+        ({"host": "db", "sslrootcert": "system"}, {}, "connect_early: has no effect: ssl_cert_file is not set"),
+        ({"host": "/run/postgresql"}, {"tls": True}, 'has no effect: upstream "primary" does not use TLS'),
+        ({"host": "db", "sslrootcert": "system", "prewarm": 1}, {"tls": True}, "has prewarm, which is faster"),
+        ({"host": "db", "sslrootcert": "system", "role_certificates": "/r"}, {"tls": True}, "the role is not known early"),
     ],
 )
 def test_it_is_refused_where_it_is_of_no_use(refusal, credentials, upstream, listener, why):

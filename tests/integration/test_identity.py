@@ -77,7 +77,7 @@ def test_a_name_that_can_be_read_in_two_ways_is_none(kind, start, authority):
     proxy = start("hostssl all all all cert")
     done = run_psql(proxy, authority, "SELECT 1", user="billing", **shown(client))
     assert "FATAL:  pgveil: the client certificate may not log in as this user" in done.stderr
-    assert "has no name that the rule" in proxy.end_of_session()
+    assert "has no name for the rule" in proxy.end_of_session()
 
 
 class TestAssign:

@@ -281,9 +281,9 @@ def test_a_cancel_request_finds_a_session_on_one(pgveil, postgres):
     "upstream, why",
     [
         ({"host": "/run/postgresql", "prewarm": 1}, "prewarm: has no effect: a Unix socket never uses TLS"),
-        ({"host": "127.0.0.1", "sslmode": "disable", "prewarm": 1}, "prewarm: has no effect: there is no TLS"),
+        ({"host": "127.0.0.1", "sslmode": "disable", "prewarm": 1}, "prewarm: has no effect: TLS is not used"),
         ({"host": "db", "sslrootcert": "system", "prewarm_max_age": "20s"}, "prewarm_max_age: has no effect"),
-        ({"host": "db", "sslrootcert": "system", "prewarm": 1, "role_certificates": "/r"}, "cannot stand beside"),
+        ({"host": "db", "sslrootcert": "system", "prewarm": 1, "role_certificates": "/r"}, "cannot be combined with"),
     ],
 )
 def test_it_is_refused_where_it_is_of_no_use(refusal, upstream, why):

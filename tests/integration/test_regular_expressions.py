@@ -119,7 +119,7 @@ def test_an_unquoted_expression_with_a_comma_is_refused(folder, columns):
     done = check(folder, [f"host {columns.format('/^guest[0-9]{1,3}$')} all reject", "host all all all relay"])
     assert done.returncode == EX_CONFIG
     assert 'invalid regular expression "/^guest[0-9]{1": braces {} not balanced' in done.stderr
-    assert "into quotation marks" in done.stderr
+    assert "in quotation marks" in done.stderr
 
 
 def test_a_quoted_expression_with_a_comma_rejects(pgveil):

@@ -51,7 +51,7 @@ def test_io_uring_that_was_asked_for_and_is_refused_is_told_at_once():
     done = run(*io_uring.without(), BINARY, "run", "--relay", "io_uring", "--listen", "127.0.0.1:0", "--upstream", "/tmp",
                env=environment())  # fmt: skip
     assert done.returncode == EX_UNAVAILABLE, done.stderr
-    assert "--relay: io_uring cannot be used: io_uring_setup: Operation not permitted. " in done.stderr
+    assert "--relay: io_uring cannot be used: io_uring_setup: Operation not permitted\n" in done.stderr
     assert "listening" not in done.stderr
 
 

@@ -137,7 +137,7 @@ def test_a_cancel_request_inside_tls_is_taken_all_the_same(pgveil, postgres, cre
 
 def test_optional_tls_takes_both_and_warns(pgveil, postgres, credentials, authority):
     proxy = pgveil(postgres.unix_upstream(), listener=certificate(credentials, tls="optional"))
-    assert re.search(r"warning=.*fall back to plaintext", proxy.log)
+    assert re.search(r"warning=.*silently use plaintext", proxy.log)
     assert answer(run_psql(proxy, authority, "SELECT 1")) == "1"
     assert answer(run_psql(proxy, authority, "SELECT 1", sslmode="disable")) == "1"
 

@@ -66,13 +66,13 @@ class TestWithFips:
         )  # fmt: skip
         return file
 
-    def test_own_is_a_mistake(self, folder, variables):
+    def test_own_is_an_error(self, folder, variables):
         file = self.configuration(folder, "own")
         done = run(BINARY, "check", "--config", file, env=environment(**variables))
         assert done.returncode == EX_CONFIG
         assert re.search(
-            r'pgveil\.toml:\d+: limits\.tls_records: "own" is not possible: OpenSSL is configured for FIPS\. '
-            r'Set it to "auto" or "openssl"\.',
+            r'pgveil\.toml:\d+: limits\.tls_records: "own" is not possible: OpenSSL is configured for FIPS\n'
+            r'  hint: Use "auto" or "openssl"\.',
             done.stderr,
         )
 

@@ -10,7 +10,7 @@ namespace {
 using test::FakeAuthFiles;
 using test::shown;
 
-tl::expected<HbaRules, AuthFileMistakes> parsed(std::string_view text) {
+tl::expected<HbaRules, AuthFileErrors> parsed(std::string_view text) {
   return split_auth_file(text, "hba", 1, FakeAuthFiles()).and_then([](const auto& lines) {
     return HbaRules::parse(lines);
   });
@@ -410,99 +410,99 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
-struct Mistaken {
+struct Faulty {
   const char* name;
   std::string_view record;
-  const char* mistake;  // "PROBLEM. REMEDY"
+  const char* error;  // "MESSAGE. HINT"
 };
 
-class HbaMistake : public testing::TestWithParam<Mistaken> {};
+class HbaError : public testing::TestWithParam<Faulty> {};
 
-TEST_P(HbaMistake, IsNamedWithItsLineAndARemedy) {
+TEST_P(HbaError, IsReportedWithItsLineAndAHint) {
   const auto rules = parsed("# one\n\n" + std::string(GetParam().record) + "\nlocal all all peer\n");
   ASSERT_FALSE(rules.has_value());
-  EXPECT_EQ(shown(rules.error()), "hba:3: " + std::string(GetParam().mistake) + '\n');
+  EXPECT_EQ(shown(rules.error()), "hba:3: " + std::string(GetParam().error) + '\n');
 }
 
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(
-    Hba, HbaMistake,
+    Hba, HbaError,
     testing::Values(
-        Mistaken{"Type", "hosts all all all relay", "\"hosts\" is no type of record. Write local, host, hostssl, hostnossl or hostnogssenc."},
-        Mistaken{"TypeInAnotherCase", "HOST all all all relay", "\"HOST\" is no type of record. Write local, host, hostssl, hostnossl or hostnogssenc."},
-        Mistaken{"Types", "host,local all all all relay", "the record has more than one type. Write a record for each."},
-        Mistaken{"NoDatabase", "host", "the record ends before its databases. Write TYPE DATABASE USER ADDRESS METHOD, without ADDRESS behind local."},
-        Mistaken{"NoUser", "host all", "the record ends before its users. Write TYPE DATABASE USER ADDRESS METHOD, without ADDRESS behind local."},
-        Mistaken{"NoAddress", "host all all", "the record ends before its address. Write TYPE DATABASE USER ADDRESS METHOD, without ADDRESS behind local."},
-        Mistaken{"NoMethod", "host all all all", "the record ends before its method. Write TYPE DATABASE USER ADDRESS METHOD, without ADDRESS behind local."},
-        Mistaken{"NoMethodBehindLocal", "local all all", "the record ends before its method. Write TYPE DATABASE USER ADDRESS METHOD, without ADDRESS behind local."},
-        Mistaken{"SameRole", "host samerole all all relay", "\"samerole\" asks who is a member of a role, which a proxy does not know. Name the databases, or use a regular expression, or write relay and let the server's own pg_hba.conf decide."},
-        Mistaken{"SameGroup", "host a,samegroup all all relay", "\"samegroup\" asks who is a member of a role, which a proxy does not know. Name the databases, or use a regular expression, or write relay and let the server's own pg_hba.conf decide."},
-        Mistaken{"MemberOfRole", "host all a,+staff all relay", "\"+staff\" asks who is a member of a role, which a proxy does not know. Name the roles, or use a regular expression, or write relay and let the server's own pg_hba.conf decide."},
-        Mistaken{"ExpressionOfDatabases", "host /( all all relay", "invalid regular expression \"/(\": parentheses () not balanced. Correct it: docs/access-rules.md lists which parts of PostgreSQL's regular expressions can be used."},
-        Mistaken{"ExpressionOfUsers", "host all /(?=a) all relay", "invalid regular expression \"/(?=a)\": lookahead and lookbehind are not supported. Correct it: docs/access-rules.md lists which parts of PostgreSQL's regular expressions can be used."},
-        Mistaken{"ExpressionSplitAtAComma", "host all /^guest[0-9]{1,3}$ all reject", "invalid regular expression \"/^guest[0-9]{1\": braces {} not balanced. Put a regular expression with a comma in it into quotation marks.\nhba:3: \"3}$\" is the rest of a regular expression that was split at a comma. Put a regular expression with a comma in it into quotation marks."},
-        Mistaken{"ExpressionSplitIntoTwoSoundParts", "host all /^a,b$ all reject", "\"b$\" is the rest of a regular expression that was split at a comma. Put a regular expression with a comma in it into quotation marks."},
-        Mistaken{"ExpressionOfDatabasesSplit", "host /^(a,b)$ all all reject", "invalid regular expression \"/^(a\": parentheses () not balanced. Put a regular expression with a comma in it into quotation marks.\nhba:3: \"b)$\" is the rest of a regular expression that was split at a comma. Put a regular expression with a comma in it into quotation marks."},
-        Mistaken{"Addresses", "host all all 10.0.0.1/32,10.0.0.2/32 relay", "the record has more than one address. Write a record for each."},
-        Mistaken{"AddressWithoutMask", "host all all 10.0.0.1 relay", "\"relay\" is no netmask for the address before it. Write the bits behind the address, such as 10.0.0.0/8, or 192.0.2.1/32 for one client."},
-        Mistaken{"AddressWithoutAnything", "host all all 10.0.0.1", "the record ends before its netmask. Write TYPE DATABASE USER ADDRESS METHOD, without ADDRESS behind local."},
-        Mistaken{"NetmaskOfAnotherFamily", "host all all 10.0.0.0 ffff:: relay", "\"ffff::\" is no netmask for the address before it. Write the bits behind the address, such as 10.0.0.0/8, or 192.0.2.1/32 for one client."},
-        Mistaken{"TooManyBits", "host all all 10.0.0.0/33 relay", "\"33\" is no number of bits. Write 0 to 32 behind the \"/\"."},
-        Mistaken{"TooManyBitsOfIpv6", "host all all fd00::/129 relay", "\"129\" is no number of bits. Write 0 to 128 behind the \"/\"."},
-        Mistaken{"NoNumberOfBits", "host all all 10.0.0.0/ relay", "\"\" is no number of bits. Write 0 to 32 behind the \"/\"."},
-        Mistaken{"NegativeBits", "host all all 10.0.0.0/-1 relay", "\"-1\" is no number of bits. Write 0 to 32 behind the \"/\"."},
-        Mistaken{"BitsBehindAHostName", "host all all app.example/32 relay", "\"app.example\" is no address. Write an address before the \"/\", such as 10.0.0.0/8 or fd00::/8; a host name has none."},
-        Mistaken{"OctetOutOfRange", "host all all 10.0.0.256 relay", "\"10.0.0.256\" is no address. Write four decimal numbers without zeros in front, or an IPv6 address without brackets."},
-        Mistaken{"AddressOfTwoNumbers", "host all all 10.1 relay", "\"10.1\" is no address. Write four decimal numbers without zeros in front, or an IPv6 address without brackets."},
-        Mistaken{"AddressInHexadecimal", "host all all 0x0a000001 relay", "\"0x0a000001\" is no address. Write four decimal numbers without zeros in front, or an IPv6 address without brackets."},
-        Mistaken{"AddressInBrackets", "host all all [::1] relay", "\"[::1]\" is no address. Write four decimal numbers without zeros in front, or an IPv6 address without brackets."},
-        Mistaken{"AddressEmpty", "host all all \"\" relay", "the address is empty. Write all for every address."},
-        Mistaken{"Method", "host all all all rely", "\"rely\" is no method. Write reject, relay, scram-sha-256, password, cert, peer or trust."},
-        Mistaken{"Methods", "hostssl all all all cert,trust", "the record has more than one method. Write a record for each."},
-        Mistaken{"AddressBehindLocal", "local all all 127.0.0.1/32 trust", "\"127.0.0.1/32\" is no method. Write reject, relay, scram-sha-256, password, cert, peer or trust."},
-        Mistaken{"IdentBehindLocal", "local all all ident", "\"ident\" means peer behind local. Write peer."},
-        Mistaken{"CertWithoutTls", "host all all all cert", "cert stands behind host. Write hostssl: only over TLS there is a certificate."},
-        Mistaken{"PasswordWithoutTls", "host all all all password", "password stands behind host. Write hostssl: without TLS everyone on the path would read the password; or write scram-sha-256."},
-        Mistaken{"PasswordBehindLocal", "local all all password", "password stands behind local. Write hostssl: without TLS everyone on the path would read the password; or write scram-sha-256."},
-        Mistaken{"AssignOfScram", "hostssl all all all scram-sha-256 clientcert=verify-full assign=1", "assign does not go with scram-sha-256. Take it out, or write cert or peer: otherwise the server asks the client, whose answer may depend on the name that it gave."},
-        Mistaken{"CertBehindLocal", "local all all cert", "cert stands behind local. Write hostssl: only over TLS there is a certificate."},
-        Mistaken{"PeerOverTheNetwork", "hostssl all all all peer", "peer stands behind hostssl. Write local: only of a Unix socket does the system know who is at its other end."},
-        Mistaken{"NoOption", "host all all all relay verify-full", "\"verify-full\" is no option. Write options as NAME=VALUE, without blanks."},
-        Mistaken{"UnknownOption", "hostssl all all all cert include_realm=1", "\"include_realm\" is no option. The options are clientcert, clientname, map and assign."},
-        Mistaken{"OptionInAnotherCase", "hostssl all all all cert Map=m", "\"Map\" is no option. The options are clientcert, clientname, map and assign."},
-        Mistaken{"ClientcertWithoutTls", "host all all all relay clientcert=verify-ca", "clientcert stands behind host. Write hostssl: only over TLS there is a certificate."},
-        Mistaken{"ClientcertOfOldTimes", "hostssl all all all relay clientcert=1", "\"1\" is no value of clientcert. Write verify-ca or verify-full."},
-        Mistaken{"ClientcertEmpty", "hostssl all all all relay clientcert=", "\"\" is no value of clientcert. Write verify-ca or verify-full."},
-        Mistaken{"ClientcertVerifyCaWithCert", "hostssl all all all cert clientcert=verify-ca", "cert does not go with clientcert=verify-ca. Take the option out: with cert the name is always compared."},
-        Mistaken{"Clientname", "hostssl all all all cert clientname=cn", "\"cn\" is no value of clientname. Write CN, DN, URI, DNS, EMAIL or FINGERPRINT."},
-        Mistaken{"ClientnameWithoutCertificate", "hostssl all all all relay clientname=DN", "clientname has no effect where no certificate is asked for. Take it out, or write cert or clientcert=verify-full."},
-        Mistaken{"MapOfRelay", "hostssl all all all relay map=m", "map has no effect where no name is compared. Take it out, or write cert, peer or clientcert=verify-full."},
-        Mistaken{"MapOfVerifyCa", "hostssl all all all relay clientcert=verify-ca map=m", "map has no effect where no name is compared. Take it out, or write cert, peer or clientcert=verify-full."},
-        Mistaken{"MapOfReject", "hostssl all all all reject clientcert=verify-full map=m", "map has no effect where no name is compared. Take it out, or write cert, peer or clientcert=verify-full."},
-        Mistaken{"AssignOfRelay", "hostssl all all all relay clientcert=verify-full assign=1", "assign does not go with relay. Take it out, or write cert or peer: otherwise the server asks the client, whose answer may depend on the name that it gave."},
-        Mistaken{"AssignOfTrust", "host all all all trust assign=0", "assign does not go with trust. Take it out, or write cert or peer: otherwise the server asks the client, whose answer may depend on the name that it gave."},
-        Mistaken{"AssignValue", "hostssl all all all cert assign=yes", "\"yes\" is no value of assign. Write 0 or 1."}),
+        Faulty{"Type", "hosts all all all relay", "invalid connection type \"hosts\". Use local, host, hostssl, hostnossl or hostnogssenc."},
+        Faulty{"TypeInAnotherCase", "HOST all all all relay", "invalid connection type \"HOST\". Use local, host, hostssl, hostnossl or hostnogssenc."},
+        Faulty{"Types", "host,local all all all relay", "the record has more than one type. Write a record for each."},
+        Faulty{"NoDatabase", "host", "the record ends before the databases. Write TYPE DATABASE USER ADDRESS METHOD, or local DATABASE USER METHOD."},
+        Faulty{"NoUser", "host all", "the record ends before the users. Write TYPE DATABASE USER ADDRESS METHOD, or local DATABASE USER METHOD."},
+        Faulty{"NoAddress", "host all all", "the record ends before the address. Write TYPE DATABASE USER ADDRESS METHOD, or local DATABASE USER METHOD."},
+        Faulty{"NoMethod", "host all all all", "the record ends before the method. Write TYPE DATABASE USER ADDRESS METHOD, or local DATABASE USER METHOD."},
+        Faulty{"NoMethodBehindLocal", "local all all", "the record ends before the method. Write TYPE DATABASE USER ADDRESS METHOD, or local DATABASE USER METHOD."},
+        Faulty{"SameRole", "host samerole all all relay", "\"samerole\" depends on the members of a role, which pgveil does not know. Write the names of the databases or a regular expression, or use method relay and let the server's own pg_hba.conf decide."},
+        Faulty{"SameGroup", "host a,samegroup all all relay", "\"samegroup\" depends on the members of a role, which pgveil does not know. Write the names of the databases or a regular expression, or use method relay and let the server's own pg_hba.conf decide."},
+        Faulty{"MemberOfRole", "host all a,+staff all relay", "\"+staff\" depends on the members of a role, which pgveil does not know. Write the names of the roles or a regular expression, or use method relay and let the server's own pg_hba.conf decide."},
+        Faulty{"ExpressionOfDatabases", "host /( all all relay", "invalid regular expression \"/(\": parentheses () not balanced. Correct it. docs/access-rules.md lists the parts of PostgreSQL's regular expressions that are supported."},
+        Faulty{"ExpressionOfUsers", "host all /(?=a) all relay", "invalid regular expression \"/(?=a)\": lookahead and lookbehind are not supported. Correct it. docs/access-rules.md lists the parts of PostgreSQL's regular expressions that are supported."},
+        Faulty{"ExpressionSplitAtAComma", "host all /^guest[0-9]{1,3}$ all reject", "invalid regular expression \"/^guest[0-9]{1\": braces {} not balanced. Put a regular expression that contains a comma in quotation marks.\nhba:3: \"3}$\" is a part of a regular expression that was split at a comma. Put a regular expression that contains a comma in quotation marks."},
+        Faulty{"ExpressionSplitIntoTwoSoundParts", "host all /^a,b$ all reject", "\"b$\" is a part of a regular expression that was split at a comma. Put a regular expression that contains a comma in quotation marks."},
+        Faulty{"ExpressionOfDatabasesSplit", "host /^(a,b)$ all all reject", "invalid regular expression \"/^(a\": parentheses () not balanced. Put a regular expression that contains a comma in quotation marks.\nhba:3: \"b)$\" is a part of a regular expression that was split at a comma. Put a regular expression that contains a comma in quotation marks."},
+        Faulty{"Addresses", "host all all 10.0.0.1/32,10.0.0.2/32 relay", "the record has more than one address. Write a record for each."},
+        Faulty{"AddressWithoutMask", "host all all 10.0.0.1 relay", "invalid netmask \"relay\" after an IP address. Write the prefix length after the address, such as 10.0.0.0/8, or 192.0.2.1/32 for one client."},
+        Faulty{"AddressWithoutAnything", "host all all 10.0.0.1", "the record ends before the netmask. Write TYPE DATABASE USER ADDRESS METHOD, or local DATABASE USER METHOD."},
+        Faulty{"NetmaskOfAnotherFamily", "host all all 10.0.0.0 ffff:: relay", "invalid netmask \"ffff::\" after an IP address. Write the prefix length after the address, such as 10.0.0.0/8, or 192.0.2.1/32 for one client."},
+        Faulty{"TooManyBits", "host all all 10.0.0.0/33 relay", "invalid prefix length \"33\". Use 0 to 32 after \"/\"."},
+        Faulty{"TooManyBitsOfIpv6", "host all all fd00::/129 relay", "invalid prefix length \"129\". Use 0 to 128 after \"/\"."},
+        Faulty{"NoNumberOfBits", "host all all 10.0.0.0/ relay", "invalid prefix length \"\". Use 0 to 32 after \"/\"."},
+        Faulty{"NegativeBits", "host all all 10.0.0.0/-1 relay", "invalid prefix length \"-1\". Use 0 to 32 after \"/\"."},
+        Faulty{"BitsBehindAHostName", "host all all app.example/32 relay", "invalid IP address \"app.example\". Write an IP address before \"/\", such as 10.0.0.0/8 or fd00::/8, or a host name without \"/\"."},
+        Faulty{"OctetOutOfRange", "host all all 10.0.0.256 relay", "invalid IP address \"10.0.0.256\". Write four decimal numbers without leading zeros, or an IPv6 address without brackets."},
+        Faulty{"AddressOfTwoNumbers", "host all all 10.1 relay", "invalid IP address \"10.1\". Write four decimal numbers without leading zeros, or an IPv6 address without brackets."},
+        Faulty{"AddressInHexadecimal", "host all all 0x0a000001 relay", "invalid IP address \"0x0a000001\". Write four decimal numbers without leading zeros, or an IPv6 address without brackets."},
+        Faulty{"AddressInBrackets", "host all all [::1] relay", "invalid IP address \"[::1]\". Write four decimal numbers without leading zeros, or an IPv6 address without brackets."},
+        Faulty{"AddressEmpty", "host all all \"\" relay", "the address is empty. Use all for every address."},
+        Faulty{"Method", "host all all all rely", "invalid authentication method \"rely\". Use reject, relay, scram-sha-256, password, cert, peer or trust."},
+        Faulty{"Methods", "hostssl all all all cert,trust", "the record has more than one method. Write a record for each."},
+        Faulty{"AddressBehindLocal", "local all all 127.0.0.1/32 trust", "invalid authentication method \"127.0.0.1/32\". Use reject, relay, scram-sha-256, password, cert, peer or trust."},
+        Faulty{"IdentBehindLocal", "local all all ident", "method \"ident\" is not supported for type local. Use peer."},
+        Faulty{"CertWithoutTls", "host all all all cert", "method cert requires type hostssl. Use hostssl: a client has a certificate only with TLS."},
+        Faulty{"PasswordWithoutTls", "host all all all password", "method password requires type hostssl. Use hostssl, since without TLS the password can be read on the network, or use scram-sha-256."},
+        Faulty{"PasswordBehindLocal", "local all all password", "method password requires type hostssl. Use hostssl, since without TLS the password can be read on the network, or use scram-sha-256."},
+        Faulty{"AssignOfScram", "hostssl all all all scram-sha-256 clientcert=verify-full assign=1", "option assign cannot be used with method scram-sha-256. Remove it, or use method cert or peer. With other methods, what the client proves depends on the user name that it sent."},
+        Faulty{"CertBehindLocal", "local all all cert", "method cert requires type hostssl. Use hostssl: a client has a certificate only with TLS."},
+        Faulty{"PeerOverTheNetwork", "hostssl all all all peer", "method peer requires type local. Use local: the system knows the user of a client only on a Unix socket."},
+        Faulty{"NoOption", "host all all all relay verify-full", "authentication option \"verify-full\" is not in the format NAME=VALUE. Write NAME=VALUE without blanks."},
+        Faulty{"UnknownOption", "hostssl all all all cert include_realm=1", "unrecognized authentication option name: \"include_realm\". The options are clientcert, clientname, map and assign."},
+        Faulty{"OptionInAnotherCase", "hostssl all all all cert Map=m", "unrecognized authentication option name: \"Map\". The options are clientcert, clientname, map and assign."},
+        Faulty{"ClientcertWithoutTls", "host all all all relay clientcert=verify-ca", "option clientcert requires type hostssl. Use hostssl: a client has a certificate only with TLS."},
+        Faulty{"ClientcertOfOldTimes", "hostssl all all all relay clientcert=1", "invalid value for clientcert: \"1\". Use verify-ca or verify-full."},
+        Faulty{"ClientcertEmpty", "hostssl all all all relay clientcert=", "invalid value for clientcert: \"\". Use verify-ca or verify-full."},
+        Faulty{"ClientcertVerifyCaWithCert", "hostssl all all all cert clientcert=verify-ca", "method cert cannot be combined with clientcert=verify-ca. Remove the option: method cert always compares the name in the certificate."},
+        Faulty{"Clientname", "hostssl all all all cert clientname=cn", "invalid value for clientname: \"cn\". Use CN, DN, URI, DNS, EMAIL or FINGERPRINT."},
+        Faulty{"ClientnameWithoutCertificate", "hostssl all all all relay clientname=DN", "option clientname has no effect: the record does not require a client certificate. Remove it, or use method cert or clientcert=verify-full."},
+        Faulty{"MapOfRelay", "hostssl all all all relay map=m", "option map has no effect: the record does not compare names. Remove it, or use method cert, method peer or clientcert=verify-full."},
+        Faulty{"MapOfVerifyCa", "hostssl all all all relay clientcert=verify-ca map=m", "option map has no effect: the record does not compare names. Remove it, or use method cert, method peer or clientcert=verify-full."},
+        Faulty{"MapOfReject", "hostssl all all all reject clientcert=verify-full map=m", "option map has no effect: the record does not compare names. Remove it, or use method cert, method peer or clientcert=verify-full."},
+        Faulty{"AssignOfRelay", "hostssl all all all relay clientcert=verify-full assign=1", "option assign cannot be used with method relay. Remove it, or use method cert or peer. With other methods, what the client proves depends on the user name that it sent."},
+        Faulty{"AssignOfTrust", "host all all all trust assign=0", "option assign cannot be used with method trust. Remove it, or use method cert or peer. With other methods, what the client proves depends on the user name that it sent."},
+        Faulty{"AssignValue", "hostssl all all all cert assign=yes", "invalid value for assign: \"yes\". Use 0 or 1."}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
 class MethodOfTheServer : public testing::TestWithParam<const char*> {};
 
-TEST_P(MethodOfTheServer, IsAMistakeThatPointsToRelay) {
+TEST_P(MethodOfTheServer, IsAnErrorThatPointsToRelay) {
   const std::string method = GetParam();
   const auto rules = parsed("hostssl all all all " + method + " map=m ldapserver=x");
   ASSERT_FALSE(rules.has_value());
-  EXPECT_EQ(shown(rules.error()),
-            "hba:1: \"" + method +
-                "\" is for the server to ask: pgveil itself does not. Write relay, with "
-                "which the server asks the client, or scram-sha-256.\n");
+  EXPECT_EQ(
+      shown(rules.error()),
+      "hba:1: method \"" + method +
+          "\" is not supported. Use relay, with which the server authenticates the client, or scram-sha-256.\n");
 }
 
 INSTANTIATE_TEST_SUITE_P(Hba, MethodOfTheServer,
                          testing::Values("md5", "gss", "sspi", "ident", "pam", "ldap", "radius", "bsd",
                                          "oauth"));
 
-TEST(HbaMistakes, OfAFileAreNamedAllAtOnce) {
+TEST(HbaErrors, OfAFileAreNamedAllAtOnce) {
   const auto rules = parsed(
       "hosts all all all relay\n"
       "host samerole,/( +staff 10.0.0.0/8 cert\n"
@@ -510,16 +510,16 @@ TEST(HbaMistakes, OfAFileAreNamedAllAtOnce) {
       "host all all all relay map=m clientname=CN assign=1\n");
   ASSERT_FALSE(rules.has_value());
   std::vector<int> lines;
-  for (const AuthFileMistake& mistake : rules.error()) lines.push_back(mistake.line);
+  for (const AuthFileError& error : rules.error()) lines.push_back(error.line);
   EXPECT_EQ(lines, (std::vector{1, 2, 2, 2, 2, 4, 4, 4}));
 }
 
-TEST(HbaMistakes, IncludeAFileWithoutRecords) {
+TEST(HbaErrors, IncludeAFileWithoutRecords) {
   const auto rules = parsed("# host all all all relay\n");
   ASSERT_FALSE(rules.has_value());
   ASSERT_EQ(rules.error().size(), 1u);
-  EXPECT_EQ(rules.error().front().problem, "there is no record, so that nobody could log in");
-  EXPECT_NE(rules.error().front().remedy, "");
+  EXPECT_EQ(rules.error().front().message, "there is no record, so that no client could log in");
+  EXPECT_NE(rules.error().front().hint, "");
 }
 
 TEST(IpAddress, IsReadAsWritten) {

@@ -12,7 +12,7 @@ using test::shown;
 using Names = std::vector<std::string>;
 using namespace std::string_literals;
 
-tl::expected<IdentMap, AuthFileMistakes> parsed(std::string_view text) {
+tl::expected<IdentMap, AuthFileErrors> parsed(std::string_view text) {
   return split_auth_file(text, "ident", 1, FakeAuthFiles()).and_then([](const auto& lines) {
     return IdentMap::parse(lines);
   });
@@ -204,48 +204,48 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
-struct Mistaken {
+struct Faulty {
   const char* name;
   std::string_view line;
-  const char* mistake;  // "PROBLEM. REMEDY"
+  const char* error;  // "MESSAGE. HINT"
 };
 
-class IdentMistake : public testing::TestWithParam<Mistaken> {};
+class IdentError : public testing::TestWithParam<Faulty> {};
 
-TEST_P(IdentMistake, IsNamedWithItsLineAndARemedy) {
+TEST_P(IdentError, IsReportedWithItsLineAndAHint) {
   const auto map = parsed("# one\n\n" + std::string(GetParam().line) + "\nm Ann ann\n");
   ASSERT_FALSE(map.has_value());
-  EXPECT_EQ(shown(map.error()), "ident:3: " + std::string(GetParam().mistake) + '\n');
+  EXPECT_EQ(shown(map.error()), "ident:3: " + std::string(GetParam().error) + '\n');
 }
 
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(
-    Ident, IdentMistake,
+    Ident, IdentError,
     testing::Values(
-        Mistaken{"OneName", "m", "the line ends before its database user. Write MAP SYSTEM-USER DATABASE-USER."},
-        Mistaken{"TwoNames", "m Ann", "the line ends before its database user. Write MAP SYSTEM-USER DATABASE-USER."},
-        Mistaken{"Maps", "m,n Ann ann", "there are several names where one belongs, of which the first is \"m\". Put a name or regular expression with a comma in it into quotation marks; write a line for each name."},
-        Mistaken{"SystemUsers", "m CN=Ann,O=Acme ann", "there are several names where one belongs, of which the first is \"CN=Ann\". Put a name or regular expression with a comma in it into quotation marks; write a line for each name."},
-        Mistaken{"DatabaseUsers", "m Ann ann,bob", "there are several names where one belongs, of which the first is \"ann\". Put a name or regular expression with a comma in it into quotation marks; write a line for each name."},
-        Mistaken{"Role", "m Ann +staff", "\"+staff\" asks who is a member of a role, which a proxy does not know. Name the roles, each in a line of its own, or use a regular expression."},
-        Mistaken{"RoleWithAGroup", R"(m /^(a)$ +\1)", "\"+\\1\" asks who is a member of a role, which a proxy does not know. Name the roles, each in a line of its own, or use a regular expression."},
-        Mistaken{"ExpressionOfTheSystemUser", "m \"/(\" ann", "invalid regular expression \"/(\": parentheses () not balanced. Correct it: docs/access-rules.md lists which parts of PostgreSQL's regular expressions can be used."},
-        Mistaken{"ExpressionOfTheSystemUserBeforeAGroup", R"(m "/^(" \1)", "invalid regular expression \"/^(\": parentheses () not balanced. Correct it: docs/access-rules.md lists which parts of PostgreSQL's regular expressions can be used."},
-        Mistaken{"ExpressionOfTheDatabaseUser", R"(m Ann /^(a)\1$)", "invalid regular expression \"/^(a)\\1$\": back references are not supported. Correct it: docs/access-rules.md lists which parts of PostgreSQL's regular expressions can be used."},
-        Mistaken{"ExpressionWithAControlByte", "m /(\x01 ann", "invalid regular expression \"/(\\x01\": parentheses () not balanced. Correct it: docs/access-rules.md lists which parts of PostgreSQL's regular expressions can be used."},
-        Mistaken{"NoGroup", R"(m /^\w+$ \1)", "\"/^\\w+$\" has no group in parentheses for \\1. Put parentheses around the part that is the database user."},
-        Mistaken{"GroupThatIsRepeated", R"(m /^([a-z])+$ \1)", "\\1 is not supported with \"/^([a-z])+$\": its first group is repeated or stands inside another group, or a quantifier is non-greedy. Write the group outside of other parentheses and without a quantifier after it, and no \"?\" after a quantifier."},
-        Mistaken{"GroupInAGroup", R"(m /^(?:x(a|ab))b?$ \1)", "\\1 is not supported with \"/^(?:x(a|ab))b?$\": its first group is repeated or stands inside another group, or a quantifier is non-greedy. Write the group outside of other parentheses and without a quantifier after it, and no \"?\" after a quantifier."},
-        Mistaken{"GroupAfterANonGreedyQuantifier", R"(m /^.*?(\w+)$ \1)", "\\1 is not supported with \"/^.*?(\\w+)$\": its first group is repeated or stands inside another group, or a quantifier is non-greedy. Write the group outside of other parentheses and without a quantifier after it, and no \"?\" after a quantifier."},
-        Mistaken{"GroupThatDoesNotCapture", R"(m /^(?:a|b)$ u\1)", "\"/^(?:a|b)$\" has no group in parentheses for \\1. Put parentheses around the part that is the database user."}),
+        Faulty{"OneName", "m", "the line ends before the database user. Write MAP SYSTEM-USER DATABASE-USER."},
+        Faulty{"TwoNames", "m Ann", "the line ends before the database user. Write MAP SYSTEM-USER DATABASE-USER."},
+        Faulty{"Maps", "m,n Ann ann", "field 1 has more than one name, of which the first is \"m\". Write a line for each name. Put a name or a regular expression that contains a comma in quotation marks."},
+        Faulty{"SystemUsers", "m CN=Ann,O=Acme ann", "field 2 has more than one name, of which the first is \"CN=Ann\". Write a line for each name. Put a name or a regular expression that contains a comma in quotation marks."},
+        Faulty{"DatabaseUsers", "m Ann ann,bob", "field 3 has more than one name, of which the first is \"ann\". Write a line for each name. Put a name or a regular expression that contains a comma in quotation marks."},
+        Faulty{"Role", "m Ann +staff", "\"+staff\" depends on the members of a role, which pgveil does not know. Write a line for each role, or use a regular expression."},
+        Faulty{"RoleWithAGroup", R"(m /^(a)$ +\1)", "\"+\\1\" depends on the members of a role, which pgveil does not know. Write a line for each role, or use a regular expression."},
+        Faulty{"ExpressionOfTheSystemUser", "m \"/(\" ann", "invalid regular expression \"/(\": parentheses () not balanced. Correct it. docs/access-rules.md lists the parts of PostgreSQL's regular expressions that are supported."},
+        Faulty{"ExpressionOfTheSystemUserBeforeAGroup", R"(m "/^(" \1)", "invalid regular expression \"/^(\": parentheses () not balanced. Correct it. docs/access-rules.md lists the parts of PostgreSQL's regular expressions that are supported."},
+        Faulty{"ExpressionOfTheDatabaseUser", R"(m Ann /^(a)\1$)", "invalid regular expression \"/^(a)\\1$\": back references are not supported. Correct it. docs/access-rules.md lists the parts of PostgreSQL's regular expressions that are supported."},
+        Faulty{"ExpressionWithAControlByte", "m /(\x01 ann", "invalid regular expression \"/(\\x01\": parentheses () not balanced. Correct it. docs/access-rules.md lists the parts of PostgreSQL's regular expressions that are supported."},
+        Faulty{"NoGroup", R"(m /^\w+$ \1)", "regular expression \"/^\\w+$\" has no group in parentheses for \\1. Write parentheses around the part that is the database user."},
+        Faulty{"GroupThatIsRepeated", R"(m /^([a-z])+$ \1)", "\\1 is not supported with \"/^([a-z])+$\": its first group is repeated or inside another group, or a quantifier is non-greedy. Write the group outside of other parentheses and without a quantifier after it. Do not write \"?\" after a quantifier."},
+        Faulty{"GroupInAGroup", R"(m /^(?:x(a|ab))b?$ \1)", "\\1 is not supported with \"/^(?:x(a|ab))b?$\": its first group is repeated or inside another group, or a quantifier is non-greedy. Write the group outside of other parentheses and without a quantifier after it. Do not write \"?\" after a quantifier."},
+        Faulty{"GroupAfterANonGreedyQuantifier", R"(m /^.*?(\w+)$ \1)", "\\1 is not supported with \"/^.*?(\\w+)$\": its first group is repeated or inside another group, or a quantifier is non-greedy. Write the group outside of other parentheses and without a quantifier after it. Do not write \"?\" after a quantifier."},
+        Faulty{"GroupThatDoesNotCapture", R"(m /^(?:a|b)$ u\1)", "regular expression \"/^(?:a|b)$\" has no group in parentheses for \\1. Write parentheses around the part that is the database user."}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
-TEST(IdentMistakes, OfAFileAreNamedAllAtOnce) {
+TEST(IdentErrors, OfAFileAreNamedAllAtOnce) {
   const auto map = parsed("m Ann\nm /( +staff\nm Ann ann\nm a,b ann\n");
   ASSERT_FALSE(map.has_value());
   std::vector<int> lines;
-  for (const AuthFileMistake& mistake : map.error()) lines.push_back(mistake.line);
+  for (const AuthFileError& error : map.error()) lines.push_back(error.line);
   EXPECT_EQ(lines, (std::vector{1, 2, 2, 4}));
 }
 
@@ -259,9 +259,9 @@ class IdentExpression : public testing::TestWithParam<Warned> {};
 
 TEST_P(IdentExpression, IsWarnedOfUnlessAnchored) {
   const std::string expression = "/" + std::string(GetParam().expression);
-  const std::string warning = "ident:2: \"" + expression +
-                              "\" is found in the midst of longer names, too. Write ^ before and $ behind "
-                              "each of its alternatives, if whole names are meant.\n";
+  const std::string warning = "ident:2: regular expression \"" + expression +
+                              "\" matches parts of longer names, too. Write ^ before and $ after each "
+                              "alternative to match whole names only.\n";
   const std::string expected = GetParam().is_anchored ? "" : warning;
   EXPECT_EQ(shown(map_of("m a b\nm " + expression + " ann").warnings()), expected);
   EXPECT_EQ(shown(map_of("m a b\nm ann " + expression).warnings()), expected);
@@ -303,15 +303,14 @@ INSTANTIATE_TEST_SUITE_P(
 TEST(IdentWarning, IsOfAGroupThatNobodyReplaces) {
   EXPECT_EQ(
       shown(map_of("m Ann \\1").warnings()),
-      "ident:1: \\1 stands for itself, as the system user is no regular expression. Write a slash before "
-      "the system user, or the name for \\1.\n");
+      "ident:1: \\1 is not replaced, since the system user is not a regular expression. Write a slash before the "
+      "system user to make it a regular expression, or write a name instead of \\1.\n");
 }
 
 TEST(IdentWarning, IsOfWordsThatAreIgnored) {
-  EXPECT_EQ(
-      shown(map_of("m Ann Smith ann\nm \"Ann Smith\" ann # hers\n").warnings()),
-      "ident:1: what stands behind the third name is ignored: \"ann\". Put a name with a blank in it into "
-      "quotation marks.\n");
+  EXPECT_EQ(shown(map_of("m Ann Smith ann\nm \"Ann Smith\" ann # hers\n").warnings()),
+            "ident:1: text after the third name is ignored: \"ann\". Put a name that contains a blank in "
+            "quotation marks.\n");
 }
 
 TEST(IdentWarning, SurvivesAMove) {

@@ -14,7 +14,7 @@ using namespace std::string_literals;
 
 constexpr PassFile::Key kKey{.host = "db", .port = "5432", .database = "ledger", .user = "ann"};
 
-// Returns the password; "-" if there is none; or the mistakes.
+// Returns the password; "-" if there is none; or the errors.
 std::string find(std::string_view text, const PassFile::Key& key) {
   const auto file = PassFile::parse(text, "pgpass");
   if (!file) return shown(file.error());
@@ -96,17 +96,17 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
-struct Mistake {
+struct Faulty {
   const char* name;
   std::string text;
-  std::string mistake;
+  std::string error;
 };
 
-class MistakenPassFile : public testing::TestWithParam<Mistake> {};
+class MistakenPassFile : public testing::TestWithParam<Faulty> {};
 
 TEST_P(MistakenPassFile, IsRefusedWithTheLineAndNotShown) {
   const std::string all = find(GetParam().text, kKey);
-  EXPECT_EQ(all.substr(0, GetParam().mistake.size()), GetParam().mistake);
+  EXPECT_EQ(all.substr(0, GetParam().error.size()), GetParam().error);
   EXPECT_EQ(std::count(all.begin(), all.end(), '\n'), 1) << all;
   EXPECT_EQ(all.find("sesame"), all.npos) << all;
 }
@@ -115,20 +115,20 @@ TEST_P(MistakenPassFile, IsRefusedWithTheLineAndNotShown) {
 INSTANTIATE_TEST_SUITE_P(
     Lines, MistakenPassFile,
     testing::Values(
-        Mistake{"FourFields", "db:5432:ledger:sesame", "pgpass:1: the line has fewer than five fields."},
-        Mistake{"OnlyAPassword", "\nsesame\n", "pgpass:2: the line has fewer than five fields."},
-        Mistake{"ACommentThatIsNone", "\n\n  # sesame\n", "pgpass:3: the line has fewer than five fields."},
-        Mistake{"AnEscapedColonIsNoEnd", R"(db:5432:ledger:ann\:sesame)", "pgpass:1: the line has fewer than five fields."},
-        Mistake{"ABackslashAtTheEndOfTheUser", "db:5432:ledger:sesame\\", "pgpass:1: the line has fewer than five fields."},
-        Mistake{"NoHost", ":5432:ledger:ann:sesame", "pgpass:1: a field before the password is empty, which nothing matches."},
-        Mistake{"NoPort", "db::ledger:ann:sesame", "pgpass:1: a field before the password is empty, which nothing matches."},
-        Mistake{"NoDatabase", "db:5432::ann:sesame", "pgpass:1: a field before the password is empty, which nothing matches."},
-        Mistake{"NoUser", "db:5432:ledger::sesame", "pgpass:1: a field before the password is empty, which nothing matches."},
-        Mistake{"SeveralEmpty", "::::sesame", "pgpass:1: a field before the password is empty, which nothing matches."},
-        Mistake{"AColonInThePassword", "db:5432:ledger:ann:ses:ame:sesame", "pgpass:1: the password ends at a colon, and more stands behind it."},
-        Mistake{"AColonBehindThePassword", "db:5432:ledger:ann:sesame:", "pgpass:1: the password ends at a colon, and more stands behind it."},
-        Mistake{"ANul", "db:5432:ledger:ann:sesame\0"s, "pgpass:1: there is a NUL in the text."},
-        Mistake{"ANulInAComment", "#\0\ndb:5432:ledger:ann:sesame"s, "pgpass:1: there is a NUL in the text."}),
+        Faulty{"FourFields", "db:5432:ledger:sesame", "pgpass:1: the line has fewer than five fields."},
+        Faulty{"OnlyAPassword", "\nsesame\n", "pgpass:2: the line has fewer than five fields."},
+        Faulty{"ACommentThatIsNone", "\n\n  # sesame\n", "pgpass:3: the line has fewer than five fields."},
+        Faulty{"AnEscapedColonIsNoEnd", R"(db:5432:ledger:ann\:sesame)", "pgpass:1: the line has fewer than five fields."},
+        Faulty{"ABackslashAtTheEndOfTheUser", "db:5432:ledger:sesame\\", "pgpass:1: the line has fewer than five fields."},
+        Faulty{"NoHost", ":5432:ledger:ann:sesame", "pgpass:1: a field before the password is empty, which nothing matches."},
+        Faulty{"NoPort", "db::ledger:ann:sesame", "pgpass:1: a field before the password is empty, which nothing matches."},
+        Faulty{"NoDatabase", "db:5432::ann:sesame", "pgpass:1: a field before the password is empty, which nothing matches."},
+        Faulty{"NoUser", "db:5432:ledger::sesame", "pgpass:1: a field before the password is empty, which nothing matches."},
+        Faulty{"SeveralEmpty", "::::sesame", "pgpass:1: a field before the password is empty, which nothing matches."},
+        Faulty{"AColonInThePassword", "db:5432:ledger:ann:ses:ame:sesame", "pgpass:1: the line has more than five fields."},
+        Faulty{"AColonBehindThePassword", "db:5432:ledger:ann:sesame:", "pgpass:1: the line has more than five fields."},
+        Faulty{"ANul", "db:5432:ledger:ann:sesame\0"s, "pgpass:1: the text contains a NUL byte."},
+        Faulty{"ANulInAComment", "#\0\ndb:5432:ledger:ann:sesame"s, "pgpass:1: the text contains a NUL byte."}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
@@ -141,7 +141,7 @@ TEST(PassFileMistakes, AreReportedAllAtOnce) {
       "pgpass");
   ASSERT_FALSE(file.has_value());
   std::string lines;
-  for (const auto& mistake : file.error()) lines += std::to_string(mistake.line) + ' ';
+  for (const auto& error : file.error()) lines += std::to_string(error.line) + ' ';
   EXPECT_EQ(lines, "1 3 3 4 ");
 }
 

@@ -25,7 +25,7 @@ std::string shown(const UserSecret& secret) {
   return "md5";
 }
 
-// Returns "LINE: USER, SECRET;" for each entry, or the mistakes.
+// Returns "LINE: USER, SECRET;" for each entry, or the errors.
 std::string read(std::string_view text) {
   const auto list = parse_user_list(text, "userlist.txt");
   if (!list) return shown(list.error());
@@ -89,16 +89,16 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
-struct Mistake {
+struct Faulty {
   const char* name;
   std::string text;
-  std::string mistake;
+  std::string error;
 };
 
-class MistakenUserList : public testing::TestWithParam<Mistake> {};
+class MistakenUserList : public testing::TestWithParam<Faulty> {};
 
 TEST_P(MistakenUserList, IsRefusedWithTheLine) {
-  EXPECT_EQ(read(GetParam().text).substr(0, GetParam().mistake.size()), GetParam().mistake);
+  EXPECT_EQ(read(GetParam().text).substr(0, GetParam().error.size()), GetParam().error);
   const std::string all = read(GetParam().text);
   EXPECT_EQ(std::count(all.begin(), all.end(), '\n'), 1) << all;
 }
@@ -113,31 +113,31 @@ TEST_P(MistakenUserList, IsNotShown) {
 INSTANTIATE_TEST_SUITE_P(
     Lines, MistakenUserList,
     testing::Values(
-        Mistake{"NoMarks", "\nann sesame\n", "userlist.txt:2: the line does not begin with a quotation mark."},
-        Mistake{"AnotherComment", "# ann", "userlist.txt:1: the line does not begin with a quotation mark."},
-        Mistake{"AByteOrderMark", "\xef\xbb\xbf\"ann\" \"sesame\"", "userlist.txt:1: the line does not begin with a quotation mark."},
-        Mistake{"NoMarkBeforeTheName", "ann\" \"sesame\"", "userlist.txt:1: the line does not begin with a quotation mark."},
-        Mistake{"NoMarkBehindTheName", "\"ann sesame", "userlist.txt:1: the user does not end with a quotation mark on this line."},
-        Mistake{"NameOverTwoLines", "\"ann\n; ann\"", "userlist.txt:1: the user does not end with a quotation mark on this line."},
-        Mistake{"AMarkAlone", "\"", "userlist.txt:1: the user does not end with a quotation mark on this line."},
-        Mistake{"OnlyDoubledMarks", "\"\"\"", "userlist.txt:1: the user does not end with a quotation mark on this line."},
-        Mistake{"NoSecret", R"("sesame")", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
-        Mistake{"NoBlankBetween", R"("ann""sesame")", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
-        Mistake{"NoMarkBeforeTheSecret", R"("ann" sesame")", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
-        Mistake{"NoMarkBehindTheSecret", R"("ann" "sesame)", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
-        Mistake{"ADoubledMarkBehindTheSecret", R"("ann" "sesame"")", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
-        Mistake{"SomethingBetween", R"("ann", "sesame")", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
-        Mistake{"SecretOnTheNextLine", "\"ann\"\n; \"sesame\"", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
-        Mistake{"EmptyName", R"("" "sesame")", "userlist.txt:1: the user is empty."},
-        Mistake{"EmptySecret", R"("ann" "")", "userlist.txt:1: the secret is empty."},
-        Mistake{"NoBlankBetweenInAnOldFile", R"("ann""sesame" "")", "userlist.txt:1: the secret is empty."},
-        Mistake{"NameThatTheServerWouldCut", '"' + kLongestName + R"(n" "sesame")", "userlist.txt:1: the user is longer than 63 bytes."},
-        Mistake{"TheSameUser", "\"ann\" \"sesame\"\n\n\"ann\" \"sesame\"", "userlist.txt:3: line 1 has the same user."},
-        Mistake{"ANul", "; a\n\"ann\" \"ses\0ame\""s, "userlist.txt:2: there is a NUL in the text."},
-        Mistake{"ANulInAComment", "; \0\n\"ann\" \"sesame\""s, "userlist.txt:1: there is a NUL in the text."},
-        Mistake{"ACutScramSecret", R"("ann" ")" + kScram.substr(0, 100) + '"', "userlist.txt:1: the secret begins with SCRAM-SHA-256$, but is no SCRAM secret,"},
-        Mistake{"NothingButThePrefix", R"("ann" "SCRAM-SHA-256$")", "userlist.txt:1: the secret begins with SCRAM-SHA-256$, but is no SCRAM secret,"},
-        Mistake{"TooManyIterations", R"("ann" "SCRAM-SHA-256$1000001)" + kScram.substr(18) + '"', "userlist.txt:1: the secret begins with SCRAM-SHA-256$, but is no SCRAM secret, or one of more than 1000000 iterations."}),
+        Faulty{"NoMarks", "\nann sesame\n", "userlist.txt:2: the line does not begin with a quotation mark."},
+        Faulty{"AnotherComment", "# ann", "userlist.txt:1: the line does not begin with a quotation mark."},
+        Faulty{"AByteOrderMark", "\xef\xbb\xbf\"ann\" \"sesame\"", "userlist.txt:1: the line does not begin with a quotation mark."},
+        Faulty{"NoMarkBeforeTheName", "ann\" \"sesame\"", "userlist.txt:1: the line does not begin with a quotation mark."},
+        Faulty{"NoMarkBehindTheName", "\"ann sesame", "userlist.txt:1: the user does not end with a quotation mark on this line."},
+        Faulty{"NameOverTwoLines", "\"ann\n; ann\"", "userlist.txt:1: the user does not end with a quotation mark on this line."},
+        Faulty{"AMarkAlone", "\"", "userlist.txt:1: the user does not end with a quotation mark on this line."},
+        Faulty{"OnlyDoubledMarks", "\"\"\"", "userlist.txt:1: the user does not end with a quotation mark on this line."},
+        Faulty{"NoSecret", R"("sesame")", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
+        Faulty{"NoBlankBetween", R"("ann""sesame")", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
+        Faulty{"NoMarkBeforeTheSecret", R"("ann" sesame")", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
+        Faulty{"NoMarkBehindTheSecret", R"("ann" "sesame)", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
+        Faulty{"ADoubledMarkBehindTheSecret", R"("ann" "sesame"")", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
+        Faulty{"SomethingBetween", R"("ann", "sesame")", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
+        Faulty{"SecretOnTheNextLine", "\"ann\"\n; \"sesame\"", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
+        Faulty{"EmptyName", R"("" "sesame")", "userlist.txt:1: the user is empty."},
+        Faulty{"EmptySecret", R"("ann" "")", "userlist.txt:1: the secret is empty."},
+        Faulty{"NoBlankBetweenInAnOldFile", R"("ann""sesame" "")", "userlist.txt:1: the secret is empty."},
+        Faulty{"NameThatTheServerWouldCut", '"' + kLongestName + R"(n" "sesame")", "userlist.txt:1: the user is longer than 63 bytes."},
+        Faulty{"TheSameUser", "\"ann\" \"sesame\"\n\n\"ann\" \"sesame\"", "userlist.txt:3: line 1 has the same user."},
+        Faulty{"ANul", "; a\n\"ann\" \"ses\0ame\""s, "userlist.txt:2: the text contains a NUL byte."},
+        Faulty{"ANulInAComment", "; \0\n\"ann\" \"sesame\""s, "userlist.txt:1: the text contains a NUL byte."},
+        Faulty{"ACutScramSecret", R"("ann" ")" + kScram.substr(0, 100) + '"', "userlist.txt:1: the secret begins with SCRAM-SHA-256$, but is not a SCRAM secret"},
+        Faulty{"NothingButThePrefix", R"("ann" "SCRAM-SHA-256$")", "userlist.txt:1: the secret begins with SCRAM-SHA-256$, but is not a SCRAM secret"},
+        Faulty{"TooManyIterations", R"("ann" "SCRAM-SHA-256$1000001)" + kScram.substr(18) + '"', "userlist.txt:1: the secret begins with SCRAM-SHA-256$, but is not a SCRAM secret or has more than 1000000 iterations."}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
@@ -151,7 +151,7 @@ TEST(UserListMistakes, AreReportedAllAtOnce) {
       "userlist.txt");
   ASSERT_FALSE(list.has_value());
   std::string lines;
-  for (const auto& mistake : list.error()) lines += std::to_string(mistake.line) + ' ';
+  for (const auto& error : list.error()) lines += std::to_string(error.line) + ' ';
   EXPECT_EQ(lines, "1 2 4 4 5 5 ");
 }
 

@@ -37,12 +37,11 @@ class FakeAuthFiles : public protocol::AuthFileSource {
   std::map<std::string, const char*> files_;
 };
 
-// Returns "FILE:LINE: PROBLEM. REMEDY" for each mistake, one on each line.
-inline std::string shown(const protocol::AuthFileMistakes& mistakes) {
+// Returns "FILE:LINE: MESSAGE. HINT" for each error, one on each line.
+inline std::string shown(const protocol::AuthFileErrors& errors) {
   std::string text;
-  for (const auto& mistake : mistakes)
-    text += mistake.file + ':' + std::to_string(mistake.line) + ": " + mistake.problem + ". " +
-            mistake.remedy + '\n';
+  for (const auto& error : errors)
+    text += error.file + ':' + std::to_string(error.line) + ": " + error.message + ". " + error.hint + '\n';
   return text;
 }
 

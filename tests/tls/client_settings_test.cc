@@ -139,10 +139,10 @@ TEST_P(ClientSettingMistake, IsTold) {
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(Policy, ClientSettingMistake, testing::Values(
     Mistaken{"CiphersMeanNothing", [](ClientSettings& s) { s.ssl_ciphers = "NONSENSE"; },
-             "ssl_ciphers", R"("NONSENSE": no cipher match)"},
+             "ssl_ciphers", R"("NONSENSE" matches no cipher)"},
     Mistaken{"CiphersAreTooNewForTheVersions",
              [](ClientSettings& s) { s.ssl_min_protocol_version = s.ssl_max_protocol_version.emplace(Version::tls1_1); },
-             "ssl_ciphers", "no cipher is left"},
+             "ssl_ciphers", "no cipher can be used"},
     Mistaken{"CiphersNeedNoCertificate",
              [](ClientSettings& s) { s.ssl_ciphers = "ECDHE+AESGCM:ADH-AES256-GCM-SHA384:@SECLEVEL=0"; },
              "ssl_ciphers", "\"ADH-AES256-GCM-SHA384\""},

@@ -155,9 +155,9 @@ INSTANTIATE_TEST_SUITE_P(
                    s.server.ssl_min_protocol_version = Version::tls1_1;
                  }, "ssl_min_protocol_version", "ssl_min_protocol_version", "TLSv1.1 is no longer secure (RFC 8996)"},
         Doubtful{"CipherWithoutForwardSecrecy", [](Scene& s) { s.ciphers("AES128-GCM-SHA256"); }, "ssl_ciphers", "ssl_ciphers",
-                 R"(it allows "AES128-GCM-SHA256", without)"},
+                 R"(allows "AES128-GCM-SHA256", without)"},
         Doubtful{"CiphersWithoutAuthenticatedEncryption", [](Scene& s) { s.ciphers("ECDHE+AESGCM:ECDHE+AES+SHA"); },
-                 "ssl_ciphers", "ssl_ciphers", "weaker than the default"},
+                 "ssl_ciphers", "ssl_ciphers", "without forward secrecy or authenticated encryption"},
         Doubtful{"OtherCiphersAsStrong", [](Scene& s) { s.ciphers("ECDHE+AESGCM:DHE+AESGCM"); }, nullptr, nullptr, ""}),
     [](const auto& row) { return row.param.name; });
 // clang-format on

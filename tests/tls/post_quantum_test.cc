@@ -47,7 +47,7 @@ TYPED_TEST(RequiredPostQuantum, IsAMistakeIfOpenSslHasNone) {
     EXPECT_EQ(problem, "");
   else
     EXPECT_NE(
-        problem.find("post_quantum: post_quantum \"require\" needs a hybrid group of ML-KEM, and OpenSSL"),
+        problem.find("post_quantum: post_quantum \"require\" requires a hybrid group of ML-KEM, and OpenSSL"),
         std::string::npos)
         << problem;
 }
@@ -56,7 +56,7 @@ TYPED_TEST(RequiredPostQuantum, IsAMistakeWithoutTls13) {
   this->settings_.ssl_max_protocol_version = Version::tls1_2;
   EXPECT_EQ(
       problem_of(this->settings_),
-      "post_quantum: post_quantum \"require\" needs TLS 1.3, which ssl_max_protocol_version \"TLSv1.2\" "
+      "post_quantum: post_quantum \"require\" requires TLS 1.3, which ssl_max_protocol_version \"TLSv1.2\" "
       "excludes");
 }
 
@@ -65,7 +65,7 @@ TYPED_TEST(RequiredPostQuantum, IsAMistakeBesideOtherGroupsAlone) {
   for (const char* groups : {"X25519:P-256", "MLKEM768"}) {
     this->settings_.ssl_groups = groups;
     EXPECT_EQ(problem_of(this->settings_),
-              std::string("post_quantum: post_quantum \"require\" needs a hybrid "
+              std::string("post_quantum: post_quantum \"require\" requires a hybrid "
                           "group of ML-KEM, and ssl_groups \"") +
                   groups + "\" has none");
   }

@@ -211,15 +211,15 @@ INSTANTIATE_TEST_SUITE_P(Policy, ServerContextMistake, testing::Values(
              },
              "ssl_min_protocol_version", R"("TLSv1.3" is higher than ssl_max_protocol_version "TLSv1.2")"},
     Mistaken{"CiphersMeanNothing", [](const Site&, ServerSettings& s) { s.ssl_ciphers = "NONSENSE"; },
-             "ssl_ciphers", R"("NONSENSE": no cipher match)"},
+             "ssl_ciphers", R"("NONSENSE" matches no cipher)"},
     Mistaken{"CiphersAreOfTls13", [](const Site&, ServerSettings& s) { s.ssl_ciphers = "TLS_AES_256_GCM_SHA384"; },
-             "ssl_ciphers", "no cipher match"},
+             "ssl_ciphers", "matches no cipher"},
     Mistaken{"CiphersAreTooNewForTheVersions",
              [](const Site&, ServerSettings& s) {
                s.ssl_min_protocol_version = Version::tls1_1;
                s.ssl_max_protocol_version = Version::tls1_1;
              },
-             "ssl_ciphers", "no cipher is left"},
+             "ssl_ciphers", "no cipher can be used"},
     Mistaken{"CiphersNeedNoCertificate",
              [](const Site&, ServerSettings& s) { s.ssl_ciphers = "ECDHE+AESGCM:ADH-AES256-GCM-SHA384:@SECLEVEL=0"; },
              "ssl_ciphers", "\"ADH-AES256-GCM-SHA384\""},

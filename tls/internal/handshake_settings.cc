@@ -40,13 +40,13 @@ void set_versions(SSL_CTX* context, const HandshakeSettings& settings, Mistakes&
     mistakes.push_back({"ssl_min_protocol_version",
                         "ssl_min_protocol_version " + in_quotes(name_of(min)) +
                             " is higher than ssl_max_protocol_version " + in_quotes(name_of(*max)),
-                        "lower the one or raise the other"});
+                        "Lower the first or raise the second."});
   if (settings.post_quantum == PostQuantum::require) {
     if (max && *max < Version::tls1_3)
       mistakes.push_back({"post_quantum",
-                          "post_quantum \"require\" needs TLS 1.3, which ssl_max_protocol_version " +
+                          "post_quantum \"require\" requires TLS 1.3, which ssl_max_protocol_version " +
                               in_quotes(name_of(*max)) + " excludes",
-                          "remove ssl_max_protocol_version"});
+                          "Remove ssl_max_protocol_version."});
     min = Version::tls1_3;
   }
   set_common_policy(context, min, max);
@@ -62,16 +62,18 @@ bool offers_tls13(SSL_CTX* context) {
 
 void set_ciphers(SSL_CTX* context, const HandshakeSettings& settings, Mistakes& mistakes) {
   const std::string list = settings.ssl_ciphers.empty() ? std::string(kDefaultCiphers) : settings.ssl_ciphers;
+  const bool is_set = SSL_CTX_set_cipher_list(context, list.c_str()) == 1;
   ERR_clear_error();
-  if (SSL_CTX_set_cipher_list(context, list.c_str()) != 1)
-    mistakes.push_back({"ssl_ciphers",
-                        "no cipher is meant by " + in_quotes(list) + ": " + take_openssl_error(),
-                        "see `openssl ciphers -v`; those of TLS 1.3 stand in ssl_tls13_ciphers"});
+  if (!is_set)
+    mistakes.push_back(
+        {"ssl_ciphers", "ssl_ciphers " + in_quotes(list) + " matches no cipher",
+         "Use names from `openssl ciphers -v`. Ciphers of TLS 1.3 belong in ssl_tls13_ciphers."});
   const std::string& tls13 = settings.ssl_tls13_ciphers;
   // OpenSSL ignores names that it does not know, and accepts names of older ciphers.
   if (!tls13.empty() && (SSL_CTX_set_ciphersuites(context, tls13.c_str()) != 1 || !offers_tls13(context)))
-    mistakes.push_back({"ssl_tls13_ciphers", "no cipher of TLS 1.3 is meant by " + in_quotes(tls13),
-                        "see `openssl ciphers -v -s -tls1_3`, such as TLS_AES_256_GCM_SHA384"});
+    mistakes.push_back({"ssl_tls13_ciphers",
+                        "ssl_tls13_ciphers " + in_quotes(tls13) + " matches no cipher of TLS 1.3",
+                        "Use names from `openssl ciphers -v -s -tls1_3`, such as TLS_AES_256_GCM_SHA384."});
 }
 
 // Does the same as SSL_CTX_set1_groups_list() and SSL_CTX_set1_sigalgs_list() without the macros' C casts.
@@ -85,16 +87,18 @@ bool set_list(SSL_CTX* context, int which, const std::string& list) {
 
 void set_groups(SSL_CTX* context, const std::string& groups, Mistakes& mistakes) {
   if (groups.empty() || set_list(context, SSL_CTRL_SET_GROUPS_LIST, groups)) return;
-  mistakes.push_back({"ssl_groups", "the groups " + in_quotes(groups) + " are not all known to OpenSSL here",
-                      "name groups that this OpenSSL has, such as X25519:P-256, or leave it out"});
+  mistakes.push_back({"ssl_groups",
+                      "ssl_groups " + in_quotes(groups) + " contains a group that this OpenSSL does not have",
+                      "Use groups of this OpenSSL, such as X25519:P-256, or remove the setting."});
 }
 
 void set_signature_algorithms(SSL_CTX* context, const std::string& algorithms, Mistakes& mistakes) {
   if (algorithms.empty() || set_list(context, SSL_CTRL_SET_SIGALGS_LIST, algorithms)) return;
-  mistakes.push_back({"ssl_signature_algorithms",
-                      "invalid list of signature algorithms " + in_quotes(algorithms) +
-                          ": this OpenSSL does not know one of them, or one is named twice",
-                      "name algorithms as in ecdsa_secp256r1_sha256:rsa_pss_rsae_sha256, or leave it out"});
+  mistakes.push_back(
+      {"ssl_signature_algorithms",
+       "invalid list of signature algorithms " + in_quotes(algorithms) +
+           ": this OpenSSL does not have one of them, or one is specified more than once",
+       "Use names such as ecdsa_secp256r1_sha256:rsa_pss_rsae_sha256, or remove the setting."});
 }
 
 // Returns the groups that a client with `groups` offers in TLS 1.3; empty if OpenSSL does not accept
@@ -128,16 +132,16 @@ void require_post_quantum(SSL_CTX* context, const std::string& groups, Mistakes&
   if (known.empty()) {
     mistakes.push_back(
         {"post_quantum",
-         "post_quantum \"require\" needs a hybrid group of ML-KEM, and " + openssl_version() + " has none",
-         "use OpenSSL 3.5 or newer"});
+         "post_quantum \"require\" requires a hybrid group of ML-KEM, and " + openssl_version() + " has none",
+         "Use OpenSSL 3.5 or newer."});
     return;
   }
   const std::string list = groups.empty() ? known : hybrids_in(groups_of(context, groups));
   if (list.empty()) {
     mistakes.push_back({"post_quantum",
-                        "post_quantum \"require\" needs a hybrid group of ML-KEM, and ssl_groups " +
+                        "post_quantum \"require\" requires a hybrid group of ML-KEM, and ssl_groups " +
                             in_quotes(groups) + " has none",
-                        "add one of " + known + " to ssl_groups, or remove ssl_groups"});
+                        "Add one of " + known + " to ssl_groups, or remove ssl_groups."});
     return;
   }
   set_groups(context, list, mistakes);
@@ -162,9 +166,8 @@ void warn_of_weak_ciphers(const STACK_OF(SSL_CIPHER) * ciphers, Mistakes& warnin
   const std::string others = count > 1 ? " and " + std::to_string(count - 1) + " more" : "";
   warnings.push_back(
       {"ssl_ciphers",
-       "it allows " + in_quotes(first) + others +
-           ", without forward secrecy or without authenticated encryption: weaker than the default",
-       "use the default, " + in_quotes(kDefaultCiphers)});
+       "allows " + in_quotes(first) + others + ", without forward secrecy or authenticated encryption",
+       "Use the default, " + in_quotes(kDefaultCiphers) + "."});
 }
 
 // Checks the combined result of the settings.
@@ -172,16 +175,16 @@ void check_ciphers(SSL_CTX* context, Mistakes& mistakes, Mistakes& warnings) {
   const Ssl ssl(SSL_new(context));
   const Ciphers ciphers(SSL_get1_supported_ciphers(ssl.get()));
   if (sk_SSL_CIPHER_num(ciphers.get()) <= 0)
-    mistakes.push_back({"ssl_ciphers", "no cipher is left in the range of TLS versions",
-                        "check ssl_ciphers, ssl_min_protocol_version and ssl_max_protocol_version"});
+    mistakes.push_back({"ssl_ciphers", "no cipher can be used with the TLS versions that are accepted",
+                        "Change ssl_ciphers, ssl_min_protocol_version or ssl_max_protocol_version."});
   for (int i = 0; i < sk_SSL_CIPHER_num(ciphers.get()); ++i) {
     const SSL_CIPHER* cipher = sk_SSL_CIPHER_value(ciphers.get(), i);
     if (SSL_CIPHER_get_auth_nid(cipher) != NID_auth_null && SSL_CIPHER_get_cipher_nid(cipher) != NID_undef)
       continue;
     mistakes.push_back({"ssl_ciphers",
-                        "it allows " + in_quotes(SSL_CIPHER_get_name(cipher)) +
-                            ", which encrypts nothing or needs no certificate",
-                        "add `:!aNULL:!eNULL`"});
+                        "allows " + in_quotes(SSL_CIPHER_get_name(cipher)) +
+                            ", which does not encrypt or does not require a certificate",
+                        "Add :!aNULL:!eNULL at the end."});
     return;
   }
   warn_of_weak_ciphers(ciphers.get(), warnings);

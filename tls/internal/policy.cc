@@ -42,7 +42,7 @@ void set_common_policy(SSL_CTX* context, Version min, std::optional<Version> max
 void warn_of_old_version(std::string_view setting, Version min, std::vector<SettingMistake>& warnings) {
   if (min >= Version::tls1_2) return;
   warnings.push_back({std::string(setting), std::string(name_of(min)) + " is no longer secure (RFC 8996)",
-                      "use TLSv1.2, the default, as soon as all peers can"});
+                      "Use TLSv1.2, the default, as soon as all peers support it."});
 }
 
 }  // namespace pgveil::tls

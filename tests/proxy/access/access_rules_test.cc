@@ -11,7 +11,7 @@ ParsedConfig parsed(const std::string& listener) {
       "[[listener]]\nupstream = \"a\"\n" + listener + "\n[upstream.a]\nhost = \"/run/postgresql\"\n",
       "pgveil.toml");
   if (config) return *std::move(config);
-  for (const auto& mistake : config.error()) ADD_FAILURE() << mistake.text();
+  for (const auto& error : config.error()) ADD_FAILURE() << error.text();
   return {};
 }
 
@@ -23,19 +23,19 @@ constexpr const char* kTlsWithCa =
 constexpr const char* kLoopback = "address = \"127.0.0.1:5432\"\n";
 constexpr const char* kUnix = "address = \"unix:/run/.s.PGSQL.5432\"\n";
 
-std::string text_of(const Mistakes& mistakes) {
+std::string text_of(const ConfigErrors& errors) {
   std::string text;
-  for (const auto& mistake : mistakes) text += mistake.text() + '\n';
+  for (const auto& error : errors) text += error.text() + '\n';
   return text;
 }
 
-tl::expected<AccessRules, Mistakes> built(const std::string& listener, Mistakes& warnings) {
+tl::expected<AccessRules, ConfigErrors> built(const std::string& listener, ConfigErrors& warnings) {
   const auto config = parsed(listener);
   return AccessRules::build(config.config.listeners.at(0), "listener[0]", config.origins, warnings);
 }
 
 AccessRules rules_of(const std::string& listener) {
-  Mistakes warnings;
+  ConfigErrors warnings;
   auto rules = built(listener, warnings);
   if (!rules) throw std::runtime_error(text_of(rules.error()));
   return *std::move(rules);
@@ -50,7 +50,7 @@ KernelAddress address(const std::string& host) {
 struct RefusedRules {
   const char* name;
   std::string listener;
-  const char* mistake;
+  const char* error;
 };
 void PrintTo(const RefusedRules& row, std::ostream* out) {
   *out << row.name;
@@ -58,11 +58,11 @@ void PrintTo(const RefusedRules& row, std::ostream* out) {
 
 class RulesAtLoad : public testing::TestWithParam<RefusedRules> {};
 
-TEST_P(RulesAtLoad, AreRefusedWithLineAndRemedy) {
-  Mistakes warnings;
+TEST_P(RulesAtLoad, AreRefusedWithLineAndHint) {
+  ConfigErrors warnings;
   const auto rules = built(GetParam().listener, warnings);
   ASSERT_FALSE(rules.has_value());
-  EXPECT_PRED_FORMAT2(testing::IsSubstring, GetParam().mistake, text_of(rules.error()));
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, GetParam().error, text_of(rules.error()));
 }
 
 std::string with_hba(const char* listener, const std::string& hba) {
@@ -73,16 +73,16 @@ std::string with_hba(const char* listener, const std::string& hba) {
 INSTANTIATE_TEST_SUITE_P(
     Rules, RulesAtLoad,
     testing::Values(
-        RefusedRules{"CertWithoutCa", with_hba(kTls, "hostssl all all all cert"), "pgveil.toml:7: listener[0].hba: a client certificate is required, but no client is asked for one. Set ssl_ca_file"},
+        RefusedRules{"CertWithoutCa", with_hba(kTls, "hostssl all all all cert"), "pgveil.toml:7: listener[0].hba: the record requires a client certificate, but the listener does not ask for one. Set ssl_ca_file"},
         RefusedRules{"ClientcertWithoutCa", with_hba(kTls, "hostssl all all all relay clientcert=verify-ca"), "Set ssl_ca_file"},
-        RefusedRules{"TrustFromTheNetwork", with_hba(kTls, "hostssl all all 10.0.0.0/8 trust"), "pgveil.toml:7: listener[0].hba: trust would let in whoever reaches this listener"},
-        RefusedRules{"TrustOfMoreThanLoopback", with_hba(kTls, "hostssl all all 126.0.0.0/7 trust"), "trust would let in"},
-        RefusedRules{"TrustOfSameHost", with_hba(kTls, "hostssl all all samehost trust"), "trust would let in"},
-        RefusedRules{"MapThatIsNowhere", with_hba(kTlsWithCa, "hostssl all all all cert map=nowhere"), "there is no map \"nowhere\""},
+        RefusedRules{"TrustFromTheNetwork", with_hba(kTls, "hostssl all all 10.0.0.0/8 trust"), "pgveil.toml:7: listener[0].hba: method trust would allow everyone who can reach this listener to log in"},
+        RefusedRules{"TrustOfMoreThanLoopback", with_hba(kTls, "hostssl all all 126.0.0.0/7 trust"), "method trust would allow everyone"},
+        RefusedRules{"TrustOfSameHost", with_hba(kTls, "hostssl all all samehost trust"), "method trust would allow everyone"},
+        RefusedRules{"MapThatIsNowhere", with_hba(kTlsWithCa, "hostssl all all all cert map=nowhere"), "map \"nowhere\" does not exist"},
         RefusedRules{"NoRecord", with_hba(kTls, "# nobody"), "pgveil.toml:6: listener[0].hba: there is no record"},
         RefusedRules{"SecondLine", with_hba(kTls, "# first\nhostssl all all all nonsense"), "pgveil.toml:8: "},
-        RefusedRules{"NoSuchFile", std::string(kTls) + "hba_file = \"/nonexistent/pg_hba.conf\"\n", "pgveil.toml:6: listener[0].hba_file: cannot read \"/nonexistent/pg_hba.conf\": No such file or directory."},
-        RefusedRules{"NoSuchIdentFile", std::string(kTls) + "ident_file = \"/nonexistent/pg_ident.conf\"\n", "listener[0].ident_file: cannot read"},
+        RefusedRules{"NoSuchFile", std::string(kTls) + "hba_file = \"/nonexistent/pg_hba.conf\"\n", "pgveil.toml:6: listener[0].hba_file: could not read file \"/nonexistent/pg_hba.conf\": No such file or directory."},
+        RefusedRules{"NoSuchIdentFile", std::string(kTls) + "ident_file = \"/nonexistent/pg_ident.conf\"\n", "listener[0].ident_file: could not read"},
         RefusedRules{"BadIdentLine", std::string(kTls) + "ident = '''\nmap name +role\n'''\n", "pgveil.toml:7: listener[0].ident: "}),
     [](const auto& row) { return std::string(row.param.name); });
 
@@ -95,7 +95,7 @@ void PrintTo(const AcceptedRules& row, std::ostream* out) { *out << row.name; }
 class Trust : public testing::TestWithParam<AcceptedRules> {};
 
 TEST_P(Trust, IsAcceptedWhereTheClientIsLocalOrHasACertificate) {
-  Mistakes warnings;
+  ConfigErrors warnings;
   const auto rules = built(GetParam().listener, warnings);
   EXPECT_TRUE(rules.has_value()) << text_of(rules.error());
 }
@@ -113,7 +113,7 @@ INSTANTIATE_TEST_SUITE_P(
 // clang-format on
 
 TEST(Rules, WarnOfARecordForTlsWhereThereIsNone) {
-  Mistakes warnings;
+  ConfigErrors warnings;
   ASSERT_TRUE(built(with_hba(kLoopback, "hostssl all all all relay\nhost all all all relay"), warnings));
   ASSERT_EQ(warnings.size(), 1U);
   EXPECT_EQ(warnings[0].line, 5);

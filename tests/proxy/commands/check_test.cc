@@ -10,7 +10,7 @@ namespace {
 ParsedConfig parsed(const std::string& toml) {
   auto config = parse_config(toml, "pgveil.toml");
   if (config) return *std::move(config);
-  for (const auto& mistake : config.error()) ADD_FAILURE() << mistake.text();
+  for (const auto& error : config.error()) ADD_FAILURE() << error.text();
   return {};
 }
 
@@ -53,7 +53,7 @@ host = "/run/postgresql"
       "upstream local: unix:/run/postgresql/.s.PGSQL.5432; no TLS\n"
       "upstream primary: db01.example.com:6432 (192.0.2.1), [::1]:6432; TLS verify-full, TLSv1.2 to TLSv1.3, "
       "direct; trusts the system's CAs\n"
-      "No mistakes found.\n");
+      "No errors found.\n");
   EXPECT_EQ(exit_code, kExitOk);
 }
 
@@ -71,8 +71,8 @@ TEST(Check, PrintsWhatCannotBeLoadedAndAnswersExConfig) {
       "[upstream.a]\nhost = \"db01\"\nsslrootcert = \"/nonexistent/root.crt\"\n");
   testing::internal::CaptureStderr();
   const int exit_code = run_check(config);
-  EXPECT_PRED_FORMAT2(testing::IsSubstring,
-                      "pgveil.toml:6: upstream.a.sslrootcert: ", testing::internal::GetCapturedStderr());
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "error: pgveil.toml:6: upstream.a.sslrootcert: ",
+                      testing::internal::GetCapturedStderr());
   EXPECT_EQ(exit_code, kExitConfig);
 }
 

@@ -8,9 +8,9 @@ namespace {
 
 std::string text_of(const std::string& file, const std::string& key, const std::string& problem,
                     const std::string& remedy) {
-  Mistakes mistakes{{file, 0, key, problem, remedy}};
-  name_as_given(mistakes);
-  return mistakes[0].text();
+  ConfigErrors errors{{file, 0, key, problem, remedy}};
+  name_as_given(errors);
+  return errors[0].text();
 }
 
 TEST(GivenNames, AreOptionsInAMistakeOfAnOption) {
@@ -28,9 +28,9 @@ TEST(GivenNames, AreVariablesInAMistakeOfAVariable) {
 }
 
 TEST(GivenNames, AreKeysInAMistakeOfAFile) {
-  Mistakes mistakes{{"pgveil.toml", 3, "upstream.a.sslcert", "sslcert and sslkey go together", ""}};
-  name_as_given(mistakes);
-  EXPECT_EQ(mistakes[0].text(), "pgveil.toml:3: upstream.a.sslcert: sslcert and sslkey go together.");
+  ConfigErrors errors{{"pgveil.toml", 3, "upstream.a.sslcert", "sslcert and sslkey go together", ""}};
+  name_as_given(errors);
+  EXPECT_EQ(errors[0].text(), "pgveil.toml:3: upstream.a.sslcert: sslcert and sslkey go together.");
 }
 
 TEST(GivenNames, LeaveOtherWordsAlone) {

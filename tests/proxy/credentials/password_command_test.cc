@@ -23,40 +23,40 @@ using namespace std::string_literals;
 
 // --- what may be set ---
 
-struct Mistaken {
+struct Faulty {
   const char* name;
   std::vector<std::string> argv;
   const char* fault;  // a part of it
 };
-void PrintTo(const Mistaken& row, std::ostream* out) {
+void PrintTo(const Faulty& row, std::ostream* out) {
   *out << row.name;
 }
 
-class PasswordCommandMistake : public testing::TestWithParam<Mistaken> {};
+class PasswordCommandError : public testing::TestWithParam<Faulty> {};
 
-TEST_P(PasswordCommandMistake, IsTold) {
+TEST_P(PasswordCommandError, IsReported) {
   const auto fault = check_password_command(GetParam().argv);
   ASSERT_TRUE(fault);
-  EXPECT_NE(fault->find(GetParam().fault), std::string::npos) << *fault;
+  EXPECT_NE(fault->message.find(GetParam().fault), std::string::npos) << fault->message;
 }
 
-constexpr const char* kLetters = "% before something else than h, p, u, d or %";
-constexpr const char* kScript = "as a script";
+constexpr const char* kLetters = "% that is not followed by h, p, u, d or %";
+constexpr const char* kScript = "runs a script that contains names";
 
 // clang-format off
-INSTANTIATE_TEST_SUITE_P(Arguments, PasswordCommandMistake, testing::Values(
-    Mistaken{"None", {}, "names no program"},
-    Mistaken{"EmptyProgram", {""}, "names no program"},
-    Mistaken{"UnknownLetter", {"token", "%x"}, kLetters},
-    Mistaken{"PercentAtTheEnd", {"token", "100%"}, kLetters},
-    Mistaken{"PercentBehindTwo", {"token", "%%%"}, kLetters},
-    Mistaken{"PercentBeforeACapital", {"token", "%U"}, kLetters},
-    Mistaken{"NulByte", {"token", "a\0b"s}, "NUL"},
-    Mistaken{"ProgramOfTheClients", {"/usr/bin/%u"}, "choose the program"},
-    Mistaken{"UserInAScript", {"/bin/sh", "-c", "token %u"}, kScript},
-    Mistaken{"DatabaseInAScript", {"bash", "-ec", "token '%d'"}, kScript},
-    Mistaken{"UserInAScriptBehindOptions", {"bash", "-o", "pipefail", "-c", "-e", "token %u"}, kScript},
-    Mistaken{"UserInAScriptOfAWrappedShell", {"timeout", "5", "sh", "-c", "token %u"}, kScript}),
+INSTANTIATE_TEST_SUITE_P(Arguments, PasswordCommandError, testing::Values(
+    Faulty{"None", {}, "does not name a program"},
+    Faulty{"EmptyProgram", {""}, "does not name a program"},
+    Faulty{"UnknownLetter", {"token", "%x"}, kLetters},
+    Faulty{"PercentAtTheEnd", {"token", "100%"}, kLetters},
+    Faulty{"PercentBehindTwo", {"token", "%%%"}, kLetters},
+    Faulty{"PercentBeforeACapital", {"token", "%U"}, kLetters},
+    Faulty{"NulByte", {"token", "a\0b"s}, "NUL"},
+    Faulty{"ProgramOfTheClients", {"/usr/bin/%u"}, "takes the name of the program from the login"},
+    Faulty{"UserInAScript", {"/bin/sh", "-c", "token %u"}, kScript},
+    Faulty{"DatabaseInAScript", {"bash", "-ec", "token '%d'"}, kScript},
+    Faulty{"UserInAScriptBehindOptions", {"bash", "-o", "pipefail", "-c", "-e", "token %u"}, kScript},
+    Faulty{"UserInAScriptOfAWrappedShell", {"timeout", "5", "sh", "-c", "token %u"}, kScript}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
@@ -65,7 +65,7 @@ TEST(PasswordCommandCheck, TakesPlaceholdersInArguments) {
   for (const Argv& argv : {Argv{"token"}, Argv{"token", "--host=%h:%p", "--user=%u", "%d", "%%", "%%u", ""},
                            Argv{"/bin/sh", "-c", R"(token "$1" 100%%u)", "sh", "%u"}, Argv{"sh", "%u"},
                            Argv{"token", "-c", "%u"}, Argv{"50%%/token"}})
-    EXPECT_EQ(check_password_command(argv), std::nullopt) << argv.back();
+    EXPECT_FALSE(check_password_command(argv)) << argv.back();
 }
 
 // --- what runs ---

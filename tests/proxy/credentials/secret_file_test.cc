@@ -24,8 +24,8 @@ std::string problem_of(const std::string& path) {
   const auto text = read_secret_file(path, "upstream.primary.passfile", Origins{});
   if (text) return text->view() == kContent ? "" : "other content was read";
   const auto& mistake = text.error();
-  const bool is_whole = mistake.key == "upstream.primary.passfile" && !mistake.remedy.empty();
-  return is_whole ? mistake.problem : "a mistake without key or remedy";
+  const bool is_whole = mistake.key == "upstream.primary.passfile" && !mistake.hint.empty();
+  return is_whole ? mistake.message : "an error without key or hint";
 }
 
 struct SecretFile {

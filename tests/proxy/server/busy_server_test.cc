@@ -23,9 +23,9 @@ constexpr std::size_t kMost = kMaxReads * std::size_t{16'384};
 
 std::shared_ptr<const Snapshot> snapshot_of(const std::string& toml) {
   const auto parsed = parse_config(toml, "pgveil.toml");
-  if (!parsed) throw std::runtime_error(parsed.error().front().problem);
+  if (!parsed) throw std::runtime_error(parsed.error().front().message);
   const auto built = build_snapshot(*parsed);
-  if (!built) throw std::runtime_error(built.error().front().problem);
+  if (!built) throw std::runtime_error(built.error().errors().front().message);
   return *built;
 }
 

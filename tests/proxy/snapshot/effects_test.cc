@@ -44,7 +44,7 @@ struct Row {
   std::string listener;  // lines below address and upstream
   std::string upstream;
   std::string rest;      // of the file
-  std::string expected;  // "KEY: PROBLEM" of what there is beside what is always said; empty: nothing
+  std::string expected;  // "KEY: MESSAGE" of what there is beside what is always said; empty: nothing
 };
 void PrintTo(const Row& row, std::ostream* out) {
   *out << row.name;
@@ -58,7 +58,7 @@ std::string toml_of(const Row& row) {
 }
 
 struct Outcome {
-  Mistakes mistakes, warnings;
+  ConfigErrors errors, warnings;
 };
 // Of parsing and of loading.
 Outcome outcome_of(const Row& row) {
@@ -66,32 +66,32 @@ Outcome outcome_of(const Row& row) {
   const auto parsed = parse_config(site.expanded(toml_of(row)), "pgveil.toml");
   if (!parsed) return {parsed.error(), {}};
   const auto snapshot = build_snapshot(*parsed);
-  if (!snapshot) return {snapshot.error(), {}};
+  if (!snapshot) return {snapshot.error().errors(), {}};
   return {{}, (*snapshot)->warnings};
 }
 
-std::string shown(const Mistakes& mistakes) {
+std::string shown(const ConfigErrors& errors) {
   std::string text;
-  for (const auto& mistake : mistakes) {
-    if (mistake.key.ends_with(".upstream") || mistake.key.ends_with(".tls"))
+  for (const auto& error : errors) {
+    if (error.key.ends_with(".upstream") || error.key.ends_with(".tls"))
       continue;  // of SCRAM and of fallback
-    text += mistake.key + ": " + mistake.problem + '\n';
+    text += error.key + ": " + error.message + '\n';
   }
   return text;
 }
 
 class RefusedSetting : public testing::TestWithParam<Row> {};
 
-TEST_P(RefusedSetting, IsAMistake) {
+TEST_P(RefusedSetting, IsAnError) {
   const auto outcome = outcome_of(GetParam());
-  EXPECT_EQ(shown(outcome.mistakes), GetParam().expected + '\n');
+  EXPECT_EQ(shown(outcome.errors), GetParam().expected + '\n');
 }
 
 class DoubtfulSetting : public testing::TestWithParam<Row> {};
 
 TEST_P(DoubtfulSetting, IsAWarning) {
   const auto outcome = outcome_of(GetParam());
-  EXPECT_EQ(shown(outcome.mistakes), "");
+  EXPECT_EQ(shown(outcome.errors), "");
   EXPECT_EQ(shown(outcome.warnings), GetParam().expected.empty() ? "" : GetParam().expected + '\n');
 }
 
@@ -105,86 +105,86 @@ INSTANTIATE_TEST_SUITE_P(
     Effects, RefusedSetting,
     testing::Values(
         Row{"ChannelBindingOfRelayedLogins", "", std::string(kUpstreamTls) + "channel_binding = \"require\"\n", "",
-            "upstream.a.channel_binding: has no effect: no rule of a listener that leads here has a method other than relay"},
+            "upstream.a.channel_binding: has no effect: all rules of the listeners that use this upstream have method relay"},
         Row{"ChannelBindingWithoutAPassword", kTrust, std::string(kUpstreamTls) + "channel_binding = \"require\"\n", "",
-            "upstream.a.channel_binding: no login can succeed by the rule in pgveil.toml:4, method trust: pgveil has no password to bind to the TLS connection"},
+            "upstream.a.channel_binding: no login can succeed by the rule in pgveil.toml:4, method trust: channel binding requires a password, and pgveil has none"},
         Row{"AllowedStartupParametersOfRelayedLogins", "allowed_startup_parameters = \"options\"\n", kNoTls, "",
-            "listener[0].allowed_startup_parameters: has no effect: no rule has method cert, peer or trust"},
+            "listener[0].allowed_startup_parameters: has no effect: no rule of this listener has method cert, peer or trust"},
         Row{"SaslMechanismsWithoutRelay", std::string(kTrust) + "sasl_mechanisms = \"verbatim\"\n", kNoTls, "",
-            "listener[0].sasl_mechanisms: has no effect: no rule has method relay"},
+            "listener[0].sasl_mechanisms: has no effect: no rule of this listener has method relay"},
         Row{"SharedCertificateWithoutRelay", std::string(kTls) + kScram + "shared_certificate = true\n", kUpstreamTls, "",
-            "listener[0].shared_certificate: has no effect: no rule has method relay"},
+            "listener[0].shared_certificate: has no effect: no rule of this listener has method relay"},
         Row{"IdentWithoutMap", std::string(kTrust) + "ident = \"m a b\"\n", kNoTls, "",
-            "listener[0].ident: has no effect: no rule has the option map="},
+            "listener[0].ident: has no effect: no rule of this listener has the option map"},
         Row{"IdentOfBuiltInRules", "ident = \"m a b\"\n", kNoTls, "",
-            "listener[0].ident: has no effect: no rule has the option map="},
+            "listener[0].ident: has no effect: no rule of this listener has the option map"},
         Row{"KeepalivesIdleWithoutKeepalives", "", std::string(kNoTls) + "keepalives = false\nkeepalives_idle = \"1min\"\n", "",
-            "upstream.a.keepalives_idle: has no effect: no keepalives are sent with keepalives = false"},
+            "upstream.a.keepalives_idle: has no effect: keepalives are not sent with keepalives = false"},
         Row{"KeepalivesIntervalWithoutKeepalives", "", std::string(kNoTls) + "keepalives = false\nkeepalives_interval = \"1min\"\n", "",
-            "upstream.a.keepalives_interval: has no effect: no keepalives are sent with keepalives = false"},
+            "upstream.a.keepalives_interval: has no effect: keepalives are not sent with keepalives = false"},
         Row{"KeepalivesCountWithoutKeepalives", "", std::string(kNoTls) + "keepalives = false\nkeepalives_count = 3\n", "",
-            "upstream.a.keepalives_count: has no effect: no keepalives are sent with keepalives = false"},
+            "upstream.a.keepalives_count: has no effect: keepalives are not sent with keepalives = false"},
         Row{"KeepalivesOfUnixSockets", "", "host = \"/run/postgresql\"\nkeepalives = true\n", "",
-            "upstream.a.keepalives: has no effect: no host is reached by TCP"},
+            "upstream.a.keepalives: has no effect: all hosts are Unix sockets"},
         Row{"KeepalivesIdleOfUnixSockets", "", "host = \"/run/postgresql\"\nkeepalives_idle = \"1min\"\n", "",
-            "upstream.a.keepalives_idle: has no effect: no host is reached by TCP"},
+            "upstream.a.keepalives_idle: has no effect: all hosts are Unix sockets"},
         Row{"TcpUserTimeoutOfUnixSockets", "", "host = \"/run/postgresql\"\ntcp_user_timeout = \"1min\"\n", "",
-            "upstream.a.tcp_user_timeout: has no effect: no host is reached by TCP"},
+            "upstream.a.tcp_user_timeout: has no effect: all hosts are Unix sockets"},
         Row{"HostsslAloneInPlaintext", kRelayTls, kNoTls, "",
-            "listener[0].hba: no rule matches any client of this listener, so that nobody can log in"},
+            "listener[0].hba: no rule matches the clients of this listener, so that no client can log in"},
         Row{"HostnosslAloneWhereTlsIsRequired", std::string(kTls) + "hba = \"hostnossl all all all relay\"\n", kNoTls, "",
-            "listener[0].hba: no rule matches any client of this listener, so that nobody can log in"},
+            "listener[0].hba: no rule matches the clients of this listener, so that no client can log in"},
         Row{"RequireAuthWithoutScramForScram", kScram, std::string(kNoTls) + "require_auth = \"md5,password\"\n", "",
-            "upstream.a.require_auth: no login can succeed by the rule in pgveil.toml:4, method scram-sha-256, which needs scram-sha-256,none"},
+            "upstream.a.require_auth: no login can succeed by the rule in pgveil.toml:4, method scram-sha-256, which requires one of scram-sha-256,none"},
         Row{"RequireAuthNoneForPassword", std::string(kTls) + kPassword, std::string(kNoTls) + "require_auth = \"none\"\n", "",
-            "upstream.a.require_auth: no login can succeed by the rule in pgveil.toml:6, method password, which needs password,md5,scram-sha-256"},
+            "upstream.a.require_auth: no login can succeed by the rule in pgveil.toml:6, method password, which requires one of password,md5,scram-sha-256"},
         Row{"RequireAuthGssForAVouchedClient", kTrust, std::string(kNoTls) + "passfile = \"$PASSFILE\"\nrequire_auth = \"gss\"\n", "",
-            "upstream.a.require_auth: no login can succeed by the rule in pgveil.toml:4, method trust, which needs password,md5,scram-sha-256,none"},
+            "upstream.a.require_auth: no login can succeed by the rule in pgveil.toml:4, method trust, which requires one of password,md5,scram-sha-256,none"},
         Row{"RequireAuthScramWithoutAPassword", kTrust, std::string(kNoTls) + "require_auth = \"scram-sha-256\"\n", "",
-            "upstream.a.require_auth: no login can succeed by the rule in pgveil.toml:4, method trust, which needs none"},
+            "upstream.a.require_auth: no login can succeed by the rule in pgveil.toml:4, method trust, which requires one of none"},
         Row{"RequireAuthMd5WithChannelBinding", std::string(kTls) + kPassword, std::string(kUpstreamTls) + "channel_binding = \"require\"\nrequire_auth = \"md5\"\n", "",
-            "upstream.a.require_auth: no login can succeed by the rule in pgveil.toml:6, method password, which needs scram-sha-256"},
+            "upstream.a.require_auth: no login can succeed by the rule in pgveil.toml:6, method password, which requires one of scram-sha-256"},
         Row{"CiphersOfOlderVersionsThanAccepted", std::string(kTls) + "ssl_min_protocol_version = \"TLSv1.3\"\nssl_ciphers = \"ECDHE+AESGCM\"\n", kNoTls, "",
-            "listener[0].ssl_ciphers: has no effect: it is about TLS 1.2 and older, which are not accepted"},
+            "listener[0].ssl_ciphers: has no effect: it is for TLS 1.2 and older, which are not accepted"},
         Row{"CiphersOfANewerVersionThanAccepted", std::string(kTls) + "ssl_max_protocol_version = \"TLSv1.2\"\nssl_tls13_ciphers = \"TLS_AES_128_GCM_SHA256\"\n", kNoTls, "",
-            "listener[0].ssl_tls13_ciphers: has no effect: TLS 1.3 is not accepted"}),
+            "listener[0].ssl_tls13_ciphers: has no effect: it is for TLS 1.3, which is not accepted"}),
     [](const auto& row) { return row.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(
     Effects, DoubtfulSetting,
     testing::Values(
         Row{"UpstreamOfNoListener", "", kNoTls, std::string("[upstream.b]\n") + kNoTls,
-            "upstream.b: no listener leads to this upstream"},
+            "upstream.b: no listener uses this upstream"},
         Row{"LocalAloneOverTcp", "hba = \"local all all relay\"\n", kNoTls, "",
-            "listener[0].hba: no rule matches any client of this listener, so that nobody can log in"},
+            "listener[0].hba: no rule matches the clients of this listener, so that no client can log in"},
         Row{"HostAloneOnAUnixSocket", "address = \"unix:/run/.s.PGSQL.5432\"\nhba = \"host all all all relay\"\n", kNoTls, "",
-            "listener[0].hba: no rule matches any client of this listener, so that nobody can log in"},
+            "listener[0].hba: no rule matches the clients of this listener, so that no client can log in"},
         Row{"HostgssencAlone", "hba = \"hostgssenc all all all relay\"\n", kNoTls, "",
-            "listener[0].hba: no rule matches any client of this listener, so that nobody can log in"},
+            "listener[0].hba: no rule matches the clients of this listener, so that no client can log in"},
         Row{"PrewarmBelowWorkers", "", std::string(kUpstreamTls) + "prewarm = 3\n", "[limits]\nworkers = 4\n",
-            "upstream.a.prewarm: 3 is less than the number of workers, 4: the sessions of some workers find no connection"},
+            "upstream.a.prewarm: 3 is less than the number of workers, 4, so that sessions of some workers have to connect themselves"},
         Row{"HostsslBesideOthersInPlaintext", "hba = \"hostssl all all all relay\\nhost all all all relay\"\n", kNoTls, "",
-            "listener[0].hba: a hostssl record matches no client of this listener, which has no TLS"},
+            "listener[0].hba: type hostssl matches no client of this listener, which does not use TLS"},
         Row{"HostnosslBesideOthersWhereTlsIsRequired", std::string(kTls) + "hba = \"hostnossl all all all relay\\nhostssl all all all relay\"\n", kNoTls, "",
-            "listener[0].hba: a hostnossl record matches no client of this listener, which requires TLS"},
+            "listener[0].hba: type hostnossl matches no client of this listener, which requires TLS"},
         Row{"UnknownUserOfRequirepeer", "", "host = \"/run/postgresql\"\nrequirepeer = \"no-such-user\"\n", "",
-            "upstream.a.requirepeer: there is no user \"no-such-user\" on this system"},
+            "upstream.a.requirepeer: user \"no-such-user\" does not exist on this system"},
         Row{"MapOfNoRule", std::string(kTls) + "ssl_ca_file = \"$ROOT\"\nhba = \"hostssl all all all cert map=m\"\nident = \"m a b\\nn a b\"\n", kNoTls, "",
-            "listener[0].ident: no rule uses the map \"n\""},
+            "listener[0].ident: no rule uses map \"n\""},
         Row{"CertificatesThatNoRuleRequires", std::string(kTls) + "ssl_ca_file = \"$ROOT\"\n" + kRelayTls, kNoTls, "",
             "listener[0].ssl_ca_file: no rule requires a client certificate"},
         Row{"EveryAddressOfIpv4", std::string(kTls) + "hba = \"hostssl all all 0.0.0.0/0 relay\"\n", kNoTls, "",
-            "listener[0].hba: 0.0.0.0/0 matches every IPv4 address, but no client that comes by IPv6"},
+            "listener[0].hba: 0.0.0.0/0 matches no client that connects by IPv6"},
         Row{"EveryAddressOfIpv4WithAMask", "hba = \"host all all 0.0.0.0 0.0.0.0 relay\"\n", kNoTls, "",
-            "listener[0].hba: 0.0.0.0/0 matches every IPv4 address, but no client that comes by IPv6"},
+            "listener[0].hba: 0.0.0.0/0 matches no client that connects by IPv6"},
         Row{"EveryAddressOfIpv6", "hba = \"host all all ::/0 relay\"\n", kNoTls, "",
-            "listener[0].hba: ::/0 matches every IPv6 address, but no client that comes by IPv4"},
+            "listener[0].hba: ::/0 matches no client that connects by IPv4"},
         Row{"RejectOfIpv4BeforeOthers", "hba = \"host all bob 0.0.0.0/0 reject\\nhost all all all relay\"\n", kNoTls, "",
-            "listener[0].hba: 0.0.0.0/0 matches every IPv4 address, but no client that comes by IPv6"},
+            "listener[0].hba: 0.0.0.0/0 matches no client that connects by IPv6"},
         Row{"PasswordCommandThatMayTakeTooLong", kTrust, std::string(kNoTls) + "password_command = [\"/bin/cat\"]\npassword_command_timeout = \"15s\"\n", "",
-            "upstream.a.password_command_timeout: startup_timeout, \"15s\", ends the login earlier"},
+            "upstream.a.password_command_timeout: is not shorter than startup_timeout, \"15s\", which ends the login first"},
         Row{"WeakCiphers", std::string(kTls) + "ssl_ciphers = \"ECDHE+AESGCM:AES128-SHA\"\n", kNoTls, "",
-            "listener[0].ssl_ciphers: it allows \"AES128-SHA\", without forward secrecy or without authenticated encryption: weaker than the default"},
+            "listener[0].ssl_ciphers: allows \"AES128-SHA\", without forward secrecy or authenticated encryption"},
 
         // What has its effect, or does no harm.
         Row{"ChannelBindingOfCompletedLogins", kScram, std::string(kUpstreamTls) + "channel_binding = \"require\"\n", "", ""},

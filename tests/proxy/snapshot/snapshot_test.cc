@@ -9,7 +9,7 @@ ParsedConfig parsed(const std::string& upstreams) {
   auto config =
       parse_config("[[listener]]\naddress = \"127.0.0.1:0\"\nupstream = \"a\"\n" + upstreams, "pgveil.toml");
   if (config) return *std::move(config);
-  for (const auto& mistake : config.error()) ADD_FAILURE() << mistake.text();
+  for (const auto& error : config.error()) ADD_FAILURE() << error.text();
   return {};
 }
 
@@ -37,13 +37,13 @@ TEST(Snapshot, NamesEveryFileThatCannotBeLoadedWhereItStands) {
       build_snapshot(parsed("[upstream.a]\nhost = \"db01\"\nsslrootcert = \"/nonexistent/a.crt\"\n"
                             "[upstream.b]\nhost = \"db02\"\nsslrootcert = \"/nonexistent/b.crt\"\n"));
   ASSERT_FALSE(snapshot.has_value());
-  ASSERT_EQ(snapshot.error().size(), 2U);
-  for (const auto& [mistake, name, line] :
-       {std::tuple{snapshot.error()[0], 'a', 6}, {snapshot.error()[1], 'b', 9}}) {
-    EXPECT_EQ(mistake.file, "pgveil.toml");
-    EXPECT_EQ(mistake.line, line);
-    EXPECT_EQ(mistake.key, std::string("upstream.") + name + ".sslrootcert");
-    EXPECT_PRED_FORMAT2(testing::IsSubstring, std::string("/nonexistent/") + name + ".crt", mistake.text());
+  const ConfigErrors errors = snapshot.error().errors();
+  ASSERT_EQ(errors.size(), 2U);
+  for (const auto& [error, name, line] : {std::tuple{errors[0], 'a', 6}, {errors[1], 'b', 9}}) {
+    EXPECT_EQ(error.file, "pgveil.toml");
+    EXPECT_EQ(error.line, line);
+    EXPECT_EQ(error.key, std::string("upstream.") + name + ".sslrootcert");
+    EXPECT_PRED_FORMAT2(testing::IsSubstring, std::string("/nonexistent/") + name + ".crt", error.text());
   }
 }
 
@@ -52,11 +52,11 @@ TEST(Snapshot, OfAListenerWithoutUpstreamIsNotBuilt) {
   config.config.listeners[0].upstream = "b";
   const auto snapshot = build_snapshot(config);
   ASSERT_FALSE(snapshot.has_value());
-  ASSERT_EQ(snapshot.error().size(), 1U);
+  const ConfigErrors errors = snapshot.error().errors();
+  ASSERT_EQ(errors.size(), 1U);
   EXPECT_EQ(
-      snapshot.error()[0].text(),
-      "pgveil.toml:3: listener[0].upstream: there is no upstream \"b\". Name an [upstream.NAME] of this "
-      "configuration.");
+      errors[0].text(),
+      "pgveil.toml:3: listener[0].upstream: upstream \"b\" does not exist. Use the NAME of an [upstream.NAME].");
 }
 
 TEST(Snapshot, HoldsNoPassphrase) {

@@ -1,0 +1,40 @@
+// The one collector of errors and warnings of a configuration, from its first line to the last file that it names.
+#pragma once
+
+#include <string>
+#include <utility>
+
+#include "proxy/config/config.h"
+#include "proxy/config/config_error.h"
+
+namespace pgveil::proxy {
+
+class ConfigReport {
+ public:
+  void add_error(ConfigError error) { errors_.push_back(std::move(error)); }
+  void add_errors(ConfigErrors errors);
+  void add_warning(ConfigError warning) { warnings_.push_back(std::move(warning)); }
+  void add_warnings(ConfigErrors warnings);
+  void add(ConfigReport other);
+  // Adds what was found later in the same configuration, such as while its files were loaded, without what has the same
+  // cause: errors of a setting that has one already, and of a missing setting in a section that has one. Warnings are left
+  // out, too, since a setting with an error may have caused them.
+  void add_later(ConfigReport later, const Origins& origins);
+
+  [[nodiscard]] bool has_errors() const { return !errors_.empty(); }
+  // By file and line. Equal ones are there once.
+  [[nodiscard]] ConfigErrors errors() const;
+  [[nodiscard]] ConfigErrors warnings() const;
+
+  // For standard error, by file and line: "error: " or "warning: ", location and message; in a second line the hint.
+  [[nodiscard]] std::string lines() const;
+  // The number of both, as a line: "2 errors, 1 warning". Empty if there is nothing to report.
+  [[nodiscard]] std::string count_line() const;
+  [[nodiscard]] std::string text() const { return lines() + count_line(); }
+
+ private:
+  ConfigErrors errors_;
+  ConfigErrors warnings_;
+};
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,66 @@
+#include "proxy/config/list_values.h"
+
+namespace pgveil::proxy::values {
+
+namespace {
+using Kind = RawValue::Kind;
+}  // namespace
+
+std::vector<std::string> split(std::string_view text, char separator) {
+  std::vector<std::string> parts;
+  for (;;) {
+    const auto end = text.find(separator);
+    parts.emplace_back(text.substr(0, end));
+    if (end == std::string_view::npos) return parts;
+    text.remove_prefix(end + 1);
+  }
+}
+
+std::string joined(const std::vector<std::string>& elements) {
+  std::string text;
+  for (const auto& element : elements) text.append(text.empty() ? "" : ",").append(element);
+  return text;
+}
+
+Read<std::vector<std::string>> NameList::read(const RawValue& raw) {
+  const auto text = read_text(raw);
+  if (!text) return tl::unexpected(text.error());
+  auto names = split(*text, ',');
+  for (auto& name : names) {
+    const auto begin = name.find_first_not_of(" \t\n");
+    if (begin == std::string::npos)
+      return invalid("contains an empty element", "Remove the comma beside it.");
+    name = name.substr(begin, name.find_last_not_of(" \t\n") - begin + 1);
+  }
+  return names;
+}
+
+Read<std::vector<std::string>> CommandWords::read(const RawValue& raw) {
+  if (raw.kind != Kind::list)
+    return invalid("must be an array of strings",
+                   R"(Write the program and each argument as a string: ["/usr/bin/token", "--user", "%u"].)");
+  if (raw.items.empty() || raw.items.front().empty())
+    return invalid("does not name a program", "Write the program as the first element.");
+  for (const auto& item : raw.items)
+    if (item.find('\0') != std::string::npos) return invalid("contains a NUL byte", "Remove it.");
+  return raw.items;
+}
+
+std::string CommandWords::show(const std::vector<std::string>& value) {
+  std::string text;
+  for (const auto& word : value) text.append(text.empty() ? "[" : ", ").append(in_quotes(word));
+  return text.empty() ? text : text + ']';
+}
+
+Read<AuthMethods> AuthMethodList::read(const RawValue& raw) {
+  const auto text = read_text(raw);
+  if (!text) return tl::unexpected(text.error());
+  auto methods = parse_auth_methods(*text);
+  if (!methods)
+    return invalid(methods.error(),
+                   "Use password, md5, gss, sspi, scram-sha-256, oauth or none, or exclude some of them with "
+                   "\"!\" before each.");
+  return *methods;
+}
+
+}  // namespace pgveil::proxy::values
