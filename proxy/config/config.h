@@ -122,11 +122,11 @@ struct UpstreamConfig {
   std::string passfile;                       // libpq's .pgpass
   std::vector<std::string> password_command;  // program and arguments
   std::chrono::milliseconds password_command_timeout{10'000};
-  std::chrono::milliseconds password_command_ttl{0};  // 0: run for every login
-  std::string role_certificates;                      // directory of ROLE.crt and ROLE.key
-  std::chrono::milliseconds connect_timeout{10'000};  // of each address; 0: no limit of its own
-  unsigned prewarm = 0;                               // connections made ahead, of all workers together
-  std::chrono::milliseconds prewarm_max_age{30'000};  // below the server's authentication_timeout
+  std::chrono::milliseconds password_command_ttl{0};     // 0: run for every login
+  std::string role_certificates;                         // directory of ROLE.crt and ROLE.key
+  std::chrono::milliseconds connect_timeout{10'000};     // of each address; 0: no limit of its own
+  unsigned preconnect = 0;                               // connections made ahead, of all workers together
+  std::chrono::milliseconds preconnect_max_age{30'000};  // below the server's authentication_timeout
   bool keepalives = true;
   std::chrono::seconds keepalives_idle{0};      // 0: the system's
   std::chrono::seconds keepalives_interval{0};  // 0: the system's
@@ -142,7 +142,7 @@ struct UpstreamConfig {
 };
 
 inline constexpr unsigned kMostWorkers = 256;
-inline constexpr unsigned kMostPrewarmed = 1000;
+inline constexpr unsigned kMaxPreconnected = 1000;
 
 enum class RelayEngine { automatic, io_uring, epoll };
 struct LimitsConfig {

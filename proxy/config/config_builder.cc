@@ -360,10 +360,9 @@ void ConfigDraft::check_listeners_differ() {
 void ConfigDraft::refuse_address(const SectionDraft<ListenerConfig>& listener, const SocketAddress& address,
                                  const SocketAddress& other, int line) {
   if (address.text() == other.text())
-    return add_at(
-        listener, "address",
-        address.text() + " is also the address of the listener in line " + std::to_string(line),
-        "Use a different address for each listener.");
+    return add_at(listener, "address",
+                  address.text() + " is also the address of the listener in line " + std::to_string(line),
+                  "Use a different address for each listener.");
   const std::string& all = is_for_all(address) ? address.host : other.host;
   add_at(listener, "address",
          address.text() + " overlaps with " + other.text() + ", the address of the listener in line " +
@@ -398,8 +397,8 @@ void ConfigDraft::check_early_upstream(const SectionDraft<ListenerConfig>& liste
   if (!upstream.uses_tls())
     refuse_without_effect(listener, "connect_early",
                           named + " does not use TLS, so that connecting early saves no time");
-  else if (upstream.prewarm > 0)
-    refuse_without_effect(listener, "connect_early", named + " has prewarm, which is faster");
+  else if (upstream.preconnect > 0)
+    refuse_without_effect(listener, "connect_early", named + " has preconnect, which is faster");
   else if (!upstream.role_certificates.empty())
     refuse_without_effect(listener, "connect_early",
                           named + " has role_certificates, and the role is not known early");
@@ -534,11 +533,11 @@ void ConfigDraft::check_credentials(const SectionDraft<UpstreamSection>& upstrea
   if (const auto& command = upstream.values.config.password_command; !command.empty())
     if (auto error = check_password_command(command))
       add_at(upstream, "password_command", std::move(error->message), std::move(error->hint));
-  if (upstream.values.config.prewarm == 0)
-    refuse_without_effect(upstream, "prewarm_max_age", "prewarm is not set");
+  if (upstream.values.config.preconnect == 0)
+    refuse_without_effect(upstream, "preconnect_max_age", "preconnect is not set");
   else
     refuse_both(
-        upstream, "prewarm", "role_certificates",
+        upstream, "preconnect", "role_certificates",
         "Remove one of them: a connection that is made before its login cannot use the certificate of a role.");
   if (!has(upstream, "password_command"))
     for (const char* key : {"password_command_timeout", "password_command_ttl"})

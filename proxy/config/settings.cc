@@ -281,12 +281,12 @@ std::span<const Setting<UpstreamSection>> upstream_settings() {
           "connect_timeout",
           "How long connecting to one address may take, less if other addresses follow; `0s` sets no limit "
           "of its own."),
-      only_for_tls(setting<Integer<unsigned, 0, kMostPrewarmed>, &U::config, &C::prewarm>(
-          "prewarm",
+      only_for_tls(setting<Integer<unsigned, 0, kMaxPreconnected>, &U::config, &C::preconnect>(
+          "preconnect",
           "Verified connections that are kept ready for sessions to come, of all workers together.")),
-      only_for_tls(setting<Duration<milliseconds, kSecond, values::kDay>, &U::config, &C::prewarm_max_age>(
-          "prewarm_max_age",
-          "How long a connection of `prewarm` may wait for its session before it is renewed; less "
+      only_for_tls(setting<Duration<milliseconds, kSecond, values::kDay>, &U::config, &C::preconnect_max_age>(
+          "preconnect_max_age",
+          "How long a connection of `preconnect` may wait for its session before it is renewed; less "
           "than the server's `authentication_timeout`.")),
       setting<values::SessionAttributes, &U::target_session_attrs>("target_session_attrs",
                                                                    "Only `any` is supported."),

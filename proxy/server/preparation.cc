@@ -295,7 +295,7 @@ std::optional<DescriptorShortage> descriptor_shortage(const Snapshot& snapshot, 
                            .wanted = 2 * snapshot.limits.max_sessions +
                                      snapshot.limits.max_unauthenticated_clients +
                                      kDescriptorsOfWorker * workers + kSpareDescriptors};
-  for (const auto& [name, upstream] : snapshot.upstreams) found.wanted += upstream->config.prewarm;
+  for (const auto& [name, upstream] : snapshot.upstreams) found.wanted += upstream->config.preconnect;
   return found.limit < found.wanted ? std::optional(found) : std::nullopt;
 }
 

@@ -83,7 +83,7 @@ Session* Worker::begin(Arrival& arrival) {
 }
 
 void Worker::run() {
-  prewarm();
+  preconnect();
   if (!ring_) {
     uv_run(loop_, UV_RUN_DEFAULT);
     return;
@@ -99,7 +99,7 @@ void Worker::replace_snapshot(std::shared_ptr<const Snapshot> snapshot) {
   preconnected_.clear();
   try {
     scratch_.grow(snapshot_->limits.relay_buffer);
-    prewarm();
+    preconnect();
   } catch (const std::bad_alloc&) {
     preconnected_.clear();
   }
@@ -123,13 +123,14 @@ std::size_t Worker::abandon() {
 
 // Divides the pre-established connections among the workers. If they cannot be divided evenly, the first
 // workers have one more.
-void Worker::prewarm() {
+void Worker::preconnect() {
   for (const auto& [name, upstream] : snapshot_->upstreams) {
-    const unsigned all = upstream->config.prewarm;
+    const unsigned all = upstream->config.preconnect;
     const unsigned share = all / shared_.workers + (number_ <= all % shared_.workers ? 1 : 0);
     if (share == 0) continue;
-    preconnected_.start(upstream, std::make_unique<Prewarm>(services_.for_links(), scratch_, upstream, share,
-                                                            snapshot_->limits.startup_timeout, number_));
+    preconnected_.start(upstream,
+                        std::make_unique<PreconnectPool>(services_.for_links(), scratch_, upstream, share,
+                                                         snapshot_->limits.startup_timeout, number_));
   }
 }
 

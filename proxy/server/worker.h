@@ -58,7 +58,7 @@ class Worker final {
 
  private:
   [[nodiscard]] Session* begin(Arrival& arrival);
-  void prewarm();
+  void preconnect();
   void on_closed(SessionId id);
   void reap();
   void reap_soon();

@@ -36,7 +36,7 @@ class SessionObserver {
   void note_decision(const Decision& decision) { record_->take(decision); }
   // Stores the user and the database that are sent to the server.
   void note_startup(const protocol::StartupMessage& startup);
-  void note_preconnected(bool is_preconnected) { record_->prewarmed = is_preconnected; }
+  void note_preconnected(bool is_preconnected) { record_->preconnected = is_preconnected; }
   void note_server(std::string address) { record_->server = std::move(address); }
   void note_server_tls(std::shared_ptr<const tls::Established> tls) { record_->server_tls = std::move(tls); }
   void note_earlier_attempts(std::string_view attempts) { record_->earlier_attempts = attempts; }

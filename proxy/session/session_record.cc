@@ -56,7 +56,7 @@ LogFields full_parties(const Record& record) {
       .add("database", record.database)
       .add("upstream", record.upstream)
       .add("server", record.server);
-  fields.add_flag("prewarmed", record.prewarmed);
+  fields.add_flag("preconnected", record.preconnected);
   fields.add("client_tls", version_of(record.client_tls))
       .add("client_group", group_of(record.client_tls))
       .add_flag("client_post_quantum", is_post_quantum(record.client_tls));
@@ -206,7 +206,7 @@ void log_started(const Record& record, const Parties& parties) {
   } else {
     line.add_fields(parties.brief);
     if (!has_unix_server(record)) line.add("upstream", record.upstream);
-    if (record.prewarmed) line.add_flag("prewarmed", true);
+    if (record.preconnected) line.add_flag("preconnected", true);
     line.add("rule", record.rule).add("map", record.map_line);
   }
   line.add("earlier_attempts", record.earlier_attempts);

@@ -36,7 +36,7 @@ struct Record {
   std::shared_ptr<const tls::Established> client_tls;  // null: without TLS
   std::shared_ptr<const tls::Established> server_tls;
   std::shared_ptr<const tls::PeerCertificate> refused_certificate;  // of the client: not verified
-  bool prewarmed = false;  // its connection to the server was pre-established
+  bool preconnected = false;  // its connection to the server was pre-established
   bool is_audited = false;
   std::uint64_t received_bytes = 0;  // from the client, before the relay
   std::chrono::steady_clock::time_point accepted = std::chrono::steady_clock::now();

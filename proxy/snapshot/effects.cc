@@ -163,7 +163,7 @@ class EffectCheck {
                             "all rules of the listeners that use this upstream have method relay");
     check_logins(upstream, key, rules);
     check_peer(upstream, key);
-    check_prewarm(upstream, key);
+    check_preconnect(upstream, key);
     const auto& limits = config_.limits;
     if (origins_.knows(key + "password_command_timeout") &&
         upstream.password_command_timeout >= limits.startup_timeout)
@@ -209,12 +209,12 @@ class EffectCheck {
            "Set it to the user that runs the server.");
   }
 
-  void check_prewarm(const UpstreamConfig& upstream, const std::string& key) const {
+  void check_preconnect(const UpstreamConfig& upstream, const std::string& key) const {
     const unsigned wanted = config_.limits.workers;
     const unsigned workers = wanted > 0 ? wanted : granted_cpus().count();
-    if (upstream.prewarm > 0 && upstream.prewarm < workers)
-      warn(key + "prewarm",
-           std::to_string(upstream.prewarm) + " is less than the number of workers, " +
+    if (upstream.preconnect > 0 && upstream.preconnect < workers)
+      warn(key + "preconnect",
+           std::to_string(upstream.preconnect) + " is less than the number of workers, " +
                std::to_string(workers) + ", so that sessions of some workers have to connect themselves",
            "Set it to " + std::to_string(workers) + " or more, or lower workers.");
   }

@@ -8,8 +8,9 @@
 
 namespace pgveil::proxy {
 
-Prewarm::Prewarm(const LinkServices& services, Scratch& scratch, std::shared_ptr<const Upstream> upstream,
-                 std::size_t wanted, std::chrono::milliseconds attempt_timeout, unsigned worker)
+PreconnectPool::PreconnectPool(const LinkServices& services, Scratch& scratch,
+                               std::shared_ptr<const Upstream> upstream, std::size_t wanted,
+                               std::chrono::milliseconds attempt_timeout, unsigned worker)
     : loop_(services.loop),
       scratch_(scratch),
       services_(services),
@@ -24,9 +25,9 @@ Prewarm::Prewarm(const LinkServices& services, Scratch& scratch, std::shared_ptr
   advancer_->data = this;
 }
 
-Prewarm::~Prewarm() {
+PreconnectPool::~PreconnectPool() {
   for (Entry& entry : entries_) entry.link->close(scratch_);
-  LogLine(LogLevel::info, "prewarm_stopped")
+  LogLine(LogLevel::info, "preconnect_stopped")
       .add("upstream", upstream_->config.name)
       .add("worker", worker_)
       .add("made", made_)
@@ -36,7 +37,7 @@ Prewarm::~Prewarm() {
       .add("failed", failed_);
 }
 
-std::unique_ptr<UpstreamLink> Prewarm::take(Wakeable& owner) {
+std::unique_ptr<UpstreamLink> PreconnectPool::take(Wakeable& owner) {
   wake();
   for (auto entry = entries_.begin(); entry != entries_.end();) {
     if (!entry->is_ready) {
@@ -60,7 +61,7 @@ std::unique_ptr<UpstreamLink> Prewarm::take(Wakeable& owner) {
   return nullptr;
 }
 
-void Prewarm::distrust(const ServerAddress& server, const Ending& why) {
+void PreconnectPool::distrust(const ServerAddress& server, const Ending& why) {
   wake();
   for (auto entry = entries_.begin(); entry != entries_.end();) {
     const bool leads_there =
@@ -75,16 +76,16 @@ void Prewarm::distrust(const ServerAddress& server, const Ending& why) {
   }
 }
 
-void Prewarm::wake() {
+void PreconnectPool::wake() {
   uv_idle_start(advancer_.get(), [](uv_idle_t* idle) {
     uv_idle_stop(idle);
-    static_cast<Prewarm*>(idle->data)->advance_or_wait();
+    static_cast<PreconnectPool*>(idle->data)->advance_or_wait();
   });
 }
 
 // An exception must not leave a callback of libuv. After a lack of memory the next session that needs a
 // connection causes a new attempt.
-void Prewarm::advance_or_wait() {
+void PreconnectPool::advance_or_wait() {
   try {
     advance();
   } catch (const std::bad_alloc&) {
@@ -92,7 +93,7 @@ void Prewarm::advance_or_wait() {
   }
 }
 
-void Prewarm::advance() {
+void PreconnectPool::advance() {
   for (auto entry = entries_.begin(); entry != entries_.end();)
     entry = advance(*entry) ? std::next(entry) : entries_.erase(entry);
   renew();
@@ -101,16 +102,16 @@ void Prewarm::advance() {
 }
 
 // Returns false if the entry must be removed.
-bool Prewarm::advance(Entry& entry) {
+bool PreconnectPool::advance(Entry& entry) {
   if (entry.is_ready) {
     if (const auto ending = entry.link->broken_silence(scratch_)) {
       fail(entry, *ending);
       return false;
     }
-    if (entry.is_probe && now() - entry.since >= PrewarmSchedule::kProof) {
+    if (entry.is_probe && now() - entry.since >= PreconnectSchedule::kProof) {
       entry.is_probe = false;
       schedule_.proven();
-      LogLine(LogLevel::info, "prewarm_recovered")
+      LogLine(LogLevel::info, "preconnect_recovered")
           .add("upstream", upstream_->config.name)
           .add("worker", worker_);
     }
@@ -135,7 +136,7 @@ bool Prewarm::advance(Entry& entry) {
 // Closes a connection that is too old after its successor is ready, so for a moment there may be one more. If
 // the server fails there is no successor, and an old connection is closed anyway: a session would notice its
 // failure too late.
-void Prewarm::renew() {
+void PreconnectPool::renew() {
   const auto is_ready = [](const Entry& entry) { return entry.is_ready; };
   const auto ready = static_cast<std::size_t>(std::count_if(entries_.begin(), entries_.end(), is_ready));
   const auto old = std::find_if(entries_.begin(), entries_.end(),
@@ -147,7 +148,7 @@ void Prewarm::renew() {
   wake();
 }
 
-void Prewarm::dial() {
+void PreconnectPool::dial() {
   const auto is_old = [this](const Entry& entry) { return is_overdue(entry); };
   std::size_t count = schedule_.to_dial(now(), entries_.size());
   // Only one successor is dialled at a time, even if several connections are overdue.
@@ -166,11 +167,11 @@ void Prewarm::dial() {
 }
 
 // Writes one log line per outage, for any number of connections and for any time.
-void Prewarm::fail(const Entry& entry, const Ending& ending) {
+void PreconnectPool::fail(const Entry& entry, const Ending& ending) {
   ++failed_;
   if (!schedule_.failed(now(), entry.is_probe)) return;
   const auto& server = entry.link->server();
-  LogLine(LogLevel::warning, "prewarm_failed")
+  LogLine(LogLevel::warning, "preconnect_failed")
       .add("upstream", upstream_->config.name)
       .add("worker", worker_)
       .add("server", server ? server->address.text() : "")
@@ -181,16 +182,16 @@ void Prewarm::fail(const Entry& entry, const Ending& ending) {
 }
 
 // Sets the timer to the nearest event that depends on time only.
-void Prewarm::set_alarm() {
+void PreconnectPool::set_alarm() {
   auto next = schedule_.next_attempt();
   const auto consider = [&next](Time time) { next = next ? std::min(*next, time) : time; };
   for (const Entry& entry : entries_) {
     if (!entry.is_ready) {
       consider(entry.since + attempt_timeout_);
     } else {
-      if (entry.is_probe) consider(entry.since + PrewarmSchedule::kProof);
+      if (entry.is_probe) consider(entry.since + PreconnectSchedule::kProof);
       // For an overdue connection another event will follow, for example its successor is ready.
-      if (!is_overdue(entry)) consider(entry.since + upstream_->config.prewarm_max_age);
+      if (!is_overdue(entry)) consider(entry.since + upstream_->config.preconnect_max_age);
     }
   }
   if (next) {
@@ -200,8 +201,8 @@ void Prewarm::set_alarm() {
   }
 }
 
-bool Prewarm::is_overdue(const Entry& entry) const {
-  return entry.is_ready && now() - entry.since >= upstream_->config.prewarm_max_age;
+bool PreconnectPool::is_overdue(const Entry& entry) const {
+  return entry.is_ready && now() - entry.since >= upstream_->config.preconnect_max_age;
 }
 
 }  // namespace pgveil::proxy

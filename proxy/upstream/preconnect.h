@@ -14,16 +14,16 @@
 
 namespace pgveil::proxy {
 
-class Prewarm final : private Wakeable {
+class PreconnectPool final : private Wakeable {
  public:
   // Keeps `wanted` connections from start() on. `scratch` and the objects in `services` must outlive this
   // object. `attempt_timeout`: the time limit for making one connection. `worker`: its number for the log.
-  Prewarm(const LinkServices& services, Scratch& scratch, std::shared_ptr<const Upstream> upstream,
-          std::size_t wanted, std::chrono::milliseconds attempt_timeout, unsigned worker);
+  PreconnectPool(const LinkServices& services, Scratch& scratch, std::shared_ptr<const Upstream> upstream,
+                 std::size_t wanted, std::chrono::milliseconds attempt_timeout, unsigned worker);
   // Closes the remaining connections, and logs how all connections were used.
-  ~Prewarm();
-  Prewarm(const Prewarm&) = delete;
-  Prewarm& operator=(const Prewarm&) = delete;
+  ~PreconnectPool();
+  PreconnectPool(const PreconnectPool&) = delete;
+  PreconnectPool& operator=(const PreconnectPool&) = delete;
 
   void start() { wake(); }
   // Returns an established link whose server has sent nothing, with its wake-ups set to `owner`; null if none
@@ -34,7 +34,7 @@ class Prewarm final : private Wakeable {
   void distrust(const ServerAddress& server, const Ending& why);
 
  private:
-  using Time = PrewarmSchedule::Time;
+  using Time = PreconnectSchedule::Time;
   struct Entry {
     std::unique_ptr<UpstreamLink> link;
     Time since;  // when it was dialled; after is_ready, when it became ready
@@ -61,7 +61,7 @@ class Prewarm final : private Wakeable {
   const std::size_t wanted_;
   const Time attempt_timeout_;
   const unsigned worker_;
-  PrewarmSchedule schedule_;
+  PreconnectSchedule schedule_;
   Entries entries_;             // in the order in which they were dialled
   Handle<uv_idle_t> advancer_;  // callbacks only set it: a link must not be destroyed in its own callback
   Deadline alarm_;

@@ -4,7 +4,7 @@
 
 namespace pgveil::proxy {
 
-void PreconnectPools::start(std::shared_ptr<const Upstream> upstream, std::unique_ptr<Prewarm> pool) {
+void PreconnectPools::start(std::shared_ptr<const Upstream> upstream, std::unique_ptr<PreconnectPool> pool) {
   auto& kept = pools_[std::move(upstream)];
   kept = std::move(pool);
   kept->start();

@@ -11,7 +11,7 @@ namespace pgveil::proxy {
 class PreconnectPools {
  public:
   // Starts `pool`, and replaces the earlier pool of `upstream`, if any.
-  void start(std::shared_ptr<const Upstream> upstream, std::unique_ptr<Prewarm> pool);
+  void start(std::shared_ptr<const Upstream> upstream, std::unique_ptr<PreconnectPool> pool);
   // Closes every connection that is not owned by a session.
   void clear() { pools_.clear(); }
 
@@ -23,7 +23,7 @@ class PreconnectPools {
                 const Ending& why);
 
  private:
-  std::unordered_map<std::shared_ptr<const Upstream>, std::unique_ptr<Prewarm>> pools_;
+  std::unordered_map<std::shared_ptr<const Upstream>, std::unique_ptr<PreconnectPool>> pools_;
 };
 
 }  // namespace pgveil::proxy

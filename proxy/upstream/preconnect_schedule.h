@@ -8,7 +8,7 @@
 
 namespace pgveil::proxy {
 
-class PrewarmSchedule {
+class PreconnectSchedule {
  public:
   using Time = std::chrono::milliseconds;  // from any fixed time, monotonic
 
@@ -20,7 +20,7 @@ class PrewarmSchedule {
   // that has existed for this time ends the back-off.
   static constexpr Time kProof{1'000};
 
-  explicit PrewarmSchedule(std::size_t wanted) : wanted_(wanted) {}
+  explicit PreconnectSchedule(std::size_t wanted) : wanted_(wanted) {}
 
   // Returns how many connections to dial now. `present`: those that exist or are being made. After a failure
   // there is only one attempt at a time, the probe, each after its delay.

@@ -210,7 +210,7 @@ def test_real_clients_and_a_real_server(pgveil, postgres, credentials, authority
     [
         ({"host": "db", "sslrootcert": "system"}, {}, "connect_early: has no effect: ssl_cert_file is not set"),
         ({"host": "/run/postgresql"}, {"tls": True}, 'has no effect: upstream "primary" does not use TLS'),
-        ({"host": "db", "sslrootcert": "system", "prewarm": 1}, {"tls": True}, "has prewarm, which is faster"),
+        ({"host": "db", "sslrootcert": "system", "preconnect": 1}, {"tls": True}, "has preconnect, which is faster"),
         ({"host": "db", "sslrootcert": "system", "role_certificates": "/r"}, {"tls": True}, "the role is not known early"),
     ],
 )

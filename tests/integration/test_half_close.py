@@ -84,7 +84,7 @@ def connected(address) -> socket.socket:
 UPSTREAMS = {
     "tls": lambda postgres: postgres.upstream(),
     "unix": lambda postgres: postgres.unix_upstream(),
-    "prewarmed": lambda postgres: postgres.upstream(prewarm=2),
+    "preconnected": lambda postgres: postgres.upstream(preconnect=2),
 }
 
 

@@ -12,7 +12,7 @@ KEYS_OF_TEXT = ["session", "reason", "client", "user", "database", "server", "tl
 
 # As JSON, and at level debug in session_record. Those of the audit record are in test_audit.py.
 KEYS_OF_SESSION_CLOSED = [
-    "session", "reason", "phase", "client", "listener", "worker", "identity", "user", "database", "upstream", "server", "prewarmed",
+    "session", "reason", "phase", "client", "listener", "worker", "identity", "user", "database", "upstream", "server", "preconnected",
     "client_tls", "client_group", "client_post_quantum", "tls", "cipher", "group", "post_quantum", "server_fingerprint",
     "server_not_after", "sent_bytes", "received_bytes", "duration_ms", "sqlstate", "message", "detail", "hint", "earlier_attempts",
 ]  # fmt: skip
@@ -173,7 +173,7 @@ class TestJson:
         regular, refused = json_lines(proxy, "session_closed")
         for key in "worker", "sent_bytes", "received_bytes", "duration_ms":
             assert type(regular[key]) is type(refused[key]) is int
-        assert regular["prewarmed"] is refused["prewarmed"] is False
+        assert regular["preconnected"] is refused["preconnected"] is False
         assert type(regular["post_quantum"]) is bool and refused["post_quantum"] is None
         for key in "user", "server", "tls", "cipher", "sqlstate", "hint":
             assert refused[key] is None

@@ -145,7 +145,7 @@ def test_sigterm_waits_for_no_look_up(names, start, signals):
 def test_sigterm_waits_for_no_look_up_for_connections_made_ahead(names, start):
     network = names()
     network.answers["silent.test"] = Names.SILENT
-    proxy = start(network, ("silent.test", 5432), prewarm=2)
+    proxy = start(network, ("silent.test", 5432), preconnect=2)
     eventually(lambda: network.asked_for("silent.test"))
     began = time.monotonic()
     assert proxy.stop() == 0

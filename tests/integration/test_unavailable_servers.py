@@ -380,20 +380,20 @@ class TestConnectionsMadeAhead:
             (refuses(credentials, STARTING_UP) if len(server.peers) <= 2 else verified_session(credentials))(peer)
 
         server = scripted_server(script)
-        proxy = pgveil(server.upstream(prewarm=2, **trust), limits={"workers": 1})
+        proxy = pgveil(server.upstream(preconnect=2, **trust), limits={"workers": 1})
         eventually(lambda: len(server.peers) == 2)
         time.sleep(0.2)
         log_in(proxy)
-        proxy.wait_for_line("prewarm_failed.* detail=.*takes no connections now")
+        proxy.wait_for_line("preconnect_failed.* detail=.*takes no connections now")
         line = proxy.wait_for_line("session_started.*").string
-        assert "prewarmed" not in line and "takes no connections now" in line
+        assert "preconnected" not in line and "takes no connections now" in line
 
     def test_one_whose_server_does_not_answer_costs_time_but_no_login(self, pgveil, scripted_server, credentials, trust):
         def script(peer):
             (ignores_startup(credentials) if len(server.peers) <= 3 else verified_session(credentials))(peer)
 
         server = scripted_server(script)
-        proxy = pgveil(server.upstream(prewarm=3, **trust), limits={"workers": 1, "startup_timeout": "2s"})
+        proxy = pgveil(server.upstream(preconnect=3, **trust), limits={"workers": 1, "startup_timeout": "2s"})
         eventually(lambda: len(server.peers) == 3)
         time.sleep(0.2)
         assert 0.9 < log_in(proxy) < 1.9
@@ -403,15 +403,15 @@ class TestConnectionsMadeAhead:
         line, proxy, _ = cut_off
         line.cut()
         assert 0.9 < self.enter(line, proxy) < 2.9
-        assert "prewarm_failed" in proxy.log  # with the first, all are gone
+        assert "preconnect_failed" in proxy.log  # with the first, all are gone
         assert self.enter(line, proxy) < 2.9
 
     def test_a_host_that_is_gone_is_noticed_without_a_login(self, cut_off):
         line, proxy, second = cut_off
         line.cut()
-        proxy.wait_for_line("prewarm_failed.* reason=upstream_lost", 12)
+        proxy.wait_for_line("preconnect_failed.* reason=upstream_lost", 12)
         eventually(lambda: second.peers)  # they lead there now
-        proxy.wait_for_line("prewarm_recovered")
+        proxy.wait_for_line("preconnect_recovered")
         assert self.enter(line, proxy) < 0.9
 
     def enter(self, line, proxy):
@@ -428,7 +428,7 @@ class TestConnectionsMadeAhead:
             second = scripted_server(verified_session(credentials), address=("127.0.0.1", 0))
         proxy = pgveil(
             {"host": "localhost,localhost", "hostaddr": f"{FAR},127.0.0.1", "port": f"{first.port},{second.port}",
-             "prewarm": 3, "keepalives_idle": "1s", "keepalives_interval": "1s", "keepalives_count": 1, **trust},
+             "preconnect": 3, "keepalives_idle": "1s", "keepalives_interval": "1s", "keepalives_count": 1, **trust},
             listener={"address": f"unix:{folder}/.s.PGSQL.7100"}, limits={"workers": 1, "startup_timeout": "3s"},
             prefix=slow_line.prefix,
         )  # fmt: skip

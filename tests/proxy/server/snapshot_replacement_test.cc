@@ -86,7 +86,7 @@ host = "{}"
                                            relay_buffer_kib, folder_.path("")),
                                "pgveil.toml");
     if (!parsed) throw std::runtime_error(parsed.error().front().text());
-    parsed->config.upstreams.at("a").prewarm = 2;  // a configuration file may not set this without TLS
+    parsed->config.upstreams.at("a").preconnect = 2;  // a configuration file may not set this without TLS
     return build_snapshot(*parsed).value();
   }
 

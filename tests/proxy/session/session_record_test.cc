@@ -127,7 +127,7 @@ TEST(SessionLog, AsTextHasEveryKeyAtLevelDebug) {
   EXPECT_EQ(lines[2],
             "D session_record session=7f3a-2b reason=client_closed phase=relay client=10.0.3.7:51544 "
             "listener=10.0.3.1:5432 worker=2 user=app database=ledger upstream=primary "
-            "server=10.0.3.12:5432 prewarmed=no tls=TLSv1.3 cipher=TLS_AES_256_GCM_SHA384 "
+            "server=10.0.3.12:5432 preconnected=no tls=TLSv1.3 cipher=TLS_AES_256_GCM_SHA384 "
             "group=X25519MLKEM768 post_quantum=yes sent_bytes=35210 received_bytes=2100 duration_ms=N");
 }
 
@@ -140,7 +140,7 @@ TEST(SessionLog, AsJsonHasEveryKeyAlways) {
                 R"({"level":"warning","event":"session_closed","session":"7f3a-2b",)"
                 R"("reason":"too_many_sessions","phase":"authorize","client":"10.0.3.7:51544",)"
                 R"("listener":"10.0.3.1:5432","worker":2,"identity":null,"user":"app",)"
-                R"("database":"ledger","upstream":"primary","server":null,"prewarmed":false,)"
+                R"("database":"ledger","upstream":"primary","server":null,"preconnected":false,)"
                 R"("client_tls":null,"client_group":null,"client_post_quantum":null,"tls":null,)"
                 R"("cipher":null,"group":null,"post_quantum":null,"server_fingerprint":null,)"
                 R"("server_not_after":null,"sent_bytes":35210,"received_bytes":2100,"duration_ms":N,)"
@@ -161,7 +161,7 @@ TEST(SessionLog, AsJsonHasTheSameKeysForASessionThatCouldNotBegin) {
       std::vector<std::string>{
           R"({"level":"error","event":"session_closed","session":null,"reason":"out_of_memory","phase":null,)"
           R"("client":"10.0.3.7:51544","listener":null,"worker":1,"identity":null,"user":null,)"
-          R"("database":null,"upstream":null,"server":null,"prewarmed":false,"client_tls":null,)"
+          R"("database":null,"upstream":null,"server":null,"preconnected":false,"client_tls":null,)"
           R"("client_group":null,"client_post_quantum":null,"tls":null,"cipher":null,"group":null,)"
           R"("post_quantum":null,"server_fingerprint":null,"server_not_after":null,"sent_bytes":0,)"
           R"("received_bytes":0,"duration_ms":N,"sqlstate":"53200","message":"out of memory","detail":null,)"
@@ -172,7 +172,7 @@ TEST(SessionLog, AsJsonHasTheSameKeysForAnEstablishedSession) {
   const auto lines = established_session(json_log, record());
   ASSERT_EQ(lines.size(), 2U);
   for (const char* part :
-       {R"("prewarmed":false)", R"("post_quantum":true)", R"("client_post_quantum":null)",
+       {R"("preconnected":false)", R"("post_quantum":true)", R"("client_post_quantum":null)",
         R"("sqlstate":null,"message":null,"detail":null,"hint":null,"earlier_attempts":null})"})
     EXPECT_NE(lines[1].find(part), std::string::npos) << part << " in " << lines[1];
 }

@@ -9,47 +9,47 @@ namespace pgveil::proxy {
 namespace {
 
 using namespace std::chrono_literals;
-using Time = PrewarmSchedule::Time;
+using Time = PreconnectSchedule::Time;
 
 // Returns how long after `now` the next attempt may be made.
-Time wait_after(const PrewarmSchedule& schedule, Time now) {
+Time wait_after(const PreconnectSchedule& schedule, Time now) {
   return schedule.next_attempt().value_or(now) - now;
 }
 
 // Returns a schedule whose server has failed once, at time 0.
-PrewarmSchedule failing(std::size_t wanted) {
-  PrewarmSchedule schedule(wanted);
+PreconnectSchedule failing(std::size_t wanted) {
+  PreconnectSchedule schedule(wanted);
   static_cast<void>(schedule.failed(0ms, false));
   return schedule;
 }
 
-TEST(PrewarmSchedule, DialsAllThatAreMissing) {
-  const PrewarmSchedule schedule(4);
+TEST(PreconnectSchedule, DialsAllThatAreMissing) {
+  const PreconnectSchedule schedule(4);
   EXPECT_EQ(schedule.to_dial(0ms, 0), 4U);
   EXPECT_EQ(schedule.to_dial(0ms, 3), 1U);
   EXPECT_EQ(schedule.to_dial(0ms, 4), 0U);
   EXPECT_EQ(schedule.to_dial(0ms, 5), 0U);
 }
 
-TEST(PrewarmSchedule, HasNothingToWaitForWhileAllGoesWell) {
-  EXPECT_EQ(PrewarmSchedule(4).next_attempt(), std::nullopt);
+TEST(PreconnectSchedule, HasNothingToWaitForWhileAllGoesWell) {
+  EXPECT_EQ(PreconnectSchedule(4).next_attempt(), std::nullopt);
 }
 
-TEST(PrewarmSchedule, LeavesAServerThatFailedAlone) {
+TEST(PreconnectSchedule, LeavesAServerThatFailedAlone) {
   const auto schedule = failing(4);
-  EXPECT_EQ(schedule.to_dial(PrewarmSchedule::kFirstDelay - 1ms, 0), 0U);
-  EXPECT_EQ(schedule.to_dial(PrewarmSchedule::kFirstDelay, 0), 1U);
+  EXPECT_EQ(schedule.to_dial(PreconnectSchedule::kFirstDelay - 1ms, 0), 0U);
+  EXPECT_EQ(schedule.to_dial(PreconnectSchedule::kFirstDelay, 0), 1U);
 }
 
-TEST(PrewarmSchedule, HasOneAttemptAtATimeAfterAFailure) {
+TEST(PreconnectSchedule, HasOneAttemptAtATimeAfterAFailure) {
   auto schedule = failing(4);
   EXPECT_TRUE(schedule.dialled());
   EXPECT_EQ(schedule.to_dial(1h, 0), 0U);
   EXPECT_EQ(schedule.next_attempt(), std::nullopt);
 }
 
-TEST(PrewarmSchedule, WaitsLongerAfterEachFailureUpToALimit) {
-  PrewarmSchedule schedule(4);
+TEST(PreconnectSchedule, WaitsLongerAfterEachFailureUpToALimit) {
+  PreconnectSchedule schedule(4);
   Time now = 0ms;
   std::vector<Time> waits;
   for (int i = 0; i < 40; ++i) {
@@ -61,17 +61,17 @@ TEST(PrewarmSchedule, WaitsLongerAfterEachFailureUpToALimit) {
   }
   EXPECT_EQ((std::vector<Time>(waits.begin(), waits.begin() + 8)),
             (std::vector<Time>{250ms, 500ms, 1s, 2s, 4s, 8s, 16s, 30s}));
-  EXPECT_EQ(waits.back(), PrewarmSchedule::kLongestDelay);
+  EXPECT_EQ(waits.back(), PreconnectSchedule::kLongestDelay);
 }
 
-TEST(PrewarmSchedule, TakesAllThatEndsTogetherForOneFailure) {
+TEST(PreconnectSchedule, TakesAllThatEndsTogetherForOneFailure) {
   auto schedule = failing(4);
   EXPECT_FALSE(schedule.failed(10ms, false));
-  EXPECT_EQ(schedule.next_attempt(), PrewarmSchedule::kFirstDelay);
+  EXPECT_EQ(schedule.next_attempt(), PreconnectSchedule::kFirstDelay);
 }
 
-TEST(PrewarmSchedule, CallsOnlyTheFirstFailureOfAnOutageNews) {
-  PrewarmSchedule schedule(1);
+TEST(PreconnectSchedule, CallsOnlyTheFirstFailureOfAnOutageNews) {
+  PreconnectSchedule schedule(1);
   EXPECT_TRUE(schedule.failed(0ms, false));
   static_cast<void>(schedule.dialled());
   EXPECT_FALSE(schedule.failed(300ms, true));
@@ -79,7 +79,7 @@ TEST(PrewarmSchedule, CallsOnlyTheFirstFailureOfAnOutageNews) {
   EXPECT_TRUE(schedule.failed(400ms, false));
 }
 
-TEST(PrewarmSchedule, DialsAllAgainOnceTheProbeHasProvenTheServer) {
+TEST(PreconnectSchedule, DialsAllAgainOnceTheProbeHasProvenTheServer) {
   auto schedule = failing(4);
   static_cast<void>(schedule.dialled());
   EXPECT_EQ(schedule.to_dial(1h, 1), 0U);
@@ -87,12 +87,12 @@ TEST(PrewarmSchedule, DialsAllAgainOnceTheProbeHasProvenTheServer) {
   EXPECT_EQ(schedule.to_dial(1h, 1), 3U);
 }
 
-TEST(PrewarmSchedule, SendsAnotherProbeWhereASessionTookTheFirst) {
+TEST(PreconnectSchedule, SendsAnotherProbeWhereASessionTookTheFirst) {
   auto schedule = failing(4);
   static_cast<void>(schedule.dialled());
   schedule.lost_sight_of_probe();
   EXPECT_TRUE(schedule.is_failing());
-  EXPECT_EQ(schedule.to_dial(PrewarmSchedule::kFirstDelay, 0), 1U);
+  EXPECT_EQ(schedule.to_dial(PreconnectSchedule::kFirstDelay, 0), 1U);
 }
 
 }  // namespace

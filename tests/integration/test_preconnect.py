@@ -64,26 +64,26 @@ def hang_up(peer) -> None:
 
 def counted(proxy, key: str) -> int:
     """Of all workers together, once pgveil has ended."""
-    return sum(int(match) for match in re.findall(rf"prewarm_stopped\b.*\b{key}=(\d+)", proxy.log))
+    return sum(int(match) for match in re.findall(rf"preconnect_stopped\b.*\b{key}=(\d+)", proxy.log))
 
 
 def test_the_handshake_is_done_before_a_client_comes(server, pgveil, trust):
     there = server()
-    proxy = pgveil(there.upstream(prewarm=1, **trust), limits={"workers": 1}, log={"level": "debug"})
+    proxy = pgveil(there.upstream(preconnect=1, **trust), limits={"workers": 1}, log={"level": "debug"})
     waiting = there.wait_for_ready(1)
     with proxy.connect() as client:
         client.log_in(user="ann", database="ledger")
         # Its StartupMessage is the first that this connection carries, or log_in() of the script would fail.
         assert b"user\0ann\0" in waiting.startup
-        assert " prewarmed=yes " in proxy.wait_for_line("session_started.*").string
+        assert " preconnected=yes " in proxy.wait_for_line("session_started.*").string
     line = proxy.record_of_session()
-    assert " prewarmed=yes " in line
+    assert " preconnected=yes " in line
     assert re.search(r" tls=TLSv1\.3 .* server_fingerprint=[0-9a-f:]{64,} ", line)
 
 
 def test_one_that_was_taken_is_replaced_at_once(server, pgveil, trust):
     there = server()
-    proxy = pgveil(there.upstream(prewarm=1, **trust), limits={"workers": 1})
+    proxy = pgveil(there.upstream(preconnect=1, **trust), limits={"workers": 1})
     there.wait_for_ready(1)
     with proxy.connect() as first:
         first.log_in(user="ann", database="ledger")
@@ -91,13 +91,13 @@ def test_one_that_was_taken_is_replaced_at_once(server, pgveil, trust):
         with proxy.connect() as second:
             second.log_in(user="bob", database="ledger")
             assert b"user\0bob\0" in there.ready[1].startup
-    assert len(proxy.wait_for_lines("session_started.* prewarmed=yes ", 2)) == 2
+    assert len(proxy.wait_for_lines("session_started.* preconnected=yes ", 2)) == 2
 
 
 @pytest.mark.parametrize("workers", [1, 2, 5])
 def test_there_are_as_many_as_the_setting_says_whatever_the_workers(server, pgveil, trust, workers):
     there = server()
-    proxy = pgveil(there.upstream(prewarm=3, **trust), limits={"workers": workers})
+    proxy = pgveil(there.upstream(preconnect=3, **trust), limits={"workers": workers})
     there.wait_for_ready(3)
     assert proxy.stop() == 0
     assert (counted(proxy, "made"), len(there.arrivals)) == (3, 3)
@@ -108,13 +108,13 @@ def test_a_session_that_finds_none_makes_its_own(server, pgveil, trust):
     proxy = pgveil(there.upstream(**trust), limits={"workers": 1})
     with proxy.connect() as client:
         client.log_in(user="ann", database="ledger")
-    assert "prewarmed" not in proxy.wait_for_line("session_started.*").string
+    assert "preconnected" not in proxy.wait_for_line("session_started.*").string
     assert len(there.arrivals) == 1
 
 
 def test_it_is_renewed_before_it_grows_too_old(server, pgveil, trust):
     there = server()
-    pgveil(there.upstream(prewarm=1, prewarm_max_age="1s", **trust), limits={"workers": 1})
+    pgveil(there.upstream(preconnect=1, preconnect_max_age="1s", **trust), limits={"workers": 1})
     first = there.wait_for_ready(1)
     successor = there.wait_for_ready(2)
     assert first.finished.wait(PATIENCE)
@@ -131,21 +131,21 @@ def test_one_that_the_server_closed_is_replaced(server, pgveil, trust):
         peer.serve()
 
     there = server(close_the_first)
-    proxy = pgveil(there.upstream(prewarm=1, **trust), limits={"workers": 1})
+    proxy = pgveil(there.upstream(preconnect=1, **trust), limits={"workers": 1})
     replacement = there.wait_for_ready(2)
     with proxy.connect() as client:
         client.log_in(user="ann", database="ledger")
         assert b"user\0ann\0" in replacement.startup
-    assert re.search("prewarm_failed upstream=primary .*reason=upstream_lost", proxy.log)
+    assert re.search("preconnect_failed upstream=primary .*reason=upstream_lost", proxy.log)
 
 
 def test_a_server_that_fails_is_asked_less_and_less_and_complained_of_once(server, pgveil, trust):
     there = server(lambda _number, peer: hang_up(peer))
-    proxy = pgveil(there.upstream(prewarm=1, **trust), limits={"workers": 1})
+    proxy = pgveil(there.upstream(preconnect=1, **trust), limits={"workers": 1})
     there.wait_for_ready(4)
     pauses = [later - earlier for earlier, later in zip(there.arrivals, there.arrivals[1:])]
     assert all(pause >= least for pause, least in zip(pauses, (0.24, 0.49, 0.99))), pauses
-    assert len(re.findall("prewarm_failed", proxy.log)) == 1
+    assert len(re.findall("preconnect_failed", proxy.log)) == 1
 
 
 def test_a_server_that_speaks_unasked_is_not_used(server, pgveil, trust):
@@ -157,8 +157,8 @@ def test_a_server_that_speaks_unasked_is_not_used(server, pgveil, trust):
         peer.serve()
 
     there = server(speak_first)
-    proxy = pgveil(there.upstream(prewarm=1, **trust), limits={"workers": 1})
-    proxy.wait_for_line("prewarm_failed.* reason=upstream_protocol_violation ")
+    proxy = pgveil(there.upstream(preconnect=1, **trust), limits={"workers": 1})
+    proxy.wait_for_line("preconnect_failed.* reason=upstream_protocol_violation ")
     there.wait_for_ready(2)
     with proxy.connect() as client:
         client.log_in(user="ann", database="ledger")
@@ -175,12 +175,12 @@ def test_a_login_begins_anew_where_the_connection_had_died_unnoticed(server, pgv
         peer.serve()
 
     there = server(die_at_startup)
-    proxy = pgveil(there.upstream(prewarm=1, **trust), limits={"workers": 1})
+    proxy = pgveil(there.upstream(preconnect=1, **trust), limits={"workers": 1})
     there.wait_for_ready(1)
     with proxy.connect() as client:
         client.send(wire.startup_message(user="ann", database="ledger"))
         client.receive_until(b"Z")
-    assert "prewarmed" not in proxy.wait_for_line("session_started.*").string
+    assert "preconnected" not in proxy.wait_for_line("session_started.*").string
 
 
 def test_a_login_that_the_server_cuts_off_begins_anew_only_once(server, pgveil, trust):
@@ -189,7 +189,7 @@ def test_a_login_that_the_server_cuts_off_begins_anew_only_once(server, pgveil, 
         hang_up(peer)
 
     there = server(die_at_startup)
-    proxy = pgveil(there.upstream(prewarm=1, **trust), limits={"workers": 1})
+    proxy = pgveil(there.upstream(preconnect=1, **trust), limits={"workers": 1})
     there.wait_for_ready(1)
     with proxy.connect() as client:
         client.send(wire.startup_message(user="ann", database="ledger"))
@@ -207,7 +207,7 @@ def test_a_login_does_not_begin_anew_once_the_server_has_answered(server, pgveil
         hang_up(peer)
 
     there = server(ask_and_die)
-    proxy = pgveil(there.upstream(prewarm=1, **trust), limits={"workers": 1})
+    proxy = pgveil(there.upstream(preconnect=1, **trust), limits={"workers": 1})
     there.wait_for_ready(1)
     with proxy.connect() as client:
         client.send(wire.startup_message(user="ann", database="ledger"))
@@ -226,7 +226,7 @@ def test_a_login_does_not_begin_anew_once_the_client_has_spoken(server, pgveil, 
         hang_up(peer)
 
     there = server(listen_and_die)
-    proxy = pgveil(there.upstream(prewarm=1, **trust), limits={"workers": 1})
+    proxy = pgveil(there.upstream(preconnect=1, **trust), limits={"workers": 1})
     waiting = there.wait_for_ready(1)
     startup = wire.startup_message(user="ann", database="ledger")
     with proxy.connect() as client:
@@ -242,7 +242,7 @@ def test_a_login_does_not_begin_anew_once_the_client_has_spoken(server, pgveil, 
 
 def test_a_login_with_a_held_password_is_bound_to_it(pgveil, postgres, folder):
     passfile = secret_file(folder / "pgpass", f"*:*:ledger:app:{PASSWORD}\n")
-    proxy = pgveil(postgres.upstream(prewarm=1, passfile=passfile, channel_binding="require"),
+    proxy = pgveil(postgres.upstream(preconnect=1, passfile=passfile, channel_binding="require"),
                    listener={"hba": "host all all all trust\n"}, limits={"workers": 1}, log={"level": "debug"})  # fmt: skip
     for _ in range(3):
         assert proxy.query("SELECT current_user", user="app") == "app"
@@ -253,7 +253,7 @@ def test_a_login_with_a_held_password_is_bound_to_it(pgveil, postgres, folder):
 
 def test_all_are_closed_when_pgveil_stops(server, pgveil, trust):
     there = server()
-    proxy = pgveil(there.upstream(prewarm=4, **trust), limits={"workers": 2})
+    proxy = pgveil(there.upstream(preconnect=4, **trust), limits={"workers": 2})
     there.wait_for_ready(4)
     assert proxy.stop(signal.SIGTERM) == 0
     for peer in there.ready:
@@ -262,7 +262,7 @@ def test_all_are_closed_when_pgveil_stops(server, pgveil, trust):
 
 
 def test_a_real_server_takes_them_as_any_other(pgveil, postgres):
-    proxy = pgveil(postgres.upstream(prewarm=2), limits={"workers": 1})
+    proxy = pgveil(postgres.upstream(preconnect=2), limits={"workers": 1})
     for _ in range(5):
         assert proxy.query("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()") == "t"
     assert proxy.stop() == 0
@@ -271,7 +271,7 @@ def test_a_real_server_takes_them_as_any_other(pgveil, postgres):
 
 
 def test_a_cancel_request_finds_a_session_on_one(pgveil, postgres):
-    proxy = pgveil(postgres.upstream(prewarm=1), limits={"workers": 1})
+    proxy = pgveil(postgres.upstream(preconnect=1), limits={"workers": 1})
     with proxy.connect() as client:
         client.log_in(user="trusted", database="ledger")
         cancel_a_sleeping_query(proxy, client, postgres)
@@ -280,10 +280,10 @@ def test_a_cancel_request_finds_a_session_on_one(pgveil, postgres):
 @pytest.mark.parametrize(
     "upstream, why",
     [
-        ({"host": "/run/postgresql", "prewarm": 1}, "prewarm: has no effect: a Unix socket never uses TLS"),
-        ({"host": "127.0.0.1", "sslmode": "disable", "prewarm": 1}, "prewarm: has no effect: TLS is not used"),
-        ({"host": "db", "sslrootcert": "system", "prewarm_max_age": "20s"}, "prewarm_max_age: has no effect"),
-        ({"host": "db", "sslrootcert": "system", "prewarm": 1, "role_certificates": "/r"}, "cannot be combined with"),
+        ({"host": "/run/postgresql", "preconnect": 1}, "preconnect: has no effect: a Unix socket never uses TLS"),
+        ({"host": "127.0.0.1", "sslmode": "disable", "preconnect": 1}, "preconnect: has no effect: TLS is not used"),
+        ({"host": "db", "sslrootcert": "system", "preconnect_max_age": "20s"}, "preconnect_max_age: has no effect"),
+        ({"host": "db", "sslrootcert": "system", "preconnect": 1, "role_certificates": "/r"}, "cannot be combined with"),
     ],
 )
 def test_it_is_refused_where_it_is_of_no_use(refusal, upstream, why):
@@ -296,7 +296,7 @@ def test_a_client_waits_for_the_login_only(
 ):
     """TCP, SSLRequest and TLS 1.3 are a round trip each, and so is a login without a password."""
 
-    def best_login(prewarm: int) -> float:
+    def best_login(preconnect: int) -> float:
         made = threading.Semaphore(0)
 
         def script(peer):
@@ -312,13 +312,13 @@ def test_a_client_waits_for_the_login_only(
         with slow_line.entered():
             there = scripted_server(script, address=(NEAR, 0))
         proxy = pgveil(
-            there.upstream(hostaddr=FAR, prewarm=prewarm, sslnegotiation=negotiation, **trust),
-            listener={"address": f"unix:{folder}/.s.PGSQL.{6000 + prewarm}"},
+            there.upstream(hostaddr=FAR, preconnect=preconnect, sslnegotiation=negotiation, **trust),
+            listener={"address": f"unix:{folder}/.s.PGSQL.{6000 + preconnect}"},
             limits={"workers": 1}, prefix=slow_line.prefix,
         )  # fmt: skip
         times = []
         for _ in range(5):
-            if prewarm:  # in TLS 1.3 the client is done before the server
+            if preconnect:  # in TLS 1.3 the client is done before the server
                 assert made.acquire(timeout=PATIENCE)
             begin = time.monotonic()
             with Client(proxy.address, PATIENCE) as client:
