@@ -75,11 +75,11 @@ class Conversation {
     Descriptor client(pair[0]);
     const std::uint64_t ended_before = worker_.ended();
     shared_.newcomers.enter();
-    worker_.adopt({.id = ++last_id_,
-                   .descriptor = Descriptor(pair[1]),
-                   .peer = peer_,
-                   .listener = {site_.snapshot, 0},
-                   .listener_address = "bench"});
+    worker_.start_session({.id = ++last_id_,
+                           .descriptor = Descriptor(pair[1]),
+                           .peer = peer_,
+                           .listener = {site_.snapshot, 0},
+                           .listener_address = "bench"});
     send(client, startup_);
     Descriptor server(-1);
     turn_until([&] { return (server = site_.accept()).get() >= 0; });

@@ -61,7 +61,7 @@ std::string host_of(const KernelAddress& address) {
 }
 
 // PostgreSQL's sentence without its beginning (auth.c: ClientAuthentication).
-std::string described(const Visitor& visitor) {
+std::string described(const ClientAttributes& visitor) {
   const std::string_view encryption = visitor.has_tls ? "SSL encryption" : "no encryption";
   if (visitor.physical_replication)
     return fmt::format("host \"{}\", user \"{}\", {}", host_of(visitor.address), visitor.user, encryption);
@@ -69,7 +69,7 @@ std::string described(const Visitor& visitor) {
                      visitor.database, encryption);
 }
 
-Ending no_rule(const Visitor& visitor) {
+Ending no_rule(const ClientAttributes& visitor) {
   return {.reason = Reason::rejected_by_rule,
           .message = visitor.physical_replication
                          ? "no pg_hba.conf entry for replication connection from " + described(visitor)
@@ -77,7 +77,7 @@ Ending no_rule(const Visitor& visitor) {
           .hint = "Add a rule to hba or hba_file that matches."};
 }
 
-Ending rejected(const Visitor& visitor) {
+Ending rejected(const ClientAttributes& visitor) {
   return {.reason = Reason::rejected_by_rule,
           .message = (visitor.physical_replication ? "pg_hba.conf rejects replication connection for "
                                                    : "pg_hba.conf rejects connection for ") +
@@ -88,7 +88,7 @@ std::string place_of(const protocol::HbaRule& rule) {
   return rule.file + ':' + std::to_string(rule.line);
 }
 
-Ending not_mapped(const Visitor& visitor, const protocol::HbaRule& rule,
+Ending not_mapped(const ClientAttributes& visitor, const protocol::HbaRule& rule,
                   const std::vector<std::string>& system_users) {
   Ending ending{.reason = Reason::identity_not_mapped};
   std::string names;
@@ -268,7 +268,7 @@ tl::expected<AccessRules, ConfigErrors> AccessRules::build(const ListenerConfig&
   return AccessRules(*std::move(hba), std::move(ident), std::move(built_in));
 }
 
-Decision AccessRules::decide(const Visitor& visitor) const {
+Decision AccessRules::decide(const ClientAttributes& visitor) const {
   const protocol::HbaClient client{.is_unix = visitor.address.is_unix(),
                                    .has_tls = visitor.has_tls,
                                    .address = ip_address(*visitor.address.get()),
@@ -323,7 +323,7 @@ bool is_vouched_for(protocol::HbaMethod method) {
 }
 
 // The certificate first, then whether its name (or the process's) may be this database user.
-std::optional<Ending> AccessRules::check_identity(const Visitor& visitor, Decision& decision) const {
+std::optional<Ending> AccessRules::check_identity(const ClientAttributes& visitor, Decision& decision) const {
   const protocol::HbaRule& rule = *decision.rule;
   decision.database_user = visitor.user;
   if (rule.clientcert != ClientCertificate::not_required && visitor.certificate == nullptr)

@@ -17,7 +17,7 @@
 namespace pgveil::proxy {
 
 // What is known of a client when it has sent its StartupMessage.
-struct Visitor {
+struct ClientAttributes {
   const KernelAddress& address;
   bool has_tls = false;
   const tls::PeerCertificate* certificate = nullptr;  // verified; null: it has shown none
@@ -48,7 +48,7 @@ class AccessRules {
                                                                      ConfigErrors& warnings);
 
   // The first rule that matches decides; none is a refusal, as in PostgreSQL.
-  [[nodiscard]] Decision decide(const Visitor& visitor) const;
+  [[nodiscard]] Decision decide(const ClientAttributes& visitor) const;
   // Whether some client with TLS could come in from this address.
   [[nodiscard]] bool may_admit(const KernelAddress& address) const;
 
@@ -69,7 +69,8 @@ class AccessRules {
   AccessRules(protocol::HbaRules hba, protocol::IdentMap ident, std::string built_in);
 
   [[nodiscard]] std::vector<protocol::LocalNetwork> networks() const;
-  [[nodiscard]] std::optional<Ending> check_identity(const Visitor& visitor, Decision& decision) const;
+  [[nodiscard]] std::optional<Ending> check_identity(const ClientAttributes& visitor,
+                                                     Decision& decision) const;
 
   protocol::HbaRules hba_;
   protocol::IdentMap ident_;

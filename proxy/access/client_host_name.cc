@@ -17,13 +17,13 @@ bool is_same_host(const KernelAddress& left, const KernelAddress& right) {
 
 }  // namespace
 
-ClientName::ClientName(Resolver& resolver, const KernelAddress& client, Wakeable& owner)
+ClientHostName::ClientHostName(Resolver& resolver, const KernelAddress& client, Wakeable& owner)
     : resolver_(resolver), client_(client), owner_(owner), lookup_(resolver.name_of(client, *this)) {
   advance();
 }
 
 // Called by the loop, through which no exception may go. Without memory for it the client has no name.
-void ClientName::wake() {
+void ClientHostName::wake() {
   try {
     advance();
   } catch (const std::bad_alloc&) {
@@ -34,7 +34,7 @@ void ClientName::wake() {
 }
 
 // From the address to the name, and back.
-void ClientName::advance() {
+void ClientHostName::advance() {
   while (lookup_ && lookup_->answer()) {
     const auto done = std::exchange(lookup_, nullptr);
     const Resolver::Answer& answer = *done->answer();

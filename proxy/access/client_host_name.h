@@ -12,11 +12,11 @@
 
 namespace pgveil::proxy {
 
-class ClientName final : private Wakeable {
+class ClientHostName final : private Wakeable {
  public:
   // Begins to look it up; `owner` is woken once found() is set, unless it is set at once. `resolver` and
   // `owner` must outlive this.
-  ClientName(Resolver& resolver, const KernelAddress& client, Wakeable& owner);
+  ClientHostName(Resolver& resolver, const KernelAddress& client, Wakeable& owner);
 
   // nullopt: not known yet. Empty: the client has no name that can be believed.
   [[nodiscard]] const std::optional<std::string>& found() const { return found_; }

@@ -2,11 +2,11 @@
 
 namespace pgveil::proxy {
 
-HandshakeTurns::HandshakeTurns(uv_loop_t* loop) : turn_over_(new uv_check_t), waker_(new uv_idle_t) {
+HandshakeQueue::HandshakeQueue(uv_loop_t* loop) : turn_over_(new uv_check_t), waker_(new uv_idle_t) {
   uv_check_init(loop, turn_over_.get());
   turn_over_->data = this;
   uv_check_start(turn_over_.get(),
-                 [](uv_check_t* check) { static_cast<HandshakeTurns*>(check->data)->taken_ = false; });
+                 [](uv_check_t* check) { static_cast<HandshakeQueue*>(check->data)->taken_ = false; });
   uv_unref(reinterpret_cast<uv_handle_t*>(turn_over_.get()));
   uv_idle_init(loop, waker_.get());
   waker_->data = this;
@@ -14,12 +14,12 @@ HandshakeTurns::HandshakeTurns(uv_loop_t* loop) : turn_over_(new uv_check_t), wa
 
 // Runs before the loop polls for events, so that the next handshake in the queue gets the step of this turn,
 // and not a handshake for which an event arrives.
-void HandshakeTurns::grant_next() {
+void HandshakeQueue::grant_next() {
   if (waiting_.empty()) {
     uv_idle_stop(waker_.get());
     return;
   }
-  Place& next = *waiting_.front();
+  Slot& next = *waiting_.front();
   waiting_.pop_front();
   taken_ = true;
   next.is_waiting_ = false;
@@ -27,11 +27,11 @@ void HandshakeTurns::grant_next() {
   next.owner_.wake();
 }
 
-HandshakeTurns::Place::~Place() {
+HandshakeQueue::Slot::~Slot() {
   if (is_waiting_) std::erase(turns_.waiting_, this);
 }
 
-bool HandshakeTurns::Place::take() {
+bool HandshakeQueue::Slot::take() {
   if (is_granted_) {
     is_granted_ = false;
     return true;
@@ -44,7 +44,7 @@ bool HandshakeTurns::Place::take() {
   turns_.waiting_.push_back(this);
   is_waiting_ = true;
   uv_idle_start(turns_.waker_.get(),
-                [](uv_idle_t* idle) { static_cast<HandshakeTurns*>(idle->data)->grant_next(); });
+                [](uv_idle_t* idle) { static_cast<HandshakeQueue*>(idle->data)->grant_next(); });
   return false;
 }
 

@@ -10,32 +10,32 @@
 
 namespace pgveil::proxy {
 
-class HandshakeTurns {
+class HandshakeQueue {
  public:
-  class Place;
+  class Slot;
 
-  explicit HandshakeTurns(uv_loop_t* loop);
-  HandshakeTurns(const HandshakeTurns&) = delete;
-  HandshakeTurns& operator=(const HandshakeTurns&) = delete;
+  explicit HandshakeQueue(uv_loop_t* loop);
+  HandshakeQueue(const HandshakeQueue&) = delete;
+  HandshakeQueue& operator=(const HandshakeQueue&) = delete;
 
  private:
   static constexpr std::size_t kCrowd = 16;
 
   void grant_next();
 
-  std::deque<Place*> waiting_;    // first in, first out
+  std::deque<Slot*> waiting_;     // first in, first out
   bool taken_ = false;            // the step of this turn has been made
   Handle<uv_check_t> turn_over_;  // does not keep the loop running
   Handle<uv_idle_t> waker_;       // active while a handshake waits
 };
 
 // The place of one handshake in the queue. Both `turns` and `owner` must outlive it.
-class HandshakeTurns::Place {
+class HandshakeQueue::Slot {
  public:
-  Place(HandshakeTurns& turns, Wakeable& owner) : turns_(turns), owner_(owner) {}
-  ~Place();
-  Place(const Place&) = delete;
-  Place& operator=(const Place&) = delete;
+  Slot(HandshakeQueue& turns, Wakeable& owner) : turns_(turns), owner_(owner) {}
+  ~Slot();
+  Slot(const Slot&) = delete;
+  Slot& operator=(const Slot&) = delete;
 
   // Returns whether a step may be made now. If not, the owner is woken when it may be made.
   [[nodiscard]] bool take();
@@ -45,9 +45,9 @@ class HandshakeTurns::Place {
   [[nodiscard]] bool is_in_a_crowd() const { return turns_.waiting_.size() > kCrowd; }
 
  private:
-  friend class HandshakeTurns;
+  friend class HandshakeQueue;
 
-  HandshakeTurns& turns_;
+  HandshakeQueue& turns_;
   Wakeable& owner_;
   bool is_waiting_ = false;
   bool is_granted_ = false;

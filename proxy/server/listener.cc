@@ -189,7 +189,7 @@ std::optional<gid_t> group_id(const std::string& name_or_number) {
 }
 
 tl::expected<std::vector<std::unique_ptr<Listener>>, OpenFailure> Listener::open(
-    uv_loop_t* loop, const SnapshotListener& listener, Workers& workers) {
+    uv_loop_t* loop, const SnapshotListener& listener, WorkerPool& workers) {
   const ListenerConfig& config = listener.policy().config;
   const bool may_choose_again = config.address.port == 0 && config.address.each().size() > 1;
   std::vector<Descriptor> passed_over;
@@ -214,7 +214,7 @@ tl::expected<std::vector<std::unique_ptr<Listener>>, OpenFailure> Listener::open
   return listeners;
 }
 
-Listener::Listener(uv_loop_t* loop, SnapshotListener served, Workers& workers, WatchedSocket socket)
+Listener::Listener(uv_loop_t* loop, SnapshotListener served, WorkerPool& workers, WatchedSocket socket)
     : served_(std::move(served)),
       workers_(workers),
       descriptor_(socket.descriptor.release()),
@@ -251,7 +251,7 @@ void Listener::accept_all() {
     Descriptor client(::accept4(descriptor_, peer.get(), &peer.size, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (client.get() >= 0) {
       out_of_descriptors_ = false;
-      if (!workers_.adopt(std::move(client), peer, served_, address_)) return pause(std::strerror(ENOMEM));
+      if (!workers_.assign(std::move(client), peer, served_, address_)) return pause(std::strerror(ENOMEM));
       continue;
     }
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)

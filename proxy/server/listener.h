@@ -37,7 +37,7 @@ class Listener final : private Wakeable {
   // `workers`, which must outlive the listeners. If this machine does not have the family of an address, and another
   // one works, the address is skipped and logged.
   [[nodiscard]] static tl::expected<std::vector<std::unique_ptr<Listener>>, OpenFailure> open(
-      uv_loop_t* loop, const SnapshotListener& listener, Workers& workers);
+      uv_loop_t* loop, const SnapshotListener& listener, WorkerPool& workers);
   // Closes the socket. Removes the file of a Unix socket, if the file still belongs to this socket.
   ~Listener();
   Listener(const Listener&) = delete;
@@ -49,7 +49,7 @@ class Listener final : private Wakeable {
   void serve(SnapshotListener listener) { served_ = std::move(listener); }
 
  private:
-  Listener(uv_loop_t* loop, SnapshotListener served, Workers& workers, WatchedSocket socket);
+  Listener(uv_loop_t* loop, SnapshotListener served, WorkerPool& workers, WatchedSocket socket);
   void wake() override;  // called after a pause, or when a further client may be accepted
   void accept_all();
   void watch();
@@ -58,7 +58,7 @@ class Listener final : private Wakeable {
   static void on_readable(uv_poll_t* poll, int status, int events);
 
   SnapshotListener served_;
-  Workers& workers_;
+  WorkerPool& workers_;
   int descriptor_;
   std::string address_;
   std::uint64_t socket_inode_ = 0;  // of a Unix socket's file

@@ -223,7 +223,7 @@ class Server final : public Wakeable {
 
   Loop loop_;
   std::shared_ptr<const Snapshot> snapshot_;
-  std::optional<Workers> workers_;
+  std::optional<WorkerPool> workers_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<Handle<uv_signal_t>> signals_;
   std::optional<Deadline> shutdown_deadline_;

@@ -11,7 +11,7 @@ namespace pgveil::proxy {
 namespace {
 
 // Writes the log line of a session that cannot begin, if there is memory for it.
-void log_not_begun(Reason reason, const Arrival& arrival, unsigned worker, std::string detail) {
+void log_not_begun(Reason reason, const AcceptedConnection& arrival, unsigned worker, std::string detail) {
   try {
     Record record;
     record.worker = worker;
@@ -33,7 +33,7 @@ Worker::Worker(uv_loop_t* loop, unsigned number, SharedState& shared,
       ring_(std::move(ring)),
       snapshot_(std::move(snapshot)),
       scratch_(snapshot_->limits.relay_buffer),
-      handshake_turns_(loop),
+      handshake_queue_(loop),
       resolver_(loop),
       scram_keyring_(loop),
       password_commands_(loop),
@@ -41,7 +41,7 @@ Worker::Worker(uv_loop_t* loop, unsigned number, SharedState& shared,
                 .loop = loop,
                 .scratch = scratch_,
                 .ring = ring_.get(),
-                .handshake_turns = handshake_turns_,
+                .handshake_queue = handshake_queue_,
                 .resolver = resolver_,
                 .login = {scram_keyring_, password_commands_},
                 .preconnected = preconnected_,
@@ -52,7 +52,7 @@ Worker::Worker(uv_loop_t* loop, unsigned number, SharedState& shared,
   reaper_->data = this;
 }
 
-void Worker::adopt(Arrival arrival) {
+void Worker::start_session(AcceptedConnection arrival) {
   const SessionId id = arrival.id;
   if (Session* session = begin(arrival)) return session->wake();
   sessions_.erase(id);
@@ -60,7 +60,7 @@ void Worker::adopt(Arrival arrival) {
 }
 
 // Returns the new session. If it cannot begin, logs the reason and returns nullptr.
-Session* Worker::begin(Arrival& arrival) {
+Session* Worker::begin(AcceptedConnection& arrival) {
   SessionRegistration registration(shared_);
   try {
     // on_closed() and reap() must not allocate memory.

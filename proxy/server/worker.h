@@ -23,7 +23,7 @@
 namespace pgveil::proxy {
 
 // A client that has been accepted and has no session yet.
-struct Arrival {
+struct AcceptedConnection {
   SessionId id;
   Descriptor descriptor;  // non-blocking
   KernelAddress peer;
@@ -43,7 +43,7 @@ class Worker final {
   // Starts the pre-established connections, and runs the loop until it has no active handle.
   void run();
   // Begins a session. If the system lacks memory or another resource for it, closes the client's connection.
-  void adopt(Arrival arrival);
+  void start_session(AcceptedConnection arrival);
   // Uses `snapshot` for pre-established connections and for sessions that begin from now on. Sessions that
   // have begun keep their snapshot. If there is no memory, there are no pre-established connections. Must not
   // be called after shut_down().
@@ -57,7 +57,7 @@ class Worker final {
   [[nodiscard]] std::uint64_t ended() const { return ended_.load(std::memory_order_relaxed); }
 
  private:
-  [[nodiscard]] Session* begin(Arrival& arrival);
+  [[nodiscard]] Session* begin(AcceptedConnection& arrival);
   void preconnect();
   void on_closed(SessionId id);
   void reap();
@@ -69,7 +69,7 @@ class Worker final {
   const std::unique_ptr<Ring> ring_;
   std::shared_ptr<const Snapshot> snapshot_;
   Scratch scratch_;
-  HandshakeTurns handshake_turns_;
+  HandshakeQueue handshake_queue_;
   Resolver resolver_;
   ScramKeyring scram_keyring_;
   PasswordCommands password_commands_;

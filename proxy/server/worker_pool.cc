@@ -23,16 +23,16 @@ constexpr std::chrono::milliseconds kEndPatience{250};
 
 }  // namespace
 
-Workers::Workers(uv_loop_t* loop, const std::shared_ptr<const Snapshot>& snapshot, unsigned count,
-                 std::vector<std::unique_ptr<Ring>> rings)
+WorkerPool::WorkerPool(uv_loop_t* loop, const std::shared_ptr<const Snapshot>& snapshot, unsigned count,
+                       std::vector<std::unique_ptr<Ring>> rings)
     : room_(new uv_async_t),
       shared_(count, snapshot->limits.max_unauthenticated_clients, [this] { uv_async_send(room_.get()); }),
       last_id_(random_start()),
       emptied_(new uv_async_t) {
   uv_async_init(loop, emptied_.get(),
-                [](uv_async_t* rung) { static_cast<Workers*>(rung->data)->on_emptied(); });
+                [](uv_async_t* rung) { static_cast<WorkerPool*>(rung->data)->on_emptied(); });
   emptied_->data = this;
-  uv_async_init(loop, room_.get(), [](uv_async_t* rung) { static_cast<Workers*>(rung->data)->on_room(); });
+  uv_async_init(loop, room_.get(), [](uv_async_t* rung) { static_cast<WorkerPool*>(rung->data)->on_room(); });
   room_->data = this;
   rings.resize(count);
   for (unsigned number = 1; number <= count; ++number)
@@ -40,19 +40,19 @@ Workers::Workers(uv_loop_t* loop, const std::shared_ptr<const Snapshot>& snapsho
         std::make_unique<WorkerThread>(number, shared_, snapshot, std::move(rings[number - 1])));
 }
 
-Workers::~Workers() {
+WorkerPool::~WorkerPool() {
   static_cast<void>(abandon());
 }
 
-bool Workers::adopt(Descriptor client, const KernelAddress& peer, const SnapshotListener& listener,
-                    const std::string& listener_address) {
+bool WorkerPool::assign(Descriptor client, const KernelAddress& peer, const SnapshotListener& listener,
+                        const std::string& listener_address) {
   shared_.newcomers.enter();
   try {
-    threads_[least_loaded(loads())]->adopt({.id = ++last_id_,
-                                            .descriptor = std::move(client),
-                                            .peer = peer,
-                                            .listener = listener,
-                                            .listener_address = listener_address});
+    threads_[least_loaded(loads())]->assign({.id = ++last_id_,
+                                             .descriptor = std::move(client),
+                                             .peer = peer,
+                                             .listener = listener,
+                                             .listener_address = listener_address});
     return true;
   } catch (const std::bad_alloc&) {
     shared_.newcomers.leave();
@@ -60,18 +60,18 @@ bool Workers::adopt(Descriptor client, const KernelAddress& peer, const Snapshot
   }
 }
 
-void Workers::replace_snapshot(const std::shared_ptr<const Snapshot>& snapshot) {
+void WorkerPool::replace_snapshot(const std::shared_ptr<const Snapshot>& snapshot) {
   for (const auto& thread : threads_) thread->replace_snapshot(snapshot);
 }
 
-std::vector<std::size_t> Workers::loads() const {
+std::vector<std::size_t> WorkerPool::loads() const {
   std::vector<std::size_t> loads;
   loads.reserve(threads_.size());
   for (const auto& thread : threads_) loads.push_back(thread->load());
   return loads;
 }
 
-void Workers::shut_down(std::function<void()> when_empty) {
+void WorkerPool::shut_down(std::function<void()> when_empty) {
   when_empty_ = std::move(when_empty);
   not_empty_ = threads_.size();
   for (const auto& thread : threads_)
@@ -80,7 +80,7 @@ void Workers::shut_down(std::function<void()> when_empty) {
     });
 }
 
-std::size_t Workers::abandon() {
+std::size_t WorkerPool::abandon() {
   // All threads get the order before this function waits for one of them.
   for (const auto& thread : threads_) thread->abandon();
   const auto now = WorkerThread::Clock::now();
@@ -99,7 +99,7 @@ std::size_t Workers::abandon() {
   return abandoned;
 }
 
-bool Workers::has_room(Wakeable& waiter) {
+bool WorkerPool::has_room(Wakeable& waiter) {
   if (!shared_.newcomers.is_full()) return true;
   waiting_.push_back(&waiter);
   return false;
@@ -107,7 +107,7 @@ bool Workers::has_room(Wakeable& waiter) {
 
 // Wakes the waiting listeners one after the other while there is room, so that a listener with many clients does not
 // starve the other listeners.
-void Workers::on_room() {
+void WorkerPool::on_room() {
   while (!waiting_.empty() && !shared_.newcomers.is_full()) {
     Wakeable& next = *waiting_.front();
     waiting_.erase(waiting_.begin());
@@ -115,7 +115,7 @@ void Workers::on_room() {
   }
 }
 
-void Workers::on_emptied() {
+void WorkerPool::on_emptied() {
   if (when_empty_) std::exchange(when_empty_, nullptr)();
 }
 

@@ -13,27 +13,27 @@
 
 namespace pgveil::proxy {
 
-class Workers {
+class WorkerPool {
  public:
   // `loop` is that of the main thread. `rings`: one for each worker, or none. Throws std::system_error if the
   // system has no threads or no descriptors for the workers.
-  Workers(uv_loop_t* loop, const std::shared_ptr<const Snapshot>& snapshot, unsigned count,
-          std::vector<std::unique_ptr<Ring>> rings = {});
+  WorkerPool(uv_loop_t* loop, const std::shared_ptr<const Snapshot>& snapshot, unsigned count,
+             std::vector<std::unique_ptr<Ring>> rings = {});
   // Drops the remaining sessions.
-  ~Workers();
-  Workers(const Workers&) = delete;
-  Workers& operator=(const Workers&) = delete;
+  ~WorkerPool();
+  WorkerPool(const WorkerPool&) = delete;
+  WorkerPool& operator=(const WorkerPool&) = delete;
 
   // Begins a session for an accepted, non-blocking socket on the worker with the fewest sessions. Returns
   // false if there is no memory for it.
-  bool adopt(Descriptor client, const KernelAddress& peer, const SnapshotListener& listener,
-             const std::string& listener_address);
-  // Calls Worker::replace_snapshot() of all workers. A client of adopt() has the snapshot of its listener.
+  bool assign(Descriptor client, const KernelAddress& peer, const SnapshotListener& listener,
+              const std::string& listener_address);
+  // Calls Worker::replace_snapshot() of all workers. A client of assign() has the snapshot of its listener.
   void replace_snapshot(const std::shared_ptr<const Snapshot>& snapshot);
   // The number of sessions of each worker.
   [[nodiscard]] std::vector<std::size_t> loads() const;
 
-  // Ends every session. `when_empty` is called on the loop once the last one is gone. adopt() must not be
+  // Ends every session. `when_empty` is called on the loop once the last one is gone. assign() must not be
   // called after it.
   void shut_down(std::function<void()> when_empty);
   // Drops the remaining sessions without a message, ends the threads, and waits a limited time for their end.

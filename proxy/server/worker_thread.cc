@@ -27,7 +27,7 @@ WorkerThread::~WorkerThread() {
   thread_.join();
 }
 
-void WorkerThread::adopt(Arrival arrival) {
+void WorkerThread::assign(AcceptedConnection arrival) {
   post(std::move(arrival));
   ++given_;
 }
@@ -57,10 +57,10 @@ bool WorkerThread::wait_until_ended(Clock::time_point deadline) {
 }
 
 // Sends the wake-up while the mutex is locked, because the worker closes the async handle once it has read its last
-// letter.
-void WorkerThread::post(Letter letter) {
+// message.
+void WorkerThread::post(Message message) {
   const std::lock_guard lock(mutex_);
-  letters_.push_back(std::move(letter));
+  messages_.push_back(std::move(message));
   uv_async_send(bell_.get());
 }
 
@@ -70,12 +70,12 @@ void WorkerThread::run() {
 }
 
 void WorkerThread::deliver() {
-  std::vector<Letter> letters;
+  std::vector<Message> messages;
   {
     const std::lock_guard lock(mutex_);
-    letters.swap(letters_);
+    messages.swap(messages_);
   }
-  for (Letter& letter : letters) std::visit([this](auto& content) { take(std::move(content)); }, letter);
+  for (Message& message : messages) std::visit([this](auto& content) { take(std::move(content)); }, message);
 }
 
 void WorkerThread::take(Abandon /*order*/) {

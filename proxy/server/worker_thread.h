@@ -31,13 +31,13 @@ class WorkerThread {
   WorkerThread(const WorkerThread&) = delete;
   WorkerThread& operator=(const WorkerThread&) = delete;
 
-  void adopt(Arrival arrival);
-  // Calls Worker::replace_snapshot(), before the clients of later calls of adopt().
+  void assign(AcceptedConnection arrival);
+  // Calls Worker::replace_snapshot(), before the clients of later calls of assign().
   void replace_snapshot(std::shared_ptr<const Snapshot> snapshot);
   // The number of its sessions, including clients that were assigned to it but have no session yet.
   [[nodiscard]] std::size_t load() const;
 
-  // Ends every session. `when_empty` is called once, in the worker's thread. adopt() must not be called after it.
+  // Ends every session. `when_empty` is called once, in the worker's thread. assign() must not be called after it.
   void shut_down(std::function<void()> when_empty);
   // Begins to drop the remaining sessions and to stop the thread. After it, only the functions below may be called.
   void abandon();
@@ -56,15 +56,15 @@ class WorkerThread {
   };
   struct Abandon {};
   using NewSnapshot = std::shared_ptr<const Snapshot>;
-  using Letter = std::variant<Arrival, NewSnapshot, ShutDown, Abandon>;
+  using Message = std::variant<AcceptedConnection, NewSnapshot, ShutDown, Abandon>;
 
   void start();
-  void post(Letter letter);
+  void post(Message message);
 
   // These functions run in the worker's thread.
   void run();
   void deliver();
-  void take(Arrival arrival) { worker_.adopt(std::move(arrival)); }
+  void take(AcceptedConnection arrival) { worker_.start_session(std::move(arrival)); }
   void take(NewSnapshot snapshot) { worker_.replace_snapshot(std::move(snapshot)); }
   void take(ShutDown order) { worker_.shut_down(std::move(order.when_empty)); }
   void take(Abandon order);
@@ -74,9 +74,9 @@ class WorkerThread {
   std::uint64_t given_ = 0;  // clients assigned so far
   bool is_abandoned_ = false;
 
-  std::mutex mutex_;             // protects the next two fields
-  std::vector<Letter> letters_;  // in the order in which they were posted
-  Handle<uv_async_t> bell_;      // sent after each letter; the loop ends once it is closed
+  std::mutex mutex_;               // protects the next two fields
+  std::vector<Message> messages_;  // in the order in which they were posted
+  Handle<uv_async_t> bell_;        // sent after each message; the loop ends once it is closed
 
   std::atomic<std::size_t> abandoned_{0};
   std::promise<void> dropped_;

@@ -42,7 +42,7 @@ Admission::State Admission::advance() {
   const Decision decision = decide();
   if (decision.needs_host_name) {
     host_name_ =
-        std::make_unique<ClientName>(context_.services.resolver, context_.client_address, context_.owner);
+        std::make_unique<ClientHostName>(context_.services.resolver, context_.client_address, context_.owner);
     if (host_name_->found()) context_.owner.wake();  // from the hosts file
     return State::waiting;
   }
@@ -64,14 +64,14 @@ bool Admission::waits_for_audit() {
 Decision Admission::decide() {
   const OpenedClient& client = admitted_.client;
   const AccessRules& rules = context_.policy().rules;
-  Visitor visitor{.address = context_.client_address,
-                  .has_tls = client.tls != nullptr,
-                  .certificate = client.certificate(),
-                  .unix_user = client.unix_user,
-                  .user = client.startup.user(),
-                  .database = client.startup.database(),
-                  .physical_replication = client.startup.is_physical_replication(),
-                  .host_name = host_name_ ? host_name_->found() : std::nullopt};
+  ClientAttributes visitor{.address = context_.client_address,
+                           .has_tls = client.tls != nullptr,
+                           .certificate = client.certificate(),
+                           .unix_user = client.unix_user,
+                           .user = client.startup.user(),
+                           .database = client.startup.database(),
+                           .physical_replication = client.startup.is_physical_replication(),
+                           .host_name = host_name_ ? host_name_->found() : std::nullopt};
   Decision decision = rules.decide(visitor);
   const bool assigns = decision.rule != nullptr && decision.rule->assign && !decision.refusal;
   if (!assigns || !client.startup.find("database").value_or("").empty()) return decision;

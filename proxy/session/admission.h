@@ -49,7 +49,7 @@ class Admission final : public Stage {
 
   SessionContext& context_;
   AdmittedClient admitted_;
-  std::unique_ptr<ClientName> host_name_;
+  std::unique_ptr<ClientHostName> host_name_;
   std::unique_ptr<Deadline> audit_pause_;  // set while the audit queue has no room
   Ending ending_;
 };

@@ -70,14 +70,14 @@ ClientOpening::State ClientOpening::begin_tls() {
       std::make_unique<TlsStream>(std::move(context_.client), std::move(engine), std::exchange(unread_, {}));
   accepting_ = stream.get();
   context_.client = std::move(stream);
-  handshake_turn_.emplace(context_.services.handshake_turns, context_.owner);
+  handshake_slot_.emplace(context_.services.handshake_queue, context_.owner);
   return State::accepting_tls;
 }
 
 ClientOpening::State ClientOpening::accept_tls() {
   if (!accepting_->readable()) return State::accepting_tls;
-  if (!handshake_turn_->take()) {
-    if (handshake_turn_->is_in_a_crowd()) accepting_->pause_reading();
+  if (!handshake_slot_->take()) {
+    if (handshake_slot_->is_in_a_crowd()) accepting_->pause_reading();
     return State::accepting_tls;
   }
   accepting_->resume_reading();
@@ -92,7 +92,7 @@ ClientOpening::State ClientOpening::accept_tls() {
 }
 
 ClientOpening::State ClientOpening::finish_handshake() {
-  handshake_turn_.reset();
+  handshake_slot_.reset();
   tls_ = std::make_shared<const tls::Established>(accepting_->take_established());
   context_.observer.note_client_tls(tls_);
   if (tls_->peer) context_.observer.note_identity(tls_->peer->subject);

@@ -68,7 +68,7 @@ class ClientOpening final : public Stage {
   State state_ = State::negotiating;  // never `failed`: after a failure, the state before it
   protocol::Negotiation negotiation_;
   TlsStream* accepting_ = nullptr;  // the client's stream, during the TLS handshake
-  std::optional<HandshakeTurns::Place> handshake_turn_;
+  std::optional<HandshakeQueue::Slot> handshake_slot_;
   std::shared_ptr<const tls::Established> tls_;
   std::string unix_user_;
   protocol::Bytes unread_;

@@ -31,7 +31,7 @@ struct SessionServices {
   uv_loop_t* loop;
   Scratch& scratch;
   Ring* ring;  // for established sessions; nullptr: without io_uring, the loop watches all sockets
-  HandshakeTurns& handshake_turns;
+  HandshakeQueue& handshake_queue;
   Resolver& resolver;
   LoginServices login;
   PreconnectPools& preconnected;
@@ -39,7 +39,7 @@ struct SessionServices {
   // Is called by a session that has closed. The session must be destroyed later, not inside this call.
   std::function<void(SessionId)> on_closed;
 
-  [[nodiscard]] LinkServices for_links() const { return {loop, handshake_turns, resolver}; }
+  [[nodiscard]] LinkServices for_links() const { return {loop, handshake_queue, resolver}; }
 };
 
 struct SessionContext {

@@ -7,17 +7,17 @@
 
 namespace pgveil::proxy {
 
-class Places {
+class SessionLimit {
  public:
-  // Takes one, unless `most` are taken. If it returns false, give_back() must not be called.
-  [[nodiscard]] bool take(std::size_t most) {
+  // Takes one, unless `most` are taken. If it returns false, release() must not be called.
+  [[nodiscard]] bool acquire(std::size_t most) {
     std::size_t taken = taken_.load(std::memory_order_relaxed);
     do {
       if (taken >= most) return false;
     } while (!taken_.compare_exchange_weak(taken, taken + 1, std::memory_order_relaxed));
     return true;
   }
-  void give_back() { taken_.fetch_sub(1, std::memory_order_relaxed); }
+  void release() { taken_.fetch_sub(1, std::memory_order_relaxed); }
   [[nodiscard]] std::size_t taken() const { return taken_.load(std::memory_order_relaxed); }
 
  private:

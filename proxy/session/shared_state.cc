@@ -24,15 +24,15 @@ SessionRegistration::~SessionRegistration() {
 }
 
 bool SessionRegistration::enter_session(std::size_t max_sessions) {
-  if (!is_session_) is_session_ = shared_.sessions.take(max_sessions);
+  if (!is_session_) is_session_ = shared_.sessions.acquire(max_sessions);
   return is_session_;
 }
 
 bool SessionRegistration::enter_cancel() {
-  if (!shared_.cancels.take(kMaxCancels)) return false;
+  if (!shared_.cancels.acquire(kMaxCancels)) return false;
   is_cancel_ = true;
   leave_unauthenticated();
-  if (std::exchange(is_session_, false)) shared_.sessions.give_back();
+  if (std::exchange(is_session_, false)) shared_.sessions.release();
   return true;
 }
 
@@ -46,8 +46,8 @@ void SessionRegistration::add_cancel_route(const protocol::CancelRequest& key, C
 }
 
 void SessionRegistration::leave() {
-  if (std::exchange(is_session_, false)) shared_.sessions.give_back();
-  if (std::exchange(is_cancel_, false)) shared_.cancels.give_back();
+  if (std::exchange(is_session_, false)) shared_.sessions.release();
+  if (std::exchange(is_cancel_, false)) shared_.cancels.release();
   if (!cancel_key_) return;
   shared_.cancel_routes.remove(*cancel_key_);
   tls::wipe(std::span(cancel_key_->key));

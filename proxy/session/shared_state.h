@@ -19,8 +19,8 @@ struct SharedState {
 
   const unsigned workers;
   Newcomers newcomers;  // limits.max_unauthenticated_clients; the listener enters each client that it accepts
-  Places sessions;      // limits.max_sessions
-  Places cancels;       // the cancel requests that are being forwarded
+  SessionLimit sessions;  // limits.max_sessions
+  SessionLimit cancels;   // the cancel requests that are being forwarded
   CancelRoutes cancel_routes;
 };
 

@@ -67,7 +67,7 @@ class AStage : public ::testing::Test {
   proxy::Loop loop_;
   proxy::SharedState shared_{1, 10, [] {}};
   proxy::Scratch scratch_{16'384};
-  proxy::HandshakeTurns turns_{loop_.get()};
+  proxy::HandshakeQueue turns_{loop_.get()};
   proxy::Resolver resolver_{loop_.get()};
   proxy::ScramKeyring keyring_{loop_.get()};
   proxy::PasswordCommands commands_{loop_.get()};
@@ -77,7 +77,7 @@ class AStage : public ::testing::Test {
                                    .loop = loop_.get(),
                                    .scratch = scratch_,
                                    .ring = nullptr,
-                                   .handshake_turns = turns_,
+                                   .handshake_queue = turns_,
                                    .resolver = resolver_,
                                    .login = {keyring_, commands_},
                                    .preconnected = preconnected_,

@@ -16,7 +16,7 @@ TEST_F(Lookups, OfAClientWithoutMemoryFindNoName) {
   bool has_failed = true;
   for (int allocations = 0; has_failed; ++allocations) {
     Waiter waiter;
-    std::optional<ClientName> name;
+    std::optional<ClientHostName> name;
     const test::FailingAllocation failing(allocations);
     try {
       name.emplace(asked, client, waiter);

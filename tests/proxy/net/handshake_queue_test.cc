@@ -11,7 +11,7 @@ namespace {
 // A handshake that has to make a step, and makes it as soon as it is permitted.
 class Peer final : public Wakeable {
  public:
-  explicit Peer(HandshakeTurns& turns) : place_(turns, *this) {}
+  explicit Peer(HandshakeQueue& turns) : place_(turns, *this) {}
   void wake() override { try_step(); }
   void try_step() {
     if (place_.take()) ++steps;
@@ -21,7 +21,7 @@ class Peer final : public Wakeable {
   int steps = 0;
 
  private:
-  HandshakeTurns::Place place_;
+  HandshakeQueue::Slot place_;
 };
 
 class Turns : public testing::Test {
@@ -37,7 +37,7 @@ class Turns : public testing::Test {
   }
 
   Loop loop_;
-  HandshakeTurns turns_{loop_.get()};
+  HandshakeQueue turns_{loop_.get()};
   std::vector<std::unique_ptr<Peer>> peers_;
 };
 

@@ -55,11 +55,11 @@ class ABusyServer : public ::testing::Test {
     peer.storage.ss_family = AF_UNIX;
     peer.size = sizeof peer.storage.ss_family;
     shared_.newcomers.enter();
-    worker_.adopt({.id = 1,
-                   .descriptor = Descriptor(ends[1]),
-                   .peer = peer,
-                   .listener = {snapshot_, 0},
-                   .listener_address = "a listener"});
+    worker_.start_session({.id = 1,
+                           .descriptor = Descriptor(ends[1]),
+                           .peer = peer,
+                           .listener = {snapshot_, 0},
+                           .listener_address = "a listener"});
     std::array<char, 256> request{};
     for (int turn = 0; turn < 100 && ::recv(server_.get(), request.data(), request.size(), 0) <= 0; ++turn) {
       uv_run(loop_.get(), UV_RUN_NOWAIT);

@@ -60,7 +60,7 @@ struct Site {
 // A link that advances after each event.
 class Dialling final : public Wakeable {
  public:
-  Dialling(uv_loop_t* loop, HandshakeTurns& turns, const std::shared_ptr<const Upstream>& upstream,
+  Dialling(uv_loop_t* loop, HandshakeQueue& turns, const std::shared_ptr<const Upstream>& upstream,
            Scratch& scratch)
       : scratch_(scratch),
         resolver_(loop),
@@ -118,7 +118,7 @@ sslnegotiation = "direct"
 )",
                                                 server.port, site.root_file));
   Loop loop;
-  HandshakeTurns turns(loop.get());
+  HandshakeQueue turns(loop.get());
   Scratch scratch(65'536);
   std::vector<std::unique_ptr<Dialling>> links;
   for (int i = 0; i < kPeers; ++i) {
@@ -175,11 +175,11 @@ host = "/nonexistent"
     ASSERT_EQ(::send(ends[0], hello.written().data(), hello.written().size(), MSG_NOSIGNAL),
               static_cast<ssize_t>(hello.written().size()));
     shared.newcomers.enter();
-    worker.adopt({.id = static_cast<SessionId>(i + 1),
-                  .descriptor = Descriptor(ends[1]),
-                  .peer = peer,
-                  .listener = {snapshot, 0},
-                  .listener_address = "a listener"});
+    worker.start_session({.id = static_cast<SessionId>(i + 1),
+                          .descriptor = Descriptor(ends[1]),
+                          .peer = peer,
+                          .listener = {snapshot, 0},
+                          .listener_address = "a listener"});
   }
   EXPECT_EQ(count_with_bytes(clients), 1);
   for (int answered = 2; answered <= kPeers; ++answered) {

@@ -36,7 +36,7 @@ class WithoutMemory : public testing::Test {
     KernelAddress peer;
     peer.storage.ss_family = AF_UNIX;
     peer.size = sizeof peer.storage.ss_family;
-    workers_.adopt(Descriptor(ends[0]), peer, {snapshot_, 0}, "a listener");
+    workers_.assign(Descriptor(ends[0]), peer, {snapshot_, 0}, "a listener");
     std::string text;
     std::array<char, 4096> piece{};
     for (;;) {
@@ -48,7 +48,7 @@ class WithoutMemory : public testing::Test {
 
   Loop loop_;
   std::shared_ptr<const Snapshot> snapshot_ = snapshot();
-  Workers workers_{loop_.get(), snapshot_, 1};
+  WorkerPool workers_{loop_.get(), snapshot_, 1};
 };
 
 TEST_F(WithoutMemory, ASessionIsClosedAndTheNextOneIsServed) {

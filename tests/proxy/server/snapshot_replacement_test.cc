@@ -130,7 +130,7 @@ host = "{}"
 TEST_F(ReplacedSnapshots, LiveAsLongAsAnybodyBeganUnderThem) {
   constexpr unsigned kReplacements = 20;
   auto current = snapshot(16);
-  std::optional<Workers> workers(std::in_place, loop_.get(), current, 2);
+  std::optional<WorkerPool> workers(std::in_place, loop_.get(), current, 2);
   auto listeners = Listener::open(loop_.get(), {current, 0}, *workers);
   ASSERT_TRUE(listeners) << listeners.error().text;
   Listener& listener = *listeners->front();

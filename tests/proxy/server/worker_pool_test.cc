@@ -25,7 +25,7 @@ std::shared_ptr<const Snapshot> snapshot() {
   return *build_snapshot(*parsed);
 }
 
-// Workers, and connected clients that send nothing.
+// WorkerPool, and connected clients that send nothing.
 class WorkersWithClients : public testing::Test {
  protected:
   void start(unsigned count) { workers_.emplace(loop_.get(), snapshot_, count); }
@@ -37,7 +37,7 @@ class WorkersWithClients : public testing::Test {
     KernelAddress peer;
     peer.storage.ss_family = AF_UNIX;
     peer.size = sizeof peer.storage.ss_family;
-    workers_->adopt(Descriptor(ends[0]), peer, {snapshot_, 0}, "a listener");
+    workers_->assign(Descriptor(ends[0]), peer, {snapshot_, 0}, "a listener");
     return Descriptor(ends[1]);
   }
   std::vector<Descriptor> connect_many(int count) {
@@ -55,7 +55,7 @@ class WorkersWithClients : public testing::Test {
 
   Loop loop_;
   std::shared_ptr<const Snapshot> snapshot_ = snapshot();
-  std::optional<Workers> workers_;
+  std::optional<WorkerPool> workers_;
 };
 
 TEST(LeastLoaded, IsTheFirstOfThoseWithTheFewest) {
@@ -122,7 +122,7 @@ TEST_F(WorkersWithClients, HangUpOnAClientWhoseSocketCannotBeWatched) {
   KernelAddress peer;
   peer.storage.ss_family = AF_UNIX;
   peer.size = sizeof peer.storage.ss_family;
-  workers_->adopt(Descriptor(::dup(file.get())), peer, {snapshot_, 0}, "a listener");
+  workers_->assign(Descriptor(::dup(file.get())), peer, {snapshot_, 0}, "a listener");
   wait_for_loads({0});
   const auto client = connect();
   EXPECT_EQ(workers_->abandon(), 1U);

@@ -50,7 +50,7 @@ TEST_F(AnAdmission, RefusesAClientThatNoRuleMatches) {
 }
 
 TEST_F(AnAdmission, RefusesAClientIfAllSessionsAreInUse) {
-  ASSERT_TRUE(shared_.sessions.take(1));
+  ASSERT_TRUE(shared_.sessions.acquire(1));
   Admission& admission = admit("hba = \"host all all all relay\"", "ann", "", "max_sessions = 1");
   ASSERT_EQ(admission.advance(), State::refused);
   EXPECT_EQ(admission.ending().reason, Reason::too_many_sessions);

@@ -62,7 +62,7 @@ TEST_F(ACancelForward, RefusesAnUnknownKeyIfThereAreSeveralServers) {
 }
 
 TEST_F(ACancelForward, RefusesARequestIfTooManyAreOnTheirWay) {
-  while (shared_.cancels.take(256)) {
+  while (shared_.cancels.acquire(256)) {
   }
   begin("", "host = \"" + folder_.path("") + '"');
   const auto begun = CancelForward::begin(*context_, kRequest, false);

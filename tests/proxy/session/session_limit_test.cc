@@ -10,19 +10,19 @@
 namespace pgveil::proxy {
 namespace {
 
-TEST(Places, AreTakenUntilThereAreNone) {
-  Places places;
-  EXPECT_TRUE(places.take(2));
-  EXPECT_TRUE(places.take(2));
-  EXPECT_FALSE(places.take(2));
+TEST(SessionLimit, AreTakenUntilThereAreNone) {
+  SessionLimit places;
+  EXPECT_TRUE(places.acquire(2));
+  EXPECT_TRUE(places.acquire(2));
+  EXPECT_FALSE(places.acquire(2));
   EXPECT_EQ(places.taken(), 2U);
 }
 
-TEST(Places, ThatAreGivenBackAreFree) {
-  Places places;
-  EXPECT_TRUE(places.take(1));
-  places.give_back();
-  EXPECT_TRUE(places.take(1));
+TEST(SessionLimit, ThatAreGivenBackAreFree) {
+  SessionLimit places;
+  EXPECT_TRUE(places.acquire(1));
+  places.release();
+  EXPECT_TRUE(places.acquire(1));
 }
 
 // Runs `work` in several threads, which begin at the same time.
@@ -39,29 +39,29 @@ void hurry(Work work) {
   for (auto& thread : threads) thread.join();
 }
 
-TEST(Places, AreNeverMoreThanThereAreForThreadsThatHurry) {
-  Places places;
+TEST(SessionLimit, AreNeverMoreThanThereAreForThreadsThatHurry) {
+  SessionLimit places;
   std::atomic<int> holders{0};
   std::atomic<bool> too_many{false};
   hurry([&] {
     for (int round = 0; round < 2'000'000; ++round) {
-      if (!places.take(1)) continue;
+      if (!places.acquire(1)) continue;
       if (++holders > 1) too_many = true;
       --holders;
-      places.give_back();
+      places.release();
     }
   });
   EXPECT_FALSE(too_many);
   EXPECT_EQ(places.taken(), 0U);
 }
 
-TEST(Places, AreAllGivenToThreadsThatHurry) {
+TEST(SessionLimit, AreAllGivenToThreadsThatHurry) {
   constexpr std::size_t kMost = 400'000;
-  Places places;
+  SessionLimit places;
   std::atomic<std::size_t> got{0};
   hurry([&] {
     for (std::size_t round = 0; round < kMost; ++round)
-      if (places.take(kMost)) ++got;
+      if (places.acquire(kMost)) ++got;
   });
   EXPECT_EQ(got, kMost);
 }

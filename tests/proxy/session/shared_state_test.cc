@@ -36,7 +36,7 @@ TEST_F(ARegistration, CountsASessionOnce) {
 }
 
 TEST_F(ARegistration, CountsNoMoreSessionsThanThereMayBe) {
-  ASSERT_TRUE(shared_.sessions.take(1));
+  ASSERT_TRUE(shared_.sessions.acquire(1));
   SessionRegistration registration(shared_);
   EXPECT_FALSE(registration.enter_session(1));
   EXPECT_EQ(shared_.sessions.taken(), 1U);
