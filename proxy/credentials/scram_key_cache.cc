@@ -9,13 +9,13 @@
 
 namespace pgveil::proxy {
 
-struct ScramKeyring::Entry {
+struct ScramKeyCache::Entry {
   std::optional<protocol::ScramKeys> keys;
   std::vector<Request*> waiting;
 };
 
-// What a thread of libuv's pool works on. It holds the entry, so that it needs no keyring when it is done.
-struct ScramKeyring::Job {
+// What a thread of libuv's pool works on. It holds the entry, so that it needs no key_cache when it is done.
+struct ScramKeyCache::Job {
   uv_work_t work{};
   protocol::SecretText password;
   protocol::ScramSalting salting;
@@ -23,28 +23,28 @@ struct ScramKeyring::Job {
   protocol::ScramKeys keys;
 };
 
-ScramKeyring::Request::Request(std::shared_ptr<Entry> entry, Wakeable& waiter)
+ScramKeyCache::Request::Request(std::shared_ptr<Entry> entry, Wakeable& waiter)
     : entry_(std::move(entry)), waiter_(waiter) {
   if (!entry_->keys) entry_->waiting.push_back(this);
 }
 
-ScramKeyring::Request::~Request() {
+ScramKeyCache::Request::~Request() {
   std::erase(entry_->waiting, this);
 }
 
-const protocol::ScramKeys* ScramKeyring::Request::keys() const {
+const protocol::ScramKeys* ScramKeyCache::Request::keys() const {
   return entry_->keys ? &*entry_->keys : nullptr;
 }
 
-ScramKeyring::ScramKeyring(uv_loop_t* loop, std::size_t capacity) : loop_(loop), capacity_(capacity) {
+ScramKeyCache::ScramKeyCache(uv_loop_t* loop, std::size_t capacity) : loop_(loop), capacity_(capacity) {
   tls::fill_random(naming_key_.bytes());
 }
 
-ScramKeyring::~ScramKeyring() = default;
+ScramKeyCache::~ScramKeyCache() = default;
 
-std::unique_ptr<ScramKeyring::Request> ScramKeyring::request(const protocol::SecretText& password,
-                                                             const protocol::ScramSalting& salting,
-                                                             Wakeable& waiter) {
+std::unique_ptr<ScramKeyCache::Request> ScramKeyCache::request(const protocol::SecretText& password,
+                                                               const protocol::ScramSalting& salting,
+                                                               Wakeable& waiter) {
   const Name name = name_of(password, salting);
   auto& entry = entries_[name];
   if (!entry) {
@@ -60,8 +60,8 @@ std::unique_ptr<ScramKeyring::Request> ScramKeyring::request(const protocol::Sec
   return request;
 }
 
-ScramKeyring::Name ScramKeyring::name_of(const protocol::SecretText& password,
-                                         const protocol::ScramSalting& salting) const {
+ScramKeyCache::Name ScramKeyCache::name_of(const protocol::SecretText& password,
+                                           const protocol::ScramSalting& salting) const {
   // The salt is of any length, so the two are told apart by hashing each.
   const auto password_mac = tls::hmac_sha256(
       naming_key_.view(),
@@ -73,8 +73,8 @@ ScramKeyring::Name ScramKeyring::name_of(const protocol::SecretText& password,
   return tls::hmac_sha256(naming_key_.view(), all);
 }
 
-void ScramKeyring::compute(const protocol::SecretText& password, const protocol::ScramSalting& salting,
-                           std::shared_ptr<Entry> entry) {
+void ScramKeyCache::compute(const protocol::SecretText& password, const protocol::ScramSalting& salting,
+                            std::shared_ptr<Entry> entry) {
   ++computations_;
   auto job = std::make_unique<Job>();
   job->work.data = job.get();

@@ -18,7 +18,7 @@
 namespace pgveil::proxy {
 
 // A worker's. Not thread-safe.
-class ScramKeyring {
+class ScramKeyCache {
  public:
   struct Entry;
 
@@ -34,17 +34,17 @@ class ScramKeyring {
     [[nodiscard]] const protocol::ScramKeys* keys() const;
 
    private:
-    friend class ScramKeyring;
+    friend class ScramKeyCache;
     std::shared_ptr<Entry> entry_;
     Wakeable& waiter_;
   };
 
   // `capacity`: how many keys are kept; the oldest go first.
-  explicit ScramKeyring(uv_loop_t* loop, std::size_t capacity = 4096);
+  explicit ScramKeyCache(uv_loop_t* loop, std::size_t capacity = 4096);
   // What is being computed is finished by the loop, and dropped.
-  ~ScramKeyring();
-  ScramKeyring(const ScramKeyring&) = delete;
-  ScramKeyring& operator=(const ScramKeyring&) = delete;
+  ~ScramKeyCache();
+  ScramKeyCache(const ScramKeyCache&) = delete;
+  ScramKeyCache& operator=(const ScramKeyCache&) = delete;
 
   [[nodiscard]] std::unique_ptr<Request> request(const protocol::SecretText& password,
                                                  const protocol::ScramSalting& salting, Wakeable& waiter);
@@ -54,7 +54,7 @@ class ScramKeyring {
 
  private:
   struct Job;
-  // Of password and salting, under a key of this keyring: tells nothing without it.
+  // Of password and salting, under a key of this key_cache: tells nothing without it.
   using Name = std::array<std::uint8_t, 32>;
 
   [[nodiscard]] Name name_of(const protocol::SecretText& password,

@@ -38,12 +38,12 @@ tl::expected<std::vector<std::string>, std::error_code> roles_in(const std::stri
 
 }  // namespace
 
-tl::expected<HeldCredentials, ConfigErrors> HeldCredentials::load(const UpstreamConfig& upstream,
-                                                                  const tls::ClientContext* base,
-                                                                  const std::string& key,
-                                                                  const Origins& origins,
-                                                                  ConfigErrors& warnings) {
-  HeldCredentials held;
+tl::expected<UpstreamCredentials, ConfigErrors> UpstreamCredentials::load(const UpstreamConfig& upstream,
+                                                                          const tls::ClientContext* base,
+                                                                          const std::string& key,
+                                                                          const Origins& origins,
+                                                                          ConfigErrors& warnings) {
+  UpstreamCredentials held;
   ConfigErrors mistakes;
   if (!upstream.passfile.empty()) {
     const std::string passfile_key = key + ".passfile";
@@ -89,9 +89,9 @@ tl::expected<HeldCredentials, ConfigErrors> HeldCredentials::load(const Upstream
   return held;
 }
 
-std::shared_ptr<const protocol::SecretText> HeldCredentials::password(const UpstreamHost& host,
-                                                                      std::string_view database,
-                                                                      std::string_view user) const {
+std::shared_ptr<const protocol::SecretText> UpstreamCredentials::password(const UpstreamHost& host,
+                                                                          std::string_view database,
+                                                                          std::string_view user) const {
   if (!passfile_) return nullptr;
   const std::string port = std::to_string(host.port);
   const auto* password =
@@ -100,7 +100,7 @@ std::shared_ptr<const protocol::SecretText> HeldCredentials::password(const Upst
   return password == nullptr ? nullptr : std::shared_ptr<const protocol::SecretText>(passfile_, password);
 }
 
-std::shared_ptr<const tls::ClientContext> HeldCredentials::certificate_of(std::string_view role) const {
+std::shared_ptr<const tls::ClientContext> UpstreamCredentials::certificate_of(std::string_view role) const {
   const auto found = by_role_.find(role);
   return found == by_role_.end() ? nullptr : found->second;
 }

@@ -14,15 +14,15 @@
 
 namespace pgveil::proxy {
 
-class HeldCredentials {
+class UpstreamCredentials {
  public:
   // Reads what `upstream` names; `base` is its own context, null without TLS. `key` is the section's in
   // `origins`. Returns all errors at once; in `warnings` certificates that have expired or soon will.
-  [[nodiscard]] static tl::expected<HeldCredentials, ConfigErrors> load(const UpstreamConfig& upstream,
-                                                                        const tls::ClientContext* base,
-                                                                        const std::string& key,
-                                                                        const Origins& origins,
-                                                                        ConfigErrors& warnings);
+  [[nodiscard]] static tl::expected<UpstreamCredentials, ConfigErrors> load(const UpstreamConfig& upstream,
+                                                                            const tls::ClientContext* base,
+                                                                            const std::string& key,
+                                                                            const Origins& origins,
+                                                                            ConfigErrors& warnings);
 
   // The password of passfile for a login there; null: none. Points into this.
   [[nodiscard]] std::shared_ptr<const protocol::SecretText> password(const UpstreamHost& host,

@@ -27,14 +27,14 @@ std::uint32_t most_common_iterations(const std::vector<protocol::UserListEntry>&
 
 }  // namespace
 
-tl::expected<AuthUsers, ConfigErrors> AuthUsers::load(const std::string& path, const std::string& key,
-                                                      const Origins& origins, ConfigErrors& warnings) {
+tl::expected<UserSecrets, ConfigErrors> UserSecrets::load(const std::string& path, const std::string& key,
+                                                          const Origins& origins, ConfigErrors& warnings) {
   const auto text = read_secret_file(path, key, origins);
   if (!text) return tl::unexpected(ConfigErrors{text.error()});
   auto entries = protocol::parse_user_list(text->view(), path);
   if (!entries) return tl::unexpected(config_errors_of(entries.error(), key));
 
-  AuthUsers users;
+  UserSecrets users;
   users.iterations_ = most_common_iterations(*entries, users.iterations_);
   const std::string_view content = text->view();
   users.mock_key_ = scram_hash().hmac_sha256(
@@ -53,7 +53,7 @@ tl::expected<AuthUsers, ConfigErrors> AuthUsers::load(const std::string& path, c
 }
 
 // A plain password gets the salt that its user would have as an unknown one.
-void AuthUsers::add(protocol::UserListEntry entry) {
+void UserSecrets::add(protocol::UserListEntry entry) {
   if (auto* secret = std::get_if<protocol::ScramSecret>(&entry.secret)) {
     users_.emplace(std::move(entry.user), AuthUser{std::move(*secret), nullptr});
     return;
@@ -66,7 +66,7 @@ void AuthUsers::add(protocol::UserListEntry entry) {
                  AuthUser{protocol::secret_of(salted, salting, scram_hash()), std::move(password)});
 }
 
-AuthUser AuthUsers::find(std::string_view user) const {
+AuthUser UserSecrets::find(std::string_view user) const {
   AuthUser mock{protocol::mock_scram_secret(user, mock_key_.view(), iterations_, scram_hash()), nullptr};
   const auto found = users_.find(user);
   return found == users_.end() ? mock : found->second;

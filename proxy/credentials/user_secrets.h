@@ -20,16 +20,16 @@ struct AuthUser {
   std::shared_ptr<const protocol::SecretText> password;  // null: only the verifier is held
 };
 
-class AuthUsers {
+class UserSecrets {
  public:
   // Without any user: everyone's proof is wrong.
-  AuthUsers() = default;
+  UserSecrets() = default;
   // Reads the file, and hashes its plain passwords. Returns all errors at once; in `warnings` the users that can
   // never log in. `key` is the setting's in `origins`.
-  [[nodiscard]] static tl::expected<AuthUsers, ConfigErrors> load(const std::string& path,
-                                                                  const std::string& key,
-                                                                  const Origins& origins,
-                                                                  ConfigErrors& warnings);
+  [[nodiscard]] static tl::expected<UserSecrets, ConfigErrors> load(const std::string& path,
+                                                                    const std::string& key,
+                                                                    const Origins& origins,
+                                                                    ConfigErrors& warnings);
 
   // For an unknown user a secret that no proof is right for, with the salting that a known one could have.
   // The work is the same for both.

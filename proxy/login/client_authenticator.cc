@@ -27,23 +27,25 @@ protocol::ByteView bytes_of(const std::string& text) {
 
 }  // namespace
 
-ClientLogin::Progress ClientLogin::fail(Ending ending) {
+ClientAuthenticator::Progress ClientAuthenticator::fail(Ending ending) {
   ending_ = std::move(ending);
   return Progress::failed;
 }
 
-ScramClientLogin::ScramClientLogin(std::string user, AuthUser secret, protocol::Bytes end_point)
+ScramClientAuthenticator::ScramClientAuthenticator(std::string user, AuthUser secret,
+                                                   protocol::Bytes end_point)
     : user_(std::move(user)),
       salting_(secret.secret.salting),
       password_(std::move(secret.password)),
       has_end_point_(!end_point.empty()),
       scram_(scram_hash(), std::move(secret.secret), std::move(end_point), new_scram_nonce()) {}
 
-void ScramClientLogin::begin(protocol::Bytes& to_client) {
+void ScramClientAuthenticator::begin(protocol::Bytes& to_client) {
   protocol::encode_authentication_sasl(protocol::scram_mechanisms(has_end_point_), to_client);
 }
 
-ClientLogin::Progress ScramClientLogin::take(const protocol::Message& message, protocol::Bytes& to_client) {
+ClientAuthenticator::Progress ScramClientAuthenticator::take(const protocol::Message& message,
+                                                             protocol::Bytes& to_client) {
   if (message.type != protocol::kPasswordMessage) return fail(unexpected_message("SASL", message.type));
   protocol::ScramServer::Answer answer;
   if (!std::exchange(began_, true)) {
@@ -62,17 +64,17 @@ ClientLogin::Progress ScramClientLogin::take(const protocol::Message& message, p
   return Progress::waiting;
 }
 
-Credential ScramClientLogin::take_credential() {
+PasswordSource ScramClientAuthenticator::take_credential() {
   if (password_) return std::make_unique<KnownPassword>(password_, "auth_file");
   return KeysOfSalting{scram_.keys(), salting_};
 }
 
-void ScramClientLogin::finish(protocol::Bytes& to_client) {
+void ScramClientAuthenticator::finish(protocol::Bytes& to_client) {
   protocol::encode_authentication(protocol::AuthenticationCode::sasl_final, bytes_of(server_final_),
                                   to_client);
 }
 
-Ending ScramClientLogin::refused(protocol::ScramRefusal refusal) const {
+Ending ScramClientAuthenticator::refused(protocol::ScramRefusal refusal) const {
   namespace sqlstate = protocol::sqlstate;
   const auto text = protocol::describe(refusal);
   Ending ending{.reason = Reason::protocol_violation,
@@ -97,12 +99,12 @@ Ending ScramClientLogin::refused(protocol::ScramRefusal refusal) const {
   return ending;
 }
 
-void PasswordClientLogin::begin(protocol::Bytes& to_client) {
+void PasswordClientAuthenticator::begin(protocol::Bytes& to_client) {
   protocol::encode_authentication(protocol::AuthenticationCode::cleartext_password, {}, to_client);
 }
 
-ClientLogin::Progress PasswordClientLogin::take(const protocol::Message& message,
-                                                protocol::Bytes& /*to_client*/) {
+ClientAuthenticator::Progress PasswordClientAuthenticator::take(const protocol::Message& message,
+                                                                protocol::Bytes& /*to_client*/) {
   if (message.type != protocol::kPasswordMessage) return fail(unexpected_message("password", message.type));
   const auto password = protocol::decode_password(message.body);
   if (!password) return fail(not_understood("invalid password packet size"));
@@ -114,7 +116,7 @@ ClientLogin::Progress PasswordClientLogin::take(const protocol::Message& message
   return Progress::done;
 }
 
-Credential PasswordClientLogin::take_credential() {
+PasswordSource PasswordClientAuthenticator::take_credential() {
   return std::make_unique<KnownPassword>(std::move(password_), "");
 }
 

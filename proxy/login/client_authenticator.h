@@ -14,7 +14,7 @@
 
 namespace pgveil::proxy {
 
-class ClientLogin {
+class ClientAuthenticator {
  public:
   enum class Progress {
     waiting,
@@ -22,7 +22,7 @@ class ClientLogin {
     failed,  // ending() has the reason
   };
 
-  virtual ~ClientLogin() = default;
+  virtual ~ClientAuthenticator() = default;
 
   // Appends the first request.
   virtual void begin(protocol::Bytes& to_client) = 0;
@@ -32,7 +32,7 @@ class ClientLogin {
   [[nodiscard]] virtual std::uint32_t max_message_length() const = 0;
 
   // Returns the credential for the login to the server. May be called once.
-  [[nodiscard]] virtual Credential take_credential() = 0;
+  [[nodiscard]] virtual PasswordSource take_credential() = 0;
   // Appends the messages that must precede AuthenticationOk.
   virtual void finish(protocol::Bytes& /*to_client*/) {}
 
@@ -47,15 +47,15 @@ class ClientLogin {
 
 // SCRAM-SHA-256, and SCRAM-SHA-256-PLUS if the client's TLS connection can be bound. A user without a secret
 // gets the same requests.
-class ScramClientLogin final : public ClientLogin {
+class ScramClientAuthenticator final : public ClientAuthenticator {
  public:
   // `end_point`: tls-server-end-point of the certificate that the client has received; empty: none.
-  ScramClientLogin(std::string user, AuthUser secret, protocol::Bytes end_point);
+  ScramClientAuthenticator(std::string user, AuthUser secret, protocol::Bytes end_point);
 
   void begin(protocol::Bytes& to_client) override;
   [[nodiscard]] Progress take(const protocol::Message& message, protocol::Bytes& to_client) override;
   [[nodiscard]] std::uint32_t max_message_length() const override { return protocol::kMaxScramMessageLength; }
-  [[nodiscard]] Credential take_credential() override;
+  [[nodiscard]] PasswordSource take_credential() override;
   void finish(protocol::Bytes& to_client) override;
 
  private:
@@ -71,16 +71,16 @@ class ScramClientLogin final : public ClientLogin {
 };
 
 // A cleartext password, inside TLS. Only the server can verify it.
-class PasswordClientLogin final : public ClientLogin {
+class PasswordClientAuthenticator final : public ClientAuthenticator {
  public:
-  explicit PasswordClientLogin(std::string user) : user_(std::move(user)) {}
+  explicit PasswordClientAuthenticator(std::string user) : user_(std::move(user)) {}
 
   void begin(protocol::Bytes& to_client) override;
   [[nodiscard]] Progress take(const protocol::Message& message, protocol::Bytes& to_client) override;
   [[nodiscard]] std::uint32_t max_message_length() const override {
     return protocol::kMaxPasswordMessageLength;
   }
-  [[nodiscard]] Credential take_credential() override;
+  [[nodiscard]] PasswordSource take_credential() override;
 
  private:
   const std::string user_;

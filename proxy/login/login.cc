@@ -98,13 +98,13 @@ Login::Taken RelayedLogin::take_authentication(const protocol::Authentication& a
       return fail(method_not_allowed(authentication, allowed_));
   }
   asked_ = true;
-  if (binding_ == ChannelBinding::passed_on || authentication.code != protocol::AuthenticationCode::sasl)
+  if (binding_ == PlusMechanism::passed_on || authentication.code != protocol::AuthenticationCode::sasl)
     return pass_on();
   auto mechanisms = protocol::decode_sasl_mechanisms(authentication.data);
   if (!mechanisms) return fail(login_not_understood("a list of SASL mechanisms that is not well formed"));
   const auto plus = std::find(mechanisms->begin(), mechanisms->end(), protocol::kScramSha256Plus);
   if (plus == mechanisms->end()) return pass_on();
-  if (binding_ == ChannelBinding::refused) {
+  if (binding_ == PlusMechanism::refused) {
     // The list is not changed: a client with channel_binding=disable says in its response whether the list
     // had PLUS, and its proof includes that.
     holds_client_ = true;

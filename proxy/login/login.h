@@ -92,7 +92,7 @@ class Login {
 
 // The handling of SCRAM-SHA-256-PLUS in the server's list of SASL mechanisms. This mechanism binds a login to
 // the TLS connection that it uses.
-enum class ChannelBinding {
+enum class PlusMechanism {
   passed_on,  // to a client that can use it, or that shall see the server's list
   stripped,   // a client without TLS has no TLS connection to bind
   refused,    // the client's TLS ends at pgveil: the server would refuse the login
@@ -102,7 +102,7 @@ enum class ChannelBinding {
 class RelayedLogin final : public Login {
  public:
   // `allowed`: the authentication methods that the server may request from the client.
-  RelayedLogin(ChannelBinding binding, AuthMethods allowed) : binding_(binding), allowed_(allowed) {}
+  RelayedLogin(PlusMechanism binding, AuthMethods allowed) : binding_(binding), allowed_(allowed) {}
 
   [[nodiscard]] ClientPart client_part() const override { return ClientPart::relayed; }
   [[nodiscard]] bool holds_client() const override { return holds_client_; }
@@ -112,7 +112,7 @@ class RelayedLogin final : public Login {
   [[nodiscard]] Taken take_authentication(const protocol::Authentication& authentication,
                                           const protocol::Message& message, LoginAnswers& answers) override;
 
-  ChannelBinding binding_;
+  PlusMechanism binding_;
   AuthMethods allowed_;
   bool asked_ = false;         // the server has sent a request
   bool holds_client_ = false;  // until the client has chosen a mechanism

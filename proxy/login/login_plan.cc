@@ -14,13 +14,13 @@ namespace {
 using protocol::HbaMethod;
 
 // Returns how SCRAM-SHA-256-PLUS is handled in a relayed login.
-ChannelBinding binding_of(const LoginSituation& situation) {
+PlusMechanism binding_of(const LoginSituation& situation) {
   const ListenerConfig& listener = situation.listener.config;
   if (!situation.client_tls)
-    return listener.sasl_mechanisms == SaslMechanisms::strip ? ChannelBinding::stripped
-                                                             : ChannelBinding::passed_on;
+    return listener.sasl_mechanisms == SaslMechanisms::strip ? PlusMechanism::stripped
+                                                             : PlusMechanism::passed_on;
   const bool ends_here = situation.server_tls && !listener.shared_certificate;
-  return ends_here ? ChannelBinding::refused : ChannelBinding::passed_on;
+  return ends_here ? PlusMechanism::refused : PlusMechanism::passed_on;
 }
 
 Ending nothing_held(const LoginSituation& situation) {
@@ -42,7 +42,7 @@ Ending nothing_held(const LoginSituation& situation) {
 }
 
 // Returns the credential for a client on whose behalf pgveil logs in.
-Credential held_credential(const LoginSituation& situation, LoginServices services, Wakeable& owner) {
+PasswordSource held_credential(const LoginSituation& situation, LoginServices services, Wakeable& owner) {
   const UpstreamConfig& upstream = situation.upstream.config;
   if (!upstream.password_command.empty())
     return std::make_unique<CommandPassword>(services.password_commands, upstream,
@@ -56,13 +56,13 @@ Credential held_credential(const LoginSituation& situation, LoginServices servic
   return std::make_unique<NoPassword>(nothing_held(situation));
 }
 
-std::unique_ptr<ClientLogin> client_login(const LoginSituation& situation) {
+std::unique_ptr<ClientAuthenticator> client_login(const LoginSituation& situation) {
   switch (situation.method) {
     case HbaMethod::scram_sha_256:
-      return std::make_unique<ScramClientLogin>(
+      return std::make_unique<ScramClientAuthenticator>(
           situation.user, situation.listener.users.find(situation.user),
           situation.client_tls ? situation.client_tls->own_end_point : protocol::Bytes());
-    case HbaMethod::password: return std::make_unique<PasswordClientLogin>(situation.user);
+    case HbaMethod::password: return std::make_unique<PasswordClientAuthenticator>(situation.user);
     default: return nullptr;
   }
 }
@@ -91,16 +91,16 @@ std::unique_ptr<Login> choose_login(const LoginSituation& situation, LoginServic
     return std::make_unique<RelayedLogin>(binding_of(situation), allowed);
 
   auto client = client_login(situation);
-  auto server = std::make_unique<ServerLogin>(
-      ServerLogin::Terms{
+  auto server = std::make_unique<ServerAuthenticator>(
+      ServerAuthenticator::Terms{
           .user = situation.user,
           .allowed = allowed,
           .channel_binding = upstream.channel_binding,
           .has_tls = situation.server_tls != nullptr,
           .end_point = situation.server_tls ? situation.server_tls->peer_end_point : protocol::Bytes()},
-      services.keyring, owner);
+      services.key_cache, owner);
   if (!client) server->use(held_credential(situation, services, owner));
-  return std::make_unique<CompletedLogin>(std::move(client), std::move(server));
+  return std::make_unique<TerminatedLogin>(std::move(client), std::move(server));
 }
 
 }  // namespace pgveil::proxy

@@ -27,7 +27,7 @@ struct LoginSituation {
 
 // Objects that all logins of a worker use.
 struct LoginServices {
-  ScramKeyring& keyring;
+  ScramKeyCache& key_cache;
   PasswordCommands& password_commands;
 };
 

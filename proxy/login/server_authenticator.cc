@@ -42,12 +42,12 @@ Ending unproven(std::string detail) {
 
 }  // namespace
 
-ServerLogin::ServerLogin(Terms terms, ScramKeyring& keyring, Wakeable& owner)
-    : terms_(std::move(terms)), keyring_(keyring), owner_(owner) {}
+ServerAuthenticator::ServerAuthenticator(Terms terms, ScramKeyCache& key_cache, Wakeable& owner)
+    : terms_(std::move(terms)), key_cache_(key_cache), owner_(owner) {}
 
-ServerLogin::~ServerLogin() = default;
+ServerAuthenticator::~ServerAuthenticator() = default;
 
-std::optional<Ending> ServerLogin::objection_to(const protocol::Authentication& request) const {
+std::optional<Ending> ServerAuthenticator::objection_to(const protocol::Authentication& request) const {
   const auto method = method_of(request);
   const bool is_spoken = method == AuthMethod::none || method == AuthMethod::password ||
                          method == AuthMethod::md5 || method == AuthMethod::scram_sha_256;
@@ -62,15 +62,15 @@ std::optional<Ending> ServerLogin::objection_to(const protocol::Authentication& 
   return std::nullopt;
 }
 
-void ServerLogin::use(Credential credential) {
+void ServerAuthenticator::use(PasswordSource credential) {
   if (auto* keys = std::get_if<KeysOfSalting>(&credential))
     keys_ = std::move(*keys);
   else
     password_ = std::move(std::get<std::unique_ptr<PasswordSource>>(credential));
 }
 
-ServerLogin::Progress ServerLogin::answer(const protocol::Authentication& request,
-                                          protocol::Bytes& to_server) {
+ServerAuthenticator::Progress ServerAuthenticator::answer(const protocol::Authentication& request,
+                                                          protocol::Bytes& to_server) {
   switch (request.code) {
     case Code::sasl_continue: return continue_scram(request.data, to_server);
     case Code::sasl_final: return finish_scram(request.data);
@@ -89,7 +89,7 @@ ServerLogin::Progress ServerLogin::answer(const protocol::Authentication& reques
   }
 }
 
-std::optional<Ending> ServerLogin::refused(const std::string& words) {
+std::optional<Ending> ServerAuthenticator::refused(const std::string& words) {
   if (!asked_)
     return Ending{.reason = Reason::upstream_refused_login,
                   .detail = "The server refused the proxy without asking for a password: " + words + '.',
@@ -107,13 +107,13 @@ std::optional<Ending> ServerLogin::refused(const std::string& words) {
 }
 
 // With SCRAM, AuthenticationOk is valid only from a server that has proved that it knows the password.
-ServerLogin::Progress ServerLogin::accept() {
+ServerAuthenticator::Progress ServerAuthenticator::accept() {
   if (scram_ && !scram_->finished())
     return fail(unproven("It accepted the login without the proof that SCRAM asks of a server."));
   return Progress::accepted;
 }
 
-ServerLogin::Progress ServerLogin::send_password(protocol::Bytes& to_server) {
+ServerAuthenticator::Progress ServerAuthenticator::send_password(protocol::Bytes& to_server) {
   if (const auto progress = await_password(); progress != Progress::answered) return progress;
   method_ = "password";
   asked_ = true;
@@ -121,7 +121,8 @@ ServerLogin::Progress ServerLogin::send_password(protocol::Bytes& to_server) {
   return Progress::answered;
 }
 
-ServerLogin::Progress ServerLogin::send_md5(protocol::ByteView data, protocol::Bytes& to_server) {
+ServerAuthenticator::Progress ServerAuthenticator::send_md5(protocol::ByteView data,
+                                                            protocol::Bytes& to_server) {
   const auto salt = protocol::decode_md5_salt(data);
   if (!salt) return fail(login_not_understood("a request for an MD5 password without its salt"));
   if (const auto progress = await_password(); progress != Progress::answered) return progress;
@@ -134,7 +135,8 @@ ServerLogin::Progress ServerLogin::send_md5(protocol::ByteView data, protocol::B
   return Progress::answered;
 }
 
-ServerLogin::Progress ServerLogin::begin_scram(protocol::ByteView data, protocol::Bytes& to_server) {
+ServerAuthenticator::Progress ServerAuthenticator::begin_scram(protocol::ByteView data,
+                                                               protocol::Bytes& to_server) {
   const auto mechanisms = protocol::decode_sasl_mechanisms(data);
   if (!mechanisms) return fail(login_not_understood("a list of SASL mechanisms that is not well formed"));
   if (!keys_)
@@ -157,7 +159,8 @@ ServerLogin::Progress ServerLogin::begin_scram(protocol::ByteView data, protocol
   return Progress::answered;
 }
 
-ServerLogin::Progress ServerLogin::continue_scram(protocol::ByteView data, protocol::Bytes& to_server) {
+ServerAuthenticator::Progress ServerAuthenticator::continue_scram(protocol::ByteView data,
+                                                                  protocol::Bytes& to_server) {
   if (!scram_) return fail(login_not_understood("a SASL step that belongs to no login"));
   if (!computing_) {
     auto salting = scram_->take_server_first(data);
@@ -165,7 +168,7 @@ ServerLogin::Progress ServerLogin::continue_scram(protocol::ByteView data, proto
     if (keys_ && keys_->salting != *salting)
       return fail(outdated("Its salt or its number of iterations is not that of the server."));
     if (!keys_) {
-      computing_ = keyring_.request(password_->password(), *salting, owner_);
+      computing_ = key_cache_.request(password_->password(), *salting, owner_);
     }
   }
   const protocol::ScramKeys* keys = keys_ ? &keys_->keys : computing_->keys();
@@ -179,13 +182,13 @@ ServerLogin::Progress ServerLogin::continue_scram(protocol::ByteView data, proto
   return Progress::answered;
 }
 
-ServerLogin::Progress ServerLogin::finish_scram(protocol::ByteView data) {
+ServerAuthenticator::Progress ServerAuthenticator::finish_scram(protocol::ByteView data) {
   if (!scram_) return fail(login_not_understood("a SASL step that belongs to no login"));
   const auto verdict = scram_->take_server_final(data);
   return verdict ? Progress::answered : fail(verdict.error());
 }
 
-ServerLogin::Progress ServerLogin::await_password() {
+ServerAuthenticator::Progress ServerAuthenticator::await_password() {
   if (!password_)  // only keys are known
     return fail({.reason = Reason::upstream_asks_for_password,
                  .detail = "The server asks for the password itself; auth_file holds only its SCRAM secret.",
@@ -198,12 +201,12 @@ ServerLogin::Progress ServerLogin::await_password() {
   return Progress::answered;
 }
 
-ServerLogin::Progress ServerLogin::fail(Ending ending) {
+ServerAuthenticator::Progress ServerAuthenticator::fail(Ending ending) {
   ending_ = std::move(ending);
   return Progress::failed;
 }
 
-ServerLogin::Progress ServerLogin::fail(protocol::ScramFailure failure) {
+ServerAuthenticator::Progress ServerAuthenticator::fail(protocol::ScramFailure failure) {
   using protocol::ScramFailure;
   const std::string why(protocol::describe(failure));
   switch (failure) {

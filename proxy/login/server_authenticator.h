@@ -17,7 +17,7 @@
 
 namespace pgveil::proxy {
 
-class ServerLogin {
+class ServerAuthenticator {
  public:
   struct Terms {
     std::string user;  // the database user
@@ -27,18 +27,18 @@ class ServerLogin {
     protocol::Bytes end_point;  // see protocol::ScramClientTerms
   };
 
-  // `keyring` and `owner` must outlive this object. `owner` is woken when answer() can continue.
-  ServerLogin(Terms terms, ScramKeyring& keyring, Wakeable& owner);
-  ~ServerLogin();
-  ServerLogin(const ServerLogin&) = delete;
-  ServerLogin& operator=(const ServerLogin&) = delete;
+  // `key_cache` and `owner` must outlive this object. `owner` is woken when answer() can continue.
+  ServerAuthenticator(Terms terms, ScramKeyCache& key_cache, Wakeable& owner);
+  ~ServerAuthenticator();
+  ServerAuthenticator(const ServerAuthenticator&) = delete;
+  ServerAuthenticator& operator=(const ServerAuthenticator&) = delete;
 
   // Returns why a first request must not be answered, before the client is asked for a password; nullopt: it
   // may be.
   [[nodiscard]] std::optional<Ending> objection_to(const protocol::Authentication& request) const;
 
   // Sets the credential. Must be called before the first answer().
-  void use(Credential credential);
+  void use(PasswordSource credential);
 
   enum class Progress {
     answered,  // or no response was needed
@@ -67,13 +67,13 @@ class ServerLogin {
   [[nodiscard]] Progress fail(protocol::ScramFailure failure);
 
   const Terms terms_;
-  ScramKeyring& keyring_;
+  ScramKeyCache& key_cache_;
   Wakeable& owner_;
   std::unique_ptr<PasswordSource> password_;
   std::optional<KeysOfSalting> keys_;
   std::optional<protocol::ScramClient> scram_;
   std::optional<protocol::ScramSalting> salting_;  // from the server
-  std::unique_ptr<ScramKeyring::Request> computing_;
+  std::unique_ptr<ScramKeyCache::Request> computing_;
   std::string_view method_ = "none";
   bool asked_ = false;  // an authentication request was answered
   Ending ending_;

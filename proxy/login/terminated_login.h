@@ -11,10 +11,10 @@
 
 namespace pgveil::proxy {
 
-class CompletedLogin final : public Login {
+class TerminatedLogin final : public Login {
  public:
   // `client` is null if the client is not authenticated here: then `server` has its credential already.
-  CompletedLogin(std::unique_ptr<ClientLogin> client, std::unique_ptr<ServerLogin> server)
+  TerminatedLogin(std::unique_ptr<ClientAuthenticator> client, std::unique_ptr<ServerAuthenticator> server)
       : client_(std::move(client)), server_(std::move(server)) {}
 
   [[nodiscard]] ClientPart client_part() const override {
@@ -30,8 +30,8 @@ class CompletedLogin final : public Login {
   [[nodiscard]] std::optional<Ending> judge_refusal(const protocol::ErrorFields& error,
                                                     bool authenticated) override;
 
-  std::unique_ptr<ClientLogin> client_;
-  std::unique_ptr<ServerLogin> server_;
+  std::unique_ptr<ClientAuthenticator> client_;
+  std::unique_ptr<ServerAuthenticator> server_;
   bool is_asking_ = false;
   bool has_credential_ = false;
 };

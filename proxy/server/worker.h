@@ -71,7 +71,7 @@ class Worker final {
   Scratch scratch_;
   HandshakeQueue handshake_queue_;
   Resolver resolver_;
-  ScramKeyring scram_keyring_;
+  ScramKeyCache scram_key_cache_;
   PasswordCommands password_commands_;
   PreconnectPools preconnected_;
   SessionServices services_;

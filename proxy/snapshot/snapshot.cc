@@ -77,14 +77,14 @@ class SnapshotBuilder {
     return nullptr;
   }
 
-  [[nodiscard]] AuthUsers load_users(const ListenerConfig& config, const std::string& key,
-                                     const AccessRules& rules) {
+  [[nodiscard]] UserSecrets load_users(const ListenerConfig& config, const std::string& key,
+                                       const AccessRules& rules) {
     if (config.auth_file.empty()) return {};
     const std::string file_key = key + ".auth_file";
     if (!rules.uses(protocol::HbaMethod::scram_sha_256))
       complain(file_key, "has no effect: no rule of this listener has method scram-sha-256",
                "Remove it, or add a rule with this method.");
-    auto users = AuthUsers::load(config.auth_file, file_key, parsed_.origins, warnings_);
+    auto users = UserSecrets::load(config.auth_file, file_key, parsed_.origins, warnings_);
     if (users) return *std::move(users);
     report_.add_errors(std::move(users.error()));
     return {};
@@ -102,7 +102,7 @@ class SnapshotBuilder {
         for (const auto& error : context.error()) report_.add_error(located(error, key));
       }
     }
-    if (auto held = HeldCredentials::load(config, upstream.tls.get(), key, parsed_.origins, warnings_)) {
+    if (auto held = UpstreamCredentials::load(config, upstream.tls.get(), key, parsed_.origins, warnings_)) {
       upstream.held = *std::move(held);
     } else {
       report_.add_errors(std::move(held.error()));

@@ -25,7 +25,7 @@ struct Upstream {
   UpstreamConfig config;
   std::shared_ptr<const tls::ClientContext>
       tls;  // null with sslmode = "disable" or where all hosts are Unix sockets
-  HeldCredentials held;
+  UpstreamCredentials held;
 };
 
 // What a listener's sessions are judged by.
@@ -34,7 +34,7 @@ struct ListenerPolicy {
   std::shared_ptr<const Upstream> upstream;       // never null
   std::shared_ptr<const tls::ServerContext> tls;  // null where it takes no TLS
   AccessRules rules;
-  AuthUsers users;  // of method scram-sha-256
+  UserSecrets users;  // of method scram-sha-256
 };
 
 struct Snapshot {

@@ -69,7 +69,7 @@ class AStage : public ::testing::Test {
   proxy::Scratch scratch_{16'384};
   proxy::HandshakeQueue turns_{loop_.get()};
   proxy::Resolver resolver_{loop_.get()};
-  proxy::ScramKeyring keyring_{loop_.get()};
+  proxy::ScramKeyCache key_cache_{loop_.get()};
   proxy::PasswordCommands commands_{loop_.get()};
   proxy::PreconnectPools preconnected_;
   proxy::SessionId closed_ = 0;  // the session that has closed last
@@ -79,7 +79,7 @@ class AStage : public ::testing::Test {
                                    .ring = nullptr,
                                    .handshake_queue = turns_,
                                    .resolver = resolver_,
-                                   .login = {keyring_, commands_},
+                                   .login = {key_cache_, commands_},
                                    .preconnected = preconnected_,
                                    .shared = shared_,
                                    .on_closed = [this](proxy::SessionId id) { closed_ = id; }};

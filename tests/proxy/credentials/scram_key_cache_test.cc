@@ -24,14 +24,14 @@ class Keyring : public testing::Test {
  protected:
   Keyring() { uv_loop_init(&loop_); }
   ~Keyring() override {
-    keyring_.reset();
+    key_cache_.reset();
     run();
     EXPECT_EQ(uv_loop_close(&loop_), 0);
   }
   void run() { uv_run(&loop_, UV_RUN_DEFAULT); }
 
   uv_loop_t loop_{};
-  std::optional<ScramKeyring> keyring_{std::in_place, &loop_, 2};
+  std::optional<ScramKeyCache> key_cache_{std::in_place, &loop_, 2};
   Counter waiter_;
 };
 
@@ -42,7 +42,7 @@ bool are_those_of(const protocol::ScramKeys& keys, std::string_view password, co
 }
 
 TEST_F(Keyring, ComputesOffTheLoopAndWakes) {
-  const auto request = keyring_->request(SecretText("sesame"), kSalting, waiter_);
+  const auto request = key_cache_->request(SecretText("sesame"), kSalting, waiter_);
   EXPECT_EQ(request->keys(), nullptr);
   run();
   EXPECT_EQ(waiter_.times, 1);
@@ -51,21 +51,21 @@ TEST_F(Keyring, ComputesOffTheLoopAndWakes) {
 }
 
 TEST_F(Keyring, ComputesOnceForAllWhoAskTogether) {
-  const auto first = keyring_->request(SecretText("sesame"), kSalting, waiter_);
-  const auto second = keyring_->request(SecretText("sesame"), kSalting, waiter_);
+  const auto first = key_cache_->request(SecretText("sesame"), kSalting, waiter_);
+  const auto second = key_cache_->request(SecretText("sesame"), kSalting, waiter_);
   run();
   EXPECT_EQ(waiter_.times, 2);
-  EXPECT_EQ(keyring_->computations(), 1U);
+  EXPECT_EQ(key_cache_->computations(), 1U);
   EXPECT_NE(second->keys(), nullptr);
 }
 
 // What makes a login with a held password cheap: no PBKDF2 after the first.
 TEST_F(Keyring, ComputesNothingForTheNextLogin) {
-  static_cast<void>(keyring_->request(SecretText("sesame"), kSalting, waiter_));
+  static_cast<void>(key_cache_->request(SecretText("sesame"), kSalting, waiter_));
   run();
   for (int login = 0; login < 10; ++login)
-    EXPECT_NE(keyring_->request(SecretText("sesame"), kSalting, waiter_)->keys(), nullptr);
-  EXPECT_EQ(keyring_->computations(), 1U);
+    EXPECT_NE(key_cache_->request(SecretText("sesame"), kSalting, waiter_)->keys(), nullptr);
+  EXPECT_EQ(key_cache_->computations(), 1U);
 }
 
 TEST_F(Keyring, TellsPasswordsSaltsAndIterationsApart) {
@@ -75,31 +75,31 @@ TEST_F(Keyring, TellsPasswordsSaltsAndIterationsApart) {
                                           {"Sesame", kSalting},
                                           {"sesame", other_salt},
                                           {"sesame", other_count}}) {
-    const auto request = keyring_->request(SecretText(password), salting, waiter_);
+    const auto request = key_cache_->request(SecretText(password), salting, waiter_);
     run();
     ASSERT_NE(request->keys(), nullptr);
     EXPECT_TRUE(are_those_of(*request->keys(), password, salting));
   }
-  EXPECT_EQ(keyring_->computations(), 4U);
+  EXPECT_EQ(key_cache_->computations(), 4U);
 }
 
 TEST_F(Keyring, ForgetsTheOldest) {
   for (const char* password : {"a", "b", "c", "b", "a"}) {
-    static_cast<void>(keyring_->request(SecretText(password), kSalting, waiter_));
+    static_cast<void>(key_cache_->request(SecretText(password), kSalting, waiter_));
     run();
   }
-  EXPECT_EQ(keyring_->computations(), 4U);
+  EXPECT_EQ(key_cache_->computations(), 4U);
 }
 
 TEST_F(Keyring, WakesNobodyWhoHasGone) {
-  keyring_->request(SecretText("sesame"), kSalting, waiter_).reset();
+  key_cache_->request(SecretText("sesame"), kSalting, waiter_).reset();
   run();
   EXPECT_EQ(waiter_.times, 0);
 }
 
 TEST_F(Keyring, MayGoBeforeItsComputations) {
-  const auto request = keyring_->request(SecretText("sesame"), kSalting, waiter_);
-  keyring_.reset();
+  const auto request = key_cache_->request(SecretText("sesame"), kSalting, waiter_);
+  key_cache_.reset();
   run();
   EXPECT_NE(request->keys(), nullptr);
 }

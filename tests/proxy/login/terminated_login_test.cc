@@ -41,17 +41,17 @@ class CompletedLogins : public testing::Test {
   CompletedLogins() { uv_loop_init(&loop_); }
   ~CompletedLogins() override {
     login_.reset();
-    keyring_.reset();
+    key_cache_.reset();
     uv_run(&loop_, UV_RUN_DEFAULT);
     uv_loop_close(&loop_);
   }
 
-  void begin(std::unique_ptr<ClientLogin> client, Credential* held = nullptr) {
-    auto server = std::make_unique<ServerLogin>(
-        ServerLogin::Terms{.user = "ann", .allowed = {AuthMethod::scram_sha_256}, .end_point = {}}, *keyring_,
-        owner_);
+  void begin(std::unique_ptr<ClientAuthenticator> client, PasswordSource* held = nullptr) {
+    auto server = std::make_unique<ServerAuthenticator>(
+        ServerAuthenticator::Terms{.user = "ann", .allowed = {AuthMethod::scram_sha_256}, .end_point = {}},
+        *key_cache_, owner_);
     if (held != nullptr) server->use(std::move(*held));
-    login_ = std::make_unique<CompletedLogin>(std::move(client), std::move(server));
+    login_ = std::make_unique<TerminatedLogin>(std::move(client), std::move(server));
   }
 
   // The server sends `message`. Returns the bytes that the login sends.
@@ -104,8 +104,8 @@ class CompletedLogins : public testing::Test {
 
   uv_loop_t loop_{};
   Counter owner_;
-  std::optional<ScramKeyring> keyring_{std::in_place, &loop_};
-  std::unique_ptr<CompletedLogin> login_;
+  std::optional<ScramKeyCache> key_cache_{std::in_place, &loop_};
+  std::unique_ptr<TerminatedLogin> login_;
   Bytes from_server_;
   Login::Progress progress_ = Login::Progress::waiting;
 };
@@ -120,7 +120,7 @@ std::vector<std::uint32_t> codes_of(const Bytes& bytes) {
 }
 
 TEST_F(CompletedLogins, FromAVerifierCostNoPbkdf2) {
-  begin(std::make_unique<ScramClientLogin>("ann", AuthUser{secret(), nullptr}, Bytes()));
+  begin(std::make_unique<ScramClientAuthenticator>("ann", AuthUser{secret(), nullptr}, Bytes()));
   EXPECT_EQ(login_->client_part(), Login::ClientPart::silent);
   EXPECT_EQ(codes_of(offer().to_client), (std::vector<std::uint32_t>{10}));
   EXPECT_EQ(login_->client_part(), Login::ClientPart::answered);
@@ -140,23 +140,23 @@ TEST_F(CompletedLogins, FromAVerifierCostNoPbkdf2) {
 
   answers = run_server(go_on());
   EXPECT_EQ(codes_of(answers.to_client), (std::vector<std::uint32_t>{12, 0}));
-  EXPECT_EQ(keyring_->computations(), 0U);
+  EXPECT_EQ(key_cache_->computations(), 0U);
   EXPECT_EQ(login_->server_method(), protocol::kScramSha256);
 }
 
 TEST_F(CompletedLogins, FromAHeldPasswordCostItOnce) {
   for (int login = 0; login < 3; ++login) {
-    Credential held =
+    PasswordSource held =
         std::make_unique<KnownPassword>(std::make_shared<const protocol::SecretText>(kPassword), "passfile");
     begin(nullptr, &held);
     EXPECT_EQ(codes_of(run_server(offer()).to_client), (std::vector<std::uint32_t>{0}));
     EXPECT_EQ(login_->client_part(), Login::ClientPart::silent);
   }
-  EXPECT_EQ(keyring_->computations(), 1U);
+  EXPECT_EQ(key_cache_->computations(), 1U);
 }
 
 TEST_F(CompletedLogins, DoNotAskAClientForWhatTheServerWillNotTake) {
-  begin(std::make_unique<PasswordClientLogin>("ann"));
+  begin(std::make_unique<PasswordClientAuthenticator>("ann"));
   const Bytes salt{1, 2, 3, 4};
   EXPECT_TRUE(hear(AuthenticationCode::md5_password, salt).to_client.empty());
   EXPECT_EQ(progress_, Login::Progress::failed);
