@@ -109,7 +109,8 @@ Ending not_mapped(const ClientAttributes& visitor, const protocol::HbaRule& rule
 }
 
 // An error of the whole, such as that there is no record, has the location of the setting.
-ConfigErrors located(const protocol::AuthFileErrors& found, const std::string& key, const Origins& origins) {
+ConfigErrors located(const protocol::AuthFileErrors& found, const std::string& key,
+                     const SourceLocations& origins) {
   const auto whole = origins.find(origins.knows(key) ? key : key + "_file");
   ConfigErrors errors = config_errors_of(found, key);
   for (auto& error : errors) {
@@ -123,7 +124,7 @@ ConfigErrors located(const protocol::AuthFileErrors& found, const std::string& k
 // The records of one of the two settings, from wherever they stand.
 tl::expected<std::vector<protocol::AuthLine>, ConfigErrors> read_lines(const TextOrFile& setting,
                                                                        const std::string& key,
-                                                                       const Origins& origins) {
+                                                                       const SourceLocations& origins) {
   const AuthFiles files;
   std::string text = setting.text;
   auto place = origins.find(key + ".text");
@@ -224,7 +225,8 @@ AccessRules::AccessRules(protocol::HbaRules hba, protocol::IdentMap ident, std::
 }
 
 tl::expected<AccessRules, ConfigErrors> AccessRules::build(const ListenerConfig& listener,
-                                                           const std::string& key, const Origins& origins,
+                                                           const std::string& key,
+                                                           const SourceLocations& origins,
                                                            ConfigErrors& warnings) {
   TextOrFile hba_text = listener.hba;
   std::string built_in;

@@ -44,7 +44,7 @@ class AccessRules {
   // `origins`. Returns all errors at once, and in `warnings` what works, but is probably not intended.
   [[nodiscard]] static tl::expected<AccessRules, ConfigErrors> build(const ListenerConfig& listener,
                                                                      const std::string& key,
-                                                                     const Origins& origins,
+                                                                     const SourceLocations& origins,
                                                                      ConfigErrors& warnings);
 
   // The first rule that matches decides; none is a refusal, as in PostgreSQL.

@@ -39,14 +39,14 @@ constexpr const char* kOnlyUpstream = "default";
 // --- flags and variables together ---
 
 // The settings that are given outside of the file.
-class Given {
+class Overrides {
  public:
-  Given(const Arguments& arguments, const CommandLine& line)
+  Overrides(const Arguments& arguments, const CommandLine& line)
       : flags_(arguments.flags), variables_(line.environment) {}
 
   struct Value {
     std::string text;
-    Origins::Place place;
+    SourceLocations::Place place;
   };
   [[nodiscard]] std::optional<Value> find(std::string_view flag, std::string_view variable) const {
     if (const auto found = flags_.find(flag); found != flags_.end())
@@ -77,8 +77,8 @@ class Given {
 };
 
 template <class Section>
-void apply(const Given& given, std::span<const Setting<Section>> settings, SectionDraft<Section>& section,
-           ConfigDraft& draft) {
+void apply(const Overrides& given, std::span<const Setting<Section>> settings,
+           SectionBuilder<Section>& section, ConfigBuilder& draft) {
   for (const auto& setting : settings) {
     auto value = given.find(setting);
     if (!value) continue;
@@ -113,7 +113,7 @@ std::string remedy_for_key(const std::string& name) {
 
 // A variable that is not one of ours would silently do nothing: PGVEIL_SSLCLR checks no revocation list, and
 // PGVEIL_HOST names no server.
-void check_variables(const CommandLine& line, ConfigDraft& draft) {
+void check_variables(const CommandLine& line, ConfigBuilder& draft) {
   std::vector<std::string> known{"CONFIG"};
   visit_settings([&known](const char*, const auto& setting) {
     if (const auto name = setting.variable(); !name.empty())
@@ -137,8 +137,8 @@ void check_variables(const CommandLine& line, ConfigDraft& draft) {
 
 // --- the two ways to configure ---
 
-void read_flags_and_variables(const Given& given, ConfigDraft& draft) {
-  const Origins::Place outside{given.has_options() ? kCommandLine : kEnvironment, 0};
+void read_flags_and_variables(const Overrides& given, ConfigBuilder& draft) {
+  const SourceLocations::Place outside{given.has_options() ? kCommandLine : kEnvironment, 0};
   auto& listener = draft.add_listener(outside);
   apply(given, listener_settings(), listener, draft);
   for (const auto& setting : listener_settings())
@@ -148,7 +148,7 @@ void read_flags_and_variables(const Given& given, ConfigDraft& draft) {
 }
 
 // With a file, the one setting that may still come from outside: a secret does not belong into a file.
-void apply_password(const Given& given, ConfigDraft& draft) {
+void apply_password(const Overrides& given, ConfigBuilder& draft) {
   for (const auto& setting : upstream_settings()) {
     if (!setting.secret) continue;
     auto value = given.find(setting);
@@ -167,7 +167,7 @@ void apply_password(const Given& given, ConfigDraft& draft) {
 }
 
 // A setting of listener or upstream that is given beside a file; nullopt where there is none.
-std::optional<std::string> setting_beside_file(const Given& given) {
+std::optional<std::string> setting_beside_file(const Overrides& given) {
   std::optional<std::string> first;
   const auto look = [&](const auto& settings) {
     for (const auto& setting : settings)
@@ -209,7 +209,7 @@ tl::expected<ConfigFile, EarlyExit> read_file(const std::string& path) {
 }
 
 // As with a key file: a person who can read the passphrase need not guess it.
-void refuse_secrets_of_open_file(const ConfigFile& file, ConfigDraft& draft) {
+void refuse_secrets_of_open_file(const ConfigFile& file, ConfigBuilder& draft) {
   if (!file.access_fault) return;
   for (const auto& setting : upstream_settings()) {
     if (!setting.secret) continue;
@@ -221,7 +221,7 @@ void refuse_secrets_of_open_file(const ConfigFile& file, ConfigDraft& draft) {
 }
 
 // Fills the draft from wherever the command line says; an EarlyExit where that cannot even be begun.
-std::optional<EarlyExit> read_settings(const Given& given, ConfigDraft& draft) {
+std::optional<EarlyExit> read_settings(const Overrides& given, ConfigBuilder& draft) {
   const auto file = given.find(kConfigFlag, kConfigVariable);
   const auto beside = setting_beside_file(given);
   if (file && beside)
@@ -245,20 +245,20 @@ std::optional<EarlyExit> read_settings(const Given& given, ConfigDraft& draft) {
 
 // Adds what cannot be loaded, or is not on this machine, of a configuration that has errors already, so that all are shown
 // at once.
-void add_errors_of_loading(Reading& reading) {
+void add_errors_of_loading(ParseResult& reading) {
   auto prepared = prepare(reading.parsed);
   if (!prepared) reading.report.add_later(std::move(prepared.error().report), reading.parsed.origins);
 }
 
 }  // namespace
 
-tl::expected<Invocation, EarlyExit> understand(CommandLine line) {
+tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line) {
   auto arguments = parse_arguments(std::move(line.arguments), line.width);
   if (!arguments) return tl::unexpected(std::move(arguments).error());
 
-  ConfigDraft draft;
+  ConfigBuilder draft;
   check_variables(line, draft);
-  auto ending = read_settings(Given(*arguments, line), draft);
+  auto ending = read_settings(Overrides(*arguments, line), draft);
   for (auto& [name, value] : line.environment) tls::wipe(value);
   if (ending) {
     // Variables that are none may be the reason.
@@ -284,7 +284,7 @@ tl::expected<Invocation, int> parse_command_line(int argc, const char* const* ar
     if (const auto end = text.find('='); text.starts_with(kVariablePrefix) && end != std::string_view::npos)
       line.environment.emplace(text.substr(0, end), text.substr(end + 1));
   }
-  auto invocation = understand(std::move(line));
+  auto invocation = parse_command_line(std::move(line));
   if (invocation) return *std::move(invocation);
   std::cout << invocation.error().output << std::flush;
   std::cerr << invocation.error().errors << std::flush;

@@ -27,6 +27,6 @@ struct CommandLine {
   std::map<std::string, std::string, std::less<>> environment;
   std::size_t width = kDefaultWidth;  // of --help
 };
-[[nodiscard]] tl::expected<Invocation, EarlyExit> understand(CommandLine line);
+[[nodiscard]] tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line);
 
 }  // namespace pgveil::proxy

@@ -56,7 +56,7 @@ void wipe_secrets(Config& config) {
   for (auto& [name, upstream] : config.upstreams) tls::wipe(upstream.tls.sslpassword);
 }
 
-Origins::Place Origins::find(std::string_view key) const {
+SourceLocations::Place SourceLocations::find(std::string_view key) const {
   for (;;) {
     if (const auto place = places_.find(key); place != places_.end()) return place->second;
     const auto dot = key.rfind('.');
@@ -65,7 +65,7 @@ Origins::Place Origins::find(std::string_view key) const {
   }
 }
 
-ConfigError Origins::error_at(const std::string& key, std::string message, std::string hint) const {
+ConfigError SourceLocations::error_at(const std::string& key, std::string message, std::string hint) const {
   auto place = find(key);
   return {std::move(place.file), place.line, key, std::move(message), std::move(hint)};
 }

@@ -178,7 +178,7 @@ struct Config {
 void wipe_secrets(Config& config);
 
 // Remembers where each key stood, so that an error found later (a file that cannot be loaded) still has a location.
-class Origins {
+class SourceLocations {
  public:
   struct Place {
     std::string file;
@@ -198,7 +198,7 @@ class Origins {
 
 struct ParsedConfig {
   Config config;
-  Origins origins;
+  SourceLocations origins;
 };
 
 // Parses TOML. Returns all errors at once; an unknown key is one. `file` is only for messages.

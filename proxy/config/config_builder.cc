@@ -17,29 +17,29 @@ namespace {
 
 using values::in_quotes;
 
-std::span<const Setting<ListenerConfig>> settings_of(const SectionDraft<ListenerConfig>&) {
+std::span<const Setting<ListenerConfig>> settings_of(const SectionBuilder<ListenerConfig>&) {
   return listener_settings();
 }
-std::span<const Setting<tls::ServerCertificate>> settings_of(const SectionDraft<tls::ServerCertificate>&) {
+std::span<const Setting<tls::ServerCertificate>> settings_of(const SectionBuilder<tls::ServerCertificate>&) {
   return certificate_settings();
 }
-std::span<const Setting<UpstreamSection>> settings_of(const SectionDraft<UpstreamSection>&) {
+std::span<const Setting<UpstreamSection>> settings_of(const SectionBuilder<UpstreamSection>&) {
   return upstream_settings();
 }
 
 template <class Section>
-bool is_from_file(const SectionDraft<Section>& section) {
+bool is_from_file(const SectionBuilder<Section>& section) {
   return section.place.line > 0;
 }
 
 template <class Section>
-bool is_from_environment(const SectionDraft<Section>& section) {
+bool is_from_environment(const SectionBuilder<Section>& section) {
   return section.place.file == kEnvironment;
 }
 
 // The option that sets it, or the variable if there is none or if variables describe the whole section.
 template <class Section>
-std::string flag_of(const SectionDraft<Section>& section, std::string_view key) {
+std::string flag_of(const SectionBuilder<Section>& section, std::string_view key) {
   for (const auto& setting : settings_of(section))
     if (setting.key == key)
       return setting.flag().empty() || is_from_environment(section) ? setting.variable() : setting.flag();
@@ -49,14 +49,14 @@ std::string flag_of(const SectionDraft<Section>& section, std::string_view key) 
 // How a setting is written where this section comes from: `sslmode = "disable"`, `--sslmode disable` or
 // `PGVEIL_SSLMODE=disable`.
 template <class Section>
-std::string spelled(const SectionDraft<Section>& section, std::string_view key, std::string_view value) {
+std::string spelled(const SectionBuilder<Section>& section, std::string_view key, std::string_view value) {
   if (is_from_file(section)) return std::string(key) + " = " + std::string(value);
   std::string bare(value);
   std::erase(bare, '"');
   return flag_of(section, key) + (is_from_environment(section) ? '=' : ' ') + bare;
 }
 template <class Section>
-std::string spelled(const SectionDraft<Section>& section, std::string_view key) {
+std::string spelled(const SectionBuilder<Section>& section, std::string_view key) {
   return is_from_file(section) ? std::string(key) : flag_of(section, key);
 }
 
@@ -94,41 +94,42 @@ std::string shown(const UpstreamHost& host) {
 
 }  // namespace
 
-SectionDraft<ListenerConfig>& ConfigDraft::add_listener(Origins::Place place) {
+SectionBuilder<ListenerConfig>& ConfigBuilder::add_listener(SourceLocations::Place place) {
   std::string key = "listener[" + std::to_string(listeners_.size()) + ']';
   origins_.note(key, place);
   certificates_.emplace_back();
-  return listeners_.emplace_back(SectionDraft<ListenerConfig>{{}, std::move(key), std::move(place)});
+  return listeners_.emplace_back(SectionBuilder<ListenerConfig>{{}, std::move(key), std::move(place)});
 }
 
-std::deque<SectionDraft<tls::ServerCertificate>>& ConfigDraft::certificates_of(
-    const SectionDraft<ListenerConfig>& listener) {
+std::deque<SectionBuilder<tls::ServerCertificate>>& ConfigBuilder::certificates_of(
+    const SectionBuilder<ListenerConfig>& listener) {
   const auto owner = std::find_if(listeners_.begin(), listeners_.end(),
                                   [&](const auto& candidate) { return &candidate == &listener; });
   return certificates_.at(static_cast<std::size_t>(owner - listeners_.begin()));
 }
 
-SectionDraft<tls::ServerCertificate>& ConfigDraft::add_certificate(
-    const SectionDraft<ListenerConfig>& listener, Origins::Place place) {
+SectionBuilder<tls::ServerCertificate>& ConfigBuilder::add_certificate(
+    const SectionBuilder<ListenerConfig>& listener, SourceLocations::Place place) {
   auto& certificates = certificates_of(listener);
   std::string key = listener.key + ".certificate[" + std::to_string(certificates.size()) + ']';
   origins_.note(key, place);
   return certificates.emplace_back(
-      SectionDraft<tls::ServerCertificate>{{}, std::move(key), std::move(place)});
+      SectionBuilder<tls::ServerCertificate>{{}, std::move(key), std::move(place)});
 }
 
-SectionDraft<UpstreamSection>& ConfigDraft::add_upstream(const std::string& name, Origins::Place place) {
+SectionBuilder<UpstreamSection>& ConfigBuilder::add_upstream(const std::string& name,
+                                                             SourceLocations::Place place) {
   std::string key = "upstream." + name;
   origins_.note(key, place);
   auto& section =
-      upstreams_.emplace_back(SectionDraft<UpstreamSection>{{}, std::move(key), std::move(place)});
+      upstreams_.emplace_back(SectionBuilder<UpstreamSection>{{}, std::move(key), std::move(place)});
   section.values.config.name = name;
   return section;
 }
 
 template <class Section>
-void ConfigDraft::set(SectionDraft<Section>& section, const Setting<Section>& setting, values::RawValue raw,
-                      const Origins::Place& place) {
+void ConfigBuilder::set(SectionBuilder<Section>& section, const Setting<Section>& setting,
+                        values::RawValue raw, const SourceLocations::Place& place) {
   origins_.note(section.key_of(setting.key), place);
   const bool is_outside = raw.kind == values::RawValue::Kind::untyped && setting.set_outside != nullptr;
   auto error = (is_outside ? setting.set_outside : setting.set)(raw, section.values);
@@ -142,18 +143,19 @@ void ConfigDraft::set(SectionDraft<Section>& section, const Setting<Section>& se
   if (setting.secret) tls::wipe(raw.text);
 }
 
-template void ConfigDraft::set(SectionDraft<ListenerConfig>&, const Setting<ListenerConfig>&,
-                               values::RawValue, const Origins::Place&);
-template void ConfigDraft::set(SectionDraft<tls::ServerCertificate>&, const Setting<tls::ServerCertificate>&,
-                               values::RawValue, const Origins::Place&);
-template void ConfigDraft::set(SectionDraft<UpstreamSection>&, const Setting<UpstreamSection>&,
-                               values::RawValue, const Origins::Place&);
-template void ConfigDraft::set(SectionDraft<LimitsConfig>&, const Setting<LimitsConfig>&, values::RawValue,
-                               const Origins::Place&);
-template void ConfigDraft::set(SectionDraft<LogConfig>&, const Setting<LogConfig>&, values::RawValue,
-                               const Origins::Place&);
+template void ConfigBuilder::set(SectionBuilder<ListenerConfig>&, const Setting<ListenerConfig>&,
+                                 values::RawValue, const SourceLocations::Place&);
+template void ConfigBuilder::set(SectionBuilder<tls::ServerCertificate>&,
+                                 const Setting<tls::ServerCertificate>&, values::RawValue,
+                                 const SourceLocations::Place&);
+template void ConfigBuilder::set(SectionBuilder<UpstreamSection>&, const Setting<UpstreamSection>&,
+                                 values::RawValue, const SourceLocations::Place&);
+template void ConfigBuilder::set(SectionBuilder<LimitsConfig>&, const Setting<LimitsConfig>&,
+                                 values::RawValue, const SourceLocations::Place&);
+template void ConfigBuilder::set(SectionBuilder<LogConfig>&, const Setting<LogConfig>&, values::RawValue,
+                                 const SourceLocations::Place&);
 
-Reading ConfigDraft::finish() && {
+ParseResult ConfigBuilder::finish() && {
   for (auto& upstream : upstreams_) check_upstream(upstream);
   for (auto& listener : listeners_) {
     put_certificates_together(listener);
@@ -161,7 +163,7 @@ Reading ConfigDraft::finish() && {
   }
   check_listeners_differ();
 
-  Reading reading;
+  ParseResult reading;
   Config& config = reading.parsed.config;
   for (auto& listener : listeners_) config.listeners.push_back(std::move(listener.values));
   for (auto& upstream : upstreams_) {
@@ -179,19 +181,19 @@ Reading ConfigDraft::finish() && {
 
 // At the setting if it has been given, else at its section or, on a command line, at the flag that is wanted.
 template <class Section>
-void ConfigDraft::add_at(const SectionDraft<Section>& section, std::string_view setting, std::string message,
-                         std::string hint) {
+void ConfigBuilder::add_at(const SectionBuilder<Section>& section, std::string_view setting,
+                           std::string message, std::string hint) {
   const std::string key = section.key_of(setting);
   auto place = origins_.find(key);
   if (!origins_.knows(key) && !is_from_file(section)) place = {flag_of(section, setting), 0};
   add({place.file, place.line, key, std::move(message), std::move(hint)});
 }
 
-template void ConfigDraft::add_at(const SectionDraft<UpstreamSection>&, std::string_view, std::string,
-                                  std::string);
+template void ConfigBuilder::add_at(const SectionBuilder<UpstreamSection>&, std::string_view, std::string,
+                                    std::string);
 
 template <class Section>
-void ConfigDraft::check_required(const SectionDraft<Section>& section) {
+void ConfigBuilder::check_required(const SectionBuilder<Section>& section) {
   for (const auto& setting : settings_of(section))
     if (setting.required && !has(section, setting.key))
       add_at(section, setting.key, "is missing",
@@ -199,20 +201,20 @@ void ConfigDraft::check_required(const SectionDraft<Section>& section) {
 }
 
 template <class Section>
-void ConfigDraft::refuse_without_effect(const SectionDraft<Section>& section, std::string_view setting,
-                                        const std::string& why) {
+void ConfigBuilder::refuse_without_effect(const SectionBuilder<Section>& section, std::string_view setting,
+                                          const std::string& why) {
   if (has(section, setting)) add_at(section, setting, "has no effect: " + why, "Remove it.");
 }
 
 template <class Section>
-void ConfigDraft::refuse_both(const SectionDraft<Section>& section, std::string_view setting,
-                              std::string_view other, const std::string& hint) {
+void ConfigBuilder::refuse_both(const SectionBuilder<Section>& section, std::string_view setting,
+                                std::string_view other, const std::string& hint) {
   if (has(section, setting) && has(section, other))
     add_at(section, setting, "cannot be combined with " + spelled(section, other), hint);
 }
 
 // The default certificate first, then those for names, in the order of the file: the context's order.
-void ConfigDraft::put_certificates_together(SectionDraft<ListenerConfig>& listener) {
+void ConfigBuilder::put_certificates_together(SectionBuilder<ListenerConfig>& listener) {
   auto& certificates = listener.values.tls.certificates;
   if (has(listener, "ssl_cert_file") || has(listener, "ssl_key_file"))
     certificates.push_back(listener.values.certificate);
@@ -222,7 +224,7 @@ void ConfigDraft::put_certificates_together(SectionDraft<ListenerConfig>& listen
   }
 }
 
-void ConfigDraft::check_listener(const SectionDraft<ListenerConfig>& listener) {
+void ConfigBuilder::check_listener(const SectionBuilder<ListenerConfig>& listener) {
   check_required(listener);
   check_upstream_of(listener);
   check_listener_address(listener);
@@ -231,7 +233,7 @@ void ConfigDraft::check_listener(const SectionDraft<ListenerConfig>& listener) {
   check_listener_parameters(listener);
 }
 
-void ConfigDraft::check_listener_address(const SectionDraft<ListenerConfig>& listener) {
+void ConfigBuilder::check_listener_address(const SectionBuilder<ListenerConfig>& listener) {
   const auto& address = listener.values.address;
   const auto policy = listener.values.tls_policy();
   if (policy == ListenerTls::require)
@@ -250,7 +252,7 @@ void ConfigDraft::check_listener_address(const SectionDraft<ListenerConfig>& lis
              "Remove it, or use a Unix socket as the address.");
 }
 
-void ConfigDraft::check_unix_listener(const SectionDraft<ListenerConfig>& listener) {
+void ConfigBuilder::check_unix_listener(const SectionBuilder<ListenerConfig>& listener) {
   for (const char* key :
        {"tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout"})
     refuse_without_effect(listener, key, "a Unix socket does not use TCP");
@@ -262,7 +264,7 @@ void ConfigDraft::check_unix_listener(const SectionDraft<ListenerConfig>& listen
              "namespace.");
 }
 
-void ConfigDraft::check_listener_tls(const SectionDraft<ListenerConfig>& listener) {
+void ConfigBuilder::check_listener_tls(const SectionBuilder<ListenerConfig>& listener) {
   const auto& values = listener.values;
   if (values.address.is_unix()) {
     refuse_without_effect(listener, "tls", "a Unix socket never uses TLS");
@@ -294,8 +296,8 @@ void ConfigDraft::check_listener_tls(const SectionDraft<ListenerConfig>& listene
 }
 
 template <class Section>
-void ConfigDraft::check_ciphers(const SectionDraft<Section>& section,
-                                const tls::HandshakeSettings& settings) {
+void ConfigBuilder::check_ciphers(const SectionBuilder<Section>& section,
+                                  const tls::HandshakeSettings& settings) {
   if (settings.ssl_min_protocol_version > tls::Version::tls1_2 ||
       settings.post_quantum == tls::PostQuantum::require)
     refuse_without_effect(section, "ssl_ciphers", "it is for TLS 1.2 and older, which are not accepted");
@@ -303,8 +305,8 @@ void ConfigDraft::check_ciphers(const SectionDraft<Section>& section,
     refuse_without_effect(section, "ssl_tls13_ciphers", "it is for TLS 1.3, which is not accepted");
 }
 
-void ConfigDraft::check_listener_without_tls(const SectionDraft<ListenerConfig>& listener,
-                                             const std::string& why) {
+void ConfigBuilder::check_listener_without_tls(const SectionBuilder<ListenerConfig>& listener,
+                                               const std::string& why) {
   for (const auto& setting : listener_settings())
     if (setting.only_for_tls) refuse_without_effect(listener, setting.key, why);
   for (const char* key : {"ssl_cert_file", "ssl_key_file"}) refuse_without_effect(listener, key, why);
@@ -313,7 +315,7 @@ void ConfigDraft::check_listener_without_tls(const SectionDraft<ListenerConfig>&
          "Remove it."});
 }
 
-void ConfigDraft::check_listener_identity(const SectionDraft<ListenerConfig>& listener) {
+void ConfigBuilder::check_listener_identity(const SectionBuilder<ListenerConfig>& listener) {
   for (const auto& [text, file] : {std::pair{"hba", "hba_file"}, std::pair{"ident", "ident_file"}})
     refuse_both(listener, file, text,
                 "Remove one of them. The rules can include a file with the line: include FILE");
@@ -325,7 +327,7 @@ void ConfigDraft::check_listener_identity(const SectionDraft<ListenerConfig>& li
                           "without ssl_ca_file, clients are not asked for a certificate");
 }
 
-void ConfigDraft::check_listener_parameters(const SectionDraft<ListenerConfig>& listener) {
+void ConfigBuilder::check_listener_parameters(const SectionBuilder<ListenerConfig>& listener) {
   for (const auto& [fixed, fallback] :
        {std::pair{"database", "default_database"}, std::pair{"options", "default_options"},
         std::pair{"application_name", "default_application_name"}})
@@ -339,7 +341,7 @@ void ConfigDraft::check_listener_parameters(const SectionDraft<ListenerConfig>& 
              "The name of a database has at most " + std::to_string(protocol::kMaxNameBytes) + " bytes.");
 }
 
-void ConfigDraft::check_listeners_differ() {
+void ConfigBuilder::check_listeners_differ() {
   std::vector<std::pair<SocketAddress, int>> seen;  // with the line of the listener
   for (const auto& listener : listeners_) {
     const auto& address = listener.values.address;
@@ -357,8 +359,8 @@ void ConfigDraft::check_listeners_differ() {
   }
 }
 
-void ConfigDraft::refuse_address(const SectionDraft<ListenerConfig>& listener, const SocketAddress& address,
-                                 const SocketAddress& other, int line) {
+void ConfigBuilder::refuse_address(const SectionBuilder<ListenerConfig>& listener,
+                                   const SocketAddress& address, const SocketAddress& other, int line) {
   if (address.text() == other.text())
     return add_at(listener, "address",
                   address.text() + " is also the address of the listener in line " + std::to_string(line),
@@ -371,7 +373,7 @@ void ConfigDraft::refuse_address(const SectionDraft<ListenerConfig>& listener, c
              " addresses of this machine. Remove one of the two listeners, or use another port.");
 }
 
-void ConfigDraft::check_upstream_of(const SectionDraft<ListenerConfig>& listener) {
+void ConfigBuilder::check_upstream_of(const SectionBuilder<ListenerConfig>& listener) {
   const std::string& wanted = listener.values.upstream;
   if (wanted.empty()) return;
   std::vector<std::string_view> names;
@@ -391,8 +393,8 @@ void ConfigDraft::check_upstream_of(const SectionDraft<ListenerConfig>& listener
   add_at(listener, "upstream", "upstream " + in_quotes(wanted) + " does not exist", std::move(hint));
 }
 
-void ConfigDraft::check_early_upstream(const SectionDraft<ListenerConfig>& listener,
-                                       const UpstreamConfig& upstream) {
+void ConfigBuilder::check_early_upstream(const SectionBuilder<ListenerConfig>& listener,
+                                         const UpstreamConfig& upstream) {
   const std::string named = "upstream " + in_quotes(upstream.name);
   if (!upstream.uses_tls())
     refuse_without_effect(listener, "connect_early",
@@ -404,7 +406,7 @@ void ConfigDraft::check_early_upstream(const SectionDraft<ListenerConfig>& liste
                           named + " has role_certificates, and the role is not known early");
 }
 
-void ConfigDraft::check_upstream(SectionDraft<UpstreamSection>& upstream) {
+void ConfigBuilder::check_upstream(SectionBuilder<UpstreamSection>& upstream) {
   check_required(upstream);
   const bool has_servers = put_hosts_together(upstream);
   if (has_servers) {
@@ -423,7 +425,7 @@ void ConfigDraft::check_upstream(SectionDraft<UpstreamSection>& upstream) {
 }
 
 // The three lists as libpq reads them (fe-connect.c: pqConnectOptions2). False where there is no server.
-bool ConfigDraft::put_hosts_together(SectionDraft<UpstreamSection>& upstream) {
+bool ConfigBuilder::put_hosts_together(SectionBuilder<UpstreamSection>& upstream) {
   const auto& hosts = upstream.values.hosts;
   const auto& addresses = upstream.values.hostaddrs;
   const auto& ports = upstream.values.ports;
@@ -453,7 +455,7 @@ bool ConfigDraft::put_hosts_together(SectionDraft<UpstreamSection>& upstream) {
   return true;
 }
 
-void ConfigDraft::check_hosts(const SectionDraft<UpstreamSection>& upstream) {
+void ConfigBuilder::check_hosts(const SectionBuilder<UpstreamSection>& upstream) {
   for (const auto& host : upstream.values.config.hosts) {
     if (host.host.empty() && host.hostaddr.empty())
       add_at(upstream, "host", "contains an empty element", "Remove the comma beside it.");
@@ -474,7 +476,7 @@ void ConfigDraft::check_hosts(const SectionDraft<UpstreamSection>& upstream) {
   }
 }
 
-void ConfigDraft::check_plaintext(const SectionDraft<UpstreamSection>& upstream) {
+void ConfigBuilder::check_plaintext(const SectionBuilder<UpstreamSection>& upstream) {
   for (const auto& host : upstream.values.config.hosts)
     if (!host.is_unix() && !is_loopback(host))
       add_at(upstream, "sslmode",
@@ -483,7 +485,7 @@ void ConfigDraft::check_plaintext(const SectionDraft<UpstreamSection>& upstream)
                  ". Plaintext is allowed only to Unix sockets, loopback addresses and \"localhost\".");
 }
 
-void ConfigDraft::check_keepalives(const SectionDraft<UpstreamSection>& upstream) {
+void ConfigBuilder::check_keepalives(const SectionBuilder<UpstreamSection>& upstream) {
   const auto& servers = upstream.values.config.hosts;
   const bool all_unix =
       std::all_of(servers.begin(), servers.end(), [](const auto& host) { return host.is_unix(); });
@@ -498,7 +500,7 @@ void ConfigDraft::check_keepalives(const SectionDraft<UpstreamSection>& upstream
                                 : "keepalives are not sent with " + spelled(upstream, "keepalives", "false"));
 }
 
-void ConfigDraft::check_tls(const SectionDraft<UpstreamSection>& upstream) {
+void ConfigBuilder::check_tls(const SectionBuilder<UpstreamSection>& upstream) {
   if (upstream.values.config.sslmode == SslMode::disable) return;
   const auto& settings = upstream.values.config.tls;
   if (!has(upstream, "sslrootcert"))
@@ -525,7 +527,7 @@ void ConfigDraft::check_tls(const SectionDraft<UpstreamSection>& upstream) {
   check_ciphers(upstream, settings);
 }
 
-void ConfigDraft::check_credentials(const SectionDraft<UpstreamSection>& upstream) {
+void ConfigBuilder::check_credentials(const SectionBuilder<UpstreamSection>& upstream) {
   refuse_both(upstream, "password_command", "passfile", "Remove one of them.");
   refuse_both(
       upstream, "role_certificates", "sslcert",
@@ -545,7 +547,7 @@ void ConfigDraft::check_credentials(const SectionDraft<UpstreamSection>& upstrea
 }
 
 // A setting of TLS without TLS would promise a protection that does not exist.
-void ConfigDraft::check_without_tls(const SectionDraft<UpstreamSection>& upstream) {
+void ConfigBuilder::check_without_tls(const SectionBuilder<UpstreamSection>& upstream) {
   const bool all_unix = upstream.values.config.sslmode != SslMode::disable;
   const std::string why = all_unix ? "a Unix socket never uses TLS"
                                    : "TLS is not used with " + spelled(upstream, "sslmode", "\"disable\"");

@@ -21,10 +21,10 @@ inline constexpr const char* kEnvironment = "environment";
 
 // One section, such as an [upstream.NAME].
 template <class Section>
-struct SectionDraft {
+struct SectionBuilder {
   Section values{};
-  std::string key;       // "upstream.primary"
-  Origins::Place place;  // of its header; without a line for the command line
+  std::string key;               // "upstream.primary"
+  SourceLocations::Place place;  // of its header; without a line for the command line
 
   [[nodiscard]] std::string key_of(std::string_view setting) const {
     return key + '.' + std::string(setting);
@@ -32,96 +32,96 @@ struct SectionDraft {
 };
 
 // What could be understood, and all that is wrong. `parsed` is whole only if `report` has no errors.
-struct Reading {
+struct ParseResult {
   ParsedConfig parsed;
   ConfigReport report;
 };
 
-class ConfigDraft {
+class ConfigBuilder {
  public:
-  SectionDraft<LimitsConfig> limits{{}, "limits", {}};
-  SectionDraft<LogConfig> log{{}, "log", {}};
+  SectionBuilder<LimitsConfig> limits{{}, "limits", {}};
+  SectionBuilder<LogConfig> log{{}, "log", {}};
 
   // The section stays where it is as long as the draft.
-  SectionDraft<ListenerConfig>& add_listener(Origins::Place place);
+  SectionBuilder<ListenerConfig>& add_listener(SourceLocations::Place place);
   // A [[listener.certificate]] of `listener`.
-  SectionDraft<tls::ServerCertificate>& add_certificate(const SectionDraft<ListenerConfig>& listener,
-                                                        Origins::Place place);
-  SectionDraft<UpstreamSection>& add_upstream(const std::string& name, Origins::Place place);
+  SectionBuilder<tls::ServerCertificate>& add_certificate(const SectionBuilder<ListenerConfig>& listener,
+                                                          SourceLocations::Place place);
+  SectionBuilder<UpstreamSection>& add_upstream(const std::string& name, SourceLocations::Place place);
 
   // Takes a value, or reports the error. `raw` is wiped if the setting is a secret.
   template <class Section>
-  void set(SectionDraft<Section>& section, const Setting<Section>& setting, values::RawValue raw,
-           const Origins::Place& place);
+  void set(SectionBuilder<Section>& section, const Setting<Section>& setting, values::RawValue raw,
+           const SourceLocations::Place& place);
 
   // Where the text of a setting begins, which may be below its key: for errors inside of it.
   template <class Section>
-  void note_text(const SectionDraft<Section>& section, std::string_view setting,
-                 const Origins::Place& place) {
+  void note_text(const SectionBuilder<Section>& section, std::string_view setting,
+                 const SourceLocations::Place& place) {
     origins_.note(section.key_of(setting) + ".text", place);
   }
 
   void add(ConfigError error) { report_.add_error(std::move(error)); }
   // An error at the setting.
   template <class Section>
-  void add_at(const SectionDraft<Section>& section, std::string_view setting, std::string message,
+  void add_at(const SectionBuilder<Section>& section, std::string_view setting, std::string message,
               std::string hint);
   [[nodiscard]] const ConfigReport& report() const { return report_; }
-  [[nodiscard]] std::deque<SectionDraft<UpstreamSection>>& upstreams() { return upstreams_; }
+  [[nodiscard]] std::deque<SectionBuilder<UpstreamSection>>& upstreams() { return upstreams_; }
   // Whether the setting has been given, be it right or wrong.
   template <class Section>
-  [[nodiscard]] bool has(const SectionDraft<Section>& section, std::string_view setting) const {
+  [[nodiscard]] bool has(const SectionBuilder<Section>& section, std::string_view setting) const {
     return origins_.knows(section.key_of(setting));
   }
 
   // Checks the whole and hands it over.
-  [[nodiscard]] Reading finish() &&;
+  [[nodiscard]] ParseResult finish() &&;
 
  private:
   template <class Section>
-  void check_required(const SectionDraft<Section>& section);
-  [[nodiscard]] std::deque<SectionDraft<tls::ServerCertificate>>& certificates_of(
-      const SectionDraft<ListenerConfig>& listener);
-  void put_certificates_together(SectionDraft<ListenerConfig>& listener);
-  void check_listener(const SectionDraft<ListenerConfig>& listener);
-  void check_listener_address(const SectionDraft<ListenerConfig>& listener);
-  void check_unix_listener(const SectionDraft<ListenerConfig>& listener);
-  void check_listener_tls(const SectionDraft<ListenerConfig>& listener);
+  void check_required(const SectionBuilder<Section>& section);
+  [[nodiscard]] std::deque<SectionBuilder<tls::ServerCertificate>>& certificates_of(
+      const SectionBuilder<ListenerConfig>& listener);
+  void put_certificates_together(SectionBuilder<ListenerConfig>& listener);
+  void check_listener(const SectionBuilder<ListenerConfig>& listener);
+  void check_listener_address(const SectionBuilder<ListenerConfig>& listener);
+  void check_unix_listener(const SectionBuilder<ListenerConfig>& listener);
+  void check_listener_tls(const SectionBuilder<ListenerConfig>& listener);
   // Ciphers of versions of TLS that are not accepted.
   template <class Section>
-  void check_ciphers(const SectionDraft<Section>& section, const tls::HandshakeSettings& settings);
-  void check_listener_without_tls(const SectionDraft<ListenerConfig>& listener, const std::string& why);
-  void check_listener_identity(const SectionDraft<ListenerConfig>& listener);
-  void check_listener_parameters(const SectionDraft<ListenerConfig>& listener);
+  void check_ciphers(const SectionBuilder<Section>& section, const tls::HandshakeSettings& settings);
+  void check_listener_without_tls(const SectionBuilder<ListenerConfig>& listener, const std::string& why);
+  void check_listener_identity(const SectionBuilder<ListenerConfig>& listener);
+  void check_listener_parameters(const SectionBuilder<ListenerConfig>& listener);
   void check_listeners_differ();
-  void refuse_address(const SectionDraft<ListenerConfig>& listener, const SocketAddress& address,
+  void refuse_address(const SectionBuilder<ListenerConfig>& listener, const SocketAddress& address,
                       const SocketAddress& other, int line);
-  void check_upstream_of(const SectionDraft<ListenerConfig>& listener);
-  void check_early_upstream(const SectionDraft<ListenerConfig>& listener, const UpstreamConfig& upstream);
+  void check_upstream_of(const SectionBuilder<ListenerConfig>& listener);
+  void check_early_upstream(const SectionBuilder<ListenerConfig>& listener, const UpstreamConfig& upstream);
   // Of two settings that say the same thing differently only one may stand.
   template <class Section>
-  void refuse_both(const SectionDraft<Section>& section, std::string_view setting, std::string_view other,
+  void refuse_both(const SectionBuilder<Section>& section, std::string_view setting, std::string_view other,
                    const std::string& hint);
   template <class Section>
-  void refuse_without_effect(const SectionDraft<Section>& section, std::string_view setting,
+  void refuse_without_effect(const SectionBuilder<Section>& section, std::string_view setting,
                              const std::string& why);
-  void check_upstream(SectionDraft<UpstreamSection>& upstream);
-  bool put_hosts_together(SectionDraft<UpstreamSection>& upstream);
-  void check_hosts(const SectionDraft<UpstreamSection>& upstream);
-  void check_plaintext(const SectionDraft<UpstreamSection>& upstream);
-  void check_keepalives(const SectionDraft<UpstreamSection>& upstream);
-  void check_tls(const SectionDraft<UpstreamSection>& upstream);
-  void check_credentials(const SectionDraft<UpstreamSection>& upstream);
-  void check_without_tls(const SectionDraft<UpstreamSection>& upstream);
+  void check_upstream(SectionBuilder<UpstreamSection>& upstream);
+  bool put_hosts_together(SectionBuilder<UpstreamSection>& upstream);
+  void check_hosts(const SectionBuilder<UpstreamSection>& upstream);
+  void check_plaintext(const SectionBuilder<UpstreamSection>& upstream);
+  void check_keepalives(const SectionBuilder<UpstreamSection>& upstream);
+  void check_tls(const SectionBuilder<UpstreamSection>& upstream);
+  void check_credentials(const SectionBuilder<UpstreamSection>& upstream);
+  void check_without_tls(const SectionBuilder<UpstreamSection>& upstream);
 
-  std::deque<SectionDraft<ListenerConfig>> listeners_;
-  std::deque<std::deque<SectionDraft<tls::ServerCertificate>>> certificates_;  // of each listener
-  std::deque<SectionDraft<UpstreamSection>> upstreams_;
-  Origins origins_;
+  std::deque<SectionBuilder<ListenerConfig>> listeners_;
+  std::deque<std::deque<SectionBuilder<tls::ServerCertificate>>> certificates_;  // of each listener
+  std::deque<SectionBuilder<UpstreamSection>> upstreams_;
+  SourceLocations origins_;
   ConfigReport report_;
 };
 
 // Reads a TOML file into a draft, which reports what is wrong with it. Wipes secrets in `toml`.
-void read_toml(std::string& toml, const std::string& file, ConfigDraft& draft);
+void read_toml(std::string& toml, const std::string& file, ConfigBuilder& draft);
 
 }  // namespace pgveil::proxy

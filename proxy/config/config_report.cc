@@ -62,7 +62,7 @@ void ConfigReport::add(ConfigReport other) {
   add_warnings(std::move(other.warnings_));
 }
 
-void ConfigReport::add_later(ConfigReport later, const Origins& origins) {
+void ConfigReport::add_later(ConfigReport later, const SourceLocations& origins) {
   const ConfigErrors known = errors_;
   const auto is_reported = [&](const ConfigError& error) {
     const bool is_set = origins.knows(error.key);

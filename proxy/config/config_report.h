@@ -19,7 +19,7 @@ class ConfigReport {
   // Adds what was found later in the same configuration, such as while its files were loaded, without what has the same
   // cause: errors of a setting that has one already, and of a missing setting in a section that has one. Warnings are left
   // out, too, since a setting with an error may have caused them.
-  void add_later(ConfigReport later, const Origins& origins);
+  void add_later(ConfigReport later, const SourceLocations& origins);
 
   [[nodiscard]] bool has_errors() const { return !errors_.empty(); }
   // By file and line. Equal ones are there once.

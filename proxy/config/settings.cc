@@ -83,13 +83,13 @@ constexpr Setting<Section> only_for_tls(Setting<Section> row) {
 template <class Section>
 constexpr Setting<Section> secret(Setting<Section> row) {
   row.secret = true;
-  row.outside = Outside::variable_only;
+  row.outside = OptionSource::variable_only;
   return row;
 }
 
 template <class Section>
 constexpr Setting<Section> only_in_files(Setting<Section> row) {
-  row.outside = Outside::nowhere;
+  row.outside = OptionSource::nowhere;
   return row;
 }
 

@@ -24,7 +24,7 @@ struct UpstreamSection {
 };
 
 // Where a setting can be given besides TOML.
-enum class Outside {
+enum class OptionSource {
   flag_and_variable,
   variable_only,  // a secret: a command line can be read by every user of the machine
   nowhere,
@@ -39,7 +39,7 @@ struct Setting {
   std::optional<ConfigError> (*set)(const values::RawValue&, Section&);
   std::string (*show)(const Section&);  // empty: not set
 
-  Outside outside = Outside::flag_and_variable;
+  OptionSource outside = OptionSource::flag_and_variable;
   std::string_view own_flag = {};  // where it is not the key with dashes
   // How a flag or variable is understood, where that differs from TOML.
   std::optional<ConfigError> (*set_outside)(const values::RawValue&, Section&) = nullptr;
@@ -66,12 +66,13 @@ struct Setting {
 
 template <class Section>
 std::string Setting<Section>::flag() const {
-  return outside == Outside::flag_and_variable ? "--" + flag_name(own_flag.empty() ? key : own_flag) : "";
+  return outside == OptionSource::flag_and_variable ? "--" + flag_name(own_flag.empty() ? key : own_flag)
+                                                    : "";
 }
 
 template <class Section>
 std::string Setting<Section>::variable() const {
-  return outside == Outside::nowhere ? "" : variable_name(flag_name(own_flag.empty() ? key : own_flag));
+  return outside == OptionSource::nowhere ? "" : variable_name(flag_name(own_flag.empty() ? key : own_flag));
 }
 
 }  // namespace pgveil::proxy

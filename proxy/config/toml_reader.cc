@@ -1,4 +1,4 @@
-// TOML -> ConfigDraft -> Config.
+// TOML -> ConfigBuilder -> Config.
 #include <fmt/format.h>
 #include <toml++/toml.h>
 
@@ -22,7 +22,7 @@ using values::RawValue;
 
 constexpr std::string_view kCertificates = "certificate";
 
-Origins::Place place_of(const std::string& file, const toml::source_region& source) {
+SourceLocations::Place place_of(const std::string& file, const toml::source_region& source) {
   return {file, static_cast<int>(source.begin.line)};
 }
 
@@ -66,7 +66,7 @@ std::string_view section_of(std::string_view key) {
 
 class TomlReader {
  public:
-  TomlReader(const std::string& file, ConfigDraft& draft) : file_(file), draft_(draft) {}
+  TomlReader(const std::string& file, ConfigBuilder& draft) : file_(file), draft_(draft) {}
 
   void read(toml::table& root) {
     for (auto&& [key, node] : root) {
@@ -102,7 +102,7 @@ class TomlReader {
     }
   }
 
-  void read_certificates(toml::node& node, const SectionDraft<ListenerConfig>& listener) {
+  void read_certificates(toml::node& node, const SectionBuilder<ListenerConfig>& listener) {
     auto* array = node.as_array();
     if (array == nullptr || !array->is_array_of_tables()) {
       complain(node, listener.key_of(kCertificates), "must be an array of tables",
@@ -183,7 +183,7 @@ class TomlReader {
 
   template <class Section>
   void read_single(const std::string& name, toml::node& node, std::span<const Setting<Section>> settings,
-                   SectionDraft<Section>& section) {
+                   SectionBuilder<Section>& section) {
     if (auto* table = node.as_table())
       read_section(*table, settings, section);
     else
@@ -192,7 +192,7 @@ class TomlReader {
 
   template <class Section>
   void read_section(toml::table& table, std::span<const Setting<Section>> settings,
-                    SectionDraft<Section>& section,
+                    SectionBuilder<Section>& section,
                     std::initializer_list<std::string_view> subsections = {}) {
     for (auto&& [key, node] : table) {
       if (std::find(subsections.begin(), subsections.end(), key.str()) != subsections.end()) continue;
@@ -239,7 +239,7 @@ class TomlReader {
   }
 
   const std::string& file_;
-  ConfigDraft& draft_;
+  ConfigBuilder& draft_;
 };
 
 std::string_view line_of(std::string_view text, toml::source_index line) {
@@ -285,7 +285,7 @@ ConfigError syntax_error(const std::string& toml, const std::string& file, const
 
 }  // namespace
 
-void read_toml(std::string& toml, const std::string& file, ConfigDraft& draft) {
+void read_toml(std::string& toml, const std::string& file, ConfigBuilder& draft) {
   try {
     toml::table root = toml::parse(toml, file);
     TomlReader(file, draft).read(root);
@@ -296,7 +296,7 @@ void read_toml(std::string& toml, const std::string& file, ConfigDraft& draft) {
 }
 
 tl::expected<ParsedConfig, ConfigErrors> parse_config(std::string_view toml, const std::string& file) {
-  ConfigDraft draft;
+  ConfigBuilder draft;
   std::string text(toml);
   read_toml(text, file, draft);
   auto reading = std::move(draft).finish();

@@ -41,7 +41,7 @@ std::optional<AccessFault> find_access_fault(const struct stat& file, const std:
 
 tl::expected<protocol::SecretText, ConfigError> read_secret_file(const std::string& path,
                                                                  const std::string& key,
-                                                                 const Origins& origins) {
+                                                                 const SourceLocations& origins) {
   const auto mistake = [&](const std::string& problem, std::string remedy) {
     return tl::unexpected(origins.error_at(key, "\"" + path + "\" " + problem, std::move(remedy)));
   };

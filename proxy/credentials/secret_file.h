@@ -24,8 +24,7 @@ struct AccessFault {
 
 // The mode is that of a private key: 0600, or 0640 where root owns the file. `key` is the setting's in
 // `origins`.
-[[nodiscard]] tl::expected<protocol::SecretText, ConfigError> read_secret_file(const std::string& path,
-                                                                               const std::string& key,
-                                                                               const Origins& origins);
+[[nodiscard]] tl::expected<protocol::SecretText, ConfigError> read_secret_file(
+    const std::string& path, const std::string& key, const SourceLocations& origins);
 
 }  // namespace pgveil::proxy

@@ -41,7 +41,7 @@ tl::expected<std::vector<std::string>, std::error_code> roles_in(const std::stri
 tl::expected<UpstreamCredentials, ConfigErrors> UpstreamCredentials::load(const UpstreamConfig& upstream,
                                                                           const tls::ClientContext* base,
                                                                           const std::string& key,
-                                                                          const Origins& origins,
+                                                                          const SourceLocations& origins,
                                                                           ConfigErrors& warnings) {
   UpstreamCredentials held;
   ConfigErrors mistakes;

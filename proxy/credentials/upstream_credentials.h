@@ -21,7 +21,7 @@ class UpstreamCredentials {
   [[nodiscard]] static tl::expected<UpstreamCredentials, ConfigErrors> load(const UpstreamConfig& upstream,
                                                                             const tls::ClientContext* base,
                                                                             const std::string& key,
-                                                                            const Origins& origins,
+                                                                            const SourceLocations& origins,
                                                                             ConfigErrors& warnings);
 
   // The password of passfile for a login there; null: none. Points into this.

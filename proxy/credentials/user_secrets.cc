@@ -28,7 +28,8 @@ std::uint32_t most_common_iterations(const std::vector<protocol::UserListEntry>&
 }  // namespace
 
 tl::expected<UserSecrets, ConfigErrors> UserSecrets::load(const std::string& path, const std::string& key,
-                                                          const Origins& origins, ConfigErrors& warnings) {
+                                                          const SourceLocations& origins,
+                                                          ConfigErrors& warnings) {
   const auto text = read_secret_file(path, key, origins);
   if (!text) return tl::unexpected(ConfigErrors{text.error()});
   auto entries = protocol::parse_user_list(text->view(), path);

@@ -28,7 +28,7 @@ class UserSecrets {
   // never log in. `key` is the setting's in `origins`.
   [[nodiscard]] static tl::expected<UserSecrets, ConfigErrors> load(const std::string& path,
                                                                     const std::string& key,
-                                                                    const Origins& origins,
+                                                                    const SourceLocations& origins,
                                                                     ConfigErrors& warnings);
 
   // For an unknown user a secret that no proof is right for, with the salting that a known one could have.

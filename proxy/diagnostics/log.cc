@@ -28,8 +28,8 @@ constexpr std::string_view kAuditEvent = "audit";
 bool writes_json = false;
 bool writes_session_start = true;
 Descriptor audit_file(-1);
-std::shared_ptr<LogSink> log_sink;    // of the log itself
-std::shared_ptr<LogSink> audit_sink;  // null: there is no audit file
+std::shared_ptr<LogWriter> log_sink;    // of the log itself
+std::shared_ptr<LogWriter> audit_sink;  // null: there is no audit file
 std::atomic<bool> audit_is_blocked{false};
 std::shared_ptr<spdlog::logger> audit_log;  // null: there is no audit file
 
@@ -162,8 +162,8 @@ void append_flag(std::string& line, bool as_json, std::string_view key, std::opt
 }
 
 // A log that cannot be written at all has nobody to tell it to.
-void tell_lost_lines(LogSink::Loss loss, std::uint64_t lines, const std::string& why) {
-  if (loss == LogSink::Loss::dropped)
+void tell_lost_lines(LogWriter::Loss loss, std::uint64_t lines, const std::string& why) {
+  if (loss == LogWriter::Loss::dropped)
     LogLine(LogLevel::warning, "log_lines_lost").add("lines", lines).add("detail", why);
 }
 
@@ -186,11 +186,11 @@ bool ends_inside_line(const std::string& path) {
 
 // spdlog's own handler writes to standard error, which may block. A line that memory does not suffice for is
 // counted.
-void count_failures(spdlog::logger& logger, std::shared_ptr<LogSink> sink) {
+void count_failures(spdlog::logger& logger, std::shared_ptr<LogWriter> sink) {
   logger.set_error_handler([sink = std::move(sink)](const std::string&) { sink->count_lost_line(); });
 }
 
-void tell_lost_records(LogSink::Loss /*loss*/, std::uint64_t lines, const std::string& why) {
+void tell_lost_records(LogWriter::Loss /*loss*/, std::uint64_t lines, const std::string& why) {
   LogLine(LogLevel::error, "audit_records_lost").add("lines", lines).add("detail", why);
 }
 
@@ -199,10 +199,10 @@ void tell_lost_records(LogSink::Loss /*loss*/, std::uint64_t lines, const std::s
 std::optional<std::string> start_log(const LogConfig& config) {
   writes_json = config.format == LogFormat::json;
   writes_session_start = config.session_start;
-  LogSink::Format format;
+  LogWriter::Format format;
   format.level_prefixes = writes_to_journal();
   log_sink =
-      std::make_shared<LogSink>(STDERR_FILENO, LogSink::WhenFull::drop_oldest, tell_lost_lines, format);
+      std::make_shared<LogWriter>(STDERR_FILENO, LogWriter::WhenFull::drop_oldest, tell_lost_lines, format);
   auto logger = std::make_shared<spdlog::logger>("pgveil", log_sink);
   logger->set_pattern(writes_json ? kJsonPattern : "%Y-%m-%dT%H:%M:%S.%eZ %L %v",
                       spdlog::pattern_time_type::utc);
@@ -214,10 +214,10 @@ std::optional<std::string> start_log(const LogConfig& config) {
   constexpr mode_t kMode = 0666;  // less what umask says
   audit_file = Descriptor(::open(config.audit_file.c_str(), kFlags, kMode));
   if (audit_file.get() < 0) return config.audit_file + ": " + std::strerror(errno);
-  LogSink::Format audit_format;
+  LogWriter::Format audit_format;
   audit_format.begins_inside_line = ends_inside_line(config.audit_file);
-  audit_sink =
-      std::make_shared<LogSink>(audit_file.get(), LogSink::WhenFull::keep, tell_lost_records, audit_format);
+  audit_sink = std::make_shared<LogWriter>(audit_file.get(), LogWriter::WhenFull::keep, tell_lost_records,
+                                           audit_format);
   audit_log = std::make_shared<spdlog::logger>("audit", audit_sink);
   audit_log->set_pattern(kJsonPattern, spdlog::pattern_time_type::utc);
   count_failures(*audit_log, audit_sink);

@@ -12,7 +12,7 @@
 
 namespace pgveil::proxy {
 
-// To standard error, through a thread of its own (LogSink): a reader that is slow or gone holds up no
+// To standard error, through a thread of its own (LogWriter): a reader that is slow or gone holds up no
 // session. Lines for which there is no room push out the oldest, which a line tells. An audit record is kept
 // instead: logins wait for audit_has_room(). Returns what is wrong with the audit file, if anything. Throws
 // std::system_error if the system has no threads for it.

@@ -40,7 +40,7 @@ std::string_view journal_prefix(spdlog::level::level_enum level) {
 
 }  // namespace
 
-LogSink::LogSink(int descriptor, WhenFull when_full, OnLoss on_loss, Format format)
+LogWriter::LogWriter(int descriptor, WhenFull when_full, OnLoss on_loss, Format format)
     : descriptor_(descriptor),
       when_full_(when_full),
       on_loss_(std::move(on_loss)),
@@ -49,7 +49,7 @@ LogSink::LogSink(int descriptor, WhenFull when_full, OnLoss on_loss, Format form
       formatter_(std::make_unique<spdlog::pattern_formatter>()),
       thread_([this] { run(); }) {}
 
-bool LogSink::stop(Patience patience) {
+bool LogWriter::stop(Patience patience) {
   if (!thread_.joinable()) return true;
   std::unique_lock lock(mutex_);
   stopping_ = true;
@@ -73,7 +73,7 @@ bool LogSink::stop(Patience patience) {
 // Nobody reads the lines any more. A signal whose handler does nothing has the thread's system call return
 // (SIGURG, because the default for it is to be ignored). It is sent again, because the thread may be between
 // two system calls.
-bool LogSink::interrupt_thread(std::unique_lock<std::mutex>& lock) {
+bool LogWriter::interrupt_thread(std::unique_lock<std::mutex>& lock) {
   given_up_ = true;
   struct sigaction interrupt {};
   interrupt.sa_handler = [](int) {};
@@ -85,7 +85,7 @@ bool LogSink::interrupt_thread(std::unique_lock<std::mutex>& lock) {
   return ended_;
 }
 
-void LogSink::log(const spdlog::details::log_msg& message) {
+void LogWriter::log(const spdlog::details::log_msg& message) {
   spdlog::memory_buf_t line;
   if (level_prefixes_) {
     const std::string_view prefix = journal_prefix(message.level);
@@ -102,13 +102,13 @@ void LogSink::log(const spdlog::details::log_msg& message) {
   if (is_news) has_work_.notify_one();
 }
 
-void LogSink::count_lost_line() {
+void LogWriter::count_lost_line() {
   const std::lock_guard lock(mutex_);
   ++dropped_;
 }
 
 // A quarter of them, so that the rest need not be moved for every line.
-void LogSink::drop_oldest() {
+void LogWriter::drop_oldest() {
   const auto end = lines_.find('\n', kMostBytes / 4);
   const auto size = end == std::string::npos ? lines_.size() : end + 1;
   dropped_ += lines_of(std::string_view(lines_).substr(0, size));
@@ -116,23 +116,23 @@ void LogSink::drop_oldest() {
   queued_.fetch_sub(size, std::memory_order_relaxed);
 }
 
-void LogSink::set_pattern(const std::string& pattern) {
+void LogWriter::set_pattern(const std::string& pattern) {
   set_formatter(std::make_unique<spdlog::pattern_formatter>(pattern));
 }
 
-void LogSink::set_formatter(std::unique_ptr<spdlog::formatter> formatter) {
+void LogWriter::set_formatter(std::unique_ptr<spdlog::formatter> formatter) {
   const std::lock_guard lock(mutex_);
   formatter_ = std::move(formatter);
 }
 
-void LogSink::run() {
+void LogWriter::run() {
   write_lines();
   const std::lock_guard lock(mutex_);
   ended_ = true;
   has_ended_.notify_all();
 }
 
-void LogSink::write_lines() {
+void LogWriter::write_lines() {
   std::string batch;
   std::unique_lock lock(mutex_);
   for (;;) {
@@ -151,7 +151,7 @@ void LogSink::write_lines() {
 }
 
 // After an incomplete line, as a full disk leaves one, the next begins on a line of its own.
-void LogSink::write_out(std::string_view batch) {
+void LogWriter::write_out(std::string_view batch) {
   std::string_view line_feed = "\n";
   bool written = !inside_line_ || batch.empty() || write_piece(line_feed);
   while (written && !batch.empty()) {
@@ -166,7 +166,7 @@ void LogSink::write_out(std::string_view batch) {
 }
 
 // Writes the front of `rest` and takes it off. False: it cannot be written, errno says why.
-bool LogSink::write_piece(std::string_view& rest) {
+bool LogWriter::write_piece(std::string_view& rest) {
   while (!given_up_) {
     const std::size_t size = std::min(rest.size(), kManyBytes);
     const ssize_t written = ::write(descriptor_, rest.data(), size);

@@ -21,7 +21,7 @@
 
 namespace pgveil::proxy {
 
-class LogSink final : public spdlog::sinks::sink {
+class LogWriter final : public spdlog::sinks::sink {
  public:
   // What happens to a line if the queue is full, because the reader is slow or gone. log() never waits.
   enum class WhenFull {
@@ -50,12 +50,12 @@ class LogSink final : public spdlog::sinks::sink {
 
   // The descriptor stays the caller's and must outlive the sink. Throws std::system_error if the system has
   // no thread for it.
-  LogSink(int descriptor, WhenFull when_full, OnLoss on_loss)
-      : LogSink(descriptor, when_full, std::move(on_loss), Format{}) {}
-  LogSink(int descriptor, WhenFull when_full, OnLoss on_loss, Format format);
-  ~LogSink() override { static_cast<void>(stop(Patience{})); }
-  LogSink(const LogSink&) = delete;
-  LogSink& operator=(const LogSink&) = delete;
+  LogWriter(int descriptor, WhenFull when_full, OnLoss on_loss)
+      : LogWriter(descriptor, when_full, std::move(on_loss), Format{}) {}
+  LogWriter(int descriptor, WhenFull when_full, OnLoss on_loss, Format format);
+  ~LogWriter() override { static_cast<void>(stop(Patience{})); }
+  LogWriter(const LogWriter&) = delete;
+  LogWriter& operator=(const LogWriter&) = delete;
 
   // Writes what is queued, including what `on_loss` still logs, as long as the reader takes it. Lines that
   // are logged later are not written. Must be called before the logger is destroyed that `on_loss` uses.

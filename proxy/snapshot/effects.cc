@@ -236,7 +236,7 @@ class EffectCheck {
 
   const Snapshot& snapshot_;
   const Config& config_;
-  const Origins& origins_;
+  const SourceLocations& origins_;
   ConfigReport& report_;
 };
 

@@ -31,7 +31,7 @@ Words operator+(Words words, const Words& more) {
 }
 
 Invocation understood(Words arguments, Variables environment = {}) {
-  auto invocation = understand({std::move(arguments), std::move(environment)});
+  auto invocation = parse_command_line({std::move(arguments), std::move(environment)});
   if (invocation) return *std::move(invocation);
   ADD_FAILURE() << invocation.error().errors << invocation.error().output;
   return {.command = Command::run,
@@ -45,7 +45,7 @@ Config config_of(Words arguments, Variables environment = {}) {
   return understood(std::move(arguments), std::move(environment)).parsed.config;
 }
 EarlyExit ending_of(Words arguments, Variables environment = {}) {
-  auto invocation = understand({std::move(arguments), std::move(environment)});
+  auto invocation = parse_command_line({std::move(arguments), std::move(environment)});
   return invocation ? EarlyExit{-1, "", ""} : invocation.error();
 }
 
@@ -440,7 +440,7 @@ const Words kConnectionStrings{"postgres://app:hunter2@db01.example.com:5432/led
 
 // All that is printed of such a value, in parsing and in loading.
 std::string all_messages(Words words, Variables variables = {}) {
-  const auto invocation = understand({std::move(words), std::move(variables)});
+  const auto invocation = parse_command_line({std::move(words), std::move(variables)});
   if (!invocation) return invocation.error().errors + invocation.error().output;
   const auto snapshot = build_snapshot(invocation->parsed);
   return snapshot ? text_of((*snapshot)->warnings) + summary_of(**snapshot) : snapshot.error().text();
@@ -498,7 +498,7 @@ TEST(ConfigErrors, InTheNameOfAnUpstreamAreReportedOnce) {
 TEST(ConfigErrors, InAnySettingEndWithTheExitCodeOfAConfiguration) {
   for (const auto& sample : setting_samples()) {
     const TemporaryFile file(toml_with(sample, "\"no such value\"").text());
-    const auto invocation = understand({{"check", "--config", file.path()}, {}});
+    const auto invocation = parse_command_line({{"check", "--config", file.path()}, {}});
     if (invocation) continue;
     EXPECT_EQ(invocation.error().exit_code, kExitConfig) << sample.key;
     EXPECT_NE(invocation.error().errors, "");
@@ -710,7 +710,7 @@ std::size_t longest_line(const std::string& text) {
 TEST(Help, IsWrappedToTheWidthOfTheTerminal) {
   for (const std::size_t width : {80U, 100U, 160U})
     for (const Words& words : {Words{"--help"}, Words{"run", "--help"}, Words{"check", "-h"}}) {
-      const auto help = understand({words, {}, width});
+      const auto help = parse_command_line({words, {}, width});
       ASSERT_FALSE(help.has_value());
       EXPECT_EQ(help.error().exit_code, kExitOk);
       EXPECT_LE(longest_line(help.error().output), width) << help.error().output;

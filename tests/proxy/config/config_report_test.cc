@@ -44,7 +44,7 @@ TEST(ConfigReport, CountsOneOfEach) {
 }
 
 TEST(ConfigReport, LeavesOutWhatHasACauseThatIsReported) {
-  Origins origins;
+  SourceLocations origins;
   for (const char* key : {"upstream.a.host", "upstream.a.sslkey", "upstream.b"})
     origins.note(key, {"pgveil.toml", 1});
   ConfigReport report;

@@ -343,7 +343,7 @@ TEST(Config, RefusesTwoListenersAtOneAddress) {
 std::string complaints_of_two(const std::string& first, const std::string& second) {
   const std::string open = "upstream = \"primary\"\nallow_plaintext_from_network = true\n";
   return text_of("[[listener]]\naddress = \"" + first + "\"\n" + open + "[[listener]]\naddress = \"" +
-                       second + "\"\n" + open + "[upstream.primary]\nhost = \"/run\"\n");
+                 second + "\"\n" + open + "[upstream.primary]\nhost = \"/run\"\n");
 }
 
 TEST(Config, RefusesAListenerForAllAddressesNextToOneOfTheSamePort) {
@@ -441,8 +441,8 @@ TEST(UnixPaths, MayHaveAsManyBytesAsTheKernelTakes) {
   EXPECT_EQ(only_upstream(config).hosts[0].unix_path().size(), 107U);
 }
 
-TEST(Origins, FallBackToTheSectionAboveAKey) {
-  Origins origins;
+TEST(SourceLocations, FallBackToTheSectionAboveAKey) {
+  SourceLocations origins;
   origins.note("upstream.primary", {"pgveil.toml", 5});
   origins.note("upstream.primary.sslkey", {"pgveil.toml", 7});
   EXPECT_EQ(origins.find("upstream.primary.sslkey").line, 7);

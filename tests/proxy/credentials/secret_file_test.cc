@@ -21,7 +21,7 @@ constexpr const char* kContent = "db:5432:ledger:app:sesame\n";
 
 // What is wrong with the file; empty: it was read.
 std::string problem_of(const std::string& path) {
-  const auto text = read_secret_file(path, "upstream.primary.passfile", Origins{});
+  const auto text = read_secret_file(path, "upstream.primary.passfile", SourceLocations{});
   if (text) return text->view() == kContent ? "" : "other content was read";
   const auto& mistake = text.error();
   const bool is_whole = mistake.key == "upstream.primary.passfile" && !mistake.hint.empty();

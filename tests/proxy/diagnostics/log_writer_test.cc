@@ -59,17 +59,17 @@ struct Lost {
   std::atomic<std::uint64_t> dropped = 0;
   std::atomic<std::uint64_t> unwritable = 0;
 
-  LogSink::OnLoss counter() {
-    return [this](LogSink::Loss loss, std::uint64_t lines, const std::string& /*why*/) {
-      (loss == LogSink::Loss::dropped ? dropped : unwritable) += lines;
+  LogWriter::OnLoss counter() {
+    return [this](LogWriter::Loss loss, std::uint64_t lines, const std::string& /*why*/) {
+      (loss == LogWriter::Loss::dropped ? dropped : unwritable) += lines;
     };
   }
 };
 
 class LogSinkTest : public testing::Test {
  protected:
-  void open(LogSink::WhenFull when_full) {
-    sink_ = std::make_shared<LogSink>(pipe_.writer.get(), when_full, lost_.counter(), format_);
+  void open(LogWriter::WhenFull when_full) {
+    sink_ = std::make_shared<LogWriter>(pipe_.writer.get(), when_full, lost_.counter(), format_);
     logger_ = std::make_unique<spdlog::logger>("test", sink_);
     logger_->set_pattern("%v");
   }
@@ -82,8 +82,8 @@ class LogSinkTest : public testing::Test {
 
   Pipe pipe_;
   Lost lost_;
-  LogSink::Format format_;
-  std::shared_ptr<LogSink> sink_;
+  LogWriter::Format format_;
+  std::shared_ptr<LogWriter> sink_;
   std::unique_ptr<spdlog::logger> logger_;
 };
 
@@ -98,7 +98,7 @@ std::vector<std::string> lines_of(const std::string& text) {
 }
 
 TEST_F(LogSinkTest, WritesEachLineInItsPattern) {
-  open(LogSink::WhenFull::drop_oldest);
+  open(LogWriter::WhenFull::drop_oldest);
   logger_->set_pattern("<%v>");
   say("one");
   say("two");
@@ -107,7 +107,7 @@ TEST_F(LogSinkTest, WritesEachLineInItsPattern) {
 }
 
 TEST_F(LogSinkTest, WritesWithoutBeingAskedTo) {
-  open(LogSink::WhenFull::drop_oldest);
+  open(LogWriter::WhenFull::drop_oldest);
   say("one");
   EXPECT_EQ(pipe_.read_once(), "one\n");
   say("two");
@@ -116,7 +116,7 @@ TEST_F(LogSinkTest, WritesWithoutBeingAskedTo) {
 
 // What one read() of a pipe gives is what came by one write(), or more of them.
 TEST_F(LogSinkTest, WritesLinesThatComeTogetherAtOnce) {
-  open(LogSink::WhenFull::drop_oldest);
+  open(LogWriter::WhenFull::drop_oldest);
   std::size_t reads = 0;
   std::size_t lines = 0;
   std::thread reader([&] {
@@ -128,7 +128,7 @@ TEST_F(LogSinkTest, WritesLinesThatComeTogetherAtOnce) {
 }
 
 TEST_F(LogSinkTest, KeepsEveryLineOfSeveralThreadsWhole) {
-  open(LogSink::WhenFull::keep);
+  open(LogWriter::WhenFull::keep);
   auto read = std::async(std::launch::async, [this] { return pipe_.read_rest(); });
   // More than there is room for.
   const std::string line(500, 'x');
@@ -147,8 +147,8 @@ TEST_F(LogSinkTest, KeepsEveryLineOfSeveralThreadsWhole) {
 }
 
 TEST_F(LogSinkTest, DropsTheOldestWhereNobodyReads) {
-  open(LogSink::WhenFull::drop_oldest);
-  constexpr std::size_t kLines = 3 * LogSink::kMostBytes / 100;
+  open(LogWriter::WhenFull::drop_oldest);
+  constexpr std::size_t kLines = 3 * LogWriter::kMostBytes / 100;
   for (std::size_t line = 0; line < kLines; ++line) {
     std::string text = std::to_string(line);
     text.resize(99, ' ');
@@ -175,14 +175,15 @@ TEST_F(LogSinkTest, DropsTheOldestWhereNobodyReads) {
 
 // As the log itself does: that lines were lost is a line of it, and may be its last.
 TEST_F(LogSinkTest, WritesWhatIsSaidOfLostLinesWhileItStops) {
-  const auto sink = std::make_shared<LogSink>(pipe_.writer.get(), LogSink::WhenFull::drop_oldest,
-                                              [this](LogSink::Loss, std::uint64_t lines, const std::string&) {
-                                                say("lost " + std::to_string(lines));
-                                              });
+  const auto sink =
+      std::make_shared<LogWriter>(pipe_.writer.get(), LogWriter::WhenFull::drop_oldest,
+                                  [this](LogWriter::Loss, std::uint64_t lines, const std::string&) {
+                                    say("lost " + std::to_string(lines));
+                                  });
   logger_ = std::make_unique<spdlog::logger>("test", sink);
   logger_->set_pattern("%v");
   const std::string line(9'999, 'x');
-  for (std::size_t bytes = 0; bytes < 3 * LogSink::kMostBytes; bytes += line.size() + 1) say(line);
+  for (std::size_t bytes = 0; bytes < 3 * LogWriter::kMostBytes; bytes += line.size() + 1) say(line);
   auto read = std::async(std::launch::async, [this] { return pipe_.read_rest(); });
   EXPECT_TRUE(sink->stop({}));
   pipe_.writer = Descriptor(-1);
@@ -192,11 +193,11 @@ TEST_F(LogSinkTest, WritesWhatIsSaidOfLostLinesWhileItStops) {
 }
 
 TEST_F(LogSinkTest, SaysThatItIsFullAndLosesNoLineThatComesAllTheSame) {
-  open(LogSink::WhenFull::keep);
+  open(LogWriter::WhenFull::keep);
   const std::string line(9'999, 'x');
   std::size_t said = 0;
   for (; sink_->has_room(); ++said) say(line);  // and nobody waits
-  EXPECT_GE(said, LogSink::kMostBytes / 10'000);
+  EXPECT_GE(said, LogWriter::kMostBytes / 10'000);
   say(line);
   EXPECT_TRUE(sink_->has_room(2));
   auto read = std::async(std::launch::async, [this] { return pipe_.read_rest(); });
@@ -207,7 +208,7 @@ TEST_F(LogSinkTest, SaysThatItIsFullAndLosesNoLineThatComesAllTheSame) {
 }
 
 TEST_F(LogSinkTest, HasRoomAgainOnceItsLinesAreRead) {
-  open(LogSink::WhenFull::keep);
+  open(LogWriter::WhenFull::keep);
   const std::string line(99'999, 'x');
   while (sink_->has_room()) say(line);
   while (!sink_->has_room()) pipe_.read_once();
@@ -218,7 +219,7 @@ TEST_F(LogSinkTest, HasRoomAgainOnceItsLinesAreRead) {
 }
 
 TEST_F(LogSinkTest, TellsOfALineThatWasNotLogged) {
-  open(LogSink::WhenFull::keep);
+  open(LogWriter::WhenFull::keep);
   say("one");
   sink_->count_lost_line();
   close();
@@ -227,7 +228,7 @@ TEST_F(LogSinkTest, TellsOfALineThatWasNotLogged) {
 }
 
 TEST_F(LogSinkTest, StopsAlthoughNobodyReadsAndCountsWhatIsLost) {
-  open(LogSink::WhenFull::keep);
+  open(LogWriter::WhenFull::keep);
   const std::string line(9'999, 'x');
   for (int i = 0; i < 100; ++i) say(line);
   EXPECT_TRUE(sink_->stop({.without_progress = 20ms, .in_total = 1s}));
@@ -237,7 +238,7 @@ TEST_F(LogSinkTest, StopsAlthoughNobodyReadsAndCountsWhatIsLost) {
 }
 
 TEST_F(LogSinkTest, StopsAtAReaderThatIsSlowWithoutEnd) {
-  open(LogSink::WhenFull::keep);
+  open(LogWriter::WhenFull::keep);
   const std::string line(9'999, 'x');
   for (int i = 0; i < 300; ++i) say(line);
   std::atomic<bool> stopped = false;
@@ -255,7 +256,7 @@ TEST_F(LogSinkTest, StopsAtAReaderThatIsSlowWithoutEnd) {
 
 TEST_F(LogSinkTest, MarksTheLevelOfEachLineForTheJournal) {
   format_.level_prefixes = true;
-  open(LogSink::WhenFull::drop_oldest);
+  open(LogWriter::WhenFull::drop_oldest);
   logger_->set_level(spdlog::level::trace);
   for (const auto level :
        {spdlog::level::debug, spdlog::level::info, spdlog::level::warn, spdlog::level::err})
@@ -266,7 +267,7 @@ TEST_F(LogSinkTest, MarksTheLevelOfEachLineForTheJournal) {
 
 TEST_F(LogSinkTest, BeginsOnALineOfItsOwn) {
   format_.begins_inside_line = true;
-  open(LogSink::WhenFull::keep);
+  open(LogWriter::WhenFull::keep);
   say("one");
   say("two");
   close();
@@ -285,7 +286,7 @@ TEST_F(LogSinkTest, BeginsANewLineAfterOneThatTheDiskTookInPart) {
     return text;
   };
   pipe_.writer = Descriptor(::fcntl(file.get(), F_DUPFD_CLOEXEC, 0));
-  open(LogSink::WhenFull::keep);
+  open(LogWriter::WhenFull::keep);
   std::signal(SIGXFSZ, SIG_IGN);
   rlimit before{};
   ::getrlimit(RLIMIT_FSIZE, &before);
@@ -304,7 +305,7 @@ TEST_F(LogSinkTest, BeginsANewLineAfterOneThatTheDiskTookInPart) {
 
 TEST_F(LogSinkTest, CountsWhatCannotBeWritten) {
   pipe_.writer = Descriptor(::open("/dev/full", O_WRONLY | O_CLOEXEC));
-  open(LogSink::WhenFull::keep);
+  open(LogWriter::WhenFull::keep);
   say("one");
   say("two");
   close();
@@ -313,7 +314,7 @@ TEST_F(LogSinkTest, CountsWhatCannotBeWritten) {
 
 TEST_F(LogSinkTest, WritesToADescriptorThatDoesNotBlock) {
   ::fcntl(pipe_.writer.get(), F_SETFL, O_NONBLOCK);
-  open(LogSink::WhenFull::keep);
+  open(LogWriter::WhenFull::keep);
   const std::string line(99'999, 'x');
   for (int i = 0; i < 10; ++i) say(line);
   std::thread closing([this] { close(); });
