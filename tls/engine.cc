@@ -9,10 +9,10 @@
 
 #include "tls/internal/caller_bio.h"
 #include "tls/internal/certificate_values.h"
+#include "tls/internal/handshake_cleanup.h"
 #include "tls/internal/handshake_settings.h"
 #include "tls/internal/handshake_values.h"
 #include "tls/internal/key_shares.h"
-#include "tls/internal/leftovers.h"
 #include "tls/internal/openssl.h"
 #include "tls/internal/own_certificate.h"
 #include "tls/internal/policy.h"
@@ -43,9 +43,9 @@ struct Engine::State {
   KeyShares* key_shares = nullptr;  // owned by the context; null on the server's side
   KeyShares::Choice key_share = KeyShares::Choice::own;
   Stage stage = Stage::handshaking;
-  bool host_matched = false;      // judge() has verified the server's chain and name
-  bool verdict_given = false;     // judge() has set `failure`
-  bool is_out_of_memory = false;  // judge() ran out of memory and has not decided
+  bool host_matched = false;      // verify_callback() has verified the server's chain and name
+  bool verdict_given = false;     // verify_callback() has set `failure`
+  bool is_out_of_memory = false;  // verify_callback() ran out of memory and has not decided
   FailureReport failure;
 
   CallerBytes bytes;
@@ -80,7 +80,7 @@ int verdict(State& state, bool accepted, X509_STORE_CTX* verification) {
 
 // OpenSSL calls this for every certificate of the chain, the leaf last, and for every error. An exception
 // must not pass through OpenSSL's functions, which would then free nothing. handshake() throws it again.
-int judge(int accepted, X509_STORE_CTX* verification) {
+int verify_callback(int accepted, X509_STORE_CTX* verification) {
   auto* ssl =
       static_cast<SSL*>(X509_STORE_CTX_get_ex_data(verification, SSL_get_ex_data_X509_STORE_CTX_idx()));
   auto& state = *static_cast<State*>(SSL_get_ex_data(ssl, 0));
@@ -100,19 +100,19 @@ void forget_errors() {
 }
 
 // Gives the BIO access to the caller's buffers during a call.
-class Lending {
+class BioScope {
  public:
-  Lending(State& state, ByteView* incoming, Outgoing* outgoing) : state_(state) {
+  BioScope(State& state, ByteView* incoming, Outgoing* outgoing) : state_(state) {
     state_.bytes.incoming = incoming;
     state_.bytes.outgoing = outgoing;
     forget_errors();
   }
-  ~Lending() {
+  ~BioScope() {
     state_.bytes.incoming = nullptr;
     state_.bytes.outgoing = nullptr;
   }
-  Lending(const Lending&) = delete;
-  Lending& operator=(const Lending&) = delete;
+  BioScope(const BioScope&) = delete;
+  BioScope& operator=(const BioScope&) = delete;
 
  private:
   State& state_;
@@ -178,7 +178,7 @@ std::size_t most_content(const SSL* ssl) {
     case TLSEXT_max_fragment_length_1024: return 1'024;
     case TLSEXT_max_fragment_length_2048: return 2'048;
     case TLSEXT_max_fragment_length_4096: return 4'096;
-    default: return TrafficKey::kMostContent;
+    default: return TrafficKey::kMaxContent;
   }
 }
 
@@ -186,7 +186,7 @@ std::size_t most_content(const SSL* ssl) {
 // false if OpenSSL's connection must stay. Nothing has been read or written with the new keys yet: the
 // handshake ends with a message under the old keys, neither side sends tickets immediately
 // (set_common_policy()), and OpenSSL consumes no more of the caller's bytes than the current record.
-bool hand_over(State& state) {
+bool switch_to_record_layer(State& state) {
   const SSL* ssl = state.ssl.get();
   const auto* suite = find_cipher_suite(SSL_CIPHER_get_protocol_id(SSL_get_current_cipher(ssl)));
   if (state.secrets == nullptr || SSL_version(ssl) != TLS1_3_VERSION || suite == nullptr ||
@@ -213,8 +213,8 @@ bool hand_over(State& state) {
 // Checks what OpenSSL does not check, once its handshake is done. Nothing is read or written earlier.
 Engine::Status check_handshake(State& state) {
   const SSL* ssl = state.ssl.get();
-  // judge() has already ended the handshake if one of these conditions is false. This second check refuses a
-  // connection that has bypassed judge() in an unknown way.
+  // verify_callback() has already ended the handshake if one of these conditions is false. This second check refuses a
+  // connection that has bypassed verify_callback() in an unknown way.
   if (state.host && !(state.host_matched && SSL_get_verify_result(ssl) == X509_V_OK &&
                       SSL_get0_peer_certificate(ssl) != nullptr))
     return refuse(state, Failure::no_certificate, "the server has no verified certificate");
@@ -236,7 +236,7 @@ Engine::Status check_handshake(State& state) {
   if (state.key_shares != nullptr)
     state.key_shares->learn(state.ssl.get(), *state.host, state.key_share, KeyShares::Clock::now());
   state.established = std::move(established);
-  if (hand_over(state)) {
+  if (switch_to_record_layer(state)) {
     state.established->own_records = true;
   } else {
     if (state.secrets != nullptr) tell_traffic_secrets(state.ssl.get(), nullptr);
@@ -291,7 +291,7 @@ std::unique_ptr<Engine> Engine::to_server(std::shared_ptr<const ClientContext> c
   state->common_name = context->rules_.common_name;
   state->post_quantum = context->rules_.post_quantum;
   state->context = std::move(context);
-  SSL_set_verify(ssl, SSL_VERIFY_PEER, judge);
+  SSL_set_verify(ssl, SSL_VERIFY_PEER, verify_callback);
   if (server.send_sni && is_sent_as_sni(server.host)) send_server_name(ssl, server.host);
   SSL_set_connect_state(ssl);
   state->host = std::move(server.host);
@@ -304,7 +304,7 @@ std::unique_ptr<Engine> Engine::to_client(std::shared_ptr<const ServerContext> c
   state->post_quantum = context->rules_.post_quantum;
   state->context = std::move(context);
   SSL* ssl = state->ssl.get();
-  SSL_set_verify(ssl, SSL_get_verify_mode(ssl), judge);
+  SSL_set_verify(ssl, SSL_get_verify_mode(ssl), verify_callback);
   SSL_set_accept_state(ssl);
   state->require_alpn = require_alpn;
   return std::unique_ptr<Engine>(new Engine(std::move(state)));
@@ -314,7 +314,7 @@ Engine::Status Engine::handshake(ByteView& ciphertext, Outgoing& out) {
   State& state = *state_;
   if (state.stage == State::Stage::established) return Status::ready;
   if (state.stage != State::Stage::handshaking) return Status::failed;
-  const Lending lending(state, &ciphertext, &out);
+  const BioScope bio_scope(state, &ciphertext, &out);
   const int result = SSL_do_handshake(state.ssl.get());
   if (state.is_out_of_memory) throw std::bad_alloc();
   if (result == 1) return check_handshake(state);
@@ -331,7 +331,7 @@ Engine::Read Engine::read(ByteView& ciphertext, std::span<std::uint8_t> plaintex
     const auto read = state.records->read(ciphertext, plaintext, out);
     return {read.status == Status::failed ? fail_as_openssl_says(state) : read.status, read.size};
   }
-  const Lending lending(state, &ciphertext, &out);
+  const BioScope bio_scope(state, &ciphertext, &out);
   SSL* ssl = state.ssl.get();
   std::size_t size = 0;
   while (size < plaintext.size()) {
@@ -353,7 +353,7 @@ Engine::Status Engine::write(ByteView& plaintext, Outgoing& out) {
     const auto status = state.records->write(plaintext, out);
     return status == Status::failed ? fail_as_openssl_says(state) : status;
   }
-  const Lending lending(state, nullptr, &out);
+  const BioScope bio_scope(state, nullptr, &out);
   while (!plaintext.empty()) {
     const int result = SSL_write(state.ssl.get(), plaintext.data(), clamped(plaintext.size()));
     if (result <= 0) return status_of(state, result);
@@ -374,7 +374,7 @@ void Engine::close(Outgoing& out) {
   // meaning.
   if (state.stage != State::Stage::established && state.stage != State::Stage::refused) return;
   if (state.records != nullptr) return state.records->close(out);
-  const Lending lending(state, nullptr, &out);
+  const BioScope bio_scope(state, nullptr, &out);
   if ((SSL_get_shutdown(state.ssl.get()) & SSL_SENT_SHUTDOWN) == 0) SSL_shutdown(state.ssl.get());
   ERR_clear_error();
 }

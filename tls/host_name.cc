@@ -126,15 +126,15 @@ std::string printable(std::string_view name) {
 
 std::string describe(const CertificateNames& names, CommonNameRule rule) {
   // A certificate can contain thousands of names; a person reads only a few.
-  constexpr std::size_t kMostNames = 16;
+  constexpr std::size_t kMaxNames = 16;
   std::string text;
   std::size_t count = 0;
   for (const auto& [kind, value] : names.alternative_names) {
-    if (++count > kMostNames) continue;
+    if (++count > kMaxNames) continue;
     if (!text.empty()) text += ", ";
     text += kind == Kind::dns_name ? "\"" + printable(value) + "\"" : address_text(value);
   }
-  if (count > kMostNames) text += " and " + std::to_string(count - kMostNames) + " more";
+  if (count > kMaxNames) text += " and " + std::to_string(count - kMaxNames) + " more";
   if (!text.empty()) return text;
   if (!names.first_common_name) return "nobody";
   return "\"" + printable(*names.first_common_name) +

@@ -141,7 +141,7 @@ struct UpstreamConfig {
   [[nodiscard]] bool uses_tls() const;
 };
 
-inline constexpr unsigned kMostWorkers = 256;
+inline constexpr unsigned kMaxWorkers = 256;
 inline constexpr unsigned kMaxPreconnected = 1000;
 
 enum class RelayEngine { automatic, io_uring, epoll };

@@ -41,7 +41,7 @@ using std::chrono::seconds;
 constexpr std::int64_t kSecond = 1000;
 // The kernel's MAX_TCP_KEEPIDLE, MAX_TCP_KEEPINTVL and MAX_TCP_KEEPCNT (include/net/tcp.h).
 constexpr std::int64_t kLongestKeepalive = 32'767 * kSecond;
-constexpr std::int64_t kMostKeepalives = 127;
+constexpr std::int64_t kMaxKeepalives = 127;
 
 template <class Member>
 struct SectionOf;
@@ -235,7 +235,7 @@ std::span<const Setting<ListenerConfig>> listener_settings() {
           "Silence before the first keepalive to a client; `0s` is the system's default."),
       setting<Duration<seconds, 0, kLongestKeepalive>, &L::tcp_keepalives_interval>(
           "tcp_keepalives_interval", "Time between unanswered keepalives; `0s` is the system's default."),
-      setting<Integer<int, 0, kMostKeepalives>, &L::tcp_keepalives_count>(
+      setting<Integer<int, 0, kMaxKeepalives>, &L::tcp_keepalives_count>(
           "tcp_keepalives_count",
           "Unanswered keepalives until the client counts as lost; 0 is the system's default."),
       with_flag(
@@ -376,7 +376,7 @@ std::span<const Setting<UpstreamSection>> upstream_settings() {
           "Silence before the first keepalive to the server; `0s` is the system's default."),
       setting<Duration<seconds, 0, kLongestKeepalive>, &U::config, &C::keepalives_interval>(
           "keepalives_interval", "Time between unanswered keepalives; `0s` is the system's default."),
-      setting<Integer<int, 0, kMostKeepalives>, &U::config, &C::keepalives_count>(
+      setting<Integer<int, 0, kMaxKeepalives>, &U::config, &C::keepalives_count>(
           "keepalives_count",
           "Unanswered keepalives until the server counts as lost; 0 is the system's default."),
       setting<Duration<milliseconds, 0, kLongest>, &U::config, &C::tcp_user_timeout>(
@@ -405,7 +405,7 @@ std::span<const Setting<LimitsConfig>> limits_settings() {
           "relay_buffer", "The most that is read at once in one direction of a session."),
       setting<Boolean, &L::core_dumps>("core_dumps",
                                        "Allows core dumps and debuggers, which see keys and passwords."),
-      setting<Integer<unsigned, 0, kMostWorkers>, &L::workers>(
+      setting<Integer<unsigned, 0, kMaxWorkers>, &L::workers>(
           "workers", "Threads that serve sessions; 0 is one for each CPU that the process may use."),
       setting<OneOf<values::kRelayEngines>, &L::relay>(
           "relay",

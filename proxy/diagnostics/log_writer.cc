@@ -20,7 +20,7 @@ constexpr std::size_t kManyBytes = std::size_t{64} << 10U;
 
 // How often, and how many times, the thread is interrupted that must end.
 constexpr std::chrono::milliseconds kInterruptPause{10};
-constexpr int kMostInterrupts = 100;
+constexpr int kMaxInterrupts = 100;
 
 std::uint64_t lines_of(std::string_view text) {
   return static_cast<std::uint64_t>(std::count(text.begin(), text.end(), '\n'));
@@ -78,7 +78,7 @@ bool LogWriter::interrupt_thread(std::unique_lock<std::mutex>& lock) {
   struct sigaction interrupt {};
   interrupt.sa_handler = [](int) {};
   ::sigaction(SIGURG, &interrupt, nullptr);
-  for (int i = 0; i < kMostInterrupts && !ended_; ++i) {
+  for (int i = 0; i < kMaxInterrupts && !ended_; ++i) {
     ::pthread_kill(thread_.native_handle(), SIGURG);
     has_ended_.wait_for(lock, kInterruptPause, [this] { return ended_; });
   }

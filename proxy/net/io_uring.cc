@@ -19,7 +19,7 @@ constexpr unsigned kRequests = 256;  // more in one turn are submitted in parts
 constexpr unsigned kAnswers = 4096;
 // A send that fails answers. So many answers fit without the kernel putting any aside, and are all there at
 // once.
-constexpr std::size_t kMostSends = 1024;
+constexpr std::size_t kMaxSends = 1024;
 constexpr std::uint16_t kBuffers = 64;  // a power of two; when all are in use, recv() serves
 constexpr std::uint16_t kBufferGroup = 0;
 constexpr std::size_t kOutgoingBytes = std::size_t{1} << 20U;
@@ -334,8 +334,8 @@ std::uint64_t Ring::enter(Port& port) {
     // What is called from the loop, or by a destructor, finds room in its lists.
     vacant_.reserve(places_.capacity());
     wanting_.reserve(places_.capacity());
-    sending_.reserve(kMostSends);
-    troubled_.reserve(kMostSends);
+    sending_.reserve(kMaxSends);
+    troubled_.reserve(kMaxSends);
     vacant_.push_back(static_cast<std::uint32_t>(places_.size() - 1));
   }
   const std::uint32_t index = vacant_.back();
@@ -378,7 +378,7 @@ bool Ring::append(Port& port, ByteView bytes) {
   const std::size_t needed = is_last ? bytes.size() : before + bytes.size();
   if (before + bytes.size() > kMostBytes || outgoing_size_ + needed > kOutgoingBytes) return false;
   if (before == 0) {
-    if (sending_.size() == kMostSends) return false;
+    if (sending_.size() == kMaxSends) return false;
     sending_.push_back(&port);
   }
   if (!is_last) {

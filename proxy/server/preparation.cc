@@ -285,7 +285,7 @@ tl::expected<std::shared_ptr<const Snapshot>, Unprepared> prepare(const ParsedCo
 }
 
 unsigned worker_count(const LimitsConfig& limits, const GrantedCpus& granted) {
-  return limits.workers != 0 ? limits.workers : std::min(granted.count(), kMostWorkers);
+  return limits.workers != 0 ? limits.workers : std::min(granted.count(), kMaxWorkers);
 }
 
 std::optional<DescriptorShortage> descriptor_shortage(const Snapshot& snapshot, unsigned workers) {

@@ -29,15 +29,15 @@ using pgveil::fuzz::Cuts;
 using pgveil::fuzz::require;
 using Bytes = std::vector<std::uint8_t>;
 
-constexpr std::size_t kMostActions = 48;
+constexpr std::size_t kMaxActions = 48;
 constexpr std::uint8_t kAlert = 21;
 constexpr std::uint8_t kHandshake = 22;
 constexpr std::uint8_t kData = 23;
 constexpr std::uint8_t kTicket = 4;
 constexpr std::uint8_t kKeyUpdate = 24;
-constexpr std::size_t kMostOfATicket = 131'337;  // by RFC 8446, 4.6.1; OpenSSL accepts one octet more
-constexpr int kMostWithoutData = 32;             // consecutive records
-constexpr std::size_t kMostSealed = TrafficKey::kMostBody - TrafficKey::kTagBytes - 1;
+constexpr std::size_t kMaxOfATicket = 131'337;  // by RFC 8446, 4.6.1; OpenSSL accepts one octet more
+constexpr int kMaxWithoutData = 32;             // consecutive records
+constexpr std::size_t kMaxSealed = TrafficKey::kMaxBody - TrafficKey::kTagBytes - 1;
 
 void append(Bytes& to, ByteView bytes) {
   to.insert(to.end(), bytes.begin(), bytes.end());
@@ -102,7 +102,7 @@ const std::array<Difference, 12> kDifferences{
     },
     // pgveil limits consecutive records without data of any kind. OpenSSL limits only empty records and warnings.
     [](const Deeds& deeds, const Outcome& ours, const Outcome& /*theirs*/) {
-      return deeds.most_in_a_row > kMostWithoutData && ours.refuses_with(SSL_AD_UNEXPECTED_MESSAGE);
+      return deeds.most_in_a_row > kMaxWithoutData && ours.refuses_with(SSL_AD_UNEXPECTED_MESSAGE);
     },
     // OpenSSL refuses the fifth consecutive warning (MAX_WARN_ALERT_COUNT). pgveil counts it as a record
     // without data.
@@ -112,7 +112,7 @@ const std::array<Difference, 12> kDifferences{
     // Content, type and padding together are at most 2^14 + 1 octets (RFC 8446, 5.4). OpenSSL does not count the
     // padding.
     [](const Deeds& deeds, const Outcome& ours, const Outcome& /*theirs*/) {
-      return deeds.most_inner > TrafficKey::kMostContent + 1 && ours.refuses_with(SSL_AD_RECORD_OVERFLOW);
+      return deeds.most_inner > TrafficKey::kMaxContent + 1 && ours.refuses_with(SSL_AD_RECORD_OVERFLOW);
     },
     // OpenSSL parses tickets and refuses bad ones. pgveil skips them, since it never resumes a session.
     [](const Deeds& deeds, const Outcome& ours, const Outcome& theirs) {
@@ -369,7 +369,7 @@ class OpenSslEnd {
  public:
   // Makes the handshake.
   OpenSslEnd(const Suite& suite, bool is_client)
-      : ssl_(SSL_new((is_client ? suite.client : suite.server).get())), plaintext_(TrafficKey::kMostContent) {
+      : ssl_(SSL_new((is_client ? suite.client : suite.server).get())), plaintext_(TrafficKey::kMaxContent) {
     const Ssl peer(SSL_new((is_client ? suite.server : suite.client).get()));
     Secrets of_peer;
     prepare(ssl_.get(), secrets_, is_client);
@@ -465,8 +465,8 @@ class Conversation {
   [[nodiscard]] bool act() {
     const std::uint8_t action = choices_.octet();
     switch (action % 14) {
-      case 0: say(kData, some_data(TrafficKey::kMostContent)); break;
-      case 1: say_padded(kData, some_data(TrafficKey::kMostContent)); break;
+      case 0: say(kData, some_data(TrafficKey::kMaxContent)); break;
+      case 1: say_padded(kData, some_data(TrafficKey::kMaxContent)); break;
       case 2: say_in_parts(key_update()); break;
       case 3: say_in_parts(ticket()); break;
       case 4: say_alert(); break;
@@ -476,7 +476,7 @@ class Conversation {
       case 8: say_no_record(); break;
       case 9: say_messages(); break;
       case 10: say_often(); break;
-      case 11: say_padded(choices_.octet(), some_data(kMostSealed)); break;
+      case 11: say_padded(choices_.octet(), some_data(kMaxSealed)); break;
       case 12: return write();
       default: return close();
     }
@@ -545,7 +545,7 @@ class Conversation {
   }
   bool write() {
     if (is_closed_ || ours_.outcome().state == State::failed) return true;
-    const Bytes data = some_data(TrafficKey::kMostContent);
+    const Bytes data = some_data(TrafficKey::kMaxContent);
     ours_.write(data);
     theirs_.write(data);
     return agree();
@@ -562,7 +562,7 @@ class Conversation {
 
   Bytes some_data(std::size_t most) {
     static const Bytes numbers = [] {
-      Bytes all(kMostSealed + 256);
+      Bytes all(kMaxSealed + 256);
       std::iota(all.begin(), all.end(), std::uint8_t{1});
       return all;
     }();
@@ -595,7 +595,7 @@ class Conversation {
     while (begun_.size() >= 4) {
       const std::size_t size =
           std::size_t{4} + (std::size_t{begun_[1]} << 16U | std::size_t{begun_[2]} << 8U | begun_[3]);
-      if (begun_[0] == kTicket && size > 4 + kMostOfATicket) deeds_.has_said_bad_ticket = true;
+      if (begun_[0] == kTicket && size > 4 + kMaxOfATicket) deeds_.has_said_bad_ticket = true;
       if (begun_[0] == kKeyUpdate && size != 5) deeds_.has_said_odd_key_update = true;
       if (begun_.size() < size) break;
       if (begun_[0] == kKeyUpdate && size == 5 && begun_[4] == 1) deeds_.has_asked_for_key = true;
@@ -627,8 +627,8 @@ class Conversation {
 
   // Sends a record with padding: zeros after the type.
   void say_padded(std::uint8_t type, Bytes content) {
-    if (content.size() >= kMostSealed) return say(type, content);
-    const std::size_t padding = std::min(choices_.size(4'096), kMostSealed - content.size() - 1);
+    if (content.size() >= kMaxSealed) return say(type, content);
+    const std::size_t padding = std::min(choices_.size(4'096), kMaxSealed - content.size() - 1);
     content.push_back(type);
     content.resize(content.size() + padding);
     say(0, content);
@@ -706,7 +706,7 @@ class Conversation {
   }
 
   void say_spoilt() {
-    say(kData, some_data(TrafficKey::kMostContent));
+    say(kData, some_data(TrafficKey::kMaxContent));
     const std::size_t place = (choices_.octet() * std::size_t{257}) % last_.size();
     if (place == 1 || place == 2) deeds_.has_spoilt_version = true;
     auto& spoilt = wire_[wire_.size() - last_.size() + place];
@@ -736,7 +736,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   Choices choices(ByteView(data, size));
   const std::uint8_t kind = choices.octet();
   Conversation conversation(suites[kind / 2U % suites.size()], kind % 2U == 1, choices);
-  for (std::size_t action = 0; action < kMostActions && !choices.empty(); ++action)
+  for (std::size_t action = 0; action < kMaxActions && !choices.empty(); ++action)
     if (!conversation.act()) return 0;
   (void)conversation.end();
   return 0;

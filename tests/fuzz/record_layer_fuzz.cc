@@ -25,7 +25,7 @@ using pgveil::fuzz::require;
 using Bytes = std::vector<std::uint8_t>;
 using Status = EngineStatus;
 
-constexpr std::size_t kMostActions = 64;
+constexpr std::size_t kMaxActions = 64;
 constexpr std::uint32_t kFirstSuite = 0x1301;
 constexpr std::uint8_t kKeyUpdate = 24;
 constexpr std::uint8_t kTicket = 4;
@@ -43,7 +43,7 @@ class Connection {
         is_client_(is_client),
         plaintext_(std::size_t{16} << (choices.octet() % 12U)),
         memory_(kLeastRoom + choices.size(1U << 16U)),
-        most_content_(choices.octet() % 2 == 0 ? TrafficKey::kMostContent : 512),
+        most_content_(choices.octet() % 2 == 0 ? TrafficKey::kMaxContent : 512),
         key_limits_{.records = 1U + choices.size(1U << 8U), .octets = 1U + choices.size(1U << 16U)},
         cuts_(choices.octets(4)),
         cuts_nothing_(choices.octet() % 2 == 0),
@@ -164,11 +164,11 @@ class Connection {
   // Returns data in which octets that are near each other are different.
   Bytes some_data() {
     static const Bytes numbers = [] {
-      Bytes all(TrafficKey::kMostContent + 256);
+      Bytes all(TrafficKey::kMaxContent + 256);
       std::iota(all.begin(), all.end(), std::uint8_t{0});
       return all;
     }();
-    const auto data = ByteView(numbers).subspan(next_octet_, choices_.size(TrafficKey::kMostContent));
+    const auto data = ByteView(numbers).subspan(next_octet_, choices_.size(TrafficKey::kMaxContent));
     next_octet_ = static_cast<std::uint8_t>(next_octet_ + data.size());
     return {data.begin(), data.end()};
   }
@@ -177,10 +177,10 @@ class Connection {
   // the content that is not 0.
   void send_data(bool pads) {
     Bytes data = some_data();
-    if (!pads || data.size() == TrafficKey::kMostContent) return say(ContentType::application_data, data);
+    if (!pads || data.size() == TrafficKey::kMaxContent) return say(ContentType::application_data, data);
     expect(ContentType::application_data, data);
     data.push_back(static_cast<std::uint8_t>(ContentType::application_data));
-    data.resize(data.size() + std::min(choices_.size(4096), TrafficKey::kMostContent - data.size()));
+    data.resize(data.size() + std::min(choices_.size(4096), TrafficKey::kMaxContent - data.size()));
     seal(ContentType{0}, data);
   }
 
@@ -381,7 +381,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   Choices choices(ByteView(data, size));
   const std::uint8_t kind = choices.octet();
   Connection connection(kFirstSuite + kind / 2U % 3U, kind % 2U == 1, choices);
-  for (std::size_t action = 0; action < kMostActions && !choices.empty() && !connection.failed(); ++action)
+  for (std::size_t action = 0; action < kMaxActions && !choices.empty() && !connection.failed(); ++action)
     connection.act();
   connection.end();
   return 0;

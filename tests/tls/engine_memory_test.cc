@@ -150,12 +150,12 @@ TEST_P(EstablishedEngine, HoldsLittleOfOpenSslsHeapWhileIdle) {
 TEST_P(EstablishedEngine, HoldsLittleOfOpenSslsHeapAtTheServersEnd) {
   if (OpenSSL_version_num() >= 0x30100000UL) GTEST_SKIP() << "measured for OpenSSL 3.0 only";
   const std::size_t most = most_per_end(GetParam());
-  constexpr std::size_t kMostOfAChainOfTwo = 512;
+  constexpr std::size_t kMaxOfAChainOfTwo = 512;
   const std::size_t without = held_by_server_end(false);
   const std::size_t with = held_by_server_end(true);
   EXPECT_LE(without, most);
   EXPECT_GT(without, 1'024u) << "the count counts nothing";
-  EXPECT_LE(with, without + kMostOfAChainOfTwo);
+  EXPECT_LE(with, without + kMaxOfAChainOfTwo);
   RecordProperty("bytes_without_client_certificate", static_cast<int>(without));
   RecordProperty("bytes_with_client_certificate", static_cast<int>(with));
 }
@@ -212,7 +212,7 @@ TEST(KeysOfTheKeyExchange, AreGoneOnceItIsDoneAlsoWhereOpenSslsConnectionStays) 
 // A role adds a certificate and its key to a context that trusts 50 authorities, and nothing else.
 TEST(RoleCertificates, ShareAllElse) {
   if (OpenSSL_version_num() >= 0x30100000UL) GTEST_SKIP() << "measured for OpenSSL 3.0 only";
-  constexpr std::size_t kMostOfEach = 8 * 1'024;
+  constexpr std::size_t kMaxOfEach = 8 * 1'024;
   const Site site;
   std::string trusted = site.root.certificate_pem();
   for (int i = 0; i < 49; ++i)
@@ -231,9 +231,9 @@ TEST(RoleCertificates, ShareAllElse) {
   while (roles.size() < 100) roles.push_back(role_of(*base));
   const std::size_t of_roles = openssl_bytes() - before - of_base;
 
-  EXPECT_LE(of_roles, roles.size() * kMostOfEach);
+  EXPECT_LE(of_roles, roles.size() * kMaxOfEach);
   EXPECT_GT(of_roles, roles.size() * 1'024) << "the count counts nothing";
-  EXPECT_GT(of_base, 10 * kMostOfEach) << "there is nothing to share";
+  EXPECT_GT(of_base, 10 * kMaxOfEach) << "there is nothing to share";
   RecordProperty("bytes_of_base", static_cast<int>(of_base));
   RecordProperty("bytes_of_100_roles", static_cast<int>(of_roles));
 }

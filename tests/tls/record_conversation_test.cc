@@ -472,7 +472,7 @@ std::string name(const testing::TestParamInfo<Conversations::ParamType>& info) {
 
 // Valid conversations. They run with each suite.
 std::vector<Case> good() {
-  const std::string most(TrafficKey::kMostContent, 'm');
+  const std::string most(TrafficKey::kMaxContent, 'm');
   std::string hundred;
   for (int i = 0; i < 100; ++i) hundred += "x";
   return {
@@ -486,7 +486,7 @@ std::vector<Case> good() {
       {"TheLargestRecord", {data(most)}, goes_on(most)},
       {"TheLargestRecordTwice", {data(most), data(most)}, goes_on(most + most)},
       {"TheLargestRecordWithPadding",
-       {padded(kData, std::string(100, 'x'), TrafficKey::kMostContent - 100)},
+       {padded(kData, std::string(100, 'x'), TrafficKey::kMaxContent - 100)},
        goes_on(std::string(100, 'x'))},
       {"ZerosAtTheEndOfData", {data("text\0\0\0"s)}, goes_on("text\0\0\0"s)},
       {"ZerosAndPadding", {padded(kData, "text\0\0"s, 9)}, goes_on("text\0\0"s)},
@@ -597,7 +597,7 @@ std::vector<Case> faulty() {
       // The content of records.
       {"NothingButPadding", {record(0, "\0\0\0"s)}, refuses(SSL_AD_UNEXPECTED_MESSAGE, kNotTls)},
       {"NothingButTheLongestPadding",
-       {record(0, std::string(TrafficKey::kMostContent, '\0'))},
+       {record(0, std::string(TrafficKey::kMaxContent, '\0'))},
        refuses(SSL_AD_UNEXPECTED_MESSAGE, kNotTls)},
       {"ChangeCipherSpec", {record(20, "\1")}, refuses(SSL_AD_UNEXPECTED_MESSAGE, kNotTls)},
       {"AHeartbeat", {record(24, "\1\0\1x"s)}, refuses(SSL_AD_UNEXPECTED_MESSAGE, kNotTls)},
@@ -610,22 +610,22 @@ std::vector<Case> faulty() {
        {data("good"), record(99, "x"), data("late")},
        refuses(SSL_AD_UNEXPECTED_MESSAGE, kNotTls, "good")},
       {"AnOctetTooMuch",
-       {data(std::string(TrafficKey::kMostContent + 1, 'x'))},
+       {data(std::string(TrafficKey::kMaxContent + 1, 'x'))},
        refuses(SSL_AD_RECORD_OVERFLOW)},
       // OpenSSL does not count the padding (RFC 8446, 5.4).
       {"AnOctetOfPaddingTooMuch",
-       {padded(kData, std::string(TrafficKey::kMostContent, 'x'), 1)},
+       {padded(kData, std::string(TrafficKey::kMaxContent, 'x'), 1)},
        refuses(SSL_AD_RECORD_OVERFLOW),
        {},
-       goes_on(std::string(TrafficKey::kMostContent, 'x'))},
+       goes_on(std::string(TrafficKey::kMaxContent, 'x'))},
       {"PaddingThatIsTooLong",
-       {padded(kData, "x", TrafficKey::kMostContent)},
+       {padded(kData, "x", TrafficKey::kMaxContent)},
        refuses(SSL_AD_RECORD_OVERFLOW),
        {},
        goes_on("x")},
       {"AsMuchAsFitsIntoARecord", {data(std::string(16'384 + 239, 'x'))}, refuses(SSL_AD_RECORD_OVERFLOW)},
       {"AnAlertWithTooMuchPadding",
-       {padded(kAlert, "\1\0"s, TrafficKey::kMostContent)},
+       {padded(kAlert, "\1\0"s, TrafficKey::kMaxContent)},
        refuses(SSL_AD_RECORD_OVERFLOW),
        {},
        closes("")},
@@ -793,7 +793,7 @@ std::vector<Case> faulty() {
        {data("good"), data("bad"), spoil(7, 4), data("late")},
        refuses(SSL_AD_BAD_RECORD_MAC, Failure::protocol_error, "good")},
       {"ASpoiltRecordOfTheLargestSize",
-       {data(std::string(TrafficKey::kMostContent, 'x')), spoil(9'000, 4)},
+       {data(std::string(TrafficKey::kMaxContent, 'x')), spoil(9'000, 4)},
        refuses(SSL_AD_BAD_RECORD_MAC)},
       {"ARecordTwice", {data("x"), repeat()}, refuses(SSL_AD_BAD_RECORD_MAC, Failure::protocol_error, "x")},
       {"ALostRecord", {data("lost"), lose(), data("x")}, refuses(SSL_AD_BAD_RECORD_MAC)},

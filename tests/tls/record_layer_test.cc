@@ -97,7 +97,7 @@ class Records : public testing::Test {
     make(true);
   }
 
-  void make(bool is_client, std::size_t most_content = TrafficKey::kMostContent,
+  void make(bool is_client, std::size_t most_content = TrafficKey::kMaxContent,
             KeyLimits key_limits = {.records = 1'000, .octets = 1'000'000}, std::uint64_t first_record = 0) {
     layer_ = std::make_unique<RecordLayer>(RecordLayer::Agreement{.suite = *find_cipher_suite(kSuite),
                                                                   .read = TrafficSecret(Bytes(48, 'p')),
@@ -230,7 +230,7 @@ TEST_F(Records, AKeyIsReplacedAfterSoManyRecords) {
 TEST_F(Records, AKeyIsReplacedInTimeUnlessTestsSayOtherwise) {
   EXPECT_EQ(KeyLimits{}.records, std::uint64_t{1} << 24U);
   EXPECT_LT(KeyLimits{}.octets,
-            std::uint64_t{23'726'566} * (TrafficKey::kMostContent + TrafficKey::kOverhead));
+            std::uint64_t{23'726'566} * (TrafficKey::kMaxContent + TrafficKey::kOverhead));
 }
 
 // The receiver, which has nothing to send, requests a new key, and does so only once until it arrives.
@@ -239,7 +239,7 @@ TEST_F(Records, ThePeerIsAskedForANewKeyOnceItsOwnIsUsedUp) {
   for (const KeyLimits limits : {KeyLimits{.records = 2, .octets = 1'000'000},
                                  KeyLimits{.records = 1'000, .octets = 2 * (1 + TrafficKey::kOverhead)}}) {
     peer_.begin(0);
-    make(true, TrafficKey::kMostContent, limits);
+    make(true, TrafficKey::kMaxContent, limits);
     sent_.clear();
     EXPECT_EQ(read(joined({peer_.data("1"), peer_.data("2"), peer_.data("3"), peer_.data("4")})),
               Status::want_input);
@@ -282,7 +282,7 @@ TEST_F(Records, TheRegularEndIsNeverRefused) {
 TEST_F(Records, WithoutANumberEndTheSession) {
   constexpr std::uint64_t kLast = UINT64_MAX - 2;
   peer_.begin(kLast);
-  make(true, TrafficKey::kMostContent, {.records = UINT64_MAX, .octets = UINT64_MAX}, kLast);
+  make(true, TrafficKey::kMaxContent, {.records = UINT64_MAX, .octets = UINT64_MAX}, kLast);
   EXPECT_EQ(read(joined({peer_.data("one"), peer_.data("two")})), Status::want_input);
   EXPECT_EQ(text_, "onetwo");
   sent_.clear();  // the request for a new key, which had no effect
@@ -431,7 +431,7 @@ INSTANTIATE_TEST_SUITE_P(Rfc8446, BadHeaders, testing::Values(
 // clang-format on
 
 TEST_F(Records, OfTheLargestSizeAreRead) {
-  const std::string most(TrafficKey::kMostContent, 'x');
+  const std::string most(TrafficKey::kMaxContent, 'x');
   EXPECT_EQ(read(peer_.data(most)), Status::want_input);
   EXPECT_EQ(text_, most);
 }

@@ -18,7 +18,7 @@ constexpr std::size_t kMessageHeaderBytes = 4;
 
 // The largest possible NewSessionTicket: each of its parts with the maximum of its length field (RFC 8446,
 // 4.6.1).
-constexpr std::size_t kMostTicketBytes = 4 + 4 + (1 + 255) + (2 + 65'535) + (2 + 65'534);
+constexpr std::size_t kMaxTicketBytes = 4 + 4 + (1 + 255) + (2 + 65'535) + (2 + 65'534);
 
 constexpr std::uint8_t kWarning = 1;
 constexpr std::uint8_t kFatal = 2;
@@ -97,7 +97,7 @@ Status RecordLayer::wait_for_input() const {
 Status RecordLayer::check_header(ByteView header, Outgoing& out) {
   if (header[0] != static_cast<std::uint8_t>(ContentType::application_data))
     return refuse(SSL_AD_UNEXPECTED_MESSAGE, SSL_R_BAD_RECORD_TYPE, out);
-  if (body_bytes(header) > TrafficKey::kMostBody)
+  if (body_bytes(header) > TrafficKey::kMaxBody)
     return refuse(SSL_AD_RECORD_OVERFLOW, SSL_R_ENCRYPTED_LENGTH_TOO_LONG, out);
   if (TrafficKey::kHeaderBytes + body_bytes(header) < TrafficKey::kOverhead)
     return refuse(SSL_AD_BAD_RECORD_MAC, SSL_R_LENGTH_TOO_SHORT, out);
@@ -115,7 +115,7 @@ Status RecordLayer::read_record(ByteView record, std::span<std::uint8_t> plainte
   if (!opened && opened.error() == TrafficKey::Fault::internal) return fail_internally(out);
   if (!opened) return refuse(SSL_AD_BAD_RECORD_MAC, SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC, out);
   octets_read_ += record.size();
-  if (inner_bytes > TrafficKey::kMostContent + 1)
+  if (inner_bytes > TrafficKey::kMaxContent + 1)
     return refuse(SSL_AD_RECORD_OVERFLOW, SSL_R_DATA_LENGTH_TOO_LONG, out);
   const ByteView content = ByteView(has_room ? room : std::span(elsewhere)).first(opened->size);
   if (!has_data(opened->type, content)) return take_content(opened->type, content, out);
@@ -199,7 +199,7 @@ Status RecordLayer::take_message_header(Outgoing& out) {
     return size == 1 ? Status::ready : refuse(SSL_AD_DECODE_ERROR, SSL_R_BAD_KEY_UPDATE, out);
   if (message_[0] != kNewSessionTicket || !is_client_)
     return refuse(SSL_AD_UNEXPECTED_MESSAGE, SSL_R_UNEXPECTED_MESSAGE, out);
-  if (size > kMostTicketBytes) return refuse(SSL_AD_ILLEGAL_PARAMETER, SSL_R_EXCESSIVE_MESSAGE_SIZE, out);
+  if (size > kMaxTicketBytes) return refuse(SSL_AD_ILLEGAL_PARAMETER, SSL_R_EXCESSIVE_MESSAGE_SIZE, out);
   ticket_bytes_ = size;
   message_bytes_ = 0;
   return Status::ready;

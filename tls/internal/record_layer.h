@@ -34,8 +34,8 @@ class RecordLayer {
     const CipherSuite& suite;
     const TrafficSecret& read;
     const TrafficSecret& write;
-    bool is_client;                                       // true: tickets may arrive
-    std::size_t most_content = TrafficKey::kMostContent;  // of our records; less by RFC 6066, 4
+    bool is_client;                                      // true: tickets may arrive
+    std::size_t most_content = TrafficKey::kMaxContent;  // of our records; less by RFC 6066, 4
     KeyLimits key_limits = {};
     std::uint64_t first_record = 0;  // number of the first record, for both keys; above 0 only in tests
   };

@@ -134,7 +134,7 @@ TrafficKey::Nonce TrafficKey::next_nonce() {
 }
 
 bool TrafficKey::seal(ContentType type, ByteView content, std::span<std::uint8_t> record) {
-  assert(record.size() == content.size() + kOverhead && record.size() <= kHeaderBytes + kMostBody);
+  assert(record.size() == content.size() + kOverhead && record.size() <= kHeaderBytes + kMaxBody);
   if (!has_numbers()) return false;
   const std::size_t body_bytes = record.size() - kHeaderBytes;
   // The header of every record declares application data of TLS 1.2 (RFC 8446, 5.2).

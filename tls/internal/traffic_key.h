@@ -55,9 +55,9 @@ class TrafficKey {
   static constexpr std::size_t kTagBytes = 16;
   // The bytes of a record beside its content: header, content type and tag.
   static constexpr std::size_t kOverhead = kHeaderBytes + 1 + kTagBytes;
-  static constexpr std::size_t kMostContent = 16'384;
+  static constexpr std::size_t kMaxContent = 16'384;
   // The maximum size after the header, padding included (RFC 8446, 5.2).
-  static constexpr std::size_t kMostBody = kMostContent + 256;
+  static constexpr std::size_t kMaxBody = kMaxContent + 256;
 
   // Derives the first key of `secret`, whose size must be that of the suite's hash. The caller must check
   // is_usable(). The number of the first record is 0 (RFC 8446, 5.3); tests use others, near the last number.
@@ -70,8 +70,8 @@ class TrafficKey {
   // more.
   [[nodiscard]] bool is_usable() const { return is_usable_; }
 
-  // Fills `record`, which must be kOverhead bytes larger than `content`, and must have at most kMostBody
-  // bytes after its header. A peer accepts a content of kMostContent. Returns false if OpenSSL fails, or if
+  // Fills `record`, which must be kOverhead bytes larger than `content`, and must have at most kMaxBody
+  // bytes after its header. A peer accepts a content of kMaxContent. Returns false if OpenSSL fails, or if
   // all record numbers of this key are used.
   [[nodiscard]] bool seal(ContentType type, ByteView content, std::span<std::uint8_t> record);
 

@@ -30,7 +30,7 @@ TrafficSecret secret_from(std::string_view hexadecimal) {
 
 // Receives a line of OpenSSL's key log: a label, the client's random, and a secret, the last two in
 // hexadecimal. OpenSSL wipes `line`.
-void hear(const SSL* ssl, const char* line) {
+void on_keylog_line(const SSL* ssl, const char* line) {
   auto* secrets = static_cast<TrafficSecrets*>(SSL_get_ex_data(ssl, place_of_secrets()));
   const std::string_view text(line);
   if (secrets == nullptr) return;
@@ -42,7 +42,7 @@ void hear(const SSL* ssl, const char* line) {
 }  // namespace
 
 void tell_traffic_secrets(SSL_CTX* context) {
-  SSL_CTX_set_keylog_callback(context, hear);
+  SSL_CTX_set_keylog_callback(context, on_keylog_line);
 }
 
 void tell_traffic_secrets(SSL* ssl, TrafficSecrets* to) {

@@ -1,6 +1,6 @@
 // The parts of OpenSSL's connections that are freed, for tested and for unknown releases, with any release in
 // the test.
-#include "tls/internal/leftovers.h"
+#include "tls/internal/handshake_cleanup.h"
 
 #include <gtest/gtest.h>
 

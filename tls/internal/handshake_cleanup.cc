@@ -1,4 +1,4 @@
-#include "tls/internal/leftovers.h"
+#include "tls/internal/handshake_cleanup.h"
 
 #include <array>
 
