@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "proxy/commands/help.h"
+#include "proxy/config/password_filter.h"
 #include "proxy/config/values.h"
 #include "tls/version.h"
 

@@ -72,6 +72,6 @@ struct KeysOfSalting {
   protocol::ScramSalting salting;
 };
 
-using PasswordSource = std::variant<std::unique_ptr<PasswordSource>, KeysOfSalting>;
+using Credential = std::variant<std::unique_ptr<PasswordSource>, KeysOfSalting>;
 
 }  // namespace pgveil::proxy

@@ -64,7 +64,7 @@ ClientAuthenticator::Progress ScramClientAuthenticator::take(const protocol::Mes
   return Progress::waiting;
 }
 
-PasswordSource ScramClientAuthenticator::take_credential() {
+Credential ScramClientAuthenticator::take_credential() {
   if (password_) return std::make_unique<KnownPassword>(password_, "auth_file");
   return KeysOfSalting{scram_.keys(), salting_};
 }
@@ -116,7 +116,7 @@ ClientAuthenticator::Progress PasswordClientAuthenticator::take(const protocol::
   return Progress::done;
 }
 
-PasswordSource PasswordClientAuthenticator::take_credential() {
+Credential PasswordClientAuthenticator::take_credential() {
   return std::make_unique<KnownPassword>(std::move(password_), "");
 }
 

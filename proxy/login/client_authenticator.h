@@ -32,7 +32,7 @@ class ClientAuthenticator {
   [[nodiscard]] virtual std::uint32_t max_message_length() const = 0;
 
   // Returns the credential for the login to the server. May be called once.
-  [[nodiscard]] virtual PasswordSource take_credential() = 0;
+  [[nodiscard]] virtual Credential take_credential() = 0;
   // Appends the messages that must precede AuthenticationOk.
   virtual void finish(protocol::Bytes& /*to_client*/) {}
 
@@ -55,7 +55,7 @@ class ScramClientAuthenticator final : public ClientAuthenticator {
   void begin(protocol::Bytes& to_client) override;
   [[nodiscard]] Progress take(const protocol::Message& message, protocol::Bytes& to_client) override;
   [[nodiscard]] std::uint32_t max_message_length() const override { return protocol::kMaxScramMessageLength; }
-  [[nodiscard]] PasswordSource take_credential() override;
+  [[nodiscard]] Credential take_credential() override;
   void finish(protocol::Bytes& to_client) override;
 
  private:
@@ -80,7 +80,7 @@ class PasswordClientAuthenticator final : public ClientAuthenticator {
   [[nodiscard]] std::uint32_t max_message_length() const override {
     return protocol::kMaxPasswordMessageLength;
   }
-  [[nodiscard]] PasswordSource take_credential() override;
+  [[nodiscard]] Credential take_credential() override;
 
  private:
   const std::string user_;

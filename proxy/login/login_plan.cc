@@ -42,7 +42,7 @@ Ending nothing_held(const LoginSituation& situation) {
 }
 
 // Returns the credential for a client on whose behalf pgveil logs in.
-PasswordSource held_credential(const LoginSituation& situation, LoginServices services, Wakeable& owner) {
+Credential held_credential(const LoginSituation& situation, LoginServices services, Wakeable& owner) {
   const UpstreamConfig& upstream = situation.upstream.config;
   if (!upstream.password_command.empty())
     return std::make_unique<CommandPassword>(services.password_commands, upstream,

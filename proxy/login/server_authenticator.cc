@@ -62,7 +62,7 @@ std::optional<Ending> ServerAuthenticator::objection_to(const protocol::Authenti
   return std::nullopt;
 }
 
-void ServerAuthenticator::use(PasswordSource credential) {
+void ServerAuthenticator::use(Credential credential) {
   if (auto* keys = std::get_if<KeysOfSalting>(&credential))
     keys_ = std::move(*keys);
   else

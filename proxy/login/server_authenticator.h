@@ -38,7 +38,7 @@ class ServerAuthenticator {
   [[nodiscard]] std::optional<Ending> objection_to(const protocol::Authentication& request) const;
 
   // Sets the credential. Must be called before the first answer().
-  void use(PasswordSource credential);
+  void use(Credential credential);
 
   enum class Progress {
     answered,  // or no response was needed

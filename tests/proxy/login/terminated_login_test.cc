@@ -46,7 +46,7 @@ class CompletedLogins : public testing::Test {
     uv_loop_close(&loop_);
   }
 
-  void begin(std::unique_ptr<ClientAuthenticator> client, PasswordSource* held = nullptr) {
+  void begin(std::unique_ptr<ClientAuthenticator> client, Credential* held = nullptr) {
     auto server = std::make_unique<ServerAuthenticator>(
         ServerAuthenticator::Terms{.user = "ann", .allowed = {AuthMethod::scram_sha_256}, .end_point = {}},
         *key_cache_, owner_);
@@ -146,7 +146,7 @@ TEST_F(CompletedLogins, FromAVerifierCostNoPbkdf2) {
 
 TEST_F(CompletedLogins, FromAHeldPasswordCostItOnce) {
   for (int login = 0; login < 3; ++login) {
-    PasswordSource held =
+    Credential held =
         std::make_unique<KnownPassword>(std::make_shared<const protocol::SecretText>(kPassword), "passfile");
     begin(nullptr, &held);
     EXPECT_EQ(codes_of(run_server(offer()).to_client), (std::vector<std::uint32_t>{0}));
