@@ -215,7 +215,7 @@ std::optional<EarlyExit> parse(CLI::App& app, const CLI::App& command, std::vect
 
 EarlyExit usage_mistake(const std::string& message, const std::string& hint) {
   std::string text = "error: " + values::without_passwords(message) + '\n';
-  if (!hint.empty()) text += "HINT: " + values::without_passwords(hint) + '\n';
+  if (!hint.empty()) text += "  hint: " + values::without_passwords(hint) + '\n';
   return {kExitUsage, "", text + "Run \"pgveil run --help\" to see all options.\n"};
 }
 

@@ -187,7 +187,7 @@ struct ConfigFile {
 
 EarlyExit unreadable_config(const std::string& path, int error) {
   return {kExitNoInput, "",
-          fmt::format("error: cannot read the configuration file {}: {}\nHINT: {}\n",
+          fmt::format("error: cannot read the configuration file {}: {}\n  hint: {}\n",
                       values::without_passwords(in_quotes(path)), std::strerror(error),
                       values::without_passwords(tls::file_hint(path, error)))};
 }

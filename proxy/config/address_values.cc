@@ -160,7 +160,7 @@ tl::unexpected<ConfigError> without_host(const std::string& text, std::string po
   if (!parse_port(port, 0)) port = "5432";
   return invalid("address " + in_quotes(text) + " has no host",
                  "Write " + in_quotes("127.0.0.1:" + port) + " for clients on this machine, or " +
-                     in_quotes("0.0.0.0:" + port) + " for all.");
+                     in_quotes("0.0.0.0:" + port) + " for all IPv4 clients.");
 }
 
 // Takes "HOST:PORT", "[IPv6]:PORT" and their forms without a port apart. nullopt: neither.

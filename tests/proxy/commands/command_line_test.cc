@@ -570,16 +570,16 @@ TEST_P(MisusedCommandLine, AnswersExUsageAndSaysWhy) {
 
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(CommandLine, MisusedCommandLine, testing::Values(
-    Misused{"NoCommand", {}, "error: no command given\nHINT: The commands are run and check.\n"},
-    Misused{"UnknownCommand", {"bogus"}, "error: unknown command \"bogus\"\nHINT: The commands are run and check.\n"},
+    Misused{"NoCommand", {}, "error: no command given\n  hint: The commands are run and check.\n"},
+    Misused{"UnknownCommand", {"bogus"}, "error: unknown command \"bogus\"\n  hint: The commands are run and check.\n"},
     Misused{"MistypedCommand", {"chek"}, "error: unknown command \"chek\"; did you mean \"check\"?\n"},
     Misused{"OptionBeforeTheCommand", {"--listen=127.0.0.1:5432", "run"},
-            "error: no command before the option \"--listen\"\nHINT: Write the command first: pgveil run --listen ...\n"},
+            "error: no command before the option \"--listen\"\n  hint: Write the command first: pgveil run --listen ...\n"},
     Misused{"UnknownOptionBeforeTheCommand", {"--lissten", "127.0.0.1:5432", "run"},
             "error: unknown option \"--lissten\"; did you mean \"--listen\"?\n"},
     Misused{"TwoCommands", {"run", "check"}, "error: unexpected argument \"check\"\n"},
     Misused{"NothingToRelay", {"run"},
-            "error: no configuration is given\nHINT: Give --listen and --upstream, or --config FILE.\n"},
+            "error: no configuration is given\n  hint: Give --listen and --upstream, or --config FILE.\n"},
     Misused{"UnknownOption", kSound + Words{"--sslrootcrt", "x"},
             "error: unknown option \"--sslrootcrt\"; did you mean \"--sslrootcert\"?\n"},
     Misused{"OptionLikeNoOther", {"run", "--colour", "x"}, "error: unknown option \"--colour\"\nRun "},
@@ -587,13 +587,13 @@ INSTANTIATE_TEST_SUITE_P(CommandLine, MisusedCommandLine, testing::Values(
     Misused{"KeyOfTheFile", {"run", "--host", "db01"}, "error: unknown option \"--host\"; did you mean \"--upstream\"?\n"},
     Misused{"SectionAndKey", {"run", "--limits-max-sessions=3"},
             "error: unknown option \"--limits-max-sessions\"; did you mean \"--max-sessions\"?\n"},
-    Misused{"Port", {"run", "--port", "5432"}, "HINT: Write the port after the host: --upstream db01:5433.\n"},
+    Misused{"Port", {"run", "--port", "5432"}, "  hint: Write the port after the host: --upstream db01:5433.\n"},
     Misused{"KeyWithoutOption", {"run", "--password-command", "x"},
-            "HINT: Set password_command in the file of --config: it has no option.\n"},
-    Misused{"Passphrase", {"run", "--sslpassword", "x"}, "HINT: Use the environment variable PGVEIL_SSLPASSWORD.\n"},
-    Misused{"ArgumentWithoutOption", kSound + Words{"x"}, "error: unexpected argument \"x\"\nHINT: Each value follows "},
+            "  hint: Set password_command in the file of --config: it has no option.\n"},
+    Misused{"Passphrase", {"run", "--sslpassword", "x"}, "  hint: Use the environment variable PGVEIL_SSLPASSWORD.\n"},
+    Misused{"ArgumentWithoutOption", kSound + Words{"x"}, "error: unexpected argument \"x\"\n  hint: Each value follows "},
     Misused{"FileWithoutOption", {"run", "pgveil.toml"},
-            "error: unexpected argument \"pgveil.toml\"\nHINT: To use a configuration file, write --config pgveil.toml.\n"},
+            "error: unexpected argument \"pgveil.toml\"\n  hint: To use a configuration file, write --config pgveil.toml.\n"},
     Misused{"OptionWithoutValue", {"run", "--listen"}, "error: option \"--listen\" requires a value\n"},
     Misused{"OptionWithAnEmptyValue", {"run", "--listen="}, "error: option \"--listen\" requires a value\n"},
     Misused{"OptionInPlaceOfAValue", {"run", "--listen", "--upstream", "db01"},
@@ -629,8 +629,8 @@ TEST(CommandLine, SaysWhereAPortAloneBelongs) {
   const auto errors = ending_of({"run", "--listen", "5432", "--upstream", "db01"}).errors;
   EXPECT_PRED_FORMAT2(
       testing::IsSubstring,
-      "--listen: \"5432\" is a port without an address. Write \"127.0.0.1:5432\" for clients on "
-      "this machine, or \"0.0.0.0:5432\" for all IPv4 clients.\n",
+      "--listen: address \"5432\" has no host\n  hint: Write \"127.0.0.1:5432\" for clients on this machine, or "
+      "\"0.0.0.0:5432\" for all IPv4 clients.\n",
       errors);
 }
 
@@ -641,7 +641,7 @@ TEST(ConfigFile, ThatIsMissingIsReportedWithTheDirectoryInWhichItWasSearched) {
   EXPECT_EQ(ending.exit_code, kExitNoInput);
   EXPECT_EQ(
       ending.errors,
-      "error: cannot read the configuration file \"no/such.toml\": No such file or directory\nHINT: The path "
+      "error: cannot read the configuration file \"no/such.toml\": No such file or directory\n  hint: The path "
       "is relative; it was searched in the working directory \"" +
           std::filesystem::current_path().string() + "\". Check the path.\n");
 }
@@ -650,7 +650,7 @@ TEST(ConfigFile, ThatIsADirectoryIsRefused) {
   const auto ending = ending_of({"run", "--config", "/"});
   EXPECT_EQ(ending.exit_code, kExitNoInput);
   EXPECT_EQ(ending.errors,
-            "error: cannot read the configuration file \"/\": Is a directory\nHINT: Name a file in this "
+            "error: cannot read the configuration file \"/\": Is a directory\n  hint: Name a file in this "
             "directory.\n");
 }
 

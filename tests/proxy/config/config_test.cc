@@ -348,7 +348,7 @@ std::string complaints_of_two(const std::string& first, const std::string& secon
 
 TEST(Config, RefusesAListenerForAllAddressesNextToOneOfTheSamePort) {
   const std::string hint =
-      ". 0.0.0.0 stands for all IPv4 addresses of this machine. Remove one of the two listeners, or use another port.";
+      ". 0.0.0.0 means all IPv4 addresses of this machine. Remove one of the two listeners, or use another port.";
   EXPECT_EQ(
       complaints_of_two("0.0.0.0:5432", "127.0.0.1:5432"),
       "pgveil.toml:6: listener[1].address: 127.0.0.1:5432 overlaps with 0.0.0.0:5432, the address of the "
@@ -359,7 +359,7 @@ TEST(Config, RefusesAListenerForAllAddressesNextToOneOfTheSamePort) {
       "pgveil.toml:6: listener[1].address: 0.0.0.0:5432 overlaps with 127.0.0.1:5432, the address of the "
       "listener in line 1" +
           hint + '\n');
-  EXPECT_PRED_FORMAT2(testing::IsSubstring, ":: stands for all IPv6 addresses",
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, ":: means all IPv6 addresses",
                       complaints_of_two("[::]:5432", "[::1]:5432"));
 }
 
