@@ -20,6 +20,8 @@ using pgveil::test::Identity;
 using pgveil::test::TemporaryFolder;
 
 [[nodiscard]] Bytes bytes_of(std::string_view text);
+// The first CN; "" if there is none.
+[[nodiscard]] std::string common_name_of(const X509_NAME* name);
 
 // Pieces of `piece` bytes each, but for the last.
 inline constexpr std::size_t kWhole = SIZE_MAX;
