@@ -16,8 +16,8 @@ struct Release {
   bool operator==(const Release&) const = default;
 };
 
-// With which .ci/run runs all tests of our records. CONTRIBUTING.md says how one is added.
-constexpr std::array kTested{Release{3, 0}, Release{3, 5}, Release{3, 6}};
+// All tests of our records have passed with these, in .ci/run or by tests/newer-openssl.
+constexpr std::array kTested{Release{3, 0}, Release{3, 5}, Release{3, 6}, Release{4, 0}};
 
 // Our records call the ciphers themselves, so they are not a part of what was validated.
 bool fips_is_requested() {

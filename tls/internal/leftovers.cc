@@ -19,10 +19,10 @@ void overwrite_secret(SSL_SESSION* session) {
 
 }  // namespace
 
-// 0xMNN00PP0L: 3.0, and 3.5 and 3.6 of Debian 13 and sid.
+// 0xMNN00PP0L: 3.0, and 3.5, 3.6 and 4.0 of Debian 13, sid and experimental.
 bool may_change_lent_objects(unsigned long openssl_version) {
   const unsigned long release = openssl_version >> 20U;  // 0xMNN
-  return release == 0x300 || release == 0x305 || release == 0x306;
+  return release == 0x300 || release == 0x305 || release == 0x306 || release == 0x400;
 }
 
 // To give a key another type frees what it held (EVP_PKEY_set_type()).
