@@ -164,6 +164,8 @@ Engine::Status status_of(State& state, int result) {
     case SSL_ERROR_WANT_WRITE: return Engine::Status::want_room;
     case SSL_ERROR_ZERO_RETURN: return Engine::Status::closed;
     case SSL_ERROR_SYSCALL:
+      // OpenSSL 3.2 and newer report a close_notify like this if a warning came before it, as from Java.
+      if ((SSL_get_shutdown(state.ssl.get()) & SSL_RECEIVED_SHUTDOWN) != 0) return Engine::Status::closed;
       return fail(state, plain_failure(Failure::unexpected_eof, "the connection ended without close_notify"));
     default: return fail_as_openssl_says(state);
   }

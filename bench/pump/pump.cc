@@ -20,6 +20,7 @@
 #include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509_vfy.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -99,8 +100,8 @@ class Connection {
     static char name[] = "localhost";
     // SSL_set_tlsext_host_name() is a macro with a C cast.
     return SSL_ctrl(ssl_.get(), SSL_CTRL_SET_TLSEXT_HOSTNAME, TLSEXT_NAMETYPE_host_name, name) == 1 &&
-           SSL_set1_host(ssl_.get(), name) == 1 && SSL_set_fd(ssl_.get(), descriptor_) == 1 &&
-           SSL_connect(ssl_.get()) == 1;
+           X509_VERIFY_PARAM_set1_host(SSL_get0_param(ssl_.get()), name, 0) == 1 &&
+           SSL_set_fd(ssl_.get(), descriptor_) == 1 && SSL_connect(ssl_.get()) == 1;
   }
 
   bool has_tls() const { return ssl_ != nullptr; }

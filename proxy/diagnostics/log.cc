@@ -251,7 +251,8 @@ bool log_is_json() {
 }
 
 bool should_log(LogLevel level) {
-  return spdlog::should_log(spdlog_level(level));
+  const auto* logger = spdlog::default_logger_raw();  // null after stop_log()
+  return logger != nullptr && logger->should_log(spdlog_level(level));
 }
 
 bool logs_session_start() {

@@ -27,7 +27,7 @@ namespace pgveil::proxy {
 
 // Whether lines are JSON. Text is for people: a line has what they read first, and the rest is at level debug.
 [[nodiscard]] bool log_is_json();
-// Whether a line of this level is written.
+// Whether a line of this level is written; none is after stop_log().
 [[nodiscard]] bool should_log(LogLevel level);
 // Whether a session has a line when it is established (log.session_start).
 [[nodiscard]] bool logs_session_start();

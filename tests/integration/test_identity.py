@@ -165,7 +165,7 @@ class TestTheServerIsTold:
         proxy = start(self.RULE, log_client_identity=True, client_identity_in="options")
         identity = r"CN=back office,O=Acme\, Inc."
         assert self.ask(proxy, authority, client, "SHOW pgveil.client_dn") == identity
-        assert self.ask(proxy, authority, client, "SHOW pgveil.system_user") == ""
+        assert self.ask(proxy, authority, client, "SELECT current_setting('pgveil.system_user')") == ""
         forged = {"options": "-c pgveil.client_dn=CN=admin"}
         assert self.ask(proxy, authority, client, "SHOW pgveil.client_dn", **forged) == identity
         with tls_client(proxy, authority, credentials=client) as session:
@@ -186,7 +186,7 @@ class TestTheServerIsTold:
                           log_client_identity=True, client_identity_in=place,
                           allowed_startup_parameters="application_name,options")  # fmt: skip
             forged = {"options": "-c pgveil.system_user=admin"}
-            assert self.ask(proxy, authority, client, f"SHOW {asked}", **forged) == told
+            assert self.ask(proxy, authority, client, f"SELECT current_setting('{asked}')", **forged) == told
 
     def test_nothing_of_a_client_without_a_certificate(self, start, authority):
         proxy = start("hostssl all all all relay", log_client_identity=True, client_identity_in="options")

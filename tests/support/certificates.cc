@@ -18,6 +18,7 @@ using tls::Freed;
 
 using Extension = std::unique_ptr<X509_EXTENSION, Freed<X509_EXTENSION_free>>;
 using GeneralNames = std::unique_ptr<GENERAL_NAMES, Freed<GENERAL_NAMES_free>>;
+using Name = std::unique_ptr<X509_NAME, Freed<X509_NAME_free>>;
 using Crl = std::unique_ptr<X509_CRL, Freed<X509_CRL_free>>;
 using Number = std::unique_ptr<ASN1_INTEGER, Freed<ASN1_INTEGER_free>>;
 using Time = std::unique_ptr<ASN1_TIME, Freed<ASN1_TIME_free>>;
@@ -68,9 +69,9 @@ void add_extension(X509* certificate, int nid, const char* value) {
   need(extension && X509_add_ext(certificate, extension.get(), -1) == 1, value);
 }
 
-void add_attribute(X509* certificate, const Attribute& attribute) {
+void add_attribute(X509_NAME* name, const Attribute& attribute) {
   // If the type is not an MBSTRING_* flag, OpenSSL uses the octets unchanged, NULs included.
-  need(X509_NAME_add_entry_by_NID(X509_get_subject_name(certificate), attribute.nid, attribute.type,
+  need(X509_NAME_add_entry_by_NID(name, attribute.nid, attribute.type,
                                   reinterpret_cast<const unsigned char*>(attribute.octets.data()),
                                   static_cast<int>(attribute.octets.size()), -1, 0) == 1,
        "adding to a subject");
@@ -100,6 +101,14 @@ void add_alternative_names(X509* certificate, const std::vector<AlternativeName>
        "adding the names");
 }
 
+void set_subject(X509* certificate, const CertificateRequest& request) {
+  const Name name(X509_NAME_new());
+  for (const auto& attribute : request.attributes) add_attribute(name.get(), attribute);
+  for (const auto& common_name : request.common_names)
+    add_attribute(name.get(), {NID_commonName, V_ASN1_UTF8STRING, common_name});
+  need(X509_set_subject_name(certificate, name.get()) == 1, "setting the subject");
+}
+
 // Returns a certificate without issuer and signature.
 tls::Certificate unsigned_certificate(const CertificateRequest& request, EVP_PKEY* key) {
   tls::Certificate made(X509_new());
@@ -108,9 +117,7 @@ tls::Certificate unsigned_certificate(const CertificateRequest& request, EVP_PKE
   set_time(X509_getm_notBefore(made.get()), request.not_before);
   set_time(X509_getm_notAfter(made.get()), request.not_after);
   need(X509_set_pubkey(made.get(), key) == 1, "setting the public key");
-  for (const auto& attribute : request.attributes) add_attribute(made.get(), attribute);
-  for (const auto& name : request.common_names)
-    add_attribute(made.get(), {NID_commonName, V_ASN1_UTF8STRING, name});
+  set_subject(made.get(), request);
   add_alternative_names(made.get(), request.alternative_names);
   if (request.authority) {
     add_extension(made.get(), NID_basic_constraints, "critical,CA:TRUE");

@@ -395,11 +395,7 @@ TEST(ClientsCertificate, IsAskedForUnderTheNamesOfTheAuthorities) {
     const auto* names = SSL_get0_peer_CA_list(accepted.client->ssl());
     ASSERT_EQ(sk_X509_NAME_num(names), 2);
     std::vector<std::string> told;
-    for (int i = 0; i < 2; ++i) {
-      char text[64] = "";
-      X509_NAME_get_text_by_NID(sk_X509_NAME_value(names, i), NID_commonName, text, sizeof text);
-      told.emplace_back(text);
-    }
+    for (int i = 0; i < 2; ++i) told.push_back(common_name_of(sk_X509_NAME_value(names, i)));
     std::sort(told.begin(), told.end());
     EXPECT_EQ(told, (std::vector<std::string>{"Test Root", "Unknown Root"}));
   }

@@ -11,7 +11,7 @@
 namespace pgveil::tls::test {
 namespace {
 
-constexpr unsigned long kUnknownRelease = 0x40000000UL;
+constexpr unsigned long kUnknownRelease = 0x40100000UL;
 
 struct Release {
   const char* name;
@@ -38,7 +38,8 @@ INSTANTIATE_TEST_SUITE_P(Releases, OpenSslRelease, testing::Values(
     Release{"V3_5_9", 0x30500090UL, true},
     Release{"V3_6_5", 0x30600050UL, true},
     Release{"V3_7_0", 0x30700000UL, false},
-    Release{"V4_0_0", 0x40000000UL, false}),
+    Release{"V4_0_3", 0x40000030UL, true},
+    Release{"V4_1_0", 0x40100000UL, false}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 

@@ -34,6 +34,14 @@ Bytes bytes_of(std::string_view text) {
   return {text.begin(), text.end()};
 }
 
+std::string common_name_of(const X509_NAME* name) {
+  const int place = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
+  if (place < 0) return "";
+  const ASN1_STRING* text = X509_NAME_ENTRY_get_data(X509_NAME_get_entry(name, place));
+  return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(text)),
+          static_cast<std::size_t>(ASN1_STRING_length(text))};
+}
+
 std::vector<Bytes> cut(const Bytes& bytes, std::size_t piece) {
   std::vector<Bytes> pieces;
   for (ByteView rest(bytes); !rest.empty();) {

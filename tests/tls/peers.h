@@ -20,6 +20,8 @@ using pgveil::test::Identity;
 using pgveil::test::TemporaryFolder;
 
 [[nodiscard]] Bytes bytes_of(std::string_view text);
+// The first CN; "" if there is none.
+[[nodiscard]] std::string common_name_of(const X509_NAME* name);
 
 // Returns pieces of `piece` bytes each; the last one may be shorter.
 inline constexpr std::size_t kWhole = SIZE_MAX;

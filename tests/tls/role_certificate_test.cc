@@ -16,11 +16,8 @@ CertificateRequest named(const std::string& common_name) {
   return request;
 }
 
-std::string common_name_of(X509* certificate) {
-  if (certificate == nullptr) return "none";
-  char text[256] = "";
-  X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName, text, sizeof text);
-  return text;
+std::string holder_of(const X509* certificate) {
+  return certificate == nullptr ? "none" : common_name_of(X509_get_subject_name(certificate));
 }
 
 // A server that asks for certificates and accepts all of them, and files of several certificates.
@@ -76,10 +73,9 @@ class RoleCertificate : public testing::Test {
     Shown shown{};
     shown.status = shake_hands(client, server);
     shown.failure = shown.status == Engine::Status::failed ? name_of(client.failure().failure) : "";
-    shown.common_name = common_name_of(SSL_get0_peer_certificate(server.ssl()));
+    shown.common_name = holder_of(SSL_get0_peer_certificate(server.ssl()));
     const auto* behind = SSL_get_peer_cert_chain(server.ssl());
-    for (int i = 0; i < sk_X509_num(behind); ++i)
-      shown.behind.push_back(common_name_of(sk_X509_value(behind, i)));
+    for (int i = 0; i < sk_X509_num(behind); ++i) shown.behind.push_back(holder_of(sk_X509_value(behind, i)));
     return shown;
   }
 

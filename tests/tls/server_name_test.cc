@@ -20,11 +20,8 @@ CertificateRequest named(const char* common_name, KeyKind key = KeyKind::p256) {
 
 // Returns the CN of the certificate that the server sent; "" if it sent none.
 std::string shown_to(OpenSslEnd& client) {
-  X509* shown = SSL_get0_peer_certificate(client.ssl());
-  char text[64] = "";
-  if (shown != nullptr)
-    X509_NAME_get_text_by_NID(X509_get_subject_name(shown), NID_commonName, text, sizeof text);
-  return text;
+  const X509* shown = SSL_get0_peer_certificate(client.ssl());
+  return shown == nullptr ? "" : common_name_of(X509_get_subject_name(shown));
 }
 
 // A listener with a certificate for db.example.com, one for *.example.com, and a default, which some tests

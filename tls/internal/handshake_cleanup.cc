@@ -19,10 +19,10 @@ void overwrite_secret(SSL_SESSION* session) {
 
 }  // namespace
 
-// The format is 0xMNN00PP0L. The tested releases are 3.0, and 3.5 and 3.6 of Debian 13 and sid.
+// The format is 0xMNN00PP0L. The tested releases are 3.0, and 3.5, 3.6 and 4.0 of Debian 13, sid and experimental.
 bool may_change_lent_objects(unsigned long openssl_version) {
   const unsigned long release = openssl_version >> 20U;  // 0xMNN
-  return release == 0x300 || release == 0x305 || release == 0x306;
+  return release == 0x300 || release == 0x305 || release == 0x306 || release == 0x400;
 }
 
 // Setting another type of key frees the old content of the key (EVP_PKEY_set_type()).

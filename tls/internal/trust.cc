@@ -62,12 +62,33 @@ X509_LOOKUP_METHOD* crl_directory() {
   return method;
 }
 
+struct FreedObjects {
+  void operator()(STACK_OF(X509_OBJECT) * objects) const noexcept {
+    sk_X509_OBJECT_pop_free(objects, X509_OBJECT_free);
+  }
+};
+using Objects = std::unique_ptr<STACK_OF(X509_OBJECT), FreedObjects>;
+
+// Calls `action` with each certificate and CRL that the context has loaded by now.
+template <class Action>
+void for_each_object(SSL_CTX* context, const Action& action) {
+  X509_STORE* store = SSL_CTX_get_cert_store(context);
+#if OPENSSL_VERSION_PREREQ(3, 3)
+  const Objects copy(X509_STORE_get1_objects(store));
+  if (!copy) throw std::bad_alloc();
+  const auto* objects = copy.get();
+#else
+  const auto* objects = X509_STORE_get0_objects(store);
+#endif
+  for (int i = 0; i < sk_X509_OBJECT_num(objects); ++i) action(sk_X509_OBJECT_value(objects, i));
+}
+
+// They belong to the context.
 std::vector<X509*> authorities_of(SSL_CTX* context) {
   std::vector<X509*> authorities;
-  const auto* objects = X509_STORE_get0_objects(SSL_CTX_get_cert_store(context));
-  for (int i = 0; i < sk_X509_OBJECT_num(objects); ++i)
-    if (X509* authority = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(objects, i)))
-      authorities.push_back(authority);
+  for_each_object(context, [&](const X509_OBJECT* object) {
+    if (X509* authority = X509_OBJECT_get0_X509(object)) authorities.push_back(authority);
+  });
   return authorities;
 }
 
@@ -185,13 +206,12 @@ struct PlacedCrl {
 // authorities.
 std::vector<PlacedCrl> crls_of(SSL_CTX* context, const CrlFiles& files) {
   std::vector<PlacedCrl> crls;
-  const auto* objects = X509_STORE_get0_objects(SSL_CTX_get_cert_store(context));
-  for (int i = 0; i < sk_X509_OBJECT_num(objects); ++i) {
-    X509_CRL* crl = X509_OBJECT_get0_X509_CRL(sk_X509_OBJECT_value(objects, i));
-    if (crl == nullptr) continue;
+  for_each_object(context, [&](const X509_OBJECT* object) {
+    X509_CRL* crl = X509_OBJECT_get0_X509_CRL(object);
+    if (crl == nullptr) return;
     X509_CRL_up_ref(crl);
     crls.push_back({Crl(crl), std::string(files.file_setting), files.file});
-  }
+  });
   if (files.directory.empty()) return crls;
   for (const X509* authority : authorities_of(context)) {
     const unsigned long hash = X509_NAME_hash_ex(X509_get_subject_name(authority), nullptr, nullptr, nullptr);

@@ -1,5 +1,6 @@
 #include <openssl/err.h>
 #include <openssl/ssl.h>
+#include <openssl/x509_vfy.h>
 
 #include "tunnel.h"
 
@@ -44,7 +45,8 @@ void tls_start(const struct settings* settings) {
   ssl = SSL_new(context);
   SSL_set_fd(ssl, settings->fd);
   if (!settings->is_server &&
-      (SSL_set_tlsext_host_name(ssl, "localhost") != 1 || SSL_set1_host(ssl, "localhost") != 1))
+      (SSL_set_tlsext_host_name(ssl, "localhost") != 1 ||
+       X509_VERIFY_PARAM_set1_host(SSL_get0_param(ssl), "localhost", 0) != 1))
     fail("name");
   if ((settings->is_server ? SSL_accept(ssl) : SSL_connect(ssl)) != 1) fail("handshake");
 }

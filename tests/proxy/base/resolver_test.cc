@@ -42,11 +42,11 @@ TEST_F(Lookups, FindLocalhostAtOnceAndAskNobody) {
 TEST_F(Lookups, FindInTheHostsFileWhatGetaddrinfoFindsThere) {
   std::ifstream hosts("/etc/hosts");
   for (std::string line; std::getline(hosts, line);) {
+    if (line.find("localhost") != std::string::npos) continue;  // newer versions of c-ares add addresses
     std::istringstream words(line.substr(0, line.find('#')));
     std::string name;
     words >> name;  // skips the address
     while (words >> name) {
-      if (name == "localhost") continue;  // newer versions of c-ares add ::1
       const auto request = resolver().addresses_of(name, waiter_);
       EXPECT_EQ(texts(request->answer()), texts_of_getaddrinfo(name)) << name;
     }

@@ -54,6 +54,12 @@ TEST(JsonLog, HasNumbersBooleansAndNull) {
       R"("number":18446744073709551615,"zero":0,"no_number":null,"on":true,"off":false,"unknown":null})");
 }
 
+TEST(Log, TakesNothingAfterItsEnd) {
+  EXPECT_EQ(line_of(text_log, [] {}), "0 lines");
+  EXPECT_FALSE(should_log(LogLevel::error));
+  LogLine(LogLevel::error, "too_late");
+}
+
 TEST(Log, HasTheFieldsThatSeveralLinesShareAsItsOwn) {
   const auto write = [] {
     LogFields fields;
