@@ -144,7 +144,7 @@ class TestAsAnotherUser:
         (folder / "ca.crt").write_text("")
         (folder / "ca.crt").chmod(0o600)
         said = complaint(configuration(TRUST, {"host": "db", "sslrootcert": f"{folder}/ca.crt"}), EX_CONFIG, AS_NOBODY)
-        assert f'root certificate file "{folder}/ca.crt" cannot be loaded: Permission denied.' in said
+        assert f'root certificate file "{folder}/ca.crt" cannot be loaded: Permission denied\n' in said
         assert f'Let the user "nobody" (uid 65534) read the file "{folder}/ca.crt", which belongs to user "root"' in said
         assert "PEM" not in said and "fsGroup" not in said
 

@@ -383,7 +383,7 @@ class TestRoleCertificates:
             postgres.upstream(role_certificates=str(directory)), hba=self.RULE)  # fmt: skip
         directory.rmdir()
         said = refusal(postgres.upstream(role_certificates=str(directory)), hba=self.RULE)
-        assert f'cannot read "{directory}": No such file or directory. Check the path.' in said
+        assert f'cannot read "{directory}": No such file or directory\n  hint: Check the path.' in said
 
 
 class TestAssignedUsers:
