@@ -7,7 +7,7 @@ import pytest
 
 from harness import wire
 from harness.cancelling import cancel_a_sleeping_query
-from harness.pgveil import TLS_TEST
+from harness.pgveil import TLS_TEST, tls_test_needs_openssl_3
 from harness.postgres import PASSWORD
 from harness.processes import run
 
@@ -93,7 +93,7 @@ def test_a_certificate_becomes_the_user_of_a_server_that_trusts_the_proxy(psql18
 
 @pytest.mark.parametrize("records", ["own", "openssl"])
 def test_the_unit_tests_of_tls_pass_with_its_openssl(newer_tree, records):
-    if "libssl.so.3" not in run("ldd", TLS_TEST).stdout:
+    if not tls_test_needs_openssl_3():
         pytest.skip("the tests were built with another major version of OpenSSL")
     binary = newer_tree.shared / "tls_test"
     shutil.copy(TLS_TEST, binary)
