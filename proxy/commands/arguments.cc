@@ -226,7 +226,7 @@ tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> word
   describe(app, width);
   auto& run = add_command(app, "run", "Relays sessions until SIGTERM.", arguments);
   auto& check =
-      add_command(app, "check", "Loads everything as run would, and reports all mistakes.", arguments);
+      add_command(app, "check", "Loads everything as run would, and reports all errors.", arguments);
   const bool is_check = words.front() == "check";
   arguments.command = is_check ? Command::check : Command::run;
   const auto& command = is_check ? check : run;
