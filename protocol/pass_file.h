@@ -36,7 +36,7 @@ class PassFile {
   // with each of them a login fails without an explanation. Returns all errors at once. They contain
   // nothing of the text, which the caller must wipe.
   [[nodiscard]] static tl::expected<PassFile, AuthFileErrors> parse(std::string_view text,
-                                                                      const std::string& file);
+                                                                    const std::string& file);
 
   // Returns the password of the first line that matches; nullptr: no line matches, or its password is empty,
   // which libpq treats as no password, and ends the search. An empty database or user never matches.

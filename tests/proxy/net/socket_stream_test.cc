@@ -1,5 +1,4 @@
 // What wakes the owner of a stream, on TCP sockets of the kernel, with the loop and with a ring.
-#include "proxy/net/io_uring.h"
 #include "proxy/net/socket_stream.h"
 
 #include <arpa/inet.h>
@@ -21,6 +20,7 @@
 #include <vector>
 
 #include "proxy/base/deadline.h"
+#include "proxy/net/io_uring.h"
 
 namespace pgveil::proxy {
 namespace {
