@@ -6,7 +6,9 @@
 #include <openssl/params.h>
 
 #include <algorithm>
+#include <bit>
 #include <cassert>
+#include <cstring>
 #include <new>
 #include <string_view>
 
@@ -61,6 +63,10 @@ bool expand_label(const CipherSuite& suite, const TrafficSecret& secret, std::st
                               octets_parameter(OSSL_KDF_PARAM_LABEL, octets_of(label)),
                               OSSL_PARAM_construct_end()};
   return context != nullptr && EVP_KDF_derive(context.get(), key.data(), key.size(), parameters.data()) == 1;
+}
+
+std::uint64_t in_network_order(std::uint64_t number) {
+  return std::endian::native == std::endian::little ? __builtin_bswap64(number) : number;
 }
 
 int length(ByteView bytes) {
@@ -126,10 +132,12 @@ void TrafficKey::update() {
 // The nonce is the number of the record, in network byte order and padded on the left, xor the key's IV (RFC
 // 8446, 5.3).
 TrafficKey::Nonce TrafficKey::next_nonce() {
+  constexpr std::size_t kPadding = kNonceBytes - sizeof records_;
   Nonce nonce = base_;
-  std::uint64_t number = records_++;
-  for (std::size_t place = nonce.size(); number > 0; number >>= 8U)
-    nonce[--place] ^= static_cast<std::uint8_t>(number);
+  std::uint64_t end = 0;
+  std::memcpy(&end, nonce.data() + kPadding, sizeof end);
+  end ^= in_network_order(records_++);
+  std::memcpy(nonce.data() + kPadding, &end, sizeof end);
   return nonce;
 }
 
