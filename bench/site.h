@@ -52,7 +52,7 @@ class Site {
   template <class Context, class Settings>
   static std::shared_ptr<const Context> built(const Settings& settings) {
     auto context = Context::build(settings);
-    if (!context) throw std::runtime_error(context.error().front().problem);
+    if (!context) throw std::runtime_error(context.error().front().message);
     return *context;
   }
 

@@ -264,7 +264,7 @@ std::optional<std::string> Splitter::read(const std::string& path, bool may_be_m
   if (text) return std::move(*text);
   if (!text.error().is_missing || !may_be_missing)
     report(place, "could not read file " + in_quotes(path) + ": " + text.error().text,
-           text.error().remedy.empty() ? kCorrectTheName : text.error().remedy);
+           text.error().hint.empty() ? kCorrectTheName : text.error().hint);
   return std::nullopt;
 }
 

@@ -37,8 +37,8 @@ class AuthFileSource {
   // An error. include_if_exists ignores a missing file, so that error is separate from all others.
   struct Error {
     bool is_missing = false;
-    std::string text;         // such as "No such file or directory"
-    std::string remedy = {};  // empty: the name may be wrong
+    std::string text;       // such as "No such file or directory"
+    std::string hint = {};  // empty: the name may be wrong
   };
   virtual ~AuthFileSource() = default;
   [[nodiscard]] virtual tl::expected<std::string, Error> read(const std::string& path) const = 0;

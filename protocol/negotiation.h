@@ -70,6 +70,8 @@ class Negotiation {
   [[nodiscard]] const StartupMessage& startup() const { return startup_; }
   [[nodiscard]] StartupMessage take_startup() { return std::move(startup_); }
   [[nodiscard]] const CancelRequest& cancel() const { return cancel_; }
+  // Moves the key, a secret, to the caller.
+  [[nodiscard]] CancelRequest take_cancel() { return std::move(cancel_); }
   [[nodiscard]] NegotiationFailure failure() const { return failure_; }
   // Returns PostgreSQL's message for failure(), such as "unsupported frontend protocol 2.0: server supports
   // 3.0 to 3.2".

@@ -11,7 +11,7 @@
 namespace pgveil::tls {
 namespace {
 
-using Mistakes = std::vector<SettingMistake>;
+using SettingErrors = std::vector<SettingError>;
 
 // Returns the wire format: each name after its length.
 std::string alpn_protocols() {
@@ -28,20 +28,20 @@ CertificateFiles client_files(const std::string& sslcert, const std::string& ssl
 }  // namespace
 
 ClientContext::ClientContext(ssl_ctx_st* context, Rules rules, std::shared_ptr<KeyShares> key_shares,
-                             std::unique_ptr<const OwnCertificate> own, std::vector<SettingMistake> warnings)
+                             std::unique_ptr<const OwnCertificate> own, std::vector<SettingError> warnings)
     : context_(context),
       rules_(rules),
       key_shares_(std::move(key_shares)),
       own_(std::move(own)),
       warnings_(std::move(warnings)) {}
 
-tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>> ClientContext::build(
+tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingError>> ClientContext::build(
     const ClientSettings& settings) {
   SslContext context(SSL_CTX_new(TLS_client_method()));
   if (!context)
-    return tl::unexpected(Mistakes{{"sslrootcert", "TLS cannot be used: " + take_openssl_error(), ""}});
-  Mistakes mistakes;
-  Mistakes warnings;
+    return tl::unexpected(SettingErrors{{"sslrootcert", "TLS cannot be used: " + take_openssl_error(), ""}});
+  SettingErrors mistakes;
+  SettingErrors warnings;
   set_handshake(context.get(), settings, mistakes, warnings);
   const bool own_records = choose_records(settings.records).own;
   if (own_records) tell_traffic_secrets(context.get());
@@ -50,7 +50,7 @@ tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>> 
             mistakes, warnings);
   if (settings.sslcert.empty() != settings.sslkey.empty()) {
     mistakes.push_back({settings.sslcert.empty() ? "sslcert" : "sslkey", "sslcert and sslkey go together",
-                        "set both, or none for a server that asks for no client certificate"});
+                        "Set both, or neither if the server does not ask for a client certificate."});
   } else if (!settings.sslcert.empty()) {
     const auto files = client_files(settings.sslcert, settings.sslkey, settings.sslpassword);
     if (const auto own = load_own_certificate(context.get(), files, mistakes)) {
@@ -71,11 +71,10 @@ tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>> 
       std::move(key_shares), nullptr, std::move(warnings)));
 }
 
-tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>>
-ClientContext::with_certificate(const std::string& sslcert, const std::string& sslkey,
-                                std::string_view sslpassword) const {
-  Mistakes mistakes;
-  Mistakes warnings;
+tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingError>> ClientContext::with_certificate(
+    const std::string& sslcert, const std::string& sslkey, std::string_view sslpassword) const {
+  SettingErrors mistakes;
+  SettingErrors warnings;
   const auto files = client_files(sslcert, sslkey, sslpassword);
   auto own = load_own_certificate(context_, files, mistakes);
   if (!own) return tl::unexpected(std::move(mistakes));

@@ -25,12 +25,12 @@ class KeyShares;        // tls/internal/key_shares.h
 class ClientContext {
  public:
   // Returns the context, or all mistakes in the settings at once.
-  [[nodiscard]] static tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>> build(
+  [[nodiscard]] static tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingError>> build(
       const ClientSettings& settings);
   // Returns a copy of this context with another certificate of ours, for one of many roles. Everything else
   // is shared, so the copy costs only the memory of the certificate. `sslpassword` is the password of an
   // encrypted key.
-  [[nodiscard]] tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingMistake>>
+  [[nodiscard]] tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingError>>
   with_certificate(const std::string& sslcert, const std::string& sslkey,
                    std::string_view sslpassword = {}) const;
   ~ClientContext();
@@ -39,7 +39,7 @@ class ClientContext {
 
   // Reasons why a server will refuse our own certificate, now or soon: it has expired, is not yet valid, or
   // expires within kExpiryNotice. They are determined when the context is built.
-  [[nodiscard]] const std::vector<SettingMistake>& warnings() const { return warnings_; }
+  [[nodiscard]] const std::vector<SettingError>& warnings() const { return warnings_; }
 
  private:
   friend class Engine;
@@ -50,12 +50,12 @@ class ClientContext {
     bool own_records;  // our record layer for TLS 1.3, with the ciphers that it supports
   };
   ClientContext(ssl_ctx_st* context, Rules rules, std::shared_ptr<KeyShares> key_shares,
-                std::unique_ptr<const OwnCertificate> own, std::vector<SettingMistake> warnings);
+                std::unique_ptr<const OwnCertificate> own, std::vector<SettingError> warnings);
   ssl_ctx_st* context_;  // shared ownership, with other contexts
   Rules rules_;
   std::shared_ptr<KeyShares> key_shares_;      // groups that servers have chosen; not policy, may change
   std::unique_ptr<const OwnCertificate> own_;  // replaces the certificate of context_; null: that one is used
-  std::vector<SettingMistake> warnings_;
+  std::vector<SettingError> warnings_;
 };
 
 }  // namespace pgveil::tls

@@ -1,4 +1,4 @@
-// Mistakes in the settings of a context, and the check of a private key file as PostgreSQL and libpq do it.
+// Errors in the settings of a context, and the check of a private key file as PostgreSQL and libpq do it.
 #pragma once
 
 #include <optional>
@@ -9,12 +9,12 @@ struct stat;
 
 namespace pgveil::tls {
 
-// A mistake in the settings that a context is built from: which setting, what is wrong, what to do. A struct of this layer's
+// An error in the settings that a context is built from: which setting, what is wrong, what to do. A struct of this layer's
 // own, as it knows nothing of files and sections: proxy/snapshot makes a ConfigError of it.
-struct SettingMistake {
+struct SettingError {
   std::string setting;   // "sslkey"
-  std::string problem;   // `private key file "/etc/pgveil/client.key" has group or world access`
-  std::string remedy;    // `chmod 0600 /etc/pgveil/client.key, or 0640 if it is owned by root`
+  std::string message;   // `private key file "/etc/pgveil/client.key" has group or world access`
+  std::string hint;      // `Set the mode of the file to 0600, or to 0640 if root owns it.`
   int certificate = -1;  // index in ServerSettings::certificates; -1: the mistake concerns none of them
 };
 // Returns `text` in quotes: a file name or a value in the text of a mistake.
@@ -27,7 +27,7 @@ enum class KeyFileRule {
   server,  // the same, owned by our user or root (be-secure-common.c:check_ssl_key_file_permissions)
 };
 // Checks the owner and mode of the open file `path`. `file` is the result of fstat().
-[[nodiscard]] std::optional<SettingMistake> check_key_file(const struct stat& file, const std::string& path,
-                                                           std::string_view setting, KeyFileRule rule);
+[[nodiscard]] std::optional<SettingError> check_key_file(const struct stat& file, const std::string& path,
+                                                         std::string_view setting, KeyFileRule rule);
 
 }  // namespace pgveil::tls

@@ -10,9 +10,10 @@
 namespace pgveil::tls {
 namespace {
 
-using Mistakes = std::vector<SettingMistake>;
+using SettingErrors = std::vector<SettingError>;
 
-void trust_clients(SSL_CTX* context, const ServerSettings& settings, Mistakes& mistakes, Mistakes& warnings) {
+void trust_clients(SSL_CTX* context, const ServerSettings& settings, SettingErrors& mistakes,
+                   SettingErrors& warnings) {
   if (!settings.ssl_ca_file.empty()) {
     ask_for_certificates_of(context, settings.ssl_ca_file, mistakes, warnings);
     load_crls(
@@ -24,7 +25,7 @@ void trust_clients(SSL_CTX* context, const ServerSettings& settings, Mistakes& m
   const auto refuse = [&](const char* setting, const std::string& value) {
     if (!value.empty())
       mistakes.push_back({setting, std::string(setting) + " is set without ssl_ca_file",
-                          "set ssl_ca_file too: without it no client is asked for a certificate"});
+                          "Set ssl_ca_file, too: without it no client is asked for a certificate."});
   };
   refuse("ssl_crl_file", settings.ssl_crl_file);
   refuse("ssl_crl_dir", settings.ssl_crl_dir);
@@ -53,7 +54,7 @@ int select_alpn(SSL* /*ssl*/, const unsigned char** selected, unsigned char* sel
 
 ServerContext::ServerContext(ssl_ctx_st* context, Rules rules,
                              std::unique_ptr<const ServerCertificates> certificates,
-                             std::vector<SettingMistake> warnings)
+                             std::vector<SettingError> warnings)
     : context_(context),
       rules_(rules),
       certificates_(std::move(certificates)),
@@ -69,13 +70,14 @@ std::string ServerContext::shown_certificate_text(std::string_view sha256_finger
   return leaf == nullptr ? "" : tls::shown_certificate_text(leaf, server_name);
 }
 
-tl::expected<std::shared_ptr<const ServerContext>, std::vector<SettingMistake>> ServerContext::build(
+tl::expected<std::shared_ptr<const ServerContext>, std::vector<SettingError>> ServerContext::build(
     const ServerSettings& settings) {
   SslContext context(SSL_CTX_new(TLS_server_method()));
   if (!context)
-    return tl::unexpected(Mistakes{{"ssl_cert_file", "TLS cannot be used: " + take_openssl_error(), ""}});
-  Mistakes mistakes;
-  Mistakes warnings;
+    return tl::unexpected(
+        SettingErrors{{"ssl_cert_file", "TLS cannot be used: " + take_openssl_error(), ""}});
+  SettingErrors mistakes;
+  SettingErrors warnings;
   set_handshake(context.get(), settings, mistakes, warnings);
   const bool own_records = choose_records(settings.records).own;
   if (own_records) tell_traffic_secrets(context.get());

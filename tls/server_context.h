@@ -25,14 +25,14 @@ class ServerContext {
  public:
   // Returns the context, or all mistakes in the settings at once. Runs ssl_passphrase_command once for each
   // encrypted key, and waits for it.
-  [[nodiscard]] static tl::expected<std::shared_ptr<const ServerContext>, std::vector<SettingMistake>> build(
+  [[nodiscard]] static tl::expected<std::shared_ptr<const ServerContext>, std::vector<SettingError>> build(
       const ServerSettings& settings);
   ~ServerContext();
   ServerContext(const ServerContext&) = delete;
   ServerContext& operator=(const ServerContext&) = delete;
 
   // The same as ClientContext::warnings().
-  [[nodiscard]] const std::vector<SettingMistake>& warnings() const { return warnings_; }
+  [[nodiscard]] const std::vector<SettingError>& warnings() const { return warnings_; }
   // Returns whether a client can use channel binding with every certificate of this context
   // (tls/internal/channel_binding.h).
   [[nodiscard]] bool binds_channels() const;
@@ -48,11 +48,11 @@ class ServerContext {
     bool own_records;  // our record layer for TLS 1.3, with the ciphers that it supports
   };
   ServerContext(ssl_ctx_st* context, Rules rules, std::unique_ptr<const ServerCertificates> certificates,
-                std::vector<SettingMistake> warnings);
+                std::vector<SettingError> warnings);
   ssl_ctx_st* context_;  // owned
   Rules rules_;
   std::unique_ptr<const ServerCertificates> certificates_;
-  std::vector<SettingMistake> warnings_;
+  std::vector<SettingError> warnings_;
 };
 
 }  // namespace pgveil::tls

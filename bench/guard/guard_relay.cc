@@ -172,8 +172,8 @@ int main(int count, char** arguments) {
     if (count == 3) return pgveil::proxy::relay(arguments[1], std::strtoul(arguments[2], nullptr, 10));
     std::fputs("usage: guard_relay out|in MEBIBYTES\n", stderr);
     return 64;
-  } catch (const std::exception& problem) {
-    std::fprintf(stderr, "guard_relay: %s\n", problem.what());
+  } catch (const std::exception& message) {
+    std::fprintf(stderr, "guard_relay: %s\n", message.what());
     return 1;
   }
 }

@@ -134,7 +134,7 @@ tl::expected<std::vector<protocol::AuthLine>, ConfigErrors> read_lines(const Tex
     if (!content) {
       return tl::unexpected(ConfigErrors{origins.error_at(
           key + "_file", "could not read file \"" + setting.file + "\": " + content.error().text,
-          content.error().remedy.empty() ? tls::file_hint(setting.file, ENOENT) : content.error().remedy)});
+          content.error().hint.empty() ? tls::file_hint(setting.file, ENOENT) : content.error().hint)});
     }
     text = *content;
     place = {setting.file, 1};

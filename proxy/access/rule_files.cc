@@ -19,8 +19,8 @@ namespace filesystem = std::filesystem;
 // Opened once, so that what is known to be no directory is what is read.
 tl::expected<std::string, AuthFiles::Error> AuthFiles::read(const std::string& path) const {
   const auto error = [&path](int number) {
-    const std::string remedy = number == EACCES ? tls::file_hint(path, number) : "";
-    return tl::unexpected(Error{number == ENOENT, std::strerror(number), remedy});
+    const std::string hint = number == EACCES ? tls::file_hint(path, number) : "";
+    return tl::unexpected(Error{number == ENOENT, std::strerror(number), hint});
   };
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat status {};

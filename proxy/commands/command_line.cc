@@ -125,13 +125,13 @@ void check_variables(const CommandLine& line, ConfigBuilder& draft) {
     if (std::find(known.begin(), known.end(), end) != known.end() || is_of_kubernetes(end, value)) continue;
     std::transform(end.begin(), end.end(), end.begin(),
                    [](unsigned char byte) { return std::toupper(byte); });
-    auto remedy = remedy_for_key(end);
-    if (remedy.empty()) {
+    auto hint = remedy_for_key(end);
+    if (hint.empty()) {
       const auto near = values::nearest(end, {known.begin(), known.end()});
-      remedy = near.empty() ? "Unset it, or see docs/configuration.md for those that there are."
-                            : "Is " + variable_name(flag_name(near)) + " meant?";
+      hint = near.empty() ? "Unset it, or see docs/configuration.md for those that there are."
+                          : "Is " + variable_name(flag_name(near)) + " meant?";
     }
-    draft.add({name, 0, "", "there is no such variable", remedy});
+    draft.add({name, 0, "", "there is no such variable", hint});
   }
 }
 
@@ -215,8 +215,8 @@ void refuse_secrets_of_open_file(const ConfigFile& file, ConfigBuilder& draft) {
     if (!setting.secret) continue;
     for (const auto& upstream : draft.upstreams())
       if (draft.has(upstream, setting.key))
-        draft.add_at(upstream, setting.key, "the file " + file.access_fault->problem,
-                     file.access_fault->remedy);
+        draft.add_at(upstream, setting.key, "the file " + file.access_fault->message,
+                     file.access_fault->hint);
   }
 }
 

@@ -318,7 +318,7 @@ void ConfigBuilder::check_listener_without_tls(const SectionBuilder<ListenerConf
 void ConfigBuilder::check_listener_identity(const SectionBuilder<ListenerConfig>& listener) {
   for (const auto& [text, file] : {std::pair{"hba", "hba_file"}, std::pair{"ident", "ident_file"}})
     refuse_both(listener, file, text,
-                "Remove one of them. The rules can include a file with the line: include FILE");
+                "Remove one of them. To read a file from the rules, add the line \"include FILE\" to them.");
   const auto& values = listener.values;
   if (!values.log_client_identity)
     refuse_without_effect(listener, "client_identity_in", "log_client_identity is not set");

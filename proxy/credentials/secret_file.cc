@@ -32,18 +32,19 @@ struct Descriptor {
 
 std::optional<AccessFault> find_access_fault(const struct stat& file, const std::string& content) {
   if (file.st_uid != ::geteuid() && file.st_uid != 0)
-    return AccessFault{"must be owned by the user of this process or root", "chown the file."};
+    return AccessFault{"must be owned by the user of this process or root",
+                       "Change the owner of the file with chown."};
   if (is_open_to_others(file))
     return AccessFault{"holds " + content + " and has group or world access",
-                       "chmod 0600 the file, or 0640 if it is owned by root."};
+                       "Set the mode of the file to 0600, or to 0640 if root owns it."};
   return std::nullopt;
 }
 
 tl::expected<protocol::SecretText, ConfigError> read_secret_file(const std::string& path,
                                                                  const std::string& key,
                                                                  const SourceLocations& origins) {
-  const auto mistake = [&](const std::string& problem, std::string remedy) {
-    return tl::unexpected(origins.error_at(key, "\"" + path + "\" " + problem, std::move(remedy)));
+  const auto mistake = [&](const std::string& message, std::string hint) {
+    return tl::unexpected(origins.error_at(key, "\"" + path + "\" " + message, std::move(hint)));
   };
   const auto unreadable = [&] {
     const int error = errno;
@@ -55,7 +56,7 @@ tl::expected<protocol::SecretText, ConfigError> read_secret_file(const std::stri
   if (descriptor.number < 0 || ::fstat(descriptor.number, &file) != 0) return unreadable();
   if (S_ISDIR(file.st_mode)) return mistake("is a directory", tls::file_hint(path, EISDIR));
   if (!S_ISREG(file.st_mode)) return mistake("is not a regular file", "Name a file.");
-  if (const auto fault = find_access_fault(file, "passwords")) return mistake(fault->problem, fault->remedy);
+  if (const auto fault = find_access_fault(file, "passwords")) return mistake(fault->message, fault->hint);
   if (static_cast<std::size_t>(file.st_size) > kMaxBytes)
     return mistake("is larger than 64 MiB", "Name the file that holds the passwords.");
 

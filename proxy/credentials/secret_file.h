@@ -16,8 +16,8 @@ namespace pgveil::proxy {
 // What is wrong with the owner or the mode of a file that holds secrets, after its name, and how to correct
 // it; nullopt: nothing.
 struct AccessFault {
-  std::string problem;
-  std::string remedy;
+  std::string message;
+  std::string hint;
 };
 [[nodiscard]] std::optional<AccessFault> find_access_fault(const struct stat& file,
                                                            const std::string& content);

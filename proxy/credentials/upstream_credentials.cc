@@ -59,8 +59,8 @@ tl::expected<UpstreamCredentials, ConfigErrors> UpstreamCredentials::load(const 
   if (!upstream.role_certificates.empty() && base != nullptr) {
     const std::string directory_key = key + ".role_certificates";
     const auto place = origins.find(directory_key);
-    const auto placed = [&](std::string problem, std::string remedy) {
-      return ConfigError{place.file, place.line, directory_key, std::move(problem), std::move(remedy)};
+    const auto placed = [&](std::string message, std::string hint) {
+      return ConfigError{place.file, place.line, directory_key, std::move(message), std::move(hint)};
     };
     const auto roles = roles_in(upstream.role_certificates);
     if (!roles)
@@ -77,11 +77,11 @@ tl::expected<UpstreamCredentials, ConfigErrors> UpstreamCredentials::load(const 
       auto context = base->with_certificate(path + ".crt", path + ".key", upstream.tls.sslpassword);
       if (!context) {
         for (auto& mistake : context.error())
-          mistakes.push_back(placed("role \"" + role + "\": " + mistake.problem, mistake.remedy));
+          mistakes.push_back(placed("role \"" + role + "\": " + mistake.message, mistake.hint));
         continue;
       }
       for (const auto& warning : (*context)->warnings())
-        warnings.push_back(placed("role \"" + role + "\": " + warning.problem, warning.remedy));
+        warnings.push_back(placed("role \"" + role + "\": " + warning.message, warning.hint));
       held.by_role_.emplace(role, *std::move(context));
     }
   }

@@ -32,7 +32,7 @@ constexpr std::array kReasons{
     ReasonInfo{Reason::no_startup, "no_startup", kSilent, Fault::client,
                "the client closed before its StartupMessage"},
     ReasonInfo{Reason::malformed_startup, "malformed_startup", kSilent, Fault::client,
-               "the first bytes are no PostgreSQL startup packet"},
+               "the first bytes are not a PostgreSQL startup packet"},
     ReasonInfo{Reason::protocol_violation, "protocol_violation", sqlstate::kProtocolViolation, Fault::client,
                "invalid startup packet"},
     ReasonInfo{Reason::unsupported_protocol, "unsupported_protocol", sqlstate::kFeatureNotSupported, Fault::client,

@@ -43,7 +43,7 @@ Login::Progress Login::advance(protocol::ByteReader& from_server, LoginAnswers& 
     const protocol::Message& message = **decoded;
     if (message.type == protocol::kAuthentication) {
       if (authenticated_) {
-        static_cast<void>(fail(login_not_understood("an authentication request behind AuthenticationOk")));
+        static_cast<void>(fail(login_not_understood("an authentication request after AuthenticationOk")));
         return Progress::failed;
       }
       const auto authentication = protocol::decode_authentication(message.body);
@@ -162,7 +162,7 @@ Ending method_not_allowed(const protocol::Authentication& request, AuthMethods a
           .detail = (asks ? "The server asks for " + describe(request)
                           : "The server accepts the login without asking for anything") +
                     "; allowed is " + allowed.text() + '.',
-          .hint = "Mend the server's pg_hba.conf" +
+          .hint = "Correct the server's pg_hba.conf" +
                   (method ? ", or allow it with \"" + std::string(name_of(*method)) + "\" in require_auth."
                           : std::string("."))};
 }
@@ -175,7 +175,7 @@ std::string words_of(const protocol::ErrorFields& error) {
 Ending login_not_understood(const std::string& what) {
   return {.reason = Reason::upstream_protocol_violation,
           .detail = "The server sent " + what + " during the login.",
-          .hint = "Check that a PostgreSQL server is behind this address."};
+          .hint = "Check that a PostgreSQL server listens on this address."};
 }
 
 }  // namespace pgveil::proxy

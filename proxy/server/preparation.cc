@@ -175,12 +175,12 @@ class MachineCheck {
       if (!found) found = std::move(unbindable);
     }
     if (found)
-      add(Fault::machine, key, address.text() + " cannot be listened on: " + found->problem, found->remedy);
+      add(Fault::machine, key, address.text() + " cannot be listened on: " + found->message, found->hint);
   }
 
   struct Unbindable {
-    std::string problem;
-    std::string remedy;
+    std::string message;
+    std::string hint;
   };
   // Tries to bind the address with a port that the system chooses, since another process may use the configured one.
   [[nodiscard]] static std::optional<Unbindable> why_not_bound(SocketAddress address) {

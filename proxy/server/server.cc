@@ -17,6 +17,7 @@
 #include "proxy/base/cpu_quota.h"
 #include "proxy/base/exit_code.h"
 #include "proxy/base/signals_held_back.h"
+#include "proxy/config/password_filter.h"
 #include "proxy/diagnostics/log.h"
 #include "proxy/net/io_uring.h"
 #include "proxy/server/preparation.h"
@@ -53,7 +54,7 @@ unsigned choose_workers(const LimitsConfig& limits) {
 void log_relay(LogLevel level, std::string_view engine, std::string_view because,
                std::string_view error = {}) {
   constexpr std::string_view kHint =
-      "io_uring needs Linux 6.1 and its permission. Set relay to \"auto\" or \"epoll\", or permit it.";
+      "Use Linux 6.1 or newer and permit io_uring, or set relay to \"auto\" or \"epoll\".";
   LogLine(level, "relay")
       .add("engine", engine)
       .add("because", because)
@@ -154,7 +155,9 @@ class Server final : public Wakeable {
       reap_children();
     }
     for (const ConfigError& warning : snapshot_->warnings)
-      LogLine(LogLevel::warning, "configuration").add("warning", warning.text());
+      LogLine(LogLevel::warning, "configuration")
+          .add("warning", values::without_passwords(warning.location() + warning.message))
+          .add("hint", values::without_passwords(warning.hint));
     if (!listen()) return kExitUnavailable;
     uv_run(loop_.get(), UV_RUN_DEFAULT);
     LogLine(LogLevel::info, "stopped").add("abandoned_sessions", abandoned_);

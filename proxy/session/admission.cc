@@ -6,7 +6,6 @@
 
 #include "proxy/access/identity.h"
 #include "proxy/diagnostics/log.h"
-#include "proxy/session/session_bytes.h"
 #include "proxy/session/startup_parameters.h"
 #include "proxy/upstream/upstream_failure.h"
 
@@ -21,10 +20,6 @@ constexpr std::chrono::milliseconds kAuditPause{100};
 Admission::Admission(SessionContext& context, OpenedClient client)
     : context_(context), admitted_{.client = std::move(client), .tls_to_server = nullptr} {
   context_.observer.note_request(admitted_.client.startup);
-}
-
-Admission::~Admission() {
-  wipe_away(admitted_.client.unread);
 }
 
 // Enforces the TLS policy first. Each StartupMessage passes here, with or without TLS.
@@ -62,6 +57,7 @@ bool Admission::waits_for_audit() {
 }
 
 Decision Admission::decide() {
+  assigned_database_.clear();
   const OpenedClient& client = admitted_.client;
   const AccessRules& rules = context_.policy().rules;
   ClientAttributes visitor{.address = context_.client_address,
@@ -77,9 +73,9 @@ Decision Admission::decide() {
   if (!assigns || !client.startup.find("database").value_or("").empty()) return decision;
   // The client named no database, so it gets the database with the name of the assigned user. The rules decide
   // whether the client may use that database.
-  const std::string database = decision.database_user;
-  context_.observer.note_database(database);
-  visitor.database = database;
+  assigned_database_ = decision.database_user;
+  context_.observer.note_database(assigned_database_);
+  visitor.database = assigned_database_;
   return rules.decide(visitor);
 }
 
@@ -102,11 +98,9 @@ Admission::State Admission::admit(const Decision& decision) {
 std::optional<Ending> Admission::prepare_startup(const Decision& decision) {
   OpenedClient& client = admitted_.client;
   const ListenerConfig& listener = context_.policy().config;
-  if (decision.rule->assign) {
-    const bool names_database = !client.startup.find("database").value_or("").empty();
-    client.startup.set("user", decision.database_user);
-    if (!names_database) client.startup.set("database", decision.database_user);
-  }
+  if (decision.rule->assign) client.startup.set("user", decision.database_user);
+  // The database that the rules were asked about, also if the rule that has admitted the client assigns another user.
+  if (!assigned_database_.empty()) client.startup.set("database", assigned_database_);
   context_.observer.note_startup(client.startup);
   if (is_vouched_for(admitted_.method))
     if (auto refusal = refuse_parameter(client.startup, listener)) return refusal;

@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <optional>
+#include <string>
 
 #include "protocol/hba.h"
 #include "proxy/access/access_rules.h"
@@ -31,7 +32,6 @@ class Admission final : public Stage {
   };
 
   Admission(SessionContext& context, OpenedClient client);
-  ~Admission() override;
 
   [[nodiscard]] State advance();
 
@@ -49,6 +49,7 @@ class Admission final : public Stage {
 
   SessionContext& context_;
   AdmittedClient admitted_;
+  std::string assigned_database_;  // which decide() asked the rules about, for a client that named none
   std::unique_ptr<ClientHostName> host_name_;
   std::unique_ptr<Deadline> audit_pause_;  // set while the audit queue has no room
   Ending ending_;

@@ -13,8 +13,9 @@ constexpr std::chrono::seconds kCancelTimeout{10};
 
 // A request with a key that this process has not stored goes to the upstream's server if there is only one: another
 // replica of pgveil may have relayed the session.
-tl::expected<std::unique_ptr<CancelForward>, Ending> CancelForward::begin(
-    SessionContext& context, const protocol::CancelRequest& request, bool inside_tls) {
+tl::expected<std::unique_ptr<CancelForward>, Ending> CancelForward::begin(SessionContext& context,
+                                                                          protocol::CancelRequest request,
+                                                                          bool inside_tls) {
   const ListenerPolicy& policy = context.policy();
   if (policy.config.plaintext_cancel == PlaintextCancel::deny && policy.tls && !inside_tls)
     return tl::unexpected(Ending{.reason = Reason::plaintext_cancel_denied});
@@ -27,9 +28,9 @@ tl::expected<std::unique_ptr<CancelForward>, Ending> CancelForward::begin(
   const auto& upstream = route ? route->upstream : policy.upstream;
   Course course;
   if (route) course.only = route->server;
+  auto link = context.dial(upstream, upstream->tls, std::move(course));
   // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private
-  return std::unique_ptr<CancelForward>(
-      new CancelForward(context, request, context.dial(upstream, upstream->tls, std::move(course))));
+  return std::unique_ptr<CancelForward>(new CancelForward(context, std::move(request), std::move(link)));
 }
 
 CancelForward::CancelForward(SessionContext& context, protocol::CancelRequest request,

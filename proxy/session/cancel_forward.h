@@ -18,7 +18,7 @@ class CancelForward final : public Stage {
   // Begins to connect to the server, or returns why the request is not forwarded. `inside_tls`: the request arrived
   // inside TLS.
   [[nodiscard]] static tl::expected<std::unique_ptr<CancelForward>, Ending> begin(
-      SessionContext& context, const protocol::CancelRequest& request, bool inside_tls);
+      SessionContext& context, protocol::CancelRequest request, bool inside_tls);
   ~CancelForward() override;
 
   // Returns how the session ends, or nullopt while the request is being forwarded.

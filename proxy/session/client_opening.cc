@@ -23,10 +23,6 @@ ClientOpening::ClientOpening(SessionContext& context, std::string unix_user)
   context_.deadline.set(context_.limits().startup_timeout);
 }
 
-ClientOpening::~ClientOpening() {
-  wipe_away(unread_);
-}
-
 ClientOpening::State ClientOpening::advance() {
   if (context_.deadline.passed()) return fail({.reason = Reason::startup_timeout});
   const State next = state_ == State::accepting_tls ? accept_tls() : negotiate();
@@ -66,8 +62,8 @@ ClientOpening::State ClientOpening::negotiate() {
 // Bytes that were read after the SSLRequest, or as direct TLS, are passed to the handshake only.
 ClientOpening::State ClientOpening::begin_tls() {
   auto engine = tls::Engine::to_client(context_.policy().tls, negotiation_.direct_tls());
-  auto stream =
-      std::make_unique<TlsStream>(std::move(context_.client), std::move(engine), std::exchange(unread_, {}));
+  auto stream = std::make_unique<TlsStream>(std::move(context_.client), std::move(engine),
+                                            protocol::Bytes(std::exchange(unread_, UnreadBytes())));
   accepting_ = stream.get();
   context_.client = std::move(stream);
   handshake_slot_.emplace(context_.services.handshake_queue, context_.owner);
@@ -104,7 +100,7 @@ OpenedClient ClientOpening::take_client() {
   OpenedClient client{.startup = negotiation_.take_startup(),
                       .tls = tls_,
                       .unix_user = std::move(unix_user_),
-                      .unread = std::exchange(unread_, {})};
+                      .unread = std::move(unread_)};
   set_database(client.startup, context_.policy().config);
   return client;
 }

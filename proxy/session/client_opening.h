@@ -7,6 +7,7 @@
 
 #include "protocol/negotiation.h"
 #include "proxy/net/tls_stream.h"
+#include "proxy/session/session_bytes.h"
 #include "proxy/session/session_context.h"
 #include "proxy/session/stage.h"
 
@@ -16,8 +17,8 @@ namespace pgveil::proxy {
 struct OpenedClient {
   protocol::StartupMessage startup;
   std::shared_ptr<const tls::Established> tls;  // null: without TLS
-  std::string unix_user;   // of the client's process on a Unix socket; empty: not needed, or unknown
-  protocol::Bytes unread;  // what it sent after the StartupMessage; may contain a password
+  std::string unix_user;  // of the client's process on a Unix socket; empty: not needed, or unknown
+  UnreadBytes unread;     // what it sent after the StartupMessage; may contain a password
 
   // The verified certificate of the client. Null: the client presented none.
   [[nodiscard]] const tls::PeerCertificate* certificate() const {
@@ -42,13 +43,12 @@ class ClientOpening final : public Stage {
 
   // `context` must outlive the stage, as for every stage.
   ClientOpening(SessionContext& context, std::string unix_user);
-  ~ClientOpening() override;
 
   // Returns at each change of the state. The caller must then call it again at once.
   [[nodiscard]] State advance();
 
   [[nodiscard]] OpenedClient take_client();
-  [[nodiscard]] const protocol::CancelRequest& cancel_request() const { return negotiation_.cancel(); }
+  [[nodiscard]] protocol::CancelRequest take_cancel_request() { return negotiation_.take_cancel(); }
   [[nodiscard]] bool inside_tls() const { return negotiation_.inside_tls(); }
   [[nodiscard]] const Ending& ending() const { return ending_; }
 
@@ -71,7 +71,7 @@ class ClientOpening final : public Stage {
   std::optional<HandshakeQueue::Slot> handshake_slot_;
   std::shared_ptr<const tls::Established> tls_;
   std::string unix_user_;
-  protocol::Bytes unread_;
+  UnreadBytes unread_;
   bool has_sent_ = false;  // negotiate() has read bytes of the client
   Ending ending_;
 };

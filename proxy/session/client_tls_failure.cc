@@ -34,7 +34,7 @@ std::string_view hint_of(tls::Failure failure) {
       return "Have the client's certificate renewed, and check this machine's clock.";
     case tls::Failure::not_yet_valid: return "Check this machine's clock and the certificate's first day.";
     case tls::Failure::crl_unusable:
-      return "ssl_crl_file and ssl_crl_dir need a current CRL of every authority in the client's chain.";
+      return "Add a current CRL of every authority in the client's chain to ssl_crl_file or ssl_crl_dir.";
     case tls::Failure::wrong_purpose:
       return "Have the certificate reissued for TLS clients (extendedKeyUsage clientAuth).";
     case tls::Failure::rejected_by_peer:

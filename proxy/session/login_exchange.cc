@@ -43,7 +43,6 @@ FirstWord read_first_word(protocol::ByteView bytes) {
 }  // namespace
 
 LoginExchange::~LoginExchange() {
-  wipe_away(client_.unread);
   wipe_away(unread_of_server_);
 }
 

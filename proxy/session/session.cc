@@ -131,11 +131,11 @@ void Session::advance_early() {
     early_link_.reset();
 }
 
-Session::Phase Session::begin_cancel(const ClientOpening& opening) {
-  auto cancel = CancelForward::begin(context_, opening.cancel_request(), opening.inside_tls());
-  if (!cancel) return end(cancel.error());
+Session::Phase Session::begin_cancel(ClientOpening& opening) {
   if (early_link_) early_link_->close(context_.scratch());
   early_link_.reset();
+  auto cancel = CancelForward::begin(context_, opening.take_cancel_request(), opening.inside_tls());
+  if (!cancel) return end(cancel.error());
   stage_ = *std::move(cancel);
   return Phase::forward_cancel;
 }
@@ -162,9 +162,10 @@ Session::Phase Session::log_in(LoginExchange& login) {
 }
 
 Session::Phase Session::begin_relay(LoginExchange& login) {
+  LoggedInSession session = login.take_session();
   context_.observer.audit(nullptr);
   context_.observer.log_started();
-  stage_ = std::make_unique<EstablishedSession>(context_, login.take_session());
+  stage_ = std::make_unique<EstablishedSession>(context_, std::move(session));
   return Phase::relay;
 }
 
@@ -232,6 +233,7 @@ Session::Phase Session::end_without_memory() {
   } catch (const std::bad_alloc&) {
     // There is no memory even for the last log line.
   }
+  early_link_.reset();
   context_.registration.leave();
   return Phase::closed;
 }

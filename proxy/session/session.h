@@ -59,7 +59,7 @@ class Session final : public Wakeable {
 
   void connect_early();
   void advance_early();
-  [[nodiscard]] Phase begin_cancel(const ClientOpening& opening);
+  [[nodiscard]] Phase begin_cancel(ClientOpening& opening);
   [[nodiscard]] Phase begin_relay(LoginExchange& login);
   [[nodiscard]] Phase end_relay(const EstablishedSession& established, EstablishedSession::State state);
 

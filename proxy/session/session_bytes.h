@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <span>
+#include <utility>
 
 #include "protocol/bytes.h"
 #include "tls/digest.h"
@@ -23,5 +25,19 @@ inline void wipe_away(protocol::Bytes& bytes) {
   tls::wipe(std::span(bytes));
   bytes = protocol::Bytes();  // "= {}" would keep the memory
 }
+
+// Bytes that a client has sent in its login. They may contain a password, so the memory is wiped before it is freed.
+class UnreadBytes : public protocol::Bytes {
+ public:
+  UnreadBytes() = default;
+  explicit UnreadBytes(protocol::Bytes&& bytes) noexcept : protocol::Bytes(std::move(bytes)) {}
+  UnreadBytes(UnreadBytes&& other) noexcept = default;
+  UnreadBytes& operator=(UnreadBytes&& other) noexcept {
+    wipe_away(*this);
+    protocol::Bytes::operator=(std::move(other));
+    return *this;
+  }
+  ~UnreadBytes() { tls::wipe(std::span<std::uint8_t>(*this)); }
+};
 
 }  // namespace pgveil::proxy

@@ -163,7 +163,7 @@ class SnapshotBuilder {
   }
 
   // The one place where an error of tls/, which knows nothing of files and sections, becomes a ConfigError.
-  [[nodiscard]] ConfigError located(const tls::SettingMistake& mistake, const std::string& section) const {
+  [[nodiscard]] ConfigError located(const tls::SettingError& mistake, const std::string& section) const {
     std::string key = section + '.';
     // The certificate of the listener itself is the first one, if it has any.
     if (mistake.certificate >= 0) {
@@ -175,7 +175,7 @@ class SnapshotBuilder {
         key += "certificate[" + std::to_string(mistake.certificate - first) + "].";
     }
     key += mistake.setting;
-    return parsed_.origins.error_at(key, mistake.problem, mistake.remedy);
+    return parsed_.origins.error_at(key, mistake.message, mistake.hint);
   }
 
   void complain(const std::string& key, std::string message, std::string hint) {

@@ -44,7 +44,7 @@ std::string_view hint_of(tls::Failure failure) {
     case tls::Failure::revoked:
       return "Have the server's certificate reissued. Do not trust this server until then.";
     case tls::Failure::crl_unusable:
-      return "sslcrl and sslcrldir need a current CRL of every authority in the server's chain.";
+      return "Add a current CRL of every authority in the server's chain to sslcrl or sslcrldir.";
     case tls::Failure::wrong_name:
       return "Set host to a name in the certificate (and hostaddr to the address), or have it reissued with "
              "the name "
@@ -64,7 +64,7 @@ std::string_view hint_of(tls::Failure failure) {
     case tls::Failure::no_application_protocol:
       return "sslnegotiation = \"direct\" needs a server of PostgreSQL 17 or newer; use \"postgres\" for "
              "older ones.";
-    default: return "Check that a PostgreSQL server, and nothing in its place, is behind this address.";
+    default: return "Check that a PostgreSQL server, and nothing in its place, listens on this address.";
   }
 }
 
@@ -93,12 +93,12 @@ Ending refused_greeting(const ServerAddress& server, protocol::UpstreamGreeting:
               .hint = "Look into the server's log: it may be out of connections or memory."};
     case Answer::early_bytes:
       return {.reason = Reason::upstream_protocol_violation,
-              .detail = who + " sent unencrypted bytes behind its answer to the request for TLS.",
+              .detail = who + " sent unencrypted bytes after its answer to the request for TLS.",
               .hint = "This can be a defect of the server, or an attempt to get in between."};
     default:
       return {.reason = Reason::upstream_protocol_violation,
               .detail = fmt::format("{} answered the request for TLS with byte 0x{:02x}.", who, byte),
-              .hint = "Check that a PostgreSQL server is behind this address."};
+              .hint = "Check that a PostgreSQL server listens on this address."};
   }
 }
 
@@ -106,7 +106,7 @@ Ending wrong_peer(const ServerAddress& server, const std::string& required, cons
   return {.reason = Reason::upstream_wrong_peer,
           .detail = fmt::format("requirepeer is \"{}\", but the server on {} runs as {}.", required,
                                 server.address.text(), user.empty() ? "an unknown user" : '"' + user + '"'),
-          .hint = "Check who listens on this socket, or mend requirepeer."};
+          .hint = "Check who listens on this socket, or correct requirepeer."};
 }
 
 Ending no_role_certificate(const UpstreamConfig& upstream, const std::string& role) {

@@ -79,7 +79,7 @@ std::optional<Ending> UpstreamLink::broken_silence(Scratch& scratch) {
   return Ending{
       .reason = Reason::upstream_lost,
       .detail = "Server at " + server()->address.text() + " closed a connection that waited for its session.",
-      .hint = "Unless it was restarted: preconnect_max_age must be below its authentication_timeout."};
+      .hint = "If the server was not restarted, set preconnect_max_age below its authentication_timeout."};
 }
 
 void UpstreamLink::close(Scratch& scratch) {

@@ -34,16 +34,12 @@ class AStage : public ::testing::Test {
     context_.reset(new proxy::SessionContext{.services = services_,
                                              .owner = owner_,
                                              .listener = proxy::SnapshotListener(snapshot_, 0),
-                                             .client_address = address_of_client(),
+                                             .client_address = client_address_,
                                              .client = std::move(client),
                                              .deadline = proxy::Deadline(loop_.get(), owner_),
                                              .registration = proxy::SessionRegistration(shared_),
                                              .observer = proxy::SessionObserver()});
     return *context_;
-  }
-
-  static proxy::KernelAddress address_of_client() {
-    return *proxy::kernel_address(proxy::SocketAddress{.host = "127.0.0.1", .port = 40'000, .unix_path = ""});
   }
 
   // Runs the loop until `done` returns true. Returns false if the time limit has passed before.
@@ -84,6 +80,9 @@ class AStage : public ::testing::Test {
                                    .shared = shared_,
                                    .on_closed = [this](proxy::SessionId id) { closed_ = id; }};
   std::shared_ptr<const proxy::Snapshot> snapshot_;
+  // Of the clients of begin(): an address of the network unless a test sets another one.
+  proxy::KernelAddress client_address_ =
+      *proxy::kernel_address(proxy::SocketAddress{.host = "127.0.0.1", .port = 40'000, .unix_path = ""});
   std::unique_ptr<proxy::SessionContext> context_;
   FakeStream* client_ = nullptr;  // of context_
 };

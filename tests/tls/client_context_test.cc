@@ -23,7 +23,7 @@ struct Mistaken {
   const char* name;
   std::function<void(const Site& site, ClientSettings& settings)> spoil;
   const char* setting;
-  const char* problem;  // a part of the message
+  const char* message;  // a part of the message
 };
 void PrintTo(const Mistaken& row, std::ostream* out) {
   *out << row.name;
@@ -49,8 +49,8 @@ TEST_P(ClientContextMistake, IsTold) {
   ASSERT_FALSE(built);
   ASSERT_EQ(built.error().size(), 1U);
   EXPECT_EQ(built.error()[0].setting, GetParam().setting);
-  EXPECT_NE(built.error()[0].problem.find(GetParam().problem), std::string::npos) << built.error()[0].problem;
-  EXPECT_NE(built.error()[0].remedy, "");
+  EXPECT_NE(built.error()[0].message.find(GetParam().message), std::string::npos) << built.error()[0].message;
+  EXPECT_NE(built.error()[0].hint, "");
 }
 
 std::string garbage(const Site& site) {
@@ -156,7 +156,7 @@ TEST(ClientContext, NeverTellsThePassword) {
   settings.sslpassword = "poppyseed";
   const auto built = ClientContext::build(settings);
   ASSERT_FALSE(built);
-  EXPECT_EQ((built.error()[0].problem + built.error()[0].remedy).find("poppyseed"), std::string::npos);
+  EXPECT_EQ((built.error()[0].message + built.error()[0].hint).find("poppyseed"), std::string::npos);
 }
 
 TEST(ClientContext, TakesAnEncryptedKey) {
@@ -220,7 +220,7 @@ TEST(ServerContext, RefusesAnEncryptedKey) {
   settings.certificates[0].ssl_key_file = key;
   const auto built = ServerContext::build(settings);
   ASSERT_FALSE(built);
-  EXPECT_EQ(built.error()[0].problem,
+  EXPECT_EQ(built.error()[0].message,
             "private key file \"" + key + "\" is encrypted, and no ssl_passphrase_command is set");
 }
 

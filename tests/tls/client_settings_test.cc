@@ -116,7 +116,7 @@ struct Mistaken {
   const char* name;
   std::function<void(ClientSettings&)> spoil;
   const char* setting;
-  const char* problem;  // a part of the message
+  const char* message;  // a part of the message
 };
 void PrintTo(const Mistaken& row, std::ostream* out) {
   *out << row.name;
@@ -130,10 +130,10 @@ TEST_P(ClientSettingMistake, IsTold) {
   GetParam().spoil(settings);
   const auto built = ClientContext::build(settings);
   ASSERT_FALSE(built);
-  ASSERT_EQ(built.error().size(), 1U) << built.error()[1].problem;
+  ASSERT_EQ(built.error().size(), 1U) << built.error()[1].message;
   EXPECT_EQ(built.error()[0].setting, GetParam().setting);
-  EXPECT_NE(built.error()[0].problem.find(GetParam().problem), std::string::npos) << built.error()[0].problem;
-  EXPECT_NE(built.error()[0].remedy, "");
+  EXPECT_NE(built.error()[0].message.find(GetParam().message), std::string::npos) << built.error()[0].message;
+  EXPECT_NE(built.error()[0].hint, "");
 }
 
 // clang-format off

@@ -22,15 +22,15 @@ struct KeyFile {
   Owner owner;
   mode_t mode;
   KeyFileRule rule;
-  const char* problem;  // a part of the message; empty: accepted
+  const char* message;  // a part of the message; empty: accepted
 };
 void PrintTo(const KeyFile& row, std::ostream* out) {
   *out << row.name;
 }
 
-std::optional<SettingMistake> check_path(const std::string& path, KeyFileRule rule) {
+std::optional<SettingError> check_path(const std::string& path, KeyFileRule rule) {
   const auto file = OpenFile::open(path);
-  if (!file) return SettingMistake{"sslkey", std::strerror(file.error()), ""};
+  if (!file) return SettingError{"sslkey", std::strerror(file.error()), ""};
   return check_key_file(file->status(), path, "sslkey", rule);
 }
 
@@ -43,19 +43,19 @@ TEST_P(KeyFileMode, IsJudgedAsByPostgres) {
   const auto& row = GetParam();
   const std::string file = folder_.write("a.key", "key");
   ASSERT_EQ(::chmod(file.c_str(), row.mode), 0);
-  const auto problem = judge_file_of(row.owner, file, [&]() -> std::string {
+  const auto message = judge_file_of(row.owner, file, [&]() -> std::string {
     const auto mistake = check_path(file, row.rule);
     if (!mistake) return "";
-    const bool is_whole = mistake->setting == "sslkey" && !mistake->remedy.empty();
-    return is_whole ? mistake->problem : "a mistake without setting or remedy";
+    const bool is_whole = mistake->setting == "sslkey" && !mistake->hint.empty();
+    return is_whole ? mistake->message : "a mistake without setting or remedy";
   });
-  if (!problem) GTEST_SKIP() << "needs another user";
-  if (*row.problem == '\0') {
-    EXPECT_EQ(*problem, "");
+  if (!message) GTEST_SKIP() << "needs another user";
+  if (*row.message == '\0') {
+    EXPECT_EQ(*message, "");
     return;
   }
-  EXPECT_NE(problem->find(row.problem), std::string::npos) << *problem;
-  EXPECT_NE(problem->find(file), std::string::npos) << *problem;
+  EXPECT_NE(message->find(row.message), std::string::npos) << *message;
+  EXPECT_NE(message->find(file), std::string::npos) << *message;
 }
 
 constexpr auto kLibpq = KeyFileRule::libpq;
@@ -90,12 +90,12 @@ TEST(KeyFileKind, MustBeARegularFile) {
   const TemporaryFolder folder;
   const auto mistake = check_path(folder.path("."), kLibpq);
   ASSERT_TRUE(mistake);
-  EXPECT_NE(mistake->problem.find("is a directory"), std::string::npos) << mistake->problem;
+  EXPECT_NE(mistake->message.find("is a directory"), std::string::npos) << mistake->message;
   const std::string fifo = folder.path("fifo");
   ASSERT_EQ(::mkfifo(fifo.c_str(), 0600), 0);
   const auto other = check_path(fifo, kLibpq);
   ASSERT_TRUE(other);
-  EXPECT_NE(other->problem.find("is not a regular file"), std::string::npos) << other->problem;
+  EXPECT_NE(other->message.find("is not a regular file"), std::string::npos) << other->message;
 }
 
 TEST(KeyFileKind, MayBeALinkToOne) {

@@ -240,7 +240,7 @@ TEST(DeltaCrl, IsRefusedInEachSetting) {
     Scene scene;
     scene.add_revocation();
     add_delta(scene);
-    std::vector<SettingMistake> mistakes;
+    std::vector<SettingError> mistakes;
     if (is_client(where)) {
       if (const auto built = ClientContext::build(client_settings(scene, where)); !built)
         mistakes = built.error();
@@ -250,8 +250,8 @@ TEST(DeltaCrl, IsRefusedInEachSetting) {
     }
     ASSERT_EQ(mistakes.size(), 1U) << name_of(where);
     EXPECT_EQ(mistakes[0].setting, name_of(where));
-    EXPECT_NE(mistakes[0].problem.find("is a delta CRL"), std::string::npos) << mistakes[0].problem;
-    EXPECT_NE(mistakes[0].remedy, "");
+    EXPECT_NE(mistakes[0].message.find("is a delta CRL"), std::string::npos) << mistakes[0].message;
+    EXPECT_NE(mistakes[0].hint, "");
   }
 }
 

@@ -66,7 +66,7 @@ struct Doubtful {
   void (*change)(Scene&);
   const char* client_setting;  // the setting in the client's warning; null: none
   const char* server_setting;
-  const char* problem;  // a part of the message
+  const char* message;  // a part of the message
 };
 void PrintTo(const Doubtful& row, std::ostream* out) {
   *out << row.name;
@@ -75,15 +75,15 @@ void PrintTo(const Doubtful& row, std::ostream* out) {
 class DoubtfulFile : public testing::TestWithParam<Doubtful> {
  protected:
   // Ignores the warning that our own certificate expires soon.
-  static void expect(const std::vector<SettingMistake>& warnings, const char* setting) {
-    std::vector<SettingMistake> others;
+  static void expect(const std::vector<SettingError>& warnings, const char* setting) {
+    std::vector<SettingError> others;
     for (const auto& warning : warnings)
-      if (warning.problem.find(" expires on ") == std::string::npos) others.push_back(warning);
-    ASSERT_EQ(others.size(), setting == nullptr ? 0U : 1U) << (others.empty() ? "" : others.front().problem);
+      if (warning.message.find(" expires on ") == std::string::npos) others.push_back(warning);
+    ASSERT_EQ(others.size(), setting == nullptr ? 0U : 1U) << (others.empty() ? "" : others.front().message);
     if (setting == nullptr) return;
     EXPECT_EQ(others[0].setting, setting);
-    EXPECT_NE(others[0].problem.find(GetParam().problem), std::string::npos) << others[0].problem;
-    EXPECT_NE(others[0].remedy, "");
+    EXPECT_NE(others[0].message.find(GetParam().message), std::string::npos) << others[0].message;
+    EXPECT_NE(others[0].hint, "");
   }
 };
 
@@ -167,8 +167,8 @@ TEST(DoubtfulFiles, OfALeafAloneAreWarnedOfTwice) {
   scene.trust(scene.site.server.certificate_pem());
   const auto warnings = Site::build(scene.client)->warnings();
   ASSERT_EQ(warnings.size(), 2U);
-  EXPECT_NE(warnings[0].problem.find("is not an authority"), std::string::npos) << warnings[0].problem;
-  EXPECT_NE(warnings[1].problem.find("holds no root authority"), std::string::npos) << warnings[1].problem;
+  EXPECT_NE(warnings[0].message.find("is not an authority"), std::string::npos) << warnings[0].message;
+  EXPECT_NE(warnings[1].message.find("holds no root authority"), std::string::npos) << warnings[1].message;
 }
 
 TEST(DoubtfulFiles, OfARoleAreWarnedOf) {
@@ -178,7 +178,7 @@ TEST(DoubtfulFiles, OfARoleAreWarnedOf) {
       Site::build(scene.site.client_settings())->with_certificate(scene.client.sslcert, scene.client.sslkey);
   ASSERT_TRUE(role.has_value());
   ASSERT_FALSE((*role)->warnings().empty());
-  EXPECT_NE((*role)->warnings().back().problem.find("is not for TLS clients"), std::string::npos);
+  EXPECT_NE((*role)->warnings().back().message.find("is not for TLS clients"), std::string::npos);
 }
 
 }  // namespace

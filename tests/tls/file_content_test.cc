@@ -102,7 +102,7 @@ TEST(KeyFile, IsTheOneWhoseModeWasChecked) {
     const auto context = base->with_certificate(settings.sslcert, settings.sslkey);
     if (context)
       ++taken;
-    else if (context.error().front().problem.find("group or world access") != std::string::npos)
+    else if (context.error().front().message.find("group or world access") != std::string::npos)
       ++too_open;
     else
       ++wrong;

@@ -142,9 +142,8 @@ INSTANTIATE_TEST_SUITE_P(Files, KindOfFile, testing::Values(
 // clang-format on
 
 TEST(KindOfFile, QuotesAPathForTheShell) {
-  const auto remedy =
-      fault_of({Content::pkcs12, false}, Content::certificate, "/my certs/a'b.p12", "").remedy;
-  EXPECT_NE(remedy.find("-in '/my certs/a'\\''b.p12' -out"), std::string::npos) << remedy;
+  const auto hint = fault_of({Content::pkcs12, false}, Content::certificate, "/my certs/a'b.p12", "").hint;
+  EXPECT_NE(hint.find("-in '/my certs/a'\\''b.p12' -out"), std::string::npos) << hint;
 }
 
 // --- as they are reported ---
@@ -153,8 +152,8 @@ struct Wrong {
   const char* name;
   std::string (*bytes)();
   const char* setting;
-  const char* problem;  // both are parts; FILE stands for the path
-  const char* remedy;
+  const char* message;  // both are parts; FILE stands for the path
+  const char* hint;
 };
 void PrintTo(const Wrong& row, std::ostream* out) {
   *out << row.name;
@@ -182,8 +181,8 @@ TEST_P(WrongFile, IsReportedWithWhatItIsAndTheCommandThatHelps) {
   ASSERT_EQ(built.error().size(), 1U);
   const auto& mistake = built.error()[0];
   EXPECT_EQ(mistake.setting, setting);
-  EXPECT_NE(mistake.problem.find(with_path(GetParam().problem, path)), std::string::npos) << mistake.problem;
-  EXPECT_NE(mistake.remedy.find(with_path(GetParam().remedy, path)), std::string::npos) << mistake.remedy;
+  EXPECT_NE(mistake.message.find(with_path(GetParam().message, path)), std::string::npos) << mistake.message;
+  EXPECT_NE(mistake.hint.find(with_path(GetParam().hint, path)), std::string::npos) << mistake.hint;
 }
 
 // clang-format off
@@ -222,8 +221,8 @@ TEST(WrongFile, OfACertificateAsTheKeyIsNotAboutItsMode) {
   ASSERT_EQ(::chmod(settings.certificates[0].ssl_key_file.c_str(), 0644), 0);
   const auto built = ServerContext::build(settings);
   ASSERT_FALSE(built);
-  EXPECT_NE(built.error()[0].problem.find("it holds a certificate"), std::string::npos)
-      << built.error()[0].problem;
+  EXPECT_NE(built.error()[0].message.find("it holds a certificate"), std::string::npos)
+      << built.error()[0].message;
 }
 
 TEST(WrongFile, OfKeyAndCertificateExchangedIsReportedOnce) {
@@ -233,9 +232,9 @@ TEST(WrongFile, OfKeyAndCertificateExchangedIsReportedOnce) {
   const auto built = ServerContext::build(settings);
   ASSERT_FALSE(built);
   ASSERT_EQ(built.error().size(), 1U);
-  EXPECT_NE(built.error()[0].problem.find("holds a private key, and \""), std::string::npos)
-      << built.error()[0].problem;
-  EXPECT_EQ(built.error()[0].remedy,
+  EXPECT_NE(built.error()[0].message.find("holds a private key, and \""), std::string::npos)
+      << built.error()[0].message;
+  EXPECT_EQ(built.error()[0].hint,
             "Exchange the two files: ssl_cert_file is the certificate, and ssl_key_file is its private key.");
 }
 
@@ -268,16 +267,17 @@ TEST(ChainOrder, WithTheLeafLastIsReported) {
   ASSERT_FALSE(built);
   ASSERT_EQ(built.error().size(), 1U);
   EXPECT_EQ(built.error()[0].setting, "ssl_cert_file");
-  EXPECT_NE(built.error()[0].problem.find("is in the wrong order: the certificate of \""), std::string::npos)
-      << built.error()[0].problem;
-  EXPECT_NE(built.error()[0].problem.find("is number 2"), std::string::npos) << built.error()[0].problem;
-  EXPECT_EQ(built.error()[0].remedy,
+  EXPECT_NE(built.error()[0].message.find("is in the wrong order: the certificate of \""), std::string::npos)
+      << built.error()[0].message;
+  EXPECT_NE(built.error()[0].message.find("is number 2"), std::string::npos) << built.error()[0].message;
+  EXPECT_EQ(built.error()[0].hint,
             "Put that certificate first, then the one that issued it, and so on; leave out the root.");
 }
 
 std::string order_warning(const ServerSettings& settings) {
-  for (const auto& warning : Site::build(settings)->warnings())
-    if (warning.problem.find("wrong order") != std::string::npos) return warning.problem;
+  const auto built = Site::build(settings);
+  for (const auto& warning : built->warnings())
+    if (warning.message.find("wrong order") != std::string::npos) return warning.message;
   return "";
 }
 
@@ -309,11 +309,11 @@ TEST(WeakKey, IsReportedWithTheSizeThatIsNeeded) {
       {{}, site.folder.write("w.crt", weak.certificate_pem()), site.folder.write("w.key", weak.key_pem())}};
   const auto built = ServerContext::build(settings);
   ASSERT_FALSE(built);
-  EXPECT_NE(built.error()[0].problem.find("cannot be used: ee key too small for security level 2 of OpenSSL"),
+  EXPECT_NE(built.error()[0].message.find("cannot be used: ee key too small for security level 2 of OpenSSL"),
             std::string::npos)
-      << built.error()[0].problem;
-  EXPECT_NE(built.error()[0].remedy.find("of RSA with 2048 bits or more"), std::string::npos)
-      << built.error()[0].remedy;
+      << built.error()[0].message;
+  EXPECT_NE(built.error()[0].hint.find("of RSA with 2048 bits or more"), std::string::npos)
+      << built.error()[0].hint;
 }
 
 }  // namespace

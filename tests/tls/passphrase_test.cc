@@ -81,9 +81,9 @@ class EncryptedKey : public testing::Test {
   EncryptedKey() {
     settings_.certificates[0].ssl_key_file = site_.folder.write("locked.key", site_.server.key_pem("sesame"));
   }
-  std::vector<SettingMistake> mistakes() {
+  std::vector<SettingError> mistakes() {
     const auto built = ServerContext::build(settings_);
-    return built ? std::vector<SettingMistake>() : built.error();
+    return built ? std::vector<SettingError>() : built.error();
   }
 
   Site site_;
@@ -102,7 +102,7 @@ TEST_F(EncryptedKey, IsNotOpenedByAWrongPassphrase) {
   ASSERT_EQ(found.size(), 1U);
   EXPECT_EQ(found[0].setting, "ssl_key_file");
   EXPECT_EQ(found[0].certificate, 0);
-  EXPECT_EQ(found[0].problem, "private key file \"" + site_.folder.path("locked.key") +
+  EXPECT_EQ(found[0].message, "private key file \"" + site_.folder.path("locked.key") +
                                   "\" is encrypted, and ssl_passphrase_command does not open it");
 }
 
@@ -112,8 +112,8 @@ TEST_F(EncryptedKey, IsNotOpenedByACommandThatFails) {
   ASSERT_EQ(found.size(), 1U);
   EXPECT_EQ(found[0].setting, "ssl_passphrase_command");
   EXPECT_EQ(found[0].certificate, 0);
-  EXPECT_NE(found[0].problem.find("ended with exit code 7"), std::string::npos) << found[0].problem;
-  EXPECT_EQ((found[0].problem + found[0].remedy).find("sesame"), std::string::npos) << found[0].problem;
+  EXPECT_NE(found[0].message.find("ended with exit code 7"), std::string::npos) << found[0].message;
+  EXPECT_EQ((found[0].message + found[0].hint).find("sesame"), std::string::npos) << found[0].message;
 }
 
 TEST_F(EncryptedKey, AsksOnceAlsoWhereTheAnswerIsWrong) {

@@ -24,7 +24,7 @@ CertificateRequest request_for(const std::string& host) {
 template <class Context, class Settings>
 std::shared_ptr<const Context> built(const Settings& settings) {
   auto context = Context::build(settings);
-  if (!context) throw std::runtime_error(context.error().front().problem);
+  if (!context) throw std::runtime_error(context.error().front().message);
   return *context;
 }
 

@@ -19,7 +19,7 @@ template <class Settings>
 std::string problem_of(const Settings& settings) {
   using Context = std::conditional_t<std::is_same_v<Settings, ClientSettings>, ClientContext, ServerContext>;
   const auto built = Context::build(settings);
-  return built ? "" : built.error().front().setting + ": " + built.error().front().problem;
+  return built ? "" : built.error().front().setting + ": " + built.error().front().message;
 }
 
 template <class Settings>
@@ -42,14 +42,14 @@ using BothEnds = testing::Types<ClientSettings, ServerSettings>;
 TYPED_TEST_SUITE(RequiredPostQuantum, BothEnds);
 
 TYPED_TEST(RequiredPostQuantum, IsAMistakeIfOpenSslHasNone) {
-  const std::string problem = problem_of(this->settings_);
+  const std::string message = problem_of(this->settings_);
   if (has_ml_kem())
-    EXPECT_EQ(problem, "");
+    EXPECT_EQ(message, "");
   else
     EXPECT_NE(
-        problem.find("post_quantum: post_quantum \"require\" requires a hybrid group of ML-KEM, and OpenSSL"),
+        message.find("post_quantum: post_quantum \"require\" requires a hybrid group of ML-KEM, and OpenSSL"),
         std::string::npos)
-        << problem;
+        << message;
 }
 
 TYPED_TEST(RequiredPostQuantum, IsAMistakeWithoutTls13) {

@@ -50,7 +50,7 @@ class RoleCertificate : public testing::Test {
   [[nodiscard]] std::shared_ptr<const ClientContext> derived(const ClientContext& of,
                                                              const std::string& name) const {
     auto made = of.with_certificate(file(name + ".crt"), file(name + ".key"));
-    if (!made) throw std::runtime_error(made.error()[0].problem);
+    if (!made) throw std::runtime_error(made.error()[0].message);
     return *made;
   }
 
@@ -168,15 +168,15 @@ TEST_F(RoleCertificate, IsWarnedOfBeforeItExpires) {
   EXPECT_EQ(derived(*shared, "new")->warnings().size(), 0U) << "warnings of a certificate that is not shown";
   const auto report = derived(*shared, "report");
   ASSERT_EQ(report->warnings().size(), 1U);
-  EXPECT_NE(report->warnings()[0].problem.find(file("report.crt")), std::string::npos)
-      << report->warnings()[0].problem;
+  EXPECT_NE(report->warnings()[0].message.find(file("report.crt")), std::string::npos)
+      << report->warnings()[0].message;
 }
 
 struct Mistaken {
   const char* name;
   std::function<void(const Site& site, std::string& cert, std::string& key)> spoil;
   const char* setting;
-  const char* problem;  // a part of the message
+  const char* message;  // a part of the message
 };
 void PrintTo(const Mistaken& row, std::ostream* out) {
   *out << row.name;
@@ -194,9 +194,9 @@ TEST_P(RoleCertificateMistake, IsToldWithItsFile) {
   ASSERT_EQ(made.error().size(), 1U);
   const auto& mistake = made.error()[0];
   EXPECT_EQ(mistake.setting, GetParam().setting);
-  EXPECT_NE(mistake.problem.find(GetParam().problem), std::string::npos) << mistake.problem;
-  EXPECT_NE(mistake.problem.find(mistake.setting == "sslcert" ? cert : key), std::string::npos)
-      << mistake.problem;
+  EXPECT_NE(mistake.message.find(GetParam().message), std::string::npos) << mistake.message;
+  EXPECT_NE(mistake.message.find(mistake.setting == "sslcert" ? cert : key), std::string::npos)
+      << mistake.message;
 }
 
 // clang-format off

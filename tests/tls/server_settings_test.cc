@@ -164,7 +164,7 @@ struct Mistaken {
   const char* name;
   std::function<void(const Site& site, ServerSettings& settings)> spoil;
   const char* setting;
-  const char* problem;  // a part of the message
+  const char* message;  // a part of the message
   int certificate = -1;
 };
 void PrintTo(const Mistaken& row, std::ostream* out) {
@@ -191,11 +191,11 @@ TEST_P(ServerContextMistake, IsTold) {
   GetParam().spoil(site_, settings_);
   const auto built = ServerContext::build(settings_);
   ASSERT_FALSE(built);
-  ASSERT_EQ(built.error().size(), 1U) << built.error()[1].problem;
+  ASSERT_EQ(built.error().size(), 1U) << built.error()[1].message;
   EXPECT_EQ(built.error()[0].setting, GetParam().setting);
-  EXPECT_NE(built.error()[0].problem.find(GetParam().problem), std::string::npos) << built.error()[0].problem;
+  EXPECT_NE(built.error()[0].message.find(GetParam().message), std::string::npos) << built.error()[0].message;
   EXPECT_EQ(built.error()[0].certificate, GetParam().certificate);
-  EXPECT_NE(built.error()[0].remedy, "");
+  EXPECT_NE(built.error()[0].hint, "");
 }
 
 std::string garbage(const Site& site) {
@@ -314,7 +314,7 @@ INSTANTIATE_TEST_SUITE_P(Certificates, ServerContextMistake, testing::Values(
              },
              "server_names", R"(two certificates for "*.example.com")", 1},
     Mistaken{"NoName", [](const Site&, ServerSettings& s) { s.certificates[1].server_names = {"db*.example.com"}; },
-             "server_names", R"("db*.example.com" is no server name)", 1}),
+             "server_names", R"(invalid server name "db*.example.com")", 1}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
@@ -366,9 +366,9 @@ class OwnCertificateTime : public testing::TestWithParam<Lifetime> {
     key_ = site_.folder.write("own.key", own.key_pem());
   }
 
-  void expect(const std::vector<SettingMistake>& warnings, const char* setting, int certificate) {
+  void expect(const std::vector<SettingError>& warnings, const char* setting, int certificate) {
     if (*GetParam().warning == '\0') {
-      EXPECT_TRUE(warnings.empty()) << warnings[0].problem;
+      EXPECT_TRUE(warnings.empty()) << warnings[0].message;
       return;
     }
     ASSERT_EQ(warnings.size(), 1U);
@@ -376,8 +376,8 @@ class OwnCertificateTime : public testing::TestWithParam<Lifetime> {
     EXPECT_EQ(warnings[0].certificate, certificate);
     const std::string expected =
         "the certificate of \"CN=own\" in \"" + cert_ + "\" " + GetParam().warning + " 20";
-    EXPECT_TRUE(warnings[0].problem.starts_with(expected)) << warnings[0].problem;
-    EXPECT_NE(warnings[0].remedy, "");
+    EXPECT_TRUE(warnings[0].message.starts_with(expected)) << warnings[0].message;
+    EXPECT_NE(warnings[0].hint, "");
   }
 
   Site site_;
@@ -424,8 +424,8 @@ TEST(OwnIntermediate, IsWarnedOfToo) {
        site.folder.write("own.key", leaf.key_pem())}};
   const auto warnings = Site::build(settings)->warnings();
   ASSERT_EQ(warnings.size(), 1U);
-  EXPECT_NE(warnings[0].problem.find(R"(of "CN=Test Intermediate")"), std::string::npos)
-      << warnings[0].problem;
+  EXPECT_NE(warnings[0].message.find(R"(of "CN=Test Intermediate")"), std::string::npos)
+      << warnings[0].message;
 }
 
 // --- sessions are not resumed ---

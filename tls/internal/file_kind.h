@@ -32,8 +32,8 @@ struct FileKind {
 // Why a file of this kind cannot be loaded where PEM blocks of `wanted` are needed, and what to do, with the
 // command that helps.
 struct FileFault {
-  std::string why;     // "it holds a private key, not a certificate"
-  std::string remedy;  // sentences
+  std::string why;   // "it holds a private key, not a certificate"
+  std::string hint;  // sentences
 };
 // `wanted` is certificate, private_key or crl. `openssl_error` says what is wrong if the kind is the wanted one.
 [[nodiscard]] FileFault fault_of(const FileKind& kind, Content wanted, const std::string& path,

@@ -14,7 +14,7 @@
 namespace pgveil::tls {
 namespace {
 
-using Mistakes = std::vector<SettingMistake>;
+using SettingErrors = std::vector<SettingError>;
 
 struct FreedCiphers {
   void operator()(STACK_OF(SSL_CIPHER) * ciphers) const noexcept { sk_SSL_CIPHER_free(ciphers); }
@@ -33,7 +33,7 @@ std::string upper_case(std::string_view text) {
   return result;
 }
 
-void set_versions(SSL_CTX* context, const HandshakeSettings& settings, Mistakes& mistakes) {
+void set_versions(SSL_CTX* context, const HandshakeSettings& settings, SettingErrors& mistakes) {
   const auto max = settings.ssl_max_protocol_version;
   auto min = settings.ssl_min_protocol_version;
   if (max && *max < min)
@@ -60,7 +60,7 @@ bool offers_tls13(SSL_CTX* context) {
   return false;
 }
 
-void set_ciphers(SSL_CTX* context, const HandshakeSettings& settings, Mistakes& mistakes) {
+void set_ciphers(SSL_CTX* context, const HandshakeSettings& settings, SettingErrors& mistakes) {
   const std::string list = settings.ssl_ciphers.empty() ? std::string(kDefaultCiphers) : settings.ssl_ciphers;
   const bool is_set = SSL_CTX_set_cipher_list(context, list.c_str()) == 1;
   ERR_clear_error();
@@ -85,14 +85,14 @@ bool set_list(SSL_CTX* context, int which, const std::string& list) {
   return is_set;
 }
 
-void set_groups(SSL_CTX* context, const std::string& groups, Mistakes& mistakes) {
+void set_groups(SSL_CTX* context, const std::string& groups, SettingErrors& mistakes) {
   if (groups.empty() || set_list(context, SSL_CTRL_SET_GROUPS_LIST, groups)) return;
   mistakes.push_back({"ssl_groups",
                       "ssl_groups " + in_quotes(groups) + " contains a group that this OpenSSL does not have",
                       "Use groups of this OpenSSL, such as X25519:P-256, or remove the setting."});
 }
 
-void set_signature_algorithms(SSL_CTX* context, const std::string& algorithms, Mistakes& mistakes) {
+void set_signature_algorithms(SSL_CTX* context, const std::string& algorithms, SettingErrors& mistakes) {
   if (algorithms.empty() || set_list(context, SSL_CTRL_SET_SIGALGS_LIST, algorithms)) return;
   mistakes.push_back(
       {"ssl_signature_algorithms",
@@ -127,7 +127,7 @@ std::string known_hybrids(const SSL_CTX* context) {
   return hybrids_in(known);
 }
 
-void require_post_quantum(SSL_CTX* context, const std::string& groups, Mistakes& mistakes) {
+void require_post_quantum(SSL_CTX* context, const std::string& groups, SettingErrors& mistakes) {
   const std::string known = known_hybrids(context);
   if (known.empty()) {
     mistakes.push_back(
@@ -155,7 +155,7 @@ bool is_as_strong_as_default(const SSL_CIPHER* cipher) {
          (exchange == NID_kx_ecdhe || exchange == NID_kx_dhe || exchange == NID_kx_any);
 }
 
-void warn_of_weak_ciphers(const STACK_OF(SSL_CIPHER) * ciphers, Mistakes& warnings) {
+void warn_of_weak_ciphers(const STACK_OF(SSL_CIPHER) * ciphers, SettingErrors& warnings) {
   std::string first;
   int count = 0;
   for (int i = 0; i < sk_SSL_CIPHER_num(ciphers); ++i) {
@@ -171,7 +171,7 @@ void warn_of_weak_ciphers(const STACK_OF(SSL_CIPHER) * ciphers, Mistakes& warnin
 }
 
 // Checks the combined result of the settings.
-void check_ciphers(SSL_CTX* context, Mistakes& mistakes, Mistakes& warnings) {
+void check_ciphers(SSL_CTX* context, SettingErrors& mistakes, SettingErrors& warnings) {
   const Ssl ssl(SSL_new(context));
   const Ciphers ciphers(SSL_get1_supported_ciphers(ssl.get()));
   if (sk_SSL_CIPHER_num(ciphers.get()) <= 0)
@@ -201,9 +201,9 @@ bool is_hybrid(std::string_view group) {
                      [name = upper_case(group)](auto hybrid) { return upper_case(hybrid) == name; });
 }
 
-void set_handshake(SSL_CTX* context, const HandshakeSettings& settings, Mistakes& mistakes,
-                   Mistakes& warnings) {
-  Mistakes found;
+void set_handshake(SSL_CTX* context, const HandshakeSettings& settings, SettingErrors& mistakes,
+                   SettingErrors& warnings) {
+  SettingErrors found;
   set_versions(context, settings, found);
   set_ciphers(context, settings, found);
   set_groups(context, settings.ssl_groups, found);

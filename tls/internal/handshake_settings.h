@@ -12,8 +12,8 @@
 namespace pgveil::tls {
 
 // Sets versions, ciphers, groups and signature algorithms. Warns if they are weaker than the default.
-void set_handshake(SSL_CTX* context, const HandshakeSettings& settings, std::vector<SettingMistake>& mistakes,
-                   std::vector<SettingMistake>& warnings);
+void set_handshake(SSL_CTX* context, const HandshakeSettings& settings, std::vector<SettingError>& mistakes,
+                   std::vector<SettingError>& warnings);
 
 // Returns whether a group of the key exchange, under OpenSSL's name, contains ML-KEM.
 [[nodiscard]] bool is_post_quantum(std::string_view group);

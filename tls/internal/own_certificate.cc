@@ -25,9 +25,9 @@
 namespace pgveil::tls {
 namespace {
 
-SettingMistake mistake(const CertificateFiles& files, std::string_view setting, std::string problem,
-                       std::string remedy) {
-  return {std::string(setting), std::move(problem), std::move(remedy), files.certificate};
+SettingError mistake(const CertificateFiles& files, std::string_view setting, std::string message,
+                     std::string hint) {
+  return {std::string(setting), std::move(message), std::move(hint), files.certificate};
 }
 
 // A request of OpenSSL for a passphrase, and its result.
@@ -63,26 +63,26 @@ int answer(char* buffer, int size, int /*for_writing*/, void* argument) {
   return again ? -1 : answer_from_command(question, room);
 }
 
-SettingMistake encrypted_key_mistake(const CertificateFiles& files, const Question& question) {
+SettingError encrypted_key_mistake(const CertificateFiles& files, const Question& question) {
   const std::string setting(files.passphrase.setting);
   if (!question.command_fault.empty())
     return mistake(files, setting, question.command_fault,
-                   "run it as the user of this process: it must print the passphrase of " +
-                       in_quotes(files.key_file) + " and end with exit code 0");
-  const std::string problem = "private key file " + in_quotes(files.key_file) + " is encrypted, and ";
+                   "Run it as the user of this process: it must print the passphrase of " +
+                       in_quotes(files.key_file) + " and end with exit code 0.");
+  const std::string message = "private key file " + in_quotes(files.key_file) + " is encrypted, and ";
   if (files.passphrase.value.empty())
-    return mistake(files, files.key_setting, problem + "no " + setting + " is set", "set " + setting);
-  return mistake(files, files.key_setting, problem + setting + " does not open it", "check " + setting);
+    return mistake(files, files.key_setting, message + "no " + setting + " is set", "Set " + setting + ".");
+  return mistake(files, files.key_setting, message + setting + " does not open it", "Check " + setting + ".");
 }
 
-SettingMistake unreadable(const CertificateFiles& files, std::string_view setting, const std::string& what,
-                          const std::string& file, int error) {
+SettingError unreadable(const CertificateFiles& files, std::string_view setting, const std::string& what,
+                        const std::string& file, int error) {
   return mistake(files, setting, what + ' ' + in_quotes(file) + " cannot be read: " + std::strerror(error),
                  file_hint(file, error));
 }
 
 // That the file holds something else than a private key, which its mode need not protect; nullopt: it may be one.
-std::optional<SettingMistake> other_content(const CertificateFiles& files, const OpenFile& file) {
+std::optional<SettingError> other_content(const CertificateFiles& files, const OpenFile& file) {
   const auto content = FileContent::read(file);
   if (!content) return std::nullopt;
   const FileKind kind = kind_of(content->bytes());
@@ -90,11 +90,11 @@ std::optional<SettingMistake> other_content(const CertificateFiles& files, const
   const auto fault = fault_of(kind, Content::private_key, files.key_file, "");
   return mistake(files, files.key_setting,
                  "private key file " + in_quotes(files.key_file) + " cannot be loaded: " + fault.why,
-                 fault.remedy);
+                 fault.hint);
 }
 
 // The file is opened only once, so that the checked owner and mode are those of the file that is read.
-tl::expected<FileContent, SettingMistake> read_key_file(const CertificateFiles& files) {
+tl::expected<FileContent, SettingError> read_key_file(const CertificateFiles& files) {
   const auto failed = [&](int error) {
     return tl::unexpected(unreadable(files, files.key_setting, "private key file", files.key_file, error));
   };
@@ -113,7 +113,7 @@ tl::expected<FileContent, SettingMistake> read_key_file(const CertificateFiles& 
 
 // Tries PEM first, then DER, as libpq does (fe-secure-openssl.c: initialize_SSL). If both fail, the error for
 // PEM is reported, because it is more useful.
-PrivateKey read_key(const CertificateFiles& files, std::vector<SettingMistake>& mistakes) {
+PrivateKey read_key(const CertificateFiles& files, std::vector<SettingError>& mistakes) {
   auto content = read_key_file(files);
   if (!content) {
     mistakes.push_back(std::move(content).error());
@@ -132,7 +132,7 @@ PrivateKey read_key(const CertificateFiles& files, std::vector<SettingMistake>& 
     const auto fault = fault_of(kind_of(content->bytes()), Content::private_key, files.key_file, pem_error);
     mistakes.push_back(mistake(
         files, files.key_setting,
-        "private key file " + in_quotes(files.key_file) + " cannot be loaded: " + fault.why, fault.remedy));
+        "private key file " + in_quotes(files.key_file) + " cannot be loaded: " + fault.why, fault.hint));
   }
   return nullptr;
 }
@@ -163,7 +163,7 @@ bool is_too_weak() {
 }
 
 // Of NIST SP 800-57, part 1, table 2, as OpenSSL's security levels (SSL_CTX_set_security_level(3)).
-SettingMistake weakness(const CertificateFiles& files, int level) {
+SettingError weakness(const CertificateFiles& files, int level) {
   constexpr std::array kRsaBits{0, 1024, 2048, 3072, 7680, 15'360};
   const int bits = kRsaBits.at(static_cast<std::size_t>(std::clamp(level, 0, 5)));
   return mistake(files, files.cert_setting,
@@ -175,18 +175,18 @@ SettingMistake weakness(const CertificateFiles& files, int level) {
                      "ec_paramgen_curve:P-256 -out server.key\" makes such a key.");
 }
 
-SettingMistake unusable_chain(const CertificateFiles& files, const FileContent& content, int level) {
+SettingError unusable_chain(const CertificateFiles& files, const FileContent& content, int level) {
   if (is_too_weak()) return weakness(files, level);
   const std::string error = take_openssl_error();
   const auto fault = fault_of(kind_of(content.bytes()), Content::certificate, files.cert_file, error);
   return mistake(files, files.cert_setting,
                  "certificate file " + in_quotes(files.cert_file) + " cannot be loaded: " + fault.why,
-                 fault.remedy);
+                 fault.hint);
 }
 
 // Into a context of no other use, since the chain of a context has OpenSSL's checks.
 SslContext read_chain(const SSL_CTX* context, const CertificateFiles& files,
-                      std::vector<SettingMistake>& mistakes) {
+                      std::vector<SettingError>& mistakes) {
   const auto content = FileContent::read(files.cert_file);
   if (!content) {
     mistakes.push_back(
@@ -214,7 +214,7 @@ bool are_exchanged(const CertificateFiles& files) {
   return holds(files.cert_file, Content::private_key) && holds(files.key_file, Content::certificate);
 }
 
-SettingMistake exchange(const CertificateFiles& files) {
+SettingError exchange(const CertificateFiles& files) {
   const std::string cert(files.cert_setting);
   const std::string key(files.key_setting);
   return mistake(
@@ -253,7 +253,7 @@ int place_of_leaf(SSL_CTX* chain, EVP_PKEY* key) {
   return place;
 }
 
-SettingMistake mismatch(SSL_CTX* chain, EVP_PKEY* key, const CertificateFiles& files) {
+SettingError mismatch(SSL_CTX* chain, EVP_PKEY* key, const CertificateFiles& files) {
   const std::string error = take_openssl_error();
   if (const int place = place_of_leaf(chain, key); place > 0)
     return mistake(files, files.cert_setting,
@@ -270,7 +270,7 @@ SettingMistake mismatch(SSL_CTX* chain, EVP_PKEY* key, const CertificateFiles& f
 
 // The pair as `chain` would serve it, completed with what `context` trusts.
 std::optional<OwnCertificate> pair_of(SSL_CTX* chain, const SSL_CTX* context, PrivateKey key,
-                                      const CertificateFiles& files, std::vector<SettingMistake>& mistakes) {
+                                      const CertificateFiles& files, std::vector<SettingError>& mistakes) {
   ERR_clear_error();
   X509* leaf = SSL_CTX_get0_certificate(chain);
   if (X509_check_private_key(leaf, key.get()) != 1) {
@@ -281,7 +281,7 @@ std::optional<OwnCertificate> pair_of(SSL_CTX* chain, const SSL_CTX* context, Pr
     mistakes.push_back(
         mistake(files, files.key_setting,
                 "private key file " + in_quotes(files.key_file) + " cannot be used: " + take_openssl_error(),
-                "use an RSA, ECDSA or Ed25519 key of the strength that this system's OpenSSL asks for"));
+                "Use an RSA, ECDSA or Ed25519 key of the strength that this system's OpenSSL asks for."));
     return std::nullopt;
   }
   if (sk_X509_num(certificates_behind_leaf(chain)) <= 0) complete(chain, context);
@@ -319,7 +319,7 @@ bool has_issuer(X509* certificate, STACK_OF(X509) * chain) {
 }  // namespace
 
 std::optional<OwnCertificate> load_own_certificate(const SSL_CTX* context, const CertificateFiles& files,
-                                                   std::vector<SettingMistake>& mistakes) {
+                                                   std::vector<SettingError>& mistakes) {
   const auto known = mistakes.size();
   const SslContext chain = read_chain(context, files, mistakes);
   PrivateKey key = read_key(files, mistakes);
@@ -343,7 +343,7 @@ bool use(SSL* ssl, const OwnCertificate& own) {
 }
 
 void warn_of_expiry(const OwnCertificate& own, const CertificateFiles& files,
-                    std::vector<SettingMistake>& warnings) {
+                    std::vector<SettingError>& warnings) {
   const std::int64_t now = std::time(nullptr);
   const auto check = [&](X509* certificate) {
     const std::string fault = fault_in_time(certificate, now);
@@ -351,14 +351,14 @@ void warn_of_expiry(const OwnCertificate& own, const CertificateFiles& files,
     warnings.push_back(mistake(
         files, files.cert_setting,
         "the certificate " + holder_of(certificate) + " in " + in_quotes(files.cert_file) + ' ' + fault,
-        "have it renewed, then restart pgveil"));
+        "Have it renewed, then restart pgveil."));
   };
   check(own.leaf.get());
   for (int i = 0; i < sk_X509_num(own.chain.get()); ++i) check(sk_X509_value(own.chain.get(), i));
 }
 
 void warn_of_order(const OwnCertificate& own, const CertificateFiles& files,
-                   std::vector<SettingMistake>& warnings) {
+                   std::vector<SettingError>& warnings) {
   for (int i = 0; i < sk_X509_num(own.chain.get()); ++i) {
     X509* before = i == 0 ? own.leaf.get() : sk_X509_value(own.chain.get(), i - 1);
     if (has_issued(sk_X509_value(own.chain.get(), i), before)) continue;
@@ -374,7 +374,7 @@ void warn_of_order(const OwnCertificate& own, const CertificateFiles& files,
 }
 
 void warn_of_purpose(const OwnCertificate& own, const CertificateFiles& files, Purpose purpose,
-                     std::vector<SettingMistake>& warnings) {
+                     std::vector<SettingError>& warnings) {
   const bool is_client = purpose == Purpose::client;
   const int id = is_client ? X509_PURPOSE_SSL_CLIENT : X509_PURPOSE_SSL_SERVER;
   if (X509_check_purpose(own.leaf.get(), id, 0) == 1) return;
@@ -385,8 +385,8 @@ void warn_of_purpose(const OwnCertificate& own, const CertificateFiles& files, P
               "the certificate " + holder_of(own.leaf.get()) + " in " + in_quotes(files.cert_file) +
                   " is not for TLS " + (is_client ? "clients" : "servers") +
                   ", by its extended key usage or key usage: " + peer + " refuses it",
-              std::string("have one issued with the extended key usage ") +
-                  (is_client ? "clientAuth; public authorities issue serverAuth only" : "serverAuth")));
+              std::string("Have one issued with the extended key usage ") +
+                  (is_client ? "clientAuth. Public authorities issue serverAuth only." : "serverAuth.")));
 }
 
 }  // namespace pgveil::tls

@@ -31,7 +31,7 @@ struct CertificateFiles {
   const std::string& key_file;
   KeyFileRule key_rule;
   Passphrase passphrase;
-  int certificate = -1;  // as in SettingMistake
+  int certificate = -1;  // as in SettingError
 };
 
 struct OwnCertificate {
@@ -45,7 +45,7 @@ struct OwnCertificate {
 // from the certificates that `context` trusts.
 [[nodiscard]] std::optional<OwnCertificate> load_own_certificate(const SSL_CTX* context,
                                                                  const CertificateFiles& files,
-                                                                 std::vector<SettingMistake>& mistakes);
+                                                                 std::vector<SettingError>& mistakes);
 
 // Makes every connection of `context` present this certificate.
 void use(SSL_CTX* context, const OwnCertificate& own);
@@ -55,16 +55,16 @@ void use(SSL_CTX* context, const OwnCertificate& own);
 
 // Adds the warnings of ClientContext::warnings() for one certificate and its intermediates.
 void warn_of_expiry(const OwnCertificate& own, const CertificateFiles& files,
-                    std::vector<SettingMistake>& warnings);
+                    std::vector<SettingError>& warnings);
 
 // Warns if a certificate of the file is not the issuer of the one before it, and another one of the file is.
 void warn_of_order(const OwnCertificate& own, const CertificateFiles& files,
-                   std::vector<SettingMistake>& warnings);
+                   std::vector<SettingError>& warnings);
 
 // Warns if the leaf is for another purpose by its extended key usage or key usage. The peer decides on it,
 // and some peers do not check it.
 enum class Purpose { client, server };
 void warn_of_purpose(const OwnCertificate& own, const CertificateFiles& files, Purpose purpose,
-                     std::vector<SettingMistake>& warnings);
+                     std::vector<SettingError>& warnings);
 
 }  // namespace pgveil::tls

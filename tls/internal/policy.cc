@@ -39,7 +39,7 @@ void set_common_policy(SSL_CTX* context, Version min, std::optional<Version> max
                                 SSL_MODE_RELEASE_BUFFERS | SSL_MODE_NO_AUTO_CHAIN);
 }
 
-void warn_of_old_version(std::string_view setting, Version min, std::vector<SettingMistake>& warnings) {
+void warn_of_old_version(std::string_view setting, Version min, std::vector<SettingError>& warnings) {
   if (min >= Version::tls1_2) return;
   warnings.push_back({std::string(setting), std::string(name_of(min)) + " is no longer secure (RFC 8996)",
                       "Use TLSv1.2, the default, as soon as all peers support it."});

@@ -17,6 +17,6 @@ inline constexpr std::string_view kAlpnProtocol = "postgresql";  // PG_ALPN_PROT
 void set_common_policy(SSL_CTX* context, Version min, std::optional<Version> max);
 
 // Warns if the minimum version is below TLS 1.2.
-void warn_of_old_version(std::string_view setting, Version min, std::vector<SettingMistake>& warnings);
+void warn_of_old_version(std::string_view setting, Version min, std::vector<SettingError>& warnings);
 
 }  // namespace pgveil::tls

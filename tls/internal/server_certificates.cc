@@ -11,38 +11,39 @@
 namespace pgveil::tls {
 namespace {
 
-using Mistakes = std::vector<SettingMistake>;
+using SettingErrors = std::vector<SettingError>;
 
 void add_names(ServerNames& names, const ServerCertificate& certificate, std::size_t place,
-               Mistakes& mistakes) {
-  const auto add_mistake = [&](std::string problem, std::string remedy) {
-    mistakes.push_back({"server_names", std::move(problem), std::move(remedy), static_cast<int>(place)});
+               SettingErrors& mistakes) {
+  const auto add_mistake = [&](std::string message, std::string hint) {
+    mistakes.push_back({"server_names", std::move(message), std::move(hint), static_cast<int>(place)});
   };
   if (certificate.server_names.empty() && !names.add_default(place))
-    add_mistake("there are two certificates without server_names", "set server_names for all but one");
+    add_mistake("there are two certificates without server_names", "Set server_names for all but one.");
   for (const auto& name : certificate.server_names) {
     switch (names.add(name, place)) {
       case ServerNames::Added::added: break;
       case ServerNames::Added::taken:
-        add_mistake("there are two certificates for " + in_quotes(name), "remove it from one of them");
+        add_mistake("there are two certificates for " + in_quotes(name), "Remove it from one of them.");
         break;
       case ServerNames::Added::malformed:
-        add_mistake(in_quotes(name) + " is no server name", "name a host, or a domain as \"*.example.com\"");
+        add_mistake("invalid server name " + in_quotes(name),
+                    "Name a host, or a domain as \"*.example.com\".");
         break;
     }
   }
 }
 
 std::optional<OwnCertificate> load_one(const SSL_CTX* context, const ServerSettings& settings,
-                                       std::size_t place, Mistakes& mistakes, Mistakes& warnings) {
+                                       std::size_t place, SettingErrors& mistakes, SettingErrors& warnings) {
   const auto& certificate = settings.certificates[place];
   const int number = static_cast<int>(place);
   if (certificate.ssl_cert_file.empty())
     mistakes.push_back(
-        {"ssl_cert_file", "ssl_cert_file is not set", "name the file of the certificate", number});
+        {"ssl_cert_file", "ssl_cert_file is not set", "Name the file of the certificate.", number});
   if (certificate.ssl_key_file.empty())
     mistakes.push_back(
-        {"ssl_key_file", "ssl_key_file is not set", "name the file of the private key", number});
+        {"ssl_key_file", "ssl_key_file is not set", "Name the file of the private key.", number});
   if (certificate.ssl_cert_file.empty() || certificate.ssl_key_file.empty()) return std::nullopt;
   const CertificateFiles files{
       "ssl_cert_file",
@@ -65,10 +66,11 @@ std::optional<OwnCertificate> load_one(const SSL_CTX* context, const ServerSetti
 
 std::unique_ptr<ServerCertificates> ServerCertificates::load(const SSL_CTX* context,
                                                              const ServerSettings& settings,
-                                                             Mistakes& mistakes, Mistakes& warnings) {
+                                                             SettingErrors& mistakes,
+                                                             SettingErrors& warnings) {
   auto certificates = std::make_unique<ServerCertificates>();
   if (settings.certificates.empty())
-    mistakes.push_back({"ssl_cert_file", "no certificate is set", "set ssl_cert_file and ssl_key_file"});
+    mistakes.push_back({"ssl_cert_file", "no certificate is set", "Set ssl_cert_file and ssl_key_file."});
   for (std::size_t place = 0; place < settings.certificates.size(); ++place) {
     add_names(certificates->names_, settings.certificates[place], place, mistakes);
     if (auto own = load_one(context, settings, place, mistakes, warnings))

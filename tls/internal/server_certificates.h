@@ -19,8 +19,8 @@ class ServerCertificates {
   // and must already have its trusted authorities.
   [[nodiscard]] static std::unique_ptr<ServerCertificates> load(const SSL_CTX* context,
                                                                 const ServerSettings& settings,
-                                                                std::vector<SettingMistake>& mistakes,
-                                                                std::vector<SettingMistake>& warnings);
+                                                                std::vector<SettingError>& mistakes,
+                                                                std::vector<SettingError>& warnings);
   // Presents the certificates to the clients of `context`. This object must outlive `context`.
   void serve(SSL_CTX* context) const;
   // Returns whether tls-server-end-point is defined for all certificates.

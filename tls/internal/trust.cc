@@ -106,7 +106,7 @@ bool is_self_issued(const X509* certificate) {
 }
 
 void warn_of_authorities(SSL_CTX* context, const std::string& setting, const std::string& file,
-                         std::vector<SettingMistake>& warnings) {
+                         std::vector<SettingError>& warnings) {
   const std::int64_t now = std::time(nullptr);
   bool has_root = false;
   for (X509* authority : authorities_of(context)) {
@@ -116,16 +116,16 @@ void warn_of_authorities(SSL_CTX* context, const std::string& setting, const std
     // A self-signed certificate that is not an authority can still be a whole chain.
     if (!is_self_issued(authority) && X509_check_ca(authority) == 0)
       warnings.push_back({setting, named + " is not an authority, and is not trusted",
-                          "name the file with the authority that issued it"});
+                          "Name the file with the authority that issued it."});
     else if (ends < now)
       warnings.push_back({setting,
                           named + " expired on " + utc_text(ends) + ": whatever it has issued is refused",
-                          "have it renewed, or remove it"});
+                          "Have it renewed, or remove it."});
   }
   ERR_clear_error();
   if (!has_root)
     warnings.push_back({setting, in_quotes(file) + " holds no root authority: every certificate is refused",
-                        "add the self-signed certificate at the end of the chain"});
+                        "Add the self-signed certificate at the end of the chain."});
 }
 
 using Crl = std::unique_ptr<X509_CRL, Freed<X509_CRL_free>>;
@@ -148,12 +148,12 @@ tl::expected<std::vector<Crl>, FileFault> crls_in(const std::string& path) {
 // A delta CRL contains only changes since a complete CRL. An operator who configures one expects that it is
 // used.
 bool refuse_delta(const std::vector<Crl>& crls, std::string_view setting, const std::string& file,
-                  std::vector<SettingMistake>& mistakes) {
+                  std::vector<SettingError>& mistakes) {
   const bool has_delta =
       std::any_of(crls.begin(), crls.end(), [](const Crl& crl) { return is_delta(crl.get()); });
   if (has_delta)
     mistakes.push_back({std::string(setting), in_quotes(file) + " is a delta CRL, or contains one",
-                        "use the complete CRLs of the authority only"});
+                        "Use the complete CRLs of the authority only."});
   return has_delta;
 }
 
@@ -229,7 +229,7 @@ std::vector<PlacedCrl> crls_of(SSL_CTX* context, const CrlFiles& files) {
   return crls;
 }
 
-void warn_of_crls(SSL_CTX* context, const CrlFiles& files, std::vector<SettingMistake>& warnings) {
+void warn_of_crls(SSL_CTX* context, const CrlFiles& files, std::vector<SettingError>& warnings) {
   const auto crls = crls_of(context, files);
   const std::int64_t now = std::time(nullptr);
   for (const auto& [crl, setting, file] : crls) {
@@ -240,10 +240,10 @@ void warn_of_crls(SSL_CTX* context, const CrlFiles& files, std::vector<SettingMi
       warnings.push_back({setting,
                           named + " expired on " + utc_text(seconds_since_1970(next_update)) +
                               ": every certificate of this authority is refused",
-                          "get its present CRL, then restart pgveil"});
+                          "Get its present CRL, then restart pgveil."});
     if (const auto begins = seconds_since_1970(X509_CRL_get0_lastUpdate(crl.get())); begins > now)
       warnings.push_back(
-          {setting, named + " is not valid before " + utc_text(begins), "check the clock of this machine"});
+          {setting, named + " is not valid before " + utc_text(begins), "Check the clock of this machine."});
   }
   for (X509* authority : authorities_of(context)) {
     // Which other CRLs are needed depends on the chain that the peer sends.
@@ -262,41 +262,41 @@ void warn_of_crls(SSL_CTX* context, const CrlFiles& files, std::vector<SettingMi
                             " of the authority " + in_quotes(name_text(X509_get_subject_name(authority))) +
                             " is in " + in_quotes(is_file ? files.file : files.directory) +
                             ": every certificate of this authority is refused",
-                        "add its CRL"});
+                        "Add its CRL."});
   }
   ERR_clear_error();
 }
 
 // Why the directory cannot be searched; nullopt: it can.
-std::optional<SettingMistake> fault_of_directory(const CrlFiles& crls) {
+std::optional<SettingError> fault_of_directory(const CrlFiles& crls) {
   std::error_code error;
   const std::filesystem::directory_iterator entries(crls.directory, error);
   if (!error) return std::nullopt;
-  const std::string remedy =
+  const std::string hint =
       error == std::errc::not_a_directory
           ? "Name the directory, or set " + std::string(crls.file_setting) + " to a file of CRLs."
           : file_hint(crls.directory, error.value());
-  return SettingMistake{std::string(crls.directory_setting),
-                        "CRL directory " + in_quotes(crls.directory) + " cannot be read: " + error.message(),
-                        remedy};
+  return SettingError{std::string(crls.directory_setting),
+                      "CRL directory " + in_quotes(crls.directory) + " cannot be read: " + error.message(),
+                      hint};
 }
 
 }  // namespace
 
-void trust_servers_of(SSL_CTX* context, const std::string& file, std::vector<SettingMistake>& mistakes,
-                      std::vector<SettingMistake>& warnings) {
+void trust_servers_of(SSL_CTX* context, const std::string& file, std::vector<SettingError>& mistakes,
+                      std::vector<SettingError>& warnings) {
   ERR_clear_error();
   if (file == kSystemTrust) {
     if (SSL_CTX_set_default_verify_paths(context) != 1)
       mistakes.push_back({"sslrootcert",
                           "the system's certificate authorities cannot be loaded: " + take_openssl_error(),
-                          "install the package ca-certificates, or name a file"});
+                          "Install the package ca-certificates, or name a file."});
     return;
   }
   if (file.empty()) {
     mistakes.push_back(
         {"sslrootcert", "root certificate file is not set",
-         "name the file with the authority that issued the server's certificate, or \"system\""});
+         "Name the file with the authority that issued the server's certificate, or \"system\"."});
     return;
   }
   const auto content = FileContent::read(file);
@@ -308,13 +308,13 @@ void trust_servers_of(SSL_CTX* context, const std::string& file, std::vector<Set
   if (const auto fault = load_authorities(context, file, content))
     mistakes.push_back({"sslrootcert",
                         "root certificate file " + in_quotes(file) + " cannot be loaded: " + fault->why,
-                        fault->remedy});
+                        fault->hint});
   else
     warn_of_authorities(context, "sslrootcert", file, warnings);
 }
 
-void ask_for_certificates_of(SSL_CTX* context, const std::string& file, std::vector<SettingMistake>& mistakes,
-                             std::vector<SettingMistake>& warnings) {
+void ask_for_certificates_of(SSL_CTX* context, const std::string& file, std::vector<SettingError>& mistakes,
+                             std::vector<SettingError>& warnings) {
   ERR_clear_error();
   auto fault = load_authorities(context, file, FileContent::read(file));
   // A file may contain only CRLs.
@@ -324,14 +324,14 @@ void ask_for_certificates_of(SSL_CTX* context, const std::string& file, std::vec
   if (fault)
     mistakes.push_back({"ssl_ca_file",
                         "authority file " + in_quotes(file) + " cannot be loaded: " + fault->why,
-                        fault->remedy});
+                        fault->hint});
   else
     warn_of_authorities(context, "ssl_ca_file", file, warnings);
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
 }
 
-void load_crls(SSL_CTX* context, const CrlFiles& crls, std::vector<SettingMistake>& mistakes,
-               std::vector<SettingMistake>& warnings) {
+void load_crls(SSL_CTX* context, const CrlFiles& crls, std::vector<SettingError>& mistakes,
+               std::vector<SettingError>& warnings) {
   if (crls.file.empty() && crls.directory.empty()) return;
   X509_STORE* store = SSL_CTX_get_cert_store(context);
   ERR_clear_error();
@@ -340,7 +340,7 @@ void load_crls(SSL_CTX* context, const CrlFiles& crls, std::vector<SettingMistak
     if (!loaded)
       mistakes.push_back({std::string(crls.file_setting),
                           "CRL file " + in_quotes(crls.file) + " cannot be loaded: " + loaded.error().why,
-                          loaded.error().remedy});
+                          loaded.error().hint});
     else if (!refuse_delta(*loaded, crls.file_setting, crls.file, mistakes))
       for (const auto& crl : *loaded) add(store, crl.get());
   }

@@ -11,13 +11,13 @@
 namespace pgveil::tls {
 
 // Loads sslrootcert: a PEM file, or kSystemTrust. Warns of certificates that cannot be part of a valid chain.
-void trust_servers_of(SSL_CTX* context, const std::string& file, std::vector<SettingMistake>& mistakes,
-                      std::vector<SettingMistake>& warnings);
+void trust_servers_of(SSL_CTX* context, const std::string& file, std::vector<SettingError>& mistakes,
+                      std::vector<SettingError>& warnings);
 
 // Loads ssl_ca_file. Clients are asked for a certificate of one of these authorities, and receive their
 // names. A client need not send a certificate, but one that is sent must verify.
-void ask_for_certificates_of(SSL_CTX* context, const std::string& file, std::vector<SettingMistake>& mistakes,
-                             std::vector<SettingMistake>& warnings);
+void ask_for_certificates_of(SSL_CTX* context, const std::string& file, std::vector<SettingError>& mistakes,
+                             std::vector<SettingError>& warnings);
 
 // The CRL files, with the names of their settings. Empty: not set.
 struct CrlFiles {
@@ -31,7 +31,7 @@ struct CrlFiles {
 // nothing if their CRLs cannot be loaded; here that is a mistake. Must be called after the authorities have
 // been loaded. Warns of expired CRLs, and of root authorities without a CRL: certificates of such an
 // authority are refused.
-void load_crls(SSL_CTX* context, const CrlFiles& crls, std::vector<SettingMistake>& mistakes,
-               std::vector<SettingMistake>& warnings);
+void load_crls(SSL_CTX* context, const CrlFiles& crls, std::vector<SettingError>& mistakes,
+               std::vector<SettingError>& warnings);
 
 }  // namespace pgveil::tls

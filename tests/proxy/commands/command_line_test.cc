@@ -185,10 +185,10 @@ TEST(CommandLine, RefusesEveryVariableThatIsNamedLikeAKeyAndDoesNotSetIt) {
 
 struct Misnamed {
   const char* name;
-  const char* remedy;
+  const char* hint;
 };
 TEST(CommandLine, SaysWhatToUseInsteadOfAVariableThatIsNone) {
-  for (const auto& [name, remedy] :
+  for (const auto& [name, hint] :
        {Misnamed{"PGVEIL_HOST", "Use PGVEIL_UPSTREAM."}, Misnamed{"PGVEIL_ADDRESS", "Use PGVEIL_LISTEN."},
         Misnamed{"PGVEIL_LEVEL", "Use PGVEIL_LOG_LEVEL."},
         Misnamed{"PGVEIL_UPSTREAM_HOST", "Use PGVEIL_UPSTREAM."},
@@ -200,9 +200,8 @@ TEST(CommandLine, SaysWhatToUseInsteadOfAVariableThatIsNone) {
         Misnamed{"PGVEIL_hba", "Use PGVEIL_HBA."}, Misnamed{"PGVEIL_SSLCLR", "Is PGVEIL_SSLCRL meant?"},
         Misnamed{"PGVEIL_SOMETHING_ELSE",
                  "Unset it, or see docs/configuration.md for those that there are."}})
-    EXPECT_EQ(
-        ending_of(kSound, {{name, "5433"}}).errors,
-        std::string("error: ") + name + ": there is no such variable\n  hint: " + remedy + "\n1 error\n");
+    EXPECT_EQ(ending_of(kSound, {{name, "5433"}}).errors,
+              std::string("error: ") + name + ": there is no such variable\n  hint: " + hint + "\n1 error\n");
 }
 
 TEST(CommandLine, NamesAVariableThatIsNoneEvenIfNothingIsToBeRelayed) {
@@ -410,11 +409,12 @@ TEST(Passphrase, InAFileThatOthersMayReadIsAnError) {
   for (const auto mode : {perms::others_read, perms::group_write, perms::others_exec}) {
     const auto ending = with_mode(mode);
     EXPECT_EQ(ending.exit_code, kExitConfig);
-    EXPECT_PRED_FORMAT2(testing::IsSubstring,
-                        file.path() +
-                            ":9: upstream.primary.sslpassword: the file holds sslpassword and has group or "
-                            "world access\n  hint: chmod 0600 the file, or 0640 if it is owned by root.\n",
-                        ending.errors);
+    EXPECT_PRED_FORMAT2(
+        testing::IsSubstring,
+        file.path() +
+            ":9: upstream.primary.sslpassword: the file holds sslpassword and has group or "
+            "world access\n  hint: Set the mode of the file to 0600, or to 0640 if root owns it.\n",
+        ending.errors);
     EXPECT_PRED_FORMAT2(testing::IsNotSubstring, "hunter2", ending.errors);
   }
   // Of root's files a group may read one.

@@ -6,9 +6,9 @@
 namespace pgveil::proxy {
 namespace {
 
-std::string text_of(const std::string& file, const std::string& key, const std::string& problem,
-                    const std::string& remedy) {
-  ConfigErrors errors{{file, 0, key, problem, remedy}};
+std::string text_of(const std::string& file, const std::string& key, const std::string& message,
+                    const std::string& hint) {
+  ConfigErrors errors{{file, 0, key, message, hint}};
   name_as_given(errors);
   return errors[0].text();
 }

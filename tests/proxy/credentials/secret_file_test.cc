@@ -32,7 +32,7 @@ struct SecretFile {
   const char* name;
   Owner owner;
   mode_t mode;
-  const char* problem;  // a part of it; empty: accepted
+  const char* message;  // a part of it; empty: accepted
 };
 void PrintTo(const SecretFile& row, std::ostream* out) {
   *out << row.name;
@@ -47,14 +47,14 @@ TEST_P(SecretFileMode, IsJudgedAsThatOfAPrivateKey) {
   const auto& row = GetParam();
   const std::string file = folder_.write("passwords", kContent);
   ASSERT_EQ(::chmod(file.c_str(), row.mode), 0);
-  const auto problem = judge_file_of(row.owner, file, [&] { return problem_of(file); });
-  if (!problem) GTEST_SKIP() << "needs another user";
-  if (*row.problem == '\0') {
-    EXPECT_EQ(*problem, "");
+  const auto message = judge_file_of(row.owner, file, [&] { return problem_of(file); });
+  if (!message) GTEST_SKIP() << "needs another user";
+  if (*row.message == '\0') {
+    EXPECT_EQ(*message, "");
     return;
   }
-  EXPECT_NE(problem->find(row.problem), std::string::npos) << *problem;
-  EXPECT_NE(problem->find(file), std::string::npos) << *problem;
+  EXPECT_NE(message->find(row.message), std::string::npos) << *message;
+  EXPECT_NE(message->find(file), std::string::npos) << *message;
 }
 
 constexpr const char* kTooOpen = "holds passwords and has group or world access";

@@ -72,6 +72,29 @@ TEST_F(AnAdmission, ReadsNothingWhileItDecides) {
   EXPECT_EQ(client_->reads, 0);
 }
 
+// A rule assigns the user `ledger`, and so its database; with that database another rule matches, which assigns `reader`.
+TEST_F(AnAdmission, GivesAClientThatNamesNoDatabaseTheOneThatTheRulesWereAskedAbout) {
+  client_address_.storage.ss_family = AF_UNIX;
+  client_address_.size = sizeof client_address_.storage.ss_family;
+  begin(R"(hba = """
+local ledger all peer map=special assign=1
+local all all peer map=general assign=1
+"""
+ident = """
+general x ledger
+special x reader
+""")",
+        "host = \"/nonexistent\"");
+  context_->deadline.set(snapshot_->limits.startup_timeout);
+  OpenedClient client;
+  client.unix_user = "x";
+  Admission admission(*context_, std::move(client));
+  ASSERT_EQ(admission.advance(), State::admitted) << admission.ending().detail;
+  const AdmittedClient admitted = admission.take_client();
+  EXPECT_EQ(admitted.client.startup.user(), "reader");
+  EXPECT_EQ(admitted.client.startup.database(), "ledger");
+}
+
 TEST_F(AnAdmission, FailsAfterTheTimeForTheStartup) {
   Admission& admission =
       admit("hba = \"host all all .example.com relay\"", "ann", "", "startup_timeout = \"1ms\"");

@@ -63,7 +63,7 @@ TEST_F(AClientOpening, NamesACancelRequest) {
   ClientOpening& opening = open();
   client_->incoming = {kCancelRequest};
   ASSERT_EQ(opening.advance(), State::cancel);
-  EXPECT_EQ(opening.cancel_request().process_id, 7U);
+  EXPECT_EQ(opening.take_cancel_request().process_id, 7U);
   EXPECT_FALSE(opening.inside_tls());
 }
 
