@@ -132,7 +132,7 @@ ErrorFormat EstablishedSession::error_format() const {
 }
 
 void EstablishedSession::report(SessionObserver& observer) const {
-  if (!relay_) return;  // the session has been reported, and its end lacked memory
+  if (!relay_) return;  // end() has called release_server(), and then ran out of memory
   observer.note_relayed({.sent = relay_->bytes_to_client(), .received = relay_->bytes_to_server()});
   if (relay_->server_gave_up()) observer.note_server_sqlstate(relay_->server_sqlstate());
 }

@@ -40,7 +40,8 @@ void SessionObserver::log_started() {
   record_.reset();
 }
 
-void SessionObserver::log_closed(const Ending& ending, std::string_view phase) const {
+void SessionObserver::log_closed(const Ending& ending, std::string_view phase) {
+  if (is_closed_) return;
   Traffic traffic = relayed_;
   traffic.received += record_ ? record_->received_bytes : established_->received_bytes;
   if (record_) {
@@ -48,6 +49,7 @@ void SessionObserver::log_closed(const Ending& ending, std::string_view phase) c
   } else {
     log_session_closed(*established_, traffic, ending);
   }
+  is_closed_ = true;
 }
 
 }  // namespace pgveil::proxy

@@ -52,13 +52,15 @@ class SessionObserver {
   void audit(const Ending* refusal);
   // Writes the first log line of the session. From here on only the data of its last line is kept.
   void log_started();
-  // Writes the last log line. `phase`: the phase in which the session ends.
-  void log_closed(const Ending& ending, std::string_view phase) const;
+  // Writes the last log line; later calls do nothing, as for an end that ran out of memory after its log line.
+  // `phase`: the phase in which the session ends.
+  void log_closed(const Ending& ending, std::string_view phase);
 
  private:
   std::unique_ptr<Record> record_;                // until log_started()
   std::optional<EstablishedRecord> established_;  // from then on
   Traffic relayed_;
+  bool is_closed_ = false;  // the last log line is written
 };
 
 }  // namespace pgveil::proxy

@@ -5,8 +5,11 @@
 #include <sys/socket.h>
 
 #include <array>
+#include <set>
+#include <string>
 
 #include "tests/support/certificates.h"
+#include "tests/support/failing_memory.h"
 #include "tests/support/stage_fixture.h"
 #include "tests/support/unix_server.h"
 
@@ -19,7 +22,7 @@ const std::string kLetIn("R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I", 15);
 // One session without a worker. Its client is one end of a socket pair.
 class ASession : public testing::AStage {
  protected:
-  void accept(const std::string& host) {
+  void accept(const std::string& host, SessionId id = kId) {
     begin("hba = \"local all all relay\"", "host = \"" + host + '"');
     context_.reset();  // the session creates its own context
     std::array<int, 2> ends{};
@@ -29,7 +32,7 @@ class ASession : public testing::AStage {
     address.storage.ss_family = AF_UNIX;
     address.size = sizeof address.storage.ss_family;
     shared_.newcomers.enter();
-    session_.emplace(services_, SessionRegistration(shared_), kId,
+    session_.emplace(services_, SessionRegistration(shared_), id,
                      *watch_socket(loop_.get(), Descriptor(ends[0])), address, SnapshotListener(snapshot_, 0),
                      "a listener");
     session_->wake();
@@ -89,6 +92,34 @@ TEST_F(ASession, TellsItsClientThatTheProcessEnds) {
   session_->shut_down();
   ASSERT_TRUE(turn_until([&] { return receive().find("C57P01") != std::string::npos; }));
   EXPECT_EQ(shared_.sessions.taken(), 0U);
+}
+
+// For each allocation of the end of an established session: it fails.
+TEST_F(ASession, EndsOnceIfThereIsNoMemoryForItsEnd) {
+  SessionId id = kId;
+  for (bool has_failed = true; has_failed; ++id) {
+    received_.clear();
+    accept(folder_.path(""), id);
+    send(kStartup);
+    ASSERT_TRUE(turn_until([&] { return server_.accept(); }));
+    server_.send(kLetIn);
+    ASSERT_TRUE(turn_until([&] { return receive() == kLetIn; }));
+    peer_ = Descriptor(-1);
+    server_.close();
+    const test::FailingAllocation failing(static_cast<int>(id - kId));
+    ASSERT_TRUE(turn_until([&] { return closed_ == id; }));
+    has_failed = failing.has_failed();
+  }
+  EXPECT_GT(id - kId, 5U);
+  EXPECT_EQ(shared_.sessions.taken(), 0U);
+
+  std::set<std::string> closed;
+  for (const auto& line : log_.lines()) {
+    if (line.find(" session_closed ") == std::string::npos) continue;
+    const auto name = line.substr(line.find("session="), 20);
+    EXPECT_TRUE(closed.insert(name).second) << line;
+  }
+  EXPECT_FALSE(closed.empty());
 }
 
 }  // namespace
