@@ -43,12 +43,14 @@ class SocketStream final : public Stream, private SocketWatch::Client {
   void pause_reading() override;
   void resume_reading() override;
   void wake_at(std::size_t bytes) override;
-  [[nodiscard]] bool peer_gone() const override { return peer_gone_ || status_ != Status::blocked; }
   [[nodiscard]] bool write_broken() const override { return write_broken_; }
   void finish(Scratch& scratch, Finish how) override;
   void move_to(Ring& ring) override;
   [[nodiscard]] std::string error() const override;
 
+  // Returns whether the peer has ended its side or broken the connection, as seen while reading was paused or by a read. For
+  // tests.
+  [[nodiscard]] bool peer_gone() const { return peer_gone_ || status_ != Status::blocked; }
   [[nodiscard]] int descriptor() const { return descriptor_; }
   // Hands further wake-ups to another owner, as when a verified connection goes over to its session.
   void set_owner(Wakeable& owner) { owner_ = &owner; }

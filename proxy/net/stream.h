@@ -84,10 +84,6 @@ class Stream {
   // returns the end or the failure.
   virtual void pause_reading() = 0;
   virtual void resume_reading() = 0;
-  // Returns whether the peer ended its side or broke the connection while reading was paused. A peer that has
-  // only ended its side may still read: see write_broken().
-  [[nodiscard]] virtual bool peer_gone() const = 0;
-
   // From here on, the owner is woken only if at least this many bytes are unread, or at an end. Bytes that have
   // already arrived count. If the kernel does not support this (Unix sockets), each byte wakes the owner.
   virtual void wake_at(std::size_t /*bytes*/) {}

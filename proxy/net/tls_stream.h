@@ -31,7 +31,6 @@ class TlsStream final : public Stream {
   [[nodiscard]] std::size_t unwritten() const override { return inner_->unwritten(); }
   void pause_reading() override { inner_->pause_reading(); }
   void resume_reading() override { inner_->resume_reading(); }
-  [[nodiscard]] bool peer_gone() const override { return inner_->peer_gone(); }
   [[nodiscard]] bool write_broken() const override { return failed_ || inner_->write_broken(); }
   [[nodiscard]] CloseNotify close_notify() const override {
     return close_notify_received_ ? CloseNotify::received : CloseNotify::missing;

@@ -23,7 +23,6 @@ class FakeStream final : public proxy::Stream {
   bool paused = false;
   bool finished = false;
   bool cut_off = false;  // by finish()
-  bool gone = false;
   bool broken = false;
   bool fails_to_write = false;  // as TLS that cannot encrypt: a read returns the failure, without an event
   bool held = false;            // the stream itself holds `incoming`, so there is no event for it
@@ -66,7 +65,6 @@ class FakeStream final : public proxy::Stream {
   void pause_reading() override { paused = true; }
   void resume_reading() override { paused = false; }
   void wake_at(std::size_t bytes) override { wakes_at = bytes; }
-  [[nodiscard]] bool peer_gone() const override { return gone; }
   [[nodiscard]] bool write_broken() const override { return broken; }
   void finish(proxy::Scratch& /*scratch*/, Finish how) override {
     finished = true;

@@ -307,6 +307,25 @@ TEST_P(APausedSocketStream, IsNotWokenAgainAndAgainByABreak) {
   EXPECT_LE(wakes_, wakes + 1);
 }
 
+TEST_P(APausedSocketStream, DoesNotWakeItsOwnerForBytes) {
+  EXPECT_EQ(wakes_, 0);
+  send(1'000);
+  run_for(3ms);
+  EXPECT_EQ(wakes_, 0);
+}
+
+// After it is resumed, the reads find the end.
+TEST_P(APausedSocketStream, ReportsAnEndOnlyWhileItIsPaused) {
+  stream_->resume_reading();
+  end();
+  run_for(3ms);
+  EXPECT_FALSE(stream_->peer_gone());
+  reads_ = true;
+  read();
+  ASSERT_TRUE(run_until([&] { return ended_; }));
+  EXPECT_EQ(text_, sent_);
+}
+
 TEST_P(APausedSocketStream, TellsAnEndFromABreak) {
   end();
   ASSERT_TRUE(run_until([&] { return stream_->peer_gone(); }));

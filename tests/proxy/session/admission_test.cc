@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/certificates.h"
 #include "tests/support/stage_fixture.h"
 
 namespace pgveil::proxy {
@@ -47,6 +48,17 @@ TEST_F(AnAdmission, RefusesAClientThatNoRuleMatches) {
   ASSERT_EQ(admission.advance(), State::refused);
   EXPECT_EQ(admission.ending().reason, Reason::rejected_by_rule);
   EXPECT_EQ(shared_.newcomers.count(), 1U);  // until its connection is closed
+}
+
+TEST_F(AnAdmission, RefusesAClientWithoutTlsIfTheListenerRequiresTls) {
+  const test::TemporaryFolder folder;
+  const auto identity = test::authority("localhost");
+  const std::string certificate =
+      "ssl_cert_file = \"" + folder.write("server.crt", identity.certificate_pem()) +
+      "\"\nssl_key_file = \"" + folder.write("server.key", identity.key_pem()) + '"';
+  Admission& admission = admit(certificate, "ann");
+  ASSERT_EQ(admission.advance(), State::refused);
+  EXPECT_EQ(admission.ending().reason, Reason::tls_required);
 }
 
 TEST_F(AnAdmission, RefusesAClientIfAllSessionsAreInUse) {

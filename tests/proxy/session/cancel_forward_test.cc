@@ -40,7 +40,9 @@ TEST_F(ACancelForward, EndsAfterTheServerHasClosed) {
 }
 
 TEST_F(ACancelForward, GoesToTheServerOfItsSession) {
-  begin("", "host = \"/nonexistent," + folder_.path("") + '"');
+  const test::TemporaryFolder folder;
+  testing::UnixServer first(folder.path(""));  // which would take the connection, too
+  begin("", "host = \"" + folder.path("") + "," + folder_.path("") + '"');
   const Upstream& upstream = *context_->policy().upstream;
   SessionRegistration session(shared_);
   session.add_cancel_route(kRequest, {.upstream = context_->policy().upstream,
@@ -52,6 +54,7 @@ TEST_F(ACancelForward, GoesToTheServerOfItsSession) {
     EXPECT_FALSE((*begun)->advance().has_value());
     return server_.accept();
   }));
+  EXPECT_FALSE(first.accept());
 }
 
 TEST_F(ACancelForward, RefusesAnUnknownKeyIfThereAreSeveralServers) {

@@ -24,6 +24,7 @@ class ALoginExchange : public testing::AStage {
     context_->deadline.set(snapshot_->limits.startup_timeout);
     AdmittedClient client{.client = {}, .method = protocol::HbaMethod::relay, .tls_to_server = nullptr};
     client.client.startup.set("user", "ann");
+    client.client.tls = client_tls_;
     login_.emplace(*context_, std::move(client), nullptr);
     return *login_;
   }
@@ -40,6 +41,7 @@ class ALoginExchange : public testing::AStage {
 
   test::TemporaryFolder folder_;
   testing::UnixServer server_{folder_.path("")};
+  std::shared_ptr<const tls::Established> client_tls_;  // null: the client comes without TLS
   std::optional<LoginExchange> login_;
   State state_ = State::connecting;
 };
@@ -89,6 +91,26 @@ TEST_F(ALoginExchange, GoesOnToTheNextHostIfTheFirstOneTakesNoConnections) {
   server_.send(kAuthenticationOk + kReadyForQuery);
   ASSERT_TRUE(advance_until(State::logged_in));
   EXPECT_EQ(client_->written, kAuthenticationOk + kReadyForQuery);  // nothing of the first server
+}
+
+// It may be a password.
+TEST_F(ALoginExchange, WipesWhatTheClientSaysFromTheScratchMemory) {
+  client_tls_ = std::make_shared<const tls::Established>();
+  reach(one_host());
+  ASSERT_TRUE(advance_until(State::logging_in));
+  ASSERT_TRUE(turn_until([&] { return server_.accept() || server_.is_connected(); }));
+  server_.send(std::string("R\0\0\0\x08\0\0\0\x03", 9));  // asks for a password
+  ASSERT_TRUE(
+      turn_until([&] { return login_->advance() == State::logging_in && !client_->written.empty(); }));
+  const std::string password("p\0\0\0\x0bsecret\0", 12);
+  std::copy(password.begin(), password.end(), scratch_.plaintext.begin());  // as TLS leaves it there
+  client_->incoming = {password};
+  ASSERT_EQ(login_->advance(), State::logging_in);
+  const std::string wiped(password.size(), '\0');
+  EXPECT_EQ(std::string(scratch_.incoming.begin(), scratch_.incoming.begin() + 12), wiped);
+  EXPECT_EQ(std::string(scratch_.plaintext.begin(), scratch_.plaintext.begin() + 12), wiped);
+  std::string passed_on;
+  EXPECT_TRUE(turn_until([&] { return (passed_on += server_.received()).ends_with(password); }));
 }
 
 TEST_F(ALoginExchange, FailsIfTheServerCloses) {
