@@ -15,17 +15,17 @@
 namespace pgveil::proxy {
 namespace {
 
-constexpr unsigned kRequests = 256;  // more in one turn are submitted in parts
+constexpr unsigned kRequests = 256;  // if a turn has more, they are submitted in parts
 constexpr unsigned kAnswers = 4096;
-// A send that fails answers. So many answers fit without the kernel putting any aside, and are all there at
-// once.
+// The maximum number of sends in one turn. A failed send makes a completion. The completion queue has room for all of
+// them, so each is in the queue when the submission returns.
 constexpr std::size_t kMaxSends = 1024;
-constexpr std::uint16_t kBuffers = 64;  // a power of two; when all are in use, recv() serves
+constexpr std::uint16_t kBuffers = 64;  // a power of two; when all are in use, the streams call recv()
 constexpr std::uint16_t kBufferGroup = 0;
 constexpr std::size_t kOutgoingBytes = std::size_t{1} << 20U;
 
-// A send is done, or has failed, when its submission returns: it never waits in the kernel. It answers only
-// when not everything was taken, so that a turn needs one system call for submitting and waiting.
+// A send has succeeded or failed when its submission returns: it never waits in the kernel. It makes a completion
+// only if the kernel did not accept all bytes, so that a turn needs one system call to submit and to wait.
 constexpr int kSendFlags = MSG_DONTWAIT | MSG_WAITALL | MSG_NOSIGNAL;
 
 constexpr unsigned kKindBits = 3;
@@ -60,13 +60,13 @@ void prepare_receive(io_uring_sqe* request, int descriptor, bool drained) {
 
 }  // namespace
 
-// The first ring is only for trying the kernel with.
+// The ring `trial` is used only to test the kernel.
 tl::expected<std::unique_ptr<Ring>, std::string> Ring::open() {
   Ring trial;
   std::unique_ptr<Ring> ring(new Ring);
   std::string wrong = trial.set_up(0);
   if (wrong.empty()) wrong = trial.try_out();
-  // Disabled, because the thread that enables it is its owner.
+  // The ring is disabled at first: the thread that enables it becomes its owner.
   if (wrong.empty()) wrong = ring->set_up(IORING_SETUP_R_DISABLED);
   if (!wrong.empty()) return tl::unexpected(std::move(wrong));
   return ring;
@@ -74,7 +74,7 @@ tl::expected<std::unique_ptr<Ring>, std::string> Ring::open() {
 
 std::string Ring::set_up(unsigned flags) {
   io_uring_params wanted{};
-  // Answers are made when we ask for them, in the one thread that does: no interrupts, no locks (Linux 6.1).
+  // The kernel makes completions only when the ring's thread asks for them: no interrupts, no locks (Linux 6.1).
   wanted.flags = IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN | IORING_SETUP_CQSIZE |
                  IORING_SETUP_CLAMP | flags;
   wanted.cq_entries = kAnswers;
@@ -96,15 +96,15 @@ std::string Ring::set_up(unsigned flags) {
   if (const int result = io_uring_register_buf_ring(&ring_, &registration, 0); result < 0)
     return failure("io_uring_register", -result);
 
-  // Not initialised: pages that nobody has written to are no memory yet.
+  // Not initialised: the kernel allocates a page only once it is written.
   buffers_.reset(new std::uint8_t[kBuffers * kMostBytes]);
   outgoing_.reset(new std::uint8_t[kOutgoingBytes]);
   for (std::uint16_t buffer = 0; buffer < kBuffers; ++buffer) give_back(buffer);
   return "";
 }
 
-// Sends more than a socket takes, and receives it. On the kernel's answering at once hangs that what was sent
-// from is ours again when a submission returns.
+// Sends more than a socket accepts, and receives it. The kernel must complete each send before the submission
+// returns, because the ring then uses the memory of the sent bytes again.
 std::string Ring::try_out() {
   Sockets sockets;
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sockets.ends.data()) != 0)
@@ -142,33 +142,32 @@ std::string Ring::try_out() {
 }
 
 Ring::~Ring() {
-  if (is_set_up_) io_uring_queue_exit(&ring_);  // and with it everything that is under way
+  if (is_set_up_) io_uring_queue_exit(&ring_);  // also ends all requests that are under way
   std::free(free_buffers_);
 }
 
-// libuv's own descriptor is one of those that the ring waits for, and libuv itself waits only while there is
-// no port.
+// The ring also waits for libuv's backend descriptor. libuv itself waits only while there is no port.
 bool Ring::run_once(uv_loop_t* loop) {
   if (loop_descriptor_ < 0) enable(loop);
   if (places_.size() == vacant_.size()) {
-    if (io_uring_sq_ready(&ring_) > 0) submit(0);  // what the last ports have left
+    if (io_uring_sq_ready(&ring_) > 0) submit(0);  // requests that the last ports left
     return uv_run(loop, UV_RUN_ONCE) != 0;
   }
   if (std::exchange(loop_ready_, false) || uv_backend_timeout(loop) == 0) {
-    // What libuv has to do may be a handshake, and take long.
+    // The sends go first, because a callback of libuv may take long, for example for a handshake.
     if (!sending_.empty()) hand_over(loop, 0);
     if (uv_run(loop, UV_RUN_NOWAIT) == 0) return false;
   }
   take_turn(loop);
-  // The timers count from the end of what has been called.
+  // Timers count from the time after the callbacks.
   uv_update_time(loop);
   return true;
 }
 
 void Ring::enable(uv_loop_t* loop) {
-  // io_uring_enable_rings(), which liburing 2.3 declares and does not have.
+  // This is io_uring_enable_rings(), which liburing 2.3 declares but does not contain.
   ::syscall(SYS_io_uring_register, ring_.ring_fd, IORING_REGISTER_ENABLE_RINGS, nullptr, 0);
-  io_uring_register_ring_fd(&ring_);  // spares the kernel to look the ring up in each call; may fail
+  io_uring_register_ring_fd(&ring_);  // so that the kernel need not look the ring up in each call; may fail
   loop_descriptor_ = uv_backend_fd(loop);
 }
 
@@ -181,7 +180,7 @@ void Ring::take_turn(uv_loop_t* loop) {
   take_answers();
 }
 
-// After the wait the loop's time is brought up to date, as libuv does, before the clients are called.
+// Updates the loop's time after the wait, before the clients are called, as libuv does.
 void Ring::hand_over(uv_loop_t* loop, int timeout) {
   begin_sends();
   begin_waiting();
@@ -220,16 +219,15 @@ void Ring::begin_receive(Port& port) {
   }
 }
 
-// Answers once.
+// Begins a poll that makes one completion.
 void Ring::begin_poll(Port& port, Kind kind, unsigned events) {
   io_uring_prep_poll_add(request(kind, port.name_), port.descriptor_, events);
 }
 
-// Returns once there is an answer or `timeout` milliseconds (-1: any number) have passed, and in any case not
-// before everything has been submitted.
+// Submits all requests. Then returns when there is a completion, or after `timeout` milliseconds (-1: no limit).
 void Ring::submit(int timeout) {
-  // The call that waits would not have the kernel make answers where there are some already, of earlier
-  // parts.
+  // If the queue already holds completions of requests submitted earlier in this turn, the call that waits would not
+  // make the kernel add the others.
   if (timeout == 0 || io_uring_cq_ready(&ring_) > 0) {
     io_uring_submit_and_get_events(&ring_);
   } else {
@@ -241,7 +239,8 @@ void Ring::submit(int timeout) {
     io_uring_submit_and_get_events(&ring_);  // the kernel was out of memory
 }
 
-// Before anything else happens, what could not be sent is saved from the memory that the next sends will use.
+// Passes unsent bytes to the clients before anything else, because the next sends overwrite the memory of these
+// bytes.
 void Ring::take_unsent() {
   if (sending_.empty()) return;
   unsigned head = 0;
@@ -266,7 +265,7 @@ void Ring::take_unsent() {
 
 void Ring::take_answers() {
   io_uring_cqe* next = nullptr;
-  // Also asks for what the kernel had to put aside.
+  // Also fetches completions that the kernel kept aside while the queue was full.
   while (io_uring_peek_cqe(&ring_, &next) == 0) {
     const io_uring_cqe answer = *next;
     io_uring_cqe_seen(&ring_, next);
@@ -327,11 +326,11 @@ io_uring_sqe* Ring::request(Kind kind, std::uint64_t name) {
   return request;
 }
 
-// Generation, place, and room for the kind of a request.
+// Returns the port's name: the generation, the index of its place, and zero bits for the kind of a request.
 std::uint64_t Ring::enter(Port& port) {
   if (vacant_.empty()) {
     places_.emplace_back();
-    // What is called from the loop, or by a destructor, finds room in its lists.
+    // Reserves memory here, so that calls from the loop or from a destructor do not allocate.
     vacant_.reserve(places_.capacity());
     wanting_.reserve(places_.capacity());
     sending_.reserve(kMaxSends);
@@ -370,7 +369,7 @@ Ring::Port* Ring::port_of(std::uint64_t name) const {
   return places_[index].port;
 }
 
-// One send a port and turn: the second of two could be taken where the first was not.
+// A port makes one send in each turn: of two sends, the kernel could accept the second after it refused the first.
 bool Ring::append(Port& port, ByteView bytes) {
   if (bytes.empty()) return true;
   const std::size_t before = port.outgoing_size_;

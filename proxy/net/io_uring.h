@@ -1,8 +1,7 @@
-// Moves the bytes of established sessions by io_uring. What comes for any of them is taken into buffers that
-// all share, without a recv() each; what they send within one turn of the loop goes to the kernel in one
-// call. Belongs to one loop and to the thread that runs it. Only waiting and small messages are its business:
-// in bulk it says when there is something and when there is room, as recv() and send() of as much as there is
-// cost no more.
+// Receives and sends the bytes of established sessions with io_uring. All sessions share the receive buffers, so that
+// a small message does not cost a recv() call. All bytes that the sessions send within one turn of the loop go to the
+// kernel in one system call. A ring belongs to one loop and to the thread that runs it. For bulk transfers, the ring
+// only reports when a socket is readable or writable: recv() and send() of many bytes cost no more than io_uring.
 #pragma once
 
 #include <liburing.h>
@@ -21,28 +20,28 @@ namespace pgveil::proxy {
 
 class Ring {
  public:
-  // What one receive takes, and what send() is for, at the most.
+  // The maximum size of one receive, and of the bytes that one port sends in one turn of the loop.
   static constexpr std::size_t kMostBytes = 16'384;
 
   class Client;
   class Port;
 
-  // Asks the kernel whether it allows everything that is needed, by doing it; otherwise returns what failed.
+  // Checks that the kernel permits everything that the ring needs, by doing it. On error, returns what failed.
   [[nodiscard]] static tl::expected<std::unique_ptr<Ring>, std::string> open();
   ~Ring();
   Ring(const Ring&) = delete;
   Ring& operator=(const Ring&) = delete;
 
-  // Takes the place of uv_run(loop, UV_RUN_ONCE): lets libuv deal with what has happened, waits until
-  // something happens to it or at a port, and lets the ports' clients deal with that. False: there is nothing
-  // left on the loop. The ring belongs to the thread and the loop of the first call.
+  // Replaces uv_run(loop, UV_RUN_ONCE): lets libuv call the callbacks that are due, waits for an event of libuv or of
+  // a port, and calls the clients of the ports that have events. Returns false if nothing is left on the loop. The
+  // ring belongs to the thread and the loop of the first call.
   [[nodiscard]] bool run_once(uv_loop_t* loop);
 
  private:
   enum class Kind : std::uint8_t { loop, receive, notice, room, gone, send, again, cancel };
   struct Place {
     Port* port = nullptr;
-    std::uint32_t generation = 0;  // told from that of an earlier port, whose answers may still come
+    std::uint32_t generation = 0;  // differs from that of an earlier port, whose completions may still arrive
   };
 
   Ring() = default;
@@ -71,71 +70,75 @@ class Ring {
   io_uring ring_{};
   bool is_set_up_ = false;
   io_uring_buf_ring* free_buffers_ = nullptr;  // shared with the kernel
-  std::unique_ptr<std::uint8_t[]> buffers_;    // for what comes
-  std::unique_ptr<std::uint8_t[]> outgoing_;   // what is sent at the end of this turn
+  std::unique_ptr<std::uint8_t[]> buffers_;    // for received bytes
+  std::unique_ptr<std::uint8_t[]> outgoing_;   // bytes to send at the end of this turn
   std::size_t outgoing_size_ = 0;
   std::vector<Place> places_;
-  std::vector<std::uint32_t> vacant_;  // of places_
+  std::vector<std::uint32_t> vacant_;  // indexes of unused places_
   std::vector<Port*> sending_;
-  std::vector<Port*> wanting_;           // of whom something is to begin with the next submission
-  std::vector<std::uint64_t> troubled_;  // whose sends have failed, to be told so
+  std::vector<Port*> wanting_;           // ports that need a request in the next submission
+  std::vector<std::uint64_t> troubled_;  // names of ports whose sends failed, for on_trouble()
   int loop_descriptor_ = -1;             // -1: not enabled yet
   bool loop_watched_ = false;
   bool loop_ready_ = false;
 };
 
-// Who holds a port. Both calls come from the loop, like those of libuv.
+// The owner of a port. The loop calls these functions, as it calls libuv's callbacks.
 class Ring::Client {
  public:
-  // There is something to take, or a number of errno.h tells why not (0: unknown).
+  // Reports that there may be bytes or an end, in the port or in the socket (`error` is 0), or that the connection
+  // broke with `error` (errno.h).
   virtual void on_received(int error) = 0;
-  // The kernel takes bytes again, or will never.
+  // Reports that a send does not block: the kernel accepts bytes, or the send fails.
   virtual void on_room() = 0;
-  // The peer has ended or broken the connection.
+  // Reports that the peer has ended its side or broken the connection.
   virtual void on_gone() = 0;
-  // The kernel did not take `rest` of what was sent: it is full (0), or the connection broke.
+  // Reports that the kernel did not accept `rest`, a part of the bytes of send(). `error` is 0 if the socket's send
+  // buffer is full; otherwise the connection broke with this error (errno.h).
   virtual void on_unsent(ByteView rest, int error) = 0;
-  // Follows on_unsent(): time to wake whoever waits for the client.
+  // Is called after on_unsent(), at a time when the client may wake its owner.
   virtual void on_trouble() = 0;
 
  protected:
   ~Client() = default;
 };
 
-// A socket's place at the ring. It may be destroyed at any time, and the socket closed after it.
+// The registration of a socket at the ring. The port may be destroyed at any time; the socket is closed after that.
 class Ring::Port {
  public:
-  // Both must outlive the port. `descriptor`: a non-blocking stream socket.
+  // `ring` and `client` must outlive the port. `descriptor`: a non-blocking stream socket.
   Port(Ring& ring, int descriptor, Client& client);
   ~Port();
   Port(const Port&) = delete;
   Port& operator=(const Port&) = delete;
 
-  // A receive is under way: nobody else may read the socket, or the order would be lost.
+  // Returns whether a receive is under way. If so, other code must not read the socket, because the order of the
+  // bytes would be lost.
   [[nodiscard]] bool receiving() const { return receiving_; }
-  // Begins a receive at the end of this turn, unless there is something to take: then the client is told
-  // again. `drained`: nothing can be there yet.
+  // Begins a receive at the end of this turn. If the port already holds received bytes, calls on_received() again
+  // instead. `drained`: the socket probably has no unread bytes.
   void want(bool drained);
   void want_nothing() { wanted_ = false; }
-  // Tells the client, once, when the kernel takes bytes again.
+  // Calls on_room() once, when the kernel accepts bytes again.
   void want_room();
-  // Tells the client, once, when the peer is gone, also where nobody wants to read.
+  // Calls on_gone() once, when the peer is gone, even if want() was not called.
   void watch_for_end();
-  // Whether want() leaves what comes in the socket, and only tells the client: once SO_RCVLOWAT bytes are
-  // there.
+  // If `leave` is true, want() leaves the bytes in the socket. It only calls on_received() when at least SO_RCVLOWAT
+  // bytes have arrived.
   void leave_in_socket(bool leave) { leaves_in_socket_ = leave; }
 
   struct Taken {
     std::size_t size;
-    bool has_filled;  // all that one receive takes has come: there may be more in the socket
+    bool has_filled;  // there may be more bytes, in the port or in the socket
   };
-  // Moves what has come to `room`. Once everything is taken, the ring's buffer is free for others.
+  // Moves received bytes to `room`. After the last byte, other ports may use the buffer.
   [[nodiscard]] Taken take(std::span<std::uint8_t> room);
 
-  // Sends at the end of this turn. False, and nothing is done: there are too many bytes, for it alone or for
-  // all.
+  // Sends the bytes at the end of this turn. Returns false and does nothing if the bytes are too many for this port,
+  // or for all ports together.
   [[nodiscard]] bool send(ByteView bytes) { return ring_.append(*this, bytes); }
-  // What send() has taken in this turn is the caller's again. Valid until anybody's next send().
+  // Returns the bytes that send() has accepted in this turn, and does not send them. They are valid until the next
+  // send() of any port.
   [[nodiscard]] ByteView take_back();
 
  private:
@@ -156,13 +159,13 @@ class Ring::Port {
   bool room_wanted_ = false;
   bool end_wanted_ = false;
   bool drained_ = false;
-  bool is_listed_ = false;  // among those that want
+  bool is_listed_ = false;  // in Ring::wanting_
   bool has_filled_ = false;
   std::uint16_t buffer_ = 0;
-  std::uint32_t taken_ = 0;     // of buffer_
-  std::uint32_t received_ = 0;  // in buffer_; 0: has none
+  std::uint32_t taken_ = 0;     // bytes of buffer_ that take() has moved
+  std::uint32_t received_ = 0;  // bytes in buffer_; 0: the port has no buffer
   std::size_t outgoing_begin_ = 0;
-  std::size_t outgoing_size_ = 0;  // 0: sends nothing in this turn
+  std::size_t outgoing_size_ = 0;  // 0: the port sends nothing in this turn
 };
 
 }  // namespace pgveil::proxy

@@ -8,9 +8,9 @@ PollWatch::PollWatch(Handle<uv_poll_t> poll, Client& client) : client_(client), 
   poll_->data = this;
 }
 
-// DISCONNECT is level-triggered, too: after it was seen it is not asked for again. While reading is paused READABLE stays
-// until something comes, which may be an end as well: a change of the watch costs two system calls, and many pauses are
-// over before.
+// DISCONNECT is level-triggered, too, so it is not requested again after it was reported. When reading is paused,
+// READABLE stays on until bytes or an end arrive: a change of the events costs two system calls, and many pauses end
+// before anything arrives.
 void PollWatch::set_interest(const Interest& interest) {
   int events = 0;
   wants_bytes_ = interest.bytes;
@@ -34,7 +34,7 @@ void PollWatch::set_interest(const Interest& interest) {
 void PollWatch::on_poll(uv_poll_t* poll, int status, int events) {
   auto& self = *static_cast<PollWatch*>(poll->data);
   if ((events & UV_READABLE) != 0) self.has_unwanted_ = !self.wants_bytes_;
-  if (status == 0 && events == UV_READABLE) return self.client_.on_readable();  // nearly always
+  if (status == 0 && events == UV_READABLE) return self.client_.on_readable();  // the most frequent case
   if (status < 0) self.watched_events_ = 0;  // EPOLLERR: libuv has stopped the handle
   self.client_.on_events({.readable = (events & UV_READABLE) != 0,
                           .room = (events & UV_WRITABLE) != 0,

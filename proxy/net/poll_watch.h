@@ -1,5 +1,6 @@
-// Watches a socket by libuv's poll. Level-triggered: READABLE is off only once something has come while reading is paused,
-// WRITABLE is on only while the kernel is full, and DISCONNECT tells of a peer that is gone while reading is paused.
+// Watches a socket with libuv's poll, which is level-triggered. READABLE is switched off only after bytes or an end
+// arrived while reading was paused. WRITABLE is on only while the stream has unsent bytes. DISCONNECT reports that
+// the peer is gone while reading is paused.
 #pragma once
 
 #include <uv.h>
@@ -11,7 +12,7 @@ namespace pgveil::proxy {
 
 class PollWatch final : public SocketWatch {
  public:
-  // `client` must outlive the watch. `poll`: of the socket, not started.
+  // `client` must outlive the watch. `poll`: the handle of the socket, not started.
   PollWatch(Handle<uv_poll_t> poll, Client& client);
 
   void set_interest(const Interest& interest) override;
@@ -23,7 +24,7 @@ class PollWatch final : public SocketWatch {
   Handle<uv_poll_t> poll_;
   int watched_events_ = 0;
   bool wants_bytes_ = false;
-  bool has_unwanted_ = false;  // something has come while reading was paused
+  bool has_unwanted_ = false;  // bytes or an end arrived while reading was paused
 };
 
 }  // namespace pgveil::proxy

@@ -12,8 +12,8 @@ void RingWatch::set_interest(const Interest& interest) {
   if (interest.room) port_.want_room();
 }
 
-// While a receive is under way nobody else may read the socket. What a ring has is only the first of it when a receive was
-// full.
+// While a receive is under way, the stream must not read the socket. If the receive filled its buffer, or the ring
+// has no bytes, the socket may hold more.
 SocketWatch::Taken RingWatch::take(std::span<std::uint8_t> room) {
   if (port_.receiving()) return {.size = 0, .may_have_more = false};
   const auto taken = port_.take(room);
@@ -25,8 +25,8 @@ void RingWatch::on_received(int error) {
   client_.on_events({.readable = true, .error = error});
 }
 
-// If reading is not paused, the reads find the end, in its order: a client that has ended its side may still be waiting
-// for an answer.
+// If reading is not paused, read() finds the end after the bytes that arrived before it: a client that has ended its
+// side may still be waiting for an answer.
 void RingWatch::on_gone() {
   if (client_.is_paused()) client_.on_events({.gone = true});
 }

@@ -1,4 +1,5 @@
-// Watches a socket by io_uring: that costs no system call, and what is small is sent together with what others send.
+// Watches a socket with io_uring, without a system call for each event. Small messages of all sockets are sent
+// together.
 #pragma once
 
 #include "proxy/net/io_uring.h"

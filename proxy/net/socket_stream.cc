@@ -32,7 +32,7 @@ SocketStream::SocketStream(WatchedSocket socket, Wakeable& owner, bool readable)
 }
 
 SocketStream::~SocketStream() {
-  watch_.reset();  // takes the descriptor out of the poll set before it is closed
+  watch_.reset();  // removes the descriptor from the poll set before it is closed
   ::close(descriptor_);
 }
 
@@ -55,12 +55,12 @@ Stream::Read SocketStream::receive(std::span<std::uint8_t> room) {
   const ssize_t received = ::recv(descriptor_, room.data() + size, room.size() - size, 0);
   if (received > 0) {
     size += static_cast<std::size_t>(received);
-    if (size < room.size()) readable_ = false;  // a short read means drained: no second one to see EAGAIN
+    if (size < room.size()) readable_ = false;  // a short read has emptied the socket: no recv() for EAGAIN
     return {Status::bytes, room.first(size)};
   }
   if (received == 0) {
     if (size > 0) return {Status::bytes, room.first(size)};  // the next read finds the end again
-    // The kernel tells of a break once, and of an end from then on.
+    // After the kernel has reported an error once, it reports an end.
     if (errno_ != 0) {
       note_broken();
     } else {
@@ -104,8 +104,8 @@ void SocketStream::resume_reading() {
   watch();
 }
 
-// The kernel looks again at what is there (tcp_set_rcvlowat()), so that nothing lies unseen when fewer are
-// enough.
+// With a new SO_RCVLOWAT, the kernel checks the unread bytes again (tcp_set_rcvlowat()), so that a lower number
+// reports bytes that have already arrived.
 void SocketStream::wake_at(std::size_t bytes) {
   const int least = static_cast<int>(bytes);
   ::setsockopt(descriptor_, SOL_SOCKET, SO_RCVLOWAT, &least, sizeof least);
@@ -133,7 +133,7 @@ void SocketStream::on_readable() {
   readable_ = true;
   const bool is_wanted = wants_bytes();
   if (watch_moves_bytes_ || !is_wanted) watch();
-  if (is_wanted) owner_->wake();  // which may have destroyed this stream when it returns
+  if (is_wanted) owner_->wake();  // may destroy this stream
 }
 
 void SocketStream::on_events(const Events& events) {
@@ -147,21 +147,21 @@ void SocketStream::on_events(const Events& events) {
   if (events.gone) note_end_while_paused();
   if (events.room) flush();
   watch();
-  if (is_news) owner_->wake();  // which may have destroyed this stream when it returns
+  if (is_news) owner_->wake();  // may destroy this stream
 }
 
-// What came before the error can still be read, and must be: it may be the server's last words. While paused nobody reads,
-// so the error itself is the news.
+// Bytes that arrived before the error must still be read: they may be the server's last message. While reading is
+// paused, the owner is woken for the error itself.
 void SocketStream::note_failed_poll() {
   readable_ = true;
   if (paused_) {
     note_end_while_paused();
   } else if (unwritten() > 0) {
-    flush();  // finds the error, and with nothing left to send it is not told again and again
+    flush();  // finds the error and drops the unsent bytes, so that the event does not repeat
   }
 }
 
-// A connection that broke is left to the reads here, too.
+// After an error, read() reports that the connection broke, after the bytes that arrived before.
 void SocketStream::on_unsent(ByteView rest, int error) {
   if (error != 0) {
     note_error(error);
@@ -176,20 +176,20 @@ void SocketStream::on_unsent(ByteView rest, int error) {
   watch();
 }
 
-// Of this session only: what was to be sent is lost, and so is the connection.
+// The unsent bytes are lost, so this connection fails. Other sessions continue.
 void SocketStream::note_out_of_memory() {
   errno_ = ENOMEM;
   note_broken();
 }
 
-// The end of what the peer sends: it has ended its side, or closed (which only a Unix socket can tell apart),
-// or the connection broke. In each case there may be bytes that have not been read.
+// The peer sends nothing more: it has ended its side, or closed the socket (only a Unix socket shows the difference),
+// or the connection broke. In each case there may be unread bytes.
 void SocketStream::note_end_while_paused() {
   peer_gone_ = true;
   readable_ = true;
   pollfd now{.fd = descriptor_, .events = 0, .revents = 0};
   if (::poll(&now, 1, 0) <= 0) return;
-  // POLLHUP: both sides have ended, ours perhaps by finish().
+  // POLLHUP: both sides have ended. finish() may have ended pgveil's side.
   if ((now.revents & POLLERR) == 0 && finishing_) return;
   int error = 0;
   socklen_t size = sizeof error;
@@ -198,13 +198,13 @@ void SocketStream::note_end_while_paused() {
   give_up_writing();
 }
 
-// The kernel tells of an error once. EPIPE follows a regular end: the peer has closed, and does not take what
-// we still send.
+// The kernel reports an error once. EPIPE is not kept: it follows a regular end, if the peer has closed the socket
+// and pgveil still sends.
 void SocketStream::note_error(int error) {
   if (errno_ == 0 && error != EPIPE) errno_ = error;
 }
 
-// The peer's last words may still be there, so the break itself is left to the reads.
+// The peer's last message may still be unread, so read() reports that the connection broke, after that message.
 void SocketStream::give_up_writing() {
   write_broken_ = true;
   readable_ = true;
@@ -225,8 +225,8 @@ void SocketStream::watch() {
                         .drained = !readable_});
 }
 
-// Returns how many bytes the kernel took. A broken connection is left to the reads: the peer's last words
-// come first.
+// Returns how many bytes the kernel accepted. If the connection broke, read() reports it, after the peer's last
+// message.
 std::size_t SocketStream::send_now(ByteView bytes) {
   while (!bytes.empty()) {
     const ssize_t sent = ::send(descriptor_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
@@ -234,7 +234,7 @@ std::size_t SocketStream::send_now(ByteView bytes) {
     if (errno == EINTR) continue;
     if (errno == EAGAIN) return 0;
     note_error(errno);
-    write_broken_ = true;  // give_up_writing() would drop `bytes`, which may be of unsent_
+    write_broken_ = true;  // give_up_writing() would free `bytes`, which may belong to unsent_
     readable_ = true;
     return 0;
   }
@@ -244,7 +244,7 @@ std::size_t SocketStream::send_now(ByteView bytes) {
 void SocketStream::flush() {
   sent_ += send_now(ByteView(unsent_).subspan(sent_));
   if (unwritten() == 0 || write_broken_) {
-    unsent_ = std::vector<std::uint8_t>();  // an idle session holds no buffer; {} would keep it
+    unsent_ = std::vector<std::uint8_t>();  // an idle session holds no buffer; `= {}` would keep the memory
     sent_ = 0;
     if (finishing_) ::shutdown(descriptor_, SHUT_WR);
   } else if (sent_ >= unsent_.size() / 2) {

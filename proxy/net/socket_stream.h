@@ -1,4 +1,5 @@
-// A stream on a non-blocking socket, TCP or Unix alike: our own recv() and send(), with a SocketWatch that says when.
+// A stream on a non-blocking TCP or Unix socket. The stream calls recv() and send() itself. A SocketWatch reports the
+// events of the socket; with io_uring, the SocketWatch also receives and sends small messages.
 #pragma once
 
 #include <uv.h>
@@ -14,21 +15,21 @@
 
 namespace pgveil::proxy {
 
-// A connected, non-blocking socket, and a watch on it that nobody has begun. To make a watch costs libuv four
-// system calls: whoever has one hands it on.
+// A non-blocking socket and its libuv poll handle, which is not started. libuv makes four system calls to create the
+// handle, so the handle is passed on with the socket.
 struct WatchedSocket {
   Descriptor descriptor;
   Handle<uv_poll_t> poll;
 };
-// Closes the socket if the kernel does not watch it; the error is a number of errno.h. It has limits of its
-// own for that (/proc/sys/fs/epoll/max_user_watches).
+// Creates the poll handle of a socket. If the kernel cannot watch the socket, closes the socket and returns the error
+// (errno.h). The kernel limits the number of watched descriptors (/proc/sys/fs/epoll/max_user_watches).
 [[nodiscard]] tl::expected<WatchedSocket, int> watch_socket(uv_loop_t* loop, Descriptor descriptor);
 
 class SocketStream final : public Stream, private SocketWatch::Client {
  public:
-  // Wakes `owner`, which must outlive it. `readable`: something may have come already.
+  // Wakes `owner`, which must outlive the stream. `readable`: bytes may have arrived already.
   SocketStream(WatchedSocket socket, Wakeable& owner, bool readable);
-  // For tests and measurements: owns `descriptor`, which is non-blocking. Throws if it cannot be watched.
+  // For tests and measurements: owns `descriptor`, which must be non-blocking. Throws if the kernel cannot watch it.
   SocketStream(uv_loop_t* loop, int descriptor, Wakeable& owner)
       : SocketStream(watch_socket(loop, Descriptor(descriptor)).value(), owner, true) {}
   ~SocketStream() override;
@@ -38,7 +39,7 @@ class SocketStream final : public Stream, private SocketWatch::Client {
   [[nodiscard]] Read read(Scratch& scratch, std::size_t most) override;
   [[nodiscard]] bool readable() const override { return readable_ || status_ != Status::blocked; }
   void write(Scratch& scratch, ByteView bytes) override;
-  // At a ring, what goes to the kernel at the end of this turn counts as sent.
+  // With io_uring, bytes that go to the kernel at the end of this turn of the loop count as sent.
   [[nodiscard]] std::size_t unwritten() const override { return unsent_.size() - sent_; }
   void pause_reading() override;
   void resume_reading() override;
@@ -52,7 +53,7 @@ class SocketStream final : public Stream, private SocketWatch::Client {
   // tests.
   [[nodiscard]] bool peer_gone() const { return peer_gone_ || status_ != Status::blocked; }
   [[nodiscard]] int descriptor() const { return descriptor_; }
-  // Hands further wake-ups to another owner, as when a verified connection goes over to its session.
+  // Changes the owner that is woken, for example when a session takes over a verified connection.
   void set_owner(Wakeable& owner) { owner_ = &owner; }
 
  private:
@@ -74,15 +75,15 @@ class SocketStream final : public Stream, private SocketWatch::Client {
   [[nodiscard]] std::size_t send_now(ByteView bytes);
   void flush();
 
-  std::unique_ptr<SocketWatch> watch_;  // made first: without memory for it the socket is still the caller's
+  std::unique_ptr<SocketWatch> watch_;  // made first: on failure, `socket` still owns the descriptor
   int descriptor_;
   Wakeable* owner_;
   std::vector<std::uint8_t> unsent_;
-  std::size_t sent_ = 0;             // of unsent_
-  int errno_ = 0;                    // how the connection broke; the reads tell once nothing else is left
-  Status status_ = Status::blocked;  // or ended, or failed, for good
-  bool readable_;                    // something may have come
-  bool watch_moves_bytes_ = false;   // as watch_ says
+  std::size_t sent_ = 0;             // how many bytes of unsent_ are sent
+  int errno_ = 0;                    // why the connection broke; read() reports it after all received bytes
+  Status status_ = Status::blocked;  // `ended` and `failed` are final
+  bool readable_;                    // bytes may have arrived
+  bool watch_moves_bytes_ = false;   // watch_->moves_bytes()
   bool paused_ = false;
   bool peer_gone_ = false;
   bool finishing_ = false;

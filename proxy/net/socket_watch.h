@@ -1,5 +1,5 @@
-// How a SocketStream learns what happens at its socket. There are two classes: PollWatch, by libuv's poll, and RingWatch, by
-// io_uring, which also moves small messages.
+// Reports the events of a socket to a SocketStream. There are two implementations: PollWatch uses libuv's poll.
+// RingWatch uses io_uring, and also receives and sends small messages.
 #pragma once
 
 #include <cstddef>
@@ -12,23 +12,24 @@ namespace pgveil::proxy {
 
 class SocketWatch {
  public:
-  // Gets the events. Its functions are called from the loop, never from within a function of the watch. The watch may be
-  // destroyed before they return.
+  // Receives the events. The loop calls these functions; no public function of the watch calls them. They may destroy
+  // the watch.
   class Client {
    public:
-    // Bytes have come, or an end; and nothing else has happened.
+    // Reports bytes, or the end of the peer's side, and that there is no other event.
     virtual void on_readable() = 0;
     struct Events {
       bool readable = false;
-      bool room = false;    // the kernel takes bytes again, or never will
-      bool gone = false;    // the peer has ended its side or broken the connection, while reading was paused
-      bool failed = false;  // the connection broke, and the kernel will tell with which error
-      int error = 0;        // of errno.h: the connection broke with it
+      bool room = false;    // a send does not block: the kernel accepts bytes, or the send fails
+      bool gone = false;    // the peer ended its side or broke the connection while reading was paused
+      bool failed = false;  // the connection broke; the next system call on the socket returns the error
+      int error = 0;        // if not 0: the connection broke with this error (errno.h)
     };
     virtual void on_events(const Events& events) = 0;
-    // The kernel did not take `rest` of what send() was given: it is full (0), or the connection broke (errno.h).
+    // Reports that the kernel did not accept `rest`, a part of the bytes that send() was given. `error` is 0 if the
+    // socket's send buffer is full; otherwise the connection broke with this error (errno.h).
     virtual void on_unsent(ByteView rest, int error) = 0;
-    // Follows on_unsent(), when the owner of the stream may be woken.
+    // Is called after on_unsent(), at a time when the owner of the stream may be woken.
     virtual void on_trouble() = 0;
     [[nodiscard]] virtual bool is_paused() const = 0;
 
@@ -36,33 +37,35 @@ class SocketWatch {
     ~Client() = default;
   };
 
-  // What the stream waits for. Events are reported again as long as they last, except for `gone`.
+  // The events that the stream waits for. An event is reported again while its condition lasts, except for `gone`.
   struct Interest {
-    bool bytes = false;    // bytes, or an end
-    bool paused = false;   // not now, but later
-    bool end = false;      // while it is paused: that the peer is gone
-    bool room = false;     // that the kernel takes bytes again
-    bool drained = false;  // nothing can have come yet
+    bool bytes = false;    // bytes, or the end of the peer's side
+    bool paused = false;   // if `bytes` is false: reading is paused and can be resumed
+    bool end = false;      // while reading is paused: the peer is gone
+    bool room = false;     // the kernel accepts bytes again
+    bool drained = false;  // not an event: the socket probably has no unread bytes
   };
 
   virtual ~SocketWatch() = default;
 
   virtual void set_interest(const Interest& interest) = 0;
-  // From here on only so many bytes are an event, as SO_RCVLOWAT says, which the caller has set.
+  // From here on, the socket is readable only if at least `bytes` bytes are unread. The caller has set SO_RCVLOWAT to
+  // this number.
   virtual void on_low_watermark(std::size_t /*bytes*/) {}
 
-  // Whether the watch moves bytes. If so, set_interest() is to be called after every read, and take(), send() and
-  // take_back() have an effect.
+  // Returns whether the watch receives and sends bytes itself. If so, the stream must call set_interest() after every
+  // read, and take(), send() and take_back() have an effect.
   [[nodiscard]] virtual bool moves_bytes() const { return false; }
   struct Taken {
     std::size_t size = 0;
-    bool may_have_more = true;  // in the socket, which the caller reads then
+    bool may_have_more = true;  // the socket may hold more bytes, which the caller then reads
   };
-  // Moves to `room` what the watch has already received.
+  // Moves bytes that the watch has already received to `room`.
   [[nodiscard]] virtual Taken take(std::span<std::uint8_t> /*room*/) { return {}; }
-  // Sends at the end of this turn of the loop. False: there are too many bytes, and nothing was done.
+  // Sends the bytes at the end of this turn of the loop. Returns false and does nothing if there are too many bytes.
   [[nodiscard]] virtual bool send(ByteView /*bytes*/) { return false; }
-  // Returns what send() has taken in this turn: it is no longer sent. Valid until the next send() of any watch.
+  // Returns the bytes that send() has accepted in this turn. The watch does not send them any more. They are valid
+  // until the next send() of any watch.
   [[nodiscard]] virtual ByteView take_back() { return {}; }
 };
 

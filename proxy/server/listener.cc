@@ -25,15 +25,16 @@ namespace pgveil::proxy {
 namespace {
 
 constexpr int kBacklog = 1024;
-// Accepted in one turn of the loop, so that a storm of connections does not hold up the other listeners, or a
-// signal.
+// The maximum number of clients accepted in one turn of the loop, so that many connections at once do not delay the
+// other listeners or a signal.
 constexpr int kMaxAccepts = 64;
-// Out of descriptors: connections wait in the kernel's queue until some session has ended.
+// The pause before the next accept4() if the process has no descriptors. Clients wait in the kernel's queue.
 constexpr std::chrono::milliseconds kDescriptorPause{100};
-// The log says at most so often that too many clients have not logged in.
+// The minimum time between two log lines about too many clients that have not logged in.
 constexpr std::chrono::minutes kFullPause{1};
 
-// For `localhost` with port 0: how many ports are tried that may be in use at the second address.
+// For `localhost` with port 0: the number of ports that are tried, because a port may be in use at the second
+// address.
 constexpr int kPortAttempts = 16;
 
 template <class T>
@@ -50,7 +51,7 @@ OpenFailure impossible(const SocketAddress& address, std::string_view why, std::
   return {fmt::format("cannot listen on {}: {}", address.text(), why), std::move(hint), 0};
 }
 
-// Removes the file that a process left behind. A socket that somebody answers is not touched.
+// Removes a socket file that an earlier process left. Does not remove a socket on which a process listens.
 std::optional<OpenFailure> clear_stale_socket(const SocketAddress& address, const KernelAddress& bindable) {
   const std::string& path = address.unix_path;
   struct stat file {};
@@ -91,7 +92,7 @@ std::optional<OpenFailure> bind_unix(const ListenerConfig& config, const KernelA
     return std::nullopt;
   }
   if (auto problem = clear_stale_socket(config.address, address)) return problem;
-  // Nobody may connect before the mode is what was asked for.
+  // No client may connect before the file has the configured permissions.
   const mode_t before = ::umask(0777);
   const int bound = ::bind(descriptor, address.get(), address.size);
   ::umask(before);
@@ -103,7 +104,7 @@ void set_option(int descriptor, int level, int name, int value) {
   ::setsockopt(descriptor, level, name, &value, sizeof value);
 }
 
-// What accepted connections inherit, so that none of it costs a system call for each client.
+// Sets options that accepted connections inherit, so that they cost no system calls for each client.
 void set_client_options(const ListenerConfig& config, int descriptor) {
   set_option(descriptor, IPPROTO_TCP, TCP_NODELAY, 1);
   set_option(descriptor, SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -120,7 +121,7 @@ void set_client_options(const ListenerConfig& config, int descriptor) {
 std::optional<OpenFailure> bind_tcp(const ListenerConfig& config, const SocketAddress& address,
                                     const KernelAddress& bindable, int descriptor) {
   set_option(descriptor, SOL_SOCKET, SO_REUSEADDR, 1);
-  // As PostgreSQL: an IPv6 socket takes no IPv4 clients under mapped addresses, which no rule would match.
+  // As in PostgreSQL, an IPv6 socket accepts no IPv4 clients: no rule would match their mapped addresses.
   if (bindable.family() == AF_INET6) set_option(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, 1);
   set_client_options(config, descriptor);
   if (::bind(descriptor, bindable.get(), bindable.size) != 0) return failed(address, "bind");
@@ -144,7 +145,7 @@ Opened<Descriptor> open_socket(const ListenerConfig& config, const SocketAddress
   return opened;
 }
 
-// A machine without IPv6, or without IPv4.
+// Returns whether the error means that the machine has no IPv6, or no IPv4.
 bool is_missing_family(int error) {
   return error == EAFNOSUPPORT || error == EADDRNOTAVAIL;
 }
@@ -154,8 +155,9 @@ struct OpenSockets {
   std::vector<OpenFailure> left_out;
 };
 
-// One socket for each address. They have the same port, also if the system gives it: one that is in use at
-// another address stays in `passed_over`, so that the system gives another one the next time.
+// Opens one socket for each address, all with the same port, even if the system chooses it. If the port is in use at
+// another address, the sockets that are already open stay in `passed_over`, so that the system then chooses another
+// port.
 Opened<OpenSockets> open_sockets(const ListenerConfig& config, std::vector<Descriptor>& passed_over) {
   OpenSockets opened;
   auto addresses = config.address.each();
@@ -183,7 +185,7 @@ std::optional<gid_t> group_id(const std::string& name_or_number) {
   gid_t number = 0;
   const char* end = name_or_number.data() + name_or_number.size();
   const auto read = std::from_chars(name_or_number.data(), end, number);
-  // chown() takes the largest number for "no change".
+  // For chown(), the largest number means "no change".
   if (read.ec != std::errc() || read.ptr != end || number == static_cast<gid_t>(-1)) return std::nullopt;
   return number;
 }
@@ -257,7 +259,7 @@ void Listener::accept_all() {
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
       return pause(std::strerror(errno));
     if (errno == EAGAIN) return;
-    // ECONNABORTED and the like: the client went away while it waited. The next one may still be there.
+    // ECONNABORTED and similar errors: the client disconnected while it waited. Further clients may be waiting.
   }
 }
 
@@ -271,7 +273,7 @@ void Listener::pause(const char* error) {
   pause_.set(kDescriptorPause);
 }
 
-// If not, clients wait in the kernel's queue until there is.
+// Returns whether a further client may be accepted. If not, clients wait in the kernel's queue until one may be.
 bool Listener::has_room() {
   if (workers_.has_room(*this)) return true;
   uv_poll_stop(poll_.get());

@@ -28,14 +28,14 @@ namespace pgveil::proxy {
 struct OpenFailure {
   std::string text;
   std::string hint;  // sentences
-  int error = 0;     // errno; 0: something else
+  int error = 0;     // errno; 0: the failure has no errno
 };
 
 class Listener final : private Wakeable {
  public:
   // Binds and listens on each address that the address of `listener` includes. Accepted connections are passed to
-  // `workers`, which must outlive the listeners. If this machine does not have the family of an address, and another
-  // one works, the address is skipped and logged.
+  // `workers`, which must outlive the listeners. If this machine does not support the family of one address (IPv4 or
+  // IPv6), and another address works, the unsupported address is skipped and logged.
   [[nodiscard]] static tl::expected<std::vector<std::unique_ptr<Listener>>, OpenFailure> open(
       uv_loop_t* loop, const SnapshotListener& listener, WorkerPool& workers);
   // Closes the socket. Removes the file of a Unix socket, if the file still belongs to this socket.

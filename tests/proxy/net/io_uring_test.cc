@@ -30,7 +30,7 @@ ByteView view(const std::string& text) {
   return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
 
-// So many bytes of which no two places look alike.
+// Returns a sequence of numbers of `size` bytes, so that bytes that are lost or out of order are found.
 std::string pattern(std::size_t size) {
   std::string text;
   for (std::size_t i = 0; text.size() < size; ++i) text += std::to_string(i) + ' ';
@@ -38,7 +38,7 @@ std::string pattern(std::size_t size) {
   return text;
 }
 
-// The far end of a socket: blocking in nothing.
+// The peer's end of a socket. No function blocks.
 class Peer {
  public:
   explicit Peer(int descriptor) : descriptor_(descriptor) {}
@@ -50,7 +50,7 @@ class Peer {
     const auto sent = ::send(descriptor_, text.data(), text.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
     return sent < 0 ? 0 : static_cast<std::size_t>(sent);
   }
-  // What is there now; notes an end.
+  // Returns the bytes that have arrived, and sets has_end at the end of the other side.
   std::string receive() {
     std::string text(std::size_t{1} << 20U, '\0');
     const auto received = ::recv(descriptor_, text.data(), text.size(), MSG_DONTWAIT);
@@ -70,10 +70,10 @@ class Peer {
   int descriptor_;
 };
 
-// A stream at a ring, and what was read from it.
+// A stream that uses a ring, and the bytes that were read from it.
 class Reader final : public Wakeable {
  public:
-  // `ring`: nullptr leaves the stream to the loop.
+  // `ring`: if nullptr, the stream uses the loop.
   Reader(uv_loop_t* loop, Ring* ring) {
     std::array<int, 2> sockets{};
     EXPECT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sockets.data()), 0);
@@ -135,8 +135,8 @@ class ARing : public ::testing::Test, private Wakeable {
   Reader& reader(bool at_ring = true) {
     return *readers_.emplace_back(std::make_unique<Reader>(&loop_, at_ring ? ring_.get() : nullptr));
   }
-  // Until `done`, for at most 20 seconds. What libuv has dealt with is seen a turn later: that is what the
-  // clock ends.
+  // Runs turns until `done` returns true, for at most 20 seconds. The effect of libuv's callbacks is checked only
+  // after the wait of the same turn, and the timer `clock_` ends this wait.
   [[nodiscard]] bool run_until(const std::function<bool()>& done) {
     while (!done()) {
       if (patience_->passed()) return false;
@@ -144,7 +144,7 @@ class ARing : public ::testing::Test, private Wakeable {
     }
     return true;
   }
-  // One turn that something is certain to end.
+  // Runs the ring until a byte has arrived at a new stream, so that the wait certainly ends.
   void turn() {
     Reader& other = reader();
     other.peer->send("x");
@@ -183,7 +183,7 @@ TEST_F(ARing, BringsExactlyWhatOneReceiveTakes) {
   ASSERT_TRUE(run_until([&] { return r.text == sent + "more"; }));
 }
 
-// Sessions count the time since their last byte.
+// Sessions use the loop's time to measure the time since their last byte.
 TEST_F(ARing, HasBroughtTheLoopsTimeUpToDateBeforeItWakesAnybody) {
   Reader& r = reader();
   turn();
@@ -222,7 +222,7 @@ TEST_F(ARing, TellsOfAConnectionThatBreaks) {
   turn();
   r.write("unread");
   turn();
-  r.peer->close();  // with bytes unread: ECONNRESET
+  r.peer->close();  // unread bytes cause ECONNRESET
   ASSERT_TRUE(run_until([&] { return r.status == Status::failed; }));
   EXPECT_EQ(r.stream->error(), "Connection reset by peer");
   EXPECT_TRUE(r.stream->write_broken());
@@ -253,7 +253,7 @@ TEST_F(ARing, KeepsTheOrderOfSmallAndLargeWrites) {
   EXPECT_EQ(received, "small " + large + " small");
 }
 
-// Each turn's send is small; the kernel is full after a while, in the middle of one.
+// Each turn sends few bytes. After some turns the send buffer becomes full in the middle of a send.
 TEST_F(ARing, KeepsWhatTheKernelDoesNotTake) {
   Reader& r = reader();
   const std::string piece = pattern(10'000);
@@ -330,7 +330,7 @@ TEST_F(ARing, TellsOfAPeerThatIsGoneWhilePaused) {
   ASSERT_TRUE(run_until([&] { return r.stream->peer_gone(); }));
 }
 
-// What the ring has taken, and the socket: all of it is there before the break.
+// All bytes that the ring has received, and all bytes in the socket, are read before the failure is reported.
 TEST_F(ARing, GivesWhatCameBeforeABreakWhilePaused) {
   Reader& r = reader();
   turn();
@@ -341,7 +341,7 @@ TEST_F(ARing, GivesWhatCameBeforeABreakWhilePaused) {
   r.stream->pause_reading();
   r.write("unread");
   turn();
-  r.peer->close();  // with bytes unread: ECONNRESET
+  r.peer->close();  // unread bytes cause ECONNRESET
   ASSERT_TRUE(run_until([&] { return r.stream->write_broken(); }));
   r.reads = true;
   r.stream->resume_reading();
@@ -351,7 +351,7 @@ TEST_F(ARing, GivesWhatCameBeforeABreakWhilePaused) {
   EXPECT_EQ(r.stream->error(), "Connection reset by peer");
 }
 
-// A Unix socket tells, and nothing that is written arrives then.
+// A Unix socket shows the difference. After the peer has closed it, written bytes cannot arrive.
 TEST_F(ARing, TellsAPeerThatHasClosedFromOneThatHasEndedItsSide) {
   for (const bool closes : {true, false}) {
     Reader& r = reader();
@@ -375,13 +375,13 @@ TEST_F(ARing, TellsOfAConnectionThatBreaksWhilePaused) {
   r.stream->pause_reading();
   r.write("unread");
   turn();
-  r.peer->close();  // with bytes unread: ECONNRESET
+  r.peer->close();  // unread bytes cause ECONNRESET
   ASSERT_TRUE(run_until([&] { return r.stream->write_broken(); }));
   EXPECT_TRUE(r.stream->peer_gone());
   EXPECT_EQ(r.stream->error(), "Connection reset by peer");
 }
 
-// Once is enough, whatever happens in between.
+// The owner is woken once for the end, even if reading was paused and resumed many times before.
 TEST_F(ARing, TellsOfAPeerThatIsGoneAfterManyPauses) {
   Reader& r = reader();
   for (int pause = 0; pause < 5; ++pause) {
@@ -427,9 +427,9 @@ TEST_F(ARing, ClosesTheSocketOfAStreamThatGoes) {
 TEST_F(ARing, GivesNobodyWhatWasForAStreamThatIsGone) {
   Reader& gone = reader();
   turn();
-  gone.peer->send("for the one that is gone");  // taken in by the receive that is under way
+  gone.peer->send("for the one that is gone");  // the receive that is under way takes these bytes
   gone.stream.reset();
-  Reader& next = reader();  // at the same place
+  Reader& next = reader();  // uses the same entry of Ring::places_
   turn();
   next.peer->send("for the next");
   ASSERT_TRUE(run_until([&] { return !next.text.empty(); }));
@@ -448,7 +448,7 @@ TEST_F(ARing, IsForTheThreadThatUsesItFirst) {
   }).join();
 }
 
-// More than the ring has buffers and requests for, with nobody reading at first.
+// Tests with more streams than the ring has buffers and requests.
 class ManyStreams : public ARing {
  protected:
   static constexpr std::size_t kStreams = 1'100;

@@ -1,4 +1,4 @@
-// What wakes the owner of a stream, on TCP sockets of the kernel, with the loop and with a ring.
+// Tests which events wake the owner of a SocketStream, on TCP sockets, with libuv's loop and with a ring.
 #include "proxy/net/socket_stream.h"
 
 #include <arpa/inet.h>
@@ -27,7 +27,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-// Two connected, non-blocking TCP sockets on loopback; -1 where something failed.
+// Returns two connected TCP sockets on loopback. The first one is non-blocking; it is -1 if something failed.
 std::array<int, 2> tcp_pair() {
   sockaddr_in address{};
   address.sin_family = AF_INET;
@@ -58,7 +58,8 @@ enum class Engine { loop, ring };
 class ASocketStream : public ::testing::TestWithParam<Engine>, private Wakeable {
  protected:
   void SetUp() override {
-    // A timer that is due when uv_run() begins does not keep it from waiting for the next thing.
+    // If a timer is due when uv_run() begins, uv_run() still waits for a further event after the timer. This
+    // repeating timer ends the wait.
     uv_timer_init(loop_.get(), clock_.get());
     uv_timer_start(
         clock_.get(), [](uv_timer_t*) {}, 1, 1);
@@ -93,7 +94,7 @@ class ASocketStream : public ::testing::TestWithParam<Engine>, private Wakeable 
       ++pieces_;
     }
   }
-  // Numbers, so that no two places look alike.
+  // Sends a sequence of numbers, so that bytes that are lost or out of order are found.
   void send(std::size_t size) {
     std::string text;
     while (text.size() < size) text += std::to_string(++numbers_) + ' ';
@@ -213,7 +214,7 @@ std::size_t allocated_bytes() {
 }
 
 TEST_P(ASocketStream, HoldsNoMemoryOnceAllIsSent) {
-  constexpr std::size_t kMany = std::size_t{32} << 20U;  // more than the kernel takes
+  constexpr std::size_t kMany = std::size_t{32} << 20U;  // more than the kernel accepts
   const std::vector<std::uint8_t> many(kMany);
   std::vector<char> piece(std::size_t{1} << 20U);
   const std::size_t before = allocated_bytes();
@@ -238,7 +239,7 @@ TEST_P(ASocketStream, MayGoWhileItWaits) {
   stream_.reset();
   run_for(3ms);
   std::array<char, 1> byte{};
-  EXPECT_EQ(::recv(far_, byte.data(), byte.size(), MSG_DONTWAIT), -1);  // closed, and not only forgotten
+  EXPECT_EQ(::recv(far_, byte.data(), byte.size(), MSG_DONTWAIT), -1);  // closed, not only unwatched
   EXPECT_EQ(errno, ECONNRESET);
 }
 
@@ -246,7 +247,7 @@ TEST_P(ASocketStream, MayGoWhileItWaits) {
 
 class APausedSocketStream : public ASocketStream {
  protected:
-  // Something has come that nobody wants yet.
+  // Bytes have arrived that the owner does not read yet.
   void SetUp() override {
     ASocketStream::SetUp();
     if (IsSkipped() || HasFatalFailure()) return;
@@ -283,7 +284,7 @@ TEST_P(APausedSocketStream, TellsOfABreakAndStillGivesWhatCameBefore) {
 TEST_P(APausedSocketStream, GivesWhatCameBeforeABreakInPieces) {
   reset();
   ASSERT_TRUE(run_until([&] { return stream_->write_broken(); }));
-  // As a relay does that is paused again and again.
+  // A relay that is paused again and again reads in this way.
   for (int piece = 0; piece < 5; ++piece) {
     stream_->resume_reading();
     ASSERT_TRUE(stream_->readable());
@@ -350,7 +351,7 @@ TEST_P(APausedSocketStream, TakesABreakThatASendHasFoundForABreak) {
   EXPECT_EQ(text_, sent_);
 }
 
-// A peer that has ended its side, and breaks the connection while it has not read everything.
+// The peer ends its side, and later breaks the connection before it has read everything.
 TEST_P(APausedSocketStream, IsNotWokenAgainAndAgainByABreakBehindAnEnd) {
   reads_ = true;
   stream_->resume_reading();
