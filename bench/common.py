@@ -13,7 +13,7 @@ class Failure(Exception):
 
 
 def environment(**extra):
-    """Nothing of whoever runs this: no PG* or PGVEIL_* variables, no password files."""
+    """Returns an environment without the caller's PG* and PGVEIL_* variables and password files."""
     return {
         "PATH": PATH,
         "LC_ALL": "C.UTF-8",

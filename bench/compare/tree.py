@@ -119,9 +119,6 @@ class Tree:
         trial = self._command("apt-get", "install", "-qq", "--simulate", "--no-install-recommends", package)
         return subprocess.run(trial, env=environment(), capture_output=True, check=False).returncode == 0
 
-    def version_of(self, package):
-        return self._dpkg("--show", "--showformat=${Version}", package)
-
     def _dpkg(self, *words):
         return run(*self._command("dpkg-query", *words))
 

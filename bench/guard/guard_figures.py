@@ -27,7 +27,7 @@ WORDS = INSTRUCTIONS | SYSTEM_CALLS
 
 
 def read(path):
-    """Returns what was recorded: {"conditions": {...}, "figures": {...}}; empty if there is no file."""
+    """Returns the recorded {"conditions": {...}, "figures": {...}}; empty if the file does not exist."""
     if not path.exists():
         return {"conditions": {}, "figures": {}}
     return json.loads(path.read_text(encoding="utf-8"))

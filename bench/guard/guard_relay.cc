@@ -37,8 +37,8 @@ namespace {
 constexpr std::size_t kMebibyte = 1 << 20;
 constexpr std::size_t kReadSize = 262'144;  // the default of limits.relay_buffer
 constexpr std::size_t kBatch = 131'072;     // fits into a Unix socket's buffer with the kernel's defaults
-constexpr std::size_t kServerRecord =
-    8'192;  // PostgreSQL sends a record when its buffer of this size is full
+// PostgreSQL sends a record when its buffer of this size is full.
+constexpr std::size_t kServerRecord = 8'192;
 
 // The peer's end of a socket pair, non-blocking. The second end belongs to a stream, which closes it.
 class Peer {
@@ -172,8 +172,8 @@ int main(int count, char** arguments) {
     if (count == 3) return pgveil::proxy::relay(arguments[1], std::strtoul(arguments[2], nullptr, 10));
     std::fputs("usage: guard_relay out|in MEBIBYTES\n", stderr);
     return 64;
-  } catch (const std::exception& message) {
-    std::fprintf(stderr, "guard_relay: %s\n", message.what());
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "guard_relay: %s\n", error.what());
     return 1;
   }
 }

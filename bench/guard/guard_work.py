@@ -1,5 +1,5 @@
-"""What bench/guard/run has pgveil do, and the tools that count. Sessions and transactions come one after the other,
-so that every run of the same work takes the same steps, whatever else the machine does. The server is `pump serve`,
+"""The work that bench/guard/run measures: the site and the client. Sessions and transactions come one after the other,
+so that each run of the same work takes the same steps, even on a busy machine. The server is `pump serve`,
 the clients are here."""
 
 import contextlib

@@ -128,8 +128,8 @@ void BM_Write(benchmark::State& state) {
 }
 BENCHMARK(BM_Write)->Apply(write_sizes);
 
-// Writes at one end and reads at the other end. (A record can be read only once, so there is no figure for
-// reading alone: it is the difference from BM_Write.)
+// Encrypts at one end and decrypts at the other. (A record can be decrypted only once. The time for decrypting
+// alone is the difference from BM_Write.)
 void write_and_read(benchmark::State& state, Engine& from, Engine& to) {
   const std::vector<std::uint8_t> bytes(static_cast<std::size_t>(state.range(0)), 'q');
   std::vector<std::uint8_t> memory(ciphertext_room(bytes.size()));

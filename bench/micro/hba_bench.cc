@@ -26,7 +26,7 @@ void BM_LoadRules(benchmark::State& state) {
   for (auto _ : state) {
     const auto lines = split_auth_file(text, "pg_hba.conf", 1, no_includes);
     auto rules = HbaRules::parse(*lines);
-    if (!rules) return state.SkipWithError("a mistake in the rules");
+    if (!rules) return state.SkipWithError("an error in the rules");
     benchmark::DoNotOptimize(*rules);
   }
 }

@@ -16,6 +16,7 @@
 #include "proxy/diagnostics/log.h"
 #include "proxy/server/worker.h"
 #include "tests/support/certificates.h"
+#include "tests/support/snapshot_of.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -33,19 +34,14 @@ class Site {
     if (!address || ::bind(listener_.get(), address->get(), address->size) != 0 ||
         ::listen(listener_.get(), 8) != 0)
       die("listen");
-    const auto parsed = parse_config(fmt::format(R"(
+    snapshot = test::snapshot_of(fmt::format(R"(
 [[listener]]
 address = "127.0.0.1:0"
 upstream = "local"
 [upstream.local]
 host = "{}"
 )",
-                                                 folder_.path("")),
-                                     "bench");
-    if (!parsed) die("the configuration has a mistake");
-    const auto built = build_snapshot(*parsed);
-    if (!built) die("the snapshot has a mistake");
-    snapshot = *built;
+                                             folder_.path("")));
   }
 
   // Accepts the connection of pgveil; the descriptor is below zero if there is none yet.

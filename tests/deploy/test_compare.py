@@ -108,7 +108,7 @@ def test_runs_of_different_programs_are_not():
             report.taken_together([document(), {**document(), **change}])
 
 
-# --- mistakes of whoever calls it
+# --- errors on the command line
 
 
 def called(*words, **variables):

@@ -96,7 +96,7 @@ def test_a_folder_has_a_readme_that_says_where_to_begin(folder):
     text = (ROOT / folder / "README.md").read_text()
     assert text.startswith(f"# {folder}\n\n")
     assert re.search(r"(?m)^Begin with ", text)
-    files = re.findall(r"`([\w./-]+\.(?:h|cc|py|js|java))`", text)
+    files = re.findall(r"`([\w./-]+\.(?:h|c|cc|py|js|java|go|escript))`", text)
     places = (ROOT / folder, ROOT, ROOT / "tests")
     assert [file for file in files if not any((place / file).exists() for place in places)] == []
 

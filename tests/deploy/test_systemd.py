@@ -88,7 +88,7 @@ def test_its_command_line_is_understood(files, tmp_path):
     assert (done.returncode, complaints(done)) == (0, "")
 
 
-def test_mistakes_of_the_operator_do_not_restart_it(tmp_path):
+def test_errors_of_the_operator_do_not_restart_it(tmp_path):
     mistaken = tmp_path / "mistaken.toml"
     mistaken.write_text("[limits]\nmax_sesions = 1\n")
     codes = [

@@ -117,8 +117,7 @@ def pgveil(folder):
 
 @pytest.fixture
 def refusal(folder):
-    """Runs pgveil with a configuration that it must refuse; answers what it says. `check` must say the same of
-    mistakes in it."""
+    """Runs pgveil with a configuration that it must refuse, and returns its output. `check` must report the same errors."""
 
     def start(upstream, exit_code=EX_CONFIG, *, address="127.0.0.1:0", **listener):
         file = folder / "refused.toml"

@@ -188,7 +188,7 @@ def test_does_not_let_a_certificate_that_was_refused_fill_the_log(start, authori
     assert "URI:spiffe://xxx" in record and len(record) < 3000
 
 
-def test_a_file_that_cannot_be_written_is_a_mistake(folder):
+def test_a_file_that_cannot_be_written_is_an_error(folder):
     file = folder / "pgveil.toml"
     listener = [{"address": "127.0.0.1:0", "upstream": "a"}]
     file.write_text(toml({"listener": listener, "upstream": {"a": {"host": "/run"}},

@@ -2,7 +2,6 @@
 
 import pytest
 
-from harness.postgres import PASSWORD
 from harness.tls_clients import answer, certificate, run_psql
 
 

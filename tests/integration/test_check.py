@@ -187,7 +187,7 @@ def test_errors_and_warnings_begin_with_what_they_are_and_are_counted(complaint,
     assert beginnings == ["warning", "  hint", "error", "  hint", "1 error, 1 warning"]
 
 
-def test_the_addresses_of_a_pgveil_that_runs_are_no_mistake(pgveil, postgres, folder):
+def test_the_addresses_of_a_pgveil_that_runs_are_no_error(pgveil, postgres, folder):
     listeners = [{"address": f"unix:{folder}/.s.PGSQL.5432", "upstream": "a"}, {"address": "127.0.0.1:0", "upstream": "a"}]
     settings = {"listener": listeners, "upstream": {"a": postgres.unix_upstream()}}
     proxy = pgveil(configuration=settings)

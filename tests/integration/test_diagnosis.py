@@ -81,7 +81,7 @@ class TestTheDiagnosis:
         assert set(error) == MESSAGE_ONLY
 
     @pytest.mark.parametrize("host", ["127.0.0.1", NEAR])
-    def test_of_the_clients_own_mistake_is_no_exception(self, namespace, pgveil, postgres, credentials, host):
+    def test_of_the_clients_own_error_is_no_exception(self, namespace, pgveil, postgres, credentials, host):
         """A client without TLS, where it is required: the HINT names sslmode."""
         proxy = pgveil(postgres.unix_upstream(), prefix=namespace.prefix,
                        listener=certificate(credentials, address=f"{host}:0"))  # fmt: skip

@@ -91,6 +91,6 @@ def test_required_post_quantum_key_exchange(side, pgveil, refusal, postgres, cre
 
 @pytest.mark.parametrize("settings, word", [({"ssl_max_protocol_version": "TLSv1.2"}, "ssl_max_protocol_version"),
                                             ({"ssl_groups": "X25519:P-256"}, "has none")])  # fmt: skip
-def test_what_excludes_a_required_post_quantum_key_exchange_is_a_mistake(settings, word, refusal, postgres):
+def test_what_excludes_a_required_post_quantum_key_exchange_is_an_error(settings, word, refusal, postgres):
     said = refusal(postgres.upstream(post_quantum="require", **settings))
     assert "upstream.primary.post_quantum: " in said and word in said

@@ -9,7 +9,7 @@
 
 #include "proxy/net/stream.h"
 
-namespace pgveil::testing {
+namespace pgveil::test {
 
 class FakeStream final : public proxy::Stream {
  public:
@@ -73,4 +73,4 @@ class FakeStream final : public proxy::Stream {
   [[nodiscard]] std::string error() const override { return {}; }
 };
 
-}  // namespace pgveil::testing
+}  // namespace pgveil::test

@@ -6,15 +6,15 @@
 
 #include <chrono>
 #include <memory>
-#include <stdexcept>
 #include <string>
 #include <utility>
 
 #include "proxy/session/session_context.h"
 #include "tests/support/captured_log.h"
 #include "tests/support/fake_stream.h"
+#include "tests/support/snapshot_of.h"
 
-namespace pgveil::testing {
+namespace pgveil::test {
 
 class AStage : public ::testing::Test {
  protected:
@@ -25,9 +25,7 @@ class AStage : public ::testing::Test {
     const std::string text = "[limits]\n" + limits +
                              "\n[[listener]]\naddress = \"127.0.0.1:0\"\nupstream = \"a\"\n" + listener +
                              "\n[upstream.a]\n" + upstream + '\n';
-    const auto parsed = proxy::parse_config(text, "pgveil.toml");
-    if (!parsed) throw std::runtime_error(parsed.error().front().text());
-    snapshot_ = proxy::build_snapshot(*parsed).value();
+    snapshot_ = test::snapshot_of(text);
     shared_.newcomers.enter();
     auto client = std::make_unique<FakeStream>();
     client_ = client.get();
@@ -87,4 +85,4 @@ class AStage : public ::testing::Test {
   FakeStream* client_ = nullptr;  // of context_
 };
 
-}  // namespace pgveil::testing
+}  // namespace pgveil::test

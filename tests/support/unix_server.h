@@ -11,7 +11,7 @@
 #include "proxy/base/descriptor.h"
 #include "proxy/base/socket_address.h"
 
-namespace pgveil::testing {
+namespace pgveil::test {
 
 class UnixServer {
  public:
@@ -49,4 +49,4 @@ class UnixServer {
   proxy::Descriptor client_{-1};
 };
 
-}  // namespace pgveil::testing
+}  // namespace pgveil::test

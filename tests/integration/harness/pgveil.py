@@ -10,12 +10,6 @@ from harness.wire import Client
 # All unit tests of the TLS layer, to be run with other releases of OpenSSL: the library is the one of the system.
 TLS_TEST = Path(os.environ.get("PGVEIL_TLS_TEST", Path(__file__).resolve().parents[3] / "build/release/tests/tls/tls_test"))
 
-
-def tls_test_needs_openssl_3() -> bool:
-    """A Debian with OpenSSL 3 cannot run it otherwise."""
-    return "libssl.so.3" in run("ldd", TLS_TEST).stdout
-
-
 BINARY = Path(os.environ.get("PGVEIL", Path(__file__).resolve().parents[3] / "build/release/pgveil"))
 
 # The settings `relay` and `tls_records` for all tests, if these variables are set. ctest runs some files once with each value.
@@ -23,7 +17,7 @@ RELAY = {name: value for name, value in os.environ.items() if name in ("PGVEIL_R
 
 # How it ends where it cannot start, after sysexits.h.
 EX_UNAVAILABLE = 69  # an address cannot be listened on, or the kernel has no io_uring for us
-EX_CONFIG = 78  # mistakes in the configuration
+EX_CONFIG = 78  # errors in the configuration
 
 # Built with a sanitizer: no bound on memory can be tested, and everything takes longer.
 IS_SANITIZED = any(mark in BINARY.read_bytes() for mark in (b"__asan_init", b"__tsan_init")) if BINARY.exists() else False

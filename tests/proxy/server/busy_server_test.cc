@@ -3,16 +3,14 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
-#include <algorithm>
 #include <array>
-#include <stdexcept>
 #include <string>
 
 #include "protocol/startup.h"
 #include "proxy/server/worker.h"
 #include "tests/support/certificates.h"
+#include "tests/support/snapshot_of.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -21,25 +19,14 @@ namespace {
 // kernel frees its buffers in larger pieces.
 constexpr std::size_t kMost = kMaxReads * std::size_t{16'384};
 
-std::shared_ptr<const Snapshot> snapshot_of(const std::string& toml) {
-  const auto parsed = parse_config(toml, "pgveil.toml");
-  if (!parsed) throw std::runtime_error(parsed.error().front().message);
-  const auto built = build_snapshot(*parsed);
-  if (!built) throw std::runtime_error(built.error().errors().front().message);
-  return *built;
-}
-
 // A session whose server is on a Unix socket, and both of its peers.
 class ABusyServer : public ::testing::Test {
  protected:
   void SetUp() override {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    const std::string path = folder_.path(".s.PGSQL.5432");
-    ASSERT_LT(path.size(), sizeof address.sun_path);
-    std::copy(path.begin(), path.end(), address.sun_path);
+    const auto address = unix_address(folder_.path(".s.PGSQL.5432"));
+    ASSERT_TRUE(address);
     listener_ = Descriptor(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
-    ASSERT_EQ(::bind(listener_.get(), reinterpret_cast<sockaddr*>(&address), sizeof address), 0);
+    ASSERT_EQ(::bind(listener_.get(), address->get(), address->size), 0);
     ASSERT_EQ(::listen(listener_.get(), 1), 0);
   }
   void TearDown() override { EXPECT_EQ(worker_.abandon(), 1U); }
@@ -89,7 +76,7 @@ class ABusyServer : public ::testing::Test {
   }
 
   test::TemporaryFolder folder_;
-  std::shared_ptr<const Snapshot> snapshot_ = snapshot_of(fmt::format(R"(
+  std::shared_ptr<const Snapshot> snapshot_ = test::snapshot_of(fmt::format(R"(
 [[listener]]
 address = "127.0.0.1:0"
 upstream = "a"
@@ -99,7 +86,7 @@ host = "{}"
 [limits]
 relay_buffer = "16KiB"
 )",
-                                                                      folder_.path(".")));
+                                                                            folder_.path(".")));
   Loop loop_;
   SharedState shared_{1, 10, [] {}};
   Worker worker_{loop_.get(), 1, shared_, snapshot_, nullptr};

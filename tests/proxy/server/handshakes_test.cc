@@ -15,6 +15,7 @@
 #include "proxy/server/worker.h"
 #include "proxy/upstream/upstream_link.h"
 #include "tests/support/certificates.h"
+#include "tests/support/snapshot_of.h"
 #include "tls/engine.h"
 
 namespace pgveil::proxy {
@@ -29,14 +30,6 @@ bool has_come(const Descriptor& socket) {
 
 std::ptrdiff_t count_with_bytes(const std::vector<Descriptor>& sockets) {
   return std::count_if(sockets.begin(), sockets.end(), has_come);
-}
-
-std::shared_ptr<const Snapshot> snapshot_of(const std::string& toml) {
-  const auto parsed = parse_config(toml, "pgveil.toml");
-  if (!parsed) throw std::runtime_error(parsed.error().front().message);
-  const auto built = build_snapshot(*parsed);
-  if (!built) throw std::runtime_error(built.error().errors().front().message);
-  return *built;
 }
 
 // A CA, a server's certificate for localhost, and their files.
@@ -105,7 +98,7 @@ class SilentServer {
 TEST(Handshakes, WithServersBeginOneInATurn) {
   const Site site;
   SilentServer server;
-  const auto snapshot = snapshot_of(fmt::format(R"(
+  const auto snapshot = test::snapshot_of(fmt::format(R"(
 [[listener]]
 address = "127.0.0.1:0"
 upstream = "a"
@@ -116,7 +109,7 @@ port = {}
 sslrootcert = "{}"
 sslnegotiation = "direct"
 )",
-                                                server.port, site.root_file));
+                                                      server.port, site.root_file));
   Loop loop;
   HandshakeQueue turns(loop.get());
   Scratch scratch(65'536);
@@ -141,7 +134,7 @@ sslnegotiation = "direct"
 
 TEST(Handshakes, WithClientsAreAnsweredOneInATurn) {
   const Site site;
-  const auto snapshot = snapshot_of(fmt::format(R"(
+  const auto snapshot = test::snapshot_of(fmt::format(R"(
 [[listener]]
 address = "127.0.0.1:0"
 upstream = "a"
@@ -150,7 +143,7 @@ ssl_key_file = "{}"
 [upstream.a]
 host = "/nonexistent"
 )",
-                                                site.cert_file, site.key_file));
+                                                      site.cert_file, site.key_file));
   tls::ClientSettings settings;
   settings.sslrootcert = site.root_file;
   const auto context = tls::ClientContext::build(settings);

@@ -9,17 +9,14 @@
 
 #include "proxy/server/worker_pool.h"
 #include "tests/support/failing_memory.h"
+#include "tests/support/snapshot_of.h"
 
 namespace pgveil::proxy {
 namespace {
 
-std::shared_ptr<const Snapshot> snapshot() {
-  const auto parsed = parse_config(
-      "[[listener]]\naddress = \"127.0.0.1:0\"\nupstream = \"a\"\nhba = \"local all all "
-      "relay\"\n[upstream.a]\nhost = \"/nonexistent\"\n",
-      "pgveil.toml");
-  return *build_snapshot(*parsed);
-}
+constexpr const char* kConfig =
+    "[[listener]]\naddress = \"127.0.0.1:0\"\nupstream = \"a\"\nhba = \"local all all relay\"\n"
+    "[upstream.a]\nhost = \"/nonexistent\"\n";
 
 class WithoutMemory : public testing::Test {
  protected:
@@ -47,7 +44,7 @@ class WithoutMemory : public testing::Test {
   }
 
   Loop loop_;
-  std::shared_ptr<const Snapshot> snapshot_ = snapshot();
+  std::shared_ptr<const Snapshot> snapshot_ = test::snapshot_of(kConfig);
   WorkerPool workers_{loop_.get(), snapshot_, 1};
 };
 

@@ -1,4 +1,5 @@
 #include "proxy/server/worker_pool.h"
+#include "tests/support/snapshot_of.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -18,12 +19,8 @@ namespace {
 
 using Loads = std::vector<std::size_t>;
 
-std::shared_ptr<const Snapshot> snapshot() {
-  const auto parsed = parse_config(
-      "[[listener]]\naddress = \"127.0.0.1:0\"\nupstream = \"a\"\n[upstream.a]\nhost = \"/nonexistent\"\n",
-      "pgveil.toml");
-  return *build_snapshot(*parsed);
-}
+constexpr const char* kConfig =
+    "[[listener]]\naddress = \"127.0.0.1:0\"\nupstream = \"a\"\n[upstream.a]\nhost = \"/nonexistent\"\n";
 
 // WorkerPool, and connected clients that send nothing.
 class WorkersWithClients : public testing::Test {
@@ -54,7 +51,7 @@ class WorkersWithClients : public testing::Test {
   }
 
   Loop loop_;
-  std::shared_ptr<const Snapshot> snapshot_ = snapshot();
+  std::shared_ptr<const Snapshot> snapshot_ = test::snapshot_of(kConfig);
   std::optional<WorkerPool> workers_;
 };
 
@@ -135,11 +132,7 @@ struct Listening final : Wakeable {
 };
 
 TEST_F(WorkersWithClients, WakeTheListenersInTurnOnceThereIsRoom) {
-  const auto parsed = parse_config(
-      "[[listener]]\naddress = \"127.0.0.1:0\"\nupstream = \"a\"\n[upstream.a]\nhost = \"/nonexistent\"\n"
-      "[limits]\nmax_unauthenticated_clients = 1\n",
-      "pgveil.toml");
-  snapshot_ = *build_snapshot(*parsed);
+  snapshot_ = test::snapshot_of(std::string(kConfig) + "[limits]\nmax_unauthenticated_clients = 1\n");
   start(2);
   Listening first;
   Listening second;

@@ -10,7 +10,7 @@ namespace {
 
 using State = Admission::State;
 
-class AnAdmission : public testing::AStage {
+class AnAdmission : public test::AStage {
  protected:
   Admission& admit(const std::string& listener, const std::string& user, const std::string& database = "",
                    const std::string& limits = "") {

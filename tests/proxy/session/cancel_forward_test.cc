@@ -12,10 +12,10 @@ namespace {
 const protocol::CancelRequest kRequest{7, {0, 0, 0, 0x2a}};
 const std::string kPacket("\0\0\0\x10\x04\xd2\x16\x2e\0\0\0\x07\0\0\0\x2a", 16);
 
-class ACancelForward : public testing::AStage {
+class ACancelForward : public test::AStage {
  protected:
   test::TemporaryFolder folder_;
-  testing::UnixServer server_{folder_.path("")};
+  test::UnixServer server_{folder_.path("")};
 };
 
 TEST_F(ACancelForward, EndsAfterTheServerHasClosed) {
@@ -41,7 +41,7 @@ TEST_F(ACancelForward, EndsAfterTheServerHasClosed) {
 
 TEST_F(ACancelForward, GoesToTheServerOfItsSession) {
   const test::TemporaryFolder folder;
-  testing::UnixServer first(folder.path(""));  // which would take the connection, too
+  test::UnixServer first(folder.path(""));  // which would take the connection, too
   begin("", "host = \"" + folder.path("") + "," + folder_.path("") + '"');
   const Upstream& upstream = *context_->policy().upstream;
   SessionRegistration session(shared_);

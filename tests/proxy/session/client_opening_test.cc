@@ -15,7 +15,7 @@ const std::string kSslRequest("\0\0\0\x08\x04\xd2\x16\x2f", 8);
 const std::string kGssEncRequest("\0\0\0\x08\x04\xd2\x16\x30", 8);
 const std::string kCancelRequest("\0\0\0\x10\x04\xd2\x16\x2e\0\0\0\x07\0\0\0\x2a", 16);
 
-class AClientOpening : public testing::AStage {
+class AClientOpening : public test::AStage {
  protected:
   ClientOpening& open(const std::string& listener = "", const std::string& limits = "") {
     opening_.emplace(begin(listener, "host = \"/nonexistent\"", limits), "");
@@ -103,7 +103,7 @@ class AClientOpeningWithTls : public AClientOpening {
 TEST_F(AClientOpeningWithTls, BeginsAHandshakeInWhichNoErrorCanBeRead) {
   EXPECT_EQ(opening_->error_format(), ErrorFormat::protocol_3);
   client_->incoming = {kSslRequest};
-  testing::FakeStream& below_tls = *client_;  // from now on, the inner stream of TLS
+  test::FakeStream& below_tls = *client_;  // from now on, the inner stream of TLS
   ASSERT_EQ(opening_->advance(), State::accepting_tls);
   EXPECT_EQ(below_tls.written, "S");
   EXPECT_EQ(opening_->error_format(), ErrorFormat::none);
@@ -112,7 +112,7 @@ TEST_F(AClientOpeningWithTls, BeginsAHandshakeInWhichNoErrorCanBeRead) {
 
 TEST_F(AClientOpeningWithTls, FailsIfTheClientSendsNoClientHello) {
   client_->incoming = {kSslRequest};
-  testing::FakeStream& below_tls = *client_;
+  test::FakeStream& below_tls = *client_;
   ASSERT_EQ(opening_->advance(), State::accepting_tls);
   below_tls.end = Stream::Status::ended;
   ASSERT_EQ(opening_->advance(), State::failed);

@@ -10,18 +10,18 @@ namespace {
 using Finish = Stream::Finish;
 using Status = Stream::Status;
 
-class AClosing : public testing::AStage {
+class AClosing : public test::AStage {
  protected:
   Closing& close(Finish for_client = Finish::complete, Finish for_server = Finish::complete) {
     begin("", "host = \"/nonexistent\"");
-    auto server = std::make_unique<testing::FakeStream>();
+    auto server = std::make_unique<test::FakeStream>();
     server_ = server.get();
     closing_.emplace(*context_);
     closing_->begin(std::move(server), for_client, for_server);
     return *closing_;
   }
 
-  testing::FakeStream* server_ = nullptr;
+  test::FakeStream* server_ = nullptr;
   std::optional<Closing> closing_;
 };
 

@@ -14,18 +14,18 @@ const std::string kTerminate("X\0\0\0\x04", 5);
 const std::string kReadyForQuery("Z\0\0\0\x05I", 6);
 const std::string kFatal("E\0\0\0\x18SFATAL\0C57P01\0Mbye\0\0", 25);
 
-class AnEstablishedSession : public testing::AStage {
+class AnEstablishedSession : public test::AStage {
  protected:
   EstablishedSession& establish(const std::string& limits = "") {
     begin("hba = \"host all all all relay\"", "host = \"/nonexistent\"", limits);
-    auto server = std::make_unique<testing::FakeStream>();
+    auto server = std::make_unique<test::FakeStream>();
     server_ = server.get();
     auto relay = std::make_unique<Relay>(*context_->client, *server, 16'384);
     session_.emplace(*context_, LoggedInSession{.server = std::move(server), .relay = std::move(relay)});
     return *session_;
   }
 
-  testing::FakeStream* server_ = nullptr;
+  test::FakeStream* server_ = nullptr;
   std::optional<EstablishedSession> session_;
 };
 

@@ -16,7 +16,7 @@ const std::string kBackendKeyData("K\0\0\0\x0c\0\0\0\x07\0\0\0\x2a", 13);
 const std::string kReadyForQuery("Z\0\0\0\x05I", 6);
 const std::string kStartingUp("E\0\0\0\x20SFATAL\0C57P03\0Mstarting up\0\0", 33);
 
-class ALoginExchange : public testing::AStage {
+class ALoginExchange : public test::AStage {
  protected:
   // Begins the login of a client with method `relay`, up to the server's first message.
   LoginExchange& reach(const std::string& hosts) {
@@ -40,7 +40,7 @@ class ALoginExchange : public testing::AStage {
   std::string one_host() const { return '"' + folder_.path("") + '"'; }
 
   test::TemporaryFolder folder_;
-  testing::UnixServer server_{folder_.path("")};
+  test::UnixServer server_{folder_.path("")};
   std::shared_ptr<const tls::Established> client_tls_;  // null: the client comes without TLS
   std::optional<LoginExchange> login_;
   State state_ = State::connecting;
@@ -80,7 +80,7 @@ TEST_F(ALoginExchange, TakesItsTimeWithAnyNumberOfPieces) {
 
 TEST_F(ALoginExchange, GoesOnToTheNextHostIfTheFirstOneTakesNoConnections) {
   const test::TemporaryFolder folder;
-  testing::UnixServer first(folder.path(""));
+  test::UnixServer first(folder.path(""));
   reach('"' + folder.path("") + ',' + folder_.path("") + '"');
   ASSERT_TRUE(advance_until(State::logging_in));
   ASSERT_TRUE(turn_until([&] { return first.accept(); }));

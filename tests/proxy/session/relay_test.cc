@@ -9,7 +9,7 @@
 namespace pgveil::proxy {
 namespace {
 
-using testing::FakeStream;
+using test::FakeStream;
 using End = Relay::End;
 using Status = Stream::Status;
 

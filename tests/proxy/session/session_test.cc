@@ -20,7 +20,7 @@ const std::string kStartup("\0\0\0\x12\0\x03\0\0user\0app\0\0", 18);
 const std::string kLetIn("R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I", 15);
 
 // One session without a worker. Its client is one end of a socket pair.
-class ASession : public testing::AStage {
+class ASession : public test::AStage {
  protected:
   void accept(const std::string& host, SessionId id = kId) {
     begin("hba = \"local all all relay\"", "host = \"" + host + '"');
@@ -50,7 +50,7 @@ class ASession : public testing::AStage {
 
   static constexpr SessionId kId = 42;
   test::TemporaryFolder folder_;
-  testing::UnixServer server_{folder_.path("")};
+  test::UnixServer server_{folder_.path("")};
   Descriptor peer_{-1};
   std::string received_;
   std::optional<Session> session_;
