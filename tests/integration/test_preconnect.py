@@ -67,6 +67,18 @@ def counted(proxy, key: str) -> int:
     return sum(int(match) for match in re.findall(rf"preconnect_stopped\b.*\b{key}=(\d+)", proxy.log))
 
 
+@pytest.fixture
+def one_ready(server, pgveil, trust):
+    """Starts a server and a pgveil with one connection to it. Returns pgveil and the server's end of the connection."""
+
+    def start(after_tls):
+        there = server(after_tls)
+        proxy = pgveil(there.upstream(preconnect=1, **trust), limits={"workers": 1})
+        return proxy, there.wait_for_ready(1)
+
+    return start
+
+
 def test_the_handshake_is_done_before_a_client_comes(server, pgveil, trust):
     there = server()
     proxy = pgveil(there.upstream(preconnect=1, **trust), limits={"workers": 1}, log={"level": "debug"})
@@ -164,7 +176,7 @@ def test_a_server_that_speaks_unasked_is_not_used(server, pgveil, trust):
         client.log_in(user="ann", database="ledger")
 
 
-def test_a_login_begins_anew_where_the_connection_had_died_unnoticed(server, pgveil, trust):
+def test_a_login_begins_anew_where_the_connection_had_died_unnoticed(one_ready):
     def die_at_startup(number, peer):
         startup = peer.receive_startup_packet()
         if number == 0:
@@ -174,23 +186,19 @@ def test_a_login_begins_anew_where_the_connection_had_died_unnoticed(server, pgv
         peer.send(wire.message(b"R", b"\0\0\0\0"), wire.message(b"Z", b"I"))
         peer.serve()
 
-    there = server(die_at_startup)
-    proxy = pgveil(there.upstream(preconnect=1, **trust), limits={"workers": 1})
-    there.wait_for_ready(1)
+    proxy, _ = one_ready(die_at_startup)
     with proxy.connect() as client:
         client.send(wire.startup_message(user="ann", database="ledger"))
         client.receive_until(b"Z")
     assert "preconnected" not in proxy.wait_for_line("session_started.*").string
 
 
-def test_a_login_that_the_server_cuts_off_begins_anew_only_once(server, pgveil, trust):
+def test_a_login_that_the_server_cuts_off_begins_anew_only_once(one_ready):
     def die_at_startup(_number, peer):
         peer.receive_startup_packet()
         hang_up(peer)
 
-    there = server(die_at_startup)
-    proxy = pgveil(there.upstream(preconnect=1, **trust), limits={"workers": 1})
-    there.wait_for_ready(1)
+    proxy, _ = one_ready(die_at_startup)
     with proxy.connect() as client:
         client.send(wire.startup_message(user="ann", database="ledger"))
         kind, _ = client.receive_message()
@@ -198,7 +206,7 @@ def test_a_login_that_the_server_cuts_off_begins_anew_only_once(server, pgveil, 
     proxy.wait_for_line("session_closed.* reason=upstream_lost ")
 
 
-def test_a_login_does_not_begin_anew_once_the_server_has_answered(server, pgveil, trust):
+def test_a_login_does_not_begin_anew_once_the_server_has_answered(one_ready):
     """The client would be asked for its password twice."""
 
     def ask_and_die(_number, peer):
@@ -206,9 +214,7 @@ def test_a_login_does_not_begin_anew_once_the_server_has_answered(server, pgveil
         peer.send(wire.message(b"R", b"\0\0\0\3"))
         hang_up(peer)
 
-    there = server(ask_and_die)
-    proxy = pgveil(there.upstream(preconnect=1, **trust), limits={"workers": 1})
-    there.wait_for_ready(1)
+    proxy, _ = one_ready(ask_and_die)
     with proxy.connect() as client:
         client.send(wire.startup_message(user="ann", database="ledger"))
         assert [kind for kind, _ in client.receive_until(b"E")] == [b"R", b"E"]
@@ -216,7 +222,7 @@ def test_a_login_does_not_begin_anew_once_the_server_has_answered(server, pgveil
 
 
 @pytest.mark.parametrize("is_early", [True, False])
-def test_a_login_does_not_begin_anew_once_the_client_has_spoken(server, pgveil, trust, is_early):
+def test_a_login_does_not_begin_anew_once_the_client_has_spoken(one_ready, is_early):
     """What went up is gone: another server would wait for it."""
     password = wire.message(b"p", b"secret\0")
 
@@ -225,9 +231,7 @@ def test_a_login_does_not_begin_anew_once_the_client_has_spoken(server, pgveil, 
         peer.receive(len(password))
         hang_up(peer)
 
-    there = server(listen_and_die)
-    proxy = pgveil(there.upstream(preconnect=1, **trust), limits={"workers": 1})
-    waiting = there.wait_for_ready(1)
+    proxy, waiting = one_ready(listen_and_die)
     startup = wire.startup_message(user="ann", database="ledger")
     with proxy.connect() as client:
         if is_early:
