@@ -3,8 +3,10 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
 
 #include "protocol/frontend.h"
+#include "tls/digest.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -30,6 +32,10 @@ bool belongs_to_login(char type, bool authenticated) {
 }
 
 }  // namespace
+
+Login::~Login() {
+  if (cancel_key_) tls::wipe(std::span(cancel_key_->key));
+}
 
 Login::Progress Login::advance(protocol::ByteReader& from_server, LoginAnswers& answers) {
   for (;;) {

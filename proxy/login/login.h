@@ -28,7 +28,7 @@ class Login {
     failed,    // ending() has the reason
   };
 
-  virtual ~Login() = default;
+  virtual ~Login();
 
   // Consumes whole messages from the front of `from_server`. It may be called without new bytes, because a
   // message may stay there until another event.

@@ -42,6 +42,19 @@ FirstWord read_first_word(protocol::ByteView bytes) {
 
 }  // namespace
 
+// Wipes the scratch memory at the end of its scope.
+class LoginExchange::ScratchWipe {
+ public:
+  ScratchWipe(LoginExchange& login, std::size_t size) : login_(login), size_(size) {}
+  ~ScratchWipe() { login_.wipe_scratch(size_); }
+  ScratchWipe(const ScratchWipe&) = delete;
+  ScratchWipe& operator=(const ScratchWipe&) = delete;
+
+ private:
+  LoginExchange& login_;
+  const std::size_t size_;
+};
+
 LoginExchange::~LoginExchange() {
   wipe_away(unread_of_server_);
 }
@@ -176,11 +189,12 @@ std::optional<Ending> LoginExchange::answer_client() {
     if (read.status == Stream::Status::ended) return left_client_ending();
     if (read.status == Stream::Status::failed) return broken_client_ending();
     keep(read.bytes);
-    wipe_scratch(read.bytes.size());
   }
 }
 
+// Stores bytes of the client, and wipes them from the scratch memory, also if there is no memory to store them.
 void LoginExchange::keep(ByteView from_client) {
+  const ScratchWipe wipe(*this, from_client.size());
   context_.observer.note_received(from_client.size());
   client_.unread.insert(client_.unread.end(), from_client.begin(), from_client.end());
 }

@@ -48,6 +48,7 @@ class LoginExchange final : public Stage {
   [[nodiscard]] std::unique_ptr<Stream> release_server() override;
 
  private:
+  class ScratchWipe;
   // The state after one step; nullopt: the step has not changed it.
   using Change = std::optional<State>;
 
