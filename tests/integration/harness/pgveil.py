@@ -10,6 +10,12 @@ from harness.wire import Client
 # All unit tests of the TLS layer, to be run with other releases of OpenSSL: the library is the one of the system.
 TLS_TEST = Path(os.environ.get("PGVEIL_TLS_TEST", Path(__file__).resolve().parents[3] / "build/release/tests/tls/tls_test"))
 
+
+def tls_test_needs_openssl_3() -> bool:
+    """A Debian with OpenSSL 3 cannot run it otherwise."""
+    return "libssl.so.3" in run("ldd", TLS_TEST).stdout
+
+
 BINARY = Path(os.environ.get("PGVEIL", Path(__file__).resolve().parents[3] / "build/release/pgveil"))
 
 # The settings `relay` and `tls_records` for all tests, if these variables are set. ctest runs some files once with each value.
