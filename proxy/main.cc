@@ -10,6 +10,7 @@
 #include <exception>
 #include <memory>
 #include <system_error>
+#include <utility>
 
 #include "proxy/commands/check.h"
 #include "proxy/commands/command_line.h"
@@ -46,7 +47,7 @@ int end_log(int exit_code) {
   return exit_code;
 }
 
-int run(Invocation invocation) {
+int run(Invocation invocation, ConfigSource source) {
   hide_memory(invocation.parsed.config.limits);
   const auto snapshot = prepare(invocation.parsed);
   wipe_secrets(invocation.parsed.config);
@@ -66,7 +67,7 @@ int run(Invocation invocation) {
         error.what());
     return end_log(kExitUnavailable);
   }
-  return end_log(serve(*snapshot));
+  return end_log(serve(*snapshot, std::move(source)));
 }
 
 }  // namespace
@@ -80,7 +81,8 @@ int main(int argc, char** argv) {
     if (!invocation) return invocation.error();
     switch (invocation->command) {
       case Command::check: return run_check(invocation->parsed);
-      case Command::run: return run(std::move(*invocation));
+      case Command::run:
+        return run(std::move(*invocation), [argc, argv] { return read_configuration(argc, argv); });
     }
   } catch (const std::exception& defect) {
     std::fprintf(stderr, "error: %s\n", defect.what());

@@ -216,7 +216,9 @@ std::optional<EarlyExit> parse(CLI::App& app, const CLI::App& command, std::vect
 EarlyExit usage_mistake(const std::string& message, const std::string& hint) {
   std::string text = "error: " + values::without_passwords(message) + '\n';
   if (!hint.empty()) text += "  hint: " + values::without_passwords(hint) + '\n';
-  return {kExitUsage, "", text + "Run \"pgveil run --help\" to see all options.\n"};
+  ConfigReport report;
+  report.add_error(value_error(message, hint));
+  return {kExitUsage, "", text + "Run \"pgveil run --help\" to see all options.\n", std::move(report)};
 }
 
 tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> words, std::size_t width) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "proxy/base/exit_code.h"
+#include "proxy/config/config_report.h"
 #include "proxy/config/settings.h"
 
 namespace pgveil::proxy {
@@ -25,8 +26,9 @@ enum class Command { run, check };
 
 struct EarlyExit {
   int exit_code = kExitOk;
-  std::string output;  // for standard output
-  std::string errors;  // for standard error
+  std::string output;        // for standard output
+  std::string errors;        // for standard error
+  ConfigReport report = {};  // what `errors` says of the configuration
 };
 
 struct Arguments {

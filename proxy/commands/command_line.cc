@@ -186,10 +186,14 @@ struct ConfigFile {
 };
 
 EarlyExit unreadable_config(const std::string& path, int error) {
+  ConfigReport report;
+  report.add_error(
+      {path, 0, "", fmt::format("cannot be read: {}", std::strerror(error)), tls::file_hint(path, error)});
   return {kExitNoInput, "",
           fmt::format("error: cannot read the configuration file {}: {}\n  hint: {}\n",
                       values::without_passwords(in_quotes(path)), std::strerror(error),
-                      values::without_passwords(tls::file_hint(path, error)))};
+                      values::without_passwords(tls::file_hint(path, error))),
+          std::move(report)};
 }
 
 tl::expected<ConfigFile, EarlyExit> read_file(const std::string& path) {
@@ -263,6 +267,7 @@ tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line) {
   if (ending) {
     // Variables that are none may be the reason.
     ending->errors.insert(0, draft.report().lines());
+    ending->report.add(draft.report());
     return tl::unexpected(*std::move(ending));
   }
 
@@ -270,25 +275,40 @@ tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line) {
   if (reading.report.has_errors()) {
     add_errors_of_loading(reading);
     wipe_secrets(reading.parsed.config);
-    return tl::unexpected(EarlyExit{kExitConfig, "", reading.report.text()});
+    return tl::unexpected(EarlyExit{kExitConfig, "", reading.report.text(), reading.report});
   }
   return Invocation{arguments->command, std::move(reading.parsed)};
 }
 
-tl::expected<Invocation, int> parse_command_line(int argc, const char* const* argv) {
+namespace {
+
+CommandLine command_line_of(int argc, const char* const* argv) {
   CommandLine line;
-  line.width = terminal_width();
   if (argc > 1) line.arguments.assign(argv + 1, argv + argc);
   for (char** variable = environ; *variable != nullptr; ++variable) {
     const std::string_view text(*variable);
     if (const auto end = text.find('='); text.starts_with(kVariablePrefix) && end != std::string_view::npos)
       line.environment.emplace(text.substr(0, end), text.substr(end + 1));
   }
+  return line;
+}
+
+}  // namespace
+
+tl::expected<Invocation, int> parse_command_line(int argc, const char* const* argv) {
+  CommandLine line = command_line_of(argc, argv);
+  line.width = terminal_width();
   auto invocation = parse_command_line(std::move(line));
   if (invocation) return *std::move(invocation);
   std::cout << invocation.error().output << std::flush;
   std::cerr << invocation.error().errors << std::flush;
   return tl::unexpected(invocation.error().exit_code);
+}
+
+tl::expected<ParsedConfig, ConfigReport> read_configuration(int argc, const char* const* argv) {
+  auto invocation = parse_command_line(command_line_of(argc, argv));
+  if (invocation) return std::move(invocation->parsed);
+  return tl::unexpected(std::move(invocation.error().report));
 }
 
 }  // namespace pgveil::proxy

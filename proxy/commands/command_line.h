@@ -21,6 +21,9 @@ struct Invocation {
 // to do: after --help and --version (0), or after errors, which are printed to standard error.
 [[nodiscard]] tl::expected<Invocation, int> parse_command_line(int argc, const char* const* argv);
 
+// Reads the configuration again, for a reload. Prints nothing.
+[[nodiscard]] tl::expected<ParsedConfig, ConfigReport> read_configuration(int argc, const char* const* argv);
+
 // The same on values, for tests.
 struct CommandLine {
   std::vector<std::string> arguments;  // without the program's name

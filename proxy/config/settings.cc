@@ -81,6 +81,12 @@ constexpr Setting<Section> only_for_tls(Setting<Section> row) {
 }
 
 template <class Section>
+constexpr Setting<Section> needs_restart(Setting<Section> row) {
+  row.needs_restart = true;
+  return row;
+}
+
+template <class Section>
 constexpr Setting<Section> secret(Setting<Section> row) {
   row.secret = true;
   row.outside = OptionSource::variable_only;
@@ -403,13 +409,13 @@ std::span<const Setting<LimitsConfig>> limits_settings() {
           "Clients at a time that no rule has let in yet; further ones wait in the kernel's queue."),
       setting<Size<std::size_t{16} << 10, std::size_t{4} << 20>, &L::relay_buffer>(
           "relay_buffer", "The most that is read at once in one direction of a session."),
-      setting<Boolean, &L::core_dumps>("core_dumps",
-                                       "Allows core dumps and debuggers, which see keys and passwords."),
-      setting<Integer<unsigned, 0, kMaxWorkers>, &L::workers>(
-          "workers", "Threads that serve sessions; 0 is one for each CPU that the process may use."),
-      setting<OneOf<values::kRelayEngines>, &L::relay>(
+      needs_restart(setting<Boolean, &L::core_dumps>(
+          "core_dumps", "Allows core dumps and debuggers, which see keys and passwords.")),
+      needs_restart(setting<Integer<unsigned, 0, kMaxWorkers>, &L::workers>(
+          "workers", "Threads that serve sessions; 0 is one for each CPU that the process may use.")),
+      needs_restart(setting<OneOf<values::kRelayEngines>, &L::relay>(
           "relay",
-          "What moves the bytes of established sessions; `auto` takes io_uring where the kernel allows it."),
+          "What moves the bytes of established sessions; `auto` takes io_uring where the kernel allows it.")),
       setting<OneOf<values::kTlsRecords>, &L::tls_records>(
           "tls_records",
           "Who reads and writes the records of TLS 1.3 after the handshake: OpenSSL, or pgveil's own code."),
@@ -422,14 +428,15 @@ std::span<const Setting<LogConfig>> log_settings() {
   static constexpr std::array kRows{
       with_flag("log-level",
                 setting<OneOf<values::kLogLevels>, &L::level>("level", "The least severe line to write.")),
-      with_flag("log-format", setting<OneOf<values::kLogFormats>, &L::format>(
-                                  "format", "`text` is key=value lines, `json` one object a line.")),
+      needs_restart(
+          with_flag("log-format", setting<OneOf<values::kLogFormats>, &L::format>(
+                                      "format", "`text` is key=value lines, `json` one object a line."))),
       with_flag("log-session-start",
                 setting<Boolean, &L::session_start>(
                     "session_start",
                     "Writes a line when a session is established; the line at its end is always written.")),
-      setting<Path, &L::audit_file>("audit_file",
-                                    "A file for the audit records, as JSON lines, whatever `level` says."),
+      needs_restart(setting<Path, &L::audit_file>(
+          "audit_file", "A file for the audit records, as JSON lines, whatever `level` says.")),
   };
   return kRows;
 }

@@ -45,7 +45,8 @@ struct Setting {
   std::optional<ConfigError> (*set_outside)(const values::RawValue&, Section&) = nullptr;
   bool required = false;
   bool secret = false;
-  bool only_for_tls = false;  // has no effect on connections without TLS
+  bool only_for_tls = false;   // has no effect on connections without TLS
+  bool needs_restart = false;  // a reload does not change it
 
   [[nodiscard]] std::string flag() const;      // "--connect-timeout"; empty: has none
   [[nodiscard]] std::string variable() const;  // "PGVEIL_CONNECT_TIMEOUT"; empty: has none

@@ -26,7 +26,8 @@ constexpr const char* kJsonPattern = R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ",%v})";
 constexpr std::string_view kAuditEvent = "audit";
 
 bool writes_json = false;
-bool writes_session_start = true;
+std::atomic<bool> writes_session_start{true};
+std::string audit_path;
 Descriptor audit_file(-1);
 std::shared_ptr<LogWriter> log_sink;    // of the log itself
 std::shared_ptr<LogWriter> audit_sink;  // null: there is no audit file
@@ -190,6 +191,22 @@ void count_failures(spdlog::logger& logger, std::shared_ptr<LogWriter> sink) {
   logger.set_error_handler([sink = std::move(sink)](const std::string&) { sink->count_lost_line(); });
 }
 
+Descriptor open_audit_file() {
+  constexpr int kFlags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC;
+  constexpr mode_t kMode = 0666;  // less what umask says
+  return Descriptor(::open(audit_path.c_str(), kFlags, kMode));
+}
+
+// Returns whether the file at audit_path is not the one that is open, because it was renamed or removed. Never of a
+// FIFO or a device: open() could wait there.
+bool audit_file_was_moved() {
+  struct stat open {};
+  struct stat named {};
+  if (::fstat(audit_file.get(), &open) != 0 || !S_ISREG(open.st_mode)) return false;
+  if (::stat(audit_path.c_str(), &named) != 0) return errno == ENOENT;
+  return S_ISREG(named.st_mode) && (named.st_ino != open.st_ino || named.st_dev != open.st_dev);
+}
+
 void tell_lost_records(LogWriter::Loss /*loss*/, std::uint64_t lines, const std::string& why) {
   LogLine(LogLevel::error, "audit_records_lost").add("lines", lines).add("detail", why);
 }
@@ -210,9 +227,8 @@ std::optional<std::string> start_log(const LogConfig& config) {
   count_failures(*logger, log_sink);
   spdlog::set_default_logger(std::move(logger));
   if (config.audit_file.empty()) return std::nullopt;
-  constexpr int kFlags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC;
-  constexpr mode_t kMode = 0666;  // less what umask says
-  audit_file = Descriptor(::open(config.audit_file.c_str(), kFlags, kMode));
+  audit_path = config.audit_file;
+  audit_file = open_audit_file();
   if (audit_file.get() < 0) return config.audit_file + ": " + std::strerror(errno);
   LogWriter::Format audit_format;
   audit_format.begins_inside_line = ends_inside_line(config.audit_file);
@@ -222,6 +238,22 @@ std::optional<std::string> start_log(const LogConfig& config) {
   audit_log->set_pattern(kJsonPattern, spdlog::pattern_time_type::utc);
   count_failures(*audit_log, audit_sink);
   return std::nullopt;
+}
+
+void change_log(const LogConfig& config) {
+  writes_session_start = config.session_start;
+  spdlog::default_logger_raw()->set_level(spdlog_level(config.level));
+  if (audit_sink && audit_file_was_moved()) {
+    const Descriptor opened = open_audit_file();
+    // The number of the descriptor stays, since the thread of the audit file writes to it at any time.
+    if (opened.get() < 0 || ::dup3(opened.get(), audit_file.get(), O_CLOEXEC) < 0)
+      LogLine(LogLevel::error, "audit_file_not_opened")
+          .add("file", audit_path)
+          .add("error", std::strerror(errno))
+          .add(
+              "hint",
+              "Records go to the file that is open. Let the user of this process write the new file, and reload.");
+  }
 }
 
 // The audit file first: its last words may be for the log. The log's own last word is that lines were lost.

@@ -17,6 +17,10 @@ namespace pgveil::proxy {
 // instead: logins wait for audit_has_room(). Returns what is wrong with the audit file, if anything. Throws
 // std::system_error if the system has no threads for it.
 [[nodiscard]] std::optional<std::string> start_log(const LogConfig& config);
+// Uses the level and log.session_start of `config` from now on, and opens the audit file again, so that a file that was
+// renamed gets no more records. If it cannot be opened, logs that, and the open file stays in use. The format, and
+// whether there is an audit file, do not change.
+void change_log(const LogConfig& config);
 // Writes what is queued, as long as the readers take it. Returns false if that hangs: the process must then
 // end without destructors.
 [[nodiscard]] bool stop_log();

@@ -104,18 +104,25 @@ void set_option(int descriptor, int level, int name, int value) {
   ::setsockopt(descriptor, level, name, &value, sizeof value);
 }
 
+// Sets an option to `value`, or to the system's default if `value` is 0.
+void set_option_or_default(int descriptor, int name, std::int64_t value) {
+  int wanted = static_cast<int>(value);
+  if (value == 0) {
+    const Descriptor fresh(::socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    socklen_t size = sizeof wanted;
+    if (::getsockopt(fresh.get(), IPPROTO_TCP, name, &wanted, &size) != 0) return;
+  }
+  set_option(descriptor, IPPROTO_TCP, name, wanted);
+}
+
 // Sets options that accepted connections inherit, so that they cost no system calls for each client.
 void set_client_options(const ListenerConfig& config, int descriptor) {
   set_option(descriptor, IPPROTO_TCP, TCP_NODELAY, 1);
   set_option(descriptor, SOL_SOCKET, SO_KEEPALIVE, 1);
-  if (const auto idle = config.tcp_keepalives_idle.count(); idle > 0)
-    set_option(descriptor, IPPROTO_TCP, TCP_KEEPIDLE, static_cast<int>(idle));
-  if (const auto interval = config.tcp_keepalives_interval.count(); interval > 0)
-    set_option(descriptor, IPPROTO_TCP, TCP_KEEPINTVL, static_cast<int>(interval));
-  if (config.tcp_keepalives_count > 0)
-    set_option(descriptor, IPPROTO_TCP, TCP_KEEPCNT, config.tcp_keepalives_count);
-  if (const auto timeout = config.tcp_user_timeout.count(); timeout > 0)
-    set_option(descriptor, IPPROTO_TCP, TCP_USER_TIMEOUT, static_cast<int>(timeout));
+  set_option_or_default(descriptor, TCP_KEEPIDLE, config.tcp_keepalives_idle.count());
+  set_option_or_default(descriptor, TCP_KEEPINTVL, config.tcp_keepalives_interval.count());
+  set_option_or_default(descriptor, TCP_KEEPCNT, config.tcp_keepalives_count);
+  set_option_or_default(descriptor, TCP_USER_TIMEOUT, config.tcp_user_timeout.count());
 }
 
 std::optional<OpenFailure> bind_tcp(const ListenerConfig& config, const SocketAddress& address,
@@ -238,6 +245,22 @@ Listener::~Listener() {
   struct stat file {};
   const char* path = served_.policy().config.address.unix_path.c_str();
   if (socket_inode_ != 0 && ::stat(path, &file) == 0 && file.st_ino == socket_inode_) ::unlink(path);
+}
+
+void Listener::serve(SnapshotListener listener) {
+  const ListenerConfig& before = served_.policy().config;
+  const ListenerConfig& config = listener.policy().config;
+  if (!config.address.is_unix()) {
+    set_client_options(config, descriptor_);
+  } else if (before.unix_socket_permissions != config.unix_socket_permissions ||
+             before.unix_socket_group != config.unix_socket_group) {
+    const auto path = config.address.unix_path;
+    if (config.unix_socket_group.empty())
+      static_cast<void>(!::chown(path.c_str(), static_cast<uid_t>(-1), ::getegid()));
+    if (const auto failure = set_socket_file(config))
+      LogLine(LogLevel::error, "listener_not_changed").add("error", failure->text).add("hint", failure->hint);
+  }
+  served_ = std::move(listener);
 }
 
 void Listener::wake() {

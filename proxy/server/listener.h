@@ -45,13 +45,15 @@ class Listener final : private Wakeable {
 
   // Returns the address, with the port that the system chose for port 0.
   [[nodiscard]] const std::string& address() const { return address_; }
-  // Uses `listener` for the clients that are accepted from now on. It must have the same address.
-  void serve(SnapshotListener listener) { served_ = std::move(listener); }
+  // Uses `listener` for the clients that are accepted from now on. It must have the same address. A setting of the
+  // socket that cannot be changed is logged.
+  void serve(SnapshotListener listener);
+  // Accepts the clients that wait, as far as there is room for them.
+  void accept_all();
 
  private:
   Listener(uv_loop_t* loop, SnapshotListener served, WorkerPool& workers, WatchedSocket socket);
   void wake() override;  // called after a pause, or when a further client may be accepted
-  void accept_all();
   void watch();
   [[nodiscard]] bool has_room();
   void pause(const char* error);

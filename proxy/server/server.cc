@@ -18,20 +18,26 @@
 #include "proxy/base/exit_code.h"
 #include "proxy/base/signals_held_back.h"
 #include "proxy/config/password_filter.h"
+#include "proxy/config/restart_settings.h"
 #include "proxy/diagnostics/log.h"
 #include "proxy/net/io_uring.h"
+#include "proxy/server/listener_set.h"
 #include "proxy/server/preparation.h"
+#include "proxy/server/worker_pool.h"
 #include "tls/records_choice.h"
 
 namespace pgveil::proxy {
 namespace {
 
-void raise_descriptor_limit(const Snapshot& snapshot, unsigned workers) {
+void raise_descriptor_limit() {
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
   set_descriptor_limit_of_children(limit);
   limit.rlim_cur = limit.rlim_max;
   ::setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+void warn_of_few_descriptors(const Snapshot& snapshot, unsigned workers) {
   if (const auto few = descriptor_shortage(snapshot, workers))
     LogLine(LogLevel::warning, "few_descriptors")
         .add("limit", few->limit)
@@ -48,6 +54,14 @@ unsigned choose_workers(const LimitsConfig& limits) {
       .add_number("configured", limits.workers != 0 ? std::optional(limits.workers) : std::nullopt)
       .add("granted", granted.text());
   return count;
+}
+
+// Logs whether pgveil or OpenSSL reads and writes the TLS records, and why.
+void log_records(const LimitsConfig& limits) {
+  const auto records = tls::choose_records(limits.tls_records);
+  LogLine(LogLevel::info, "tls_records")
+      .add("engine", records.own ? "own" : "openssl")
+      .add("because", records.because);
 }
 
 // Logs whether epoll or io_uring relays the bytes of sessions, and why; or why io_uring cannot be used.
@@ -125,9 +139,13 @@ void make_thread_pool() {
 
 class Server final : public Wakeable {
  public:
-  Server(std::shared_ptr<const Snapshot> snapshot, unsigned workers, std::vector<std::unique_ptr<Ring>> rings)
-      : snapshot_(std::move(snapshot)) {
+  Server(std::shared_ptr<const Snapshot> snapshot, ConfigSource source, unsigned workers,
+         std::vector<std::unique_ptr<Ring>> rings)
+      : worker_count_(workers), snapshot_(std::move(snapshot)) {
     workers_.emplace(loop_.get(), snapshot_, workers, std::move(rings));
+    listeners_.emplace(loop_.get(), *workers_);
+    reloader_.emplace(loop_.get(), std::move(source),
+                      [this](Reload reload) { on_reload(std::move(reload)); });
     shutdown_deadline_.emplace(loop_.get(), *this);
   }
   ~Server() { close_everything(); }
@@ -140,8 +158,8 @@ class Server final : public Wakeable {
   [[nodiscard]] int run() {
     const int exit_code = serve();
     close_everything();
-    if (!workers_) return exit_code;
-    // A thread does not end, and its destructor would wait for it.
+    if (!workers_ && !reloader_->is_busy()) return exit_code;
+    // A thread does not end, and a destructor would wait for it.
     static_cast<void>(stop_log());
     std::_Exit(exit_code);
   }
@@ -154,37 +172,67 @@ class Server final : public Wakeable {
       watch_signal(SIGCHLD);
       reap_children();
     }
-    for (const ConfigError& warning : snapshot_->warnings)
-      LogLine(LogLevel::warning, "configuration")
-          .add("warning", values::without_passwords(warning.location() + warning.message))
-          .add("hint", values::without_passwords(warning.hint));
-    if (!listen()) return kExitUnavailable;
+    log_warnings(snapshot_->warnings);
+    if (!listen(snapshot_)) return kExitUnavailable;
     uv_run(loop_.get(), UV_RUN_DEFAULT);
     LogLine(LogLevel::info, "stopped").add("abandoned_sessions", abandoned_);
     return kExitOk;
   }
 
-  // Opens all listeners even if one fails, so that the log has all failures.
-  bool listen() {
-    bool all_listen = true;
-    for (std::size_t i = 0; i < snapshot_->listeners.size(); ++i) {
-      const SnapshotListener served(snapshot_, i);
-      auto opened = Listener::open(loop_.get(), served, *workers_);
-      if (!opened) {
-        LogLine(LogLevel::error, "listen_failed")
-            .add("error", opened.error().text)
-            .add("hint", opened.error().hint);
-        all_listen = false;
-        continue;
-      }
-      for (auto& listener : *opened) {
-        LogLine(LogLevel::info, "listening")
-            .add("address", listener->address())
-            .add("upstream", served.policy().config.upstream);
-        listeners_.push_back(std::move(listener));
-      }
+  // Listens on the addresses of `snapshot` only. Logs what has changed, or all failures.
+  bool listen(const std::shared_ptr<const Snapshot>& snapshot) {
+    const auto change = listeners_->replace(snapshot);
+    if (!change) {
+      for (const OpenFailure& failure : change.error())
+        LogLine(LogLevel::error, "listen_failed").add("error", failure.text).add("hint", failure.hint);
+      return false;
     }
-    return all_listen;
+    for (const auto& [address, upstream] : change->added)
+      LogLine(LogLevel::info, "listening").add("address", address).add("upstream", upstream);
+    for (const std::string& address : change->removed)
+      LogLine(LogLevel::info, "not_listening").add("address", address);
+    return true;
+  }
+
+  void on_reload(Reload reload) {
+    const auto fail = [&](std::size_t errors) {
+      LogLine(LogLevel::error, "reload_failed")
+          .add("trigger", reload.trigger)
+          .add("errors", errors)
+          .add("hint",
+               "pgveil continues with the configuration that it had. Correct the errors, and reload again.");
+    };
+    if (!reload.loaded) {
+      const ConfigErrors errors = reload.loaded.error().errors();
+      for (const ConfigError& error : errors) log_configuration(LogLevel::error, "error", error);
+      return fail(errors.size());
+    }
+    const auto& snapshot = *reload.loaded;
+    log_warnings(snapshot->warnings);
+    warn_of_few_descriptors(*snapshot, worker_count_);
+    if (!listen(snapshot)) return fail(1);
+    workers_->replace_snapshot(snapshot);
+    change_log(snapshot->log);
+    const std::string unchanged =
+        changed_restart_settings(snapshot_->limits, snapshot->limits, snapshot_->log, snapshot->log);
+    if (!unchanged.empty())
+      LogLine(LogLevel::warning, "restart_needed")
+          .add("settings", unchanged)
+          .add("hint", "Restart pgveil to use the new values of these settings.");
+    if (snapshot->limits.tls_records != snapshot_->limits.tls_records) log_records(snapshot->limits);
+    snapshot_ = snapshot;
+    LogLine(LogLevel::info, "reloaded")
+        .add("trigger", reload.trigger)
+        .add("duration_ms", static_cast<std::uint64_t>(reload.duration.count()));
+  }
+
+  static void log_configuration(LogLevel level, std::string_view key, const ConfigError& error) {
+    LogLine(level, "configuration")
+        .add(key, values::without_passwords(error.location() + error.message))
+        .add("hint", values::without_passwords(error.hint));
+  }
+  static void log_warnings(const ConfigErrors& warnings) {
+    for (const ConfigError& warning : warnings) log_configuration(LogLevel::warning, "warning", warning);
   }
 
   void watch_signal(int number) {
@@ -199,14 +247,14 @@ class Server final : public Wakeable {
   void on_signal(int number) {
     if (number == SIGCHLD) return reap_children();
     if (number == SIGHUP) {
-      LogLine(LogLevel::warning, "reload_not_supported")
-          .add("hint", "Restart pgveil to use a changed configuration.");
+      if (!stopping_) reloader_->request("SIGHUP");
       return;
     }
     if (stopping_) return close_everything();
     stopping_ = true;
     LogLine(LogLevel::info, "stopping").add("signal", number == SIGTERM ? "SIGTERM" : "SIGINT");
-    listeners_.clear();
+    reloader_->stop();
+    listeners_->close();
     const auto timeout = snapshot_->limits.shutdown_timeout;
     shutdown_deadline_->set(timeout);
     workers_->shut_down([this] { close_everything(); });
@@ -216,7 +264,8 @@ class Server final : public Wakeable {
   // Keeps the workers if their threads do not end.
   void close_everything() {
     if (std::exchange(closed_, true)) return;
-    listeners_.clear();
+    reloader_->stop();
+    listeners_.reset();
     signals_.clear();
     shutdown_deadline_.reset();
     abandoned_ = workers_->abandon();
@@ -224,10 +273,12 @@ class Server final : public Wakeable {
     uv_stop(loop_.get());
   }
 
+  const unsigned worker_count_;
   Loop loop_;
   std::shared_ptr<const Snapshot> snapshot_;
   std::optional<WorkerPool> workers_;
-  std::vector<std::unique_ptr<Listener>> listeners_;
+  std::optional<ListenerSet> listeners_;
+  std::optional<Reloader> reloader_;
   std::vector<Handle<uv_signal_t>> signals_;
   std::optional<Deadline> shutdown_deadline_;
   std::size_t abandoned_ = 0;
@@ -237,18 +288,16 @@ class Server final : public Wakeable {
 
 }  // namespace
 
-int serve(const std::shared_ptr<const Snapshot>& snapshot) {
+int serve(const std::shared_ptr<const Snapshot>& snapshot, ConfigSource source) {
   const unsigned workers = choose_workers(snapshot->limits);
-  raise_descriptor_limit(*snapshot, workers);
-  const auto records = tls::choose_records(snapshot->limits.tls_records);
-  LogLine(LogLevel::info, "tls_records")
-      .add("engine", records.own ? "own" : "openssl")
-      .add("because", records.because);
+  raise_descriptor_limit();
+  warn_of_few_descriptors(*snapshot, workers);
+  log_records(snapshot->limits);
   auto rings = choose_relay(snapshot->limits.relay, workers);
   if (!rings) return rings.error();
   try {
     make_thread_pool();
-    return Server(snapshot, workers, *std::move(rings)).run();
+    return Server(snapshot, std::move(source), workers, *std::move(rings)).run();
   } catch (const std::system_error& error) {  // a loop or a thread could not be created
     LogLine(LogLevel::error, "start_failed")
         .add("error", error.what())

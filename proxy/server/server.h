@@ -1,21 +1,17 @@
 // The process: the main thread with its listeners and signals, and the workers.
 #pragma once
 
-#include <uv.h>
-
 #include <memory>
-#include <vector>
 
-#include "proxy/base/handle.h"
-#include "proxy/server/listener.h"
-#include "proxy/server/worker_pool.h"
+#include "proxy/server/reloader.h"
 #include "proxy/snapshot/snapshot.h"
 
 namespace pgveil::proxy {
 
 // Listens and serves until SIGTERM or SIGINT. Then ends every session, with SQLSTATE 57P01 if the protocol
-// allows it. A second signal ends the process at once. Returns an exit code (proxy/base/exit_code.h), or ends
+// allows it. A second signal ends the process at once. SIGHUP loads the configuration from `source` again; sessions
+// that have begun keep the snapshot under which they began. Returns an exit code (proxy/base/exit_code.h), or ends
 // the process with it if an operation is pending that cannot be cancelled.
-[[nodiscard]] int serve(const std::shared_ptr<const Snapshot>& snapshot);
+[[nodiscard]] int serve(const std::shared_ptr<const Snapshot>& snapshot, ConfigSource source);
 
 }  // namespace pgveil::proxy

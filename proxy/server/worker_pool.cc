@@ -62,6 +62,8 @@ bool WorkerPool::assign(Descriptor client, const KernelAddress& peer, const Snap
 
 void WorkerPool::replace_snapshot(const std::shared_ptr<const Snapshot>& snapshot) {
   for (const auto& thread : threads_) thread->replace_snapshot(snapshot);
+  shared_.newcomers.set_max(snapshot->limits.max_unauthenticated_clients);
+  on_room();
 }
 
 std::vector<std::size_t> WorkerPool::loads() const {

@@ -28,7 +28,8 @@ class WorkerPool {
   // false if there is no memory for it.
   bool assign(Descriptor client, const KernelAddress& peer, const SnapshotListener& listener,
               const std::string& listener_address);
-  // Calls Worker::replace_snapshot() of all workers. A client of assign() has the snapshot of its listener.
+  // Calls Worker::replace_snapshot() of all workers, and uses the new limits.max_unauthenticated_clients. A client of
+  // assign() has the snapshot of its listener.
   void replace_snapshot(const std::shared_ptr<const Snapshot>& snapshot);
   // The number of sessions of each worker.
   [[nodiscard]] std::vector<std::size_t> loads() const;

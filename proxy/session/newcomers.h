@@ -23,6 +23,8 @@ class Newcomers {
     return count_ >= most_;
   }
   void enter() { ++count_; }
+  // Sets the maximum. Clients that are already counted stay.
+  void set_max(std::size_t most) { most_ = most; }
 
   // For any thread.
   void leave() {
@@ -32,7 +34,7 @@ class Newcomers {
   [[nodiscard]] std::size_t count() const { return count_; }
 
  private:
-  const std::size_t most_;
+  std::size_t most_;  // for the thread that accepts clients
   const std::function<void()> when_room_;
   // Sequentially consistent, so that leave() and is_full() cannot miss each other.
   std::atomic<std::size_t> count_{0};

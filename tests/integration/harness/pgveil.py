@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 from pathlib import Path
 
 from harness.processes import POSTGRES_BIN, Daemon, environment, run
@@ -96,6 +97,14 @@ class Pgveil(Daemon):
         done = self.psql(sql, **parameters)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
+
+    def reload(self) -> list[str]:
+        """Sends SIGHUP; returns the lines of the log up to the one that says how the reload ended."""
+        before = len(self.lines)
+        self.send_signal(signal.SIGHUP)
+        last = self.wait_for_line(r" (reloaded|reload_failed) .*", after=before).string
+        lines = self.lines[before:]
+        return lines[: lines.index(last) + 1]
 
     def end_of_session(self, after: int = 0) -> str:
         """The log line of the end of a session, which may be still to come."""

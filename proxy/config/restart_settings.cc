@@ -1,0 +1,31 @@
+#include "proxy/config/restart_settings.h"
+
+#include <span>
+#include <string_view>
+
+#include "proxy/config/settings.h"
+
+namespace pgveil::proxy {
+namespace {
+
+template <class Section>
+void add_changed(std::string& names, std::string_view section, std::span<const Setting<Section>> settings,
+                 const Section& before, const Section& after) {
+  for (const auto& setting : settings) {
+    if (!setting.needs_restart || setting.show(before) == setting.show(after)) continue;
+    if (!names.empty()) names += ", ";
+    names.append(section).append(".").append(setting.key);
+  }
+}
+
+}  // namespace
+
+std::string changed_restart_settings(const LimitsConfig& old_limits, const LimitsConfig& new_limits,
+                                     const LogConfig& old_log, const LogConfig& new_log) {
+  std::string names;
+  add_changed(names, "limits", limits_settings(), old_limits, new_limits);
+  add_changed(names, "log", log_settings(), old_log, new_log);
+  return names;
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,69 @@
+// Loads the configuration again, while sessions and listeners go on.
+#pragma once
+
+#include <uv.h>
+
+#include <chrono>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <tl/expected.hpp>
+
+#include "proxy/base/deadline.h"
+#include "proxy/base/handle.h"
+#include "proxy/config/config.h"
+#include "proxy/config/config_report.h"
+#include "proxy/snapshot/snapshot.h"
+
+namespace pgveil::proxy {
+
+// Reads the configuration from its sources: file, command line and environment. May be called from any thread, one call
+// at a time. Must not write to standard output or standard error.
+using ConfigSource = std::function<tl::expected<ParsedConfig, ConfigReport>()>;
+
+// The result of a reload.
+struct Reload {
+  std::string trigger;  // as in the log: "SIGHUP"
+  std::chrono::milliseconds duration{0};
+  tl::expected<std::shared_ptr<const Snapshot>, ConfigReport> loaded;
+};
+
+class Reloader final : private Wakeable {
+ public:
+  // `on_loaded` is called on `loop` after each reload.
+  Reloader(uv_loop_t* loop, ConfigSource source, std::function<void(Reload)> on_loaded);
+  Reloader(const Reloader&) = delete;
+  Reloader& operator=(const Reloader&) = delete;
+  // is_busy() must be false.
+  ~Reloader() = default;
+
+  // Begins to load: in a thread of libuv's pool, with prepare(). If that fails, tries again for a short time before
+  // on_loaded is called, since files may just be written: a certificate, and then its key. If a reload is running,
+  // another one follows it.
+  void request(const std::string& trigger);
+  // on_loaded is not called any more.
+  void stop();
+  // Whether a thread is loading. If so, the process must end without destructors.
+  [[nodiscard]] bool is_busy() const { return is_busy_; }
+
+ private:
+  void wake() override;  // after the pause between two attempts
+  void begin();
+  void load();  // runs in a thread of the pool
+  void on_done();
+
+  uv_loop_t* loop_;
+  const ConfigSource source_;
+  std::function<void(Reload)> on_loaded_;
+  Deadline pause_;
+  uv_work_t work_{};
+  bool is_busy_ = false;
+  int attempts_ = 0;     // of this reload
+  std::string trigger_;  // of this reload
+  std::string next_;     // the trigger of the reload that follows; empty: none
+  std::chrono::steady_clock::time_point begin_;
+  std::optional<tl::expected<std::shared_ptr<const Snapshot>, ConfigReport>> loaded_;
+};
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,368 @@
+"""A reload: everything is read again, and nobody who is connected notices; what is wrong changes nothing."""
+
+import os
+import re
+import shutil
+import socket
+import ssl
+import stat
+import struct
+
+import psycopg2
+import pytest
+
+from harness.pgveil import psql, toml
+from harness.postgres import PASSWORD
+from harness.processes import eventually
+from harness.secrets import secret_file
+
+
+class Reloadable:
+    """A pgveil whose file is written again before each reload."""
+
+    def __init__(self, folder, pgveil, configuration):
+        self.configuration = configuration
+        self.file = folder / "reloaded.toml"
+        self.write()
+        self.proxy = pgveil(flags=["--config", self.file], listeners=len(configuration["listener"]))
+
+    def write(self):
+        self.file.write_text(toml(self.configuration), encoding="utf-8")
+        self.file.chmod(0o600)
+
+    def reload(self) -> list[str]:
+        self.write()
+        return self.proxy.reload()
+
+    def reload_successfully(self) -> list[str]:
+        lines = self.reload()
+        assert re.search(r" I reloaded trigger=SIGHUP duration_ms=\d+$", lines[-1]), "\n".join(lines)
+        return lines
+
+    def reload_in_vain(self) -> list[str]:
+        lines = self.reload()
+        assert " E reload_failed trigger=SIGHUP errors=" in lines[-1], "\n".join(lines)
+        assert "pgveil continues with the configuration that it had" in lines[-1]
+        return lines
+
+
+@pytest.fixture
+def reloadable(folder, pgveil, postgres):
+    """Starts a Reloadable with one listener for `upstream`, or for the PostgreSQL server at its Unix socket."""
+
+    def start(upstream=None, listener=None, **sections):
+        configuration = {
+            "listener": [{"address": "127.0.0.1:0", "upstream": "primary", **(listener or {})}],
+            "upstream": {"primary": upstream or postgres.unix_upstream()},
+            **sections,
+        }
+        return Reloadable(folder, pgveil, configuration)
+
+    return start
+
+
+def data_row(value: bytes) -> bytes:
+    """The body of a DataRow with one column."""
+    return struct.pack("!HI", 1, len(value)) + value
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+class TestReload:
+    def test_uses_the_new_rules_for_new_clients_only(self, reloadable):
+        running = reloadable(listener={"hba": "host all billing 127.0.0.1/32 trust"})
+        proxy = running.proxy
+        with proxy.connect() as before:
+            before.log_in(user="billing", database="ledger")
+            running.configuration["listener"][0]["hba"] = "host all orders 127.0.0.1/32 trust"
+            running.reload_successfully()
+            refused = proxy.psql("SELECT 1", user="billing")
+            assert 'no pg_hba.conf entry for host "127.0.0.1", user "billing"' in refused.stderr
+            assert proxy.query("SELECT current_user", user="orders") == "orders"
+            assert before.rows("SELECT current_user") == [data_row(b"billing")]
+
+    def test_changes_nothing_if_there_is_an_error(self, reloadable):
+        running = reloadable(listener={"hba": "host all billing 127.0.0.1/32 trust"})
+        listener = running.configuration["listener"][0]
+        listener["hba"] = "host all billing 127.0.0.1/32 turst"
+        listener["database"] = ""
+        running.configuration["limits"] = {"idle_timeout": "5 parsecs"}
+        lines = running.reload_in_vain()
+        said = "\n".join(lines)
+        errors = [line for line in lines if " E configuration error=" in line]
+        assert len(errors) == int(re.search(r"errors=(\d+)", lines[-1])[1]) >= 2, said
+        assert "limits.idle_timeout" in said and 'hint="' in errors[0]
+        assert f"{running.file}:" in errors[0]
+        assert running.proxy.query("SELECT current_user", user="billing") == "billing"
+
+    def test_reports_a_file_that_is_gone(self, reloadable):
+        running = reloadable()
+        running.file.unlink()
+        lines = running.proxy.reload()
+        assert f"{running.file}: cannot be read: No such file or directory" in lines[-2]
+        assert "reload_failed" in lines[-1] and "errors=1" in lines[-1]
+        assert running.proxy.query("SELECT 1", user="billing") == "1"
+
+    def test_can_follow_one_that_failed(self, reloadable):
+        running = reloadable()
+        running.configuration["listener"][0]["hba"] = "nonsense"
+        running.reload_in_vain()
+        running.configuration["listener"][0]["hba"] = "host all orders 127.0.0.1/32 trust"
+        running.reload_successfully()
+        assert running.proxy.query("SELECT current_user", user="orders") == "orders"
+
+    def test_logs_the_warnings_of_the_new_configuration(self, reloadable, credentials, postgres):
+        running = reloadable(
+            postgres.upstream(),
+            {"ssl_cert_file": str(credentials.certificate), "ssl_key_file": str(credentials.key)},
+        )
+        running.configuration["listener"][0]["tls"] = "optional"
+        lines = running.reload_successfully()
+        assert any(" W configuration warning=" in line and "silently use plaintext" in line for line in lines)
+
+    def test_changes_the_level_of_the_log(self, reloadable):
+        running = reloadable(log={"level": "info"})
+        running.configuration["log"] = {"level": "debug", "session_start": False}
+        running.reload_successfully()
+        running.proxy.query("SELECT 1", user="billing")
+        running.proxy.wait_for_line("session_record")
+        assert "session_started" not in running.proxy.log
+
+    def test_says_which_settings_need_a_restart(self, reloadable, folder):
+        running = reloadable(limits={"workers": 1})
+        running.configuration["limits"] = {"workers": 2, "relay": "epoll", "core_dumps": True, "idle_timeout": "1h"}
+        running.configuration["log"] = {"format": "json", "audit_file": str(folder / "audit.json")}
+        lines = running.reload_successfully()
+        found = [line for line in lines if " W restart_needed " in line]
+        assert len(found) == 1
+        assert ('settings="limits.core_dumps, limits.workers, limits.relay, log.format, log.audit_file" '
+                'hint="Restart pgveil') in found[0]  # fmt: skip
+        assert not (folder / "audit.json").exists()
+
+    def test_is_carried_out_once_more_if_it_is_asked_for_while_it_runs(self, reloadable, folder):
+        """The first one waits for a passphrase."""
+        running = reloadable()
+        before = len(running.proxy.lines)
+        for _ in range(20):
+            running.proxy.send_signal(1)
+        running.configuration["listener"][0]["hba"] = "host all orders 127.0.0.1/32 trust"
+        running.write()
+        running.proxy.send_signal(1)
+        eventually(lambda: running.proxy.psql("SELECT 1", user="orders").returncode == 0)
+        assert 1 <= len([line for line in running.proxy.lines[before:] if " reloaded " in line]) <= 21
+
+    def test_does_not_delay_the_end(self, reloadable, folder, authority):
+        """A passphrase command that takes a minute runs when pgveil is to end."""
+        encrypted = authority.issue("localhost", dns=["localhost"], passphrase="open sesame")
+        wait = folder / "wait"
+        running = reloadable(listener={
+            "ssl_cert_file": str(encrypted.certificate),
+            "ssl_key_file": str(encrypted.key),
+            "ssl_passphrase_command": f"test -e {wait} && touch {wait}.now && sleep 60; echo open sesame",
+        })  # fmt: skip
+        wait.touch()
+        running.proxy.send_signal(1)
+        eventually(lambda: (folder / "wait.now").exists())
+        assert running.proxy.stop(patience=10) == 0
+
+
+class TestLimits:
+    def test_of_unauthenticated_clients_can_be_raised(self, reloadable):
+        running = reloadable(limits={"max_unauthenticated_clients": 1})
+        with running.proxy.connect():
+            running.configuration["limits"] = {"max_unauthenticated_clients": 10}
+            with running.proxy.connect() as waiting:
+                running.proxy.wait_for_line("accept_paused")
+                running.reload_successfully()
+                waiting.log_in(user="billing", database="ledger")
+
+    def test_of_sessions_can_be_raised(self, reloadable):
+        running = reloadable(limits={"max_sessions": 1})
+        with running.proxy.connect() as first:
+            first.log_in(user="billing", database="ledger")
+            assert "too many clients already" in running.proxy.psql("SELECT 1", user="billing").stderr
+            running.configuration["limits"] = {"max_sessions": 2}
+            running.reload_successfully()
+            assert running.proxy.query("SELECT 1", user="billing") == "1"
+
+
+class TestListeners:
+    def test_are_added_and_removed(self, reloadable, folder):
+        ports = [free_port() for _ in range(3)]
+        running = reloadable(listener={"address": f"127.0.0.1:{ports[0]}"})
+        listener = running.configuration["listener"][0]
+        with running.proxy.connect() as before:
+            before.log_in(user="billing", database="ledger")
+            running.configuration["listener"] = [
+                {**listener, "address": f"127.0.0.1:{ports[1]}"},
+                {**listener, "address": f"unix:{folder}/.s.PGSQL.{ports[2]}"},
+            ]
+            lines = "\n".join(running.reload_successfully())
+            assert f" I listening address=127.0.0.1:{ports[1]} upstream=primary" in lines
+            assert f" I listening address=unix:{folder}/.s.PGSQL.{ports[2]} upstream=primary" in lines
+            assert f" I not_listening address=127.0.0.1:{ports[0]}" in lines
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection(("127.0.0.1", ports[0]))
+            for host, port in (("127.0.0.1", ports[1]), (folder, ports[2])):
+                done = psql(f"host={host} port={port} user=billing dbname=ledger sslmode=disable", "SELECT 1")
+                assert done.stdout == "1\n", done.stderr
+            assert before.rows("SELECT 1") == [data_row(b"1")]
+        running.configuration["listener"] = [listener]
+        running.reload_successfully()
+        assert running.proxy.query("SELECT 1", user="billing") == "1"
+        assert not (folder / f".s.PGSQL.{ports[2]}").exists()
+
+    def test_keep_their_socket_and_port(self, reloadable):
+        running = reloadable()
+        listener = running.configuration["listener"][0]
+        running.configuration["listener"] = [{**listener, "hba": "host all orders 127.0.0.1/32 trust"}, listener]
+        lines = "\n".join(running.reload_successfully())
+        assert lines.count(" I listening ") == 1 and " not_listening " not in lines
+        assert running.proxy.query("SELECT current_user", user="orders") == "orders"
+
+    def test_can_be_exchanged_for_one_of_all_addresses(self, reloadable):
+        """The kernel permits 0.0.0.0 and 127.0.0.1 with one port only one after the other."""
+        port = free_port()
+        running = reloadable(listener={"address": f"127.0.0.1:{port}"})
+        listener = running.configuration["listener"][0]
+        listener.update(address=f"0.0.0.0:{port}", allow_plaintext_from_network=True)
+        lines = "\n".join(running.reload_successfully())
+        assert f" I listening address=0.0.0.0:{port}" in lines and f" not_listening address=127.0.0.1:{port}" in lines
+        assert running.proxy.query("SELECT 1", user="billing") == "1"
+        listener.update(address=f"127.0.0.1:{port}")
+        del listener["allow_plaintext_from_network"]
+        running.reload_successfully()
+        assert running.proxy.query("SELECT 1", user="billing") == "1"
+
+    def test_stay_if_another_process_has_the_new_address(self, reloadable):
+        port = free_port()
+        running = reloadable(listener={"address": f"127.0.0.1:{port}"})
+        listener = running.configuration["listener"][0]
+        with socket.create_server(("127.0.0.1", 0)) as other:
+            taken = other.getsockname()[1]
+            running.configuration["listener"] = [
+                {**listener, "address": f"127.0.0.1:{taken}"},
+                {**listener, "address": f"127.0.0.1:{free_port()}"},
+            ]
+            lines = running.reload_in_vain()
+        assert f"cannot listen on 127.0.0.1:{taken}: bind: Address already in use" in "\n".join(lines)
+        assert running.proxy.query("SELECT 1", user="billing") == "1"
+        assert len(sockets_of(running.proxy)) == 1
+
+    def test_are_opened_again_if_their_successor_cannot_be(self, reloadable):
+        """127.0.0.1 is given up for 0.0.0.0, and then 127.0.0.2 is found to be in use."""
+        port = free_port()
+        running = reloadable(listener={"address": f"127.0.0.1:{port}"})
+        listener = running.configuration["listener"][0]
+        with socket.create_server(("127.0.0.2", port)):
+            listener.update(address=f"0.0.0.0:{port}", allow_plaintext_from_network=True)
+            running.reload_in_vain()
+        assert running.proxy.query("SELECT 1", user="billing") == "1"
+
+    def test_of_unix_sockets_get_their_new_mode(self, reloadable, folder):
+        path = folder / ".s.PGSQL.5432"
+        running = reloadable(listener={"address": f"unix:{path}"})
+        running.configuration["listener"][0]["unix_socket_permissions"] = "0700"
+        running.reload_successfully()
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+        assert running.proxy.query("SELECT 1", user="billing") == "1"
+
+
+def sockets_of(proxy) -> list[str]:
+    """The listening TCP sockets of a process, as lines of /proc/net/tcp."""
+    inodes = set()
+    for number in os.listdir(f"/proc/{proxy.pid}/fd"):
+        target = os.readlink(f"/proc/{proxy.pid}/fd/{number}")
+        inodes.update(re.findall(r"socket:\[(\d+)\]", target))
+    with open("/proc/net/tcp", encoding="ascii") as table:
+        rows = [line.split() for line in table.readlines()[1:]]
+    return [" ".join(row) for row in rows if row[3] == "0A" and row[9] in inodes]
+
+
+def certificate_shown(address, authority) -> bytes:
+    """To a client of TLS with ALPN, as PostgreSQL 17 introduced it."""
+    context = ssl.create_default_context(cafile=str(authority.file))
+    context.set_alpn_protocols(["postgresql"])
+    with socket.create_connection(address) as tcp:
+        with context.wrap_socket(tcp, server_hostname="localhost") as connection:
+            return connection.getpeercert(binary_form=True)
+
+
+class TestFiles:
+    """Their names stay; their content is another one."""
+
+    def test_certificate_and_key(self, reloadable, folder, authority):
+        first, second = (authority.issue("localhost", dns=["localhost"]) for _ in range(2))
+        certificate, key = folder / "server.crt", folder / "server.key"
+        shutil.copy(first.certificate, certificate)
+        shutil.copy(first.key, key)
+        running = reloadable(listener={
+            "ssl_cert_file": str(certificate), "ssl_key_file": str(key), "hba": "hostssl all billing all trust",
+        })  # fmt: skip
+        address = running.proxy.address
+        assert certificate_shown(address, authority) == der(first)
+        with psycopg2.connect(running.proxy.tls_string(user="billing", sslrootcert=authority.file)) as before:
+            shutil.copy(second.certificate, certificate)
+            lines = running.reload_in_vain()
+            assert "does not match" in "\n".join(lines) or "do not match" in "\n".join(lines), "\n".join(lines)
+            assert certificate_shown(address, authority) == der(first)
+            shutil.copy(second.key, key)
+            running.reload_successfully()
+            assert certificate_shown(address, authority) == der(second)
+            with before.cursor() as cursor:
+                cursor.execute("SELECT 1")
+                assert cursor.fetchone() == (1,)
+        before.close()
+
+    def test_certificate_whose_key_is_written_a_moment_later(self, reloadable, folder, authority):
+        first, second = (authority.issue("localhost", dns=["localhost"]) for _ in range(2))
+        certificate, key = folder / "server.crt", folder / "server.key"
+        shutil.copy(first.certificate, certificate)
+        shutil.copy(first.key, key)
+        wait = folder / "wait"
+        running = reloadable(listener={"ssl_cert_file": str(certificate), "ssl_key_file": str(key)})
+        shutil.copy(second.certificate, certificate)
+        before = len(running.proxy.lines)
+        running.proxy.send_signal(1)
+        shutil.copy(second.key, key)
+        running.proxy.wait_for_line(" I reloaded ", after=before)
+        assert "reload_failed" not in running.proxy.log
+        assert certificate_shown(running.proxy.address, authority) == der(second)
+        assert not wait.exists()
+
+    def test_passwords_for_the_server(self, reloadable, folder, postgres):
+        passfile = secret_file(folder / "passfile", "*:*:*:app:wrong\n")
+        running = reloadable(postgres.upstream(passfile=passfile), {"hba": "host all app all trust"})
+        assert "password authentication failed" in running.proxy.psql("SELECT 1", user="app").stderr
+        secret_file(passfile, f"*:*:*:app:{PASSWORD}\n")
+        running.reload_successfully()
+        assert running.proxy.query("SELECT 1", user="app") == "1"
+
+    def test_audit_file_that_was_renamed(self, reloadable, folder):
+        audit = folder / "audit.json"
+        running = reloadable(log={"audit_file": str(audit)})
+        running.proxy.query("SELECT 1", user="billing")
+        eventually(lambda: '"user":"billing"' in audit.read_text(encoding="utf-8"))
+        audit.rename(folder / "audit.json.1")
+        running.reload_successfully()
+        running.proxy.query("SELECT 1", user="orders")
+        eventually(lambda: audit.exists() and '"user":"orders"' in audit.read_text(encoding="utf-8"))
+        assert "orders" not in (folder / "audit.json.1").read_text(encoding="utf-8")
+
+
+def der(credentials) -> bytes:
+    return ssl.PEM_cert_to_DER_cert(credentials.certificate.read_text(encoding="ascii").split("-----END", 1)[0]
+                                    + "-----END CERTIFICATE-----\n")  # fmt: skip
+
+
+class TestPreEstablishedConnections:
+    def test_are_made_anew(self, reloadable, scripted_server, credentials, authority):
+        server = scripted_server(lambda peer: peer.accept_tls(credentials))
+        running = reloadable(server.upstream(sslrootcert=str(authority.file), preconnect=2))
+        eventually(lambda: len(server.peers) == 2)
+        running.reload_successfully()
+        eventually(lambda: len(server.peers) == 4)
+        assert server.finished_peer(0).rest == server.finished_peer(1).rest == b""

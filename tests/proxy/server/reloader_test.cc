@@ -1,0 +1,150 @@
+#include "proxy/server/reloader.h"
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <chrono>
+#include <future>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace pgveil::proxy {
+namespace {
+
+constexpr const char* kConfig =
+    "[[listener]]\naddress = \"127.0.0.1:0\"\nupstream = \"a\"\n[upstream.a]\nhost = \"/nonexistent\"\n";
+
+tl::expected<ParsedConfig, ConfigReport> good_configuration() {
+  return parse_config(kConfig, "pgveil.toml").value();
+}
+tl::expected<ParsedConfig, ConfigReport> bad_configuration(const std::string& message) {
+  ConfigReport report;
+  report.add_error(value_error(message, ""));
+  return tl::unexpected(std::move(report));
+}
+
+class ReloaderTest : public testing::Test {
+ protected:
+  // Runs the loop until `count` reloads have ended, or nothing is left to do.
+  void run_until(std::size_t count) {
+    while (reloads_.size() < count && uv_run(loop_.get(), UV_RUN_ONCE) != 0) {
+    }
+  }
+  ConfigSource source() {
+    return [this]() -> tl::expected<ParsedConfig, ConfigReport> {
+      const int number = ++loads_;
+      return read_ ? read_(number) : good_configuration();
+    };
+  }
+
+  Loop loop_;
+  std::atomic<int> loads_{0};
+  std::function<tl::expected<ParsedConfig, ConfigReport>(int number)> read_;  // runs in a thread of the pool
+  std::vector<Reload> reloads_;
+  Reloader reloader_{loop_.get(), source(), [this](Reload reload) { reloads_.push_back(std::move(reload)); }};
+};
+
+TEST_F(ReloaderTest, LoadsASnapshot) {
+  reloader_.request("SIGHUP");
+  EXPECT_TRUE(reloader_.is_busy());
+  run_until(1);
+  ASSERT_EQ(reloads_.size(), 1U);
+  EXPECT_EQ(reloads_[0].trigger, "SIGHUP");
+  ASSERT_TRUE(reloads_[0].loaded.has_value());
+  EXPECT_EQ((*reloads_[0].loaded)->listeners.size(), 1U);
+  EXPECT_FALSE(reloader_.is_busy());
+}
+
+TEST_F(ReloaderTest, TriesAgainBeforeItReportsAnError) {
+  read_ = [](int number) {
+    return number < 3 ? bad_configuration("certificate and key do not match") : good_configuration();
+  };
+  reloader_.request("SIGHUP");
+  run_until(1);
+  ASSERT_EQ(reloads_.size(), 1U);
+  EXPECT_TRUE(reloads_[0].loaded.has_value());
+  EXPECT_EQ(loads_, 3);
+}
+
+TEST_F(ReloaderTest, ReportsAnErrorThatStays) {
+  read_ = [](int number) { return bad_configuration("attempt " + std::to_string(number)); };
+  reloader_.request("SIGHUP");
+  run_until(1);
+  ASSERT_EQ(reloads_.size(), 1U);
+  ASSERT_FALSE(reloads_[0].loaded.has_value());
+  EXPECT_EQ(reloads_[0].loaded.error().errors().at(0).message, "attempt 3");
+}
+
+TEST_F(ReloaderTest, ReportsAnExceptionAsAnError) {
+  read_ = [](int) -> tl::expected<ParsedConfig, ConfigReport> { throw std::runtime_error("no memory"); };
+  reloader_.request("SIGHUP");
+  run_until(1);
+  ASSERT_EQ(reloads_.size(), 1U);
+  EXPECT_EQ(reloads_[0].loaded.error().errors().at(0).message, "no memory");
+}
+
+TEST_F(ReloaderTest, ReportsTheErrorsOfPreparation) {
+  read_ = [](int) {
+    auto parsed = good_configuration();
+    parsed->config.listeners[0].hba.text = "nonsense";
+    return parsed;
+  };
+  reloader_.request("SIGHUP");
+  run_until(1);
+  EXPECT_FALSE(reloads_.at(0).loaded.has_value());
+}
+
+TEST_F(ReloaderTest, LoadsOnceMoreIfItIsAskedWhileItLoads) {
+  std::promise<void> go;
+  const auto may_go = go.get_future().share();
+  read_ = [may_go](int number) {
+    if (number == 1) may_go.wait();
+    return good_configuration();
+  };
+  reloader_.request("first");
+  for (const char* trigger : {"second", "third"}) reloader_.request(trigger);
+  go.set_value();
+  run_until(2);
+  ASSERT_EQ(reloads_.size(), 2U);
+  EXPECT_EQ(reloads_[0].trigger, "first");
+  EXPECT_EQ(reloads_[1].trigger, "third");
+  EXPECT_EQ(uv_run(loop_.get(), UV_RUN_DEFAULT), 0);
+  EXPECT_EQ(loads_, 2);
+}
+
+TEST_F(ReloaderTest, DoesNotReportAnErrorIfANewerRequestSucceeds) {
+  std::promise<void> go;
+  const auto may_go = go.get_future().share();
+  read_ = [may_go](int number) {
+    if (number != 1) return good_configuration();
+    may_go.wait();
+    return bad_configuration("half written");
+  };
+  reloader_.request("first");
+  reloader_.request("second");
+  go.set_value();
+  run_until(1);
+  ASSERT_EQ(reloads_.size(), 1U);
+  EXPECT_TRUE(reloads_[0].loaded.has_value());
+  EXPECT_EQ(reloads_[0].trigger, "second");
+}
+
+TEST_F(ReloaderTest, ReportsNothingAfterItWasStopped) {
+  std::promise<void> go;
+  const auto may_go = go.get_future().share();
+  read_ = [may_go](int) {
+    may_go.wait();
+    return good_configuration();
+  };
+  reloader_.request("SIGHUP");
+  reloader_.stop();
+  go.set_value();
+  run_until(1);
+  EXPECT_TRUE(reloads_.empty());
+  EXPECT_FALSE(reloader_.is_busy());
+}
+
+}  // namespace
+}  // namespace pgveil::proxy
