@@ -12,7 +12,6 @@ namespace {
 constexpr std::size_t kMaxDepth = 10;  // CONF_FILE_MAX_DEPTH
 // pgveil's own limit: files that include each other several times multiply with every level.
 constexpr int kMaxFiles = 1000;
-constexpr const char* kCorrectTheName = "Correct the name. It is relative to the directory of this file.";
 
 bool is_blank(char byte) {
   return byte == ' ' || byte == '\t' || byte == '\r';
@@ -104,14 +103,12 @@ Directive directive_of(const AuthLine& line) {
 
 class Splitter {
  public:
-  explicit Splitter(const AuthFileSource& source) : source_(source) {}
+  Splitter(const AuthFileSource& source, AuthFileErrors& errors) : source_(source), errors_(errors) {}
 
   // Appends the records of `text`, the content of `file`, to `records`. `in_list`: `file` was named with an
   // `@`.
   void split(std::string_view text, const std::string& file, int first_line, bool in_list,
              std::vector<AuthLine>& records);
-
-  [[nodiscard]] AuthFileErrors& errors() { return errors_; }
 
  private:
   struct Place {
@@ -151,7 +148,7 @@ class Splitter {
   const AuthFileSource& source_;
   std::vector<std::string> open_;  // the files that are being read; each is included by the one before it
   int files_ = 0;
-  AuthFileErrors errors_;
+  AuthFileErrors& errors_;
 };
 
 void Splitter::split(std::string_view text, const std::string& file, int first_line, bool in_list,
@@ -235,7 +232,7 @@ void Splitter::include_directory(const std::string& path, const Place& place,
   auto names = source_.list(path);
   if (!names)
     return report(place, "could not read directory " + in_quotes(path) + ": " + names.error().text,
-                  kCorrectTheName);
+                  names.error().hint);
   std::sort(names->begin(), names->end());
   for (const std::string& name : *names)
     if (name.ends_with(".conf") && !name.starts_with('.'))
@@ -263,20 +260,16 @@ std::optional<std::string> Splitter::read(const std::string& path, bool may_be_m
   auto text = source_.read(path);
   if (text) return std::move(*text);
   if (!text.error().is_missing || !may_be_missing)
-    report(place, "could not read file " + in_quotes(path) + ": " + text.error().text,
-           text.error().hint.empty() ? kCorrectTheName : text.error().hint);
+    report(place, "could not read file " + in_quotes(path) + ": " + text.error().text, text.error().hint);
   return std::nullopt;
 }
 
 }  // namespace
 
-tl::expected<std::vector<AuthLine>, AuthFileErrors> split_auth_file(std::string_view text,
-                                                                    const std::string& file, int first_line,
-                                                                    const AuthFileSource& source) {
-  Splitter splitter(source);
+std::vector<AuthLine> split_auth_file(std::string_view text, const std::string& file, int first_line,
+                                      const AuthFileSource& source, AuthFileErrors& errors) {
   std::vector<AuthLine> records;
-  splitter.split(text, file, first_line, false, records);
-  if (!splitter.errors().empty()) return tl::unexpected(std::move(splitter.errors()));
+  Splitter(source, errors).split(text, file, first_line, false, records);
   return records;
 }
 

@@ -37,8 +37,8 @@ class AuthFileSource {
   // An error. include_if_exists ignores a missing file, so that error is separate from all others.
   struct Error {
     bool is_missing = false;
-    std::string text;       // such as "No such file or directory"
-    std::string hint = {};  // empty: the name may be wrong
+    std::string text;  // such as "No such file or directory"
+    std::string hint;  // what to do, in sentences
   };
   virtual ~AuthFileSource() = default;
   [[nodiscard]] virtual tl::expected<std::string, Error> read(const std::string& path) const = 0;
@@ -50,9 +50,11 @@ class AuthFileSource {
 // Splits `text` into records. Follows include, include_if_exists, include_dir and `@file` through `source`,
 // at most ten levels deep. `file` is the name of the text: for the positions of records, and as the base of
 // relative paths. `first_line` is the number of the first line, for text that is part of another file.
-// Returns all errors at once.
-[[nodiscard]] tl::expected<std::vector<AuthLine>, AuthFileErrors> split_auth_file(
-    std::string_view text, const std::string& file, int first_line, const AuthFileSource& source);
+// Adds all errors to `errors`. The records without an error are returned so that errors in them can be reported, too;
+// after an error they must not be used for anything else.
+[[nodiscard]] std::vector<AuthLine> split_auth_file(std::string_view text, const std::string& file,
+                                                    int first_line, const AuthFileSource& source,
+                                                    AuthFileErrors& errors);
 
 // Returns `text` for messages, with control bytes as \x00; in_quotes() also adds quotation marks.
 [[nodiscard]] std::string escaped(std::string_view text);

@@ -9,11 +9,14 @@
 #include <cstdlib>
 #include <exception>
 #include <memory>
+#include <string>
 #include <system_error>
 #include <utility>
 
 #include "proxy/commands/check.h"
 #include "proxy/commands/command_line.h"
+#include "proxy/config/config_error.h"
+#include "proxy/config/config_report.h"
 #include "proxy/diagnostics/log.h"
 #include "proxy/server/preparation.h"
 #include "proxy/server/server.h"
@@ -23,10 +26,18 @@ namespace {
 
 using namespace pgveil::proxy;
 
-// Before any secret is read: neither a core dump nor a debugger of the same user is to see it.
-void hide_memory(const LimitsConfig& limits) {
-  if (!limits.core_dumps) ::prctl(PR_SET_DUMPABLE, 0);
-}
+// Lets neither a core dump nor a debugger of the same user see the memory of this process.
+class HiddenMemory {
+ public:
+  HiddenMemory() { ::prctl(PR_SET_DUMPABLE, 0); }
+  // Makes it visible again, unless the system had hidden it.
+  void show() const {
+    if (was_visible_) ::prctl(PR_SET_DUMPABLE, 1);
+  }
+
+ private:
+  bool was_visible_ = ::prctl(PR_GET_DUMPABLE) == 1;
+};
 
 // Descriptors that are closed would be given to the next file that is opened, such as the audit file or
 // epoll's, and the log would be written into that.
@@ -47,24 +58,31 @@ int end_log(int exit_code) {
   return exit_code;
 }
 
-int run(Invocation invocation, ConfigSource source) {
-  hide_memory(invocation.parsed.config.limits);
+void print(const ConfigReport& report) {
+  std::fputs(report.text().c_str(), stderr);
+}
+
+int run(Invocation invocation, const HiddenMemory& memory, ConfigSource source) {
+  if (invocation.parsed.config.limits.core_dumps) memory.show();
   const auto snapshot = prepare(invocation.parsed);
   wipe_secrets(invocation.parsed.config);
   if (!snapshot) {
-    std::fputs(snapshot.error().report.text().c_str(), stderr);
+    print(snapshot.error().report);
     return snapshot.error().exit_code;
   }
+  ConfigReport report;
   try {
     if (const auto problem = start_log((*snapshot)->log)) {
-      std::fprintf(stderr, "error: the audit file cannot be written: %s\n", problem->c_str());
+      report.add_error(
+          invocation.parsed.origins.error_at("log.audit_file", "cannot be written: " + *problem,
+                                             "Name a file that the user of this process may write."));
+      print(report);
       return end_log(kExitConfig);
     }
   } catch (const std::system_error& error) {
-    std::fprintf(
-        stderr,
-        "error: could not create the thread of the log: %s\n  hint: Raise the limit of threads (TasksMax, ulimit -u).\n",
-        error.what());
+    report.add_error(value_error(std::string("could not create the thread of the log: ") + error.what(),
+                                 "Raise the limit of threads (TasksMax, ulimit -u)."));
+    print(report);
     return end_log(kExitUnavailable);
   }
   return end_log(serve(*snapshot, std::move(source)));
@@ -73,6 +91,7 @@ int run(Invocation invocation, ConfigSource source) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  const HiddenMemory memory;  // before any secret is read
   if (!open_standard_files()) return kExitUnavailable;
   ignore_signals_of_writes();
   if (!pgveil::tls::wipe_what_openssl_frees()) return kExitSoftware;
@@ -82,7 +101,7 @@ int main(int argc, char** argv) {
     switch (invocation->command) {
       case Command::check: return run_check(invocation->parsed);
       case Command::run:
-        return run(std::move(*invocation), [argc, argv] { return read_configuration(argc, argv); });
+        return run(std::move(*invocation), memory, [argc, argv] { return read_configuration(argc, argv); });
     }
   } catch (const std::exception& defect) {
     std::fprintf(stderr, "error: %s\n", defect.what());

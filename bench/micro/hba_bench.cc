@@ -24,8 +24,9 @@ void BM_LoadRules(benchmark::State& state) {
   const std::string text = rules_for(state.range(0));
   const pgveil::test::FakeAuthFiles no_includes;
   for (auto _ : state) {
-    const auto lines = split_auth_file(text, "pg_hba.conf", 1, no_includes);
-    auto rules = HbaRules::parse(*lines);
+    AuthFileErrors errors;
+    const auto lines = split_auth_file(text, "pg_hba.conf", 1, no_includes, errors);
+    auto rules = HbaRules::parse(lines);
     if (!rules) return state.SkipWithError("an error in the rules");
     benchmark::DoNotOptimize(*rules);
   }
@@ -34,9 +35,10 @@ BENCHMARK(BM_LoadRules)->Arg(10)->Arg(1'000);
 
 void BM_MatchTheLastRule(benchmark::State& state) {
   const std::int64_t last = state.range(0) - 1;
+  AuthFileErrors errors;
   const auto lines =
-      split_auth_file(rules_for(state.range(0)), "pg_hba.conf", 1, pgveil::test::FakeAuthFiles());
-  const auto rules = HbaRules::parse(*lines);
+      split_auth_file(rules_for(state.range(0)), "pg_hba.conf", 1, pgveil::test::FakeAuthFiles(), errors);
+  const auto rules = HbaRules::parse(lines);
   const std::string user = fmt::format("user{}", last);
   HbaClient client;
   client.has_tls = true;

@@ -5,14 +5,12 @@
 #include <netinet/in.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
 #include <memory>
 #include <utility>
 
 #include "proxy/access/identity.h"
 #include "proxy/access/rule_files.h"
-#include "tls/file_hint.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -108,10 +106,15 @@ Ending not_mapped(const ClientAttributes& visitor, const protocol::HbaRule& rule
   return ending;
 }
 
+// The key of the setting that is given: `key`, or that of its file.
+std::string given_key(const TextOrFile& setting, const std::string& key) {
+  return setting.file.empty() ? key : key + "_file";
+}
+
 // An error of the whole, such as that there is no record, has the location of the setting.
 ConfigErrors located(const protocol::AuthFileErrors& found, const std::string& key,
                      const SourceLocations& origins) {
-  const auto whole = origins.find(origins.knows(key) ? key : key + "_file");
+  const auto whole = origins.find(key);
   ConfigErrors errors = config_errors_of(found, key);
   for (auto& error : errors) {
     if (!error.file.empty()) continue;
@@ -121,33 +124,81 @@ ConfigErrors located(const protocol::AuthFileErrors& found, const std::string& k
   return errors;
 }
 
-// The records of one of the two settings, from wherever they stand.
-tl::expected<std::vector<protocol::AuthLine>, ConfigErrors> read_lines(const TextOrFile& setting,
-                                                                       const std::string& key,
-                                                                       const SourceLocations& origins) {
-  const AuthFiles files;
-  std::string text = setting.text;
-  auto place = origins.find(key + ".text");
-  if (!origins.knows(key + ".text")) place = {std::string(kBuiltIn), 1};
-  if (!setting.file.empty()) {
-    const auto content = files.read(setting.file);
-    if (!content) {
-      return tl::unexpected(ConfigErrors{origins.error_at(
-          key + "_file", "could not read file \"" + setting.file + "\": " + content.error().text,
-          content.error().hint.empty() ? tls::file_hint(setting.file, ENOENT) : content.error().hint)});
-    }
-    text = *content;
-    place = {setting.file, 1};
+// Reads hba and ident of a listener, and collects the errors of both.
+class RuleReader {
+ public:
+  RuleReader(const SourceLocations& origins, ConfigErrors& errors) : origins_(origins), errors_(errors) {}
+
+  // Returns the rules; they lack the records whose text has an error. nullopt: a record has an error. `key` is that
+  // of the setting that is given.
+  [[nodiscard]] std::optional<protocol::HbaRules> read_hba(const TextOrFile& setting,
+                                                           const std::string& key) {
+    const auto text = read_records(setting, key);
+    // parse() would add that there is no record.
+    if (text.records.empty() && text.has_errors) return std::nullopt;
+    return parsed<protocol::HbaRules>(text.records, key);
   }
-  auto lines = protocol::split_auth_file(text, place.file, place.line, files);
-  if (!lines) return tl::unexpected(located(lines.error(), key, origins));
-  return *std::move(lines);
-}
+
+  // Returns nullopt if a line has an error: it is not known then which maps there are.
+  [[nodiscard]] std::optional<protocol::IdentMap> read_ident(const TextOrFile& setting,
+                                                             const std::string& key) {
+    if (!setting.is_set()) return protocol::IdentMap();
+    const auto text = read_records(setting, key);
+    auto map = parsed<protocol::IdentMap>(text.records, key);
+    return text.has_errors ? std::nullopt : std::move(map);
+  }
+
+ private:
+  struct Records {
+    std::vector<protocol::AuthLine> records;  // without those that have an error
+    bool has_errors = false;
+  };
+
+  // The records of a setting, from wherever they stand.
+  [[nodiscard]] Records read_records(const TextOrFile& setting, const std::string& key) {
+    const AuthFiles files;
+    std::string text = setting.text;
+    auto place = origins_.find(key + ".text");
+    if (!origins_.knows(key + ".text")) place = {std::string(kBuiltIn), 1};
+    if (!setting.file.empty()) {
+      const auto content = files.read(setting.file);
+      if (!content) {
+        errors_.push_back(
+            origins_.error_at(key, "could not read file \"" + setting.file + "\": " + content.error().text,
+                              content.error().hint));
+        return {{}, true};
+      }
+      text = *content;
+      place = {setting.file, 1};
+    }
+    protocol::AuthFileErrors errors;
+    auto records = protocol::split_auth_file(text, place.file, place.line, files, errors);
+    keep(errors, key);
+    return {std::move(records), !errors.empty()};
+  }
+
+  template <class Rules>
+  [[nodiscard]] std::optional<Rules> parsed(const std::vector<protocol::AuthLine>& records,
+                                            const std::string& key) {
+    auto rules = Rules::parse(records);
+    if (rules) return *std::move(rules);
+    keep(rules.error(), key);
+    return std::nullopt;
+  }
+
+  void keep(const protocol::AuthFileErrors& found, const std::string& key) {
+    for (auto& error : located(found, key, origins_)) errors_.push_back(std::move(error));
+  }
+
+  const SourceLocations& origins_;
+  ConfigErrors& errors_;
+};
 
 // What a rule asks for that this listener cannot give, or that would let in whoever comes.
 class RuleCheck {
  public:
-  RuleCheck(const ListenerConfig& listener, std::string key, const protocol::IdentMap& ident,
+  // `ident` is null if it has errors.
+  RuleCheck(const ListenerConfig& listener, std::string key, const protocol::IdentMap* ident,
             ConfigErrors& errors, ConfigErrors& warnings)
       : listener_(listener), key_(std::move(key)), ident_(ident), errors_(errors), warnings_(warnings) {}
 
@@ -172,7 +223,7 @@ class RuleCheck {
       complain(
           rule, "method scram-sha-256 requires auth_file",
           "Set auth_file to a file with the secrets of the users, or use relay, with which the server authenticates the client.");
-    if (!rule.map.empty() && !ident_.has_map(rule.map))
+    if (!rule.map.empty() && ident_ != nullptr && !ident_->has_map(rule.map))
       complain(rule, "map \"" + rule.map + "\" does not exist, so that no client can log in by this record",
                "Add lines of this map to ident or ident_file.");
   }
@@ -192,7 +243,7 @@ class RuleCheck {
 
   const ListenerConfig& listener_;
   std::string key_;
-  const protocol::IdentMap& ident_;
+  const protocol::IdentMap* ident_;
   ConfigErrors& errors_;
   ConfigErrors& warnings_;
 };
@@ -233,41 +284,18 @@ tl::expected<AccessRules, ConfigErrors> AccessRules::build(const ListenerConfig&
   if (!hba_text.is_set()) hba_text.text = built_in = built_in_rules(listener);
 
   ConfigErrors errors;
-  const auto keep = [&errors](ConfigErrors&& more) {
-    errors.insert(errors.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
-  };
-  const std::string hba_key = key + ".hba";
-  const std::string ident_key = key + ".ident";
-
-  protocol::IdentMap ident;
-  bool ident_is_known = true;
-  if (listener.ident.is_set()) {
-    auto lines = read_lines(listener.ident, ident_key, origins);
-    if (!lines) {
-      keep(std::move(lines.error()));
-      ident_is_known = false;
-    } else if (auto map = protocol::IdentMap::parse(*lines)) {
-      ident = *std::move(map);
-    } else {
-      keep(located(map.error(), ident_key, origins));
-      ident_is_known = false;
-    }
+  RuleReader reader(origins, errors);
+  const std::string ident_key = given_key(listener.ident, key + ".ident");
+  auto ident = reader.read_ident(listener.ident, ident_key);
+  const std::string hba_key = given_key(hba_text, key + ".hba");
+  auto hba = reader.read_hba(hba_text, hba_key);
+  if (hba) {
+    const RuleCheck check(listener, hba_key, ident ? &*ident : nullptr, errors, warnings);
+    for (const auto* rule : hba->rules()) check.check(*rule);
   }
-
-  auto lines = read_lines(hba_text, hba_key, origins);
-  if (!lines) {
-    keep(std::move(lines.error()));
-    return tl::unexpected(std::move(errors));
-  }
-  auto hba = protocol::HbaRules::parse(*lines);
-  if (!hba) keep(located(hba.error(), hba_key, origins));
-  if (!hba || !ident_is_known) return tl::unexpected(std::move(errors));
-
-  const RuleCheck check(listener, hba_key, ident, errors, warnings);
-  for (const auto* rule : hba->rules()) check.check(*rule);
   if (!errors.empty()) return tl::unexpected(std::move(errors));
-  for (auto& warning : located(ident.warnings(), ident_key, origins)) warnings.push_back(std::move(warning));
-  return AccessRules(*std::move(hba), std::move(ident), std::move(built_in));
+  for (auto& warning : located(ident->warnings(), ident_key, origins)) warnings.push_back(std::move(warning));
+  return AccessRules(*std::move(hba), *std::move(ident), std::move(built_in));
 }
 
 Decision AccessRules::decide(const ClientAttributes& visitor) const {

@@ -12,6 +12,8 @@
 #include <utility>
 
 #include "proxy/commands/help.h"
+#include "proxy/config/config_error.h"
+#include "proxy/config/config_report.h"
 #include "proxy/config/password_filter.h"
 #include "proxy/config/values.h"
 #include "tls/version.h"
@@ -104,8 +106,7 @@ std::string name_of_option(const std::string& word) {
 // An option that is not one of ours, but has the name of a key in the configuration file.
 EarlyExit key_as_option(const std::string& option, const NamesOutside& setting) {
   const std::string unknown = "unknown option " + in_quotes(option);
-  if (!setting.flag.empty())
-    return usage_mistake(fmt::format("{}; did you mean \"{}\"?", unknown, setting.flag));
+  if (!setting.flag.empty()) return usage_mistake(unknown, values::did_you_mean(setting.flag));
   if (!setting.variable.empty())
     return usage_mistake(unknown + ": every user of this machine can read a command line",
                          fmt::format("Use the environment variable {}.", setting.variable));
@@ -122,7 +123,7 @@ EarlyExit unknown_option(const std::string& word) {
   const auto names = option_names();
   const auto near = values::nearest(name, {names.begin(), names.end()});
   const std::string unknown = "unknown option " + in_quotes(option);
-  return usage_mistake(near.empty() ? unknown : fmt::format("{}; did you mean \"--{}\"?", unknown, near));
+  return usage_mistake(unknown, near.empty() ? "" : values::did_you_mean(fmt::format("--{}", near)));
 }
 
 // A value that is the name of an option stands where the value of the option before it was forgotten.
@@ -147,8 +148,7 @@ EarlyExit unexpected_argument(const std::string& word, const Arguments& argument
 
 EarlyExit unknown_command(const std::string& word) {
   const auto near = values::nearest(word, {"run", "check"});
-  if (!near.empty())
-    return usage_mistake(fmt::format("unknown command {}; did you mean \"{}\"?", in_quotes(word), near));
+  if (!near.empty()) return usage_mistake("unknown command " + in_quotes(word), values::did_you_mean(near));
   const bool may_show = !values::may_hold_password(word) && word.find('@') == std::string::npos;
   return usage_mistake(may_show ? "unknown command " + in_quotes(word) : "unknown command",
                        "The commands are run and check.");
@@ -214,11 +214,9 @@ std::optional<EarlyExit> parse(CLI::App& app, const CLI::App& command, std::vect
 }  // namespace
 
 EarlyExit usage_mistake(const std::string& message, const std::string& hint) {
-  std::string text = "error: " + values::without_passwords(message) + '\n';
-  if (!hint.empty()) text += "  hint: " + values::without_passwords(hint) + '\n';
   ConfigReport report;
   report.add_error(value_error(message, hint));
-  return {kExitUsage, "", text + "Run \"pgveil run --help\" to see all options.\n", std::move(report)};
+  return {kExitUsage, "", report.lines() + "Run \"pgveil run --help\" to see all options.\n", report};
 }
 
 tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> words, std::size_t width) {

@@ -16,7 +16,8 @@
 
 #include "proxy/commands/help.h"
 #include "proxy/config/config_builder.h"
-#include "proxy/config/password_filter.h"
+#include "proxy/config/config_error.h"
+#include "proxy/config/config_report.h"
 #include "proxy/config/settings.h"
 #include "proxy/credentials/secret_file.h"
 #include "proxy/server/preparation.h"
@@ -129,9 +130,9 @@ void check_variables(const CommandLine& line, ConfigBuilder& draft) {
     if (hint.empty()) {
       const auto near = values::nearest(end, {known.begin(), known.end()});
       hint = near.empty() ? "Unset it, or see docs/configuration.md for those that there are."
-                          : "Is " + variable_name(flag_name(near)) + " meant?";
+                          : values::did_you_mean(variable_name(flag_name(near)));
     }
-    draft.add({name, 0, "", "there is no such variable", hint});
+    draft.add(value_error("unknown variable " + in_quotes(name), std::move(hint)));
   }
 }
 
@@ -187,13 +188,10 @@ struct ConfigFile {
 
 EarlyExit unreadable_config(const std::string& path, int error) {
   ConfigReport report;
-  report.add_error(
-      {path, 0, "", fmt::format("cannot be read: {}", std::strerror(error)), tls::file_hint(path, error)});
-  return {kExitNoInput, "",
-          fmt::format("error: cannot read the configuration file {}: {}\n  hint: {}\n",
-                      values::without_passwords(in_quotes(path)), std::strerror(error),
-                      values::without_passwords(tls::file_hint(path, error))),
-          std::move(report)};
+  report.add_error(value_error(
+      fmt::format("cannot read the configuration file {}: {}", in_quotes(path), std::strerror(error)),
+      tls::file_hint(path, error)));
+  return {kExitNoInput, "", report.lines(), report};
 }
 
 tl::expected<ConfigFile, EarlyExit> read_file(const std::string& path) {

@@ -389,7 +389,7 @@ void ConfigBuilder::check_upstream_of(const SectionBuilder<ListenerConfig>& list
 
   const auto near = values::nearest(wanted, names);
   std::string hint = "Add [upstream." + wanted + "].";
-  if (!near.empty()) hint = "Did you mean " + in_quotes(near) + "?";
+  if (!near.empty()) hint = values::did_you_mean(near);
   add_at(listener, "upstream", "upstream " + in_quotes(wanted) + " does not exist", std::move(hint));
 }
 
@@ -480,7 +480,7 @@ void ConfigBuilder::check_plaintext(const SectionBuilder<UpstreamSection>& upstr
   for (const auto& host : upstream.values.config.hosts)
     if (!host.is_unix() && !is_loopback(host))
       add_at(upstream, "sslmode",
-             "sslmode \"disable\" is not allowed for " + shown(host) + ", which is not on this machine",
+             "\"disable\" is not allowed for " + shown(host) + ", which is not on this machine",
              "Use " + spelled(upstream, "sslmode", "\"verify-full\"") +
                  ". Plaintext is allowed only to Unix sockets, loopback addresses and \"localhost\".");
 }

@@ -11,7 +11,7 @@ std::string ConfigError::location() const {
   if (line > 0) text += ':' + std::to_string(line);
   if (!text.empty()) text += ": ";
   // An option or a variable says already which setting it is.
-  const bool names_setting = line == 0 && (file.starts_with("--") || file.starts_with("PGVEIL_"));
+  const bool names_setting = file.starts_with("--") || file.starts_with("PGVEIL_");
   if (!key.empty() && !names_setting) text += key + ": ";
   return text;
 }

@@ -235,7 +235,7 @@ class TomlReader {
     }
     draft_.add({place.file, place.line, std::move(name), "unknown key",
                 near.empty() ? "The keys of this section are " + values::all_of(known) + "."
-                             : "Did you mean " + in_quotes(near) + "?"});
+                             : values::did_you_mean(near)});
   }
 
   const std::string& file_;

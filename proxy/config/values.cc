@@ -106,4 +106,8 @@ std::string_view nearest(std::string_view word, const std::vector<std::string_vi
   return best;
 }
 
+std::string did_you_mean(std::string_view word) {
+  return "Did you mean " + in_quotes(word) + '?';
+}
+
 }  // namespace pgveil::proxy::values

@@ -61,5 +61,7 @@ struct Boolean {
 // The word of `candidates` that `word` was probably meant to be; empty where none is near.
 [[nodiscard]] std::string_view nearest(std::string_view word,
                                        const std::vector<std::string_view>& candidates);
+// The hint for an unknown word: `Did you mean "WORD"?`
+[[nodiscard]] std::string did_you_mean(std::string_view word);
 
 }  // namespace pgveil::proxy::values

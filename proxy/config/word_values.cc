@@ -18,7 +18,7 @@ Read<SslMode> SslModeWord::read(const RawValue& raw) {
   constexpr std::array<std::string_view, 4> kWithoutIdentity{"allow", "prefer", "require", "verify-ca"};
   if (std::find(kWithoutIdentity.begin(), kWithoutIdentity.end(), raw.text) != kWithoutIdentity.end())
     return invalid(
-        "sslmode " + in_quotes(raw.text) + " is not supported: it does not verify the identity of the server",
+        in_quotes(raw.text) + " is not supported: it does not verify the identity of the server",
         R"(Use "verify-full" (the default), or "disable" for a Unix socket or a loopback address.)");
   return OneOf<kSslModes>::read(raw);
 }
@@ -27,8 +27,7 @@ Read<std::string> SessionAttributes::read(const RawValue& raw) {
   const auto text = read_text(raw);
   if (!text) return tl::unexpected(text.error());
   if (*text != "any")
-    return invalid("target_session_attrs " + in_quotes(*text) +
-                       " is not supported: pgveil does not ask a server for its role",
+    return invalid(in_quotes(*text) + " is not supported: pgveil does not ask a server for its role",
                    R"(Use "any". A client whose driver supports this setting can ask the servers itself.)");
   return *text;
 }

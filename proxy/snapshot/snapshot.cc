@@ -55,6 +55,7 @@ class SnapshotBuilder {
       }
     }
     warn_of_fallback(config, key);
+    auto users = load_users(config, key);
     auto rules = AccessRules::build(config, key, parsed_.origins, warnings_);
     if (!rules) {
       report_.add_errors(std::move(rules.error()));
@@ -62,7 +63,7 @@ class SnapshotBuilder {
     }
     warn_of_channel_binding(config, key, *rules);
     warn_of_unbound_logins(context.get(), key, *rules);
-    auto users = load_users(config, key, *rules);
+    refuse_unused_users(config, key, *rules);
     snapshot_->listeners.push_back(
         {config, upstream_of(config, key), std::move(context), *std::move(rules), std::move(users)});
   }
@@ -77,14 +78,15 @@ class SnapshotBuilder {
     return nullptr;
   }
 
-  [[nodiscard]] UserSecrets load_users(const ListenerConfig& config, const std::string& key,
-                                       const AccessRules& rules) {
-    if (config.auth_file.empty()) return {};
-    const std::string file_key = key + ".auth_file";
-    if (!rules.uses(protocol::HbaMethod::scram_sha_256))
-      complain(file_key, "has no effect: no rule of this listener has method scram-sha-256",
+  void refuse_unused_users(const ListenerConfig& config, const std::string& key, const AccessRules& rules) {
+    if (!config.auth_file.empty() && !rules.uses(protocol::HbaMethod::scram_sha_256))
+      complain(key + ".auth_file", "has no effect: no rule of this listener has method scram-sha-256",
                "Remove it, or add a rule with this method.");
-    auto users = UserSecrets::load(config.auth_file, file_key, parsed_.origins, warnings_);
+  }
+
+  [[nodiscard]] UserSecrets load_users(const ListenerConfig& config, const std::string& key) {
+    if (config.auth_file.empty()) return {};
+    auto users = UserSecrets::load(config.auth_file, key + ".auth_file", parsed_.origins, warnings_);
     if (users) return *std::move(users);
     report_.add_errors(std::move(users.error()));
     return {};

@@ -171,4 +171,4 @@ def test_a_variable_that_sets_nothing_keeps_it_from_starting():
     flags = ["--listen", "127.0.0.1:0", "--upstream", "/nonexistent"]
     done = run(BINARY, "run", *flags, env=environment(PGVEIL_PASSWORD_COMMAND="/bin/token"))
     assert done.returncode == EX_CONFIG
-    assert done.stderr.startswith("error: PGVEIL_PASSWORD_COMMAND: there is no such variable\n")
+    assert done.stderr.startswith('error: unknown variable "PGVEIL_PASSWORD_COMMAND"\n')

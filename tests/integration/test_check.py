@@ -3,12 +3,13 @@
 import os
 import re
 import socket
+import subprocess
 
 import pytest
 
 from harness import io_uring
 from harness.pgveil import BINARY, EX_CONFIG, EX_UNAVAILABLE, toml
-from harness.processes import run
+from harness.processes import PATIENCE, environment, run
 
 AS_NOBODY = ("setpriv", "--reuid", "nobody", "--regid", "nogroup", "--clear-groups")
 TRUST = {"hba": "host all all 127.0.0.1/32 trust"}
@@ -185,6 +186,23 @@ def test_errors_and_warnings_begin_with_what_they_are_and_are_counted(complaint,
     lines = complaint(wrong, EX_CONFIG).splitlines()
     beginnings = [line.split(":")[0] for line in lines]
     assert beginnings == ["warning", "  hint", "error", "  hint", "1 error, 1 warning"]
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_the_memory_is_hidden_from_others_before_the_configuration_is_read(folder, command):
+    os.mkfifo(folder / "pgveil.toml", 0o644)
+    prefix = AS_NOBODY if os.geteuid() == 0 else ()  # all processes of root belong to root
+    process = subprocess.Popen([*prefix, BINARY, command, "--config", folder / "pgveil.toml"],
+                               env=environment(), stderr=subprocess.PIPE, text=True)  # fmt: skip
+    try:
+        with open(folder / "pgveil.toml", "w", encoding="ascii") as configuration:
+            owner = os.stat(f"/proc/{process.pid}/mem").st_uid
+            configuration.write("limits = 1\n")
+        assert "limits: must be a table" in process.communicate(timeout=PATIENCE)[1]
+    finally:
+        process.kill()
+        process.wait()
+    assert owner == 0  # without PR_SET_DUMPABLE the user of the process
 
 
 def test_the_addresses_of_a_pgveil_that_runs_are_no_error(pgveil, postgres, folder):

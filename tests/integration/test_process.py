@@ -408,6 +408,8 @@ class TestThreads:
                     break
             process.terminate()
             ends[threads] = (process.wait(20), " listening " in line)
+            if threads == 1:  # no log: the report of errors
+                assert line == "1 error\n"
             process.stderr.close()
         refused = [threads for threads, end in ends.items() if end == (EX_UNAVAILABLE, False)]
         served = [threads for threads, end in ends.items() if end == (0, True)]

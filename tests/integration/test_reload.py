@@ -102,7 +102,7 @@ class TestReload:
         running = reloadable()
         running.file.unlink()
         lines = running.proxy.reload()
-        assert f"{running.file}: cannot be read: No such file or directory" in lines[-2]
+        assert f"cannot read the configuration file \\\"{running.file}\\\": No such file or directory" in lines[-2]
         assert "reload_failed" in lines[-1] and "errors=1" in lines[-1]
         assert running.proxy.query("SELECT 1", user="billing") == "1"
 

@@ -29,10 +29,11 @@ std::string shown(const AuthLine& line) {
 // Returns "FILE:LINE: RECORD" for each record, or the errors.
 std::string split(std::string_view text, Files files = {}, const std::string& file = "/etc/hba",
                   int first_line = 1) {
-  const auto lines = split_auth_file(text, file, first_line, FakeAuthFiles(std::move(files)));
-  if (!lines) return shown(lines.error());
+  AuthFileErrors errors;
+  const auto lines = split_auth_file(text, file, first_line, FakeAuthFiles(std::move(files)), errors);
+  if (!errors.empty()) return shown(errors);
   std::string all;
-  for (const AuthLine& line : *lines)
+  for (const AuthLine& line : lines)
     all += line.file + ':' + std::to_string(line.line) + ": " + shown(line) + '\n';
   return all;
 }
@@ -164,18 +165,18 @@ INSTANTIATE_TEST_SUITE_P(
     Faulty, AuthFileThatIncludes,
     testing::Values(
         Included{"MissingNames", "a\nb @names,@more c", {{"/etc/more", nullptr}},
-                 "/etc/hba:2: could not read file \"/etc/names\": No such file or directory. Correct the name. It is relative to the directory of this file.\n"
-                 "/etc/hba:2: could not read file \"/etc/more\": Permission denied. Correct the name. It is relative to the directory of this file.\n"},
-        Included{"MissingFile", "include more", {}, "/etc/hba:1: could not read file \"/etc/more\": No such file or directory. Correct the name. It is relative to the directory of this file.\n"},
-        Included{"FileThatExistsAndMayNotBeRead", "include_if_exists more", {{"/etc/more", nullptr}}, "/etc/hba:1: could not read file \"/etc/more\": Permission denied. Correct the name. It is relative to the directory of this file.\n"},
-        Included{"MissingFileInAFileThatMayBeMissing", "include_if_exists more", {{"/etc/more", "\ninclude none"}}, "/etc/more:2: could not read file \"/etc/none\": No such file or directory. Correct the name. It is relative to the directory of this file.\n"},
-        Included{"MissingDirectory", "include_dir conf.d", {}, "/etc/hba:1: could not read directory \"/etc/conf.d\": No such file or directory. Correct the name. It is relative to the directory of this file.\n"},
+                 "/etc/hba:2: could not read file \"/etc/names\": No such file or directory. Check the path.\n"
+                 "/etc/hba:2: could not read file \"/etc/more\": Permission denied. Let the user read it.\n"},
+        Included{"MissingFile", "include more", {}, "/etc/hba:1: could not read file \"/etc/more\": No such file or directory. Check the path.\n"},
+        Included{"FileThatExistsAndMayNotBeRead", "include_if_exists more", {{"/etc/more", nullptr}}, "/etc/hba:1: could not read file \"/etc/more\": Permission denied. Let the user read it.\n"},
+        Included{"MissingFileInAFileThatMayBeMissing", "include_if_exists more", {{"/etc/more", "\ninclude none"}}, "/etc/more:2: could not read file \"/etc/none\": No such file or directory. Check the path.\n"},
+        Included{"MissingDirectory", "include_dir conf.d", {}, "/etc/hba:1: could not read directory \"/etc/conf.d\": No such file or directory. Check the path.\n"},
         Included{"TwoFilesInOneLine", "include a,b", {}, "/etc/hba:1: \"include\" requires exactly one name. Write a line for each file. Put a name that contains a comma in quotation marks.\n"},
         Included{"BlankDirectory", "include_dir \" \"", {}, "/etc/hba:1: \"include_dir\" requires exactly one name. Write a line for each file. Put a name that contains a comma in quotation marks.\n"},
         Included{"EmptyList", "a @names b", {{"/etc/names", "# none\n"}}, "/etc/hba:1: the list is empty: its file contains no name. Write a name in the file, or remove the record.\n"},
         Included{"FileThatIncludesItself", "include more", {{"/etc/more", "a @x/../more"}}, "/etc/more:1: file \"/etc/more\" includes itself. Remove this line.\n"},
         Included{"FileThatIncludesTheFirst", "include more", {{"/etc/more", "include hba"}}, "/etc/more:1: file \"/etc/hba\" includes itself. Remove this line.\n"},
-        Included{"ControlByteInAName", "include \"a\tb\"", {}, "/etc/hba:1: could not read file \"/etc/a\\x09b\": No such file or directory. Correct the name. It is relative to the directory of this file.\n"}),
+        Included{"ControlByteInAName", "include \"a\tb\"", {}, "/etc/hba:1: could not read file \"/etc/a\\x09b\": No such file or directory. Check the path.\n"}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
@@ -207,10 +208,10 @@ TEST(AuthFile, GivesUpWhereFilesIncludeEachOtherWithoutEnd) {
     texts.push_back(text);
   }
   texts.emplace_back("a");
-  const auto lines = split_auth_file("include 1\n", "/etc/hba", 1, FakeAuthFiles(chain_of(texts)));
-  ASSERT_FALSE(lines.has_value());
-  ASSERT_EQ(lines.error().size(), 1u);
-  EXPECT_EQ(lines.error().front().message, "more than 1000 files are included");
+  AuthFileErrors errors;
+  static_cast<void>(split_auth_file("include 1\n", "/etc/hba", 1, FakeAuthFiles(chain_of(texts)), errors));
+  ASSERT_EQ(errors.size(), 1u);
+  EXPECT_EQ(errors.front().message, "more than 1000 files are included");
 }
 
 TEST(AuthFile, ReportsTheErrorsOfAllItsFiles) {
@@ -219,6 +220,17 @@ TEST(AuthFile, ReportsTheErrorsOfAllItsFiles) {
   EXPECT_NE(text.find("/etc/hba:1: "), text.npos);
   EXPECT_NE(text.find("/etc/more:2: "), text.npos);
   EXPECT_NE(text.find("/etc/hba:3: "), text.npos);
+}
+
+TEST(AuthFile, ReturnsTheRecordsThatHaveNoError) {
+  AuthFileErrors errors{{"/etc/other", 1, "is wrong", ""}};
+  const auto lines = split_auth_file("a\n\"b\nc @none\nd\n", "/etc/hba", 1, FakeAuthFiles(), errors);
+  ASSERT_EQ(errors.size(), 3U);
+  EXPECT_EQ(errors[1].line, 2);
+  EXPECT_EQ(errors[2].line, 3);
+  ASSERT_EQ(lines.size(), 2U);
+  EXPECT_EQ(lines[0].line, 1);
+  EXPECT_EQ(lines[1].line, 4);
 }
 
 }  // namespace

@@ -11,9 +11,10 @@ using test::FakeAuthFiles;
 using test::shown;
 
 tl::expected<HbaRules, AuthFileErrors> parsed(std::string_view text) {
-  return split_auth_file(text, "hba", 1, FakeAuthFiles()).and_then([](const auto& lines) {
-    return HbaRules::parse(lines);
-  });
+  AuthFileErrors errors;
+  const auto lines = split_auth_file(text, "hba", 1, FakeAuthFiles(), errors);
+  if (!errors.empty()) return tl::unexpected(errors);
+  return HbaRules::parse(lines);
 }
 
 HbaRules rules_of(std::string_view text) {

@@ -13,9 +13,10 @@ using Names = std::vector<std::string>;
 using namespace std::string_literals;
 
 tl::expected<IdentMap, AuthFileErrors> parsed(std::string_view text) {
-  return split_auth_file(text, "ident", 1, FakeAuthFiles()).and_then([](const auto& lines) {
-    return IdentMap::parse(lines);
-  });
+  AuthFileErrors errors;
+  const auto lines = split_auth_file(text, "ident", 1, FakeAuthFiles(), errors);
+  if (!errors.empty()) return tl::unexpected(errors);
+  return IdentMap::parse(lines);
 }
 
 IdentMap map_of(std::string_view text) {

@@ -18,8 +18,10 @@ class FakeAuthFiles : public protocol::AuthFileSource {
 
   [[nodiscard]] tl::expected<std::string, Error> read(const std::string& path) const override {
     const auto file = files_.find(path);
-    if (file == files_.end()) return tl::unexpected(Error{true, "No such file or directory"});
-    if (file->second == nullptr) return tl::unexpected(Error{false, "Permission denied"});
+    if (file == files_.end())
+      return tl::unexpected(Error{true, "No such file or directory", "Check the path."});
+    if (file->second == nullptr)
+      return tl::unexpected(Error{false, "Permission denied", "Let the user read it."});
     return file->second;
   }
 
@@ -29,7 +31,7 @@ class FakeAuthFiles : public protocol::AuthFileSource {
     std::vector<std::string> names;
     for (auto file = files_.rbegin(); file != files_.rend(); ++file)
       if (file->first.starts_with(directory + '/')) names.push_back(file->first.substr(directory.size() + 1));
-    if (names.empty()) return tl::unexpected(Error{true, "No such file or directory"});
+    if (names.empty()) return tl::unexpected(Error{true, "No such file or directory", "Check the path."});
     return names;
   }
 

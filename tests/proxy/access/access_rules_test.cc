@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/certificates.h"
+
 namespace pgveil::proxy {
 namespace {
 
@@ -85,6 +87,55 @@ INSTANTIATE_TEST_SUITE_P(
         RefusedRules{"NoSuchIdentFile", std::string(kTls) + "ident_file = \"/nonexistent/pg_ident.conf\"\n", "listener[0].ident_file: could not read"},
         RefusedRules{"BadIdentLine", std::string(kTls) + "ident = '''\nmap name +role\n'''\n", "pgveil.toml:7: listener[0].ident: "}),
     [](const auto& row) { return std::string(row.param.name); });
+
+// The errors of rules that are refused, with what is at fault in "LINE: MESSAGE" in each line.
+std::string errors_of(const std::string& listener) {
+  ConfigErrors warnings;
+  const auto rules = built(listener, warnings);
+  if (rules) return "";
+  std::string text;
+  for (const auto& error : rules.error()) text += std::to_string(error.line) + ": " + error.message + '\n';
+  return text;
+}
+
+TEST(Rules, ReportAllErrorsIfAQuotationMarkIsNotClosed) {
+  constexpr const char* kOpen = "7: the quotation mark in column 13 of the record is not closed\n";
+  constexpr const char* kTrust =
+      "8: method trust would allow everyone who can reach this listener to log in as any user\n";
+  EXPECT_EQ(errors_of(with_hba(kTls, "hostssl all \"all all relay\nhostssl all all all trust")),
+            std::string(kOpen) + kTrust);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "8: ",
+                      errors_of(with_hba(kTls, "hostssl all \"all all relay\nhostssl all all all nonsense")));
+  EXPECT_EQ(errors_of(with_hba(kTls, "hostssl all \"all all relay")), kOpen);  // not also "no record"
+}
+
+TEST(Rules, ReportErrorsOfRecordsBesideThoseOfMaps) {
+  const std::string hba = with_hba(kTls, "hostssl all all all cert map=m");
+  constexpr const char* kNoCa =
+      "7: the record requires a client certificate, but the listener does not ask for one\n";
+  EXPECT_EQ(errors_of(hba + "ident = 'm app +role'\n"),
+            "9: \"+role\" depends on the members of a role, which pgveil does not know\n" + std::string(kNoCa));
+  // The map m may be in the line that has an error.
+  EXPECT_EQ(errors_of(hba + "ident = 'm \"app app'\n"),
+            "9: the quotation mark in column 3 of the record is not closed\n" + std::string(kNoCa));
+}
+
+TEST(Rules, NameTheSettingOfTheFileInItsErrors) {
+  const test::TemporaryFolder folder;
+  const std::string hba = folder.write("hba", "hostssl all all all nonsense\n");
+  const std::string trust = folder.write("trust", "hostssl all all all trust\n");
+  const std::string empty = folder.write("empty", "");
+  const std::string ident = folder.write("ident", "m app +role\n");
+  const auto where = [](const std::string& listener) {
+    ConfigErrors warnings;
+    const auto rules = built(kTls + listener, warnings);
+    return rules ? "" : rules.error().at(0).location();
+  };
+  EXPECT_EQ(where("hba_file = '" + hba + "'\n"), hba + ":1: listener[0].hba_file: ");
+  EXPECT_EQ(where("hba_file = '" + trust + "'\n"), trust + ":1: listener[0].hba_file: ");
+  EXPECT_EQ(where("hba_file = '" + empty + "'\n"), "pgveil.toml:6: listener[0].hba_file: ");
+  EXPECT_EQ(where("ident_file = '" + ident + "'\n"), ident + ":1: listener[0].ident_file: ");
+}
 
 struct AcceptedRules {
   const char* name;

@@ -179,7 +179,8 @@ TEST(CommandLine, RefusesEveryVariableThatIsNamedLikeAKeyAndDoesNotSetIt) {
     const auto ending = ending_of(words, variables);
     EXPECT_EQ(ending.exit_code, kExitConfig);
     for (const auto& variable : all)
-      EXPECT_PRED_FORMAT2(testing::IsSubstring, variable + ": there is no such variable\n", ending.errors);
+      EXPECT_PRED_FORMAT2(testing::IsSubstring, "error: unknown variable \"" + variable + "\"\n",
+                          ending.errors);
   }
 }
 
@@ -197,18 +198,19 @@ TEST(CommandLine, SaysWhatToUseInsteadOfAVariableThatIsNone) {
         Misnamed{"PGVEIL_PASSWORD_COMMAND",
                  "Set password_command in the file of --config: it has no variable."},
         Misnamed{"PGVEIL_SERVER_NAMES", "Set server_names in the file of --config: it has no variable."},
-        Misnamed{"PGVEIL_hba", "Use PGVEIL_HBA."}, Misnamed{"PGVEIL_SSLCLR", "Is PGVEIL_SSLCRL meant?"},
+        Misnamed{"PGVEIL_hba", "Use PGVEIL_HBA."},
+        Misnamed{"PGVEIL_SSLCLR", "Did you mean \"PGVEIL_SSLCRL\"?"},
         Misnamed{"PGVEIL_SOMETHING_ELSE",
                  "Unset it, or see docs/configuration.md for those that there are."}})
     EXPECT_EQ(ending_of(kSound, {{name, "5433"}}).errors,
-              std::string("error: ") + name + ": there is no such variable\n  hint: " + hint + "\n1 error\n");
+              std::string("error: unknown variable \"") + name + "\"\n  hint: " + hint + "\n1 error\n");
 }
 
 TEST(CommandLine, NamesAVariableThatIsNoneEvenIfNothingIsToBeRelayed) {
   const auto ending = ending_of({"run"}, {{"PGVEIL_HOST", "db01"}, {"PGVEIL_ADDRESS", "127.0.0.1:5432"}});
   EXPECT_EQ(ending.exit_code, kExitUsage);
-  EXPECT_PRED_FORMAT2(testing::IsSubstring, "PGVEIL_HOST: there is no such variable", ending.errors);
-  EXPECT_PRED_FORMAT2(testing::IsSubstring, "PGVEIL_ADDRESS: there is no such variable", ending.errors);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "unknown variable \"PGVEIL_HOST\"", ending.errors);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "unknown variable \"PGVEIL_ADDRESS\"", ending.errors);
 }
 
 TEST(CommandLine, LocatesErrorsOfRulesInTheirVariable) {
@@ -216,7 +218,7 @@ TEST(CommandLine, LocatesErrorsOfRulesInTheirVariable) {
       understood(kSound, {{"PGVEIL_HBA", "host all all all relay\nhost all /( all relay"}});
   const auto snapshot = build_snapshot(invocation.parsed);
   ASSERT_FALSE(snapshot.has_value());
-  EXPECT_PRED_FORMAT2(testing::IsSubstring, "PGVEIL_HBA:2: listener[0].hba: invalid regular expression",
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "PGVEIL_HBA:2: invalid regular expression",
                       snapshot.error().text());
 }
 
@@ -484,6 +486,18 @@ TEST(ConfigErrors, OfOneCauseAreReportedOnce) {
   EXPECT_TRUE(errors.ends_with("\n2 errors\n")) << errors;
 }
 
+TEST(ConfigErrors, OfRuleFilesAreReportedBesideThoseOfTheirSection) {
+  const TemporaryFile hba("host all all all nonsense\n");
+  const TemporaryFile ident("m app +role\n");
+  const TemporaryFile file("[[listener]]\naddress = \"5432\"\nupstream = \"a\"\nhba_file = \"" + hba.path() +
+                           "\"\nident_file = \"" + ident.path() +
+                           "\"\n[upstream.a]\nhost = \"/run/postgresql\"\n");
+  const std::string errors = ending_of({"check", "--config", file.path()}).errors;
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "listener[0].address: ", errors);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, hba.path() + ":1: listener[0].hba_file: ", errors);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, ident.path() + ":1: listener[0].ident_file: ", errors);
+}
+
 TEST(ConfigErrors, InTheNameOfAnUpstreamAreReportedOnce) {
   const TemporaryFile file(TomlLines().set("listener", "upstream = \"primray\"").text());
   const auto ending = ending_of({"check", "--config", file.path()});
@@ -572,21 +586,21 @@ TEST_P(MisusedCommandLine, AnswersExUsageAndSaysWhy) {
 INSTANTIATE_TEST_SUITE_P(CommandLine, MisusedCommandLine, testing::Values(
     Misused{"NoCommand", {}, "error: no command given\n  hint: The commands are run and check.\n"},
     Misused{"UnknownCommand", {"bogus"}, "error: unknown command \"bogus\"\n  hint: The commands are run and check.\n"},
-    Misused{"MistypedCommand", {"chek"}, "error: unknown command \"chek\"; did you mean \"check\"?\n"},
+    Misused{"MistypedCommand", {"chek"}, "error: unknown command \"chek\"\n  hint: Did you mean \"check\"?\n"},
     Misused{"OptionBeforeTheCommand", {"--listen=127.0.0.1:5432", "run"},
             "error: no command before the option \"--listen\"\n  hint: Write the command first: pgveil run --listen ...\n"},
     Misused{"UnknownOptionBeforeTheCommand", {"--lissten", "127.0.0.1:5432", "run"},
-            "error: unknown option \"--lissten\"; did you mean \"--listen\"?\n"},
+            "error: unknown option \"--lissten\"\n  hint: Did you mean \"--listen\"?\n"},
     Misused{"TwoCommands", {"run", "check"}, "error: unexpected argument \"check\"\n"},
     Misused{"NothingToRelay", {"run"},
             "error: no configuration is given\n  hint: Give --listen and --upstream, or --config FILE.\n"},
     Misused{"UnknownOption", kSound + Words{"--sslrootcrt", "x"},
-            "error: unknown option \"--sslrootcrt\"; did you mean \"--sslrootcert\"?\n"},
+            "error: unknown option \"--sslrootcrt\"\n  hint: Did you mean \"--sslrootcert\"?\n"},
     Misused{"OptionLikeNoOther", {"run", "--colour", "x"}, "error: unknown option \"--colour\"\nRun "},
     Misused{"ShortOption", {"run", "-l"}, "error: unknown option \"-l\"\nRun "},
-    Misused{"KeyOfTheFile", {"run", "--host", "db01"}, "error: unknown option \"--host\"; did you mean \"--upstream\"?\n"},
+    Misused{"KeyOfTheFile", {"run", "--host", "db01"}, "error: unknown option \"--host\"\n  hint: Did you mean \"--upstream\"?\n"},
     Misused{"SectionAndKey", {"run", "--limits-max-sessions=3"},
-            "error: unknown option \"--limits-max-sessions\"; did you mean \"--max-sessions\"?\n"},
+            "error: unknown option \"--limits-max-sessions\"\n  hint: Did you mean \"--max-sessions\"?\n"},
     Misused{"Port", {"run", "--port", "5432"}, "  hint: Write the port after the host: --upstream db01:5433.\n"},
     Misused{"KeyWithoutOption", {"run", "--password-command", "x"},
             "  hint: Set password_command in the file of --config: it has no option.\n"},

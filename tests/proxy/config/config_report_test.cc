@@ -67,6 +67,12 @@ TEST(ConfigReport, ShowsNoPassword) {
   EXPECT_EQ(report.text().find("hunter2"), std::string::npos) << report.text();
 }
 
+TEST(ConfigError, NamesItsSettingOnce) {
+  EXPECT_EQ(error_at("--hba", 2, "listener[0].hba").location(), "--hba:2: ");
+  EXPECT_EQ(error_at("PGVEIL_HBA", 2, "listener[0].hba").location(), "PGVEIL_HBA:2: ");
+  EXPECT_EQ(error_at("--log-level", 0, "log.level").location(), "--log-level: ");
+}
+
 TEST(ConfigError, IsShownInOneLine) {
   EXPECT_EQ(error_at("pgveil.toml", 7, "log.level").text(),
             "pgveil.toml:7: log.level: is wrong. Correct it.");

@@ -246,7 +246,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"HostWithAZone", "upstream", R"(host = "fe80::1%eth0")", "upstream.primary.host", "which no certificate contains", "hostaddr"},
         Refused{"LinkLocalAddressWithoutInterface", "upstream", R"(hostaddr = "fe80::1")", "upstream.primary.hostaddr", "requires a network interface", "eth0"},
         Refused{"AddressWithAZoneThatItCannotHave", "upstream", R"(hostaddr = "2001:db8::1%eth0")", "upstream.primary.hostaddr", "is not link-local", "\"2001:db8::1\""},
-        Refused{"PlaintextToALinkLocalAddress", "upstream", "-sslrootcert\nsslmode = \"disable\"\nhost = \"db01\"\nhostaddr = \"fe80::1%lo\"", "upstream.primary.sslmode", "sslmode \"disable\" is not allowed for \"db01\"", "verify-full"},
+        Refused{"PlaintextToALinkLocalAddress", "upstream", "-sslrootcert\nsslmode = \"disable\"\nhost = \"db01\"\nhostaddr = \"fe80::1%lo\"", "upstream.primary.sslmode", "\"disable\" is not allowed for \"db01\"", "verify-full"},
         Refused{"HostAsUri", "upstream", R"(host = "postgresql://db01")", "upstream.primary.host", "URI", "host name only"},
         Refused{"HostWithWildcard", "upstream", R"(host = "*.example.com")", "upstream.primary.host", "invalid host name", "name"},
         Refused{"HostBeyondAscii", "upstream", R"(host = "dätenbank")", "upstream.primary.host", "ASCII", "xn--"},
@@ -258,9 +258,9 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"VerifyFullWithoutName", "upstream", "-host\nhostaddr = \"192.0.2.1\"", "upstream.primary.host", "host name must be specified for a verified SSL connection", "192.0.2.1"},
         Refused{"NoTrust", "upstream", "-sslrootcert", "upstream.primary.sslrootcert", "is missing", "\"system\""},
         Refused{"EncryptionWithoutIdentity", "upstream", R"(sslmode = "verify-ca")", "upstream.primary.sslmode", "does not verify the identity of the server", "verify-full"},
-        Refused{"PlaintextToTheNetwork", "upstream", "-sslrootcert\nsslmode = \"disable\"", "upstream.primary.sslmode", "sslmode \"disable\" is not allowed for \"db01.example.com\"", "verify-full"},
-        Refused{"PlaintextToOneOfTheNetwork", "upstream", "-sslrootcert\nsslmode = \"disable\"\nhost = \"/run,localhost,192.0.2.1\"", "upstream.primary.sslmode", "sslmode \"disable\" is not allowed for \"192.0.2.1\"", "verify-full"},
-        Refused{"PlaintextToALoopbackNameElsewhere", "upstream", "-sslrootcert\nsslmode = \"disable\"\nhost = \"localhost\"\nhostaddr = \"192.0.2.1\"", "upstream.primary.sslmode", "sslmode \"disable\" is not allowed for \"localhost\"", "verify-full"},
+        Refused{"PlaintextToTheNetwork", "upstream", "-sslrootcert\nsslmode = \"disable\"", "upstream.primary.sslmode", "\"disable\" is not allowed for \"db01.example.com\"", "verify-full"},
+        Refused{"PlaintextToOneOfTheNetwork", "upstream", "-sslrootcert\nsslmode = \"disable\"\nhost = \"/run,localhost,192.0.2.1\"", "upstream.primary.sslmode", "\"disable\" is not allowed for \"192.0.2.1\"", "verify-full"},
+        Refused{"PlaintextToALoopbackNameElsewhere", "upstream", "-sslrootcert\nsslmode = \"disable\"\nhost = \"localhost\"\nhostaddr = \"192.0.2.1\"", "upstream.primary.sslmode", "\"disable\" is not allowed for \"localhost\"", "verify-full"},
         Refused{"TlsSettingWithoutTls", "upstream", "sslmode = \"disable\"\nhost = \"localhost\"", "upstream.primary.sslrootcert", "has no effect: TLS is not used with sslmode", "Remove"},
         Refused{"TlsSettingOfAUnixSocket", "upstream", "host = \"/run\"", "upstream.primary.sslrootcert", "has no effect: a Unix socket never uses TLS", "Remove"},
         Refused{"VerifyFullOfAUnixSocket", "upstream", "-sslrootcert\nhost = \"/run\"\nsslmode = \"verify-full\"", "upstream.primary.sslmode", "has no effect: a Unix socket never uses TLS", "Remove"},
@@ -286,6 +286,16 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"UnknownKeyFarFromAll", "log", "colour = true", "log.colour", "unknown key", "level, format, session_start and audit_file"}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
+
+TEST(Config, NamesASettingOfAFewWordsOnceInAnError) {
+  const auto message_of = [](TomlLines toml) { return errors_of(toml.text()).at(0).message; };
+  EXPECT_TRUE(message_of(TomlLines().set("upstream", "sslmode = \"require\"")).starts_with("\"require\" is"));
+  EXPECT_TRUE(message_of(TomlLines().set("upstream", "target_session_attrs = \"primary\""))
+                  .starts_with("\"primary\" is"));
+  EXPECT_TRUE(
+      message_of(TomlLines().remove("upstream", "sslrootcert").set("upstream", "sslmode = \"disable\""))
+          .starts_with("\"disable\" is"));
+}
 
 struct RefusedFile {
   std::string name;
@@ -396,7 +406,7 @@ max_sessions = 0
       "pgveil.toml:4: upstream.primary.host: host name \"db01.\" begins or ends with a dot. Write the name as it is "
       "in the certificate, without that dot.\n"
       "pgveil.toml:5: upstream.primary.sslrotcert: unknown key. Did you mean \"sslrootcert\"?\n"
-      "pgveil.toml:6: upstream.primary.sslmode: sslmode \"require\" is not supported: it does not verify the "
+      "pgveil.toml:6: upstream.primary.sslmode: \"require\" is not supported: it does not verify the "
       "identity of the server. Use \"verify-full\" (the default), or \"disable\" for a Unix socket or a loopback "
       "address.\n"
       "pgveil.toml:9: listener[0].address: plaintext on 0.0.0.0:5432 can be read and altered by everyone on the "

@@ -47,6 +47,18 @@ TEST(Snapshot, NamesEveryFileThatCannotBeLoadedWhereItStands) {
   }
 }
 
+TEST(Snapshot, ReportsErrorsOfTheRulesAndOfTheUsersTogether) {
+  auto config = parsed(
+      "auth_file = \"/nonexistent/users\"\nhba = \"host all all all nonsense\"\n"
+      "[upstream.a]\nhost = \"/run/postgresql\"\n");
+  const auto snapshot = build_snapshot(config);
+  ASSERT_FALSE(snapshot.has_value());
+  const ConfigErrors errors = snapshot.error().errors();
+  ASSERT_EQ(errors.size(), 2U);
+  EXPECT_EQ(errors[0].key, "listener[0].auth_file");
+  EXPECT_EQ(errors[1].key, "listener[0].hba");
+}
+
 TEST(Snapshot, OfAListenerWithoutUpstreamIsNotBuilt) {
   auto config = parsed("[upstream.a]\nhost = \"/run/postgresql\"\n");
   config.config.listeners[0].upstream = "b";
