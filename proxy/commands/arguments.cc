@@ -80,6 +80,7 @@ void add_all_options(CLI::App& command, Arguments& arguments) {
   add_options(command, arguments, "Upstream", upstream_settings());
   add_options(command, arguments, "Limits", limits_settings());
   add_options(command, arguments, "Log", log_settings());
+  add_options(command, arguments, "Reload", reload_settings());
 }
 
 // --- what is wrong with the words ---
@@ -250,6 +251,7 @@ std::optional<NamesOutside> setting_of_key(std::string_view name) {
   look("upstream", upstream_settings());
   look("limits", limits_settings());
   look("log", log_settings());
+  look("reload", reload_settings());
   return found;
 }
 

@@ -51,6 +51,7 @@ void visit_settings(const Use& use) {
   for (const auto& setting : upstream_settings()) use("Upstream", setting);
   for (const auto& setting : limits_settings()) use("Limits", setting);
   for (const auto& setting : log_settings()) use("Log", setting);
+  for (const auto& setting : reload_settings()) use("Reload", setting);
 }
 
 // A setting by its key in the file, and the names that it has outside; these may be empty.

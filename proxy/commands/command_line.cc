@@ -242,6 +242,7 @@ std::optional<EarlyExit> read_settings(const Overrides& given, ConfigBuilder& dr
   }
   apply(given, limits_settings(), draft.limits, draft);
   apply(given, log_settings(), draft.log, draft);
+  apply(given, reload_settings(), draft.reload, draft);
   return std::nullopt;
 }
 

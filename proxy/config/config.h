@@ -168,11 +168,16 @@ struct LogConfig {
   std::string audit_file = {};  // for the audit records, as JSON lines; empty: they are in the log only
 };
 
+struct ReloadConfig {
+  bool watch = true;  // reload when a file has changed
+};
+
 struct Config {
   std::vector<ListenerConfig> listeners;
   std::map<std::string, UpstreamConfig> upstreams;
   LimitsConfig limits;
   LogConfig log;
+  ReloadConfig reload;
 };
 // Overwrites what must not stay in memory once the TLS contexts are built: each sslpassword.
 void wipe_secrets(Config& config);
@@ -197,6 +202,7 @@ class SourceLocations {
 };
 
 struct ParsedConfig {
+  std::string file;  // the path of the configuration file; empty: there is none
   Config config;
   SourceLocations origins;
 };

@@ -154,6 +154,8 @@ template void ConfigBuilder::set(SectionBuilder<LimitsConfig>&, const Setting<Li
                                  values::RawValue, const SourceLocations::Place&);
 template void ConfigBuilder::set(SectionBuilder<LogConfig>&, const Setting<LogConfig>&, values::RawValue,
                                  const SourceLocations::Place&);
+template void ConfigBuilder::set(SectionBuilder<ReloadConfig>&, const Setting<ReloadConfig>&,
+                                 values::RawValue, const SourceLocations::Place&);
 
 ParseResult ConfigBuilder::finish() && {
   for (auto& upstream : upstreams_) check_upstream(upstream);
@@ -174,6 +176,8 @@ ParseResult ConfigBuilder::finish() && {
   for (auto& listener : config.listeners) listener.tls.records = config.limits.tls_records;
   for (auto& [name, upstream] : config.upstreams) upstream.tls.records = config.limits.tls_records;
   config.log = log.values;
+  config.reload = reload.values;
+  reading.parsed.file = std::move(file_);
   reading.parsed.origins = std::move(origins_);
   reading.report = std::move(report_);
   return reading;

@@ -41,6 +41,7 @@ class ConfigBuilder {
  public:
   SectionBuilder<LimitsConfig> limits{{}, "limits", {}};
   SectionBuilder<LogConfig> log{{}, "log", {}};
+  SectionBuilder<ReloadConfig> reload{{}, "reload", {}};
 
   // The section stays where it is as long as the draft.
   SectionBuilder<ListenerConfig>& add_listener(SourceLocations::Place place);
@@ -60,6 +61,9 @@ class ConfigBuilder {
                  const SourceLocations::Place& place) {
     origins_.note(section.key_of(setting) + ".text", place);
   }
+
+  // `path` becomes ParsedConfig::file.
+  void set_file(const std::string& path) { file_ = path; }
 
   void add(ConfigError error) { report_.add_error(std::move(error)); }
   // An error at the setting.
@@ -117,6 +121,7 @@ class ConfigBuilder {
   std::deque<SectionBuilder<ListenerConfig>> listeners_;
   std::deque<std::deque<SectionBuilder<tls::ServerCertificate>>> certificates_;  // of each listener
   std::deque<SectionBuilder<UpstreamSection>> upstreams_;
+  std::string file_;
   SourceLocations origins_;
   ConfigReport report_;
 };

@@ -441,6 +441,17 @@ std::span<const Setting<LogConfig>> log_settings() {
   return kRows;
 }
 
+std::span<const Setting<ReloadConfig>> reload_settings() {
+  using R = ReloadConfig;
+  static constexpr std::array kRows{
+      with_flag("reload-watch",
+                setting<Boolean, &R::watch>(
+                    "watch",
+                    "Reloads when the content of the configuration or of a file that it names has changed.")),
+  };
+  return kRows;
+}
+
 std::string flag_name(std::string_view key) {
   std::string name(key);
   for (char& letter : name)

@@ -61,6 +61,7 @@ std::string_view section_of(std::string_view key) {
   if (has_key(upstream_settings(), key)) return "an [upstream.NAME]";
   if (has_key(limits_settings(), key)) return "[limits]";
   if (has_key(log_settings(), key)) return "[log]";
+  if (has_key(reload_settings(), key)) return "[reload]";
   return has_key(certificate_settings(), key) ? "a [[listener.certificate]]" : "";
 }
 
@@ -78,8 +79,10 @@ class TomlReader {
         read_single("limits", node, limits_settings(), draft_.limits);
       else if (key == "log")
         read_single("log", node, log_settings(), draft_.log);
+      else if (key == "reload")
+        read_single("reload", node, reload_settings(), draft_.reload);
       else
-        complain_unknown(key, "", {"listener", "upstream", "limits", "log"});
+        complain_unknown(key, "", {"listener", "upstream", "limits", "log", "reload"});
     }
     for (const auto& [key, hint] : {std::pair{"listener", "Add [[listener]] with address and upstream."},
                                     std::pair{"upstream", "Add [upstream.NAME] with host."}})
@@ -286,6 +289,7 @@ ConfigError syntax_error(const std::string& toml, const std::string& file, const
 }  // namespace
 
 void read_toml(std::string& toml, const std::string& file, ConfigBuilder& draft) {
+  draft.set_file(file);
   try {
     toml::table root = toml::parse(toml, file);
     TomlReader(file, draft).read(root);

@@ -1,8 +1,10 @@
 #include "proxy/server/reloader.h"
 
+#include <algorithm>
 #include <exception>
 #include <utility>
 
+#include "proxy/config/config_files.h"
 #include "proxy/server/preparation.h"
 
 namespace pgveil::proxy {
@@ -11,21 +13,45 @@ namespace {
 constexpr int kAttempts = 3;
 constexpr std::chrono::milliseconds kPause{500};
 
+std::set<std::string> paths_of(const FileDigests& files) {
+  std::set<std::string> paths;
+  for (const auto& [path, digest] : files) paths.insert(path);
+  return paths;
+}
+
+// Returns whether a file that is in both has another digest.
+bool differ(const FileDigests& before, const FileDigests& after) {
+  return std::ranges::any_of(before, [&](const auto& file) {
+    const auto found = after.find(file.first);
+    return found != after.end() && found->second != file.second;
+  });
+}
+
 }  // namespace
 
-Reloader::Reloader(uv_loop_t* loop, ConfigSource source, std::function<void(Reload)> on_loaded)
-    : loop_(loop), source_(std::move(source)), on_loaded_(std::move(on_loaded)), pause_(loop, *this) {
+Reloader::Reloader(uv_loop_t* loop, ConfigSource source, FileDigests files,
+                   std::function<void(Reload)> on_loaded)
+    : loop_(loop),
+      source_(std::move(source)),
+      on_loaded_(std::move(on_loaded)),
+      pause_(loop, *this),
+      files_(std::move(files)) {
   work_.data = this;
 }
 
-void Reloader::request(const std::string& trigger) {
+void Reloader::request(const std::string& trigger, ReloadIf when) {
   if (is_busy_) {
-    next_ = trigger;
+    const bool always = when == ReloadIf::always || (next_ && next_->when == ReloadIf::always);
+    next_ = {trigger, always ? ReloadIf::always : ReloadIf::changed};
     return;
   }
+  // A change during the pause between two attempts begins the attempts anew.
+  if (!is_running_ || when == ReloadIf::always) {
+    request_ = {trigger, when};
+    begin_ = std::chrono::steady_clock::now();
+  }
+  is_running_ = true;
   attempts_ = 0;
-  trigger_ = trigger;
-  begin_ = std::chrono::steady_clock::now();
   begin();
 }
 
@@ -49,17 +75,14 @@ void Reloader::begin() {
 
 void Reloader::load() {
   try {
-    auto parsed = source_();
-    if (!parsed) {
-      loaded_ = tl::unexpected(std::move(parsed).error());
-      return;
-    }
-    auto prepared = prepare(*parsed);
-    wipe_secrets(parsed->config);
-    if (prepared)
-      loaded_ = *std::move(prepared);
-    else
-      loaded_ = tl::unexpected(std::move(prepared.error().report));
+    read_ = paths_of(files_);
+    const FileDigests before = digest_files(read_);
+    if (request_.when == ReloadIf::changed && attempts_ == 1 && before == files_) return;
+    loaded_ = load_snapshot();
+    const FileDigests& now = *loaded_ ? (**loaded_)->files : digest_files(read_);
+    changed_while_read_ = differ(before, now);
+    // After a failure that another attempt may mend, the files count as changed.
+    if (*loaded_ || attempts_ == kAttempts) files_ = now;
   } catch (const std::exception& error) {  // no memory, for example
     ConfigReport report;
     report.add_error(value_error(error.what(), ""));
@@ -67,20 +90,38 @@ void Reloader::load() {
   }
 }
 
+tl::expected<std::shared_ptr<const Snapshot>, ConfigReport> Reloader::load_snapshot() {
+  auto parsed = source_();
+  if (!parsed) return tl::unexpected(std::move(parsed).error());
+  read_.merge(config_files(*parsed));
+  auto prepared = prepare(*parsed);
+  wipe_secrets(parsed->config);
+  if (!prepared) return tl::unexpected(std::move(prepared.error().report));
+  read_ = paths_of((*prepared)->files);
+  return *std::move(prepared);
+}
+
 void Reloader::on_done() {
   is_busy_ = false;
-  auto loaded = *std::exchange(loaded_, std::nullopt);
+  auto loaded = std::exchange(loaded_, std::nullopt);
   if (!on_loaded_) return;
-  const bool is_final = loaded || (next_.empty() && attempts_ == kAttempts);
-  if (is_final) {
-    const auto duration =
-        std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin_);
-    on_loaded_({trigger_, duration, std::move(loaded)});
-  }
-  if (!next_.empty())
-    request(std::exchange(next_, ""));
-  else if (!is_final)
+  if (std::exchange(changed_while_read_, false) && !next_) next_ = request_;
+  // A newer request may mend an error.
+  const bool is_final = !loaded || *loaded || (!next_ && attempts_ == kAttempts);
+  if (is_final) is_running_ = false;
+  if (is_final && loaded) finish(*std::move(loaded));
+  if (next_) {
+    const Request next = *std::exchange(next_, std::nullopt);
+    request(next.trigger, next.when);
+  } else if (!is_final) {
     pause_.set(kPause);
+  }
+}
+
+void Reloader::finish(tl::expected<std::shared_ptr<const Snapshot>, ConfigReport> loaded) {
+  const auto duration =
+      std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - begin_);
+  on_loaded_({request_.trigger, duration, std::move(loaded), read_});
 }
 
 }  // namespace pgveil::proxy

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <tl/expected.hpp>
 
@@ -27,12 +28,16 @@ struct Reload {
   std::string trigger;  // as in the log: "SIGHUP"
   std::chrono::milliseconds duration{0};
   tl::expected<std::shared_ptr<const Snapshot>, ConfigReport> loaded;
+  std::set<std::string> files;  // all that was read, or that would have been read without the error
 };
+
+// Whether a reload is carried out in any case, or only if a file has another content than at the last one.
+enum class ReloadIf { always, changed };
 
 class Reloader final : private Wakeable {
  public:
-  // `on_loaded` is called on `loop` after each reload.
-  Reloader(uv_loop_t* loop, ConfigSource source, std::function<void(Reload)> on_loaded);
+  // `on_loaded` is called on `loop` after each reload that was carried out. `files`: those of the current snapshot.
+  Reloader(uv_loop_t* loop, ConfigSource source, FileDigests files, std::function<void(Reload)> on_loaded);
   Reloader(const Reloader&) = delete;
   Reloader& operator=(const Reloader&) = delete;
   // is_busy() must be false.
@@ -40,18 +45,25 @@ class Reloader final : private Wakeable {
 
   // Begins to load: in a thread of libuv's pool, with prepare(). If that fails, tries again for a short time before
   // on_loaded is called, since files may just be written: a certificate, and then its key. If a reload is running,
-  // another one follows it.
-  void request(const std::string& trigger);
+  // another one follows it, also if a file changed while it was read.
+  void request(const std::string& trigger, ReloadIf when);
   // on_loaded is not called any more.
   void stop();
   // Whether a thread is loading. If so, the process must end without destructors.
   [[nodiscard]] bool is_busy() const { return is_busy_; }
 
  private:
+  struct Request {
+    std::string trigger;
+    ReloadIf when = ReloadIf::always;
+  };
+
   void wake() override;  // after the pause between two attempts
   void begin();
   void load();  // runs in a thread of the pool
+  [[nodiscard]] tl::expected<std::shared_ptr<const Snapshot>, ConfigReport> load_snapshot();
   void on_done();
+  void finish(tl::expected<std::shared_ptr<const Snapshot>, ConfigReport> loaded);
 
   uv_loop_t* loop_;
   const ConfigSource source_;
@@ -59,11 +71,18 @@ class Reloader final : private Wakeable {
   Deadline pause_;
   uv_work_t work_{};
   bool is_busy_ = false;
-  int attempts_ = 0;     // of this reload
-  std::string trigger_;  // of this reload
-  std::string next_;     // the trigger of the reload that follows; empty: none
+  bool is_running_ = false;  // an attempt is running, or another one will follow
+  Request request_;          // of this reload
+  int attempts_ = 0;         // of this reload
+  std::optional<Request> next_;
   std::chrono::steady_clock::time_point begin_;
-  std::optional<tl::expected<std::shared_ptr<const Snapshot>, ConfigReport>> loaded_;
+
+  // A thread of the pool uses these while is_busy_ is true.
+  FileDigests files_;           // of the last reload that was carried out
+  std::set<std::string> read_;  // what this attempt has read, or would have read
+  bool changed_while_read_ = false;
+  std::optional<tl::expected<std::shared_ptr<const Snapshot>, ConfigReport>>
+      loaded_;  // nullopt: nothing has changed
 };
 
 }  // namespace pgveil::proxy

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <future>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -23,6 +24,7 @@
 #include "proxy/net/io_uring.h"
 #include "proxy/server/listener_set.h"
 #include "proxy/server/preparation.h"
+#include "proxy/server/reload_watch.h"
 #include "proxy/server/worker_pool.h"
 #include "tls/records_choice.h"
 
@@ -144,8 +146,9 @@ class Server final : public Wakeable {
       : worker_count_(workers), snapshot_(std::move(snapshot)) {
     workers_.emplace(loop_.get(), snapshot_, workers, std::move(rings));
     listeners_.emplace(loop_.get(), *workers_);
-    reloader_.emplace(loop_.get(), std::move(source),
+    reloader_.emplace(loop_.get(), std::move(source), snapshot_->files,
                       [this](Reload reload) { on_reload(std::move(reload)); });
+    reload_watch_.emplace(loop_.get(), *reloader_);
     shutdown_deadline_.emplace(loop_.get(), *this);
   }
   ~Server() { close_everything(); }
@@ -174,6 +177,9 @@ class Server final : public Wakeable {
     }
     log_warnings(snapshot_->warnings);
     if (!listen(snapshot_)) return kExitUnavailable;
+    std::set<std::string> files;
+    for (const auto& [path, digest] : snapshot_->files) files.insert(path);
+    watch_files(std::move(files));
     uv_run(loop_.get(), UV_RUN_DEFAULT);
     LogLine(LogLevel::info, "stopped").add("abandoned_sessions", abandoned_);
     return kExitOk;
@@ -194,7 +200,20 @@ class Server final : public Wakeable {
     return true;
   }
 
+  void watch_files(std::set<std::string> files) {
+    if (snapshot_->reload.watch)
+      reload_watch_->watch(std::move(files));
+    else
+      reload_watch_->stop();
+  }
+
   void on_reload(Reload reload) {
+    use(reload);
+    watch_files(std::move(reload.files));
+  }
+
+  // Uses what was loaded, or logs why it cannot be used.
+  void use(const Reload& reload) {
     const auto fail = [&](std::size_t errors) {
       LogLine(LogLevel::error, "reload_failed")
           .add("trigger", reload.trigger)
@@ -247,12 +266,13 @@ class Server final : public Wakeable {
   void on_signal(int number) {
     if (number == SIGCHLD) return reap_children();
     if (number == SIGHUP) {
-      if (!stopping_) reloader_->request("SIGHUP");
+      if (!stopping_) reloader_->request("SIGHUP", ReloadIf::always);
       return;
     }
     if (stopping_) return close_everything();
     stopping_ = true;
     LogLine(LogLevel::info, "stopping").add("signal", number == SIGTERM ? "SIGTERM" : "SIGINT");
+    reload_watch_->stop();
     reloader_->stop();
     listeners_->close();
     const auto timeout = snapshot_->limits.shutdown_timeout;
@@ -264,6 +284,7 @@ class Server final : public Wakeable {
   // Keeps the workers if their threads do not end.
   void close_everything() {
     if (std::exchange(closed_, true)) return;
+    reload_watch_->stop();
     reloader_->stop();
     listeners_.reset();
     signals_.clear();
@@ -279,6 +300,7 @@ class Server final : public Wakeable {
   std::optional<WorkerPool> workers_;
   std::optional<ListenerSet> listeners_;
   std::optional<Reloader> reloader_;
+  std::optional<ReloadWatch> reload_watch_;
   std::vector<Handle<uv_signal_t>> signals_;
   std::optional<Deadline> shutdown_deadline_;
   std::size_t abandoned_ = 0;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "proxy/config/config_files.h"
 #include "proxy/config/values.h"
 #include "proxy/snapshot/effects.h"
 #include "tls/digest.h"
@@ -14,6 +15,8 @@ class SnapshotBuilder {
   explicit SnapshotBuilder(const ParsedConfig& parsed) : parsed_(parsed) {
     snapshot_->limits = parsed.config.limits;
     snapshot_->log = parsed.config.log;
+    snapshot_->reload = parsed.config.reload;
+    snapshot_->files = digest_files(config_files(parsed));
   }
 
   [[nodiscard]] tl::expected<std::shared_ptr<const Snapshot>, ConfigReport> build() {

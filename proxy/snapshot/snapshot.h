@@ -16,6 +16,7 @@
 #include "proxy/config/config_report.h"
 #include "proxy/credentials/upstream_credentials.h"
 #include "proxy/credentials/user_secrets.h"
+#include "proxy/snapshot/file_digests.h"
 #include "tls/client_context.h"
 #include "tls/server_context.h"
 
@@ -40,9 +41,13 @@ struct ListenerPolicy {
 struct Snapshot {
   LimitsConfig limits;
   LogConfig log;
+  ReloadConfig reload;
   std::vector<ListenerPolicy> listeners;                             // in the order of the configuration
   std::map<std::string, std::shared_ptr<const Upstream>> upstreams;  // by name
   ConfigErrors warnings;  // what works, but is probably not intended
+  // Of all files and directories that were read for the snapshot, from before they were read: a file that changed while
+  // it was read has another digest now.
+  FileDigests files;
 };
 
 // One listener of a snapshot. It keeps the snapshot: another one may take its place at any time.

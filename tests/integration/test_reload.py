@@ -11,9 +11,10 @@ import struct
 import psycopg2
 import pytest
 
+from harness.certificates import rehashed
 from harness.pgveil import psql, toml
 from harness.postgres import PASSWORD
-from harness.processes import eventually
+from harness.processes import eventually, run
 from harness.secrets import secret_file
 
 
@@ -54,6 +55,8 @@ def reloadable(folder, pgveil, postgres):
         configuration = {
             "listener": [{"address": "127.0.0.1:0", "upstream": "primary", **(listener or {})}],
             "upstream": {"primary": upstream or postgres.unix_upstream()},
+            # Most tests want to know which reload a line of the log is about.
+            "reload": {"watch": False},
             **sections,
         }
         return Reloadable(folder, pgveil, configuration)
@@ -366,3 +369,155 @@ class TestPreEstablishedConnections:
         running.reload_successfully()
         eventually(lambda: len(server.peers) == 4)
         assert server.finished_peer(0).rest == server.finished_peer(1).rest == b""
+
+
+class TestWatch:
+    """Nobody sends a signal: pgveil notices that files have changed."""
+
+    WATCH = {"watch": True}
+
+    @staticmethod
+    def wait_for_reload(proxy, before: int) -> None:
+        proxy.wait_for_line(" I reloaded trigger=file_watch ", after=before)
+
+    def test_is_on_by_default(self, folder, pgveil, postgres):
+        rules = folder / "pg_hba.conf"
+        rules.write_text("host all billing all trust\n", encoding="utf-8")
+        proxy = pgveil(postgres.unix_upstream(), listener={"hba_file": str(rules)})
+        rules.write_text("host all orders all trust\n", encoding="utf-8")
+        proxy.wait_for_line(" I reloaded trigger=file_watch ")
+        assert proxy.query("SELECT current_user", user="orders") == "orders"
+
+    def test_can_be_switched_off_and_on_again(self, reloadable):
+        running = reloadable(reload={"watch": True})
+        running.configuration["reload"] = {"watch": False}
+        before = len(running.proxy.lines)
+        running.write()
+        self.wait_for_reload(running.proxy, before)
+        running.configuration["listener"][0]["hba"] = "host all orders 127.0.0.1/32 trust"
+        running.write()
+        running.configuration["reload"] = {"watch": True}
+        before = len(running.proxy.lines)
+        running.reload_successfully()  # by SIGHUP
+        assert [line for line in running.proxy.lines[before:] if "file_watch" in line] == []
+        before = len(running.proxy.lines)
+        running.configuration["listener"][0]["hba"] = "host all billing 127.0.0.1/32 trust"
+        running.write()
+        self.wait_for_reload(running.proxy, before)
+
+    def test_ignores_a_file_whose_content_stays(self, reloadable):
+        running = reloadable(reload=self.WATCH)
+        for _ in range(3):
+            running.write()
+            os.utime(running.file)
+        running.configuration["listener"][0]["hba"] = "host all orders 127.0.0.1/32 trust"
+        running.write()
+        self.wait_for_reload(running.proxy, 0)
+        assert running.proxy.log.count(" reloaded ") == 1
+
+    def test_reports_an_error_once_and_the_correction_at_once(self, reloadable):
+        running = reloadable(reload=self.WATCH)
+        rules = running.configuration["listener"][0]
+        rules["hba"] = "host all billing 127.0.0.1/32 turst"
+        running.write()
+        running.proxy.wait_for_line(" E reload_failed trigger=file_watch errors=1 ")
+        rules["hba"] = "host all orders 127.0.0.1/32 trust"
+        running.write()
+        self.wait_for_reload(running.proxy, 0)
+        assert running.proxy.log.count("reload_failed") == 1
+        assert running.proxy.query("SELECT current_user", user="orders") == "orders"
+
+    def test_notices_the_update_of_a_kubernetes_volume(self, reloadable, folder, authority):
+        """As kubelet makes it (pkg/volume/util/atomic_writer.go)."""
+        volume = folder / "tls"
+        volume.mkdir()
+        certificates = [authority.issue("localhost", dns=["localhost"]) for _ in range(3)]
+
+        def publish(number: int) -> None:
+            version = volume / f"..2026_11_{number:02}"
+            version.mkdir()
+            shutil.copy(certificates[number].certificate, version / "tls.crt")
+            shutil.copy(certificates[number].key, version / "tls.key")
+            (volume / "..data_tmp").symlink_to(version.name)
+            (volume / "..data_tmp").rename(volume / "..data")
+            if number > 0:
+                shutil.rmtree(volume / f"..2026_11_{number - 1:02}")
+
+        publish(0)
+        for name in ("tls.crt", "tls.key"):
+            (volume / name).symlink_to(f"..data/{name}")
+        running = reloadable(
+            listener={"ssl_cert_file": str(volume / "tls.crt"), "ssl_key_file": str(volume / "tls.key")},
+            reload=self.WATCH,
+        )
+        for number in (1, 2):
+            before = len(running.proxy.lines)
+            publish(number)
+            self.wait_for_reload(running.proxy, before)
+            assert certificate_shown(running.proxy.address, authority) == der(certificates[number])
+        assert "reload_failed" not in running.proxy.log
+
+    def test_notices_a_directory_that_disappears_and_returns(self, reloadable, folder, authority):
+        directory = folder / "certs"
+        first, second = (authority.issue("localhost", dns=["localhost"]) for _ in range(2))
+
+        def place(credentials) -> None:
+            directory.mkdir()
+            shutil.copy(credentials.certificate, directory / "server.crt")
+            shutil.copy(credentials.key, directory / "server.key")
+
+        place(first)
+        running = reloadable(
+            listener={"ssl_cert_file": str(directory / "server.crt"), "ssl_key_file": str(directory / "server.key")},
+            reload=self.WATCH,
+        )
+        shutil.rmtree(directory)
+        running.proxy.wait_for_line(" E reload_failed ")
+        assert certificate_shown(running.proxy.address, authority) == der(first)
+        place(second)
+        self.wait_for_reload(running.proxy, 0)
+        assert certificate_shown(running.proxy.address, authority) == der(second)
+
+    def test_notices_a_file_that_a_failed_reload_has_missed(self, reloadable, folder):
+        """The configuration names a file that is written later."""
+        running = reloadable(reload=self.WATCH)
+        rules = folder / "later.conf"
+        running.configuration["listener"][0]["hba_file"] = str(rules)
+        running.write()
+        running.proxy.wait_for_line(" E reload_failed ")
+        rules.write_text("host all orders all trust\n", encoding="utf-8")
+        self.wait_for_reload(running.proxy, 0)
+        assert running.proxy.query("SELECT current_user", user="orders") == "orders"
+
+    def test_notices_a_new_revocation_list_in_a_directory(self, reloadable, folder, authority):
+        server = authority.issue("localhost", dns=["localhost"])
+        client = authority.issue_to_client("billing")
+        for name in ("crl", "newer"):
+            (folder / name).mkdir()
+        lists = rehashed(folder / "crl", authority.revoke())
+        running = reloadable(
+            listener={
+                "ssl_cert_file": str(server.certificate), "ssl_key_file": str(server.key),
+                "ssl_ca_file": str(authority.file), "ssl_crl_dir": str(lists), "hba": "hostssl all all all cert",
+            },
+            reload=self.WATCH,
+        )  # fmt: skip
+        shown = {"user": "billing", "sslrootcert": authority.file, "sslcert": client.certificate, "sslkey": client.key}
+        psycopg2.connect(running.proxy.tls_string(**shown)).close()
+        rehashed(folder / "newer", authority.revoke(client))
+        for file in (folder / "newer").iterdir():
+            shutil.copy(file, lists / file.name)
+        self.wait_for_reload(running.proxy, 0)
+        with pytest.raises(psycopg2.OperationalError, match="certificate revoked"):
+            psycopg2.connect(running.proxy.tls_string(**shown))
+
+    def test_says_that_it_cannot_watch(self, folder, pgveil, postgres):
+        """In a user namespace that has no inotify instance (user_namespaces(7))."""
+        limit = "echo 0 > /proc/sys/user/max_inotify_instances"
+        namespace = ("unshare", "--user", "--map-root-user", "sh", "-c")
+        if run(*namespace, limit).returncode != 0:
+            pytest.skip("no user namespaces are permitted here")
+        proxy = pgveil(postgres.unix_upstream(), prefix=(*namespace, limit + ' && exec "$@"', "sh"))
+        line = proxy.wait_for_line(" W watch_failed ").string
+        assert 'error="inotify_init1: Too many open files"' in line and "send SIGHUP after a change" in line
+        assert " I reloaded trigger=SIGHUP " in proxy.reload()[-1]

@@ -29,7 +29,7 @@ Config config_of(const std::string& toml) {
   if (parsed) return std::move(parsed->config);
   ADD_FAILURE() << texts_of(parsed.error()) << toml;
   return Config{
-      .listeners = std::vector<ListenerConfig>(1), .upstreams = {{"", {}}}, .limits = {}, .log = {}};
+      .listeners = std::vector<ListenerConfig>(1), .upstreams = {{"", {}}}, .limits = {}, .log = {}, .reload = {}};
 }
 
 std::string name_of_sample(const testing::TestParamInfo<SettingSample>& row) {
@@ -432,7 +432,7 @@ INSTANTIATE_TEST_SUITE_P(Config, SecretOfTheFile,
                                          "sslpasword = '42'", "sslpassword = \"42\"\nsslpassword = \"42\""));
 
 TEST(Secrets, AreWipedFromAConfiguration) {
-  Config config{.listeners = {}, .upstreams = {{"a", {}}}, .limits = {}, .log = {}};
+  Config config{.listeners = {}, .upstreams = {{"a", {}}}, .limits = {}, .log = {}, .reload = {}};
   config.upstreams["a"].tls.sslpassword = "open sesame";
   wipe_secrets(config);
   EXPECT_EQ(config.upstreams["a"].tls.sslpassword, "");

@@ -16,7 +16,7 @@
 namespace pgveil::proxy {
 
 struct SettingSample {
-  std::string section;  // "listener", "certificate", "upstream", "limits", "log"
+  std::string section;  // "listener", "certificate", "upstream", "limits", "log", "reload"
   std::string key;
   std::string toml;
   std::string outside;    // as a flag or variable gives it
@@ -242,6 +242,8 @@ inline const std::vector<SettingSample>& setting_samples() {
        [](const Config& c) { return !c.log.session_start; }},
       {"log", "audit_file", R"("/audit.json")", "/audit.json", "", "",
        [](const Config& c) { return c.log.audit_file == "/audit.json"; }},
+      {"reload", "watch", "false", "off", "2", "",
+       [](const Config& c) { return !c.reload.watch; }},
   };
   return kSamples;
 }
@@ -255,6 +257,7 @@ void for_each_setting(const Use& use) {
   for (const auto& setting : upstream_settings()) use(std::string("upstream"), setting);
   for (const auto& setting : limits_settings()) use(std::string("limits"), setting);
   for (const auto& setting : log_settings()) use(std::string("log"), setting);
+  for (const auto& setting : reload_settings()) use(std::string("reload"), setting);
 }
 
 // What a test needs to know of a setting, whatever its section.
@@ -303,7 +306,8 @@ class TomlLines {
                                           {"certificate", "[[listener.certificate]]"},
                                           {"upstream", "[upstream.primary]"},
                                           {"limits", "[limits]"},
-                                          {"log", "[log]"}}) {
+                                          {"log", "[log]"},
+                                          {"reload", "[reload]"}}) {
       const auto is_of_it = [&name = section](const Line& line) { return line.section == name; };
       if (std::any_of(lines_.begin(), lines_.end(), is_of_it)) text += header + '\n';
       for (const auto& line : lines_)

@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include "tests/support/certificates.h"
+
 namespace pgveil::proxy {
 namespace {
 
@@ -39,15 +41,17 @@ class ReloaderTest : public testing::Test {
     };
   }
 
+  test::TemporaryFolder folder_;
   Loop loop_;
   std::atomic<int> loads_{0};
   std::function<tl::expected<ParsedConfig, ConfigReport>(int number)> read_;  // runs in a thread of the pool
   std::vector<Reload> reloads_;
-  Reloader reloader_{loop_.get(), source(), [this](Reload reload) { reloads_.push_back(std::move(reload)); }};
+  Reloader reloader_{
+      loop_.get(), source(), {}, [this](Reload reload) { reloads_.push_back(std::move(reload)); }};
 };
 
 TEST_F(ReloaderTest, LoadsASnapshot) {
-  reloader_.request("SIGHUP");
+  reloader_.request("SIGHUP", ReloadIf::always);
   EXPECT_TRUE(reloader_.is_busy());
   run_until(1);
   ASSERT_EQ(reloads_.size(), 1U);
@@ -61,7 +65,7 @@ TEST_F(ReloaderTest, TriesAgainBeforeItReportsAnError) {
   read_ = [](int number) {
     return number < 3 ? bad_configuration("certificate and key do not match") : good_configuration();
   };
-  reloader_.request("SIGHUP");
+  reloader_.request("SIGHUP", ReloadIf::always);
   run_until(1);
   ASSERT_EQ(reloads_.size(), 1U);
   EXPECT_TRUE(reloads_[0].loaded.has_value());
@@ -70,7 +74,7 @@ TEST_F(ReloaderTest, TriesAgainBeforeItReportsAnError) {
 
 TEST_F(ReloaderTest, ReportsAnErrorThatStays) {
   read_ = [](int number) { return bad_configuration("attempt " + std::to_string(number)); };
-  reloader_.request("SIGHUP");
+  reloader_.request("SIGHUP", ReloadIf::always);
   run_until(1);
   ASSERT_EQ(reloads_.size(), 1U);
   ASSERT_FALSE(reloads_[0].loaded.has_value());
@@ -79,7 +83,7 @@ TEST_F(ReloaderTest, ReportsAnErrorThatStays) {
 
 TEST_F(ReloaderTest, ReportsAnExceptionAsAnError) {
   read_ = [](int) -> tl::expected<ParsedConfig, ConfigReport> { throw std::runtime_error("no memory"); };
-  reloader_.request("SIGHUP");
+  reloader_.request("SIGHUP", ReloadIf::always);
   run_until(1);
   ASSERT_EQ(reloads_.size(), 1U);
   EXPECT_EQ(reloads_[0].loaded.error().errors().at(0).message, "no memory");
@@ -91,7 +95,7 @@ TEST_F(ReloaderTest, ReportsTheErrorsOfPreparation) {
     parsed->config.listeners[0].hba.text = "nonsense";
     return parsed;
   };
-  reloader_.request("SIGHUP");
+  reloader_.request("SIGHUP", ReloadIf::always);
   run_until(1);
   EXPECT_FALSE(reloads_.at(0).loaded.has_value());
 }
@@ -103,8 +107,8 @@ TEST_F(ReloaderTest, LoadsOnceMoreIfItIsAskedWhileItLoads) {
     if (number == 1) may_go.wait();
     return good_configuration();
   };
-  reloader_.request("first");
-  for (const char* trigger : {"second", "third"}) reloader_.request(trigger);
+  reloader_.request("first", ReloadIf::always);
+  for (const char* trigger : {"second", "third"}) reloader_.request(trigger, ReloadIf::always);
   go.set_value();
   run_until(2);
   ASSERT_EQ(reloads_.size(), 2U);
@@ -122,13 +126,86 @@ TEST_F(ReloaderTest, DoesNotReportAnErrorIfANewerRequestSucceeds) {
     may_go.wait();
     return bad_configuration("half written");
   };
-  reloader_.request("first");
-  reloader_.request("second");
+  reloader_.request("first", ReloadIf::always);
+  reloader_.request("second", ReloadIf::always);
   go.set_value();
   run_until(1);
   ASSERT_EQ(reloads_.size(), 1U);
   EXPECT_TRUE(reloads_[0].loaded.has_value());
   EXPECT_EQ(reloads_[0].trigger, "second");
+}
+
+TEST_F(ReloaderTest, DoesNothingIfNoFileHasChanged) {
+  reloader_.request("file_watch", ReloadIf::changed);
+  EXPECT_EQ(uv_run(loop_.get(), UV_RUN_DEFAULT), 0);
+  EXPECT_EQ(loads_, 0);
+  EXPECT_TRUE(reloads_.empty());
+  reloader_.request("SIGHUP", ReloadIf::always);
+  run_until(1);
+  EXPECT_EQ(loads_, 1);
+}
+
+TEST_F(ReloaderTest, KnowsTheFilesOfTheLastReload) {
+  const std::string rules = folder_.write("hba", "local all all trust\n");
+  read_ = [&](int) {
+    auto parsed = good_configuration();
+    parsed->config.listeners[0].hba.file = rules;
+    return parsed;
+  };
+  reloader_.request("SIGHUP", ReloadIf::always);
+  run_until(1);
+  EXPECT_TRUE(reloads_.at(0).files.contains(rules));
+  reloader_.request("file_watch", ReloadIf::changed);
+  EXPECT_EQ(uv_run(loop_.get(), UV_RUN_DEFAULT), 0);
+  EXPECT_EQ(loads_, 1);
+  static_cast<void>(folder_.write("hba", "local all all reject\n"));
+  reloader_.request("file_watch", ReloadIf::changed);
+  run_until(2);
+  EXPECT_EQ(loads_, 2);
+}
+
+// The error is not reported again, until a file has changed once more.
+TEST_F(ReloaderTest, ReportsAFileWithAnErrorOnce) {
+  const std::string rules = folder_.write("hba", "local all all trust\n");
+  read_ = [&](int) {
+    auto parsed = good_configuration();
+    parsed->config.listeners[0].hba.file = rules;
+    return parsed;
+  };
+  reloader_.request("SIGHUP", ReloadIf::always);
+  run_until(1);
+  static_cast<void>(folder_.write("hba", "nonsense\n"));
+  reloader_.request("file_watch", ReloadIf::changed);
+  run_until(2);
+  EXPECT_FALSE(reloads_.at(1).loaded.has_value());
+  EXPECT_EQ(loads_, 4);
+  reloader_.request("file_watch", ReloadIf::changed);
+  EXPECT_EQ(uv_run(loop_.get(), UV_RUN_DEFAULT), 0);
+  EXPECT_EQ(loads_, 4);
+  static_cast<void>(folder_.write("hba", "local all all trust\n"));
+  reloader_.request("file_watch", ReloadIf::changed);
+  run_until(3);
+  EXPECT_TRUE(reloads_.at(2).loaded.has_value());
+}
+
+TEST_F(ReloaderTest, LoadsAgainAFileThatChangedWhileItWasRead) {
+  const std::string rules = folder_.write("hba", "local all all trust\n");
+  const auto with_rules = [&] {
+    auto parsed = good_configuration();
+    parsed->config.listeners[0].hba.file = rules;
+    return parsed;
+  };
+  read_ = [&](int number) {
+    auto parsed = with_rules();
+    if (number == 2) static_cast<void>(folder_.write("hba", "local all all reject\n"));
+    return parsed;
+  };
+  reloader_.request("first", ReloadIf::always);
+  run_until(1);
+  reloader_.request("second", ReloadIf::always);
+  run_until(3);
+  EXPECT_EQ(uv_run(loop_.get(), UV_RUN_DEFAULT), 0);
+  EXPECT_EQ(loads_, 3);
 }
 
 TEST_F(ReloaderTest, ReportsNothingAfterItWasStopped) {
@@ -138,7 +215,7 @@ TEST_F(ReloaderTest, ReportsNothingAfterItWasStopped) {
     may_go.wait();
     return good_configuration();
   };
-  reloader_.request("SIGHUP");
+  reloader_.request("SIGHUP", ReloadIf::always);
   reloader_.stop();
   go.set_value();
   run_until(1);
