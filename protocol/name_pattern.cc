@@ -17,8 +17,8 @@ using re2::RE2;
 constexpr std::size_t kMaxDissectedBytes = 4096;
 
 // The expressions match bytes, not characters, as in PostgreSQL: the rules are evaluated before a database is
-// open, so there is no encoding. The UTF-8 mode would find nothing in a name that is not UTF-8. A non-ASCII
-// letter has several bytes, and `.` matches one of them; `.+` and `[^,]+` match all of them.
+// open, so there is no encoding. In RE2's UTF-8 mode no expression matches a name that is not valid UTF-8. In
+// UTF-8 a letter that is not in ASCII has several bytes: `.` matches one of them, and `.+` or `[^,]+` all.
 RE2::Options octet_options() {
   RE2::Options options;
   options.set_encoding(RE2::Options::EncodingLatin1);
