@@ -17,6 +17,7 @@ namespace {
 
 using protocol::ClientCertificate;
 using protocol::HbaMethod;
+using protocol::in_quotes;
 
 // Where the rules stand that nobody has written.
 constexpr std::string_view kBuiltIn = "built-in";
@@ -102,7 +103,7 @@ Ending not_mapped(const ClientAttributes& visitor, const protocol::HbaRule& rule
                         whose, names, place_of(rule), visitor.user);
   ending.hint = rule.map.empty()
                     ? "Without the option map, the name must be equal to that of the database user."
-                    : "Add a line for this name to map \"" + rule.map + "\".";
+                    : "Add a line for this name to map " + in_quotes(rule.map) + '.';
   return ending;
 }
 
@@ -111,7 +112,7 @@ std::string given_key(const TextOrFile& setting, const std::string& key) {
   return setting.file.empty() ? key : key + "_file";
 }
 
-// An error of the whole, such as that there is no record, has the location of the setting.
+// An error of the whole, such as that no record was found, has the location of the setting.
 ConfigErrors located(const protocol::AuthFileErrors& found, const std::string& key,
                      const SourceLocations& origins) {
   const auto whole = origins.find(key);
@@ -134,7 +135,7 @@ class RuleReader {
   [[nodiscard]] std::optional<protocol::HbaRules> read_hba(const TextOrFile& setting,
                                                            const std::string& key) {
     const auto text = read_records(setting, key);
-    // parse() would add that there is no record.
+    // Otherwise parse() would report that no record was found.
     if (text.records.empty() && text.has_errors) return std::nullopt;
     return parsed<protocol::HbaRules>(text.records, key);
   }
@@ -163,9 +164,9 @@ class RuleReader {
     if (!setting.file.empty()) {
       const auto content = files.read(setting.file);
       if (!content) {
-        errors_.push_back(
-            origins_.error_at(key, "could not read file \"" + setting.file + "\": " + content.error().text,
-                              content.error().hint));
+        errors_.push_back(origins_.error_at(
+            key, "could not read file " + in_quotes(setting.file) + ": " + content.error().text,
+            content.error().hint));
         return {{}, true};
       }
       text = *content;
@@ -224,7 +225,8 @@ class RuleCheck {
           rule, "method scram-sha-256 requires auth_file",
           "Set auth_file to a file with the secrets of the users, or use relay, with which the server authenticates the client.");
     if (!rule.map.empty() && ident_ != nullptr && !ident_->has_map(rule.map))
-      complain(rule, "map \"" + rule.map + "\" does not exist, so that no client can log in by this record",
+      complain(rule,
+               "map " + in_quotes(rule.map) + " does not exist, so that no client can log in by this record",
                "Add lines of this map to ident or ident_file.");
   }
 

@@ -5,7 +5,7 @@
 #include <variant>
 #include <vector>
 
-#include "proxy/access/rule_files.h"
+#include "protocol/auth_file.h"
 #include "proxy/config/config_error.h"
 #include "proxy/credentials/scram_hash.h"
 #include "proxy/credentials/secret_file.h"
@@ -43,10 +43,11 @@ tl::expected<UserSecrets, ConfigErrors> UserSecrets::load(const std::string& pat
       {reinterpret_cast<const std::uint8_t*>(content.data()), content.size()});
   for (auto& entry : *entries) {
     if (std::holds_alternative<protocol::Md5Secret>(entry.secret))
-      warnings.push_back({path, entry.line, key,
-                          "user \"" + entry.user + "\" has an MD5 hash, with which nobody logs in by SCRAM",
-                          "Put the secret of pg_authid there after setting the password anew with "
-                          "password_encryption = 'scram-sha-256'."});
+      warnings.push_back(
+          {path, entry.line, key,
+           "user " + protocol::in_quotes(entry.user) + " has an MD5 hash, with which nobody logs in by SCRAM",
+           "Put the secret of pg_authid there after setting the password anew with "
+           "password_encryption = 'scram-sha-256'."});
     else
       users.add(std::move(entry));
   }

@@ -146,8 +146,8 @@ class SnapshotBuilder {
     warn(
         key + ".upstream",
         "with method relay, clients cannot log in by SCRAM unless they set channel_binding=disable, since pgveil "
-        "uses another TLS connection to upstream \"" +
-            config.upstream + '"',
+        "uses another TLS connection to upstream " +
+            values::in_quotes(config.upstream),
         "Use method scram-sha-256 or cert, connect to the server by a Unix socket, or use the certificate of the "
         "server for this listener and set shared_certificate = true.");
   }

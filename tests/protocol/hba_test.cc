@@ -519,7 +519,7 @@ TEST(HbaErrors, IncludeAFileWithoutRecords) {
   const auto rules = parsed("# host all all all relay\n");
   ASSERT_FALSE(rules.has_value());
   ASSERT_EQ(rules.error().size(), 1u);
-  EXPECT_EQ(rules.error().front().message, "there is no record, so that no client could log in");
+  EXPECT_EQ(rules.error().front().message, "no record found; no client could log in");
   EXPECT_NE(rules.error().front().hint, "");
 }
 

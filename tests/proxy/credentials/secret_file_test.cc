@@ -28,6 +28,11 @@ std::string problem_of(const std::string& path) {
   return is_whole ? mistake.message : "an error without key or hint";
 }
 
+TEST(SecretFiles, AreNamedWithoutControlBytes) {
+  EXPECT_EQ(problem_of("/nonexistent/a\nb"),
+            "\"/nonexistent/a\\x0ab\" cannot be read: No such file or directory");
+}
+
 struct SecretFile {
   const char* name;
   Owner owner;
