@@ -133,13 +133,22 @@ std::optional<EarlyExit> option_as_value(const Arguments& arguments) {
   return std::nullopt;
 }
 
+// Whether a word can appear in a message. A connection string with a password cannot, nor a part of one that the shell
+// has split, such as "hunter2@db01".
+bool may_be_shown(const std::string& word) {
+  return !values::may_hold_password(word) && word.find('@') == std::string::npos;
+}
+
+// The word for the end of a message, if it may be shown.
+std::string shown(const std::string& word) {
+  return may_be_shown(word) ? ' ' + in_quotes(word) : "";
+}
+
 EarlyExit unexpected_argument(const std::string& word, const Arguments& arguments) {
   if (word.starts_with('-') && word != "--") return unknown_option(word);
   if (auto mistake = option_as_value(arguments)) return *std::move(mistake);
-  // As a whole: what is cut out of it may leave a part of a password.
-  const bool may_show = !values::may_hold_password(word) && word.find('@') == std::string::npos;
-  const std::string message = may_show ? "unexpected argument " + in_quotes(word) : "unexpected argument";
-  if (may_show && word.ends_with(".toml"))
+  const std::string message = "unexpected argument" + shown(word);
+  if (may_be_shown(word) && word.ends_with(".toml"))
     return usage_mistake(message,
                          fmt::format("To use a configuration file, write {} {}.", kConfigFlag, word));
   return usage_mistake(message,
@@ -149,9 +158,7 @@ EarlyExit unexpected_argument(const std::string& word, const Arguments& argument
 EarlyExit unknown_command(const std::string& word) {
   const auto near = values::nearest(word, {"run", "check"});
   if (!near.empty()) return usage_mistake("unknown command " + in_quotes(word), values::did_you_mean(near));
-  const bool may_show = !values::may_hold_password(word) && word.find('@') == std::string::npos;
-  return usage_mistake(may_show ? "unknown command " + in_quotes(word) : "unknown command",
-                       "The commands are run and check.");
+  return usage_mistake("unknown command" + shown(word), "The commands are run and check.");
 }
 
 // What is wrong before a command has begun; nullopt: nothing, or --help and --version, which need none.

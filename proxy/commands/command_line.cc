@@ -19,6 +19,7 @@
 #include "proxy/config/config_error.h"
 #include "proxy/config/config_report.h"
 #include "proxy/config/settings.h"
+#include "proxy/config/toml_reader.h"
 #include "proxy/credentials/secret_file.h"
 #include "proxy/server/preparation.h"
 #include "tls/digest.h"
@@ -161,7 +162,7 @@ void apply_password(const Overrides& given, ConfigBuilder& draft) {
       is_used = true;
     }
     if (!is_used)
-      draft.add({value->place.file, 0, "", "is of no use: no upstream has sslkey without sslpassword",
+      draft.add({value->place.file, 0, "", "has no effect: no upstream has sslkey without sslpassword",
                  "Unset it."});
     tls::wipe(value->text);
   }

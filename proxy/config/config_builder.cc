@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "protocol/startup.h"
 #include "proxy/config/command_template.h"

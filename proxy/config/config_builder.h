@@ -5,7 +5,7 @@
 #include <deque>
 #include <string>
 #include <string_view>
-#include <vector>
+#include <utility>
 
 #include "proxy/config/config.h"
 #include "proxy/config/config_error.h"
@@ -120,8 +120,5 @@ class ConfigBuilder {
   SourceLocations origins_;
   ConfigReport report_;
 };
-
-// Reads a TOML file into a draft, which reports what is wrong with it. Wipes secrets in `toml`.
-void read_toml(std::string& toml, const std::string& file, ConfigBuilder& draft);
 
 }  // namespace pgveil::proxy

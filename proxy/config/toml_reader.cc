@@ -1,4 +1,5 @@
-// TOML -> ConfigBuilder -> Config.
+#include "proxy/config/toml_reader.h"
+
 #include <fmt/format.h>
 #include <toml++/toml.h>
 
@@ -8,7 +9,6 @@
 #include <string_view>
 #include <utility>
 
-#include "proxy/config/config_builder.h"
 #include "proxy/config/config_error.h"
 #include "proxy/config/password_filter.h"
 #include "proxy/config/toml_hint.h"

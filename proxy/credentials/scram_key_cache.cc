@@ -1,6 +1,5 @@
 #include "proxy/credentials/scram_key_cache.h"
 
-#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -14,7 +13,7 @@ struct ScramKeyCache::Entry {
   std::vector<Request*> waiting;
 };
 
-// What a thread of libuv's pool works on. It holds the entry, so that it needs no key_cache when it is done.
+// What a thread of libuv's pool works on. It owns the entry, so that the cache may be destroyed before it is done.
 struct ScramKeyCache::Job {
   uv_work_t work{};
   protocol::SecretText password;

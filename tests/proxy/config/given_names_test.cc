@@ -35,9 +35,10 @@ TEST(GivenNames, AreKeysInAMistakeOfAFile) {
 
 TEST(GivenNames, LeaveOtherWordsAlone) {
   for (const std::string text :
-       {"the file \"sslkey\" and the path /etc/sslkey", "the options of the database", "--sslkey and sslkeys",
-        "in application_name"})
-    EXPECT_EQ(text_of("--sslkey", "upstream.default.sslkey", text, ""), "--sslkey: " + text + ".");
+       {"the file \"ssl_key_file\" and the path /etc/ssl_key_file", "the options of the database",
+        "--ssl_key_file and ssl_key_files", "in application_name"})
+    EXPECT_EQ(text_of("--ssl-key-file", "listener[0].ssl_key_file", text, ""),
+              "--ssl-key-file: " + text + ".");
 }
 
 }  // namespace
