@@ -60,47 +60,48 @@ std::string host_of(const KernelAddress& address) {
 }
 
 // PostgreSQL's sentence without its beginning (auth.c: ClientAuthentication).
-std::string described(const ClientAttributes& visitor) {
-  const std::string_view encryption = visitor.has_tls ? "SSL encryption" : "no encryption";
-  if (visitor.physical_replication)
-    return fmt::format("host \"{}\", user \"{}\", {}", host_of(visitor.address), visitor.user, encryption);
-  return fmt::format("host \"{}\", user \"{}\", database \"{}\", {}", host_of(visitor.address), visitor.user,
-                     visitor.database, encryption);
+std::string described(const ClientAttributes& attributes) {
+  const std::string_view encryption = attributes.has_tls ? "SSL encryption" : "no encryption";
+  if (attributes.physical_replication)
+    return fmt::format("host \"{}\", user \"{}\", {}", host_of(attributes.address), attributes.user,
+                       encryption);
+  return fmt::format("host \"{}\", user \"{}\", database \"{}\", {}", host_of(attributes.address),
+                     attributes.user, attributes.database, encryption);
 }
 
-Ending no_rule(const ClientAttributes& visitor) {
+Ending no_rule(const ClientAttributes& attributes) {
   return {.reason = Reason::rejected_by_rule,
-          .message = visitor.physical_replication
-                         ? "no pg_hba.conf entry for replication connection from " + described(visitor)
-                         : "no pg_hba.conf entry for " + described(visitor),
+          .message = attributes.physical_replication
+                         ? "no pg_hba.conf entry for replication connection from " + described(attributes)
+                         : "no pg_hba.conf entry for " + described(attributes),
           .hint = "Add a rule to hba or hba_file that matches."};
 }
 
-Ending rejected(const ClientAttributes& visitor) {
+Ending rejected(const ClientAttributes& attributes) {
   return {.reason = Reason::rejected_by_rule,
-          .message = (visitor.physical_replication ? "pg_hba.conf rejects replication connection for "
-                                                   : "pg_hba.conf rejects connection for ") +
-                     described(visitor)};
+          .message = (attributes.physical_replication ? "pg_hba.conf rejects replication connection for "
+                                                      : "pg_hba.conf rejects connection for ") +
+                     described(attributes)};
 }
 
 std::string place_of(const protocol::HbaRule& rule) {
   return rule.file + ':' + std::to_string(rule.line);
 }
 
-Ending not_mapped(const ClientAttributes& visitor, const protocol::HbaRule& rule,
+Ending not_mapped(const ClientAttributes& attributes, const protocol::HbaRule& rule,
                   const std::vector<std::string>& system_users) {
   Ending ending{.reason = Reason::identity_not_mapped};
   std::string names;
   for (const auto& name : system_users) names += (names.empty() ? "\"" : ", \"") + name + '"';
   const bool is_peer = rule.method == HbaMethod::peer;
-  if (is_peer) ending.message = fmt::format("Peer authentication failed for user \"{}\"", visitor.user);
+  if (is_peer) ending.message = fmt::format("Peer authentication failed for user \"{}\"", attributes.user);
   const std::string whose = is_peer ? "The process of the client" : "The client certificate";
   ending.detail =
       names.empty()
           ? fmt::format("{} has no name for the rule in {} (clientname={}).", whose, place_of(rule),
                         name_of(rule.clientname))
           : fmt::format("{} has the name {}, and the rule in {} does not allow it to log in as \"{}\".",
-                        whose, names, place_of(rule), visitor.user);
+                        whose, names, place_of(rule), attributes.user);
   ending.hint = rule.map.empty()
                     ? "Without the option map, the name must be equal to that of the database user."
                     : "Add a line for this name to map " + in_quotes(rule.map) + '.';
@@ -300,25 +301,25 @@ tl::expected<AccessRules, ConfigErrors> AccessRules::build(const ListenerConfig&
   return AccessRules(*std::move(hba), *std::move(ident), std::move(built_in));
 }
 
-Decision AccessRules::decide(const ClientAttributes& visitor) const {
-  const protocol::HbaClient client{.is_unix = visitor.address.is_unix(),
-                                   .has_tls = visitor.has_tls,
-                                   .address = ip_address(*visitor.address.get()),
-                                   .user = visitor.user,
-                                   .database = visitor.database,
-                                   .physical_replication = visitor.physical_replication,
-                                   .host_name = visitor.host_name};
+Decision AccessRules::decide(const ClientAttributes& attributes) const {
+  const protocol::HbaClient client{.is_unix = attributes.address.is_unix(),
+                                   .has_tls = attributes.has_tls,
+                                   .address = ip_address(*attributes.address.get()),
+                                   .user = attributes.user,
+                                   .database = attributes.database,
+                                   .physical_replication = attributes.physical_replication,
+                                   .host_name = attributes.host_name};
   const auto verdict = hba_.match(client, networks());
   Decision decision;
   decision.rule = verdict.rule;
   decision.needs_host_name = verdict.needs_host_name;
   if (verdict.needs_host_name) return decision;
   if (verdict.rule == nullptr) {
-    decision.refusal = no_rule(visitor);
+    decision.refusal = no_rule(attributes);
   } else if (verdict.rule->method == HbaMethod::reject) {
-    decision.refusal = rejected(visitor);
+    decision.refusal = rejected(attributes);
   } else {
-    decision.refusal = check_identity(visitor, decision);
+    decision.refusal = check_identity(attributes, decision);
   }
   return decision;
 }
@@ -355,27 +356,28 @@ bool is_vouched_for(protocol::HbaMethod method) {
 }
 
 // The certificate first, then whether its name (or the process's) may be this database user.
-std::optional<Ending> AccessRules::check_identity(const ClientAttributes& visitor, Decision& decision) const {
+std::optional<Ending> AccessRules::check_identity(const ClientAttributes& attributes,
+                                                  Decision& decision) const {
   const protocol::HbaRule& rule = *decision.rule;
-  decision.database_user = visitor.user;
-  if (rule.clientcert != ClientCertificate::not_required && visitor.certificate == nullptr)
+  decision.database_user = attributes.user;
+  if (rule.clientcert != ClientCertificate::not_required && attributes.certificate == nullptr)
     return Ending{.reason = Reason::client_certificate_required,
                   .detail = "The rule in " + place_of(rule) + " requires a client certificate.",
                   .hint = "Set sslcert and sslkey on the client."};
   const bool is_peer = rule.method == HbaMethod::peer;
   if (!is_peer && rule.clientcert != ClientCertificate::verify_full) {
-    if (visitor.user.empty()) return Ending{.reason = Reason::no_user};
+    if (attributes.user.empty()) return Ending{.reason = Reason::no_user};
     return std::nullopt;
   }
   std::vector<std::string> names;
   if (!is_peer)
-    names = system_users(*visitor.certificate, rule.clientname);
-  else if (!visitor.unix_user.empty())
-    names.emplace_back(visitor.unix_user);
+    names = system_users(*attributes.certificate, rule.clientname);
+  else if (!attributes.unix_user.empty())
+    names.emplace_back(attributes.unix_user);
 
-  const auto mapped = rule.assign ? ident_.assign(rule.map, names, visitor.user)
-                                  : ident_.check(rule.map, names, visitor.user);
-  if (!mapped) return not_mapped(visitor, rule, names);
+  const auto mapped = rule.assign ? ident_.assign(rule.map, names, attributes.user)
+                                  : ident_.check(rule.map, names, attributes.user);
+  if (!mapped) return not_mapped(attributes, rule, names);
   if (mapped->database_user.empty()) return Ending{.reason = Reason::no_user};
   decision.system_user = mapped->system_user;
   decision.database_user = mapped->database_user;
