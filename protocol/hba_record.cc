@@ -131,7 +131,7 @@ class RecordReader {
 
   // Returns the next field; nullptr, after adding an error, at the end of the line.
   const Tokens* next(const std::string& what);
-  // Returns the next field if it is one token; otherwise adds a mistake and returns nullptr.
+  // Returns the next field if it is one token; otherwise adds an error and returns nullptr.
   const AuthToken* next_single(const std::string& what);
   bool fail(std::string message, std::string hint) {
     errors_.push_back({line_.file, line_.line, std::move(message), std::move(hint)});

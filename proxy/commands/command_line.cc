@@ -228,10 +228,10 @@ std::optional<EarlyExit> read_settings(const Overrides& given, ConfigBuilder& dr
   const auto file = given.find(kConfigFlag, kConfigVariable);
   const auto beside = setting_beside_file(given);
   if (file && beside)
-    return usage_mistake(*beside + " cannot be combined with " + file->place.file,
-                         "Write the setting into the file, or use no file.");
+    return usage_error(*beside + " cannot be combined with " + file->place.file,
+                       "Write the setting into the file, or use no file.");
   if (!file && !beside)
-    return usage_mistake("no configuration is given", "Give --listen and --upstream, or --config FILE.");
+    return usage_error("no configuration is given", "Give --listen and --upstream, or --config FILE.");
   if (!file) {
     read_flags_and_variables(given, draft);
   } else {

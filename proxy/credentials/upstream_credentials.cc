@@ -47,16 +47,16 @@ tl::expected<UpstreamCredentials, ConfigErrors> UpstreamCredentials::load(const 
                                                                           const SourceLocations& origins,
                                                                           ConfigErrors& warnings) {
   UpstreamCredentials held;
-  ConfigErrors mistakes;
+  ConfigErrors errors;
   if (!upstream.passfile.empty()) {
     const std::string passfile_key = key + ".passfile";
     const auto text = read_secret_file(upstream.passfile, passfile_key, origins);
     if (!text) {
-      mistakes.push_back(text.error());
+      errors.push_back(text.error());
     } else if (auto passfile = protocol::PassFile::parse(text->view(), upstream.passfile)) {
       held.passfile_ = std::make_shared<const protocol::PassFile>(*std::move(passfile));
     } else {
-      mistakes = config_errors_of(passfile.error(), passfile_key);
+      errors = config_errors_of(passfile.error(), passfile_key);
     }
   }
   if (!upstream.role_certificates.empty() && base != nullptr) {
@@ -66,20 +66,20 @@ tl::expected<UpstreamCredentials, ConfigErrors> UpstreamCredentials::load(const 
     };
     const auto roles = roles_in(upstream.role_certificates);
     if (!roles)
-      mistakes.push_back(
+      errors.push_back(
           error_at("cannot read " + in_quotes(upstream.role_certificates) + ": " + roles.error().message(),
                    roles.error() == std::errc::not_a_directory
                        ? "Name the directory that has ROLE.crt and ROLE.key for each role."
                        : tls::file_hint(upstream.role_certificates, roles.error().value())));
     else if (roles->empty())
-      mistakes.push_back(error_at("there is no certificate in " + in_quotes(upstream.role_certificates),
-                                  "Put ROLE.crt and ROLE.key there for each role."));
+      errors.push_back(error_at("there is no certificate in " + in_quotes(upstream.role_certificates),
+                                "Put ROLE.crt and ROLE.key there for each role."));
     for (const auto& role : roles.value_or(std::vector<std::string>())) {
       const std::string path = (filesystem::path(upstream.role_certificates) / role).string();
       auto context = base->with_certificate(path + ".crt", path + ".key", upstream.tls.sslpassword);
       if (!context) {
-        for (auto& mistake : context.error())
-          mistakes.push_back(error_at("role " + in_quotes(role) + ": " + mistake.message, mistake.hint));
+        for (auto& error : context.error())
+          errors.push_back(error_at("role " + in_quotes(role) + ": " + error.message, error.hint));
         continue;
       }
       for (const auto& warning : (*context)->warnings())
@@ -87,7 +87,7 @@ tl::expected<UpstreamCredentials, ConfigErrors> UpstreamCredentials::load(const 
       held.by_role_.emplace(role, *std::move(context));
     }
   }
-  if (!mistakes.empty()) return tl::unexpected(std::move(mistakes));
+  if (!errors.empty()) return tl::unexpected(std::move(errors));
   return held;
 }
 

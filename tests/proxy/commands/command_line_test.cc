@@ -617,7 +617,7 @@ INSTANTIATE_TEST_SUITE_P(CommandLine, MisusedCommandLine, testing::Values(
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
-TEST(CommandLine, NamesTheOptionForHelpAfterEachMistake) {
+TEST(CommandLine, NamesTheOptionForHelpAfterEachError) {
   for (const Words& words : {Words{}, Words{"bogus"}, Words{"run", "x"}, Words{"run", "--bogus"}}) {
     const auto errors = ending_of(words).errors;
     EXPECT_TRUE(errors.ends_with("\nRun \"pgveil run --help\" to see all options.\n")) << errors;
