@@ -80,12 +80,12 @@ class Overrides {
 
 template <class Section>
 void apply(const Overrides& given, std::span<const Setting<Section>> settings,
-           SectionBuilder<Section>& section, ConfigBuilder& draft) {
+           SectionBuilder<Section>& section, ConfigBuilder& builder) {
   for (const auto& setting : settings) {
     auto value = given.find(setting);
     if (!value) continue;
-    draft.set(section, setting, {RawValue::Kind::untyped, std::move(value->text)}, value->place);
-    draft.note_text(section, setting.key, {value->place.file, 1});
+    builder.set(section, setting, {RawValue::Kind::untyped, std::move(value->text)}, value->place);
+    builder.note_text(section, setting.key, {value->place.file, 1});
   }
 }
 
@@ -115,7 +115,7 @@ std::string remedy_for_key(const std::string& name) {
 
 // A variable that is not one of ours would silently do nothing: PGVEIL_SSLCLR checks no revocation list, and
 // PGVEIL_HOST names no server.
-void check_variables(const CommandLine& line, ConfigBuilder& draft) {
+void check_variables(const CommandLine& line, ConfigBuilder& builder) {
   std::vector<std::string> known{"CONFIG"};
   visit_settings([&known](const char*, const auto& setting) {
     if (const auto name = setting.variable(); !name.empty())
@@ -133,37 +133,37 @@ void check_variables(const CommandLine& line, ConfigBuilder& draft) {
       hint = near.empty() ? "Unset it, or see docs/configuration.md for those that there are."
                           : values::did_you_mean(variable_name(flag_name(near)));
     }
-    draft.add(value_error("unknown variable " + in_quotes(name), std::move(hint)));
+    builder.add(value_error("unknown variable " + in_quotes(name), std::move(hint)));
   }
 }
 
 // --- the two ways to configure ---
 
-void read_flags_and_variables(const Overrides& given, ConfigBuilder& draft) {
+void read_flags_and_variables(const Overrides& given, ConfigBuilder& builder) {
   const SourceLocations::Place outside{given.has_options() ? kCommandLine : kEnvironment, 0};
-  auto& listener = draft.add_listener(outside);
-  apply(given, listener_settings(), listener, draft);
+  auto& listener = builder.add_listener(outside);
+  apply(given, listener_settings(), listener, builder);
   for (const auto& setting : listener_settings())
     if (setting.key == "upstream")
-      draft.set(listener, setting, {RawValue::Kind::untyped, kOnlyUpstream}, outside);
-  apply(given, upstream_settings(), draft.add_upstream(kOnlyUpstream, outside), draft);
+      builder.set(listener, setting, {RawValue::Kind::untyped, kOnlyUpstream}, outside);
+  apply(given, upstream_settings(), builder.add_upstream(kOnlyUpstream, outside), builder);
 }
 
 // With a file, the one setting that may still come from outside: a secret does not belong into a file.
-void apply_password(const Overrides& given, ConfigBuilder& draft) {
+void apply_password(const Overrides& given, ConfigBuilder& builder) {
   for (const auto& setting : upstream_settings()) {
     if (!setting.secret) continue;
     auto value = given.find(setting);
     if (!value) continue;
     bool is_used = false;
-    for (auto& upstream : draft.upstreams()) {
-      if (!draft.has(upstream, "sslkey") || draft.has(upstream, setting.key)) continue;
-      draft.set(upstream, setting, {RawValue::Kind::untyped, value->text}, value->place);
+    for (auto& upstream : builder.upstreams()) {
+      if (!builder.has(upstream, "sslkey") || builder.has(upstream, setting.key)) continue;
+      builder.set(upstream, setting, {RawValue::Kind::untyped, value->text}, value->place);
       is_used = true;
     }
     if (!is_used)
-      draft.add({value->place.file, 0, "", "has no effect: no upstream has sslkey without sslpassword",
-                 "Unset it."});
+      builder.add({value->place.file, 0, "", "has no effect: no upstream has sslkey without sslpassword",
+                   "Unset it."});
     tls::wipe(value->text);
   }
 }
@@ -212,19 +212,19 @@ tl::expected<ConfigFile, EarlyExit> read_file(const std::string& path) {
 }
 
 // As with a key file: a person who can read the passphrase need not guess it.
-void refuse_secrets_of_open_file(const ConfigFile& file, ConfigBuilder& draft) {
+void refuse_secrets_of_open_file(const ConfigFile& file, ConfigBuilder& builder) {
   if (!file.access_fault) return;
   for (const auto& setting : upstream_settings()) {
     if (!setting.secret) continue;
-    for (const auto& upstream : draft.upstreams())
-      if (draft.has(upstream, setting.key))
-        draft.add_at(upstream, setting.key, "the file " + file.access_fault->message,
-                     file.access_fault->hint);
+    for (const auto& upstream : builder.upstreams())
+      if (builder.has(upstream, setting.key))
+        builder.add_at(upstream, setting.key, "the file " + file.access_fault->message,
+                       file.access_fault->hint);
   }
 }
 
-// Fills the draft from wherever the command line says; an EarlyExit where that cannot even be begun.
-std::optional<EarlyExit> read_settings(const Overrides& given, ConfigBuilder& draft) {
+// Fills the builder from wherever the command line says; an EarlyExit where that cannot even be begun.
+std::optional<EarlyExit> read_settings(const Overrides& given, ConfigBuilder& builder) {
   const auto file = given.find(kConfigFlag, kConfigVariable);
   const auto beside = setting_beside_file(given);
   if (file && beside)
@@ -233,16 +233,16 @@ std::optional<EarlyExit> read_settings(const Overrides& given, ConfigBuilder& dr
   if (!file && !beside)
     return usage_error("no configuration is given", "Give --listen and --upstream, or --config FILE.");
   if (!file) {
-    read_flags_and_variables(given, draft);
+    read_flags_and_variables(given, builder);
   } else {
     auto content = read_file(file->text);
     if (!content) return std::move(content).error();
-    read_toml(content->text, file->text, draft);
-    refuse_secrets_of_open_file(*content, draft);
-    apply_password(given, draft);
+    read_toml(content->text, file->text, builder);
+    refuse_secrets_of_open_file(*content, builder);
+    apply_password(given, builder);
   }
-  apply(given, limits_settings(), draft.limits, draft);
-  apply(given, log_settings(), draft.log, draft);
+  apply(given, limits_settings(), builder.limits, builder);
+  apply(given, log_settings(), builder.log, builder);
   return std::nullopt;
 }
 
@@ -259,17 +259,17 @@ tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line) {
   auto arguments = parse_arguments(std::move(line.arguments), line.width);
   if (!arguments) return tl::unexpected(std::move(arguments).error());
 
-  ConfigBuilder draft;
-  check_variables(line, draft);
-  auto ending = read_settings(Overrides(*arguments, line), draft);
+  ConfigBuilder builder;
+  check_variables(line, builder);
+  auto ending = read_settings(Overrides(*arguments, line), builder);
   for (auto& [name, value] : line.environment) tls::wipe(value);
   if (ending) {
     // Variables that are none may be the reason.
-    ending->errors.insert(0, draft.report().lines());
+    ending->errors.insert(0, builder.report().lines());
     return tl::unexpected(*std::move(ending));
   }
 
-  auto reading = std::move(draft).finish();
+  auto reading = std::move(builder).finish();
   if (reading.report.has_errors()) {
     add_errors_of_loading(reading);
     wipe_secrets(reading.parsed.config);

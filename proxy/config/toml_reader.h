@@ -7,7 +7,7 @@
 
 namespace pgveil::proxy {
 
-// Reads a TOML file into `draft`, which reports what is wrong with it. Wipes secrets in `toml`.
-void read_toml(std::string& toml, const std::string& file, ConfigBuilder& draft);
+// Reads a TOML file into `builder`, which reports what is wrong with it. Wipes secrets in `toml`.
+void read_toml(std::string& toml, const std::string& file, ConfigBuilder& builder);
 
 }  // namespace pgveil::proxy
