@@ -79,10 +79,10 @@ class Overrides {
 };
 
 template <class Section>
-void apply(const Overrides& given, std::span<const Setting<Section>> settings,
+void apply(const Overrides& overrides, std::span<const Setting<Section>> settings,
            SectionBuilder<Section>& section, ConfigBuilder& builder) {
   for (const auto& setting : settings) {
-    auto value = given.find(setting);
+    auto value = overrides.find(setting);
     if (!value) continue;
     builder.set(section, setting, {RawValue::Kind::untyped, std::move(value->text)}, value->place);
     builder.note_text(section, setting.key, {value->place.file, 1});
@@ -139,21 +139,21 @@ void check_variables(const CommandLine& line, ConfigBuilder& builder) {
 
 // --- the two ways to configure ---
 
-void read_flags_and_variables(const Overrides& given, ConfigBuilder& builder) {
-  const SourceLocations::Place outside{given.has_options() ? kCommandLine : kEnvironment, 0};
+void read_flags_and_variables(const Overrides& overrides, ConfigBuilder& builder) {
+  const SourceLocations::Place outside{overrides.has_options() ? kCommandLine : kEnvironment, 0};
   auto& listener = builder.add_listener(outside);
-  apply(given, listener_settings(), listener, builder);
+  apply(overrides, listener_settings(), listener, builder);
   for (const auto& setting : listener_settings())
     if (setting.key == "upstream")
       builder.set(listener, setting, {RawValue::Kind::untyped, kOnlyUpstream}, outside);
-  apply(given, upstream_settings(), builder.add_upstream(kOnlyUpstream, outside), builder);
+  apply(overrides, upstream_settings(), builder.add_upstream(kOnlyUpstream, outside), builder);
 }
 
 // With a file, the one setting that may still come from outside: a secret does not belong into a file.
-void apply_password(const Overrides& given, ConfigBuilder& builder) {
+void apply_password(const Overrides& overrides, ConfigBuilder& builder) {
   for (const auto& setting : upstream_settings()) {
     if (!setting.secret) continue;
-    auto value = given.find(setting);
+    auto value = overrides.find(setting);
     if (!value) continue;
     bool is_used = false;
     for (auto& upstream : builder.upstreams()) {
@@ -169,11 +169,11 @@ void apply_password(const Overrides& given, ConfigBuilder& builder) {
 }
 
 // A setting of listener or upstream that is given beside a file; nullopt where there is none.
-std::optional<std::string> setting_beside_file(const Overrides& given) {
+std::optional<std::string> setting_beside_file(const Overrides& overrides) {
   std::optional<std::string> first;
   const auto look = [&](const auto& settings) {
     for (const auto& setting : settings)
-      if (const auto value = given.find(setting); value && !setting.secret && !first)
+      if (const auto value = overrides.find(setting); value && !setting.secret && !first)
         first = value->place.file;
   };
   look(listener_settings());
@@ -224,25 +224,25 @@ void refuse_secrets_of_open_file(const ConfigFile& file, ConfigBuilder& builder)
 }
 
 // Fills the builder from wherever the command line says; an EarlyExit where that cannot even be begun.
-std::optional<EarlyExit> read_settings(const Overrides& given, ConfigBuilder& builder) {
-  const auto file = given.find(kConfigFlag, kConfigVariable);
-  const auto beside = setting_beside_file(given);
+std::optional<EarlyExit> read_settings(const Overrides& overrides, ConfigBuilder& builder) {
+  const auto file = overrides.find(kConfigFlag, kConfigVariable);
+  const auto beside = setting_beside_file(overrides);
   if (file && beside)
     return usage_error(*beside + " cannot be combined with " + file->place.file,
                        "Write the setting into the file, or use no file.");
   if (!file && !beside)
     return usage_error("no configuration is given", "Give --listen and --upstream, or --config FILE.");
   if (!file) {
-    read_flags_and_variables(given, builder);
+    read_flags_and_variables(overrides, builder);
   } else {
     auto content = read_file(file->text);
     if (!content) return std::move(content).error();
     read_toml(content->text, file->text, builder);
     refuse_secrets_of_open_file(*content, builder);
-    apply_password(given, builder);
+    apply_password(overrides, builder);
   }
-  apply(given, limits_settings(), builder.limits, builder);
-  apply(given, log_settings(), builder.log, builder);
+  apply(overrides, limits_settings(), builder.limits, builder);
+  apply(overrides, log_settings(), builder.log, builder);
   return std::nullopt;
 }
 
