@@ -248,9 +248,9 @@ std::optional<EarlyExit> read_settings(const Overrides& overrides, ConfigBuilder
 
 // Adds what cannot be loaded, or is not on this machine, of a configuration that has errors already, so that all are shown
 // at once.
-void add_errors_of_loading(ParseResult& reading) {
-  auto prepared = prepare(reading.parsed);
-  if (!prepared) reading.report.add_later(std::move(prepared.error().report), reading.parsed.origins);
+void add_errors_of_loading(ParseResult& result) {
+  auto prepared = prepare(result.parsed);
+  if (!prepared) result.report.add_later(std::move(prepared.error().report), result.parsed.origins);
 }
 
 }  // namespace
@@ -269,13 +269,13 @@ tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line) {
     return tl::unexpected(*std::move(ending));
   }
 
-  auto reading = std::move(builder).finish();
-  if (reading.report.has_errors()) {
-    add_errors_of_loading(reading);
-    wipe_secrets(reading.parsed.config);
-    return tl::unexpected(EarlyExit{kExitConfig, "", reading.report.text()});
+  auto result = std::move(builder).finish();
+  if (result.report.has_errors()) {
+    add_errors_of_loading(result);
+    wipe_secrets(result.parsed.config);
+    return tl::unexpected(EarlyExit{kExitConfig, "", result.report.text()});
   }
-  return Invocation{arguments->command, std::move(reading.parsed)};
+  return Invocation{arguments->command, std::move(result.parsed)};
 }
 
 tl::expected<Invocation, int> parse_command_line(int argc, const char* const* argv) {

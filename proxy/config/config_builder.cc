@@ -164,8 +164,8 @@ ParseResult ConfigBuilder::finish() && {
   }
   check_listeners_differ();
 
-  ParseResult reading;
-  Config& config = reading.parsed.config;
+  ParseResult result;
+  Config& config = result.parsed.config;
   for (auto& listener : listeners_) config.listeners.push_back(std::move(listener.values));
   for (auto& upstream : upstreams_) {
     auto& values = upstream.values.config;
@@ -175,9 +175,9 @@ ParseResult ConfigBuilder::finish() && {
   for (auto& listener : config.listeners) listener.tls.records = config.limits.tls_records;
   for (auto& [name, upstream] : config.upstreams) upstream.tls.records = config.limits.tls_records;
   config.log = log.values;
-  reading.parsed.origins = std::move(origins_);
-  reading.report = std::move(report_);
-  return reading;
+  result.parsed.origins = std::move(origins_);
+  result.report = std::move(report_);
+  return result;
 }
 
 // At the setting if it has been given, else at its section or, on a command line, at the flag that is wanted.

@@ -299,9 +299,9 @@ tl::expected<ParsedConfig, ConfigErrors> parse_config(std::string_view toml, con
   ConfigBuilder builder;
   std::string text(toml);
   read_toml(text, file, builder);
-  auto reading = std::move(builder).finish();
-  if (reading.report.has_errors()) return tl::unexpected(reading.report.errors());
-  return std::move(reading.parsed);
+  auto result = std::move(builder).finish();
+  if (result.report.has_errors()) return tl::unexpected(result.report.errors());
+  return std::move(result.parsed);
 }
 
 }  // namespace pgveil::proxy
