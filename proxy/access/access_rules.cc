@@ -115,8 +115,8 @@ std::string given_key(const TextOrFile& setting, const std::string& key) {
 
 // An error of the whole, such as that no record was found, has the location of the setting.
 ConfigErrors located(const protocol::AuthFileErrors& found, const std::string& key,
-                     const SourceLocations& origins) {
-  const auto whole = origins.find(key);
+                     const SourceLocations& locations) {
+  const auto whole = locations.find(key);
   ConfigErrors errors = config_errors_of(found, key);
   for (auto& error : errors) {
     if (!error.file.empty()) continue;
@@ -129,7 +129,8 @@ ConfigErrors located(const protocol::AuthFileErrors& found, const std::string& k
 // Reads hba and ident of a listener, and collects the errors of both.
 class RuleReader {
  public:
-  RuleReader(const SourceLocations& origins, ConfigErrors& errors) : origins_(origins), errors_(errors) {}
+  RuleReader(const SourceLocations& locations, ConfigErrors& errors)
+      : locations_(locations), errors_(errors) {}
 
   // Returns the rules; they lack the records whose text has an error. nullopt: a record has an error. `key` is that
   // of the setting that is given.
@@ -160,12 +161,12 @@ class RuleReader {
   [[nodiscard]] Records read_records(const TextOrFile& setting, const std::string& key) {
     const AuthFiles files;
     std::string text = setting.text;
-    auto place = origins_.find(key + ".text");
-    if (!origins_.knows(key + ".text")) place = {std::string(kBuiltIn), 1};
+    auto place = locations_.find(key + ".text");
+    if (!locations_.knows(key + ".text")) place = {std::string(kBuiltIn), 1};
     if (!setting.file.empty()) {
       const auto content = files.read(setting.file);
       if (!content) {
-        errors_.push_back(origins_.error_at(
+        errors_.push_back(locations_.error_at(
             key, "could not read file " + in_quotes(setting.file) + ": " + content.error().text,
             content.error().hint));
         return {{}, true};
@@ -189,10 +190,10 @@ class RuleReader {
   }
 
   void keep(const protocol::AuthFileErrors& found, const std::string& key) {
-    for (auto& error : located(found, key, origins_)) errors_.push_back(std::move(error));
+    for (auto& error : located(found, key, locations_)) errors_.push_back(std::move(error));
   }
 
-  const SourceLocations& origins_;
+  const SourceLocations& locations_;
   ConfigErrors& errors_;
 };
 
@@ -280,14 +281,14 @@ AccessRules::AccessRules(protocol::HbaRules hba, protocol::IdentMap ident, std::
 
 tl::expected<AccessRules, ConfigErrors> AccessRules::build(const ListenerConfig& listener,
                                                            const std::string& key,
-                                                           const SourceLocations& origins,
+                                                           const SourceLocations& locations,
                                                            ConfigErrors& warnings) {
   TextOrFile hba_text = listener.hba;
   std::string built_in;
   if (!hba_text.is_set()) hba_text.text = built_in = built_in_rules(listener);
 
   ConfigErrors errors;
-  RuleReader reader(origins, errors);
+  RuleReader reader(locations, errors);
   const std::string ident_key = given_key(listener.ident, key + ".ident");
   auto ident = reader.read_ident(listener.ident, ident_key);
   const std::string hba_key = given_key(hba_text, key + ".hba");
@@ -297,7 +298,8 @@ tl::expected<AccessRules, ConfigErrors> AccessRules::build(const ListenerConfig&
     for (const auto* rule : hba->rules()) check.check(*rule);
   }
   if (!errors.empty()) return tl::unexpected(std::move(errors));
-  for (auto& warning : located(ident->warnings(), ident_key, origins)) warnings.push_back(std::move(warning));
+  for (auto& warning : located(ident->warnings(), ident_key, locations))
+    warnings.push_back(std::move(warning));
   return AccessRules(*std::move(hba), *std::move(ident), std::move(built_in));
 }
 

@@ -41,10 +41,10 @@ struct Decision {
 class AccessRules {
  public:
   // Reads hba and ident, or takes the built-in rules where the listener has none. `key` is the listener's in
-  // `origins`. Returns all errors at once, and in `warnings` what works, but is probably not intended.
+  // `locations`. Returns all errors at once, and in `warnings` what works, but is probably not intended.
   [[nodiscard]] static tl::expected<AccessRules, ConfigErrors> build(const ListenerConfig& listener,
                                                                      const std::string& key,
-                                                                     const SourceLocations& origins,
+                                                                     const SourceLocations& locations,
                                                                      ConfigErrors& warnings);
 
   // The first rule that matches decides; none is a refusal, as in PostgreSQL.

@@ -58,7 +58,7 @@ class ConfigBuilder {
   template <class Section>
   void note_text(const SectionBuilder<Section>& section, std::string_view setting,
                  const SourceLocations::Place& place) {
-    origins_.note(section.key_of(setting) + ".text", place);
+    locations_.note(section.key_of(setting) + ".text", place);
   }
 
   void add(ConfigError error) { report_.add_error(std::move(error)); }
@@ -71,7 +71,7 @@ class ConfigBuilder {
   // Whether the setting has been given, be it right or wrong.
   template <class Section>
   [[nodiscard]] bool has(const SectionBuilder<Section>& section, std::string_view setting) const {
-    return origins_.knows(section.key_of(setting));
+    return locations_.knows(section.key_of(setting));
   }
 
   // Checks the whole and hands it over.
@@ -117,7 +117,7 @@ class ConfigBuilder {
   std::deque<SectionBuilder<ListenerConfig>> listeners_;
   std::deque<std::deque<SectionBuilder<tls::ServerCertificate>>> certificates_;  // of each listener
   std::deque<SectionBuilder<UpstreamSection>> upstreams_;
-  SourceLocations origins_;
+  SourceLocations locations_;
   ConfigReport report_;
 };
 

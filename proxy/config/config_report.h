@@ -19,7 +19,7 @@ class ConfigReport {
   // Adds the errors that were found later in the same configuration, such as while its files were loaded. Leaves out
   // those that may have the same cause: errors of a setting that has an error already, errors of a missing setting in a
   // section that has an error, and all warnings.
-  void add_later(ConfigReport later, const SourceLocations& origins);
+  void add_later(ConfigReport later, const SourceLocations& locations);
 
   [[nodiscard]] bool has_errors() const { return !errors_.empty(); }
   // By file and line. Equal ones are there once.

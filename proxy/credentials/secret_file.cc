@@ -37,9 +37,10 @@ std::optional<AccessFault> find_access_fault(const struct stat& file, const std:
 
 tl::expected<protocol::SecretText, ConfigError> read_secret_file(const std::string& path,
                                                                  const std::string& key,
-                                                                 const SourceLocations& origins) {
+                                                                 const SourceLocations& locations) {
   const auto error = [&](const std::string& message, std::string hint) {
-    return tl::unexpected(origins.error_at(key, protocol::in_quotes(path) + ' ' + message, std::move(hint)));
+    return tl::unexpected(
+        locations.error_at(key, protocol::in_quotes(path) + ' ' + message, std::move(hint)));
   };
   const auto unreadable = [&] {
     const int number = errno;

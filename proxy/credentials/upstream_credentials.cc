@@ -44,13 +44,13 @@ tl::expected<std::vector<std::string>, std::error_code> roles_in(const std::stri
 tl::expected<UpstreamCredentials, ConfigErrors> UpstreamCredentials::load(const UpstreamConfig& upstream,
                                                                           const tls::ClientContext* base,
                                                                           const std::string& key,
-                                                                          const SourceLocations& origins,
+                                                                          const SourceLocations& locations,
                                                                           ConfigErrors& warnings) {
   UpstreamCredentials held;
   ConfigErrors errors;
   if (!upstream.passfile.empty()) {
     const std::string passfile_key = key + ".passfile";
-    const auto text = read_secret_file(upstream.passfile, passfile_key, origins);
+    const auto text = read_secret_file(upstream.passfile, passfile_key, locations);
     if (!text) {
       errors.push_back(text.error());
     } else if (auto passfile = protocol::PassFile::parse(text->view(), upstream.passfile)) {
@@ -62,7 +62,7 @@ tl::expected<UpstreamCredentials, ConfigErrors> UpstreamCredentials::load(const 
   if (!upstream.role_certificates.empty() && base != nullptr) {
     const std::string directory_key = key + ".role_certificates";
     const auto error_at = [&](std::string message, std::string hint) {
-      return origins.error_at(directory_key, std::move(message), std::move(hint));
+      return locations.error_at(directory_key, std::move(message), std::move(hint));
     };
     const auto roles = roles_in(upstream.role_certificates);
     if (!roles)

@@ -28,9 +28,9 @@ std::uint32_t most_common_iterations(const std::vector<protocol::UserListEntry>&
 }  // namespace
 
 tl::expected<UserSecrets, ConfigErrors> UserSecrets::load(const std::string& path, const std::string& key,
-                                                          const SourceLocations& origins,
+                                                          const SourceLocations& locations,
                                                           ConfigErrors& warnings) {
-  const auto text = read_secret_file(path, key, origins);
+  const auto text = read_secret_file(path, key, locations);
   if (!text) return tl::unexpected(ConfigErrors{text.error()});
   auto entries = protocol::parse_user_list(text->view(), path);
   if (!entries) return tl::unexpected(config_errors_of(entries.error(), key));

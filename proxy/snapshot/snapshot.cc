@@ -169,9 +169,9 @@ class SnapshotBuilder {
     std::string key = section + '.';
     // The certificate of the listener itself is the first one, if it has any.
     if (error.certificate >= 0) {
-      const auto& origins = parsed_.origins;
+      const auto& locations = parsed_.origins;
       const bool has_default =
-          origins.knows(section + ".ssl_cert_file") || origins.knows(section + ".ssl_key_file");
+          locations.knows(section + ".ssl_cert_file") || locations.knows(section + ".ssl_key_file");
       const int first = has_default ? 1 : 0;
       if (error.certificate >= first)
         key += "certificate[" + std::to_string(error.certificate - first) + "].";
