@@ -145,9 +145,9 @@ std::optional<IpAddress> parse_ip_address(std::string_view text) {
   if (text.find('\0') != std::string_view::npos) return std::nullopt;
   const std::string terminated(text);
   IpAddress address;
-  if (inet_pton(AF_INET, terminated.c_str(), address.octets.data()) == 1) return address;
+  if (inet_pton(AF_INET, terminated.c_str(), address.bytes.data()) == 1) return address;
   address.is_ipv6 = true;
-  if (inet_pton(AF_INET6, terminated.c_str(), address.octets.data()) == 1) return address;
+  if (inet_pton(AF_INET6, terminated.c_str(), address.bytes.data()) == 1) return address;
   return std::nullopt;
 }
 

@@ -26,11 +26,11 @@ protocol::IpAddress ip_address(const sockaddr& address) {
   protocol::IpAddress ip;
   if (address.sa_family == AF_INET) {
     const auto& in = reinterpret_cast<const sockaddr_in&>(address);
-    std::memcpy(ip.octets.data(), &in.sin_addr, sizeof in.sin_addr);
+    std::memcpy(ip.bytes.data(), &in.sin_addr, sizeof in.sin_addr);
   } else if (address.sa_family == AF_INET6) {
     const auto& in6 = reinterpret_cast<const sockaddr_in6&>(address);
     ip.is_ipv6 = true;
-    std::memcpy(ip.octets.data(), &in6.sin6_addr, sizeof in6.sin6_addr);
+    std::memcpy(ip.bytes.data(), &in6.sin6_addr, sizeof in6.sin6_addr);
   }
   return ip;
 }
