@@ -42,7 +42,7 @@ class ConfigBuilder {
   SectionBuilder<LimitsConfig> limits{{}, "limits", {}};
   SectionBuilder<LogConfig> log{{}, "log", {}};
 
-  // The section stays where it is as long as the builder.
+  // The section is not moved while the builder exists.
   SectionBuilder<ListenerConfig>& add_listener(SourceLocations::Place place);
   // A [[listener.certificate]] of `listener`.
   SectionBuilder<tls::ServerCertificate>& add_certificate(const SectionBuilder<ListenerConfig>& listener,
