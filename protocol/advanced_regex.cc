@@ -8,7 +8,7 @@
 namespace pgveil::protocol {
 namespace {
 
-using Octets = std::bitset<256>;
+using ByteSet = std::bitset<256>;
 
 constexpr int kMaxRepetitions = 255;  // DUPMAX
 
@@ -18,28 +18,28 @@ bool is_digit(char byte) {
 bool is_letter(char byte) {
   return (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z');
 }
-std::size_t octet(char byte) {
+std::size_t value_of(char byte) {
   return static_cast<unsigned char>(byte);
 }
 
-Octets range(std::size_t first, std::size_t last) {
-  Octets set;
+ByteSet range(std::size_t first, std::size_t last) {
+  ByteSet set;
   for (; first <= last; ++first) set.set(first);
   return set;
 }
 
 struct NamedClass {
   std::string_view name;
-  Octets octets;
+  ByteSet bytes;
 };
 // The named classes of regc_locale.c (classNames, cclasscvec()) in collation "C".
 const std::array<NamedClass, 14>& named_classes() {
   static const std::array<NamedClass, 14> classes = [] {
-    const Octets digit = range('0', '9');
-    const Octets lower = range('a', 'z');
-    const Octets upper = range('A', 'Z');
-    const Octets alnum = digit | lower | upper;
-    const Octets graph = range('!', '~');
+    const ByteSet digit = range('0', '9');
+    const ByteSet lower = range('a', 'z');
+    const ByteSet upper = range('A', 'Z');
+    const ByteSet alnum = digit | lower | upper;
+    const ByteSet graph = range('!', '~');
     return std::array<NamedClass, 14>{{
         {"alnum", alnum},
         {"alpha", lower | upper},
@@ -72,7 +72,7 @@ std::string hexadecimal(std::size_t value) {
 }
 
 // Returns a set as a bracket expression of RE2. It depends on no option for case and uses no named class.
-std::string class_of(const Octets& set) {
+std::string class_of(const ByteSet& set) {
   if (set.none()) return "[^\\x00-\\xff]";
   std::string text = "[";
   for (std::size_t first = 0; first < set.size(); ++first) {
@@ -107,11 +107,11 @@ class Translator {
   };
   // A backslash and the characters that belong to it.
   struct Escape {
-    enum class Kind { plain, octets, other };
+    enum class Kind { plain, bytes, other };
     Kind kind = Kind::other;
     char name = '\0';       // the letter after the backslash
     std::size_t value = 0;  // for Kind::plain
-    Octets octets;
+    ByteSet bytes;
   };
 
   void fail(std::string why) {
@@ -135,17 +135,17 @@ class Translator {
   void read_quantifier(char byte);
   std::optional<int> read_repetitions();
   void read_brackets();
-  bool read_bracket_item(Octets& set, bool is_first);
+  bool read_bracket_item(ByteSet& set, bool is_first);
   std::optional<std::size_t> read_range_end();
-  bool read_named_class(Octets& set);
+  bool read_named_class(ByteSet& set);
   void read_escape();
   Escape take_escape();
   std::optional<std::size_t> take_hexadecimal();
 
   void add_constraint(std::string_view text, bool begins, bool ends);
   void add_atom(const std::string& text);
-  void add_octet(std::size_t value);
-  [[nodiscard]] Octets with_both_cases(Octets set) const;
+  void add_byte(std::size_t value);
+  [[nodiscard]] ByteSet with_both_cases(ByteSet set) const;
   void end_branch();
 
   std::string_view rest_;
@@ -197,14 +197,14 @@ void Translator::read_part() {
     case '[': return read_brackets();
     case '\\': return read_escape();
     case '{':
-      if (rest_.empty() || !is_digit(rest_.front())) return add_octet(octet(byte));
+      if (rest_.empty() || !is_digit(rest_.front())) return add_byte(value_of(byte));
       [[fallthrough]];
     case '*':
     case '+':
     case '?':
       if (ends_first_group) is_group_in_branch_ = false;  // the group is repeated
       return read_quantifier(byte);
-    default: return add_octet(octet(byte));
+    default: return add_byte(value_of(byte));
   }
 }
 
@@ -282,7 +282,7 @@ void Translator::read_brackets() {
   if (rest_.starts_with("[:<:]]") || rest_.starts_with("[:>:]]"))
     return fail("[[:<:]] and [[:>:]] are not supported");
   const bool is_negated = take_if("^");
-  Octets set;
+  ByteSet set;
   for (bool is_first = true;; is_first = false) {
     if (rest_.empty()) return fail("brackets [] not balanced");
     if (!is_first && take_if("]")) break;
@@ -293,17 +293,17 @@ void Translator::read_brackets() {
 }
 
 // Reads one item, as brackpart() does. Returns false after an error.
-bool Translator::read_bracket_item(Octets& set, bool is_first) {
+bool Translator::read_bracket_item(ByteSet& set, bool is_first) {
   if (rest_.starts_with("[:")) return read_named_class(set);
   if (rest_.starts_with("[.") || rest_.starts_with("[="))
     return fail("collating elements and equivalence classes, [. .] and [= =], are not supported"), false;
   const char byte = take();
-  std::size_t first = octet(byte);
+  std::size_t first = value_of(byte);
   if (byte == '-' && !is_first && !rest_.starts_with(']')) return fail("invalid character range"), false;
   if (byte == '\\') {
     const Escape escape = take_escape();
-    if (escape.kind == Escape::Kind::octets) {
-      set |= escape.octets;
+    if (escape.kind == Escape::Kind::bytes) {
+      set |= escape.bytes;
       return true;
     }
     if (escape.kind != Escape::Kind::plain) return fail("invalid escape \\ sequence"), false;
@@ -327,13 +327,13 @@ std::optional<std::size_t> Translator::read_range_end() {
   if (rest_.starts_with("[.") || rest_.starts_with("[=") || rest_.starts_with("[:"))
     return fail("invalid character range"), std::nullopt;
   const char byte = take();
-  if (byte != '\\') return octet(byte);
+  if (byte != '\\') return value_of(byte);
   const Escape escape = take_escape();
   if (escape.kind == Escape::Kind::plain) return escape.value;
   return fail("invalid character range"), std::nullopt;
 }
 
-bool Translator::read_named_class(Octets& set) {
+bool Translator::read_named_class(ByteSet& set) {
   rest_.remove_prefix(2);
   const auto end = rest_.find(":]");
   if (end == std::string_view::npos) return fail("brackets [] not balanced"), false;
@@ -342,15 +342,15 @@ bool Translator::read_named_class(Octets& set) {
   const auto* found = find_class(name);
   if (found == nullptr) return fail("invalid character class"), false;
   rest_.remove_prefix(end + 2);
-  set |= found->octets;
+  set |= found->bytes;
   return true;
 }
 
 void Translator::read_escape() {
   const Escape escape = take_escape();
   switch (escape.kind) {
-    case Escape::Kind::plain: return add_octet(escape.value);
-    case Escape::Kind::octets: return add_atom(class_of(escape.octets));
+    case Escape::Kind::plain: return add_byte(escape.value);
+    case Escape::Kind::bytes: return add_atom(class_of(escape.bytes));
     case Escape::Kind::other: break;
   }
   switch (escape.name) {
@@ -372,13 +372,13 @@ Translator::Escape Translator::take_escape() {
     escape.value = value;
     return escape;
   };
-  const auto octets = [&](std::string_view name, bool is_complement) {
-    const Octets& set = find_class(name)->octets;
-    escape.kind = Escape::Kind::octets;
-    escape.octets = is_complement ? ~set : set;
+  const auto bytes = [&](std::string_view name, bool is_complement) {
+    const ByteSet& set = find_class(name)->bytes;
+    escape.kind = Escape::Kind::bytes;
+    escape.bytes = is_complement ? ~set : set;
     return escape;
   };
-  if (!is_letter(escape.name) && !is_digit(escape.name)) return plain(octet(escape.name));
+  if (!is_letter(escape.name) && !is_digit(escape.name)) return plain(value_of(escape.name));
   switch (escape.name) {
     case 'a': return plain(7);
     case 'e': return plain(0x1b);
@@ -387,12 +387,12 @@ Translator::Escape Translator::take_escape() {
     case 'r': return plain('\r');
     case 't': return plain('\t');
     case 'v': return plain('\v');
-    case 'd': return octets("digit", false);
-    case 'D': return octets("digit", true);
-    case 's': return octets("space", false);
-    case 'S': return octets("space", true);
-    case 'w': return octets("word", false);
-    case 'W': return octets("word", true);
+    case 'd': return bytes("digit", false);
+    case 'D': return bytes("digit", true);
+    case 's': return bytes("space", false);
+    case 'S': return bytes("space", true);
+    case 'w': return bytes("word", false);
+    case 'W': return bytes("word", true);
     case 'A':
     case 'Z':
     case 'y':
@@ -427,7 +427,7 @@ std::optional<std::size_t> Translator::take_hexadecimal() {
   for (std::size_t place = 0; place < digits; ++place) {
     const char digit = take();
     value = value * 16 + static_cast<std::size_t>(is_digit(digit) ? digit - '0' : (digit | 0x20) - 'a' + 10);
-    if (value > 0xff) return fail("the escape \\x is not supported for more than one octet"), std::nullopt;
+    if (value > 0xff) return fail("the escape \\x is not supported for more than one byte"), std::nullopt;
   }
   return value;
 }
@@ -447,14 +447,14 @@ void Translator::add_atom(const std::string& text) {
   last_ = Last::atom;
 }
 
-void Translator::add_octet(std::size_t value) {
-  Octets set;
+void Translator::add_byte(std::size_t value) {
+  ByteSet set;
   set.set(value);
   set = with_both_cases(set);
   add_atom(set.count() == 1 ? hexadecimal(value) : class_of(set));
 }
 
-Octets Translator::with_both_cases(Octets set) const {
+ByteSet Translator::with_both_cases(ByteSet set) const {
   if (!ignores_case_) return set;
   for (std::size_t lower = 'a'; lower <= 'z'; ++lower) {
     const std::size_t upper = lower - 'a' + 'A';

@@ -277,9 +277,9 @@ std::string escaped(std::string_view text) {
   constexpr std::string_view kHex = "0123456789abcdef";
   std::string shown;
   for (const char byte : text) {
-    const auto octet = static_cast<unsigned char>(byte);
-    if (octet < ' ' || octet == 0x7f)
-      shown += {'\\', 'x', kHex[octet >> 4], kHex[octet & 15]};
+    const auto value = static_cast<unsigned char>(byte);
+    if (value < ' ' || value == 0x7f)
+      shown += {'\\', 'x', kHex[value >> 4], kHex[value & 15]};
     else
       shown += byte;
   }

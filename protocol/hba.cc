@@ -87,7 +87,7 @@ tl::expected<HbaRules, AuthFileErrors> HbaRules::parse(const std::vector<AuthLin
   for (const AuthLine& line : lines) records.push_back({read_hba_record(line, errors)});
   if (lines.empty())
     errors.push_back(
-        {"", 0, "there is no record, so that no client could log in",
+        {"", 0, "no record found; no client could log in",
          "Write a record for the clients that may log in, such as \"hostssl all all all relay\"."});
   if (!errors.empty()) return tl::unexpected(std::move(errors));
   return HbaRules(std::move(records));
@@ -145,9 +145,9 @@ std::optional<IpAddress> parse_ip_address(std::string_view text) {
   if (text.find('\0') != std::string_view::npos) return std::nullopt;
   const std::string terminated(text);
   IpAddress address;
-  if (inet_pton(AF_INET, terminated.c_str(), address.octets.data()) == 1) return address;
+  if (inet_pton(AF_INET, terminated.c_str(), address.bytes.data()) == 1) return address;
   address.is_ipv6 = true;
-  if (inet_pton(AF_INET6, terminated.c_str(), address.octets.data()) == 1) return address;
+  if (inet_pton(AF_INET6, terminated.c_str(), address.bytes.data()) == 1) return address;
   return std::nullopt;
 }
 

@@ -19,7 +19,7 @@ namespace pgveil::protocol {
 // matches.
 struct IpAddress {
   bool is_ipv6 = false;
-  std::array<std::uint8_t, 16> octets{};  // an IPv4 address uses the first four
+  std::array<std::uint8_t, 16> bytes{};  // an IPv4 address uses the first four
   bool operator==(const IpAddress&) const = default;
 };
 [[nodiscard]] std::optional<IpAddress> parse_ip_address(std::string_view text);

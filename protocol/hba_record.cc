@@ -48,23 +48,23 @@ auto find_in(const Table& table, std::string_view name) -> std::optional<decltyp
   return std::nullopt;
 }
 
-std::size_t octets_of(const IpAddress& address) {
+std::size_t byte_count(const IpAddress& address) {
   return address.is_ipv6 ? 16 : 4;
 }
 
 IpAddress netmask_of(bool is_ipv6, std::size_t bits) {
   IpAddress mask{.is_ipv6 = is_ipv6};
   for (std::size_t place = 0; place < bits; ++place)
-    mask.octets[place / 8] = static_cast<std::uint8_t>(mask.octets[place / 8] | (0x80 >> (place % 8)));
+    mask.bytes[place / 8] = static_cast<std::uint8_t>(mask.bytes[place / 8] | (0x80 >> (place % 8)));
   return mask;
 }
 
 bool is_loopback(const Network& network) {
-  static const Network ipv4{{.is_ipv6 = false, .octets = {127}}, netmask_of(false, 8)};
+  static const Network ipv4{{.is_ipv6 = false, .bytes = {127}}, netmask_of(false, 8)};
   static const Network ipv6{*parse_ip_address("::1"), netmask_of(true, 128)};
   const Network& loopback = network.address.is_ipv6 ? ipv6 : ipv4;
-  for (std::size_t place = 0; place < octets_of(network.address); ++place)
-    if ((network.netmask.octets[place] & loopback.netmask.octets[place]) != loopback.netmask.octets[place])
+  for (std::size_t place = 0; place < byte_count(network.address); ++place)
+    if ((network.netmask.bytes[place] & loopback.netmask.bytes[place]) != loopback.netmask.bytes[place])
       return false;
   return is_in(network.address, loopback);
 }
@@ -131,7 +131,7 @@ class RecordReader {
 
   // Returns the next field; nullptr, after adding an error, at the end of the line.
   const Tokens* next(const std::string& what);
-  // Returns the next field if it is one token; otherwise adds a mistake and returns nullptr.
+  // Returns the next field if it is one token; otherwise adds an error and returns nullptr.
   const AuthToken* next_single(const std::string& what);
   bool fail(std::string message, std::string hint) {
     errors_.push_back({line_.file, line_.line, std::move(message), std::move(hint)});
@@ -250,7 +250,7 @@ bool RecordReader::read_network(std::string_view address, std::string_view bits)
         "Write an IP address before \"/\", such as 10.0.0.0/8 or fd00::/8, or a host name without \"/\".");
   std::size_t count = 0;
   const auto [end, error] = std::from_chars(bits.data(), bits.data() + bits.size(), count);
-  const std::size_t most = octets_of(*parsed) * 8;
+  const std::size_t most = byte_count(*parsed) * 8;
   if (error != std::errc() || end != bits.data() + bits.size() || count > most)
     return fail("invalid prefix length " + in_quotes(bits),
                 "Use 0 to " + std::to_string(most) + " after \"/\".");
@@ -381,7 +381,7 @@ void RecordReader::apply(const Options& options) {
 
   if (const auto* network = std::get_if<Network>(&record_.address)) {
     rule.only_loopback = is_loopback(*network);
-    const bool is_every = network->netmask.octets == IpAddress{}.octets;
+    const bool is_every = network->netmask.bytes == IpAddress{}.bytes;
     (network->address.is_ipv6 ? rule.every_ipv6 : rule.every_ipv4) = is_every;
   }
 }
@@ -395,8 +395,8 @@ HbaRecord read_hba_record(const AuthLine& line, AuthFileErrors& errors) {
 // Compares as check_ip() does: bits outside of the mask are ignored in both addresses.
 bool is_in(const IpAddress& address, const Network& network) {
   if (address.is_ipv6 != network.address.is_ipv6 || address.is_ipv6 != network.netmask.is_ipv6) return false;
-  for (std::size_t place = 0; place < octets_of(address); ++place)
-    if (((address.octets[place] ^ network.address.octets[place]) & network.netmask.octets[place]) != 0)
+  for (std::size_t place = 0; place < byte_count(address); ++place)
+    if (((address.bytes[place] ^ network.address.bytes[place]) & network.netmask.bytes[place]) != 0)
       return false;
   return true;
 }

@@ -153,7 +153,7 @@ class LineReader {
            "Write a line for each role, or use a regular expression.");
   }
 
-  // PostgreSQL reports the first of these mistakes only when a user logs in, and never reports the second.
+  // PostgreSQL reports the first of these errors only when a user logs in, and never reports the second.
   void check_group(const ParsedLine& parsed) {
     if (parsed.database_user.text.starts_with('/') ||
         parsed.database_user.text.find(kFirstGroup) == std::string::npos)

@@ -17,9 +17,9 @@ using re2::RE2;
 constexpr std::size_t kMaxDissectedBytes = 4096;
 
 // The expressions match bytes, not characters, as in PostgreSQL: the rules are evaluated before a database is
-// open, so there is no encoding. The UTF-8 mode would find nothing in a name that is not UTF-8. A non-ASCII
-// letter has several bytes, and `.` matches one of them; `.+` and `[^,]+` match all of them.
-RE2::Options octet_options() {
+// open, so there is no encoding. In RE2's UTF-8 mode no expression matches a name that is not valid UTF-8. In
+// UTF-8 a letter that is not in ASCII has several bytes: `.` matches one of them, and `.+` or `[^,]+` all.
+RE2::Options byte_options() {
   RE2::Options options;
   options.set_encoding(RE2::Options::EncodingLatin1);
   options.set_longest_match(true);  // as in POSIX and PostgreSQL
@@ -33,7 +33,7 @@ re2::StringPiece view(std::string_view text) {
 }
 
 std::unique_ptr<const RE2> compiled(const std::string& expression) {
-  return std::make_unique<const RE2>(expression, octet_options());
+  return std::make_unique<const RE2>(expression, byte_options());
 }
 
 // Returns whether `part` matches all of `name` from `begin` to `end`.

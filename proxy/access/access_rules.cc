@@ -17,6 +17,7 @@ namespace {
 
 using protocol::ClientCertificate;
 using protocol::HbaMethod;
+using protocol::in_quotes;
 
 // Where the rules stand that nobody has written.
 constexpr std::string_view kBuiltIn = "built-in";
@@ -25,11 +26,11 @@ protocol::IpAddress ip_address(const sockaddr& address) {
   protocol::IpAddress ip;
   if (address.sa_family == AF_INET) {
     const auto& in = reinterpret_cast<const sockaddr_in&>(address);
-    std::memcpy(ip.octets.data(), &in.sin_addr, sizeof in.sin_addr);
+    std::memcpy(ip.bytes.data(), &in.sin_addr, sizeof in.sin_addr);
   } else if (address.sa_family == AF_INET6) {
     const auto& in6 = reinterpret_cast<const sockaddr_in6&>(address);
     ip.is_ipv6 = true;
-    std::memcpy(ip.octets.data(), &in6.sin6_addr, sizeof in6.sin6_addr);
+    std::memcpy(ip.bytes.data(), &in6.sin6_addr, sizeof in6.sin6_addr);
   }
   return ip;
 }
@@ -59,50 +60,51 @@ std::string host_of(const KernelAddress& address) {
 }
 
 // PostgreSQL's sentence without its beginning (auth.c: ClientAuthentication).
-std::string described(const ClientAttributes& visitor) {
-  const std::string_view encryption = visitor.has_tls ? "SSL encryption" : "no encryption";
-  if (visitor.physical_replication)
-    return fmt::format("host \"{}\", user \"{}\", {}", host_of(visitor.address), visitor.user, encryption);
-  return fmt::format("host \"{}\", user \"{}\", database \"{}\", {}", host_of(visitor.address), visitor.user,
-                     visitor.database, encryption);
+std::string described(const ClientAttributes& attributes) {
+  const std::string_view encryption = attributes.has_tls ? "SSL encryption" : "no encryption";
+  if (attributes.physical_replication)
+    return fmt::format("host \"{}\", user \"{}\", {}", host_of(attributes.address), attributes.user,
+                       encryption);
+  return fmt::format("host \"{}\", user \"{}\", database \"{}\", {}", host_of(attributes.address),
+                     attributes.user, attributes.database, encryption);
 }
 
-Ending no_rule(const ClientAttributes& visitor) {
+Ending no_rule(const ClientAttributes& attributes) {
   return {.reason = Reason::rejected_by_rule,
-          .message = visitor.physical_replication
-                         ? "no pg_hba.conf entry for replication connection from " + described(visitor)
-                         : "no pg_hba.conf entry for " + described(visitor),
+          .message = attributes.physical_replication
+                         ? "no pg_hba.conf entry for replication connection from " + described(attributes)
+                         : "no pg_hba.conf entry for " + described(attributes),
           .hint = "Add a rule to hba or hba_file that matches."};
 }
 
-Ending rejected(const ClientAttributes& visitor) {
+Ending rejected(const ClientAttributes& attributes) {
   return {.reason = Reason::rejected_by_rule,
-          .message = (visitor.physical_replication ? "pg_hba.conf rejects replication connection for "
-                                                   : "pg_hba.conf rejects connection for ") +
-                     described(visitor)};
+          .message = (attributes.physical_replication ? "pg_hba.conf rejects replication connection for "
+                                                      : "pg_hba.conf rejects connection for ") +
+                     described(attributes)};
 }
 
 std::string place_of(const protocol::HbaRule& rule) {
   return rule.file + ':' + std::to_string(rule.line);
 }
 
-Ending not_mapped(const ClientAttributes& visitor, const protocol::HbaRule& rule,
+Ending not_mapped(const ClientAttributes& attributes, const protocol::HbaRule& rule,
                   const std::vector<std::string>& system_users) {
   Ending ending{.reason = Reason::identity_not_mapped};
   std::string names;
   for (const auto& name : system_users) names += (names.empty() ? "\"" : ", \"") + name + '"';
   const bool is_peer = rule.method == HbaMethod::peer;
-  if (is_peer) ending.message = fmt::format("Peer authentication failed for user \"{}\"", visitor.user);
+  if (is_peer) ending.message = fmt::format("Peer authentication failed for user \"{}\"", attributes.user);
   const std::string whose = is_peer ? "The process of the client" : "The client certificate";
   ending.detail =
       names.empty()
           ? fmt::format("{} has no name for the rule in {} (clientname={}).", whose, place_of(rule),
                         name_of(rule.clientname))
           : fmt::format("{} has the name {}, and the rule in {} does not allow it to log in as \"{}\".",
-                        whose, names, place_of(rule), visitor.user);
+                        whose, names, place_of(rule), attributes.user);
   ending.hint = rule.map.empty()
                     ? "Without the option map, the name must be equal to that of the database user."
-                    : "Add a line for this name to map \"" + rule.map + "\".";
+                    : "Add a line for this name to map " + in_quotes(rule.map) + '.';
   return ending;
 }
 
@@ -111,10 +113,10 @@ std::string given_key(const TextOrFile& setting, const std::string& key) {
   return setting.file.empty() ? key : key + "_file";
 }
 
-// An error of the whole, such as that there is no record, has the location of the setting.
+// An error of the whole, such as that no record was found, has the location of the setting.
 ConfigErrors located(const protocol::AuthFileErrors& found, const std::string& key,
-                     const SourceLocations& origins) {
-  const auto whole = origins.find(key);
+                     const SourceLocations& locations) {
+  const auto whole = locations.find(key);
   ConfigErrors errors = config_errors_of(found, key);
   for (auto& error : errors) {
     if (!error.file.empty()) continue;
@@ -127,14 +129,15 @@ ConfigErrors located(const protocol::AuthFileErrors& found, const std::string& k
 // Reads hba and ident of a listener, and collects the errors of both.
 class RuleReader {
  public:
-  RuleReader(const SourceLocations& origins, ConfigErrors& errors) : origins_(origins), errors_(errors) {}
+  RuleReader(const SourceLocations& locations, ConfigErrors& errors)
+      : locations_(locations), errors_(errors) {}
 
   // Returns the rules; they lack the records whose text has an error. nullopt: a record has an error. `key` is that
   // of the setting that is given.
   [[nodiscard]] std::optional<protocol::HbaRules> read_hba(const TextOrFile& setting,
                                                            const std::string& key) {
     const auto text = read_records(setting, key);
-    // parse() would add that there is no record.
+    // Otherwise parse() would report that no record was found.
     if (text.records.empty() && text.has_errors) return std::nullopt;
     return parsed<protocol::HbaRules>(text.records, key);
   }
@@ -158,14 +161,14 @@ class RuleReader {
   [[nodiscard]] Records read_records(const TextOrFile& setting, const std::string& key) {
     const AuthFiles files;
     std::string text = setting.text;
-    auto place = origins_.find(key + ".text");
-    if (!origins_.knows(key + ".text")) place = {std::string(kBuiltIn), 1};
+    auto place = locations_.find(key + ".text");
+    if (!locations_.knows(key + ".text")) place = {std::string(kBuiltIn), 1};
     if (!setting.file.empty()) {
       const auto content = files.read(setting.file);
       if (!content) {
-        errors_.push_back(
-            origins_.error_at(key, "could not read file \"" + setting.file + "\": " + content.error().text,
-                              content.error().hint));
+        errors_.push_back(locations_.error_at(
+            key, "could not read file " + in_quotes(setting.file) + ": " + content.error().text,
+            content.error().hint));
         return {{}, true};
       }
       text = *content;
@@ -187,10 +190,10 @@ class RuleReader {
   }
 
   void keep(const protocol::AuthFileErrors& found, const std::string& key) {
-    for (auto& error : located(found, key, origins_)) errors_.push_back(std::move(error));
+    for (auto& error : located(found, key, locations_)) errors_.push_back(std::move(error));
   }
 
-  const SourceLocations& origins_;
+  const SourceLocations& locations_;
   ConfigErrors& errors_;
 };
 
@@ -224,7 +227,8 @@ class RuleCheck {
           rule, "method scram-sha-256 requires auth_file",
           "Set auth_file to a file with the secrets of the users, or use relay, with which the server authenticates the client.");
     if (!rule.map.empty() && ident_ != nullptr && !ident_->has_map(rule.map))
-      complain(rule, "map \"" + rule.map + "\" does not exist, so that no client can log in by this record",
+      complain(rule,
+               "map " + in_quotes(rule.map) + " does not exist, so that no client can log in by this record",
                "Add lines of this map to ident or ident_file.");
   }
 
@@ -277,14 +281,14 @@ AccessRules::AccessRules(protocol::HbaRules hba, protocol::IdentMap ident, std::
 
 tl::expected<AccessRules, ConfigErrors> AccessRules::build(const ListenerConfig& listener,
                                                            const std::string& key,
-                                                           const SourceLocations& origins,
+                                                           const SourceLocations& locations,
                                                            ConfigErrors& warnings) {
   TextOrFile hba_text = listener.hba;
   std::string built_in;
   if (!hba_text.is_set()) hba_text.text = built_in = built_in_rules(listener);
 
   ConfigErrors errors;
-  RuleReader reader(origins, errors);
+  RuleReader reader(locations, errors);
   const std::string ident_key = given_key(listener.ident, key + ".ident");
   auto ident = reader.read_ident(listener.ident, ident_key);
   const std::string hba_key = given_key(hba_text, key + ".hba");
@@ -294,29 +298,30 @@ tl::expected<AccessRules, ConfigErrors> AccessRules::build(const ListenerConfig&
     for (const auto* rule : hba->rules()) check.check(*rule);
   }
   if (!errors.empty()) return tl::unexpected(std::move(errors));
-  for (auto& warning : located(ident->warnings(), ident_key, origins)) warnings.push_back(std::move(warning));
+  for (auto& warning : located(ident->warnings(), ident_key, locations))
+    warnings.push_back(std::move(warning));
   return AccessRules(*std::move(hba), *std::move(ident), std::move(built_in));
 }
 
-Decision AccessRules::decide(const ClientAttributes& visitor) const {
-  const protocol::HbaClient client{.is_unix = visitor.address.is_unix(),
-                                   .has_tls = visitor.has_tls,
-                                   .address = ip_address(*visitor.address.get()),
-                                   .user = visitor.user,
-                                   .database = visitor.database,
-                                   .physical_replication = visitor.physical_replication,
-                                   .host_name = visitor.host_name};
+Decision AccessRules::decide(const ClientAttributes& attributes) const {
+  const protocol::HbaClient client{.is_unix = attributes.address.is_unix(),
+                                   .has_tls = attributes.has_tls,
+                                   .address = ip_address(*attributes.address.get()),
+                                   .user = attributes.user,
+                                   .database = attributes.database,
+                                   .physical_replication = attributes.physical_replication,
+                                   .host_name = attributes.host_name};
   const auto verdict = hba_.match(client, networks());
   Decision decision;
   decision.rule = verdict.rule;
   decision.needs_host_name = verdict.needs_host_name;
   if (verdict.needs_host_name) return decision;
   if (verdict.rule == nullptr) {
-    decision.refusal = no_rule(visitor);
+    decision.refusal = no_rule(attributes);
   } else if (verdict.rule->method == HbaMethod::reject) {
-    decision.refusal = rejected(visitor);
+    decision.refusal = rejected(attributes);
   } else {
-    decision.refusal = check_identity(visitor, decision);
+    decision.refusal = check_identity(attributes, decision);
   }
   return decision;
 }
@@ -353,27 +358,28 @@ bool is_vouched_for(protocol::HbaMethod method) {
 }
 
 // The certificate first, then whether its name (or the process's) may be this database user.
-std::optional<Ending> AccessRules::check_identity(const ClientAttributes& visitor, Decision& decision) const {
+std::optional<Ending> AccessRules::check_identity(const ClientAttributes& attributes,
+                                                  Decision& decision) const {
   const protocol::HbaRule& rule = *decision.rule;
-  decision.database_user = visitor.user;
-  if (rule.clientcert != ClientCertificate::not_required && visitor.certificate == nullptr)
+  decision.database_user = attributes.user;
+  if (rule.clientcert != ClientCertificate::not_required && attributes.certificate == nullptr)
     return Ending{.reason = Reason::client_certificate_required,
                   .detail = "The rule in " + place_of(rule) + " requires a client certificate.",
                   .hint = "Set sslcert and sslkey on the client."};
   const bool is_peer = rule.method == HbaMethod::peer;
   if (!is_peer && rule.clientcert != ClientCertificate::verify_full) {
-    if (visitor.user.empty()) return Ending{.reason = Reason::no_user};
+    if (attributes.user.empty()) return Ending{.reason = Reason::no_user};
     return std::nullopt;
   }
   std::vector<std::string> names;
   if (!is_peer)
-    names = system_users(*visitor.certificate, rule.clientname);
-  else if (!visitor.unix_user.empty())
-    names.emplace_back(visitor.unix_user);
+    names = system_users(*attributes.certificate, rule.clientname);
+  else if (!attributes.unix_user.empty())
+    names.emplace_back(attributes.unix_user);
 
-  const auto mapped = rule.assign ? ident_.assign(rule.map, names, visitor.user)
-                                  : ident_.check(rule.map, names, visitor.user);
-  if (!mapped) return not_mapped(visitor, rule, names);
+  const auto mapped = rule.assign ? ident_.assign(rule.map, names, attributes.user)
+                                  : ident_.check(rule.map, names, attributes.user);
+  if (!mapped) return not_mapped(attributes, rule, names);
   if (mapped->database_user.empty()) return Ending{.reason = Reason::no_user};
   decision.system_user = mapped->system_user;
   decision.database_user = mapped->database_user;

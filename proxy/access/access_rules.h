@@ -41,14 +41,14 @@ struct Decision {
 class AccessRules {
  public:
   // Reads hba and ident, or takes the built-in rules where the listener has none. `key` is the listener's in
-  // `origins`. Returns all errors at once, and in `warnings` what works, but is probably not intended.
+  // `locations`. Returns all errors at once, and in `warnings` what works, but is probably not intended.
   [[nodiscard]] static tl::expected<AccessRules, ConfigErrors> build(const ListenerConfig& listener,
                                                                      const std::string& key,
-                                                                     const SourceLocations& origins,
+                                                                     const SourceLocations& locations,
                                                                      ConfigErrors& warnings);
 
   // The first rule that matches decides; none is a refusal, as in PostgreSQL.
-  [[nodiscard]] Decision decide(const ClientAttributes& visitor) const;
+  [[nodiscard]] Decision decide(const ClientAttributes& attributes) const;
   // Whether some client with TLS could come in from this address.
   [[nodiscard]] bool may_admit(const KernelAddress& address) const;
 
@@ -69,7 +69,7 @@ class AccessRules {
   AccessRules(protocol::HbaRules hba, protocol::IdentMap ident, std::string built_in);
 
   [[nodiscard]] std::vector<protocol::LocalNetwork> networks() const;
-  [[nodiscard]] std::optional<Ending> check_identity(const ClientAttributes& visitor,
+  [[nodiscard]] std::optional<Ending> check_identity(const ClientAttributes& attributes,
                                                      Decision& decision) const;
 
   protocol::HbaRules hba_;

@@ -107,14 +107,14 @@ std::string name_of_option(const std::string& word) {
 // An option that is not one of ours, but has the name of a key in the configuration file.
 EarlyExit key_as_option(const std::string& option, const NamesOutside& setting) {
   const std::string unknown = "unknown option " + in_quotes(option);
-  if (!setting.flag.empty()) return usage_mistake(unknown, values::did_you_mean(setting.flag));
+  if (!setting.flag.empty()) return usage_error(unknown, values::did_you_mean(setting.flag));
   if (!setting.variable.empty())
-    return usage_mistake(unknown + ": every user of this machine can read a command line",
-                         fmt::format("Use the environment variable {}.", setting.variable));
+    return usage_error(unknown + ": every user of this machine can read a command line",
+                       fmt::format("Use the environment variable {}.", setting.variable));
   if (setting.key == "port")
-    return usage_mistake(unknown, "Write the port after the host: --upstream db01:5433.");
-  return usage_mistake(unknown,
-                       fmt::format("Set {} in the file of {}: it has no option.", setting.key, kConfigFlag));
+    return usage_error(unknown, "Write the port after the host: --upstream db01:5433.");
+  return usage_error(unknown,
+                     fmt::format("Set {} in the file of {}: it has no option.", setting.key, kConfigFlag));
 }
 
 EarlyExit unknown_option(const std::string& word) {
@@ -124,58 +124,64 @@ EarlyExit unknown_option(const std::string& word) {
   const auto names = option_names();
   const auto near = values::nearest(name, {names.begin(), names.end()});
   const std::string unknown = "unknown option " + in_quotes(option);
-  return usage_mistake(unknown, near.empty() ? "" : values::did_you_mean(fmt::format("--{}", near)));
+  return usage_error(unknown, near.empty() ? "" : values::did_you_mean(fmt::format("--{}", near)));
 }
 
 // A value that is the name of an option stands where the value of the option before it was forgotten.
 std::optional<EarlyExit> option_as_value(const Arguments& arguments) {
   for (const auto& [flag, value] : arguments.flags)
-    if (is_option(value)) return usage_mistake(fmt::format("option \"{}\" requires a value", flag));
+    if (is_option(value)) return usage_error(fmt::format("option \"{}\" requires a value", flag));
   return std::nullopt;
+}
+
+// Whether a word can appear in a message. A connection string with a password cannot, nor a part of one that the shell
+// has split, such as "hunter2@db01".
+bool may_be_shown(const std::string& word) {
+  return !values::may_hold_password(word) && word.find('@') == std::string::npos;
+}
+
+// The word for the end of a message, if it may be shown.
+std::string shown(const std::string& word) {
+  return may_be_shown(word) ? ' ' + in_quotes(word) : "";
 }
 
 EarlyExit unexpected_argument(const std::string& word, const Arguments& arguments) {
   if (word.starts_with('-') && word != "--") return unknown_option(word);
-  if (auto mistake = option_as_value(arguments)) return *std::move(mistake);
-  // As a whole: what is cut out of it may leave a part of a password.
-  const bool may_show = !values::may_hold_password(word) && word.find('@') == std::string::npos;
-  const std::string message = may_show ? "unexpected argument " + in_quotes(word) : "unexpected argument";
-  if (may_show && word.ends_with(".toml"))
-    return usage_mistake(message,
-                         fmt::format("To use a configuration file, write {} {}.", kConfigFlag, word));
-  return usage_mistake(message,
-                       "Each value follows the name of its option. Put a value with blanks in quotes.");
+  if (auto error = option_as_value(arguments)) return *std::move(error);
+  const std::string message = "unexpected argument" + shown(word);
+  if (may_be_shown(word) && word.ends_with(".toml"))
+    return usage_error(message, fmt::format("To use a configuration file, write {} {}.", kConfigFlag, word));
+  return usage_error(message,
+                     "Each value follows the name of its option. Put a value with blanks in quotes.");
 }
 
 EarlyExit unknown_command(const std::string& word) {
   const auto near = values::nearest(word, {"run", "check"});
-  if (!near.empty()) return usage_mistake("unknown command " + in_quotes(word), values::did_you_mean(near));
-  const bool may_show = !values::may_hold_password(word) && word.find('@') == std::string::npos;
-  return usage_mistake(may_show ? "unknown command " + in_quotes(word) : "unknown command",
-                       "The commands are run and check.");
+  if (!near.empty()) return usage_error("unknown command " + in_quotes(word), values::did_you_mean(near));
+  return usage_error("unknown command" + shown(word), "The commands are run and check.");
 }
 
 // What is wrong before a command has begun; nullopt: nothing, or --help and --version, which need none.
 std::optional<EarlyExit> check_command(const std::vector<std::string>& words) {
-  if (words.empty()) return usage_mistake("no command given", "The commands are run and check.");
+  if (words.empty()) return usage_error("no command given", "The commands are run and check.");
   const std::string& first = words.front();
   if (first == "run" || first == "check" || first == "--help" || first == "-h" || first == "--version")
     return std::nullopt;
   if (!first.starts_with('-')) return unknown_command(first);
   if (!is_option(name_of_option(first))) return unknown_option(first);
-  return usage_mistake("no command before the option " + in_quotes(name_of_option(first)),
-                       fmt::format("Write the command first: pgveil run {} ...", name_of_option(first)));
+  return usage_error("no command before the option " + in_quotes(name_of_option(first)),
+                     fmt::format("Write the command first: pgveil run {} ...", name_of_option(first)));
 }
 
 // What CLI11 refuses of a known command: an option that is given twice, or has no value.
 EarlyExit refused_option(const CLI::App& command, const CLI::ParseError& error) {
   for (const auto* option : command.get_options({}))
     if (option->count() > 1)
-      return usage_mistake(fmt::format("option \"{}\" is given more than once", option->get_name()));
+      return usage_error(fmt::format("option \"{}\" is given more than once", option->get_name()));
   const std::string text = error.what();
   const std::string option = text.substr(0, text.find(':'));
-  if (is_option(option)) return usage_mistake(fmt::format("option \"{}\" requires a value", option));
-  return usage_mistake("invalid command line");
+  if (is_option(option)) return usage_error(fmt::format("option \"{}\" requires a value", option));
+  return usage_error("invalid command line");
 }
 
 void describe(CLI::App& app, std::size_t width) {
@@ -214,14 +220,14 @@ std::optional<EarlyExit> parse(CLI::App& app, const CLI::App& command, std::vect
 
 }  // namespace
 
-EarlyExit usage_mistake(const std::string& message, const std::string& hint) {
+EarlyExit usage_error(const std::string& message, const std::string& hint) {
   ConfigReport report;
   report.add_error(value_error(message, hint));
   return {kExitUsage, "", report.lines() + "Run \"pgveil run --help\" to see all options.\n", report};
 }
 
 tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> words, std::size_t width) {
-  if (auto mistake = check_command(words)) return tl::unexpected(*std::move(mistake));
+  if (auto error = check_command(words)) return tl::unexpected(*std::move(error));
   Arguments arguments;
   CLI::App app;
   describe(app, width);

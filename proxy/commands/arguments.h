@@ -8,7 +8,6 @@
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
-#include <utility>
 #include <vector>
 
 #include "proxy/base/exit_code.h"
@@ -37,12 +36,12 @@ struct Arguments {
 };
 
 // Parses `words`, which are without the program's name; `width` is that of --help in columns. An EarlyExit
-// after --help and --version, and after mistakes. No part of a word that may be a password is in it.
+// after --help and --version, and after errors. No part of a word that may be a password is in it.
 [[nodiscard]] tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> words,
                                                                  std::size_t width);
 
 // "error: MESSAGE", the hint on a line of its own unless it is empty, and the option for help.
-[[nodiscard]] EarlyExit usage_mistake(const std::string& message, const std::string& hint = "");
+[[nodiscard]] EarlyExit usage_error(const std::string& message, const std::string& hint = "");
 
 // Calls `use` with the name of the section and the setting, for each setting of the sections that options describe.
 template <class Use>

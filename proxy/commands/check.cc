@@ -6,7 +6,6 @@
 #include <optional>
 
 #include "proxy/base/exit_code.h"
-#include "proxy/commands/command_line.h"
 #include "proxy/config/config_error.h"
 #include "proxy/config/config_report.h"
 #include "proxy/login/login_forecast.h"

@@ -19,6 +19,7 @@
 #include "proxy/config/config_error.h"
 #include "proxy/config/config_report.h"
 #include "proxy/config/settings.h"
+#include "proxy/config/toml_reader.h"
 #include "proxy/credentials/secret_file.h"
 #include "proxy/server/preparation.h"
 #include "tls/digest.h"
@@ -78,13 +79,13 @@ class Overrides {
 };
 
 template <class Section>
-void apply(const Overrides& given, std::span<const Setting<Section>> settings,
-           SectionBuilder<Section>& section, ConfigBuilder& draft) {
+void apply(const Overrides& overrides, std::span<const Setting<Section>> settings,
+           SectionBuilder<Section>& section, ConfigBuilder& builder) {
   for (const auto& setting : settings) {
-    auto value = given.find(setting);
+    auto value = overrides.find(setting);
     if (!value) continue;
-    draft.set(section, setting, {RawValue::Kind::untyped, std::move(value->text)}, value->place);
-    draft.note_text(section, setting.key, {value->place.file, 1});
+    builder.set(section, setting, {RawValue::Kind::untyped, std::move(value->text)}, value->place);
+    builder.note_text(section, setting.key, {value->place.file, 1});
   }
 }
 
@@ -114,7 +115,7 @@ std::string remedy_for_key(const std::string& name) {
 
 // A variable that is not one of ours would silently do nothing: PGVEIL_SSLCLR checks no revocation list, and
 // PGVEIL_HOST names no server.
-void check_variables(const CommandLine& line, ConfigBuilder& draft) {
+void check_variables(const CommandLine& line, ConfigBuilder& builder) {
   std::vector<std::string> known{"CONFIG"};
   visit_settings([&known](const char*, const auto& setting) {
     if (const auto name = setting.variable(); !name.empty())
@@ -132,47 +133,47 @@ void check_variables(const CommandLine& line, ConfigBuilder& draft) {
       hint = near.empty() ? "Unset it, or see docs/configuration.md for those that there are."
                           : values::did_you_mean(variable_name(flag_name(near)));
     }
-    draft.add(value_error("unknown variable " + in_quotes(name), std::move(hint)));
+    builder.add(value_error("unknown variable " + in_quotes(name), std::move(hint)));
   }
 }
 
 // --- the two ways to configure ---
 
-void read_flags_and_variables(const Overrides& given, ConfigBuilder& draft) {
-  const SourceLocations::Place outside{given.has_options() ? kCommandLine : kEnvironment, 0};
-  auto& listener = draft.add_listener(outside);
-  apply(given, listener_settings(), listener, draft);
+void read_flags_and_variables(const Overrides& overrides, ConfigBuilder& builder) {
+  const SourceLocations::Place outside{overrides.has_options() ? kCommandLine : kEnvironment, 0};
+  auto& listener = builder.add_listener(outside);
+  apply(overrides, listener_settings(), listener, builder);
   for (const auto& setting : listener_settings())
     if (setting.key == "upstream")
-      draft.set(listener, setting, {RawValue::Kind::untyped, kOnlyUpstream}, outside);
-  apply(given, upstream_settings(), draft.add_upstream(kOnlyUpstream, outside), draft);
+      builder.set(listener, setting, {RawValue::Kind::untyped, kOnlyUpstream}, outside);
+  apply(overrides, upstream_settings(), builder.add_upstream(kOnlyUpstream, outside), builder);
 }
 
 // With a file, the one setting that may still come from outside: a secret does not belong into a file.
-void apply_password(const Overrides& given, ConfigBuilder& draft) {
+void apply_password(const Overrides& overrides, ConfigBuilder& builder) {
   for (const auto& setting : upstream_settings()) {
     if (!setting.secret) continue;
-    auto value = given.find(setting);
+    auto value = overrides.find(setting);
     if (!value) continue;
     bool is_used = false;
-    for (auto& upstream : draft.upstreams()) {
-      if (!draft.has(upstream, "sslkey") || draft.has(upstream, setting.key)) continue;
-      draft.set(upstream, setting, {RawValue::Kind::untyped, value->text}, value->place);
+    for (auto& upstream : builder.upstreams()) {
+      if (!builder.has(upstream, "sslkey") || builder.has(upstream, setting.key)) continue;
+      builder.set(upstream, setting, {RawValue::Kind::untyped, value->text}, value->place);
       is_used = true;
     }
     if (!is_used)
-      draft.add({value->place.file, 0, "", "is of no use: no upstream has sslkey without sslpassword",
-                 "Unset it."});
+      builder.add({value->place.file, 0, "", "has no effect: no upstream has sslkey without sslpassword",
+                   "Unset it."});
     tls::wipe(value->text);
   }
 }
 
 // A setting of listener or upstream that is given beside a file; nullopt where there is none.
-std::optional<std::string> setting_beside_file(const Overrides& given) {
+std::optional<std::string> setting_beside_file(const Overrides& overrides) {
   std::optional<std::string> first;
   const auto look = [&](const auto& settings) {
     for (const auto& setting : settings)
-      if (const auto value = given.find(setting); value && !setting.secret && !first)
+      if (const auto value = overrides.find(setting); value && !setting.secret && !first)
         first = value->place.file;
   };
   look(listener_settings());
@@ -211,46 +212,46 @@ tl::expected<ConfigFile, EarlyExit> read_file(const std::string& path) {
 }
 
 // As with a key file: a person who can read the passphrase need not guess it.
-void refuse_secrets_of_open_file(const ConfigFile& file, ConfigBuilder& draft) {
+void refuse_secrets_of_open_file(const ConfigFile& file, ConfigBuilder& builder) {
   if (!file.access_fault) return;
   for (const auto& setting : upstream_settings()) {
     if (!setting.secret) continue;
-    for (const auto& upstream : draft.upstreams())
-      if (draft.has(upstream, setting.key))
-        draft.add_at(upstream, setting.key, "the file " + file.access_fault->message,
-                     file.access_fault->hint);
+    for (const auto& upstream : builder.upstreams())
+      if (builder.has(upstream, setting.key))
+        builder.add_at(upstream, setting.key, "the file " + file.access_fault->message,
+                       file.access_fault->hint);
   }
 }
 
-// Fills the draft from wherever the command line says; an EarlyExit where that cannot even be begun.
-std::optional<EarlyExit> read_settings(const Overrides& given, ConfigBuilder& draft) {
-  const auto file = given.find(kConfigFlag, kConfigVariable);
-  const auto beside = setting_beside_file(given);
+// Fills the builder from wherever the command line says; an EarlyExit where that cannot even be begun.
+std::optional<EarlyExit> read_settings(const Overrides& overrides, ConfigBuilder& builder) {
+  const auto file = overrides.find(kConfigFlag, kConfigVariable);
+  const auto beside = setting_beside_file(overrides);
   if (file && beside)
-    return usage_mistake(*beside + " cannot be combined with " + file->place.file,
-                         "Write the setting into the file, or use no file.");
+    return usage_error(*beside + " cannot be combined with " + file->place.file,
+                       "Write the setting into the file, or use no file.");
   if (!file && !beside)
-    return usage_mistake("no configuration is given", "Give --listen and --upstream, or --config FILE.");
+    return usage_error("no configuration is given", "Give --listen and --upstream, or --config FILE.");
   if (!file) {
-    read_flags_and_variables(given, draft);
+    read_flags_and_variables(overrides, builder);
   } else {
     auto content = read_file(file->text);
     if (!content) return std::move(content).error();
-    read_toml(content->text, file->text, draft);
-    refuse_secrets_of_open_file(*content, draft);
-    apply_password(given, draft);
+    read_toml(content->text, file->text, builder);
+    refuse_secrets_of_open_file(*content, builder);
+    apply_password(overrides, builder);
   }
-  apply(given, limits_settings(), draft.limits, draft);
-  apply(given, log_settings(), draft.log, draft);
-  apply(given, reload_settings(), draft.reload, draft);
+  apply(overrides, limits_settings(), builder.limits, builder);
+  apply(overrides, log_settings(), builder.log, builder);
+  apply(overrides, reload_settings(), builder.reload, builder);
   return std::nullopt;
 }
 
 // Adds what cannot be loaded, or is not on this machine, of a configuration that has errors already, so that all are shown
 // at once.
-void add_errors_of_loading(ParseResult& reading) {
-  auto prepared = prepare(reading.parsed);
-  if (!prepared) reading.report.add_later(std::move(prepared.error().report), reading.parsed.origins);
+void add_errors_of_loading(ParseResult& result) {
+  auto prepared = prepare(result.parsed);
+  if (!prepared) result.report.add_later(std::move(prepared.error().report), result.parsed.origins);
 }
 
 }  // namespace
@@ -259,24 +260,24 @@ tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line) {
   auto arguments = parse_arguments(std::move(line.arguments), line.width);
   if (!arguments) return tl::unexpected(std::move(arguments).error());
 
-  ConfigBuilder draft;
-  check_variables(line, draft);
-  auto ending = read_settings(Overrides(*arguments, line), draft);
+  ConfigBuilder builder;
+  check_variables(line, builder);
+  auto ending = read_settings(Overrides(*arguments, line), builder);
   for (auto& [name, value] : line.environment) tls::wipe(value);
   if (ending) {
     // Variables that are none may be the reason.
-    ending->errors.insert(0, draft.report().lines());
-    ending->report.add(draft.report());
+    ending->errors.insert(0, builder.report().lines());
+    ending->report.add(builder.report());
     return tl::unexpected(*std::move(ending));
   }
 
-  auto reading = std::move(draft).finish();
-  if (reading.report.has_errors()) {
-    add_errors_of_loading(reading);
-    wipe_secrets(reading.parsed.config);
-    return tl::unexpected(EarlyExit{kExitConfig, "", reading.report.text(), reading.report});
+  auto result = std::move(builder).finish();
+  if (result.report.has_errors()) {
+    add_errors_of_loading(result);
+    wipe_secrets(result.parsed.config);
+    return tl::unexpected(EarlyExit{kExitConfig, "", result.report.text(), result.report});
   }
-  return Invocation{arguments->command, std::move(reading.parsed)};
+  return Invocation{arguments->command, std::move(result.parsed)};
 }
 
 namespace {

@@ -55,7 +55,8 @@ bool is_link_local(const std::string& ipv6) {
   return inet_pton(AF_INET6, ipv6.c_str(), &address) == 1 && IN6_IS_ADDR_LINKLOCAL(&address);
 }
 
-// A link-local address is one of each interface, so that it means nothing without its zone; no other has one.
+// Each interface can have the same link-local address, so that such an address requires a zone. No other address may
+// have one.
 std::optional<ConfigError> check_zone(const std::string& ipv6, const std::string& zone, bool has_zone) {
   constexpr std::size_t kLongest = IF_NAMESIZE - 1;
   const bool needs_zone = is_link_local(ipv6);

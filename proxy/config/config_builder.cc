@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "protocol/startup.h"
 #include "proxy/config/command_template.h"
@@ -96,7 +97,7 @@ std::string shown(const UpstreamHost& host) {
 
 SectionBuilder<ListenerConfig>& ConfigBuilder::add_listener(SourceLocations::Place place) {
   std::string key = "listener[" + std::to_string(listeners_.size()) + ']';
-  origins_.note(key, place);
+  locations_.note(key, place);
   certificates_.emplace_back();
   return listeners_.emplace_back(SectionBuilder<ListenerConfig>{{}, std::move(key), std::move(place)});
 }
@@ -112,7 +113,7 @@ SectionBuilder<tls::ServerCertificate>& ConfigBuilder::add_certificate(
     const SectionBuilder<ListenerConfig>& listener, SourceLocations::Place place) {
   auto& certificates = certificates_of(listener);
   std::string key = listener.key + ".certificate[" + std::to_string(certificates.size()) + ']';
-  origins_.note(key, place);
+  locations_.note(key, place);
   return certificates.emplace_back(
       SectionBuilder<tls::ServerCertificate>{{}, std::move(key), std::move(place)});
 }
@@ -120,7 +121,7 @@ SectionBuilder<tls::ServerCertificate>& ConfigBuilder::add_certificate(
 SectionBuilder<UpstreamSection>& ConfigBuilder::add_upstream(const std::string& name,
                                                              SourceLocations::Place place) {
   std::string key = "upstream." + name;
-  origins_.note(key, place);
+  locations_.note(key, place);
   auto& section =
       upstreams_.emplace_back(SectionBuilder<UpstreamSection>{{}, std::move(key), std::move(place)});
   section.values.config.name = name;
@@ -130,7 +131,7 @@ SectionBuilder<UpstreamSection>& ConfigBuilder::add_upstream(const std::string& 
 template <class Section>
 void ConfigBuilder::set(SectionBuilder<Section>& section, const Setting<Section>& setting,
                         values::RawValue raw, const SourceLocations::Place& place) {
-  origins_.note(section.key_of(setting.key), place);
+  locations_.note(section.key_of(setting.key), place);
   const bool is_outside = raw.kind == values::RawValue::Kind::untyped && setting.set_outside != nullptr;
   auto error = (is_outside ? setting.set_outside : setting.set)(raw, section.values);
   // The message may quote any part of the value.
@@ -165,8 +166,8 @@ ParseResult ConfigBuilder::finish() && {
   }
   check_listeners_differ();
 
-  ParseResult reading;
-  Config& config = reading.parsed.config;
+  ParseResult result;
+  Config& config = result.parsed.config;
   for (auto& listener : listeners_) config.listeners.push_back(std::move(listener.values));
   for (auto& upstream : upstreams_) {
     auto& values = upstream.values.config;
@@ -177,10 +178,10 @@ ParseResult ConfigBuilder::finish() && {
   for (auto& [name, upstream] : config.upstreams) upstream.tls.records = config.limits.tls_records;
   config.log = log.values;
   config.reload = reload.values;
-  reading.parsed.file = std::move(file_);
-  reading.parsed.origins = std::move(origins_);
-  reading.report = std::move(report_);
-  return reading;
+  result.parsed.file = std::move(file_);
+  result.parsed.origins = std::move(locations_);
+  result.report = std::move(report_);
+  return result;
 }
 
 // At the setting if it has been given, else at its section or, on a command line, at the flag that is wanted.
@@ -188,8 +189,8 @@ template <class Section>
 void ConfigBuilder::add_at(const SectionBuilder<Section>& section, std::string_view setting,
                            std::string message, std::string hint) {
   const std::string key = section.key_of(setting);
-  auto place = origins_.find(key);
-  if (!origins_.knows(key) && !is_from_file(section)) place = {flag_of(section, setting), 0};
+  auto place = locations_.find(key);
+  if (!locations_.knows(key) && !is_from_file(section)) place = {flag_of(section, setting), 0};
   add({place.file, place.line, key, std::move(message), std::move(hint)});
 }
 

@@ -5,7 +5,7 @@
 #include <deque>
 #include <string>
 #include <string_view>
-#include <vector>
+#include <utility>
 
 #include "proxy/config/config.h"
 #include "proxy/config/config_error.h"
@@ -43,7 +43,7 @@ class ConfigBuilder {
   SectionBuilder<LogConfig> log{{}, "log", {}};
   SectionBuilder<ReloadConfig> reload{{}, "reload", {}};
 
-  // The section stays where it is as long as the draft.
+  // The section is not moved while the builder exists.
   SectionBuilder<ListenerConfig>& add_listener(SourceLocations::Place place);
   // A [[listener.certificate]] of `listener`.
   SectionBuilder<tls::ServerCertificate>& add_certificate(const SectionBuilder<ListenerConfig>& listener,
@@ -59,7 +59,7 @@ class ConfigBuilder {
   template <class Section>
   void note_text(const SectionBuilder<Section>& section, std::string_view setting,
                  const SourceLocations::Place& place) {
-    origins_.note(section.key_of(setting) + ".text", place);
+    locations_.note(section.key_of(setting) + ".text", place);
   }
 
   // `path` becomes ParsedConfig::file.
@@ -75,7 +75,7 @@ class ConfigBuilder {
   // Whether the setting has been given, be it right or wrong.
   template <class Section>
   [[nodiscard]] bool has(const SectionBuilder<Section>& section, std::string_view setting) const {
-    return origins_.knows(section.key_of(setting));
+    return locations_.knows(section.key_of(setting));
   }
 
   // Checks the whole and hands it over.
@@ -122,11 +122,8 @@ class ConfigBuilder {
   std::deque<std::deque<SectionBuilder<tls::ServerCertificate>>> certificates_;  // of each listener
   std::deque<SectionBuilder<UpstreamSection>> upstreams_;
   std::string file_;
-  SourceLocations origins_;
+  SourceLocations locations_;
   ConfigReport report_;
 };
-
-// Reads a TOML file into a draft, which reports what is wrong with it. Wipes secrets in `toml`.
-void read_toml(std::string& toml, const std::string& file, ConfigBuilder& draft);
 
 }  // namespace pgveil::proxy

@@ -10,10 +10,10 @@
 namespace pgveil::proxy {
 
 struct ConfigError {
-  std::string
-      file;         // "pgveil.toml", "--sslrootcert" or "PGVEIL_SSLROOTCERT"; empty: known to the caller only
-  int line = 0;     // 0: no line
-  std::string key;  // "upstream.primary.sslrootcert"
+  // "pgveil.toml", "--sslrootcert" or "PGVEIL_SSLROOTCERT"; empty: only the caller knows it.
+  std::string file;
+  int line = 0;         // 0: no line
+  std::string key;      // "upstream.primary.sslrootcert"
   std::string message;  // in lower case and without a full stop, as in PostgreSQL
   std::string hint;     // sentences
 

@@ -62,10 +62,10 @@ void ConfigReport::add(ConfigReport other) {
   add_warnings(std::move(other.warnings_));
 }
 
-void ConfigReport::add_later(ConfigReport later, const SourceLocations& origins) {
+void ConfigReport::add_later(ConfigReport later, const SourceLocations& locations) {
   const ConfigErrors known = errors_;
   const auto is_reported = [&](const ConfigError& error) {
-    const bool is_set = origins.knows(error.key);
+    const bool is_set = locations.knows(error.key);
     return std::any_of(known.begin(), known.end(), [&](const ConfigError& other) {
       return other.key == error.key || (!is_set && section_of(other.key) == section_of(error.key));
     });

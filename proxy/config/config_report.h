@@ -16,10 +16,10 @@ class ConfigReport {
   void add_warning(ConfigError warning) { warnings_.push_back(std::move(warning)); }
   void add_warnings(ConfigErrors warnings);
   void add(ConfigReport other);
-  // Adds what was found later in the same configuration, such as while its files were loaded, without what has the same
-  // cause: errors of a setting that has one already, and of a missing setting in a section that has one. Warnings are left
-  // out, too, since a setting with an error may have caused them.
-  void add_later(ConfigReport later, const SourceLocations& origins);
+  // Adds the errors that were found later in the same configuration, such as while its files were loaded. Leaves out
+  // those that may have the same cause: errors of a setting that has an error already, errors of a missing setting in a
+  // section that has an error, and all warnings.
+  void add_later(ConfigReport later, const SourceLocations& locations);
 
   [[nodiscard]] bool has_errors() const { return !errors_.empty(); }
   // By file and line. Equal ones are there once.

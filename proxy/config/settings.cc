@@ -279,10 +279,10 @@ std::span<const Setting<UpstreamSection>> upstream_settings() {
                     "Names that the certificate must carry, tried in order; or directories of Unix sockets. "
                     "`--upstream` takes the ports too: `db01:5432,db02:5433`."))),
       setting<NumericAddressList, &U::hostaddrs>(
-          "hostaddr", "Numeric addresses to connect to, one for each `host`, instead of resolving it."),
+          "hostaddr", "Numeric addresses to connect to, one for each `host`; names are then not resolved."),
       only_in_files(setting<PortList, &U::ports>("port", "One port for all hosts, or one for each.")),
       setting<Text, &U::config, &C::requirepeer>(
-          "requirepeer", "The user of this system that must run the server behind a Unix socket."),
+          "requirepeer", "The system user that must run the server; for hosts that are Unix sockets."),
       setting<Duration<milliseconds, 0, kLongest>, &U::config, &C::connect_timeout>(
           "connect_timeout",
           "How long connecting to one address may take, less if other addresses follow; `0s` sets no limit "
@@ -374,8 +374,8 @@ std::span<const Setting<UpstreamSection>> upstream_settings() {
           "every login.")),
       only_for_tls(setting<Path, &U::config, &C::role_certificates>(
           "role_certificates",
-          "A directory of client certificates, ROLE.crt and ROLE.key, shown for clients that pgveil vouches "
-          "for.")),
+          "A directory with ROLE.crt and ROLE.key for each role: the client certificate for logins by method "
+          "cert, peer or trust.")),
       setting<Boolean, &U::config, &C::keepalives>("keepalives", "Sends TCP keepalives to the server."),
       setting<Duration<seconds, 0, kLongestKeepalive>, &U::config, &C::keepalives_idle>(
           "keepalives_idle",
@@ -426,8 +426,8 @@ std::span<const Setting<LimitsConfig>> limits_settings() {
 std::span<const Setting<LogConfig>> log_settings() {
   using L = LogConfig;
   static constexpr std::array kRows{
-      with_flag("log-level",
-                setting<OneOf<values::kLogLevels>, &L::level>("level", "The least severe line to write.")),
+      with_flag("log-level", setting<OneOf<values::kLogLevels>, &L::level>(
+                                 "level", "The lowest severity of the lines that are written.")),
       needs_restart(
           with_flag("log-format", setting<OneOf<values::kLogFormats>, &L::format>(
                                       "format", "`text` is key=value lines, `json` one object a line."))),
@@ -436,7 +436,7 @@ std::span<const Setting<LogConfig>> log_settings() {
                     "session_start",
                     "Writes a line when a session is established; the line at its end is always written.")),
       needs_restart(setting<Path, &L::audit_file>(
-          "audit_file", "A file for the audit records, as JSON lines, whatever `level` says.")),
+          "audit_file", "A file for the audit records, as JSON lines; they do not depend on `level`.")),
   };
   return kRows;
 }

@@ -12,7 +12,8 @@ inline constexpr std::string_view kTomlReference = "The syntax of TOML is descri
 // Whether a file is in UTF-16, as some editors of Windows write it.
 [[nodiscard]] bool is_utf16(std::string_view toml);
 
-// What to do about the error in line `line` (from 1 on) of `toml`; a general sentence if the error is not a known one. It quotes the key, so that it is only for a line that holds no secret.
+// Returns what to do about the error in line `line` of `toml`, counted from 1; for an unknown error a general sentence.
+// The sentence can quote the line: do not call it for a line that may hold a secret.
 [[nodiscard]] std::string toml_hint(std::string_view toml, std::size_t line);
 
 }  // namespace pgveil::proxy

@@ -1,4 +1,5 @@
-// TOML -> ConfigBuilder -> Config.
+#include "proxy/config/toml_reader.h"
+
 #include <fmt/format.h>
 #include <toml++/toml.h>
 
@@ -8,7 +9,6 @@
 #include <string_view>
 #include <utility>
 
-#include "proxy/config/config_builder.h"
 #include "proxy/config/config_error.h"
 #include "proxy/config/password_filter.h"
 #include "proxy/config/toml_hint.h"
@@ -67,7 +67,7 @@ std::string_view section_of(std::string_view key) {
 
 class TomlReader {
  public:
-  TomlReader(const std::string& file, ConfigBuilder& draft) : file_(file), draft_(draft) {}
+  TomlReader(const std::string& file, ConfigBuilder& builder) : file_(file), builder_(builder) {}
 
   void read(toml::table& root) {
     for (auto&& [key, node] : root) {
@@ -76,17 +76,17 @@ class TomlReader {
       else if (key == "upstream")
         read_upstreams(node);
       else if (key == "limits")
-        read_single("limits", node, limits_settings(), draft_.limits);
+        read_single("limits", node, limits_settings(), builder_.limits);
       else if (key == "log")
-        read_single("log", node, log_settings(), draft_.log);
+        read_single("log", node, log_settings(), builder_.log);
       else if (key == "reload")
-        read_single("reload", node, reload_settings(), draft_.reload);
+        read_single("reload", node, reload_settings(), builder_.reload);
       else
         complain_unknown(key, "", {"listener", "upstream", "limits", "log", "reload"});
     }
     for (const auto& [key, hint] : {std::pair{"listener", "Add [[listener]] with address and upstream."},
                                     std::pair{"upstream", "Add [upstream.NAME] with host."}})
-      if (!root.contains(key)) draft_.add({file_, 0, key, "is missing", hint});
+      if (!root.contains(key)) builder_.add({file_, 0, key, "is missing", hint});
   }
 
  private:
@@ -99,7 +99,7 @@ class TomlReader {
     }
     for (auto& element : *array) {
       auto& table = *element.as_table();
-      auto& section = draft_.add_listener(place_of(file_, element.source()));
+      auto& section = builder_.add_listener(place_of(file_, element.source()));
       read_section(table, listener_settings(), section, {kCertificates});
       if (auto* certificates = table.get(kCertificates)) read_certificates(*certificates, section);
     }
@@ -113,7 +113,7 @@ class TomlReader {
       return;
     }
     for (auto& element : *array) {
-      auto& section = draft_.add_certificate(listener, place_of(file_, element.source()));
+      auto& section = builder_.add_certificate(listener, place_of(file_, element.source()));
       read_section(*element.as_table(), certificate_settings(), section);
     }
   }
@@ -142,8 +142,8 @@ class TomlReader {
                  "Write [upstream." + name + "], once.");
         read_upstream(name, key, *array->front().as_table());
       } else {
-        draft_.add({file_, static_cast<int>(key.source().begin.line), "upstream." + name,
-                    "is in a section without a name", "Write [upstream.NAME] before it."});
+        builder_.add({file_, static_cast<int>(key.source().begin.line), "upstream." + name,
+                      "is in a section without a name", "Write [upstream.NAME] before it."});
       }
     }
   }
@@ -159,7 +159,7 @@ class TomlReader {
     for (auto&& [key, upstream] : upstreams) {
       const std::string name = first + '.' + std::string(key.str());
       complain_of_dot("upstream." + first, key);
-      auto& section = draft_.add_upstream(name, place_of(file_, key.source()));
+      auto& section = builder_.add_upstream(name, place_of(file_, key.source()));
       read_section(*upstream.as_table(), upstream_settings(), section);
     }
   }
@@ -167,8 +167,8 @@ class TomlReader {
   void complain_of_dot(const std::string& section, const toml::key& key) {
     const auto place = place_of(file_, key.source());
     const std::string name(key.str());
-    draft_.add({place.file, place.line, section + '.' + name, "an upstream name cannot contain a dot",
-                "Write [" + section + '-' + name + "], and use that name in the listener."});
+    builder_.add({place.file, place.line, section + '.' + name, "an upstream name cannot contain a dot",
+                  "Write [" + section + '-' + name + "], and use that name in the listener."});
   }
 
   void read_upstream(const std::string& name, const toml::key& key, toml::table& table) {
@@ -177,10 +177,10 @@ class TomlReader {
                                                "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                                "0123456789_-") == std::string::npos;
     if (!is_plain)
-      draft_.add({file_, static_cast<int>(key.source().begin.line), "upstream",
-                  "invalid upstream name " + in_quotes(name),
-                  "Use letters, digits, \"_\" and \"-\". Set host to the name of the server."});
-    auto& section = draft_.add_upstream(name, place_of(file_, key.source()));
+      builder_.add({file_, static_cast<int>(key.source().begin.line), "upstream",
+                    "invalid upstream name " + in_quotes(name),
+                    "Use letters, digits, \"_\" and \"-\". Set host to the name of the server."});
+    auto& section = builder_.add_upstream(name, place_of(file_, key.source()));
     read_section(table, upstream_settings(), section);
   }
 
@@ -212,16 +212,16 @@ class TomlReader {
           complain_unknown(key, section.key, known);
         continue;
       }
-      draft_.set(section, *setting, raw_value(node), place_of(file_, key.source()));
+      builder_.set(section, *setting, raw_value(node), place_of(file_, key.source()));
       if (const auto* text = node.as_string())
-        draft_.note_text(section, setting->key, {file_, first_line_of(text->get(), node.source())});
+        builder_.note_text(section, setting->key, {file_, first_line_of(text->get(), node.source())});
       if (auto* text = node.as_string(); text != nullptr && setting->secret) tls::wipe(text->get());
     }
   }
 
   void complain(const toml::node& node, std::string key, std::string message, std::string hint) {
     const auto place = place_of(file_, node.source());
-    draft_.add({place.file, place.line, std::move(key), std::move(message), std::move(hint)});
+    builder_.add({place.file, place.line, std::move(key), std::move(message), std::move(hint)});
   }
 
   void complain_unknown(const toml::key& key, const std::string& section,
@@ -232,17 +232,17 @@ class TomlReader {
     if (!section.empty()) name.insert(0, section + '.');
     const auto elsewhere = section_of(key.str());
     if (!elsewhere.empty()) {
-      draft_.add({place.file, place.line, std::move(name), "does not belong in this section",
-                  "Write it in " + std::string(elsewhere) + "."});
+      builder_.add({place.file, place.line, std::move(name), "does not belong in this section",
+                    "Write it in " + std::string(elsewhere) + "."});
       return;
     }
-    draft_.add({place.file, place.line, std::move(name), "unknown key",
-                near.empty() ? "The keys of this section are " + values::all_of(known) + "."
-                             : values::did_you_mean(near)});
+    builder_.add({place.file, place.line, std::move(name), "unknown key",
+                  near.empty() ? "The keys of this section are " + values::all_of(known) + "."
+                               : values::did_you_mean(near)});
   }
 
   const std::string& file_;
-  ConfigBuilder& draft_;
+  ConfigBuilder& builder_;
 };
 
 std::string_view line_of(std::string_view text, toml::source_index line) {
@@ -288,24 +288,24 @@ ConfigError syntax_error(const std::string& toml, const std::string& file, const
 
 }  // namespace
 
-void read_toml(std::string& toml, const std::string& file, ConfigBuilder& draft) {
-  draft.set_file(file);
+void read_toml(std::string& toml, const std::string& file, ConfigBuilder& builder) {
+  builder.set_file(file);
   try {
     toml::table root = toml::parse(toml, file);
-    TomlReader(file, draft).read(root);
+    TomlReader(file, builder).read(root);
   } catch (const toml::parse_error& error) {  // the one thing that toml++ throws
-    draft.add(syntax_error(toml, file, error));
+    builder.add(syntax_error(toml, file, error));
   }
   tls::wipe(toml);
 }
 
 tl::expected<ParsedConfig, ConfigErrors> parse_config(std::string_view toml, const std::string& file) {
-  ConfigBuilder draft;
+  ConfigBuilder builder;
   std::string text(toml);
-  read_toml(text, file, draft);
-  auto reading = std::move(draft).finish();
-  if (reading.report.has_errors()) return tl::unexpected(reading.report.errors());
-  return std::move(reading.parsed);
+  read_toml(text, file, builder);
+  auto result = std::move(builder).finish();
+  if (result.report.has_errors()) return tl::unexpected(result.report.errors());
+  return std::move(result.parsed);
 }
 
 }  // namespace pgveil::proxy

@@ -45,19 +45,6 @@ tl::unexpected<ConfigError> invalid(std::string message, std::string hint) {
   return tl::unexpected(value_error(std::move(message), std::move(hint)));
 }
 
-std::string in_quotes(std::string_view text) {
-  constexpr std::string_view kHex = "0123456789abcdef";
-  std::string shown = "\"";
-  for (const char byte : text) {
-    const auto octet = static_cast<unsigned char>(byte);
-    if (octet < ' ' || octet == 0x7f)
-      shown += {'\\', 'x', kHex[octet >> 4], kHex[octet & 15]};
-    else
-      shown += byte;
-  }
-  return shown + '"';
-}
-
 std::string one_of(const std::vector<std::string_view>& words, std::string_view quote) {
   return listed(words, quote, " or ");
 }

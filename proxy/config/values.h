@@ -8,9 +8,12 @@
 #include <tl/expected.hpp>
 #include <vector>
 
+#include "protocol/auth_file.h"
 #include "proxy/config/config_error.h"
 
 namespace pgveil::proxy::values {
+
+using protocol::in_quotes;
 
 // A value before it is understood. Flags and variables have no types: all of theirs are `untyped`.
 struct RawValue {
@@ -56,7 +59,6 @@ struct Boolean {
 // "a, b and c".
 [[nodiscard]] std::string all_of(const std::vector<std::string_view>& words);
 [[nodiscard]] Read<std::string> read_text(const RawValue& raw);
-[[nodiscard]] std::string in_quotes(std::string_view text);
 
 // The word of `candidates` that `word` was probably meant to be; empty where none is near.
 [[nodiscard]] std::string_view nearest(std::string_view word,

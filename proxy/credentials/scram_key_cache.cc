@@ -1,6 +1,5 @@
 #include "proxy/credentials/scram_key_cache.h"
 
-#include <algorithm>
 #include <optional>
 #include <utility>
 
@@ -14,7 +13,7 @@ struct ScramKeyCache::Entry {
   std::vector<Request*> waiting;
 };
 
-// What a thread of libuv's pool works on. It holds the entry, so that it needs no key_cache when it is done.
+// What a thread of libuv's pool works on. It owns the entry, so that the cache may be destroyed before it is done.
 struct ScramKeyCache::Job {
   uv_work_t work{};
   protocol::SecretText password;
@@ -69,7 +68,7 @@ ScramKeyCache::Name ScramKeyCache::name_of(const protocol::SecretText& password,
   std::vector<std::uint8_t> all = salting.salt;
   for (unsigned shift = 0; shift < 32; shift += 8)
     all.push_back(static_cast<std::uint8_t>(salting.iterations >> shift));
-  for (const auto octet : password_mac) all.push_back(octet);  // g++ 14 warns of an overflow in insert()
+  for (const auto byte : password_mac) all.push_back(byte);  // g++ 14 warns of an overflow in insert()
   return tls::hmac_sha256(naming_key_.view(), all);
 }
 

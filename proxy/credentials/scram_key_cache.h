@@ -54,7 +54,8 @@ class ScramKeyCache {
 
  private:
   struct Job;
-  // Of password and salting, under a key of this key_cache: tells nothing without it.
+  // The HMAC of password and salting, with a key that only this object has: without the key nobody can tell or guess the
+  // password from it.
   using Name = std::array<std::uint8_t, 32>;
 
   [[nodiscard]] Name name_of(const protocol::SecretText& password,

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <vector>
 
+#include "protocol/auth_file.h"
+#include "proxy/base/descriptor.h"
 #include "tls/file_hint.h"
 
 namespace pgveil::proxy {
@@ -20,13 +22,6 @@ bool is_open_to_others(const struct stat& file) {
   if (file.st_uid == 0) return (file.st_mode & (S_IWGRP | S_IXGRP | S_IRWXO)) != 0;
   return (file.st_mode & (S_IRWXG | S_IRWXO)) != 0;
 }
-
-struct Descriptor {
-  int number;
-  ~Descriptor() {
-    if (number >= 0) ::close(number);
-  }
-};
 
 }  // namespace
 
@@ -42,28 +37,29 @@ std::optional<AccessFault> find_access_fault(const struct stat& file, const std:
 
 tl::expected<protocol::SecretText, ConfigError> read_secret_file(const std::string& path,
                                                                  const std::string& key,
-                                                                 const SourceLocations& origins) {
-  const auto mistake = [&](const std::string& message, std::string hint) {
-    return tl::unexpected(origins.error_at(key, "\"" + path + "\" " + message, std::move(hint)));
+                                                                 const SourceLocations& locations) {
+  const auto error = [&](const std::string& message, std::string hint) {
+    return tl::unexpected(
+        locations.error_at(key, protocol::in_quotes(path) + ' ' + message, std::move(hint)));
   };
   const auto unreadable = [&] {
-    const int error = errno;
-    return mistake(std::string("cannot be read: ") + std::strerror(error), tls::file_hint(path, error));
+    const int number = errno;
+    return error(std::string("cannot be read: ") + std::strerror(number), tls::file_hint(path, number));
   };
   // Not blocked by what turns out to be a FIFO.
-  const Descriptor descriptor{::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
+  const Descriptor descriptor(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat file {};
-  if (descriptor.number < 0 || ::fstat(descriptor.number, &file) != 0) return unreadable();
-  if (S_ISDIR(file.st_mode)) return mistake("is a directory", tls::file_hint(path, EISDIR));
-  if (!S_ISREG(file.st_mode)) return mistake("is not a regular file", "Name a file.");
-  if (const auto fault = find_access_fault(file, "passwords")) return mistake(fault->message, fault->hint);
+  if (descriptor.get() < 0 || ::fstat(descriptor.get(), &file) != 0) return unreadable();
+  if (S_ISDIR(file.st_mode)) return error("is a directory", tls::file_hint(path, EISDIR));
+  if (!S_ISREG(file.st_mode)) return error("is not a regular file", "Name a file.");
+  if (const auto fault = find_access_fault(file, "passwords")) return error(fault->message, fault->hint);
   if (static_cast<std::size_t>(file.st_size) > kMaxBytes)
-    return mistake("is larger than 64 MiB", "Name the file that holds the passwords.");
+    return error("is larger than 64 MiB", "Name the file that holds the passwords.");
 
   std::vector<char> content(static_cast<std::size_t>(file.st_size));
   std::size_t size = 0;
   while (size < content.size()) {
-    const auto got = ::read(descriptor.number, content.data() + size, content.size() - size);
+    const auto got = ::read(descriptor.get(), content.data() + size, content.size() - size);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) {
       protocol::wipe_secret(content);

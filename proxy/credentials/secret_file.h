@@ -23,8 +23,8 @@ struct AccessFault {
                                                            const std::string& content);
 
 // The mode is that of a private key: 0600, or 0640 where root owns the file. `key` is the setting's in
-// `origins`.
+// `locations`.
 [[nodiscard]] tl::expected<protocol::SecretText, ConfigError> read_secret_file(
-    const std::string& path, const std::string& key, const SourceLocations& origins);
+    const std::string& path, const std::string& key, const SourceLocations& locations);
 
 }  // namespace pgveil::proxy

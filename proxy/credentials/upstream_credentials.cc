@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "protocol/auth_file.h"
 #include "proxy/config/config_error.h"
 #include "proxy/credentials/secret_file.h"
 #include "tls/file_hint.h"
@@ -14,6 +15,8 @@ namespace pgveil::proxy {
 namespace {
 
 namespace filesystem = std::filesystem;
+
+using protocol::in_quotes;
 
 // DEFAULT_PGSOCKET_DIR as Debian and most others set it. libpq looks for "localhost" in its place
 // (fe-connect.c: pqConnectOptions2).
@@ -41,51 +44,50 @@ tl::expected<std::vector<std::string>, std::error_code> roles_in(const std::stri
 tl::expected<UpstreamCredentials, ConfigErrors> UpstreamCredentials::load(const UpstreamConfig& upstream,
                                                                           const tls::ClientContext* base,
                                                                           const std::string& key,
-                                                                          const SourceLocations& origins,
+                                                                          const SourceLocations& locations,
                                                                           ConfigErrors& warnings) {
   UpstreamCredentials held;
-  ConfigErrors mistakes;
+  ConfigErrors errors;
   if (!upstream.passfile.empty()) {
     const std::string passfile_key = key + ".passfile";
-    const auto text = read_secret_file(upstream.passfile, passfile_key, origins);
+    const auto text = read_secret_file(upstream.passfile, passfile_key, locations);
     if (!text) {
-      mistakes.push_back(text.error());
+      errors.push_back(text.error());
     } else if (auto passfile = protocol::PassFile::parse(text->view(), upstream.passfile)) {
       held.passfile_ = std::make_shared<const protocol::PassFile>(*std::move(passfile));
     } else {
-      mistakes = config_errors_of(passfile.error(), passfile_key);
+      errors = config_errors_of(passfile.error(), passfile_key);
     }
   }
   if (!upstream.role_certificates.empty() && base != nullptr) {
     const std::string directory_key = key + ".role_certificates";
-    const auto place = origins.find(directory_key);
-    const auto placed = [&](std::string message, std::string hint) {
-      return ConfigError{place.file, place.line, directory_key, std::move(message), std::move(hint)};
+    const auto error_at = [&](std::string message, std::string hint) {
+      return locations.error_at(directory_key, std::move(message), std::move(hint));
     };
     const auto roles = roles_in(upstream.role_certificates);
     if (!roles)
-      mistakes.push_back(
-          placed("cannot read \"" + upstream.role_certificates + "\": " + roles.error().message(),
-                 roles.error() == std::errc::not_a_directory
-                     ? "Name the directory that has ROLE.crt and ROLE.key for each role."
-                     : tls::file_hint(upstream.role_certificates, roles.error().value())));
+      errors.push_back(
+          error_at("cannot read " + in_quotes(upstream.role_certificates) + ": " + roles.error().message(),
+                   roles.error() == std::errc::not_a_directory
+                       ? "Name the directory that has ROLE.crt and ROLE.key for each role."
+                       : tls::file_hint(upstream.role_certificates, roles.error().value())));
     else if (roles->empty())
-      mistakes.push_back(placed("there is no certificate in \"" + upstream.role_certificates + '"',
+      errors.push_back(error_at("there is no certificate in " + in_quotes(upstream.role_certificates),
                                 "Put ROLE.crt and ROLE.key there for each role."));
     for (const auto& role : roles.value_or(std::vector<std::string>())) {
       const std::string path = (filesystem::path(upstream.role_certificates) / role).string();
       auto context = base->with_certificate(path + ".crt", path + ".key", upstream.tls.sslpassword);
       if (!context) {
-        for (auto& mistake : context.error())
-          mistakes.push_back(placed("role \"" + role + "\": " + mistake.message, mistake.hint));
+        for (auto& error : context.error())
+          errors.push_back(error_at("role " + in_quotes(role) + ": " + error.message, error.hint));
         continue;
       }
       for (const auto& warning : (*context)->warnings())
-        warnings.push_back(placed("role \"" + role + "\": " + warning.message, warning.hint));
+        warnings.push_back(error_at("role " + in_quotes(role) + ": " + warning.message, warning.hint));
       held.by_role_.emplace(role, *std::move(context));
     }
   }
-  if (!mistakes.empty()) return tl::unexpected(std::move(mistakes));
+  if (!errors.empty()) return tl::unexpected(std::move(errors));
   return held;
 }
 

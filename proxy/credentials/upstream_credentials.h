@@ -3,7 +3,6 @@
 
 #include <map>
 #include <memory>
-#include <optional>
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
@@ -17,11 +16,11 @@ namespace pgveil::proxy {
 class UpstreamCredentials {
  public:
   // Reads what `upstream` names; `base` is its own context, null without TLS. `key` is the section's in
-  // `origins`. Returns all errors at once; in `warnings` certificates that have expired or soon will.
+  // `locations`. Returns all errors at once; in `warnings` certificates that have expired or soon will.
   [[nodiscard]] static tl::expected<UpstreamCredentials, ConfigErrors> load(const UpstreamConfig& upstream,
                                                                             const tls::ClientContext* base,
                                                                             const std::string& key,
-                                                                            const SourceLocations& origins,
+                                                                            const SourceLocations& locations,
                                                                             ConfigErrors& warnings);
 
   // The password of passfile for a login there; null: none. Points into this.

@@ -5,7 +5,7 @@
 #include <variant>
 #include <vector>
 
-#include "proxy/access/rule_files.h"
+#include "protocol/auth_file.h"
 #include "proxy/config/config_error.h"
 #include "proxy/credentials/scram_hash.h"
 #include "proxy/credentials/secret_file.h"
@@ -28,9 +28,9 @@ std::uint32_t most_common_iterations(const std::vector<protocol::UserListEntry>&
 }  // namespace
 
 tl::expected<UserSecrets, ConfigErrors> UserSecrets::load(const std::string& path, const std::string& key,
-                                                          const SourceLocations& origins,
+                                                          const SourceLocations& locations,
                                                           ConfigErrors& warnings) {
-  const auto text = read_secret_file(path, key, origins);
+  const auto text = read_secret_file(path, key, locations);
   if (!text) return tl::unexpected(ConfigErrors{text.error()});
   auto entries = protocol::parse_user_list(text->view(), path);
   if (!entries) return tl::unexpected(config_errors_of(entries.error(), key));
@@ -43,10 +43,11 @@ tl::expected<UserSecrets, ConfigErrors> UserSecrets::load(const std::string& pat
       {reinterpret_cast<const std::uint8_t*>(content.data()), content.size()});
   for (auto& entry : *entries) {
     if (std::holds_alternative<protocol::Md5Secret>(entry.secret))
-      warnings.push_back({path, entry.line, key,
-                          "user \"" + entry.user + "\" has an MD5 hash, with which nobody logs in by SCRAM",
-                          "Put the secret of pg_authid there after setting the password anew with "
-                          "password_encryption = 'scram-sha-256'."});
+      warnings.push_back(
+          {path, entry.line, key,
+           "user " + protocol::in_quotes(entry.user) + " has an MD5 hash, with which nobody logs in by SCRAM",
+           "Put the secret of pg_authid there after setting the password anew with "
+           "password_encryption = 'scram-sha-256'."});
     else
       users.add(std::move(entry));
   }

@@ -25,10 +25,10 @@ class UserSecrets {
   // Without any user: everyone's proof is wrong.
   UserSecrets() = default;
   // Reads the file, and hashes its plain passwords. Returns all errors at once; in `warnings` the users that can
-  // never log in. `key` is the setting's in `origins`.
+  // never log in. `key` is the setting's in `locations`.
   [[nodiscard]] static tl::expected<UserSecrets, ConfigErrors> load(const std::string& path,
                                                                     const std::string& key,
-                                                                    const SourceLocations& origins,
+                                                                    const SourceLocations& locations,
                                                                     ConfigErrors& warnings);
 
   // For an unknown user a secret that no proof is right for, with the salting that a known one could have.

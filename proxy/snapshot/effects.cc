@@ -56,7 +56,7 @@ bool have_common(const AuthMethods& one, const AuthMethods& other) {
 class EffectCheck {
  public:
   EffectCheck(const Snapshot& snapshot, const ParsedConfig& parsed, ConfigReport& report)
-      : snapshot_(snapshot), config_(parsed.config), origins_(parsed.origins), report_(report) {}
+      : snapshot_(snapshot), config_(parsed.config), locations_(parsed.origins), report_(report) {}
 
   void check() const {
     for (std::size_t place = 0; place < snapshot_.listeners.size(); ++place)
@@ -89,7 +89,7 @@ class EffectCheck {
     else
       for (const auto& map : rules.ident().maps())
         if (!used.contains(map))
-          warn(origins_.knows(key + "ident") ? key + "ident" : key + "ident_file",
+          warn(locations_.knows(key + "ident") ? key + "ident" : key + "ident_file",
                "no rule uses map " + in_quotes(map),
                "Add map=" + map + " to a rule, or remove the lines of this map.");
   }
@@ -165,7 +165,7 @@ class EffectCheck {
     check_peer(upstream, key);
     check_preconnect(upstream, key);
     const auto& limits = config_.limits;
-    if (origins_.knows(key + "password_command_timeout") &&
+    if (locations_.knows(key + "password_command_timeout") &&
         upstream.password_command_timeout >= limits.startup_timeout)
       warn(key + "password_command_timeout",
            "is not shorter than startup_timeout, " +
@@ -182,7 +182,7 @@ class EffectCheck {
       const auto needed = methods_that_succeed(method, upstream);
       const bool needs_binding =
           method != HbaMethod::relay && upstream.channel_binding == ChannelBinding::require;
-      const bool is_known = origins_.knows(key + "require_auth");
+      const bool is_known = locations_.knows(key + "require_auth");
       if (!is_first || (needs_binding ? false : !is_known)) continue;
       const auto allowed = upstream.require_auth.value_or(AuthMethods::all());
       if (have_common(allowed, needed)) continue;
@@ -221,22 +221,22 @@ class EffectCheck {
 
   // The setting of the rules; neither is set for built-in ones.
   [[nodiscard]] std::string rules_of(const std::string& key) const {
-    return origins_.knows(key + "hba_file") ? key + "hba_file" : key + "hba";
+    return locations_.knows(key + "hba_file") ? key + "hba_file" : key + "hba";
   }
 
   void refuse_without_effect(const std::string& key, const std::string& why) const {
-    if (origins_.knows(key)) complain(key, "has no effect: " + why, "Remove it.");
+    if (locations_.knows(key)) complain(key, "has no effect: " + why, "Remove it.");
   }
   void complain(const std::string& key, std::string message, std::string hint) const {
-    report_.add_error(origins_.error_at(key, std::move(message), std::move(hint)));
+    report_.add_error(locations_.error_at(key, std::move(message), std::move(hint)));
   }
   void warn(const std::string& key, std::string message, std::string hint) const {
-    report_.add_warning(origins_.error_at(key, std::move(message), std::move(hint)));
+    report_.add_warning(locations_.error_at(key, std::move(message), std::move(hint)));
   }
 
   const Snapshot& snapshot_;
   const Config& config_;
-  const SourceLocations& origins_;
+  const SourceLocations& locations_;
   ConfigReport& report_;
 };
 

@@ -1,6 +1,6 @@
-// Settings that are right by themselves, and have no effect or not the one that they seem to have: because of
-// the rules, of another section, or of this machine. What nobody can have intended is an error, the rest a
-// warning. What is wrong within one section, ConfigBuilder finds.
+// Finds settings that are valid by themselves, but have no effect, or not the one that they seem to have: because of the
+// rules, another section, or this machine. This is an error if nobody can have intended it, otherwise a warning.
+// ConfigBuilder finds the errors within one section.
 #pragma once
 
 #include "proxy/config/config.h"

@@ -149,8 +149,8 @@ class SnapshotBuilder {
     warn(
         key + ".upstream",
         "with method relay, clients cannot log in by SCRAM unless they set channel_binding=disable, since pgveil "
-        "uses another TLS connection to upstream \"" +
-            config.upstream + '"',
+        "uses another TLS connection to upstream " +
+            values::in_quotes(config.upstream),
         "Use method scram-sha-256 or cert, connect to the server by a Unix socket, or use the certificate of the "
         "server for this listener and set shared_certificate = true.");
   }
@@ -168,19 +168,19 @@ class SnapshotBuilder {
   }
 
   // The one place where an error of tls/, which knows nothing of files and sections, becomes a ConfigError.
-  [[nodiscard]] ConfigError located(const tls::SettingError& mistake, const std::string& section) const {
+  [[nodiscard]] ConfigError located(const tls::SettingError& error, const std::string& section) const {
     std::string key = section + '.';
     // The certificate of the listener itself is the first one, if it has any.
-    if (mistake.certificate >= 0) {
-      const auto& origins = parsed_.origins;
+    if (error.certificate >= 0) {
+      const auto& locations = parsed_.origins;
       const bool has_default =
-          origins.knows(section + ".ssl_cert_file") || origins.knows(section + ".ssl_key_file");
+          locations.knows(section + ".ssl_cert_file") || locations.knows(section + ".ssl_key_file");
       const int first = has_default ? 1 : 0;
-      if (mistake.certificate >= first)
-        key += "certificate[" + std::to_string(mistake.certificate - first) + "].";
+      if (error.certificate >= first)
+        key += "certificate[" + std::to_string(error.certificate - first) + "].";
     }
-    key += mistake.setting;
-    return parsed_.origins.error_at(key, mistake.message, mistake.hint);
+    key += error.setting;
+    return parsed_.origins.error_at(key, error.message, error.hint);
   }
 
   void complain(const std::string& key, std::string message, std::string hint) {

@@ -93,7 +93,7 @@ INSTANTIATE_TEST_SUITE_P(
         Split{"ContinuationsInARow", "a\\\n b\\\n c", "a b c"},
         Split{"BackslashesOfTwoLinesInARow", "a \\\\\n\n", "a \\"},
         Split{"BackslashWithABlankBehindIt", "a b\\ \n", "a b\\"},
-        Split{"OctetsBeyondAscii", "a j\xc3\xbcrgen\xff", "a j\xc3\xbcrgen\xff"}),
+        Split{"BytesBeyondAscii", "a j\xc3\xbcrgen\xff", "a j\xc3\xbcrgen\xff"}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 

@@ -150,7 +150,7 @@ INSTANTIATE_TEST_SUITE_P(
         Matched{"ExpressionQuoted", "host \"/^led\" all all relay", client(), true},
         Matched{"ExpressionOfWhichANewlineIsNoEnd", "host /^led$ all all relay", client_of("ann", "led\nger"), false},
         Matched{"ExpressionWhoseDotTakesANewline", "host /^l.r$ all all reject", client_of("ann", "l\nr"), true},
-        Matched{"ExpressionOnOctetsThatAreNoUtf8", "host /^l.r$ all all reject", client_of("ann", "l\xffr"), true},
+        Matched{"ExpressionOnBytesThatAreNotUtf8", "host /^l.r$ all all reject", client_of("ann", "l\xffr"), true},
         Matched{"PhysicalReplication", "host replication all all relay", replica("ann"), true},
         Matched{"PhysicalReplicationInAList", "host ledger,replication all all relay", replica("ann"), true},
         Matched{"PhysicalReplicationIsNotAmongAll", "host all all all relay", replica("ann"), false},
@@ -187,8 +187,8 @@ INSTANTIATE_TEST_SUITE_P(
         Matched{"Network", "host all all 10.0.0.0/8 relay", client(), true},
         Matched{"OtherNetwork", "host all all 11.0.0.0/8 relay", client(), false},
         Matched{"BitsBehindTheMaskAreIgnored", "host all all 10.9.9.9/8 relay", client(), true},
-        Matched{"BitsThatFillNoOctet", "host all all 10.1.0.0/14 relay", client_from("10.3.255.255"), true},
-        Matched{"BitsThatFillNoOctetAndTheNext", "host all all 10.1.0.0/14 relay", client_from("10.4.0.0"), false},
+        Matched{"BitsThatFillNoByte", "host all all 10.1.0.0/14 relay", client_from("10.3.255.255"), true},
+        Matched{"BitsThatFillNoByteAndTheNext", "host all all 10.1.0.0/14 relay", client_from("10.4.0.0"), false},
         Matched{"NoBits", "host all all 0.0.0.0/0 relay", client(), true},
         Matched{"AllBits", "host all all 10.1.2.3/32 relay", client(), true},
         Matched{"AllBitsOfAnother", "host all all 10.1.2.2/32 relay", client(), false},
@@ -519,14 +519,14 @@ TEST(HbaErrors, IncludeAFileWithoutRecords) {
   const auto rules = parsed("# host all all all relay\n");
   ASSERT_FALSE(rules.has_value());
   ASSERT_EQ(rules.error().size(), 1u);
-  EXPECT_EQ(rules.error().front().message, "there is no record, so that no client could log in");
+  EXPECT_EQ(rules.error().front().message, "no record found; no client could log in");
   EXPECT_NE(rules.error().front().hint, "");
 }
 
 TEST(IpAddress, IsReadAsWritten) {
-  EXPECT_EQ(address_of("192.0.2.1").octets, (std::array<std::uint8_t, 16>{192, 0, 2, 1}));
+  EXPECT_EQ(address_of("192.0.2.1").bytes, (std::array<std::uint8_t, 16>{192, 0, 2, 1}));
   EXPECT_FALSE(address_of("192.0.2.1").is_ipv6);
-  EXPECT_EQ(address_of("::1").octets.back(), 1);
+  EXPECT_EQ(address_of("::1").bytes.back(), 1);
   EXPECT_TRUE(address_of("::ffff:192.0.2.1").is_ipv6);
   EXPECT_NE(address_of("::ffff:192.0.2.1"), address_of("192.0.2.1"));
   using namespace std::string_view_literals;

@@ -111,11 +111,11 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& row) { return row.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(
-    Octets, IdentCheck,
+    Bytes, IdentCheck,
     testing::Values(
         Checked{"Utf8InAGroup", R"(m /^(.+)@example$ \1)", {"j\xc3\xbcrgen@example"}, "j\xc3\xbcrgen", 1},
         Checked{"Utf8InTheExpression", "m /^j\xc3\xbcrgen$ j", {"j\xc3\xbcrgen"}, "j", 1},
-        Checked{"DotIsOneOctet", "m /^j.rgen$ j", {"j\xc3\xbcrgen"}, "j", 0},
+        Checked{"DotIsOneByte", "m /^j.rgen$ j", {"j\xc3\xbcrgen"}, "j", 0},
         Checked{"TwoDotsAreTwo", "m /^j..rgen$ j", {"j\xc3\xbcrgen"}, "j", 1},
         Checked{"NoUtf8", R"(m /^(.+)@example$ \1)", {"a\xff@example"}, "a\xff", 1},
         Checked{"Nul", "m /^ann all", {"ann\0.evil"s}, "ann", 0},
@@ -124,7 +124,7 @@ INSTANTIATE_TEST_SUITE_P(
         Checked{"UnitSeparator", "m /^ann all", {"ann\x1f"}, "ann", 0},
         Checked{"Delete", "m /^ann all", {"ann\x7f"}, "ann", 0},
         Checked{"BlankIsNoControlByte", "m \"ann x\" ann", {"ann x"}, "ann", 1},
-        Checked{"OctetAboveDelete", "m /^ann all", {"ann\x80"}, "ann", 1}),
+        Checked{"ByteAboveDelete", "m /^ann all", {"ann\x80"}, "ann", 1}),
     [](const auto& row) { return row.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(

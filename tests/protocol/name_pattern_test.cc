@@ -151,7 +151,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"EndOfTextOfRe2", "a\\z", "invalid escape \\ sequence"},
         Refused{"QuotationOfRe2", "\\Qa\\E", "invalid escape \\ sequence"},
         Refused{"UnicodeClassOfRe2", "\\pL", "invalid escape \\ sequence"},
-        Refused{"OctetOfRe2", "\\C", "invalid escape \\ sequence"},
+        Refused{"ByteOfRe2", "\\C", "invalid escape \\ sequence"},
         Refused{"BoundaryInBrackets", "[\\y]", "invalid escape \\ sequence"},
         Refused{"HexadecimalWithoutDigits", "\\x{61}", "invalid escape \\ sequence"},
         Refused{"NamedGroupOfRe2", "(?P<a>b)", "of the embedded options only (?i), (?c), (?s) and (?t) are supported"},
@@ -180,7 +180,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"Unicode", "\\u0061", "the escape \\u is not supported"},
         Refused{"ControlCharacter", "\\cA", "the escape \\c is not supported"},
         Refused{"Octal", "\\061", "the escape \\0 is not supported"},
-        Refused{"HexadecimalAboveAnOctet", "\\x161", "the escape \\x is not supported for more than one octet"}),
+        Refused{"HexadecimalAboveAByte", "\\x161", "the escape \\x is not supported for more than one byte"}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 

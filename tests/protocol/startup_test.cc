@@ -123,7 +123,7 @@ TEST_P(MalformedStartupPacket, IsRefused) {
   const auto packet = decode_startup_packet(in);
   ASSERT_FALSE(packet.has_value());
   EXPECT_EQ(packet.error(), GetParam().why);
-  // A layout error concerns the whole packet. This detects packets that a mistake in this table has cut
+  // A layout error concerns the whole packet. This detects packets that an error in this table has cut
   // short.
   if (GetParam().why == DecodeError::bad_layout) {
     EXPECT_TRUE(in.empty());

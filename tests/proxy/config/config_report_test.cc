@@ -44,9 +44,9 @@ TEST(ConfigReport, CountsOneOfEach) {
 }
 
 TEST(ConfigReport, LeavesOutWhatHasACauseThatIsReported) {
-  SourceLocations origins;
+  SourceLocations locations;
   for (const char* key : {"upstream.a.host", "upstream.a.sslkey", "upstream.b"})
-    origins.note(key, {"pgveil.toml", 1});
+    locations.note(key, {"pgveil.toml", 1});
   ConfigReport report;
   report.add_error(error_at("pgveil.toml", 1, "upstream.a.host"));
   ConfigReport later;
@@ -56,7 +56,7 @@ TEST(ConfigReport, LeavesOutWhatHasACauseThatIsReported) {
   later.add_error(error_at("pgveil.toml", 1, "upstream.a.sslkey", "does not exist"));
   later.add_error(error_at("pgveil.toml", 1, "upstream.b.sslcert", "is missing"));
   later.add_warning(error_at("pgveil.toml", 1, "log"));
-  report.add_later(std::move(later), origins);
+  report.add_later(std::move(later), locations);
   EXPECT_EQ(report.errors().size(), 3U) << report.text();
   EXPECT_TRUE(report.warnings().empty());
 }

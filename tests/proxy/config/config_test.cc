@@ -452,12 +452,12 @@ TEST(UnixPaths, MayHaveAsManyBytesAsTheKernelTakes) {
 }
 
 TEST(SourceLocations, FallBackToTheSectionAboveAKey) {
-  SourceLocations origins;
-  origins.note("upstream.primary", {"pgveil.toml", 5});
-  origins.note("upstream.primary.sslkey", {"pgveil.toml", 7});
-  EXPECT_EQ(origins.find("upstream.primary.sslkey").line, 7);
-  EXPECT_EQ(origins.find("upstream.primary.sslcert").line, 5);
-  EXPECT_EQ(origins.find("upstream.secondary").line, 0);
+  SourceLocations locations;
+  locations.note("upstream.primary", {"pgveil.toml", 5});
+  locations.note("upstream.primary.sslkey", {"pgveil.toml", 7});
+  EXPECT_EQ(locations.find("upstream.primary.sslkey").line, 7);
+  EXPECT_EQ(locations.find("upstream.primary.sslcert").line, 5);
+  EXPECT_EQ(locations.find("upstream.secondary").line, 0);
 }
 
 }  // namespace

@@ -13,7 +13,7 @@ std::string text_of(const std::string& file, const std::string& key, const std::
   return errors[0].text();
 }
 
-TEST(GivenNames, AreOptionsInAMistakeOfAnOption) {
+TEST(GivenNames, AreOptionsInAnErrorOfAnOption) {
   EXPECT_EQ(
       text_of("--ssl-ciphers", "listener[0].ssl_ciphers", "is too new", "Raise ssl_max_protocol_version."),
       "--ssl-ciphers: is too new. Raise --listener-ssl-max-protocol-version.");
@@ -22,12 +22,12 @@ TEST(GivenNames, AreOptionsInAMistakeOfAnOption) {
             "--sslkey: is encrypted, and no PGVEIL_SSLPASSWORD is set. Set PGVEIL_SSLPASSWORD");
 }
 
-TEST(GivenNames, AreVariablesInAMistakeOfAVariable) {
+TEST(GivenNames, AreVariablesInAnErrorOfAVariable) {
   EXPECT_EQ(text_of("PGVEIL_SSLCERT", "upstream.default.sslcert", "sslcert and sslkey go together", ""),
             "PGVEIL_SSLCERT: PGVEIL_SSLCERT and PGVEIL_SSLKEY go together.");
 }
 
-TEST(GivenNames, AreKeysInAMistakeOfAFile) {
+TEST(GivenNames, AreKeysInAnErrorOfAFile) {
   ConfigErrors errors{{"pgveil.toml", 3, "upstream.a.sslcert", "sslcert and sslkey go together", ""}};
   name_as_given(errors);
   EXPECT_EQ(errors[0].text(), "pgveil.toml:3: upstream.a.sslcert: sslcert and sslkey go together.");
@@ -35,9 +35,10 @@ TEST(GivenNames, AreKeysInAMistakeOfAFile) {
 
 TEST(GivenNames, LeaveOtherWordsAlone) {
   for (const std::string text :
-       {"the file \"sslkey\" and the path /etc/sslkey", "the options of the database", "--sslkey and sslkeys",
-        "in application_name"})
-    EXPECT_EQ(text_of("--sslkey", "upstream.default.sslkey", text, ""), "--sslkey: " + text + ".");
+       {"the file \"ssl_key_file\" and the path /etc/ssl_key_file", "the options of the database",
+        "--ssl_key_file and ssl_key_files", "in application_name"})
+    EXPECT_EQ(text_of("--ssl-key-file", "listener[0].ssl_key_file", text, ""),
+              "--ssl-key-file: " + text + ".");
 }
 
 }  // namespace

@@ -20,10 +20,10 @@ struct Counter final : Wakeable {
   int times = 0;
 };
 
-class Keyring : public testing::Test {
+class KeyCache : public testing::Test {
  protected:
-  Keyring() { uv_loop_init(&loop_); }
-  ~Keyring() override {
+  KeyCache() { uv_loop_init(&loop_); }
+  ~KeyCache() override {
     key_cache_.reset();
     run();
     EXPECT_EQ(uv_loop_close(&loop_), 0);
@@ -41,7 +41,7 @@ bool are_those_of(const protocol::ScramKeys& keys, std::string_view password, co
          scram_hash().equal(keys.server_key.view(), right.server_key.view());
 }
 
-TEST_F(Keyring, ComputesOffTheLoopAndWakes) {
+TEST_F(KeyCache, ComputesOffTheLoopAndWakes) {
   const auto request = key_cache_->request(SecretText("sesame"), kSalting, waiter_);
   EXPECT_EQ(request->keys(), nullptr);
   run();
@@ -50,7 +50,7 @@ TEST_F(Keyring, ComputesOffTheLoopAndWakes) {
   EXPECT_TRUE(are_those_of(*request->keys(), "sesame", kSalting));
 }
 
-TEST_F(Keyring, ComputesOnceForAllWhoAskTogether) {
+TEST_F(KeyCache, ComputesOnceForAllWhoAskTogether) {
   const auto first = key_cache_->request(SecretText("sesame"), kSalting, waiter_);
   const auto second = key_cache_->request(SecretText("sesame"), kSalting, waiter_);
   run();
@@ -60,7 +60,7 @@ TEST_F(Keyring, ComputesOnceForAllWhoAskTogether) {
 }
 
 // What makes a login with a held password cheap: no PBKDF2 after the first.
-TEST_F(Keyring, ComputesNothingForTheNextLogin) {
+TEST_F(KeyCache, ComputesNothingForTheNextLogin) {
   static_cast<void>(key_cache_->request(SecretText("sesame"), kSalting, waiter_));
   run();
   for (int login = 0; login < 10; ++login)
@@ -68,7 +68,7 @@ TEST_F(Keyring, ComputesNothingForTheNextLogin) {
   EXPECT_EQ(key_cache_->computations(), 1U);
 }
 
-TEST_F(Keyring, TellsPasswordsSaltsAndIterationsApart) {
+TEST_F(KeyCache, TellsPasswordsSaltsAndIterationsApart) {
   const ScramSalting other_salt{.iterations = 4096, .salt = {1, 2, 3, 5}};
   const ScramSalting other_count{.iterations = 4097, .salt = {1, 2, 3, 4}};
   for (const auto& [password, salting] : {std::pair{"sesame", kSalting},
@@ -83,7 +83,7 @@ TEST_F(Keyring, TellsPasswordsSaltsAndIterationsApart) {
   EXPECT_EQ(key_cache_->computations(), 4U);
 }
 
-TEST_F(Keyring, ForgetsTheOldest) {
+TEST_F(KeyCache, ForgetsTheOldest) {
   for (const char* password : {"a", "b", "c", "b", "a"}) {
     static_cast<void>(key_cache_->request(SecretText(password), kSalting, waiter_));
     run();
@@ -91,13 +91,13 @@ TEST_F(Keyring, ForgetsTheOldest) {
   EXPECT_EQ(key_cache_->computations(), 4U);
 }
 
-TEST_F(Keyring, WakesNobodyWhoHasGone) {
+TEST_F(KeyCache, WakesNobodyWhoHasGone) {
   key_cache_->request(SecretText("sesame"), kSalting, waiter_).reset();
   run();
   EXPECT_EQ(waiter_.times, 0);
 }
 
-TEST_F(Keyring, MayGoBeforeItsComputations) {
+TEST_F(KeyCache, MayGoBeforeItsComputations) {
   const auto request = key_cache_->request(SecretText("sesame"), kSalting, waiter_);
   key_cache_.reset();
   run();

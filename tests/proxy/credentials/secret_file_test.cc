@@ -23,9 +23,14 @@ constexpr const char* kContent = "db:5432:ledger:app:sesame\n";
 std::string problem_of(const std::string& path) {
   const auto text = read_secret_file(path, "upstream.primary.passfile", SourceLocations{});
   if (text) return text->view() == kContent ? "" : "other content was read";
-  const auto& mistake = text.error();
-  const bool is_whole = mistake.key == "upstream.primary.passfile" && !mistake.hint.empty();
-  return is_whole ? mistake.message : "an error without key or hint";
+  const auto& error = text.error();
+  const bool is_whole = error.key == "upstream.primary.passfile" && !error.hint.empty();
+  return is_whole ? error.message : "an error without key or hint";
+}
+
+TEST(SecretFiles, AreNamedWithoutControlBytes) {
+  EXPECT_EQ(problem_of("/nonexistent/a\nb"),
+            "\"/nonexistent/a\\x0ab\" cannot be read: No such file or directory");
 }
 
 struct SecretFile {

@@ -36,10 +36,10 @@ ByteView bytes_of(const std::string& text) {
 }
 
 // A login between a client and a server that follow SCRAM, message by message.
-class CompletedLogins : public testing::Test {
+class TerminatedLogins : public testing::Test {
  protected:
-  CompletedLogins() { uv_loop_init(&loop_); }
-  ~CompletedLogins() override {
+  TerminatedLogins() { uv_loop_init(&loop_); }
+  ~TerminatedLogins() override {
     login_.reset();
     key_cache_.reset();
     uv_run(&loop_, UV_RUN_DEFAULT);
@@ -119,7 +119,7 @@ std::vector<std::uint32_t> codes_of(const Bytes& bytes) {
   return codes;
 }
 
-TEST_F(CompletedLogins, FromAVerifierCostNoPbkdf2) {
+TEST_F(TerminatedLogins, FromAVerifierCostNoPbkdf2) {
   begin(std::make_unique<ScramClientAuthenticator>("ann", AuthUser{secret(), nullptr}, Bytes()));
   EXPECT_EQ(login_->client_part(), Login::ClientPart::silent);
   EXPECT_EQ(codes_of(offer().to_client), (std::vector<std::uint32_t>{10}));
@@ -144,7 +144,7 @@ TEST_F(CompletedLogins, FromAVerifierCostNoPbkdf2) {
   EXPECT_EQ(login_->server_method(), protocol::kScramSha256);
 }
 
-TEST_F(CompletedLogins, FromAHeldPasswordCostItOnce) {
+TEST_F(TerminatedLogins, FromAHeldPasswordCostItOnce) {
   for (int login = 0; login < 3; ++login) {
     Credential held =
         std::make_unique<KnownPassword>(std::make_shared<const protocol::SecretText>(kPassword), "passfile");
@@ -155,7 +155,7 @@ TEST_F(CompletedLogins, FromAHeldPasswordCostItOnce) {
   EXPECT_EQ(key_cache_->computations(), 1U);
 }
 
-TEST_F(CompletedLogins, DoNotAskAClientForWhatTheServerWillNotTake) {
+TEST_F(TerminatedLogins, DoNotAskAClientForWhatTheServerWillNotTake) {
   begin(std::make_unique<PasswordClientAuthenticator>("ann"));
   const Bytes salt{1, 2, 3, 4};
   EXPECT_TRUE(hear(AuthenticationCode::md5_password, salt).to_client.empty());

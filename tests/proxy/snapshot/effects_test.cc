@@ -187,7 +187,7 @@ INSTANTIATE_TEST_SUITE_P(
             "listener[0].ssl_ciphers: allows \"AES128-SHA\", without forward secrecy or authenticated encryption"},
 
         // What has its effect, or does no harm.
-        Row{"ChannelBindingOfCompletedLogins", kScram, std::string(kUpstreamTls) + "channel_binding = \"require\"\n", "", ""},
+        Row{"ChannelBindingOfTerminatedLogins", kScram, std::string(kUpstreamTls) + "channel_binding = \"require\"\n", "", ""},
         Row{"ChannelBindingOfAVouchedClientWithAPassword", kTrust, std::string(kUpstreamTls) + "passfile = \"$PASSFILE\"\nchannel_binding = \"require\"\n", "", ""},
         Row{"AllowedStartupParametersOfVouchedClients", std::string(kTrust) + "allowed_startup_parameters = \"options\"\n", kNoTls, "", ""},
         Row{"PreconnectOfAsManyAsWorkers", "", std::string(kUpstreamTls) + "preconnect = 4\n", "[limits]\nworkers = 4\n", ""},
