@@ -46,8 +46,7 @@ tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingError>> Cl
   const bool own_records = choose_records(settings.records).own;
   if (own_records) tell_traffic_secrets(context.get());
   trust_servers_of(context.get(), settings.sslrootcert, errors, warnings);
-  load_crls(context.get(), {"sslcrl", settings.sslcrl, "sslcrldir", settings.sslcrldir, "the server's chain"},
-            errors, warnings);
+  load_crls(context.get(), {"sslcrl", settings.sslcrl, "sslcrldir", settings.sslcrldir}, errors, warnings);
   if (settings.sslcert.empty() != settings.sslkey.empty()) {
     errors.push_back({settings.sslcert.empty() ? "sslcert" : "sslkey", "sslcert and sslkey go together",
                       "Set both, or neither if the server does not ask for a client certificate."});

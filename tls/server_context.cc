@@ -16,15 +16,13 @@ void trust_clients(SSL_CTX* context, const ServerSettings& settings, SettingErro
                    SettingErrors& warnings) {
   if (!settings.ssl_ca_file.empty()) {
     ask_for_certificates_of(context, settings.ssl_ca_file, errors, warnings);
-    load_crls(
-        context,
-        {"ssl_crl_file", settings.ssl_crl_file, "ssl_crl_dir", settings.ssl_crl_dir, "a client's chain"},
-        errors, warnings);
+    load_crls(context, {"ssl_crl_file", settings.ssl_crl_file, "ssl_crl_dir", settings.ssl_crl_dir}, errors,
+              warnings);
     return;
   }
   const auto refuse = [&](const char* setting, const std::string& value) {
     if (!value.empty())
-      errors.push_back({setting, std::string(setting) + " is set without ssl_ca_file",
+      errors.push_back({setting, "is set without ssl_ca_file",
                         "Set ssl_ca_file, too: without it no client is asked for a certificate."});
   };
   refuse("ssl_crl_file", settings.ssl_crl_file);

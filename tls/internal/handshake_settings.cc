@@ -37,14 +37,14 @@ void set_versions(SSL_CTX* context, const HandshakeSettings& settings, SettingEr
   const auto max = settings.ssl_max_protocol_version;
   auto min = settings.ssl_min_protocol_version;
   if (max && *max < min)
-    errors.push_back({"ssl_min_protocol_version",
-                      "ssl_min_protocol_version " + in_quotes(name_of(min)) +
-                          " is higher than ssl_max_protocol_version " + in_quotes(name_of(*max)),
-                      "Lower the first or raise the second."});
+    errors.push_back(
+        {"ssl_min_protocol_version",
+         in_quotes(name_of(min)) + " is higher than ssl_max_protocol_version " + in_quotes(name_of(*max)),
+         "Lower the first or raise the second."});
   if (settings.post_quantum == PostQuantum::require) {
     if (max && *max < Version::tls1_3)
       errors.push_back({"post_quantum",
-                        "post_quantum \"require\" requires TLS 1.3, which ssl_max_protocol_version " +
+                        "\"require\" requires TLS 1.3, which ssl_max_protocol_version " +
                             in_quotes(name_of(*max)) + " excludes",
                         "Remove ssl_max_protocol_version."});
     min = Version::tls1_3;
@@ -66,13 +66,12 @@ void set_ciphers(SSL_CTX* context, const HandshakeSettings& settings, SettingErr
   ERR_clear_error();
   if (!is_set)
     errors.push_back(
-        {"ssl_ciphers", "ssl_ciphers " + in_quotes(list) + " matches no cipher",
+        {"ssl_ciphers", in_quotes(list) + " matches no cipher",
          "Use names from `openssl ciphers -v`. Ciphers of TLS 1.3 belong in ssl_tls13_ciphers."});
   const std::string& tls13 = settings.ssl_tls13_ciphers;
   // OpenSSL ignores names that it does not know, and accepts names of older ciphers.
   if (!tls13.empty() && (SSL_CTX_set_ciphersuites(context, tls13.c_str()) != 1 || !offers_tls13(context)))
-    errors.push_back({"ssl_tls13_ciphers",
-                      "ssl_tls13_ciphers " + in_quotes(tls13) + " matches no cipher of TLS 1.3",
+    errors.push_back({"ssl_tls13_ciphers", in_quotes(tls13) + " matches no cipher of TLS 1.3",
                       "Use names from `openssl ciphers -v -s -tls1_3`, such as TLS_AES_256_GCM_SHA384."});
 }
 
@@ -87,8 +86,7 @@ bool set_list(SSL_CTX* context, int which, const std::string& list) {
 
 void set_groups(SSL_CTX* context, const std::string& groups, SettingErrors& errors) {
   if (groups.empty() || set_list(context, SSL_CTRL_SET_GROUPS_LIST, groups)) return;
-  errors.push_back({"ssl_groups",
-                    "ssl_groups " + in_quotes(groups) + " contains a group that this OpenSSL does not have",
+  errors.push_back({"ssl_groups", in_quotes(groups) + " contains a group that this OpenSSL does not have",
                     "Use groups of this OpenSSL, such as X25519:P-256, or remove the setting."});
 }
 
@@ -129,18 +127,17 @@ std::string known_hybrids(const SSL_CTX* context) {
 void require_post_quantum(SSL_CTX* context, const std::string& groups, SettingErrors& errors) {
   const std::string known = known_hybrids(context);
   if (known.empty()) {
-    errors.push_back(
-        {"post_quantum",
-         "post_quantum \"require\" requires a hybrid group of ML-KEM, and " + openssl_version() + " has none",
-         "Use OpenSSL 3.5 or newer."});
+    errors.push_back({"post_quantum",
+                      "\"require\" requires a hybrid group of ML-KEM, and " + openssl_version() + " has none",
+                      "Use OpenSSL 3.5 or newer."});
     return;
   }
   const std::string list = groups.empty() ? known : hybrids_in(groups_of(context, groups));
   if (list.empty()) {
-    errors.push_back({"post_quantum",
-                      "post_quantum \"require\" requires a hybrid group of ML-KEM, and ssl_groups " +
-                          in_quotes(groups) + " has none",
-                      "Add one of " + known + " to ssl_groups, or remove ssl_groups."});
+    errors.push_back(
+        {"post_quantum",
+         "\"require\" requires a hybrid group of ML-KEM, and ssl_groups " + in_quotes(groups) + " has none",
+         "Add one of " + known + " to ssl_groups, or remove ssl_groups."});
     return;
   }
   set_groups(context, list, errors);

@@ -38,11 +38,9 @@ std::optional<OwnCertificate> load_one(const SSL_CTX* context, const ServerSetti
   const auto& certificate = settings.certificates[place];
   const int number = static_cast<int>(place);
   if (certificate.ssl_cert_file.empty())
-    errors.push_back(
-        {"ssl_cert_file", "ssl_cert_file is not set", "Name the file of the certificate.", number});
+    errors.push_back({"ssl_cert_file", "is not set", "Name the file of the certificate.", number});
   if (certificate.ssl_key_file.empty())
-    errors.push_back(
-        {"ssl_key_file", "ssl_key_file is not set", "Name the file of the private key.", number});
+    errors.push_back({"ssl_key_file", "is not set", "Name the file of the private key.", number});
   if (certificate.ssl_cert_file.empty() || certificate.ssl_key_file.empty()) return std::nullopt;
   const CertificateFiles files{
       "ssl_cert_file",

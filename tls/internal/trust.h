@@ -25,7 +25,6 @@ struct CrlFiles {
   const std::string& file;
   std::string_view directory_setting;
   const std::string& directory;
-  std::string_view whose;  // in messages, such as "the server's chain"
 };
 // Has every certificate of a chain checked against the CRLs, if any are set. PostgreSQL's clients check
 // nothing if their CRLs cannot be loaded; here that is an error. Must be called after the authorities have
