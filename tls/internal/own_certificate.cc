@@ -84,13 +84,14 @@ SettingError unreadable(const CertificateFiles& files, std::string_view setting,
                        file_hint(file, error));
 }
 
-// That the file holds something else than a private key, which its mode need not protect; nullopt: it may be one.
+// Returns the error for a file that holds something else than a private key: its mode does not matter. nullopt: it may
+// be a private key.
 std::optional<SettingError> other_content(const CertificateFiles& files, const OpenFile& file) {
   const auto content = FileContent::read(file);
   if (!content) return std::nullopt;
-  const FileKind kind = kind_of(content->bytes());
-  if (kind.content == Content::private_key || kind.content == Content::unknown) return std::nullopt;
-  const auto fault = fault_of(kind, Content::private_key, files.key_file, "");
+  const Content held = kind_of(content->bytes()).content;
+  if (is_key(held) || held == Content::unknown) return std::nullopt;
+  const auto fault = fault_of(content->bytes(), Wanted::private_key, files.key_file, "");
   return setting_error(files, files.key_setting,
                        "private key file " + in_quotes(files.key_file) + " cannot be loaded: " + fault.why,
                        fault.hint);
@@ -132,7 +133,7 @@ PrivateKey read_key(const CertificateFiles& files, std::vector<SettingError>& er
   if (question.asked) {
     errors.push_back(encrypted_key_error(files, question));
   } else {
-    const auto fault = fault_of(kind_of(content->bytes()), Content::private_key, files.key_file, pem_error);
+    const auto fault = fault_of(content->bytes(), Wanted::private_key, files.key_file, pem_error);
     errors.push_back(setting_error(
         files, files.key_setting,
         "private key file " + in_quotes(files.key_file) + " cannot be loaded: " + fault.why, fault.hint));
@@ -156,7 +157,7 @@ bool use_chain(SSL_CTX* chain, BIO* file, Question& question) {
   }
 }
 
-// Whether OpenSSL's last error is that a certificate of the chain is too weak for the security level.
+// Returns whether OpenSSL's last error is that a certificate of the chain is too weak for the security level.
 bool is_too_weak() {
   const unsigned long error = ERR_peek_error();
   if (ERR_GET_LIB(error) != ERR_LIB_SSL) return false;
@@ -165,30 +166,34 @@ bool is_too_weak() {
          reason == SSL_R_CA_MD_TOO_WEAK;
 }
 
-// Of NIST SP 800-57, part 1, table 2, as OpenSSL's security levels (SSL_CTX_set_security_level(3)).
+// Returns the error for a certificate that is too weak for the security level `level` of OpenSSL. What a level asks
+// for is from SSL_CTX_set_security_level(3) and NIST SP 800-57, part 1, tables 2 and 3.
 SettingError weakness(const CertificateFiles& files, int level) {
-  constexpr std::array kRsaBits{0, 1024, 2048, 3072, 7680, 15'360};
-  const int bits = kRsaBits.at(static_cast<std::size_t>(std::clamp(level, 0, 5)));
-  return setting_error(files, files.cert_setting,
-                       "certificate file " + in_quotes(files.cert_file) +
-                           " cannot be used: " + take_openssl_error() + " for security level " +
-                           std::to_string(level) + " of OpenSSL",
-                       "Have the certificate issued for a key of P-256, or of RSA with " +
-                           std::to_string(std::max(bits, 2048)) +
-                           " bits or more, and signed with SHA-256: \"openssl genpkey -algorithm EC -pkeyopt "
-                           "ec_paramgen_curve:P-256 -out server.key\" makes such a key.");
+  constexpr std::array kRsaBits{2048, 2048, 2048, 3072, 7680, 15'360};
+  constexpr std::array kCurves{"P-256", "P-256", "P-256", "P-256", "P-384", "P-521"};
+  constexpr std::array kHashes{"SHA-256", "SHA-256", "SHA-256", "SHA-256", "SHA-384", "SHA-512"};
+  const auto row = static_cast<std::size_t>(std::clamp(level, 0, 5));
+  const std::string curve = kCurves.at(row);
+  return setting_error(
+      files, files.cert_setting,
+      "certificate file " + in_quotes(files.cert_file) + " cannot be used: " + take_openssl_error() +
+          " for security level " + std::to_string(level) + " of OpenSSL",
+      "Have the certificate issued for a key of " + curve + ", or of RSA with " +
+          std::to_string(kRsaBits.at(row)) + " bits or more, and signed with " + kHashes.at(row) +
+          ": \"openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:" + curve +
+          " -out new.key\" makes such a key.");
 }
 
 SettingError unusable_chain(const CertificateFiles& files, const FileContent& content, int level) {
   if (is_too_weak()) return weakness(files, level);
   const std::string error = take_openssl_error();
-  const auto fault = fault_of(kind_of(content.bytes()), Content::certificate, files.cert_file, error);
+  const auto fault = fault_of(content.bytes(), Wanted::own_certificate, files.cert_file, error);
   return setting_error(files, files.cert_setting,
                        "certificate file " + in_quotes(files.cert_file) + " cannot be loaded: " + fault.why,
                        fault.hint);
 }
 
-// Into a context of no other use, since the chain of a context has OpenSSL's checks.
+// Reads the chain into a context that has no other use, because OpenSSL checks the chain of a context.
 SslContext read_chain(const SSL_CTX* context, const CertificateFiles& files,
                       std::vector<SettingError>& errors) {
   const auto content = FileContent::read(files.cert_file);
@@ -209,13 +214,13 @@ SslContext read_chain(const SSL_CTX* context, const CertificateFiles& files,
   return nullptr;
 }
 
-// Whether each of the two files holds what the other one should.
+// Returns whether each of the two files holds what the other one should hold.
 bool are_exchanged(const CertificateFiles& files) {
-  const auto holds = [](const std::string& path, Content content) {
+  const auto content_of = [](const std::string& path) {
     const auto bytes = FileContent::read(path);
-    return bytes && kind_of(bytes->bytes()).content == content;
+    return bytes ? kind_of(bytes->bytes()).content : Content::unknown;
   };
-  return holds(files.cert_file, Content::private_key) && holds(files.key_file, Content::certificate);
+  return is_key(content_of(files.cert_file)) && content_of(files.key_file) == Content::certificate;
 }
 
 SettingError exchange(const CertificateFiles& files) {
@@ -228,10 +233,10 @@ SettingError exchange(const CertificateFiles& files) {
       "Exchange the two files: " + cert + " is the certificate, and " + key + " is its private key.");
 }
 
-// What is to be sent after a leaf that stands alone in its file: the intermediates among the certificates
-// that `context` trusts, as PostgreSQL and libpq have OpenSSL do it; but once, and without the root, which
-// nobody verifies who does not have it. Where there are none, or the chain is at fault, the leaf is all: the
-// peer judges.
+// Completes a chain that consists of the leaf only, with the intermediates among the certificates that `context`
+// trusts. PostgreSQL and libpq let OpenSSL do the same for each connection, with the root. The root is not sent: a peer
+// that does not have it does not trust it. If there are no intermediates, or the chain has a fault, only the leaf is
+// sent, and the peer decides.
 void complete(SSL_CTX* chain, const SSL_CTX* context) {
   // Does the same as SSL_CTX_set1_chain_cert_store() and SSL_CTX_build_cert_chain() without the macros' C
   // casts.
@@ -241,13 +246,14 @@ void complete(SSL_CTX* chain, const SSL_CTX* context) {
   ERR_clear_error();
 }
 
+// Returns the certificates after the leaf. They belong to `chain`; may be null.
 STACK_OF(X509) * intermediates_of(SSL_CTX* chain) {
   STACK_OF(X509)* intermediates = nullptr;
   SSL_CTX_get0_chain_certs(chain, &intermediates);
   return intermediates;
 }
 
-// The place in the file, from 2 on, of the certificate that belongs to `key`; 0: none.
+// Returns the place in the file, from 2 on, of the certificate that belongs to `key`; 0: there is none.
 int place_of_leaf(SSL_CTX* chain, EVP_PKEY* key) {
   STACK_OF(X509)* intermediates = intermediates_of(chain);
   int place = 0;
@@ -272,7 +278,7 @@ SettingError mismatch(SSL_CTX* chain, EVP_PKEY* key, const CertificateFiles& fil
                        "CERTIFICATE\" and \"openssl pkey -pubout -in KEY\" print the same then.");
 }
 
-// The pair as `chain` would serve it, completed with what `context` trusts.
+// Returns the certificate of `chain` with its key, and completes its chain with certificates that `context` trusts.
 std::optional<OwnCertificate> pair_of(SSL_CTX* chain, const SSL_CTX* context, PrivateKey key,
                                       const CertificateFiles& files, std::vector<SettingError>& errors) {
   ERR_clear_error();

@@ -83,7 +83,7 @@ void for_each_object(SSL_CTX* context, const Action& action) {
   for (int i = 0; i < sk_X509_OBJECT_num(objects); ++i) action(sk_X509_OBJECT_value(objects, i));
 }
 
-// They belong to the context.
+// Returns the authorities that the context has loaded. They belong to the context.
 std::vector<X509*> authorities_of(SSL_CTX* context) {
   std::vector<X509*> authorities;
   for_each_object(context, [&](const X509_OBJECT* object) {
@@ -142,7 +142,7 @@ tl::expected<std::vector<Crl>, FileFault> crls_in(const std::string& path) {
     crls.push_back(std::move(crl));
   if (!crls.empty() && is_end_of_pem()) return crls;
   const std::string error = take_openssl_error();
-  return tl::unexpected(fault_of(kind_of(content->bytes()), Content::crl, path, error));
+  return tl::unexpected(fault_of(content->bytes(), Wanted::crls, path, error));
 }
 
 // A delta CRL contains only changes since a complete CRL. An operator who configures one expects that it is
@@ -193,7 +193,7 @@ std::optional<FileFault> load_authorities(SSL_CTX* context, const std::string& p
   if (!content) return FileFault{std::strerror(content.error()), file_hint(path, content.error())};
   const auto error = add_authorities(context, *content);
   if (!error) return std::nullopt;
-  return fault_of(kind_of(content->bytes()), Content::certificate, path, *error);
+  return fault_of(content->bytes(), Wanted::authorities, path, *error);
 }
 
 struct PlacedCrl {
@@ -267,7 +267,7 @@ void warn_of_crls(SSL_CTX* context, const CrlFiles& files, std::vector<SettingEr
   ERR_clear_error();
 }
 
-// Why the directory cannot be searched; nullopt: it can.
+// Returns why the directory cannot be searched; nullopt: it can.
 std::optional<SettingError> fault_of_directory(const CrlFiles& crls) {
   std::error_code error;
   const std::filesystem::directory_iterator entries(crls.directory, error);
