@@ -54,7 +54,7 @@ class Listener final : private Wakeable {
   void accept_all();
   void watch();
   [[nodiscard]] bool has_room();
-  void pause(const char* error);
+  void pause(int error);  // errno
   static void on_readable(uv_poll_t* poll, int status, int events);
 
   SnapshotListener served_;

@@ -1,26 +1,33 @@
 #include "proxy/server/server.h"
 
 #include <sys/resource.h>
+#include <uv.h>
 
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <future>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "proxy/base/child_process.h"
 #include "proxy/base/cpu_quota.h"
+#include "proxy/base/deadline.h"
 #include "proxy/base/exit_code.h"
+#include "proxy/base/handle.h"
 #include "proxy/base/signals_held_back.h"
 #include "proxy/config/password_filter.h"
 #include "proxy/diagnostics/log.h"
 #include "proxy/net/io_uring.h"
+#include "proxy/server/listener.h"
 #include "proxy/server/preparation.h"
+#include "proxy/server/worker_pool.h"
 #include "tls/records_choice.h"
 
 namespace pgveil::proxy {
@@ -53,13 +60,11 @@ unsigned choose_workers(const LimitsConfig& limits) {
 // Logs whether epoll or io_uring relays the bytes of sessions, and why; or why io_uring cannot be used.
 void log_relay(LogLevel level, std::string_view engine, std::string_view because,
                std::string_view error = {}) {
-  constexpr std::string_view kHint =
-      "Use Linux 6.1 or newer and permit io_uring, or set relay to \"auto\" or \"epoll\".";
   LogLine(level, "relay")
       .add("engine", engine)
       .add("because", because)
       .add("error", error)
-      .add("hint", error.empty() ? "" : kHint);
+      .add("hint", error.empty() ? "" : kRelayHint);
 }
 
 // Returns a ring for each worker, or none if epoll relays the bytes of sessions. Logs the choice with its reason.
@@ -88,10 +93,10 @@ tl::expected<std::vector<std::unique_ptr<Ring>>, int> choose_relay(RelayEngine w
 // Returns the number of threads in libuv's pool, which this variable sets.
 unsigned size_of_thread_pool() {
   constexpr unsigned kDefault = 4;
-  constexpr unsigned long kMost = 1024;
+  constexpr unsigned long kMaxThreads = 1024;
   const char* text = std::getenv("UV_THREADPOOL_SIZE");
   if (text == nullptr) return kDefault;
-  return static_cast<unsigned>(std::clamp<unsigned long>(std::strtoul(text, nullptr, 10), 1, kMost));
+  return static_cast<unsigned>(std::clamp<unsigned long>(std::strtoul(text, nullptr, 10), 1, kMaxThreads));
 }
 
 // Creates the threads of libuv's pool. libuv would create them when the pool is first used, perhaps hours

@@ -1,14 +1,8 @@
 // The process: the main thread with its listeners and signals, and the workers.
 #pragma once
 
-#include <uv.h>
-
 #include <memory>
-#include <vector>
 
-#include "proxy/base/handle.h"
-#include "proxy/server/listener.h"
-#include "proxy/server/worker_pool.h"
 #include "proxy/snapshot/snapshot.h"
 
 namespace pgveil::proxy {
