@@ -46,7 +46,7 @@ struct ReadResult {
 inline constexpr std::size_t kMaxRecordPlaintext = 16'384;
 inline constexpr std::size_t kMaxRecordExpansion = 256 + 5;
 // The smallest allowed size of `out` after the handshake.
-inline constexpr std::size_t kLeastRoom = 64;
+inline constexpr std::size_t kMinRoom = 64;
 
 // Returns the size of read()'s `plaintext` that is enough to consume `ciphertext_size` bytes in one call.
 [[nodiscard]] constexpr std::size_t plaintext_room(std::size_t ciphertext_size) {

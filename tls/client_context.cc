@@ -40,20 +40,19 @@ tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingError>> Cl
   SslContext context(SSL_CTX_new(TLS_client_method()));
   if (!context)
     return tl::unexpected(SettingErrors{{"sslrootcert", "TLS cannot be used: " + take_openssl_error(), ""}});
-  SettingErrors mistakes;
+  SettingErrors errors;
   SettingErrors warnings;
-  set_handshake(context.get(), settings, mistakes, warnings);
+  set_handshake(context.get(), settings, errors, warnings);
   const bool own_records = choose_records(settings.records).own;
   if (own_records) tell_traffic_secrets(context.get());
-  trust_servers_of(context.get(), settings.sslrootcert, mistakes, warnings);
-  load_crls(context.get(), {"sslcrl", settings.sslcrl, "sslcrldir", settings.sslcrldir, "the server's chain"},
-            mistakes, warnings);
+  trust_servers_of(context.get(), settings.sslrootcert, errors, warnings);
+  load_crls(context.get(), {"sslcrl", settings.sslcrl, "sslcrldir", settings.sslcrldir}, errors, warnings);
   if (settings.sslcert.empty() != settings.sslkey.empty()) {
-    mistakes.push_back({settings.sslcert.empty() ? "sslcert" : "sslkey", "sslcert and sslkey go together",
-                        "Set both, or neither if the server does not ask for a client certificate."});
+    errors.push_back({settings.sslcert.empty() ? "sslcert" : "sslkey", "sslcert and sslkey go together",
+                      "Set both, or neither if the server does not ask for a client certificate."});
   } else if (!settings.sslcert.empty()) {
     const auto files = client_files(settings.sslcert, settings.sslkey, settings.sslpassword);
-    if (const auto own = load_own_certificate(context.get(), files, mistakes)) {
+    if (const auto own = load_own_certificate(context.get(), files, errors)) {
       warn_of_expiry(*own, files, warnings);
       warn_of_order(*own, files, warnings);
       warn_of_purpose(*own, files, Purpose::client, warnings);
@@ -64,7 +63,7 @@ tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingError>> Cl
   SSL_CTX_set_alpn_protos(context.get(), reinterpret_cast<const unsigned char*>(protocols.data()),
                           static_cast<unsigned>(protocols.size()));
   SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
-  if (!mistakes.empty()) return tl::unexpected(std::move(mistakes));
+  if (!errors.empty()) return tl::unexpected(std::move(errors));
   auto key_shares = std::make_shared<KeyShares>(context.get());
   return std::shared_ptr<const ClientContext>(new ClientContext(
       context.release(), {settings.certificate_common_name, settings.post_quantum, own_records},
@@ -73,11 +72,11 @@ tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingError>> Cl
 
 tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingError>> ClientContext::with_certificate(
     const std::string& sslcert, const std::string& sslkey, std::string_view sslpassword) const {
-  SettingErrors mistakes;
+  SettingErrors errors;
   SettingErrors warnings;
   const auto files = client_files(sslcert, sslkey, sslpassword);
-  auto own = load_own_certificate(context_, files, mistakes);
-  if (!own) return tl::unexpected(std::move(mistakes));
+  auto own = load_own_certificate(context_, files, errors);
+  if (!own) return tl::unexpected(std::move(errors));
   warn_of_expiry(*own, files, warnings);
   warn_of_order(*own, files, warnings);
   warn_of_purpose(*own, files, Purpose::client, warnings);

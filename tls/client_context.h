@@ -24,7 +24,7 @@ class KeyShares;        // tls/internal/key_shares.h
 // the host (tls/host_name.h). A setting that cannot be loaded is an error; it is never ignored.
 class ClientContext {
  public:
-  // Returns the context, or all mistakes in the settings at once.
+  // Returns the context, or all errors in the settings at once.
   [[nodiscard]] static tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingError>> build(
       const ClientSettings& settings);
   // Returns a copy of this context with another certificate of ours, for one of many roles. Everything else

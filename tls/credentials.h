@@ -15,9 +15,9 @@ struct SettingError {
   std::string setting;   // "sslkey"
   std::string message;   // `private key file "/etc/pgveil/client.key" has group or world access`
   std::string hint;      // `Set the mode of the file to 0600, or to 0640 if root owns it.`
-  int certificate = -1;  // index in ServerSettings::certificates; -1: the mistake concerns none of them
+  int certificate = -1;  // index in ServerSettings::certificates; -1: the error concerns none of them
 };
-// Returns `text` in quotes: a file name or a value in the text of a mistake.
+// Returns `text` in quotes: a file name or a value in the text of an error.
 [[nodiscard]] std::string in_quotes(std::string_view text);
 
 // Which program's rules apply to the mode of a key file.

@@ -20,7 +20,7 @@ namespace {
 
 namespace filesystem = std::filesystem;
 
-constexpr std::size_t kMaxEntryBytes = 16'384;  // of a user or a group, with all its members
+constexpr std::size_t kMaxEntryBytes = 16'384;  // of the entry of a user, or of a group with its members
 
 std::string user_name(uid_t id) {
   std::array<char, kMaxEntryBytes> memory{};
@@ -38,7 +38,7 @@ std::string group_name(gid_t id) {
   return found == nullptr ? "" : found->gr_name;
 }
 
-// `"pgveil" (uid 999)`, or `of uid 999`.
+// Returns for example `"pgveil" (uid 999)`, or `of uid 999` if there is no name.
 std::string shown(const std::string& name, const char* kind, unsigned id) {
   const std::string number = std::string(kind).append(1, ' ').append(std::to_string(id));
   return name.empty() ? "of " + number : in_quotes(name) + " (" + number + ')';
@@ -63,7 +63,7 @@ std::string absolute(const std::string& path) {
   return text.size() > 1 && text.ends_with('/') ? text.substr(0, text.size() - 1) : text;
 }
 
-// The first directory above `path`, from the root on, for which `is_it` is true.
+// Returns the first directory above `path`, from the root on, for which `is_it` is true.
 template <class Predicate>
 std::optional<std::string> directory_above(const std::string& path, const Predicate& is_it) {
   filesystem::path directory;
@@ -81,11 +81,15 @@ std::optional<DeniedFile> denied_file(const std::string& path) {
   const std::string denied = directory.value_or(absolute(path));
   struct stat file {};
   if (::stat(denied.c_str(), &file) != 0) return std::nullopt;
-  return DeniedFile{denied, S_ISDIR(file.st_mode), shown(user_name(file.st_uid), "uid", file.st_uid),
-                    shown(group_name(file.st_gid), "gid", file.st_gid), file.st_mode};
+  return DeniedFile{denied,
+                    S_ISDIR(file.st_mode),
+                    directory.has_value(),
+                    shown(user_name(file.st_uid), "uid", file.st_uid),
+                    shown(group_name(file.st_gid), "gid", file.st_gid),
+                    file.st_mode};
 }
 
-// A relative path is not repeated: it may be anything, such as a connection string with a password.
+// Does not repeat a relative path: it may be anything, such as a connection string with a password.
 std::string missing_hint(const std::string& path) {
   if (filesystem::path(path).is_relative())
     return "The path is relative; it was searched in the working directory " + in_quotes(absolute(".")) +
@@ -99,10 +103,12 @@ std::string missing_hint(const std::string& path) {
 }  // namespace
 
 std::string access_hint(const DeniedFile& file, const FileUser& user) {
-  std::string hint = "Let the user " + shown(user.name, "uid", user.id) +
-                     (file.is_directory ? " enter the directory " : " read the file ") +
-                     in_quotes(file.path) + ", which belongs to user " + file.owner + " and group " +
-                     file.group + ", with mode " + octal(file.mode) + '.';
+  const char* access = file.is_above       ? " enter the directory "
+                       : file.is_directory ? " read the directory "
+                                           : " read the file ";
+  std::string hint = "Let the user " + shown(user.name, "uid", user.id) + access + in_quotes(file.path) +
+                     ", which belongs to user " + file.owner + " and group " + file.group + ", with mode " +
+                     octal(file.mode) + '.';
   if (user.is_in_kubernetes)
     hint += " In Kubernetes, set securityContext.fsGroup of the pod to the group of this process, " +
             std::to_string(user.group_id) + '.';

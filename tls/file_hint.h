@@ -1,4 +1,4 @@
-// What to do about a file that cannot be opened or read, whatever it is for.
+// The hint about a file that cannot be opened or read.
 #pragma once
 
 #include <sys/types.h>
@@ -7,21 +7,22 @@
 
 namespace pgveil::tls {
 
-// What to do about the file `path`, which cannot be opened or read because of `error`, an errno: one or more
-// sentences. Of a relative path they name the directory in which it was searched; if access is denied, the user that
-// needs it.
+// Returns what to do about the file or directory `path`, which cannot be opened or read because of `error`, an errno:
+// one or more sentences. For a relative path they name the directory in which it was searched. If access is denied, they
+// name the user that needs it.
 [[nodiscard]] std::string file_hint(const std::string& path, int error);
 
-// The same of values, for tests.
+// The same hint for given values, for tests.
 struct DeniedFile {
-  std::string path;  // the file, or the directory above it that may not be entered
+  std::string path;  // the file or directory itself, or the directory above it that may not be entered
   bool is_directory;
+  bool is_above;  // `path` is a directory above
   std::string owner;
   std::string group;
   mode_t mode;
 };
 struct FileUser {
-  std::string name;  // empty: the system has none
+  std::string name;  // empty: the user has no name
   uid_t id;
   gid_t group_id;
   bool is_in_kubernetes;

@@ -12,20 +12,18 @@ namespace {
 
 using SettingErrors = std::vector<SettingError>;
 
-void trust_clients(SSL_CTX* context, const ServerSettings& settings, SettingErrors& mistakes,
+void trust_clients(SSL_CTX* context, const ServerSettings& settings, SettingErrors& errors,
                    SettingErrors& warnings) {
   if (!settings.ssl_ca_file.empty()) {
-    ask_for_certificates_of(context, settings.ssl_ca_file, mistakes, warnings);
-    load_crls(
-        context,
-        {"ssl_crl_file", settings.ssl_crl_file, "ssl_crl_dir", settings.ssl_crl_dir, "a client's chain"},
-        mistakes, warnings);
+    ask_for_certificates_of(context, settings.ssl_ca_file, errors, warnings);
+    load_crls(context, {"ssl_crl_file", settings.ssl_crl_file, "ssl_crl_dir", settings.ssl_crl_dir}, errors,
+              warnings);
     return;
   }
   const auto refuse = [&](const char* setting, const std::string& value) {
     if (!value.empty())
-      mistakes.push_back({setting, std::string(setting) + " is set without ssl_ca_file",
-                          "Set ssl_ca_file, too: without it no client is asked for a certificate."});
+      errors.push_back({setting, "is set without ssl_ca_file",
+                        "Set ssl_ca_file, too: without it no client is asked for a certificate."});
   };
   refuse("ssl_crl_file", settings.ssl_crl_file);
   refuse("ssl_crl_dir", settings.ssl_crl_dir);
@@ -76,18 +74,18 @@ tl::expected<std::shared_ptr<const ServerContext>, std::vector<SettingError>> Se
   if (!context)
     return tl::unexpected(
         SettingErrors{{"ssl_cert_file", "TLS cannot be used: " + take_openssl_error(), ""}});
-  SettingErrors mistakes;
+  SettingErrors errors;
   SettingErrors warnings;
-  set_handshake(context.get(), settings, mistakes, warnings);
+  set_handshake(context.get(), settings, errors, warnings);
   const bool own_records = choose_records(settings.records).own;
   if (own_records) tell_traffic_secrets(context.get());
   if (settings.ssl_prefer_server_ciphers) SSL_CTX_set_options(context.get(), SSL_OP_CIPHER_SERVER_PREFERENCE);
   // Allows DHE, if ssl_ciphers contains it: groups of RFC 7919, as strong as the certificate's key.
   SSL_CTX_set_dh_auto(context.get(), 1);
-  trust_clients(context.get(), settings, mistakes, warnings);
-  auto certificates = ServerCertificates::load(context.get(), settings, mistakes, warnings);
+  trust_clients(context.get(), settings, errors, warnings);
+  auto certificates = ServerCertificates::load(context.get(), settings, errors, warnings);
   SSL_CTX_set_alpn_select_cb(context.get(), select_alpn, nullptr);
-  if (!mistakes.empty()) return tl::unexpected(std::move(mistakes));
+  if (!errors.empty()) return tl::unexpected(std::move(errors));
   certificates->serve(context.get());
   return std::shared_ptr<const ServerContext>(new ServerContext(
       context.release(), {settings.post_quantum, own_records}, std::move(certificates), std::move(warnings)));

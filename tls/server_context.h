@@ -23,7 +23,7 @@ class ServerCertificates;  // tls/internal/server_certificates.h
 // the same for every name.
 class ServerContext {
  public:
-  // Returns the context, or all mistakes in the settings at once. Runs ssl_passphrase_command once for each
+  // Returns the context, or all errors in the settings at once. Runs ssl_passphrase_command once for each
   // encrypted key, and waits for it.
   [[nodiscard]] static tl::expected<std::shared_ptr<const ServerContext>, std::vector<SettingError>> build(
       const ServerSettings& settings);

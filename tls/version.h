@@ -1,4 +1,4 @@
-// The version of OpenSSL, for `pgveil --version`.
+// The version of OpenSSL, and whether pgveil is tested with it.
 #pragma once
 
 #include <string>
@@ -7,5 +7,15 @@ namespace pgveil::tls {
 
 // Returns the version of the loaded library, not of the headers; such as "OpenSSL 3.0.19 27 Jan 2026".
 [[nodiscard]] std::string openssl_version();
+
+struct OpenSslRelease {
+  unsigned major;
+  unsigned minor;
+  bool operator==(const OpenSslRelease&) const = default;
+};
+// Returns whether all tests have passed with a release of OpenSSL, in .ci/run or by tests/newer-openssl. Only then may
+// our record layer be chosen automatically, and objects that OpenSSL lends be changed. CONTRIBUTING.md explains how to
+// add a release.
+[[nodiscard]] bool is_tested_release(OpenSslRelease release);
 
 }  // namespace pgveil::tls

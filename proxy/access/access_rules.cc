@@ -151,6 +151,9 @@ class RuleReader {
     return text.has_errors ? std::nullopt : std::move(map);
   }
 
+  // Returns all files and directories that were read, with those that were included.
+  [[nodiscard]] const std::set<std::string>& files() const { return files_.paths(); }
+
  private:
   struct Records {
     std::vector<protocol::AuthLine> records;  // without those that have an error
@@ -159,12 +162,11 @@ class RuleReader {
 
   // The records of a setting, from wherever they stand.
   [[nodiscard]] Records read_records(const TextOrFile& setting, const std::string& key) {
-    const AuthFiles files;
     std::string text = setting.text;
     auto place = locations_.find(key + ".text");
     if (!locations_.knows(key + ".text")) place = {std::string(kBuiltIn), 1};
     if (!setting.file.empty()) {
-      const auto content = files.read(setting.file);
+      const auto content = files_.read(setting.file);
       if (!content) {
         errors_.push_back(locations_.error_at(
             key, "could not read file " + in_quotes(setting.file) + ": " + content.error().text,
@@ -175,7 +177,7 @@ class RuleReader {
       place = {setting.file, 1};
     }
     protocol::AuthFileErrors errors;
-    auto records = protocol::split_auth_file(text, place.file, place.line, files, errors);
+    auto records = protocol::split_auth_file(text, place.file, place.line, files_, errors);
     keep(errors, key);
     return {std::move(records), !errors.empty()};
   }
@@ -195,6 +197,7 @@ class RuleReader {
 
   const SourceLocations& locations_;
   ConfigErrors& errors_;
+  AuthFiles files_;
 };
 
 // What a rule asks for that this listener cannot give, or that would let in whoever comes.
@@ -271,8 +274,12 @@ std::string built_in_rules(const ListenerConfig& listener) {
   return both("host", "all all relay");
 }
 
-AccessRules::AccessRules(protocol::HbaRules hba, protocol::IdentMap ident, std::string built_in)
-    : hba_(std::move(hba)), ident_(std::move(ident)), built_in_(std::move(built_in)) {
+AccessRules::AccessRules(protocol::HbaRules hba, protocol::IdentMap ident, std::string built_in,
+                         std::set<std::string> files)
+    : hba_(std::move(hba)),
+      ident_(std::move(ident)),
+      built_in_(std::move(built_in)),
+      files_(std::move(files)) {
   for (const auto* rule : hba_.rules()) {
     may_assign_ |= rule->assign;
     asks_for_peer_ |= rule->method == HbaMethod::peer;
@@ -300,7 +307,7 @@ tl::expected<AccessRules, ConfigErrors> AccessRules::build(const ListenerConfig&
   if (!errors.empty()) return tl::unexpected(std::move(errors));
   for (auto& warning : located(ident->warnings(), ident_key, locations))
     warnings.push_back(std::move(warning));
-  return AccessRules(*std::move(hba), *std::move(ident), std::move(built_in));
+  return AccessRules(*std::move(hba), *std::move(ident), std::move(built_in), reader.files());
 }
 
 Decision AccessRules::decide(const ClientAttributes& attributes) const {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <tl/expected.hpp>
 #include <vector>
@@ -58,6 +59,8 @@ class AccessRules {
   [[nodiscard]] bool asks_for_peer() const { return asks_for_peer_; }
   // The text of the built-in rules; empty where the listener has its own.
   [[nodiscard]] const std::string& built_in() const { return built_in_; }
+  // Returns the files and directories from which the rules and maps were read, with those that were included.
+  [[nodiscard]] const std::set<std::string>& files() const { return files_; }
   [[nodiscard]] std::vector<const protocol::HbaRule*> rules() const { return hba_.rules(); }
   [[nodiscard]] std::size_t rule_count() const { return hba_.rules().size(); }
   [[nodiscard]] const protocol::IdentMap& ident() const { return ident_; }
@@ -66,7 +69,8 @@ class AccessRules {
   [[nodiscard]] bool vouches() const;
 
  private:
-  AccessRules(protocol::HbaRules hba, protocol::IdentMap ident, std::string built_in);
+  AccessRules(protocol::HbaRules hba, protocol::IdentMap ident, std::string built_in,
+              std::set<std::string> files);
 
   [[nodiscard]] std::vector<protocol::LocalNetwork> networks() const;
   [[nodiscard]] std::optional<Ending> check_identity(const ClientAttributes& attributes,
@@ -75,6 +79,7 @@ class AccessRules {
   protocol::HbaRules hba_;
   protocol::IdentMap ident_;
   std::string built_in_;
+  std::set<std::string> files_;
   bool may_assign_ = false;
   bool asks_for_peer_ = false;
 };

@@ -26,6 +26,7 @@ AuthFiles::Error error_of(const std::string& path, int number) {
 
 // Opened once, so that what is known to be no directory is what is read.
 tl::expected<std::string, AuthFiles::Error> AuthFiles::read(const std::string& path) const {
+  paths_.insert(path);
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat status {};
   if (file.get() < 0 || ::fstat(file.get(), &status) != 0) return tl::unexpected(error_of(path, errno));
@@ -42,6 +43,7 @@ tl::expected<std::string, AuthFiles::Error> AuthFiles::read(const std::string& p
 }
 
 tl::expected<std::vector<std::string>, AuthFiles::Error> AuthFiles::list(const std::string& directory) const {
+  paths_.insert(directory);
   std::error_code error;
   std::vector<std::string> names;
   for (filesystem::directory_iterator entry(directory, error), end; !error && entry != end;

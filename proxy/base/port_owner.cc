@@ -2,7 +2,7 @@
 
 #include <fmt/format.h>
 #include <netinet/in.h>
-#include <unistd.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <charconv>
@@ -12,6 +12,9 @@
 #include <iterator>
 #include <sstream>
 #include <system_error>
+#include <utility>
+
+#include "proxy/base/descriptor.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -19,8 +22,11 @@ namespace {
 namespace filesystem = std::filesystem;
 
 constexpr std::string_view kListening = "0A";  // TCP_LISTEN
+// An IPv4 address in the table of IPv6 begins with this text.
+constexpr std::string_view kMapped = "0000000000000000FFFF0000";
 
-// As the kernel writes it (tcp_ipv4.c: get_tcp4_sock, tcp_ipv6.c: get_tcp6_sock): words of 32 bits.
+// Returns the address as the kernel writes it (tcp_ipv4.c: get_tcp4_sock, tcp_ipv6.c: get_tcp6_sock): in words of 32
+// bits.
 std::string hexadecimal(const KernelAddress& address) {
   if (address.family() == AF_INET)
     return fmt::format("{:08X}", reinterpret_cast<const sockaddr_in*>(&address.storage)->sin_addr.s_addr);
@@ -34,77 +40,110 @@ bool is_wildcard(std::string_view hexadecimal) {
   return hexadecimal.find_first_not_of('0') == std::string_view::npos;
 }
 
-// Of an IPv4 address in the table of IPv6: as a mapped address.
-bool is_same(std::string_view bound, std::string_view wanted) {
-  return bound == wanted || (bound.size() > wanted.size() && bound.ends_with(wanted));
-}
-
 std::string content_of(const filesystem::path& path) {
   std::ifstream file(path);
   return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
 }
 
-bool has_socket(const filesystem::path& process, const std::vector<std::string>& inodes) {
+bool has_socket(const filesystem::path& process, const std::vector<ListeningSocket>& sockets) {
   std::error_code error;
   for (filesystem::directory_iterator entry(process / "fd", error), end; !error && entry != end;
        entry.increment(error)) {
     std::error_code unreadable;
     const auto target = filesystem::read_symlink(entry->path(), unreadable).string();
-    const auto is_it = [&target](const std::string& inode) {
-      return target == fmt::format("socket:[{}]", inode);
+    const auto is_it = [&target](const ListeningSocket& socket) {
+      return target == fmt::format("socket:[{}]", socket.inode);
     };
-    if (!unreadable && std::any_of(inodes.begin(), inodes.end(), is_it)) return true;
+    if (!unreadable && std::any_of(sockets.begin(), sockets.end(), is_it)) return true;
   }
   return false;
 }
 
-std::optional<pid_t> process_of(const filesystem::path& directory) {
-  const std::string name = directory.filename();
-  pid_t process = 0;
-  const auto [end, error] = std::from_chars(name.data(), name.data() + name.size(), process);
-  if (error != std::errc() || end != name.data() + name.size()) return std::nullopt;
-  return process;
+template <class Number>
+std::optional<Number> number_in(std::string_view text) {
+  Number number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
 }
 
-std::optional<PortOwner> owner_of(const std::vector<std::string>& inodes) {
+std::string name_of_process(pid_t process) {
+  std::string name = content_of(fmt::format("/proc/{}/comm", process));
+  name.erase(std::min(name.find('\n'), name.size()));
+  return name;
+}
+
+std::optional<PortOwner> owner_of(const std::vector<ListeningSocket>& sockets) {
+  if (sockets.empty()) return std::nullopt;
   std::error_code error;
   for (filesystem::directory_iterator entry("/proc", error), end; !error && entry != end;
        entry.increment(error)) {
-    const auto process = process_of(entry->path());
-    if (!process || !has_socket(entry->path(), inodes)) continue;
-    std::string name = content_of(entry->path() / "comm");
-    name.erase(std::min(name.find('\n'), name.size()));
-    return PortOwner{*process, std::move(name)};
+    const auto process = number_in<pid_t>(entry->path().filename().string());
+    if (process && has_socket(entry->path(), sockets))
+      return PortOwner{*process, name_of_process(*process), sockets[0].user};
   }
-  return std::nullopt;
+  return PortOwner{0, "", sockets[0].user};
 }
 
-}  // namespace
+// Asks the kernel for the process that called listen() (SO_PEERCRED, unix(7)). Other users may know it, too.
+std::optional<PortOwner> owner_of_unix_socket(const KernelAddress& address) {
+  const Descriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  ucred owner{};
+  socklen_t size = sizeof owner;
+  if (::connect(probe.get(), address.get(), address.size) != 0 ||
+      ::getsockopt(probe.get(), SOL_SOCKET, SO_PEERCRED, &owner, &size) != 0)
+    return std::nullopt;
+  return PortOwner{owner.pid, name_of_process(owner.pid), owner.uid};
+}
 
-std::vector<std::string> listening_inodes(std::string_view table, const KernelAddress& address) {
-  const std::string wanted = hexadecimal(address);
-  const std::string port = fmt::format("{:04X}", port_of(address));
-  std::vector<std::string> inodes;
+// Returns whether a socket that is bound to `bound` keeps another one from `wanted`, and has the same family.
+bool is_same_or_all(std::string_view bound, std::string_view wanted) {
+  return bound == wanted || is_wildcard(bound) || is_wildcard(wanted);
+}
+
+// Calls `add` with the address and the socket of each row of `table` that listens on `port`.
+template <class Add>
+void for_each_listening(std::string_view table, std::uint16_t port, const Add& add) {
+  const std::string wanted_port = fmt::format("{:04X}", port);
   std::istringstream lines{std::string(table)};
   for (std::string line; std::getline(lines, line);) {
     std::istringstream columns(line);
     const std::vector<std::string> words{std::istream_iterator<std::string>(columns), {}};
     if (words.size() < 10 || words[3] != kListening) continue;
     const auto colon = words[1].find(':');
-    if (colon == std::string::npos || words[1].substr(colon + 1) != port) continue;
-    const std::string_view bound = std::string_view(words[1]).substr(0, colon);
-    if (is_wildcard(bound) || is_wildcard(wanted) || is_same(bound, wanted)) inodes.push_back(words[9]);
+    if (colon == std::string::npos || words[1].substr(colon + 1) != wanted_port) continue;
+    const auto user = number_in<uid_t>(words[7]);
+    if (user) add(std::string_view(words[1]).substr(0, colon), ListeningSocket{words[9], *user});
   }
-  return inodes;
+}
+
+}  // namespace
+
+std::vector<ListeningSocket> conflicting_sockets(const ListeningTables& tables,
+                                                 const KernelAddress& address) {
+  const std::string wanted = hexadecimal(address);
+  const std::uint16_t port = port_of(address);
+  const bool is_ipv4 = address.family() == AF_INET;
+  std::vector<ListeningSocket> found, of_all_addresses;
+  if (is_ipv4)
+    for_each_listening(tables.ipv4, port, [&](std::string_view bound, ListeningSocket socket) {
+      if (is_same_or_all(bound, wanted)) found.push_back(std::move(socket));
+    });
+  for_each_listening(tables.ipv6, port, [&](std::string_view bound, ListeningSocket socket) {
+    const bool is_mapped = bound.starts_with(kMapped);
+    if (is_ipv4 && is_wildcard(bound))
+      of_all_addresses.push_back(std::move(socket));
+    else if (is_ipv4 == is_mapped && is_same_or_all(is_mapped ? bound.substr(kMapped.size()) : bound, wanted))
+      found.push_back(std::move(socket));
+  });
+  return found.empty() ? of_all_addresses : found;
 }
 
 std::optional<PortOwner> owner_of_port(const KernelAddress& address) {
-  auto inodes = listening_inodes(content_of("/proc/net/tcp6"), address);
-  if (address.family() == AF_INET) {
-    const auto others = listening_inodes(content_of("/proc/net/tcp"), address);
-    inodes.insert(inodes.begin(), others.begin(), others.end());
-  }
-  return inodes.empty() ? std::nullopt : owner_of(inodes);
+  if (address.is_unix()) return owner_of_unix_socket(address);
+  const std::string ipv4 = content_of("/proc/net/tcp");
+  const std::string ipv6 = content_of("/proc/net/tcp6");
+  return owner_of(conflicting_sockets({ipv4, ipv6}, address));
 }
 
 }  // namespace pgveil::proxy

@@ -251,7 +251,7 @@ std::optional<EarlyExit> read_settings(const Overrides& overrides, ConfigBuilder
 // at once.
 void add_errors_of_loading(ParseResult& result) {
   auto prepared = prepare(result.parsed);
-  if (!prepared) result.report.add_later(std::move(prepared.error().report), result.parsed.origins);
+  if (!prepared) result.report.add_later(std::move(prepared.error().report), result.parsed.locations);
 }
 
 }  // namespace

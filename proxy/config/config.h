@@ -204,7 +204,7 @@ class SourceLocations {
 struct ParsedConfig {
   std::string file;  // the path of the configuration file; empty: there is none
   Config config;
-  SourceLocations origins;
+  SourceLocations locations;
 };
 
 // Parses TOML. Returns all errors at once; an unknown key is one. `file` is only for messages.

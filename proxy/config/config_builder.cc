@@ -179,7 +179,7 @@ ParseResult ConfigBuilder::finish() && {
   config.log = log.values;
   config.reload = reload.values;
   result.parsed.file = std::move(file_);
-  result.parsed.origins = std::move(locations_);
+  result.parsed.locations = std::move(locations_);
   result.report = std::move(report_);
   return result;
 }

@@ -32,6 +32,8 @@ Descriptor audit_file(-1);
 std::shared_ptr<LogWriter> log_sink;    // of the log itself
 std::shared_ptr<LogWriter> audit_sink;  // null: there is no audit file
 std::atomic<bool> audit_is_blocked{false};
+// After stop_log(), no line and no record is begun. The loggers stay: another thread may still be at a line.
+std::atomic<bool> has_ended{false};
 std::shared_ptr<spdlog::logger> audit_log;  // null: there is no audit file
 
 spdlog::level::level_enum spdlog_level(LogLevel level) {
@@ -44,7 +46,7 @@ spdlog::level::level_enum spdlog_level(LogLevel level) {
   return spdlog::level::info;
 }
 
-// The length of the UTF-8 sequence at the front of `text` (RFC 3629); 0 where there is none.
+// Returns the length of the UTF-8 sequence at the front of `text` (RFC 3629); 0: there is none.
 std::size_t utf8_sequence(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char first = byte(0);
@@ -54,7 +56,7 @@ std::size_t utf8_sequence(std::string_view text) {
   for (std::size_t i = 1; i < size; ++i) {
     if ((byte(i) & 0xc0U) != 0x80) return 0;
   }
-  // Overlong forms, surrogates, and what lies above U+10FFFF.
+  // Overlong forms, surrogates, and code points above U+10FFFF are invalid.
   if (first == 0xe0 && byte(1) < 0xa0) return 0;
   if (first == 0xed && byte(1) >= 0xa0) return 0;
   if (first == 0xf0 && byte(1) < 0x90) return 0;
@@ -62,7 +64,7 @@ std::size_t utf8_sequence(std::string_view text) {
   return size;
 }
 
-// The code point of a UTF-8 sequence; a byte that is not part of one is the code point of its value.
+// Returns the code point of a UTF-8 sequence. For a byte that is not part of one, returns its value.
 char32_t code_point(std::string_view sequence) {
   const auto byte = [&](std::size_t i) -> char32_t { return static_cast<unsigned char>(sequence[i]); };
   const auto tail = [&](std::size_t i) { return byte(i) & 0x3fU; };
@@ -74,25 +76,25 @@ char32_t code_point(std::string_view sequence) {
   }
 }
 
-// What a terminal or a reader of lines acts on: control characters, the separators of lines and paragraphs, and
-// what changes the direction of the text (Unicode's Bidi_Control). All are below U+10000.
+// Returns whether a terminal or a program that reads lines would act on the character: a control character, a separator
+// of lines or paragraphs, or one that changes the direction of the text (Unicode's Bidi_Control). All are below U+10000.
 bool must_be_escaped(char32_t c) {
   return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x61c || c == 0x200e || c == 0x200f ||
          (c >= 0x2028 && c <= 0x202e) || (c >= 0x2066 && c <= 0x2069);
 }
 
-// What may stand in quotes as it is.
+// Returns whether the character need not be escaped in quotes.
 bool is_printable(char c) {
   return c >= ' ' && c < 0x7f && c != '"' && c != '\\';
 }
 
-// What may stand in text without quotes.
+// Returns whether the character needs no quotes in text.
 bool is_plain(char c) {
   return is_printable(c) && c != ' ' && c != '=';
 }
 
-// Quoted and escaped as JSON wants it; good for text as well. Valid UTF-8 that is harmless stays; all else becomes
-// \uXXXX: nothing that a client sends can write a line of its own, or change how another one looks.
+// Appends the value in quotes, escaped as in JSON; text lines use the same form. Other characters than harmless, valid
+// UTF-8 become \uXXXX, so that a client cannot write a line of its own, or change how another line looks.
 void append_quoted(std::string& out, std::string_view value) {
   out += '"';
   while (!value.empty()) {
@@ -162,13 +164,13 @@ void append_flag(std::string& line, bool as_json, std::string_view key, std::opt
   line += as_json ? (*value ? "true" : "false") : (*value ? "yes" : "no");
 }
 
-// A log that cannot be written at all has nobody to tell it to.
+// Logs the number of lost lines. If the log cannot be written at all, this cannot be reported.
 void tell_lost_lines(LogWriter::Loss loss, std::uint64_t lines, const std::string& why) {
   if (loss == LogWriter::Loss::dropped)
     LogLine(LogLevel::warning, "log_lines_lost").add("lines", lines).add("detail", why);
 }
 
-// Whether standard error is the systemd journal, which says so in JOURNAL_STREAM (systemd.exec(5)).
+// Returns whether standard error is the systemd journal. systemd sets JOURNAL_STREAM for this (systemd.exec(5)).
 bool writes_to_journal() {
   const char* stream = std::getenv("JOURNAL_STREAM");
   struct stat file {};
@@ -176,7 +178,7 @@ bool writes_to_journal() {
   return std::to_string(file.st_dev) + ':' + std::to_string(file.st_ino) == stream;
 }
 
-// Whether the last line of a file is not complete, as after a full disk.
+// Returns whether the last line of a file is incomplete, for example because the disk was full.
 bool ends_inside_line(const std::string& path) {
   const Descriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   struct stat status {};
@@ -185,8 +187,7 @@ bool ends_inside_line(const std::string& path) {
   return status.st_size > 0 && ::pread(file.get(), &last, 1, status.st_size - 1) == 1 && last != '\n';
 }
 
-// spdlog's own handler writes to standard error, which may block. A line that memory does not suffice for is
-// counted.
+// Counts the lines for which there is no memory. spdlog's own handler writes to standard error, which may block.
 void count_failures(spdlog::logger& logger, std::shared_ptr<LogWriter> sink) {
   logger.set_error_handler([sink = std::move(sink)](const std::string&) { sink->count_lost_line(); });
 }
@@ -216,6 +217,9 @@ void tell_lost_records(LogWriter::Loss /*loss*/, std::uint64_t lines, const std:
 std::optional<std::string> start_log(const LogConfig& config) {
   writes_json = config.format == LogFormat::json;
   writes_session_start = config.session_start;
+  audit_log.reset();
+  audit_sink.reset();
+  has_ended = false;
   LogWriter::Format format;
   format.level_prefixes = writes_to_journal();
   log_sink =
@@ -256,15 +260,12 @@ void change_log(const LogConfig& config) {
   }
 }
 
-// The audit file first: its last words may be for the log. The log's own last word is that lines were lost.
+// Stops the audit file first, because its loss of records is reported in the log.
 bool stop_log() {
   const bool audit_stopped = !audit_sink || audit_sink->stop({});
   const bool log_stopped = !log_sink || log_sink->stop({});
-  if (!audit_stopped || !log_stopped) return false;
-  audit_log.reset();
-  audit_sink.reset();
-  spdlog::shutdown();
-  return true;
+  has_ended = true;
+  return audit_stopped && log_stopped;
 }
 
 bool audit_has_room() {
@@ -283,8 +284,7 @@ bool log_is_json() {
 }
 
 bool should_log(LogLevel level) {
-  const auto* logger = spdlog::default_logger_raw();  // null after stop_log()
-  return logger != nullptr && logger->should_log(spdlog_level(level));
+  return !has_ended && spdlog::default_logger_raw()->should_log(spdlog_level(level));
 }
 
 bool logs_session_start() {
@@ -350,13 +350,13 @@ AuditRecord::AuditRecord(bool may_be_lost)
       level_(writes_json ? LogLevel::info : LogLevel::debug),
       is_in_log_(should_log(level_)) {
   if (is_in_log_) begin_line(line_, writes_json, spdlog_level(level_), kAuditEvent);
-  if (audit_log) begin_line(json_, true, spdlog::level::info, kAuditEvent);
+  if (audit_log && !has_ended) begin_line(json_, true, spdlog::level::info, kAuditEvent);
 }
 
 AuditRecord::~AuditRecord() {
   if (is_in_log_) spdlog::default_logger_raw()->log(spdlog_level(level_), line_);
-  if (!audit_log) return;
-  // Twice as much as makes logins wait.
+  if (json_.empty()) return;
+  // The limit is twice the number of bytes at which logins wait.
   if (may_be_lost_ && !audit_sink->has_room(2)) {
     audit_sink->count_lost_line();
   } else {
@@ -366,13 +366,13 @@ AuditRecord::~AuditRecord() {
 
 AuditRecord& AuditRecord::add(std::string_view key, std::string_view value) {
   if (is_in_log_) append_field(line_, writes_json, key, value);
-  if (audit_log) append_field(json_, true, key, value);
+  if (!json_.empty()) append_field(json_, true, key, value);
   return *this;
 }
 
 AuditRecord& AuditRecord::add_flag(std::string_view key, std::optional<bool> value) {
   if (is_in_log_) append_flag(line_, writes_json, key, value);
-  if (audit_log) append_flag(json_, true, key, value);
+  if (!json_.empty()) append_flag(json_, true, key, value);
   return *this;
 }
 

@@ -1,6 +1,6 @@
-// The log: one line for each event, as `key=value` for people or as JSON for programs. No SQL, no passwords, no
-// keys. A value that is empty or unknown is left out of text, and is null in JSON, so that JSON has the same keys
-// always.
+// The log: one line for each event, as `key=value` for people or as JSON for programs. It contains no SQL, no passwords
+// and no keys. A value that is empty or unknown is left out of a text line, and is null in JSON, so that JSON always has
+// the same keys.
 #pragma once
 
 #include <cstdint>
@@ -12,38 +12,38 @@
 
 namespace pgveil::proxy {
 
-// To standard error, through a thread of its own (LogWriter): a reader that is slow or gone holds up no
-// session. Lines for which there is no room push out the oldest, which a line tells. An audit record is kept
-// instead: logins wait for audit_has_room(). Returns what is wrong with the audit file, if anything. Throws
+// Begins to write the log to standard error, in a thread of its own (LogWriter): a reader that is slow or gone does not
+// delay sessions. If the queue is full, the oldest lines are dropped, and a line reports their number. Audit records are
+// not dropped: logins wait for audit_has_room(). Returns what is wrong with the audit file, if anything. Throws
 // std::system_error if the system has no threads for it.
 [[nodiscard]] std::optional<std::string> start_log(const LogConfig& config);
 // Uses the level and log.session_start of `config` from now on, and opens the audit file again, so that a file that was
 // renamed gets no more records. If it cannot be opened, logs that, and the open file stays in use. The format, and
 // whether there is an audit file, do not change.
 void change_log(const LogConfig& config);
-// Writes what is queued, as long as the readers take it. Returns false if that hangs: the process must then
-// end without destructors.
+// Writes the queued lines, as long as the readers take them. Other threads may still log; their lines are not written.
+// Returns false if a thread hangs: the process must then end without destructors.
 [[nodiscard]] bool stop_log();
 
-// Whether a login may go on: its audit record will be written, or there is no audit file. Can be called from
+// Returns whether a login may continue: its audit record will be written, or there is no audit file. May be called by
 // any thread.
 [[nodiscard]] bool audit_has_room();
 
-// Whether lines are JSON. Text is for people: a line has what they read first, and the rest is at level debug.
+// Returns whether lines are JSON. A text line has only what people read first; the rest is at level debug.
 [[nodiscard]] bool log_is_json();
-// Whether a line of this level is written; none is after stop_log().
+// Returns whether a line of this level is written; false after stop_log().
 [[nodiscard]] bool should_log(LogLevel level);
-// Whether a session has a line when it is established (log.session_start).
+// Returns whether a session has a line when it is established (log.session_start).
 [[nodiscard]] bool logs_session_start();
 
-// A part of a line, for several lines to have.
+// A part of a line that several lines have in common.
 class LogFields {
  public:
   LogFields();
 
   LogFields& add(std::string_view key, std::string_view value);
   LogFields& add(std::string_view key, std::uint64_t value);
-  // `yes` or `no` in text. Has a name of its own, since a `const char*` would be converted to bool.
+  // Adds `yes` or `no` in text. It is not named add(), because a `const char*` would be converted to bool.
   LogFields& add_flag(std::string_view key, std::optional<bool> value);
   [[nodiscard]] const std::string& text() const { return text_; }
 
@@ -51,7 +51,7 @@ class LogFields {
   std::string text_;
 };
 
-// One line, written when it goes out of scope:
+// One line. The destructor writes it:
 //   LogLine(LogLevel::info, "listening").add("address", address);
 class LogLine {
  public:
@@ -64,7 +64,7 @@ class LogLine {
   LogLine& add(std::string_view key, std::uint64_t value);
   LogLine& add_number(std::string_view key, std::optional<std::uint64_t> value);
   LogLine& add_flag(std::string_view key, std::optional<bool> value);
-  // Those that LogFields has made.
+  // Adds the text of LogFields.
   LogLine& add_fields(std::string_view fields);
 
  private:
@@ -73,12 +73,12 @@ class LogLine {
   std::string line_;
 };
 
-// One audit record, written when it goes out of scope: to the log as a line (of level info in JSON, of level debug
-// in text), and to the audit file, whatever the level, as JSON.
+// One audit record. The destructor writes it to the log as a line (of level info in JSON, of level debug in text), and to
+// the audit file as JSON, at every level of the log.
 class AuditRecord {
  public:
-  // `may_be_lost`: if the audit file takes no records for so long that memory would fill, the record is
-  // counted as lost, and is at most in the log.
+  // `may_be_lost`: if the audit file accepts no records and the queue is full, the record is counted as lost, and is not
+  // in the audit file.
   explicit AuditRecord(bool may_be_lost);
   ~AuditRecord();
   AuditRecord(const AuditRecord&) = delete;
@@ -91,8 +91,8 @@ class AuditRecord {
   const bool may_be_lost_;
   const LogLevel level_;
   const bool is_in_log_;
-  std::string line_;  // as the log wants it; empty if it does not
-  std::string json_;  // for the audit file; empty where there is none
+  std::string line_;  // for the log; empty if it is not in the log
+  std::string json_;  // for the audit file; empty if there is none
 };
 
 }  // namespace pgveil::proxy

@@ -14,11 +14,11 @@
 namespace pgveil::proxy {
 namespace {
 
-// So much is written at once, without waiting for more; and of memory, no more than twice that is kept. It is
-// also the most that one call writes: as much as a pipe holds, so that progress shows.
+// If so many bytes are queued, they are written without waiting for more. It is also the maximum size of one write: a
+// pipe holds as much, so that stop() notices progress. An empty buffer keeps at most twice as much memory.
 constexpr std::size_t kManyBytes = std::size_t{64} << 10U;
 
-// How often, and how many times, the thread is interrupted that must end.
+// The pause between two interrupts of a thread that must end, and their maximum number.
 constexpr std::chrono::milliseconds kInterruptPause{10};
 constexpr int kMaxInterrupts = 100;
 
@@ -26,7 +26,7 @@ std::uint64_t lines_of(std::string_view text) {
   return static_cast<std::uint64_t>(std::count(text.begin(), text.end(), '\n'));
 }
 
-// The levels of syslog(3), as systemd reads them before a line.
+// Returns the level of syslog(3) as systemd reads it before a line.
 std::string_view journal_prefix(spdlog::level::level_enum level) {
   switch (level) {
     case spdlog::level::trace:
@@ -70,9 +70,9 @@ bool LogWriter::stop(Patience patience) {
   return can_join;
 }
 
-// Nobody reads the lines any more. A signal whose handler does nothing has the thread's system call return
-// (SIGURG, because the default for it is to be ignored). It is sent again, because the thread may be between
-// two system calls.
+// Interrupts the thread's system call, because no reader takes the lines. The signal has a handler that does nothing.
+// SIGURG is used, because it is ignored by default. It is sent several times, because the thread may be between two
+// system calls.
 bool LogWriter::interrupt_thread(std::unique_lock<std::mutex>& lock) {
   given_up_ = true;
   struct sigaction interrupt {};
@@ -93,7 +93,7 @@ void LogWriter::log(const spdlog::details::log_msg& message) {
   }
   std::unique_lock lock(mutex_);
   formatter_->format(message, line);
-  if (when_full_ == WhenFull::drop_oldest && lines_.size() + line.size() > kMostBytes) drop_oldest();
+  if (when_full_ == WhenFull::drop_oldest && lines_.size() + line.size() > kMaxBytes) drop_oldest();
   const auto before = lines_.size();
   lines_.append(line.data(), line.size());
   queued_.fetch_add(line.size(), std::memory_order_relaxed);
@@ -107,9 +107,9 @@ void LogWriter::count_lost_line() {
   ++dropped_;
 }
 
-// A quarter of them, so that the rest need not be moved for every line.
+// Drops a quarter of the lines, so that the rest is not moved for every new line.
 void LogWriter::drop_oldest() {
-  const auto end = lines_.find('\n', kMostBytes / 4);
+  const auto end = lines_.find('\n', kMaxBytes / 4);
   const auto size = end == std::string::npos ? lines_.size() : end + 1;
   dropped_ += lines_of(std::string_view(lines_).substr(0, size));
   lines_.erase(0, size);
@@ -150,7 +150,7 @@ void LogWriter::write_lines() {
   }
 }
 
-// After an incomplete line, as a full disk leaves one, the next begins on a line of its own.
+// Ends an incomplete line first, for example one that was cut off by a full disk.
 void LogWriter::write_out(std::string_view batch) {
   std::string_view line_feed = "\n";
   bool written = !inside_line_ || batch.empty() || write_piece(line_feed);
@@ -165,7 +165,7 @@ void LogWriter::write_out(std::string_view batch) {
   on_loss_(Loss::unwritable, lines_of(batch), why);
 }
 
-// Writes the front of `rest` and takes it off. False: it cannot be written, errno says why.
+// Writes the front of `rest` and removes it from `rest`. Returns false if it cannot be written; errno has the reason.
 bool LogWriter::write_piece(std::string_view& rest) {
   while (!given_up_) {
     const std::size_t size = std::min(rest.size(), kManyBytes);
@@ -176,7 +176,7 @@ bool LogWriter::write_piece(std::string_view& rest) {
       ++pieces_;
       return true;
     }
-    if (errno == EAGAIN) {  // whoever shares the descriptor has made it non-blocking
+    if (errno == EAGAIN) {  // another process that shares the descriptor has made it non-blocking
       pollfd room{.fd = descriptor_, .events = POLLOUT, .revents = 0};
       ::poll(&room, 1, -1);
     } else if (errno != EINTR) {

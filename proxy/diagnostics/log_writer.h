@@ -1,6 +1,5 @@
-// Where log lines end up: a descriptor, to which a thread writes many lines with one call. To the thread
-// that logs, a line costs its formatting; spdlog's own queue costs it a wake-up of the writer, and a write,
-// each time.
+// Writes log lines to a descriptor, in a thread that writes many lines with one call. The thread that logs only formats
+// its line. With spdlog's own queue, each line would cost a wake-up of the writer and a write.
 #pragma once
 
 #include <spdlog/formatter.h>
@@ -23,33 +22,33 @@ namespace pgveil::proxy {
 
 class LogWriter final : public spdlog::sinks::sink {
  public:
-  // What happens to a line if the queue is full, because the reader is slow or gone. log() never waits.
+  // What log() does if the queue is full, because the reader is slow or gone. It never waits.
   enum class WhenFull {
     drop_oldest,  // the oldest lines are lost
-    keep,         // the queue grows: the caller asks has_room() before it begins what needs a line
+    keep,  // the queue grows: the caller checks has_room() before it begins an action that needs a line
   };
   enum class Loss { dropped, unwritable };
-  // Called by the thread that writes: so many lines are lost.
+  // The thread that writes calls it with the number of lines that are lost.
   using OnLoss = std::function<void(Loss loss, std::uint64_t lines, const std::string& why)>;
 
-  // How the lines begin, and what is already in the file.
+  // The beginning of each line, and the state of the file.
   struct Format {
     bool level_prefixes =
         false;  // "<6>" and the like before each line, for the systemd journal (sd-daemon(3))
     bool begins_inside_line = false;  // the last line of the file is not complete
   };
-  // How long stop() waits for the reader.
+  // The time for which stop() waits for the reader.
   struct Patience {
     std::chrono::milliseconds without_progress{500};
     std::chrono::milliseconds in_total{3'000};
   };
 
-  static constexpr std::size_t kMostBytes = std::size_t{4} << 20U;
-  // The first line waits so long for others.
+  static constexpr std::size_t kMaxBytes = std::size_t{4} << 20U;
+  // The time that the first line in the queue waits for further lines.
   static constexpr std::chrono::milliseconds kGathering{5};
 
-  // The descriptor stays the caller's and must outlive the sink. Throws std::system_error if the system has
-  // no thread for it.
+  // The caller keeps the descriptor, which must outlive the writer. Throws std::system_error if the system has no thread
+  // for it.
   LogWriter(int descriptor, WhenFull when_full, OnLoss on_loss)
       : LogWriter(descriptor, when_full, std::move(on_loss), Format{}) {}
   LogWriter(int descriptor, WhenFull when_full, OnLoss on_loss, Format format);
@@ -57,21 +56,20 @@ class LogWriter final : public spdlog::sinks::sink {
   LogWriter(const LogWriter&) = delete;
   LogWriter& operator=(const LogWriter&) = delete;
 
-  // Writes what is queued, including what `on_loss` still logs, as long as the reader takes it. Lines that
-  // are logged later are not written. Must be called before the logger is destroyed that `on_loss` uses.
-  // Returns false if the thread hangs in a system call that no signal interrupts: the process must then end
-  // without destructors.
+  // Writes the queued lines, and those that `on_loss` logs, as long as the reader takes them. Lines that are logged later
+  // are not written. Must be called while the logger that `on_loss` uses exists. Returns false if the thread hangs in a
+  // system call that no signal interrupts: the process must then end without destructors.
   [[nodiscard]] bool stop(Patience patience);
 
-  // Whether the queue takes `times` times the usual amount. Can be called from any thread.
+  // Returns whether the queue holds less than `times` times kMaxBytes. May be called by any thread.
   [[nodiscard]] bool has_room(std::size_t times = 1) const {
-    return queued_.load(std::memory_order_relaxed) < times * kMostBytes;
+    return queued_.load(std::memory_order_relaxed) < times * kMaxBytes;
   }
   // Counts a line that was not logged.
   void count_lost_line();
 
   void log(const spdlog::details::log_msg& message) override;
-  void flush() override {}  // the thread is at it already
+  void flush() override {}  // the thread writes all lines anyway
   void set_pattern(const std::string& pattern) override;
   void set_formatter(std::unique_ptr<spdlog::formatter> formatter) override;
 
@@ -87,16 +85,16 @@ class LogWriter final : public spdlog::sinks::sink {
   const WhenFull when_full_;
   const OnLoss on_loss_;
   const bool level_prefixes_;
-  bool inside_line_;                      // the thread's: the last byte that was written is not a line feed
+  bool inside_line_;                      // used by the thread: the last byte written was not a line feed
   std::atomic<std::size_t> queued_{0};    // bytes of lines_ and of the batch that is being written
-  std::atomic<std::uint64_t> pieces_{0};  // that were written
+  std::atomic<std::uint64_t> pieces_{0};  // the number of successful writes
   std::atomic<bool> given_up_{false};
-  std::mutex mutex_;  // for all below
+  std::mutex mutex_;  // for all members below
   std::condition_variable has_work_;
   std::condition_variable has_ended_;
   std::unique_ptr<spdlog::formatter> formatter_;
   std::string lines_;          // not yet taken by the thread
-  std::uint64_t dropped_ = 0;  // lines, not yet told
+  std::uint64_t dropped_ = 0;  // the number of lost lines that on_loss_ has not been called for
   bool stopping_ = false;
   bool ended_ = false;
   std::thread thread_;

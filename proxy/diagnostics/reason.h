@@ -1,6 +1,5 @@
-// The one vocabulary of endings: each is an ErrorResponse for the client, a word in the log, and a metric
-// label. Names are an interface: they are never renamed. docs/reasons.md lists them; a test compares page and
-// table.
+// The reasons why a session ends. Each is an ErrorResponse for the client and a word in the log. The names are an
+// interface and never change. docs/reasons.md lists them; a test compares the page with the table.
 #pragma once
 
 #include <cstdint>
@@ -48,7 +47,7 @@ enum class Reason : std::uint8_t {
   startup_timeout,
   login_failed,
   login_timeout,
-  // what came from the server, or from whoever answered in its place
+  // what came from the server, or from a process that answered instead of it
   upstream_not_resolved,
   upstream_unreachable,
   upstream_timed_out,
@@ -86,18 +85,18 @@ enum class Reason : std::uint8_t {
   internal_error,
 };
 
-// Who has to act. Sets the level of the log line, so that a port scan pages nobody.
+// Who has to act. The level of the log line depends on it, so that a port scan does not cause an alarm.
 enum class Fault : std::uint8_t { none, client, upstream, operator_, pgveil };
 
-// Begins each error message that pgveil itself sends to a client, so that nobody takes it for one of the server.
+// The beginning of each error message that pgveil itself sends to a client, to distinguish it from those of the server.
 inline constexpr std::string_view kMessagePrefix = "pgveil: ";
 
 struct ReasonInfo {
   Reason reason;
   std::string_view name;
-  std::string_view sqlstate;  // empty: the client is told nothing
+  std::string_view sqlstate;  // empty: the client gets no message
   Fault fault;
-  std::string_view message;  // PostgreSQL's style: lower case, no period
+  std::string_view message;  // PostgreSQL's style: lower case, no full stop
 };
 
 [[nodiscard]] const ReasonInfo& describe(Reason reason);

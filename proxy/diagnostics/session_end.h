@@ -1,4 +1,4 @@
-// How a session ends: the reason, and what its client or the operator may read of it.
+// The end of a session: the reason, and the texts for its client and for the operator.
 #pragma once
 
 #include <string>
@@ -9,9 +9,9 @@ namespace pgveil::proxy {
 
 struct Ending {
   Reason reason = Reason::client_closed;
-  std::string message = {};  // instead of the reason's own sentence; empty: that one
-  // Full sentences. For the log, and for clients on loopback or a Unix socket: the operator's own
-  // application.
+  std::string message = {};  // replaces the message of the reason, unless it is empty
+  // Full sentences. They are for the log, and for clients on loopback or a Unix socket, which are the operator's own
+  // applications.
   std::string detail = {};
   std::string hint = {};
 };

@@ -28,7 +28,7 @@ void HandshakeQueue::grant_next() {
 }
 
 HandshakeQueue::Slot::~Slot() {
-  if (is_waiting_) std::erase(turns_.waiting_, this);
+  if (is_waiting_) std::erase(queue_.waiting_, this);
 }
 
 bool HandshakeQueue::Slot::take() {
@@ -37,13 +37,13 @@ bool HandshakeQueue::Slot::take() {
     return true;
   }
   if (is_waiting_) return false;
-  if (!turns_.taken_ && turns_.waiting_.empty()) {
-    turns_.taken_ = true;
+  if (!queue_.taken_ && queue_.waiting_.empty()) {
+    queue_.taken_ = true;
     return true;
   }
-  turns_.waiting_.push_back(this);
+  queue_.waiting_.push_back(this);
   is_waiting_ = true;
-  uv_idle_start(turns_.waker_.get(),
+  uv_idle_start(queue_.waker_.get(),
                 [](uv_idle_t* idle) { static_cast<HandshakeQueue*>(idle->data)->grant_next(); });
   return false;
 }

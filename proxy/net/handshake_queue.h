@@ -29,10 +29,10 @@ class HandshakeQueue {
   Handle<uv_idle_t> waker_;       // active while a handshake waits
 };
 
-// The place of one handshake in the queue. Both `turns` and `owner` must outlive it.
+// The place of one handshake in the queue. Both `queue` and `owner` must outlive it.
 class HandshakeQueue::Slot {
  public:
-  Slot(HandshakeQueue& turns, Wakeable& owner) : turns_(turns), owner_(owner) {}
+  Slot(HandshakeQueue& queue, Wakeable& owner) : queue_(queue), owner_(owner) {}
   ~Slot();
   Slot(const Slot&) = delete;
   Slot& operator=(const Slot&) = delete;
@@ -42,12 +42,12 @@ class HandshakeQueue::Slot {
   // Returns whether so many handshakes wait that a waiting one should pause its stream. Unread bytes of a
   // stream that is not paused wake its owner in every turn. For a few handshakes this costs less than a
   // change of the watch.
-  [[nodiscard]] bool is_in_a_crowd() const { return turns_.waiting_.size() > kCrowd; }
+  [[nodiscard]] bool is_in_a_crowd() const { return queue_.waiting_.size() > kCrowd; }
 
  private:
   friend class HandshakeQueue;
 
-  HandshakeQueue& turns_;
+  HandshakeQueue& queue_;
   Wakeable& owner_;
   bool is_waiting_ = false;
   bool is_granted_ = false;

@@ -52,7 +52,7 @@ void prepare_send(io_uring_sqe* request, int descriptor, ByteView bytes) {
 }
 
 void prepare_receive(io_uring_sqe* request, int descriptor, bool drained) {
-  io_uring_prep_recv(request, descriptor, nullptr, Ring::kMostBytes, 0);
+  io_uring_prep_recv(request, descriptor, nullptr, Ring::kMaxBytes, 0);
   request->flags |= IOSQE_BUFFER_SELECT;
   request->buf_group = kBufferGroup;
   if (drained) request->ioprio |= IORING_RECVSEND_POLL_FIRST;
@@ -97,7 +97,7 @@ std::string Ring::set_up(unsigned flags) {
     return failure("io_uring_register", -result);
 
   // Not initialised: the kernel allocates a page only once it is written.
-  buffers_.reset(new std::uint8_t[kBuffers * kMostBytes]);
+  buffers_.reset(new std::uint8_t[kBuffers * kMaxBytes]);
   outgoing_.reset(new std::uint8_t[kOutgoingBytes]);
   for (std::uint16_t buffer = 0; buffer < kBuffers; ++buffer) give_back(buffer);
   return "";
@@ -110,7 +110,7 @@ std::string Ring::try_out() {
   if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, sockets.ends.data()) != 0)
     return failure("socketpair", errno);
   const auto [from, to] = sockets.ends;
-  const int most = 2 * static_cast<int>(kMostBytes);
+  const int most = 2 * static_cast<int>(kMaxBytes);
   ::setsockopt(from, SOL_SOCKET, SO_SNDBUF, &most, sizeof most);
   const auto answer_to = [this] {
     io_uring_cqe* answer = nullptr;
@@ -123,7 +123,7 @@ std::string Ring::try_out() {
     return size;
   };
 
-  const std::vector<std::uint8_t> bytes(16 * kMostBytes);
+  const std::vector<std::uint8_t> bytes(16 * kMaxBytes);
   prepare_send(request(Kind::send, 0), from, ByteView(bytes).first(1));
   if (const int result = io_uring_submit(&ring_); result != 1) return failure("io_uring_enter", -result);
   if (io_uring_cq_ready(&ring_) != 0) return "io_uring is not silent about what it has sent";
@@ -136,7 +136,7 @@ std::string Ring::try_out() {
 
   prepare_receive(request(Kind::receive, 0), to, true);
   submit(-1);
-  if (const int received = answer_to(); received != static_cast<int>(kMostBytes))
+  if (const int received = answer_to(); received != static_cast<int>(kMaxBytes))
     return received < 0 ? failure("io_uring recv", -received) : "io_uring does not receive what there is";
   return "";
 }
@@ -211,7 +211,7 @@ void Ring::begin_waiting() {
 void Ring::begin_receive(Port& port) {
   if (port.received_ > 0) {
     io_uring_prep_nop(request(Kind::again, port.name_));
-  } else if (port.leaves_in_socket_) {
+  } else if (port.waits_for_low_watermark_) {
     if (!std::exchange(port.awaiting_notice_, true)) begin_poll(port, Kind::notice, POLLIN);
   } else {
     prepare_receive(request(Kind::receive, port.name_), port.descriptor_, port.drained_);
@@ -301,7 +301,7 @@ void Ring::take_received(Port& port, const io_uring_cqe& answer) {
     port.buffer_ = buffer;
     port.taken_ = 0;
     port.received_ = static_cast<std::uint32_t>(answer.res);
-    port.has_filled_ = port.received_ == kMostBytes;
+    port.has_filled_ = port.received_ == kMaxBytes;
   } else if (has_buffer) {
     give_back(buffer);
   }
@@ -311,7 +311,7 @@ void Ring::take_received(Port& port, const io_uring_cqe& answer) {
 }
 
 void Ring::give_back(std::uint16_t buffer) {
-  io_uring_buf_ring_add(free_buffers_, &buffers_[buffer * kMostBytes], kMostBytes, buffer,
+  io_uring_buf_ring_add(free_buffers_, &buffers_[buffer * kMaxBytes], kMaxBytes, buffer,
                         io_uring_buf_ring_mask(kBuffers), 0);
   io_uring_buf_ring_advance(free_buffers_, 1);
 }
@@ -375,7 +375,7 @@ bool Ring::append(Port& port, ByteView bytes) {
   const std::size_t before = port.outgoing_size_;
   const bool is_last = before > 0 && port.outgoing_begin_ + before == outgoing_size_;
   const std::size_t needed = is_last ? bytes.size() : before + bytes.size();
-  if (before + bytes.size() > kMostBytes || outgoing_size_ + needed > kOutgoingBytes) return false;
+  if (before + bytes.size() > kMaxBytes || outgoing_size_ + needed > kOutgoingBytes) return false;
   if (before == 0) {
     if (sending_.size() == kMaxSends) return false;
     sending_.push_back(&port);
@@ -423,7 +423,7 @@ void Ring::Port::list() {
 Ring::Port::Taken Ring::Port::take(std::span<std::uint8_t> room) {
   if (received_ == 0) return {0, false};
   const auto size = std::min<std::size_t>(room.size(), received_ - taken_);
-  std::copy_n(&ring_.buffers_[buffer_ * kMostBytes + taken_], size, room.begin());
+  std::copy_n(&ring_.buffers_[buffer_ * kMaxBytes + taken_], size, room.begin());
   taken_ += static_cast<std::uint32_t>(size);
   if (taken_ < received_) return {size, true};
   received_ = 0;

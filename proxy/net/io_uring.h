@@ -21,7 +21,7 @@ namespace pgveil::proxy {
 class Ring {
  public:
   // The maximum size of one receive, and of the bytes that one port sends in one turn of the loop.
-  static constexpr std::size_t kMostBytes = 16'384;
+  static constexpr std::size_t kMaxBytes = 16'384;
 
   class Client;
   class Port;
@@ -123,9 +123,9 @@ class Ring::Port {
   void want_room();
   // Calls on_gone() once, when the peer is gone, even if want() was not called.
   void watch_for_end();
-  // If `leave` is true, want() leaves the bytes in the socket. It only calls on_received() when at least SO_RCVLOWAT
-  // bytes have arrived.
-  void leave_in_socket(bool leave) { leaves_in_socket_ = leave; }
+  // If `wait` is true, want() leaves the bytes in the socket, and calls on_received() when at least SO_RCVLOWAT bytes have
+  // arrived.
+  void wait_for_low_watermark(bool wait) { waits_for_low_watermark_ = wait; }
 
   struct Taken {
     std::size_t size;
@@ -154,7 +154,7 @@ class Ring::Port {
   bool awaiting_notice_ = false;
   bool awaiting_room_ = false;
   bool awaiting_end_ = false;
-  bool leaves_in_socket_ = false;
+  bool waits_for_low_watermark_ = false;
   bool wanted_ = false;
   bool room_wanted_ = false;
   bool end_wanted_ = false;

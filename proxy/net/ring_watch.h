@@ -14,7 +14,7 @@ class RingWatch final : public SocketWatch, private Ring::Client {
       : client_(client), port_(ring, descriptor, static_cast<Ring::Client&>(*this)) {}
 
   void set_interest(const Interest& interest) override;
-  void on_low_watermark(std::size_t bytes) override { port_.leave_in_socket(bytes > 1); }
+  void on_low_watermark(std::size_t bytes) override { port_.wait_for_low_watermark(bytes > 1); }
 
   [[nodiscard]] bool moves_bytes() const override { return true; }
   [[nodiscard]] Taken take(std::span<std::uint8_t> room) override;

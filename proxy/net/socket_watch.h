@@ -37,7 +37,8 @@ class SocketWatch {
     ~Client() = default;
   };
 
-  // The events that the stream waits for. An event is reported again while its condition lasts, except for `gone`.
+  // The events that the stream waits for. A PollWatch reports an event again while its condition lasts, except for
+  // `end`. A RingWatch reports an event once: the stream calls set_interest() again for the next one.
   struct Interest {
     bool bytes = false;    // bytes, or the end of the peer's side
     bool paused = false;   // if `bytes` is false: reading is paused and can be resumed

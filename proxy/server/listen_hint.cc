@@ -1,24 +1,20 @@
 #include "proxy/server/listen_hint.h"
 
 #include <fmt/format.h>
+#include <pwd.h>
 
+#include <array>
 #include <cerrno>
 #include <fstream>
+#include <optional>
 
 #include "proxy/base/port_owner.h"
 
 namespace pgveil::proxy {
 namespace {
 
-// The first port that needs no privilege (ip_unprivileged_port_start).
-int first_free_port() {
-  int port = 1024;
-  std::ifstream("/proc/sys/net/ipv4/ip_unprivileged_port_start") >> port;
-  return port;
-}
-
 std::string privileged_port_hint(const SocketAddress& address) {
-  const int first = first_free_port();
+  const int first = first_unprivileged_port();
   if (address.port >= first) return "A security policy of this machine, such as SELinux, does not allow it.";
   return fmt::format(
       "Ports below {} need the capability CAP_NET_BIND_SERVICE: in a systemd unit, write "
@@ -27,16 +23,28 @@ std::string privileged_port_hint(const SocketAddress& address) {
       first, address.port, first);
 }
 
+// Returns for example `Process 123 (postgres)`, or `A process of the user "postgres"` if this process may not see more.
+std::string text_of(const PortOwner& owner) {
+  if (owner.process != 0) return fmt::format("Process {} ({})", owner.process, owner.name);
+  std::array<char, 4096> memory{};
+  passwd entry{};
+  passwd* found = nullptr;
+  ::getpwuid_r(owner.user, &entry, memory.data(), memory.size(), &found);
+  return found == nullptr ? fmt::format("A process of uid {}", owner.user)
+                          : fmt::format("A process of the user \"{}\"", found->pw_name);
+}
+
 std::string port_in_use_hint(const SocketAddress& address) {
-  if (address.is_unix()) return "Another process uses this name. Stop it, or use another name.";
+  const char* what = address.is_abstract() ? "name" : address.is_unix() ? "path" : "port";
   const auto kernel = kernel_address(address);
   const auto owner = kernel ? owner_of_port(*kernel) : std::nullopt;
-  if (owner)
-    return fmt::format("Process {} ({}) listens there. Stop it, or use another port.", owner->process,
-                       owner->name);
-  return fmt::format(
-      "Another process listens there; \"ss -ltnp sport = :{}\" as root shows which. Stop it, or use another port.",
-      address.port);
+  const std::string who =
+      owner ? text_of(*owner) + " listens there" : fmt::format("Another process uses this {}", what);
+  const std::string search =
+      address.is_unix() || (owner && owner->process != 0)
+          ? ""
+          : fmt::format("; \"ss -tanp sport = :{}\" as root shows which", address.port);
+  return fmt::format("{}{}. Stop it, or use another {}.", who, search, what);
 }
 
 std::string missing_address_hint(const SocketAddress& address) {
@@ -47,7 +55,27 @@ std::string missing_address_hint(const SocketAddress& address) {
       is_ipv6 ? "[::]" : "0.0.0.0");
 }
 
+// Returns the hint for an error of lacking resources; empty: `error` is another one.
+std::string resource_hint(int error) {
+  switch (error) {
+    case EMFILE:
+      return "Raise the limit of open files of this process: LimitNOFILE in a systemd unit, \"ulimit -n\" in a shell.";
+    case ENFILE: return "Raise the limit of open files of the system, the sysctl fs.file-max.";
+    case ENOSPC:
+      return "Raise the sysctl fs.epoll.max_user_watches, the number of sockets that a user may watch.";
+    case ENOBUFS:
+    case ENOMEM: return "The system has no memory for another socket. Free some memory.";
+    default: return "";
+  }
+}
+
 }  // namespace
+
+int first_unprivileged_port() {
+  int port = 1024;
+  std::ifstream("/proc/sys/net/ipv4/ip_unprivileged_port_start") >> port;
+  return port;
+}
 
 std::string listen_hint(const SocketAddress& address, int error) {
   switch (error) {
@@ -59,10 +87,14 @@ std::string listen_hint(const SocketAddress& address, int error) {
       if (!address.is_unix()) return privileged_port_hint(address);
       return "Let the user of this process write to the directory of the socket.";
     case ENOENT: return "Create the directory of the socket.";
-    case EMFILE:
-    case ENFILE: return "Raise the limit of open files (LimitNOFILE, ulimit -n).";
-    default: return "Use another address.";
+    default: break;
   }
+  const std::string hint = resource_hint(error);
+  return hint.empty() ? "Use another address." : hint;
+}
+
+std::string accept_hint(int error) {
+  return "New connections wait. " + resource_hint(error);
 }
 
 }  // namespace pgveil::proxy

@@ -60,7 +60,7 @@ std::optional<OpenFailure> clear_stale_socket(const SocketAddress& address, cons
     return impossible(address, "the file exists and is not a socket", "Remove it, or use another path.");
   const Descriptor probe(::socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (::connect(probe.get(), bindable.get(), bindable.size) == 0 || errno != ECONNREFUSED)
-    return impossible(address, "another process listens there", "Stop it, or use another path.");
+    return impossible(address, "another process listens there", listen_hint(address, EADDRINUSE));
   if (::unlink(path.c_str()) != 0)
     return failed(address, "cannot remove the stale socket",
                   "Remove the file, or let the user of this process write to its directory.");
@@ -276,22 +276,21 @@ void Listener::accept_all() {
     Descriptor client(::accept4(descriptor_, peer.get(), &peer.size, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (client.get() >= 0) {
       out_of_descriptors_ = false;
-      if (!workers_.assign(std::move(client), peer, served_, address_)) return pause(std::strerror(ENOMEM));
+      if (!workers_.assign(std::move(client), peer, served_, address_)) return pause(ENOMEM);
       continue;
     }
-    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
-      return pause(std::strerror(errno));
+    if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) return pause(errno);
     if (errno == EAGAIN) return;
     // ECONNABORTED and similar errors: the client disconnected while it waited. Further clients may be waiting.
   }
 }
 
-void Listener::pause(const char* error) {
+void Listener::pause(int error) {
   if (!std::exchange(out_of_descriptors_, true))
     LogLine(LogLevel::error, "accept_failed")
         .add("listener", address_)
-        .add("error", error)
-        .add("hint", "New connections wait. Raise the limit of open files (LimitNOFILE, ulimit -n).");
+        .add("error", std::strerror(error))
+        .add("hint", accept_hint(error));
   uv_poll_stop(poll_.get());
   pause_.set(kDescriptorPause);
 }

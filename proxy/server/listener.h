@@ -56,7 +56,7 @@ class Listener final : private Wakeable {
   void wake() override;  // called after a pause, or when a further client may be accepted
   void watch();
   [[nodiscard]] bool has_room();
-  void pause(const char* error);
+  void pause(int error);  // errno
   static void on_readable(uv_poll_t* poll, int status, int events);
 
   SnapshotListener served_;

@@ -33,8 +33,6 @@ namespace {
 
 using values::in_quotes;
 
-// By default, lower ports need CAP_NET_BIND_SERVICE (ip_unprivileged_port_start).
-constexpr std::uint16_t kFirstUnprivilegedPort = 1024;
 // pgveil needs two descriptors for each session, kDescriptorsOfWorker for each worker (its loop, its ring and some
 // look-ups), and kSpareDescriptors for everything else.
 constexpr std::uint64_t kDescriptorsOfWorker = 9;
@@ -140,7 +138,7 @@ class MachineCheck {
  private:
   enum class Fault { setting, machine };
   void add(Fault fault, const std::string& key, std::string message, std::string hint) {
-    report_.add_error(parsed_.origins.error_at(key, std::move(message), std::move(hint)));
+    report_.add_error(parsed_.locations.error_at(key, std::move(message), std::move(hint)));
     if (fault == Fault::setting) is_setting_wrong_ = true;
   }
 
@@ -184,7 +182,7 @@ class MachineCheck {
   };
   // Tries to bind the address with a port that the system chooses, since another process may use the configured one.
   [[nodiscard]] static std::optional<Unbindable> why_not_bound(SocketAddress address) {
-    if (address.port >= kFirstUnprivilegedPort) address.port = 0;
+    if (address.port >= first_unprivileged_port()) address.port = 0;
     const auto kernel = kernel_address(address);
     if (!kernel)
       return Unbindable{"this machine has no such network interface", "Use the name of an interface."};
@@ -228,9 +226,7 @@ class MachineCheck {
     for (const unsigned workers = worker_count(limits, granted_cpus()); rings.size() < workers;) {
       auto ring = Ring::open();
       if (!ring)
-        return add(
-            Fault::machine, "limits.relay", "io_uring cannot be used: " + ring.error(),
-            "It needs Linux 6.1 and its permission. Set relay to \"auto\" or \"epoll\", or permit it.");
+        return add(Fault::machine, "limits.relay", "io_uring cannot be used: " + ring.error(), kRelayHint);
       rings.push_back(*std::move(ring));
     }
   }

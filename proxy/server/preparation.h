@@ -39,4 +39,8 @@ inline constexpr const char* kDescriptorHint =
 [[nodiscard]] std::optional<DescriptorShortage> descriptor_shortage(const Snapshot& snapshot,
                                                                     unsigned workers);
 
+// io_uring cannot be used, and limits.relay requires it.
+inline constexpr const char* kRelayHint =
+    "Use Linux 6.1 or newer and permit io_uring, or set relay to \"auto\" or \"epoll\".";
+
 }  // namespace pgveil::proxy

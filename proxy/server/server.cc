@@ -1,11 +1,13 @@
 #include "proxy/server/server.h"
 
 #include <sys/resource.h>
+#include <uv.h>
 
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
 #include <future>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -13,10 +15,14 @@
 #include <system_error>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include "proxy/base/child_process.h"
 #include "proxy/base/cpu_quota.h"
+#include "proxy/base/deadline.h"
 #include "proxy/base/exit_code.h"
+#include "proxy/base/handle.h"
+#include "proxy/base/service_manager.h"
 #include "proxy/base/signals_held_back.h"
 #include "proxy/config/password_filter.h"
 #include "proxy/config/restart_settings.h"
@@ -69,13 +75,11 @@ void log_records(const LimitsConfig& limits) {
 // Logs whether epoll or io_uring relays the bytes of sessions, and why; or why io_uring cannot be used.
 void log_relay(LogLevel level, std::string_view engine, std::string_view because,
                std::string_view error = {}) {
-  constexpr std::string_view kHint =
-      "Use Linux 6.1 or newer and permit io_uring, or set relay to \"auto\" or \"epoll\".";
   LogLine(level, "relay")
       .add("engine", engine)
       .add("because", because)
       .add("error", error)
-      .add("hint", error.empty() ? "" : kHint);
+      .add("hint", error.empty() ? "" : kRelayHint);
 }
 
 // Returns a ring for each worker, or none if epoll relays the bytes of sessions. Logs the choice with its reason.
@@ -104,10 +108,10 @@ tl::expected<std::vector<std::unique_ptr<Ring>>, int> choose_relay(RelayEngine w
 // Returns the number of threads in libuv's pool, which this variable sets.
 unsigned size_of_thread_pool() {
   constexpr unsigned kDefault = 4;
-  constexpr unsigned long kMost = 1024;
+  constexpr unsigned long kMaxThreads = 1024;
   const char* text = std::getenv("UV_THREADPOOL_SIZE");
   if (text == nullptr) return kDefault;
-  return static_cast<unsigned>(std::clamp<unsigned long>(std::strtoul(text, nullptr, 10), 1, kMost));
+  return static_cast<unsigned>(std::clamp<unsigned long>(std::strtoul(text, nullptr, 10), 1, kMaxThreads));
 }
 
 // Creates the threads of libuv's pool. libuv would create them when the pool is first used, perhaps hours
@@ -180,6 +184,7 @@ class Server final : public Wakeable {
     std::set<std::string> files;
     for (const auto& [path, digest] : snapshot_->files) files.insert(path);
     watch_files(std::move(files));
+    notify_ready("serves clients");
     uv_run(loop_.get(), UV_RUN_DEFAULT);
     LogLine(LogLevel::info, "stopped").add("abandoned_sessions", abandoned_);
     return kExitOk;
@@ -208,18 +213,20 @@ class Server final : public Wakeable {
   }
 
   void on_reload(Reload reload) {
-    use(reload);
+    notify_ready(use(reload) ? "serves clients; the last reload succeeded"
+                             : "serves clients; the last reload failed, see the log");
     watch_files(std::move(reload.files));
   }
 
-  // Uses what was loaded, or logs why it cannot be used.
-  void use(const Reload& reload) {
+  // Uses what was loaded. Returns false, and logs why, if it cannot be used.
+  [[nodiscard]] bool use(const Reload& reload) {
     const auto fail = [&](std::size_t errors) {
       LogLine(LogLevel::error, "reload_failed")
           .add("trigger", reload.trigger)
           .add("errors", errors)
           .add("hint",
                "pgveil continues with the configuration that it had. Correct the errors, and reload again.");
+      return false;
     };
     if (!reload.loaded) {
       const ConfigErrors errors = reload.loaded.error().errors();
@@ -243,6 +250,7 @@ class Server final : public Wakeable {
     LogLine(LogLevel::info, "reloaded")
         .add("trigger", reload.trigger)
         .add("duration_ms", static_cast<std::uint64_t>(reload.duration.count()));
+    return true;
   }
 
   static void log_configuration(LogLevel level, std::string_view key, const ConfigError& error) {
@@ -266,11 +274,14 @@ class Server final : public Wakeable {
   void on_signal(int number) {
     if (number == SIGCHLD) return reap_children();
     if (number == SIGHUP) {
-      if (!stopping_) reloader_->request("SIGHUP", ReloadIf::always);
+      if (stopping_) return;
+      notify_reloading();
+      reloader_->request("SIGHUP", ReloadIf::always);
       return;
     }
     if (stopping_) return close_everything();
     stopping_ = true;
+    notify_stopping();
     LogLine(LogLevel::info, "stopping").add("signal", number == SIGTERM ? "SIGTERM" : "SIGINT");
     reload_watch_->stop();
     reloader_->stop();

@@ -11,7 +11,8 @@ class RouteName {
   explicit RouteName(const protocol::CancelRequest& key) {
     text_.reserve(sizeof key.process_id + key.key.size());
     text_.append(reinterpret_cast<const char*>(&key.process_id), sizeof key.process_id);
-    text_.append(key.key.begin(), key.key.end());
+    // With iterators, append() would make a copy of the key that is not wiped.
+    text_.append(reinterpret_cast<const char*>(key.key.data()), key.key.size());
   }
   ~RouteName() { tls::wipe(text_); }
   RouteName(const RouteName&) = delete;

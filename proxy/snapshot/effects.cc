@@ -56,7 +56,7 @@ bool have_common(const AuthMethods& one, const AuthMethods& other) {
 class EffectCheck {
  public:
   EffectCheck(const Snapshot& snapshot, const ParsedConfig& parsed, ConfigReport& report)
-      : snapshot_(snapshot), config_(parsed.config), locations_(parsed.origins), report_(report) {}
+      : snapshot_(snapshot), config_(parsed.config), locations_(parsed.locations), report_(report) {}
 
   void check() const {
     for (std::size_t place = 0; place < snapshot_.listeners.size(); ++place)

@@ -59,11 +59,12 @@ class SnapshotBuilder {
     }
     warn_of_fallback(config, key);
     auto users = load_users(config, key);
-    auto rules = AccessRules::build(config, key, parsed_.origins, warnings_);
+    auto rules = AccessRules::build(config, key, parsed_.locations, warnings_);
     if (!rules) {
       report_.add_errors(std::move(rules.error()));
       return;
     }
+    snapshot_->files.merge(digest_files(rules->files()));
     warn_of_channel_binding(config, key, *rules);
     warn_of_unbound_logins(context.get(), key, *rules);
     refuse_unused_users(config, key, *rules);
@@ -89,7 +90,7 @@ class SnapshotBuilder {
 
   [[nodiscard]] UserSecrets load_users(const ListenerConfig& config, const std::string& key) {
     if (config.auth_file.empty()) return {};
-    auto users = UserSecrets::load(config.auth_file, key + ".auth_file", parsed_.origins, warnings_);
+    auto users = UserSecrets::load(config.auth_file, key + ".auth_file", parsed_.locations, warnings_);
     if (users) return *std::move(users);
     report_.add_errors(std::move(users.error()));
     return {};
@@ -107,7 +108,8 @@ class SnapshotBuilder {
         for (const auto& error : context.error()) report_.add_error(located(error, key));
       }
     }
-    if (auto held = UpstreamCredentials::load(config, upstream.tls.get(), key, parsed_.origins, warnings_)) {
+    if (auto held =
+            UpstreamCredentials::load(config, upstream.tls.get(), key, parsed_.locations, warnings_)) {
       upstream.held = *std::move(held);
     } else {
       report_.add_errors(std::move(held.error()));
@@ -172,7 +174,7 @@ class SnapshotBuilder {
     std::string key = section + '.';
     // The certificate of the listener itself is the first one, if it has any.
     if (error.certificate >= 0) {
-      const auto& locations = parsed_.origins;
+      const auto& locations = parsed_.locations;
       const bool has_default =
           locations.knows(section + ".ssl_cert_file") || locations.knows(section + ".ssl_key_file");
       const int first = has_default ? 1 : 0;
@@ -180,15 +182,15 @@ class SnapshotBuilder {
         key += "certificate[" + std::to_string(error.certificate - first) + "].";
     }
     key += error.setting;
-    return parsed_.origins.error_at(key, error.message, error.hint);
+    return parsed_.locations.error_at(key, error.message, error.hint);
   }
 
   void complain(const std::string& key, std::string message, std::string hint) {
-    report_.add_error(parsed_.origins.error_at(key, std::move(message), std::move(hint)));
+    report_.add_error(parsed_.locations.error_at(key, std::move(message), std::move(hint)));
   }
 
   void warn(const std::string& key, std::string message, std::string hint) {
-    report_.add_warning(parsed_.origins.error_at(key, std::move(message), std::move(hint)));
+    report_.add_warning(parsed_.locations.error_at(key, std::move(message), std::move(hint)));
   }
 
   const ParsedConfig& parsed_;

@@ -27,7 +27,7 @@ UpstreamLink::UpstreamLink(const LinkServices& services, std::shared_ptr<const U
       owner_(&owner),
       connector_(loop_, services.resolver, upstream_->config, *this, std::move(course)),
       connect_deadline_(loop_, *this),
-      turn_(services.turns, *this),
+      slot_(services.handshake_queue, *this),
       until_(uv_now(loop_) + static_cast<std::uint64_t>(std::max<std::int64_t>(budget.count(), 0))) {}
 
 UpstreamLink::State UpstreamLink::advance(Scratch& scratch) {
@@ -187,8 +187,8 @@ UpstreamLink::Step UpstreamLink::begin_tls() {
 
 UpstreamLink::Step UpstreamLink::shake_hands(Scratch& scratch) {
   if (handshake_begun_ && !tls_stream_->readable()) return Step::shake_hands;
-  if (!turn_.take()) {
-    if (turn_.is_in_a_crowd()) tls_stream_->pause_reading();
+  if (!slot_.take()) {
+    if (slot_.is_in_a_crowd()) tls_stream_->pause_reading();
     return Step::shake_hands;
   }
   tls_stream_->resume_reading();

@@ -21,7 +21,7 @@ namespace pgveil::proxy {
 // Objects that all links of an event loop use.
 struct LinkServices {
   uv_loop_t* loop;
-  HandshakeQueue& turns;
+  HandshakeQueue& handshake_queue;
   Resolver& resolver;
 };
 
@@ -106,7 +106,7 @@ class UpstreamLink final : private Wakeable {
   Connector connector_;
   Deadline connect_deadline_;  // for the current address
   protocol::UpstreamGreeting greeting_;
-  HandshakeQueue::Slot turn_;
+  HandshakeQueue::Slot slot_;
   std::unique_ptr<SocketStream> socket_;
   std::unique_ptr<TlsStream> tls_stream_;
   std::optional<KeepaliveTimes> usual_keepalive_;  // while watch_closely() is in effect

@@ -42,7 +42,7 @@ class Connection {
       : choices_(choices),
         is_client_(is_client),
         plaintext_(std::size_t{16} << (choices.octet() % 12U)),
-        memory_(kLeastRoom + choices.size(1U << 16U)),
+        memory_(kMinRoom + choices.size(1U << 16U)),
         most_content_(choices.octet() % 2 == 0 ? TrafficKey::kMaxContent : 512),
         key_limits_{.records = 1U + choices.size(1U << 8U), .octets = 1U + choices.size(1U << 16U)},
         cuts_(choices.octets(4)),

@@ -115,6 +115,7 @@ def test_an_address_of_another_machine_is_reported(complaint):
 def test_io_uring_that_the_kernel_refuses_is_reported(complaint):
     said = complaint(configuration(limits={"relay": "io_uring", "workers": 1}), EX_UNAVAILABLE, io_uring.without())
     assert "limits.relay: io_uring cannot be used: io_uring_setup: Operation not permitted" in said
+    assert "hint: Use Linux 6.1 or newer and permit io_uring, or set relay to" in said
 
 
 @only_as_root
@@ -157,6 +158,21 @@ class TestAsAnotherUser:
         assert "127.0.0.1:1023 cannot be listened on: bind: Permission denied" in said
         for hint in ("AmbientCapabilities=CAP_NET_BIND_SERVICE", "net.ipv4.ip_unprivileged_port_start to 1023"):
             assert hint in said
+
+    def test_a_port_that_this_machine_makes_privileged_is_reported(self, complaint, namespace):
+        namespace.set("net.ipv4.ip_unprivileged_port_start", "6000")
+        said = complaint(configuration({"address": "127.0.0.1:5432"}), EX_UNAVAILABLE, (*namespace.prefix, *AS_NOBODY))
+        assert "127.0.0.1:5432 cannot be listened on: bind: Permission denied" in said
+        assert "Ports below 6000 need the capability CAP_NET_BIND_SERVICE" in said
+
+    def test_a_directory_of_crls_that_may_only_be_entered_is_reported(self, complaint, folder):
+        folder.chmod(0o711)
+        (folder / "crls").mkdir()
+        (folder / "crls").chmod(0o711)
+        upstream = {"host": "db", "sslrootcert": "system", "sslcrldir": f"{folder}/crls"}
+        said = complaint(configuration(TRUST, upstream), EX_CONFIG, AS_NOBODY)
+        assert f'CRL directory "{folder}/crls" cannot be read: Permission denied' in said
+        assert f'read the directory "{folder}/crls", which belongs to user "root"' in said
 
 
 def test_everything_is_reported_at_once(complaint, folder):

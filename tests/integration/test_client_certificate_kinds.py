@@ -304,4 +304,4 @@ def test_files_that_cannot_be_used_are_refused_at_the_start(
 
 def test_revocation_lists_without_a_ca_are_refused(refusal, postgres, credentials, ca):
     said = refusal(postgres.unix_upstream(), **certificate(credentials, ssl_crl_file=str(ca.root.revoke())))
-    assert "ssl_crl_file is set without ssl_ca_file" in said
+    assert "ssl_crl_file: is set without ssl_ca_file" in said

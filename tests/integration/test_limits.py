@@ -127,6 +127,8 @@ def test_no_descriptor_for_the_server_is_told_as_such(pgveil, postgres):
     error = clients[0].receive_error()
     assert error["C"] == "XX000"
     assert "LimitNOFILE" in error["H"]
+    line = proxy.wait_for_line(" accept_failed .*").string
+    assert "New connections wait. Raise the limit of open files of this process: LimitNOFILE" in line
     assert "reason=out_of_resources" in proxy.end_of_session()
 
 

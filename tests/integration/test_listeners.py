@@ -209,7 +209,7 @@ class TestTheAbstractNamespace:
         proxy = pgveil(postgres.unix_upstream(), listener={"address": address})
         said = refusal(postgres.unix_upstream(), EX_UNAVAILABLE, address=address)
         assert f"cannot listen on {address}/.s.PGSQL.5432: bind: Address already in use" in said
-        assert "Another process uses this name. Stop it, or use another name." in said
+        assert f"Process {proxy.pid} (pgveil) listens there. Stop it, or use another name." in said
         assert proxy.stop() == 0
         pgveil(postgres.unix_upstream(), listener={"address": address})
 

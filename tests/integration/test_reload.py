@@ -7,14 +7,15 @@ import socket
 import ssl
 import stat
 import struct
+import time
 
 import psycopg2
 import pytest
 
 from harness.certificates import rehashed
-from harness.pgveil import psql, toml
+from harness.pgveil import IS_SANITIZED, psql, toml
 from harness.postgres import PASSWORD
-from harness.processes import eventually, run
+from harness.processes import POSTGRES_BIN, Daemon, eventually, run
 from harness.secrets import secret_file
 
 
@@ -489,6 +490,19 @@ class TestWatch:
         self.wait_for_reload(running.proxy, 0)
         assert running.proxy.query("SELECT current_user", user="orders") == "orders"
 
+    def test_notices_files_that_rules_include(self, reloadable, folder):
+        included = folder / "rules.d"
+        included.mkdir()
+        (included / "10-first.conf").write_text("host all billing all trust\n", encoding="utf-8")
+        running = reloadable(listener={"hba": f"include_dir {included}"}, reload=self.WATCH)
+        (included / "20-second.conf").write_text("host all orders all trust\n", encoding="utf-8")
+        self.wait_for_reload(running.proxy, 0)
+        assert running.proxy.query("SELECT current_user", user="orders") == "orders"
+        before = len(running.proxy.lines)
+        (included / "10-first.conf").write_text("host all billing all reject\n", encoding="utf-8")
+        self.wait_for_reload(running.proxy, before)
+        assert "pg_hba.conf rejects connection" in running.proxy.psql("SELECT 1", user="billing").stderr
+
     def test_notices_a_new_revocation_list_in_a_directory(self, reloadable, folder, authority):
         server = authority.issue("localhost", dns=["localhost"])
         client = authority.issue_to_client("billing")
@@ -521,3 +535,172 @@ class TestWatch:
         line = proxy.wait_for_line(" W watch_failed ").string
         assert 'error="inotify_init1: Too many open files"' in line and "send SIGHUP after a change" in line
         assert " I reloaded trigger=SIGHUP " in proxy.reload()[-1]
+
+
+class TestTheServiceManager:
+    @pytest.fixture
+    def told(self, folder):
+        """The socket of the service manager, and a function that waits for its next message."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+            manager.bind(str(folder / "notify"))
+            manager.settimeout(20)
+            yield lambda: dict(line.split("=", 1) for line in manager.recv(4096).decode().splitlines())
+
+    def test_is_told_of_start_reload_and_end(self, folder, told, pgveil, postgres):
+        rules = folder / "pg_hba.conf"
+        rules.write_text("host all billing all trust\n", encoding="utf-8")
+        proxy = pgveil(postgres.unix_upstream(), listener={"hba_file": str(rules)}, reload={"watch": False},
+                       variables={"NOTIFY_SOCKET": str(folder / "notify")})  # fmt: skip
+        assert told() == {"READY": "1", "STATUS": "serves clients"}
+        before = time.clock_gettime(time.CLOCK_MONOTONIC)
+        proxy.reload()
+        reloading = told()
+        assert reloading["RELOADING"] == "1"
+        assert before <= int(reloading["MONOTONIC_USEC"]) / 1e6 <= time.clock_gettime(time.CLOCK_MONOTONIC)
+        assert told() == {"READY": "1", "STATUS": "serves clients; the last reload succeeded"}
+        rules.write_text("nonsense\n", encoding="utf-8")
+        proxy.reload()
+        assert told()["RELOADING"] == "1"
+        assert told() == {"READY": "1", "STATUS": "serves clients; the last reload failed, see the log"}
+        assert proxy.stop() == 0
+        assert told() == {"STOPPING": "1"}
+
+
+class Rotation:
+    """Every kind of file that pgveil reads for a listener with TLS and for a server with TLS, and new versions of it."""
+
+    def __init__(self, folder, authority, postgres):
+        self.folder = folder
+        self.authority = authority
+        self.versions = [
+            {
+                "server": authority.issue("localhost", dns=["localhost"]),
+                "client": authority.issue_to_client("certified"),
+                "crl": authority.revoke(authority.issue_to_client(f"revoked {number}")),
+            }
+            for number in range(3)
+        ]  # fmt: skip
+        for directory in ("crl", "roles"):
+            (folder / directory).mkdir()
+        self.number = 0
+        for kind in self.kinds():
+            kind()
+        self.listener = {
+            "ssl_cert_file": f"{folder}/server.crt", "ssl_key_file": f"{folder}/server.key",
+            "ssl_ca_file": f"{folder}/ca.crt", "ssl_crl_file": f"{folder}/list.crl", "ssl_crl_dir": f"{folder}/crl",
+            "hba_file": f"{folder}/hba", "ident_file": f"{folder}/ident", "auth_file": f"{folder}/users",
+        }  # fmt: skip
+        self.upstream = postgres.upstream(
+            sslrootcert=f"{folder}/ca.crt", sslcrl=f"{folder}/list.crl", passfile=f"{folder}/passfile",
+            role_certificates=f"{folder}/roles",
+        )  # fmt: skip
+
+    def kinds(self):
+        return [self.certificate, self.authorities, self.list, self.directory, self.rules, self.included, self.maps,
+                self.users, self.passwords, self.roles]  # fmt: skip
+
+    @property
+    def version(self) -> dict:
+        self.number += 1
+        return self.versions[self.number % len(self.versions)]
+
+    def certificate(self):
+        version = self.version["server"]
+        self.place("server.key", version.key.read_bytes())
+        self.place("server.crt", version.certificate.read_bytes())
+
+    def authorities(self):
+        self.place("ca.crt", self.authority.file.read_bytes() + f"# {self.number}\n".encode())
+
+    def list(self):
+        self.place("list.crl", self.version["crl"].read_bytes())
+
+    def directory(self):
+        rehashed(self.folder / "crl", self.version["crl"])
+
+    def rules(self):
+        self.place("hba", f"include included\n# {self.number}\n".encode())
+
+    def included(self):
+        self.place("included", b"hostssl all app all scram-sha-256\nhostssl all certified all cert\n"
+                   b"hostssl all trusted all cert map=m\n" + f"# {self.number}\n".encode())  # fmt: skip
+
+    def maps(self):
+        self.place("ident", f"m certified trusted\n# {self.number}\n".encode())
+
+    def users(self):
+        self.place("users", f'"app" "{PASSWORD}"\n"u{self.number}" "x"\n'.encode())
+
+    def passwords(self):
+        self.place("passfile", f"*:*:*:app:{PASSWORD}\n*:*:*:u{self.number}:x\n".encode())
+
+    def roles(self):
+        version = self.version["client"]
+        self.place("roles/certified.key", version.key.read_bytes())
+        self.place("roles/certified.crt", version.certificate.read_bytes())
+
+    def place(self, name: str, content: bytes) -> None:
+        """By a rename, as programs that renew certificates do."""
+        path = self.folder / name
+        temporary = path.with_name(f".{path.name}.new")
+        temporary.write_bytes(content)
+        temporary.chmod(0o600)
+        temporary.rename(path)
+
+    def broken(self):
+        """A file that no reload can use, and what repairs it."""
+        names = ["server.crt", "ca.crt", "list.crl", "hba", "ident", "users", "roles/certified.crt"]
+        self.number += 1
+        name = names[self.number % len(names)]
+        before = (self.folder / name).read_bytes()
+        self.place(name, b"broken \"\n")
+        return lambda: self.place(name, before)
+
+
+# For the proof by hand: PGVEIL_ROTATIONS=1000.
+ROTATIONS = int(os.environ.get("PGVEIL_ROTATIONS", "100"))
+
+
+def test_rotations_are_not_noticed_by_clients(folder, pgveil, postgres, authority):
+    """Every kind of file changes again and again, every tenth time for the worse, while pgbench connects anew for each transaction."""
+    rotation = Rotation(folder, authority, postgres)
+    client = authority.issue_to_client("certified")
+    proxy = pgveil(rotation.upstream, listener=rotation.listener, reload={"watch": False}, log={"session_start": False})
+    script = folder / "select.sql"
+    script.write_text("SELECT 1;\n", encoding="ascii")
+
+    def pgbench(seconds: int, **parameters):
+        return Daemon(f"{POSTGRES_BIN}/pgbench", "--no-vacuum", "--connect", "--client=2", f"--time={seconds}", "--file", script,
+                      proxy.tls_string(sslrootcert=authority.file, **parameters))  # fmt: skip
+
+    def rotate(count: int) -> None:
+        for number in range(count):
+            if number % 10 == 9:
+                repair = rotation.broken()
+                assert "reload_failed" in proxy.reload()[-1]
+                repair()
+            else:
+                rotation.kinds()[number % len(rotation.kinds())]()
+                assert " reloaded " in proxy.reload()[-1]
+
+    rotate(20)  # until the memory is what it will be
+    patience = max(8, ROTATIONS // 8)
+    clients = [
+        pgbench(patience, user="certified", sslcert=client.certificate, sslkey=client.key),
+        pgbench(patience, user="app", password=PASSWORD),
+    ]
+    descriptors = proxy.descriptors()
+    memory = proxy.resident_bytes()
+    rotate(ROTATIONS)
+    for each in clients:
+        code = each.wait(patience + 60)
+        assert code == 0 and "failed" not in each.log.replace("failed transactions: 0", ""), each.log
+    assert "client_closed" in proxy.log and "upstream" not in refusals(proxy.log), refusals(proxy.log)
+    eventually(lambda: proxy.descriptors() <= descriptors)
+    if not IS_SANITIZED:
+        assert proxy.resident_bytes() < memory + (8 << 20)
+
+
+def refusals(log: str) -> str:
+    """The lines of sessions that have not ended as clients end them."""
+    return "\n".join(line for line in log.splitlines() if "session_closed" in line and "reason=client_closed " not in line)

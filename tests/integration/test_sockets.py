@@ -62,7 +62,9 @@ class TestUnixSocket:
     def test_one_that_is_in_use_is_left_alone(self, pgveil, postgres, socket_file, refusal):
         address = f"unix:{socket_file}"
         proxy = pgveil(postgres.upstream(), listener={"address": address})
-        assert str(socket_file) in refusal(postgres.upstream(), EX_UNAVAILABLE, address=address)
+        said = refusal(postgres.upstream(), EX_UNAVAILABLE, address=address)
+        assert f"cannot listen on {address}" in said and "another process listens there" in said
+        assert f"Process {proxy.pid} (pgveil) listens there. Stop it, or use another path." in said
         assert proxy.query("SELECT 1") == "1"
 
     def test_a_file_that_is_no_socket_is_left_alone(self, postgres, socket_file, refusal):

@@ -18,6 +18,16 @@ std::atomic<bool> fails_once{false};          // false: all later allocations fa
 // For FailingAllocation: the number of allocations of this thread until one fails, by kind.
 thread_local std::array<int, 2> own_left{kNever, kNever};
 
+// For FreedCopies, of this thread; empty: no secret is searched for.
+thread_local std::string_view searched_secret;
+thread_local std::size_t count_of_freed_copies = 0;
+
+void search(const void* memory, std::size_t size) {
+  if (searched_secret.empty() || memory == nullptr) return;
+  const std::string_view freed(static_cast<const char*>(memory), size);
+  if (freed.find(searched_secret) != std::string_view::npos) ++count_of_freed_copies;
+}
+
 std::atomic<std::size_t> count_of_news{0};
 std::atomic<std::size_t> bytes_of_news{0};  // that were not deleted
 
@@ -55,7 +65,9 @@ void* operator new(std::size_t size) {
 }
 
 void operator delete(void* memory) noexcept {
-  bytes_of_news -= ::malloc_usable_size(memory);
+  const std::size_t size = ::malloc_usable_size(memory);
+  search(memory, size);
+  bytes_of_news -= size;
   std::free(memory);
 }
 
@@ -86,6 +98,19 @@ SafeAllocations::SafeAllocations() : left_(std::exchange(own_left_of(Allocator::
 
 SafeAllocations::~SafeAllocations() {
   own_left_of(Allocator::operator_new) = left_;
+}
+
+FreedCopies::FreedCopies(std::string_view secret) {
+  searched_secret = secret;
+  count_of_freed_copies = 0;
+}
+
+FreedCopies::~FreedCopies() {
+  searched_secret = {};
+}
+
+std::size_t FreedCopies::count() const {
+  return count_of_freed_copies;
 }
 
 std::size_t news() {

@@ -1,9 +1,10 @@
-// Counts allocations, and makes them fail. A test program that links failing_memory.cc uses its operator new,
+// Counts allocations, makes them fail, and finds secrets in memory that is freed. A test program that links failing_memory.cc uses its operator new,
 // which fails only if a test requests it. A test program that also links openssl_memory.cc uses its allocator
 // for OpenSSL.
 #pragma once
 
 #include <cstddef>
+#include <string_view>
 
 namespace pgveil::test {
 
@@ -42,6 +43,17 @@ class SafeAllocations {
 enum class Failing { once, from_then_on };
 void fail_workers(int allocations, Failing failing);
 void fail_workers_no_more();
+
+// While the object exists, counts the blocks of memory with a copy of `secret` that this thread frees with operator delete.
+class FreedCopies {
+ public:
+  explicit FreedCopies(std::string_view secret);
+  ~FreedCopies();
+  FreedCopies(const FreedCopies&) = delete;
+  FreedCopies& operator=(const FreedCopies&) = delete;
+
+  [[nodiscard]] std::size_t count() const;
+};
 
 // The number of calls of operator new in all threads, and the number of bytes that are not deleted yet.
 [[nodiscard]] std::size_t news();

@@ -61,7 +61,7 @@ class AStage : public ::testing::Test {
   proxy::Loop loop_;
   proxy::SharedState shared_{1, 10, [] {}};
   proxy::Scratch scratch_{16'384};
-  proxy::HandshakeQueue turns_{loop_.get()};
+  proxy::HandshakeQueue handshake_queue_{loop_.get()};
   proxy::Resolver resolver_{loop_.get()};
   proxy::ScramKeyCache key_cache_{loop_.get()};
   proxy::PasswordCommands commands_{loop_.get()};
@@ -71,7 +71,7 @@ class AStage : public ::testing::Test {
                                    .loop = loop_.get(),
                                    .scratch = scratch_,
                                    .ring = nullptr,
-                                   .handshake_queue = turns_,
+                                   .handshake_queue = handshake_queue_,
                                    .resolver = resolver_,
                                    .login = {key_cache_, commands_},
                                    .preconnected = preconnected_,

@@ -31,6 +31,11 @@ class UnixServer {
     return true;
   }
   [[nodiscard]] bool is_connected() const { return client_.get() >= 0; }
+  // Returns whether the client has closed its side, and all its bytes have been received.
+  [[nodiscard]] bool has_ended() const {
+    char byte = 0;
+    return ::recv(client_.get(), &byte, 1, MSG_PEEK) == 0;
+  }
   void close() { client_ = proxy::Descriptor(-1); }
 
   // Returns the bytes that have arrived since the last call; empty: none.

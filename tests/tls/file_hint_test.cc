@@ -19,7 +19,7 @@ using pgveil::test::kAnotherUser;
 using pgveil::test::run_as;
 using pgveil::test::TemporaryFolder;
 
-const DeniedFile kKey{"/etc/pgveil/a.key", false, "\"root\" (uid 0)", "\"ssl-cert\" (gid 110)", 0640};
+const DeniedFile kKey{"/etc/pgveil/a.key", false, false, "\"root\" (uid 0)", "\"ssl-cert\" (gid 110)", 0640};
 
 TEST(FileHint, NamesTheUserThatNeedsAccess) {
   EXPECT_EQ(
@@ -43,9 +43,17 @@ TEST(FileHint, MentionsFsGroupInAPodOnly) {
 
 TEST(FileHint, NamesTheDirectoryThatMayNotBeEntered) {
   const std::string hint =
-      access_hint({"/etc/ssl/private", true, "uid 0", "gid 0", 0710}, {"pgveil", 999, 998, false});
+      access_hint({"/etc/ssl/private", true, true, "uid 0", "gid 0", 0710}, {"pgveil", 999, 998, false});
   EXPECT_TRUE(
       hint.starts_with("Let the user \"pgveil\" (uid 999) enter the directory \"/etc/ssl/private\", which "))
+      << hint;
+}
+
+TEST(FileHint, NamesTheDirectoryThatMayNotBeRead) {
+  const std::string hint =
+      access_hint({"/etc/pgveil/crls", true, false, "uid 0", "gid 0", 0711}, {"pgveil", 999, 998, false});
+  EXPECT_TRUE(
+      hint.starts_with("Let the user \"pgveil\" (uid 999) read the directory \"/etc/pgveil/crls\", which "))
       << hint;
 }
 
@@ -65,6 +73,19 @@ TEST(FileHint, OfADirectoryAsksForAFile) {
   EXPECT_EQ(file_hint("/etc", EISDIR), "Name a file in this directory.");
 }
 
+TEST(FileHint, OfAnOtherErrorNamesPathAndUser) {
+  EXPECT_EQ(file_hint("/etc/no-such.crt", EIO),
+            "Check the path, and that the user of this process may read the file.");
+}
+
+// A security module may deny access with this error.
+TEST(FileHint, OfAnOperationThatIsNotPermittedNamesTheFile) {
+  const TemporaryFolder folder;
+  const std::string file = folder.write("a.key", "key");
+  const std::string hint = file_hint(file, EPERM);
+  EXPECT_NE(hint.find(" read the file \"" + file + '"'), std::string::npos) << hint;
+}
+
 // As the kernel denies it to another user.
 TEST(FileHint, FindsWhatIsDenied) {
   if (::geteuid() != 0) GTEST_SKIP() << "needs another user";
@@ -82,6 +103,8 @@ TEST(FileHint, FindsWhatIsDenied) {
        {std::string("uid 65534"), " read the file \"" + file + '"', std::string("uid 0")})
     EXPECT_NE(of_file.find(part), std::string::npos) << of_file;
   EXPECT_TRUE(of_file.ends_with("with mode 0600.")) << of_file;
+  const std::string of_directory = run_as(kAnotherUser, [&] { return file_hint(of_folder, EACCES); });
+  EXPECT_NE(of_directory.find("read the directory \"" + of_folder + '"'), std::string::npos) << of_directory;
   ::setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1", 1);
   const std::string in_pod = run_as(kAnotherUser, hint);
   ::unsetenv("KUBERNETES_SERVICE_HOST");

@@ -13,9 +13,11 @@
 #include <stdexcept>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "tests/tls/peers.h"
 #include "tls/client_context.h"
+#include "tls/internal/own_certificate.h"
 #include "tls/server_context.h"
 
 namespace pgveil::tls::test {
@@ -89,11 +91,20 @@ std::string encrypted_key_der() {
     return i2d_PKCS8PrivateKey_bio(bio, identity().key(), EVP_aes_256_cbc(), "sesame", 6, nullptr, nullptr);
   });
 }
+std::string labelled(const std::string& label) {
+  return "-----BEGIN " + label + "-----\nAAAA\n-----END " + label + "-----\n";
+}
 // As `openssl ecparam -genkey` writes a key.
 std::string key_after_parameters() {
   return "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n" +
          identity().key_pem();
 }
+// A key that ssh-keygen made, without its private part: what follows is not read.
+constexpr const char* kOpenSshEd25519 =
+    "-----BEGIN OPENSSH PRIVATE KEY-----\n"
+    "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW\n"
+    "QyNTUxOQAAACDaoaIiV6uE/OHtJV3rVn4phYkyF/fcTLnyUMGkuLopyAAAAJA=\n"
+    "-----END OPENSSH PRIVATE KEY-----\n";
 constexpr const char* kOpenSsh =
     "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaA==\n-----END OPENSSH PRIVATE KEY-----\n";
 
@@ -126,8 +137,16 @@ INSTANTIATE_TEST_SUITE_P(Files, KindOfFile, testing::Values(
     Kind{"Key", [] { return identity().key_pem(); }, {Content::private_key, true}},
     Kind{"KeyAfterParameters", key_after_parameters, {Content::private_key, true}},
     Kind{"KeyInDer", [] { return identity().key_der(); }, {Content::private_key, false}},
-    Kind{"EncryptedKey", [] { return identity().key_pem("sesame"); }, {Content::private_key, true}},
-    Kind{"EncryptedKeyInDer", encrypted_key_der, {Content::private_key, false}},
+    Kind{"EncryptedKey", [] { return identity().key_pem("sesame"); }, {Content::encrypted_key, true}},
+    Kind{"EncryptedKeyInDer", encrypted_key_der, {Content::encrypted_key, false}},
+    Kind{"TrustedCertificate", [] { return labelled("TRUSTED CERTIFICATE"); }, {Content::certificate, true}},
+    Kind{"OldCertificate", [] { return labelled("X509 CERTIFICATE"); }, {Content::certificate, true}},
+    Kind{"KeyOfRsa", [] { return labelled("RSA PRIVATE KEY"); }, {Content::private_key, true}},
+    Kind{"KeyOfEc", [] { return labelled("EC PRIVATE KEY"); }, {Content::private_key, true}},
+    Kind{"PublicKeyOfRsa", [] { return labelled("RSA PUBLIC KEY"); }, {Content::public_key, true}},
+    Kind{"NewRequest", [] { return labelled("NEW CERTIFICATE REQUEST"); }, {Content::certificate_request, true}},
+    Kind{"Cms", [] { return labelled("CMS"); }, {Content::pkcs7, true}},
+    Kind{"SignedPkcs7", [] { return labelled("PKCS #7 SIGNED DATA"); }, {Content::pkcs7, true}},
     Kind{"OpenSshKey", [] { return std::string(kOpenSsh); }, {Content::openssh_key, true}},
     Kind{"PublicKey", [] { return public_key(true); }, {Content::public_key, true}},
     Kind{"PublicKeyInDer", [] { return public_key(false); }, {Content::public_key, false}},
@@ -142,11 +161,27 @@ INSTANTIATE_TEST_SUITE_P(Files, KindOfFile, testing::Values(
 // clang-format on
 
 TEST(KindOfFile, QuotesAPathForTheShell) {
-  const auto hint = fault_of({Content::pkcs12, false}, Content::certificate, "/my certs/a'b.p12", "").hint;
+  const std::string archive = pkcs12();
+  const auto hint = fault_of(bytes_of_text(archive), Wanted::authorities, "/my certs/a'b.p12", "").hint;
   EXPECT_NE(hint.find("-in '/my certs/a'\\''b.p12' -out"), std::string::npos) << hint;
 }
 
 // --- as they are reported ---
+
+std::string replaced(std::string text, const std::string& part, const std::string& other) {
+  const auto at = text.find(part);
+  if (at == std::string::npos) throw std::runtime_error("there is no " + part);
+  return text.replace(at, part.size(), other);
+}
+std::string damaged_certificate() {
+  return replaced(identity().certificate_pem(), "MII", "M!I");
+}
+std::string certificate_without_end() {
+  return replaced(identity().certificate_pem(), "-----END CERTIFICATE-----\n", "");
+}
+std::string damaged_key() {
+  return replaced(identity().key_pem(), "-----\nM", "-----\n");
+}
 
 struct Wrong {
   const char* name;
@@ -190,23 +225,33 @@ INSTANTIATE_TEST_SUITE_P(Certificate, WrongFile, testing::Values(
     Wrong{"Empty", [] { return std::string(); }, "ssl_cert_file", "\"FILE\" cannot be loaded: it is empty", "Name a file that holds certificates, as PEM."},
     Wrong{"Text", [] { return std::string("x\n"); }, "ssl_cert_file", "it holds no PEM block of a certificate", "Name a file"},
     Wrong{"Der", certificate_der, "ssl_cert_file", "it is in DER format, not PEM", "Run \"openssl x509 -inform DER -in FILE -out FILE.pem\", and use that file."},
-    Wrong{"Pkcs12", pkcs12, "ssl_cert_file", "it holds a PKCS #12 archive, not a certificate", "\"openssl pkcs12 -nokeys -in FILE -out FILE.pem\""},
+    Wrong{"Pkcs12", pkcs12, "ssl_cert_file", "it holds a PKCS #12 archive, not a certificate", "Run \"openssl pkcs12 -nokeys -in FILE -out FILE.crt\" and \"openssl pkcs12 -nocerts -nodes -in FILE -out FILE.key\", and use \"FILE.crt\" as the certificate and \"FILE.key\" as its private key."},
     Wrong{"Pkcs7", [] { return pkcs7(true); }, "ssl_cert_file", "it holds PKCS #7, not a certificate", "\"openssl pkcs7 -print_certs -in FILE -out FILE.pem\""},
     Wrong{"Pkcs7InDer", [] { return pkcs7(false); }, "ssl_cert_file", "it holds PKCS #7, not a certificate", "\"openssl pkcs7 -inform DER -print_certs -in FILE -out FILE.pem\""},
     Wrong{"Request", [] { return request(true); }, "ssl_cert_file", "it holds a certificate signing request, not a certificate", "\"openssl req -noout -text -in FILE\""},
     Wrong{"Key", [] { return identity().key_pem(); }, "ssl_cert_file", "it holds a private key, not a certificate", "Name a file that holds certificates"},
+    Wrong{"InvalidBase64", damaged_certificate, "ssl_cert_file", "cannot be loaded: the PEM block in line 1 is damaged (invalid base64)", "Get the file again, and copy it as a whole."},
+    Wrong{"WithoutEnd", certificate_without_end, "ssl_cert_file", "the PEM block in line 1 is damaged (no END line)", "Get the file again"},
+    Wrong{"Indented", [] { return "# a\n  " + identity().certificate_pem(); }, "ssl_cert_file", "the PEM block in line 2 is damaged (BEGIN is not at the start of the line)", "Get the file again"},
+    Wrong{"InvalidBase64AfterKey", [] { return identity().key_pem() + damaged_certificate(); }, "ssl_cert_file", "is damaged (invalid base64)", "Get the file again"},
     Wrong{"Damaged", [] { return std::string("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"); }, "ssl_cert_file", "cannot be loaded: ", "\"openssl x509 -noout -in FILE\""}),
     [](const auto& row) { return row.param.name; });
 INSTANTIATE_TEST_SUITE_P(Key, WrongFile, testing::Values(
     Wrong{"Empty", [] { return std::string("\n"); }, "ssl_key_file", "private key file \"FILE\" cannot be loaded: it is empty", "Name the file that holds the private key"},
     Wrong{"Certificate", [] { return identity().certificate_pem(); }, "ssl_key_file", "it holds a certificate, not a private key", "Name the file that holds the private key of the certificate, as PEM or DER."},
-    Wrong{"Pkcs12", pkcs12, "ssl_key_file", "it holds a PKCS #12 archive, not a private key", "\"openssl pkcs12 -nocerts -nodes -in FILE -out FILE.pem\""},
-    Wrong{"OpenSsh", [] { return std::string(kOpenSsh); }, "ssl_key_file", "it holds a private key in the format of OpenSSH, not a private key", "\"ssh-keygen -p -m PEM -f FILE\""},
+    Wrong{"Pkcs12", pkcs12, "ssl_key_file", "it holds a PKCS #12 archive, not a private key", "Run \"openssl pkcs12 -nokeys -in FILE -out FILE.crt\" and \"openssl pkcs12 -nocerts -nodes -in FILE -out FILE.key\", and use \"FILE.crt\" as the certificate and \"FILE.key\" as its private key."},
+    Wrong{"OpenSsh", [] { return std::string(kOpenSsh); }, "ssl_key_file", "it holds a private key in the format of OpenSSH, which OpenSSL cannot read", "\"ssh-keygen -p -m PEM -f FILE\""},
+    Wrong{"OpenSshEd25519", [] { return std::string(kOpenSshEd25519); }, "ssl_key_file", "it holds a private key in the format of OpenSSH, which OpenSSL cannot read", "ssh-keygen cannot convert an Ed25519 key. Make a new key with \"openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out new.key\", and have a certificate issued for it."},
+    Wrong{"EncryptedDer", encrypted_key_der, "ssl_key_file", "it is encrypted and in DER format, not PEM", "Run \"openssl pkey -inform DER -aes256 -in FILE -out FILE.pem\", and use that file."},
+    Wrong{"InvalidBase64", damaged_key, "ssl_key_file", "the PEM block in line 1 is damaged (invalid base64)", "Get the file again, and copy it as a whole."},
     Wrong{"PublicKey", [] { return public_key(true); }, "ssl_key_file", "it holds a public key, not a private key", "Name the file"},
     Wrong{"Damaged", [] { return std::string("-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"); }, "ssl_key_file", "cannot be loaded: ", "\"openssl pkey -noout -in FILE\""}),
     [](const auto& row) { return row.param.name; });
 INSTANTIATE_TEST_SUITE_P(Trust, WrongFile, testing::Values(
     Wrong{"AuthorityInDer", certificate_der, "ssl_ca_file", "it is in DER format, not PEM", "\"openssl x509 -inform DER -in FILE -out FILE.pem\""},
+    Wrong{"AuthorityInPkcs12", pkcs12, "ssl_ca_file", "it holds a PKCS #12 archive, not a certificate", "Run \"openssl pkcs12 -nokeys -in FILE -out FILE.pem\", and use that file."},
+    Wrong{"AuthorityWithInvalidBase64", damaged_certificate, "ssl_ca_file", "the PEM block in line 1 is damaged (invalid base64)", "Get the file again"},
+    Wrong{"CrlWithInvalidBase64", [] { return replaced(crl_pem(pgveil::test::authority("Root"), {}), "-----\nM", "-----\n"); }, "ssl_crl_file", "the PEM block in line 1 is damaged (invalid base64)", "Get the file again"},
     Wrong{"KeyForAuthority", [] { return identity().key_pem(); }, "ssl_ca_file", "it holds a private key, not a certificate", "Name a file that holds certificates"},
     Wrong{"CrlInDer", crl_der, "ssl_crl_file", "it is in DER format, not PEM", "\"openssl crl -inform DER -in FILE -out FILE.pem\""},
     Wrong{"CertificateForCrl", [] { return identity().certificate_pem(); }, "ssl_crl_file", "it holds a certificate, not a CRL", "Name a file that holds CRLs, as PEM."}),
@@ -298,6 +343,31 @@ TEST(ChainOrder, OfTheRootBeforeAnIntermediateIsWarnedOf) {
   EXPECT_EQ(order_warning(chain.settings(leaf + root)), "");
 }
 
+TEST(ChainOrder, IsCheckedAfterTheFirstIntermediateToo) {
+  const Chain chain;
+  CertificateRequest request;
+  request.common_names = {"Lower"};
+  request.authority = true;
+  const Identity lower = issued_by(chain.intermediate, request);
+  request.common_names = {"lowest"};
+  request.authority = false;
+  const Identity lowest = issued_by(lower, request);
+  auto settings = chain.site.server_settings();
+  const auto warning_of = [&](const std::string& file) {
+    settings.certificates = {{{},
+                              chain.site.folder.write("lowest.crt", file),
+                              chain.site.folder.write("lowest.key", lowest.key_pem())}};
+    return order_warning(settings);
+  };
+  const std::string begin = lowest.certificate_pem() + lower.certificate_pem();
+  const std::string intermediate = chain.intermediate.certificate_pem();
+  const std::string root = chain.site.root.certificate_pem();
+  const std::string warning = warning_of(begin + root + intermediate);
+  EXPECT_NE(warning.find("the certificate after the one of \"CN=Lower\" is not the one"), std::string::npos)
+      << warning;
+  EXPECT_EQ(warning_of(begin + intermediate + root), "");
+}
+
 TEST(WeakKey, IsReportedWithTheSizeThatIsNeeded) {
   const Site site;
   CertificateRequest request;
@@ -312,8 +382,40 @@ TEST(WeakKey, IsReportedWithTheSizeThatIsNeeded) {
   EXPECT_NE(built.error()[0].message.find("cannot be used: ee key too small for security level 2 of OpenSSL"),
             std::string::npos)
       << built.error()[0].message;
-  EXPECT_NE(built.error()[0].hint.find("of RSA with 2048 bits or more"), std::string::npos)
-      << built.error()[0].hint;
+  EXPECT_EQ(
+      built.error()[0].hint,
+      "Have the certificate issued for a key of P-256, or of RSA with 2048 bits or more, and signed with "
+      "SHA-256: \"openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out new.key\" makes such a "
+      "key.");
+}
+
+// A distribution may set a higher level (openssl.cnf).
+TEST(WeakKey, IsReportedWithWhatTheHigherLevelsAskFor) {
+  struct Row {
+    int level;
+    const char* hint;
+  };
+  for (const auto& [level, hint] :
+       {Row{3, "a key of P-256, or of RSA with 3072 bits or more, and signed with SHA-256: "},
+        Row{4, "a key of P-384, or of RSA with 7680 bits or more, and signed with SHA-384: "},
+        Row{5, "a key of P-521, or of RSA with 15360 bits or more, and signed with SHA-512: "}}) {
+    const Site site;
+    CertificateRequest request;
+    request.common_names = {"weak"};
+    request.key = pgveil::test::KeyKind::rsa768;
+    const Identity weak = issued_by(site.root, request);
+    const std::string certificate = site.folder.write("w.crt", weak.certificate_pem());
+    const std::string key = site.folder.write("w.key", weak.key_pem());
+    const SslContext context(SSL_CTX_new(TLS_server_method()));
+    SSL_CTX_set_security_level(context.get(), level);
+    std::vector<SettingError> errors;
+    const CertificateFiles files{"ssl_cert_file",     certificate,
+                                 "ssl_key_file",      key,
+                                 KeyFileRule::server, {Passphrase::Source::setting, {}, {}}};
+    EXPECT_FALSE(load_own_certificate(context.get(), files, errors));
+    ASSERT_EQ(errors.size(), 1U);
+    EXPECT_NE(errors[0].hint.find(hint), std::string::npos) << errors[0].hint;
+  }
 }
 
 }  // namespace

@@ -73,7 +73,7 @@ Engine::Status EngineEnd::handshake(Bytes sent_by_peer, Bytes& sent) {
 Engine::Status EngineEnd::read(const Bytes& sent_by_peer, std::string& received) {
   ByteView ciphertext(sent_by_peer);
   Bytes plaintext(plaintext_room(sent_by_peer.size()));
-  Bytes memory(std::max(room_, kLeastRoom));
+  Bytes memory(std::max(room_, kMinRoom));
   for (;;) {
     Outgoing out(memory);
     const auto [status, size] = engine_->read(ciphertext, plaintext, out);
@@ -85,7 +85,7 @@ Engine::Status EngineEnd::read(const Bytes& sent_by_peer, std::string& received)
 Bytes EngineEnd::write(std::string_view plaintext) {
   Bytes copy = bytes_of(plaintext);
   ByteView rest(copy);
-  Bytes memory(std::max(room_, kLeastRoom));
+  Bytes memory(std::max(room_, kMinRoom));
   Bytes sent;
   for (;;) {
     Outgoing out(memory);
@@ -102,7 +102,7 @@ Bytes EngineEnd::write(std::string_view plaintext) {
 }
 
 Bytes EngineEnd::close() {
-  Bytes memory(std::max(room_, kLeastRoom));
+  Bytes memory(std::max(room_, kMinRoom));
   Outgoing out(memory);
   engine_->close(out);
   return {out.written().begin(), out.written().end()};

@@ -28,7 +28,7 @@ inline constexpr std::size_t kWhole = SIZE_MAX;
 [[nodiscard]] std::vector<Bytes> cut(const Bytes& bytes, std::size_t piece);
 
 // Our engine, with the buffers of its caller. `room` is the size of the caller's memory for each call. After
-// the handshake it must be kLeastRoom or more.
+// the handshake it must be kMinRoom or more.
 class EngineEnd {
  public:
   explicit EngineEnd(std::unique_ptr<Engine> engine, std::size_t room = 65'536)

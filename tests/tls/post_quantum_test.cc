@@ -46,28 +46,25 @@ TYPED_TEST(RequiredPostQuantum, IsAMistakeIfOpenSslHasNone) {
   if (has_ml_kem())
     EXPECT_EQ(message, "");
   else
-    EXPECT_NE(
-        message.find("post_quantum: post_quantum \"require\" requires a hybrid group of ML-KEM, and OpenSSL"),
-        std::string::npos)
+    EXPECT_NE(message.find("post_quantum: \"require\" requires a hybrid group of ML-KEM, and OpenSSL"),
+              std::string::npos)
         << message;
 }
 
 TYPED_TEST(RequiredPostQuantum, IsAMistakeWithoutTls13) {
   this->settings_.ssl_max_protocol_version = Version::tls1_2;
-  EXPECT_EQ(
-      problem_of(this->settings_),
-      "post_quantum: post_quantum \"require\" requires TLS 1.3, which ssl_max_protocol_version \"TLSv1.2\" "
-      "excludes");
+  EXPECT_EQ(problem_of(this->settings_),
+            "post_quantum: \"require\" requires TLS 1.3, which ssl_max_protocol_version \"TLSv1.2\" "
+            "excludes");
 }
 
 TYPED_TEST(RequiredPostQuantum, IsAMistakeBesideOtherGroupsAlone) {
   if (!has_ml_kem()) GTEST_SKIP() << "this OpenSSL has no ML-KEM";
   for (const char* groups : {"X25519:P-256", "MLKEM768"}) {
     this->settings_.ssl_groups = groups;
-    EXPECT_EQ(problem_of(this->settings_),
-              std::string("post_quantum: post_quantum \"require\" requires a hybrid "
-                          "group of ML-KEM, and ssl_groups \"") +
-                  groups + "\" has none");
+    EXPECT_EQ(problem_of(this->settings_), std::string("post_quantum: \"require\" requires a hybrid "
+                                                       "group of ML-KEM, and ssl_groups \"") +
+                                               groups + "\" has none");
   }
 }
 

@@ -116,7 +116,7 @@ class Conversation {
       : role_(role),
         cut_(cut == 0 ? kWhole : cut),
         plaintext_(cut == 0 ? 100'000 : 7),
-        memory_(cut == 0 ? 100'000 : kLeastRoom),
+        memory_(cut == 0 ? 100'000 : kMinRoom),
         context_(role == Role::client ? openssl_server(OurSide::shared().site.server) : openssl_client()),
         key_log_(context_.get()),
         ours_(role == Role::client ? Engine::to_server(OurSide::shared().client, {.host = Site::kHost})

@@ -79,7 +79,7 @@ TEST_P(Room, OfAnySizeFromTheLeastCarriesData) {
     ASSERT_EQ(server_end.read(written(client_end.engine(), all, room), received), Status::want_input) << room;
     ASSERT_TRUE(received == all) << room;
   };
-  for (std::size_t room = kLeastRoom; room < 600; ++room) expect_all(room, text);
+  for (std::size_t room = kMinRoom; room < 600; ++room) expect_all(room, text);
   const std::string large = some_text(40'000);
   for (std::size_t room = kMaxRecordPlaintext - 4; room < kMaxRecordPlaintext + 300; room += 7)
     expect_all(room, large);
@@ -94,7 +94,7 @@ TEST_P(Room, ForPlaintextMayBeOfAnySize) {
     const Bytes sent = client_end.write(text);
     ByteView ciphertext(sent);
     Bytes plaintext(room);
-    Bytes memory(kLeastRoom);
+    Bytes memory(kMinRoom);
     std::string received;
     for (;;) {
       Outgoing out(memory);
@@ -121,7 +121,7 @@ TEST(RoomForANewKey, MayBeOfAnySizeFromTheLeast) {
   OpenSslEnd server(context.get(), OpenSslEnd::Side::server);
   ASSERT_EQ(shake_hands(client, server), Status::ready);
   const std::string text = some_text(300);
-  for (std::size_t room = kLeastRoom; room < 400; ++room) {
+  for (std::size_t room = kMinRoom; room < 400; ++room) {
     ASSERT_EQ(SSL_key_update(server.ssl(), SSL_KEY_UPDATE_REQUESTED), 1);
     std::string received;
     ASSERT_EQ(client.read(server.write("query"), received), Status::want_input) << client.failure().reason;

@@ -194,6 +194,8 @@ TEST_P(ServerContextMistake, IsTold) {
   ASSERT_EQ(built.error().size(), 1U) << built.error()[1].message;
   EXPECT_EQ(built.error()[0].setting, GetParam().setting);
   EXPECT_NE(built.error()[0].message.find(GetParam().message), std::string::npos) << built.error()[0].message;
+  EXPECT_FALSE(built.error()[0].message.starts_with(GetParam().setting))
+      << "the setting is named before the message";
   EXPECT_EQ(built.error()[0].certificate, GetParam().certificate);
   EXPECT_NE(built.error()[0].hint, "");
 }
@@ -258,14 +260,14 @@ INSTANTIATE_TEST_SUITE_P(Clients, ServerContextMistake, testing::Values(
                s.ssl_crl_file = site.folder.write("a.crl", crl_pem(site.root, {}));
                s.ssl_ca_file.clear();
              },
-             "ssl_crl_file", "ssl_crl_file is set without ssl_ca_file"},
+             "ssl_crl_file", "is set without ssl_ca_file"},
     Mistaken{"CrlDirectoryWithoutAuthorities",
              [](const Site& site, ServerSettings& s) {
                site.folder.write(crl_file_name(site.root), crl_pem(site.root, {}));
                s.ssl_crl_dir = site.folder.path(".");
                s.ssl_ca_file.clear();
              },
-             "ssl_crl_dir", "ssl_crl_dir is set without ssl_ca_file"}),
+             "ssl_crl_dir", "is set without ssl_ca_file"}),
     [](const auto& row) { return row.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(Certificates, ServerContextMistake, testing::Values(

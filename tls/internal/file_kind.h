@@ -1,5 +1,5 @@
-// What a file holds in place of the certificate, key or CRL that was expected, and how to get that from it.
-// For the .cc files of this layer only.
+// What a file holds instead of the certificate, key or CRL that was expected, and how to get that from it.
+// This header is internal to tls/.
 #pragma once
 
 #include <span>
@@ -8,9 +8,10 @@
 namespace pgveil::tls {
 
 enum class Content {
-  nothing,  // no bytes, or blanks only
+  nothing,  // no bytes, or only white space
   certificate,
-  private_key,  // also encrypted
+  private_key,
+  encrypted_key,
   certificate_request,
   crl,
   public_key,
@@ -21,22 +22,27 @@ enum class Content {
 };
 struct FileKind {
   Content content = Content::unknown;
-  bool is_pem = false;  // otherwise DER, if the content is known
+  bool is_pem = false;  // false: DER, if the content is known
   friend bool operator==(const FileKind&, const FileKind&) = default;
 };
 
-// Of a PEM file, what its first block holds, except for parameters of a key. Leaves OpenSSL's queue of errors
-// empty.
+// Returns the kind of a file. Of a PEM file, the first block decides, but not a block of parameters of a key.
+// Clears OpenSSL's error queue.
 [[nodiscard]] FileKind kind_of(std::span<const unsigned char> bytes);
+// Returns whether the content is a private key that OpenSSL may be able to read.
+[[nodiscard]] bool is_key(Content content);
 
-// Why a file of this kind cannot be loaded where PEM blocks of `wanted` are needed, and what to do, with the
-// command that helps.
+// What a file must hold. All but a private key must be PEM.
+enum class Wanted { own_certificate, authorities, private_key, crls };
+
+// Why a file cannot be loaded, and what to do, with the command that helps.
 struct FileFault {
   std::string why;   // "it holds a private key, not a certificate"
   std::string hint;  // sentences
 };
-// `wanted` is certificate, private_key or crl. `openssl_error` says what is wrong if the kind is the wanted one.
-[[nodiscard]] FileFault fault_of(const FileKind& kind, Content wanted, const std::string& path,
+// Returns why a file with this content cannot be loaded. `openssl_error` is OpenSSL's error: it is the reason if the
+// content is of the wanted kind, and no other fault is found. Clears OpenSSL's error queue.
+[[nodiscard]] FileFault fault_of(std::span<const unsigned char> bytes, Wanted wanted, const std::string& path,
                                  const std::string& openssl_error);
 
 }  // namespace pgveil::tls

@@ -2,6 +2,8 @@
 
 #include <array>
 
+#include "tls/version.h"
+
 namespace pgveil::tls {
 namespace {
 
@@ -19,10 +21,10 @@ void overwrite_secret(SSL_SESSION* session) {
 
 }  // namespace
 
-// The format is 0xMNN00PP0L. The tested releases are 3.0, and 3.5, 3.6 and 4.0 of Debian 13, sid and experimental.
+// The format is 0xMNN00PP0L.
 bool may_change_lent_objects(unsigned long openssl_version) {
-  const unsigned long release = openssl_version >> 20U;  // 0xMNN
-  return release == 0x300 || release == 0x305 || release == 0x306 || release == 0x400;
+  return is_tested_release(
+      {static_cast<unsigned>(openssl_version >> 28U), static_cast<unsigned>(openssl_version >> 20U & 0xffU)});
 }
 
 // Setting another type of key frees the old content of the key (EVP_PKEY_set_type()).

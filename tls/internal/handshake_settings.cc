@@ -33,20 +33,20 @@ std::string upper_case(std::string_view text) {
   return result;
 }
 
-void set_versions(SSL_CTX* context, const HandshakeSettings& settings, SettingErrors& mistakes) {
+void set_versions(SSL_CTX* context, const HandshakeSettings& settings, SettingErrors& errors) {
   const auto max = settings.ssl_max_protocol_version;
   auto min = settings.ssl_min_protocol_version;
   if (max && *max < min)
-    mistakes.push_back({"ssl_min_protocol_version",
-                        "ssl_min_protocol_version " + in_quotes(name_of(min)) +
-                            " is higher than ssl_max_protocol_version " + in_quotes(name_of(*max)),
-                        "Lower the first or raise the second."});
+    errors.push_back(
+        {"ssl_min_protocol_version",
+         in_quotes(name_of(min)) + " is higher than ssl_max_protocol_version " + in_quotes(name_of(*max)),
+         "Lower the first or raise the second."});
   if (settings.post_quantum == PostQuantum::require) {
     if (max && *max < Version::tls1_3)
-      mistakes.push_back({"post_quantum",
-                          "post_quantum \"require\" requires TLS 1.3, which ssl_max_protocol_version " +
-                              in_quotes(name_of(*max)) + " excludes",
-                          "Remove ssl_max_protocol_version."});
+      errors.push_back({"post_quantum",
+                        "\"require\" requires TLS 1.3, which ssl_max_protocol_version " +
+                            in_quotes(name_of(*max)) + " excludes",
+                        "Remove ssl_max_protocol_version."});
     min = Version::tls1_3;
   }
   set_common_policy(context, min, max);
@@ -60,20 +60,19 @@ bool offers_tls13(SSL_CTX* context) {
   return false;
 }
 
-void set_ciphers(SSL_CTX* context, const HandshakeSettings& settings, SettingErrors& mistakes) {
+void set_ciphers(SSL_CTX* context, const HandshakeSettings& settings, SettingErrors& errors) {
   const std::string list = settings.ssl_ciphers.empty() ? std::string(kDefaultCiphers) : settings.ssl_ciphers;
   const bool is_set = SSL_CTX_set_cipher_list(context, list.c_str()) == 1;
   ERR_clear_error();
   if (!is_set)
-    mistakes.push_back(
-        {"ssl_ciphers", "ssl_ciphers " + in_quotes(list) + " matches no cipher",
+    errors.push_back(
+        {"ssl_ciphers", in_quotes(list) + " matches no cipher",
          "Use names from `openssl ciphers -v`. Ciphers of TLS 1.3 belong in ssl_tls13_ciphers."});
   const std::string& tls13 = settings.ssl_tls13_ciphers;
   // OpenSSL ignores names that it does not know, and accepts names of older ciphers.
   if (!tls13.empty() && (SSL_CTX_set_ciphersuites(context, tls13.c_str()) != 1 || !offers_tls13(context)))
-    mistakes.push_back({"ssl_tls13_ciphers",
-                        "ssl_tls13_ciphers " + in_quotes(tls13) + " matches no cipher of TLS 1.3",
-                        "Use names from `openssl ciphers -v -s -tls1_3`, such as TLS_AES_256_GCM_SHA384."});
+    errors.push_back({"ssl_tls13_ciphers", in_quotes(tls13) + " matches no cipher of TLS 1.3",
+                      "Use names from `openssl ciphers -v -s -tls1_3`, such as TLS_AES_256_GCM_SHA384."});
 }
 
 // Does the same as SSL_CTX_set1_groups_list() and SSL_CTX_set1_sigalgs_list() without the macros' C casts.
@@ -85,20 +84,18 @@ bool set_list(SSL_CTX* context, int which, const std::string& list) {
   return is_set;
 }
 
-void set_groups(SSL_CTX* context, const std::string& groups, SettingErrors& mistakes) {
+void set_groups(SSL_CTX* context, const std::string& groups, SettingErrors& errors) {
   if (groups.empty() || set_list(context, SSL_CTRL_SET_GROUPS_LIST, groups)) return;
-  mistakes.push_back({"ssl_groups",
-                      "ssl_groups " + in_quotes(groups) + " contains a group that this OpenSSL does not have",
-                      "Use groups of this OpenSSL, such as X25519:P-256, or remove the setting."});
+  errors.push_back({"ssl_groups", in_quotes(groups) + " contains a group that this OpenSSL does not have",
+                    "Use groups of this OpenSSL, such as X25519:P-256, or remove the setting."});
 }
 
-void set_signature_algorithms(SSL_CTX* context, const std::string& algorithms, SettingErrors& mistakes) {
+void set_signature_algorithms(SSL_CTX* context, const std::string& algorithms, SettingErrors& errors) {
   if (algorithms.empty() || set_list(context, SSL_CTRL_SET_SIGALGS_LIST, algorithms)) return;
-  mistakes.push_back(
-      {"ssl_signature_algorithms",
-       "invalid list of signature algorithms " + in_quotes(algorithms) +
-           ": this OpenSSL does not have one of them, or one is specified more than once",
-       "Use names such as ecdsa_secp256r1_sha256:rsa_pss_rsae_sha256, or remove the setting."});
+  errors.push_back({"ssl_signature_algorithms",
+                    "invalid list of signature algorithms " + in_quotes(algorithms) +
+                        ": this OpenSSL does not have one of them, or one is specified more than once",
+                    "Use names such as ecdsa_secp256r1_sha256:rsa_pss_rsae_sha256, or remove the setting."});
 }
 
 // Returns the groups that a client with `groups` offers in TLS 1.3; empty if OpenSSL does not accept
@@ -127,24 +124,23 @@ std::string known_hybrids(const SSL_CTX* context) {
   return hybrids_in(known);
 }
 
-void require_post_quantum(SSL_CTX* context, const std::string& groups, SettingErrors& mistakes) {
+void require_post_quantum(SSL_CTX* context, const std::string& groups, SettingErrors& errors) {
   const std::string known = known_hybrids(context);
   if (known.empty()) {
-    mistakes.push_back(
-        {"post_quantum",
-         "post_quantum \"require\" requires a hybrid group of ML-KEM, and " + openssl_version() + " has none",
-         "Use OpenSSL 3.5 or newer."});
+    errors.push_back({"post_quantum",
+                      "\"require\" requires a hybrid group of ML-KEM, and " + openssl_version() + " has none",
+                      "Use OpenSSL 3.5 or newer."});
     return;
   }
   const std::string list = groups.empty() ? known : hybrids_in(groups_of(context, groups));
   if (list.empty()) {
-    mistakes.push_back({"post_quantum",
-                        "post_quantum \"require\" requires a hybrid group of ML-KEM, and ssl_groups " +
-                            in_quotes(groups) + " has none",
-                        "Add one of " + known + " to ssl_groups, or remove ssl_groups."});
+    errors.push_back(
+        {"post_quantum",
+         "\"require\" requires a hybrid group of ML-KEM, and ssl_groups " + in_quotes(groups) + " has none",
+         "Add one of " + known + " to ssl_groups, or remove ssl_groups."});
     return;
   }
-  set_groups(context, list, mistakes);
+  set_groups(context, list, errors);
 }
 
 // Returns whether a cipher of TLS 1.2 or older is as strong as kDefaultCiphers: it has forward secrecy and
@@ -171,20 +167,20 @@ void warn_of_weak_ciphers(const STACK_OF(SSL_CIPHER) * ciphers, SettingErrors& w
 }
 
 // Checks the combined result of the settings.
-void check_ciphers(SSL_CTX* context, SettingErrors& mistakes, SettingErrors& warnings) {
+void check_ciphers(SSL_CTX* context, SettingErrors& errors, SettingErrors& warnings) {
   const Ssl ssl(SSL_new(context));
   const Ciphers ciphers(SSL_get1_supported_ciphers(ssl.get()));
   if (sk_SSL_CIPHER_num(ciphers.get()) <= 0)
-    mistakes.push_back({"ssl_ciphers", "no cipher can be used with the TLS versions that are accepted",
-                        "Change ssl_ciphers, ssl_min_protocol_version or ssl_max_protocol_version."});
+    errors.push_back({"ssl_ciphers", "no cipher can be used with the TLS versions that are accepted",
+                      "Change ssl_ciphers, ssl_min_protocol_version or ssl_max_protocol_version."});
   for (int i = 0; i < sk_SSL_CIPHER_num(ciphers.get()); ++i) {
     const SSL_CIPHER* cipher = sk_SSL_CIPHER_value(ciphers.get(), i);
     if (SSL_CIPHER_get_auth_nid(cipher) != NID_auth_null && SSL_CIPHER_get_cipher_nid(cipher) != NID_undef)
       continue;
-    mistakes.push_back({"ssl_ciphers",
-                        "allows " + in_quotes(SSL_CIPHER_get_name(cipher)) +
-                            ", which does not encrypt or does not require a certificate",
-                        "Add :!aNULL:!eNULL at the end."});
+    errors.push_back({"ssl_ciphers",
+                      "allows " + in_quotes(SSL_CIPHER_get_name(cipher)) +
+                          ", which does not encrypt or does not require a certificate",
+                      "Add :!aNULL:!eNULL at the end."});
     return;
   }
   warn_of_weak_ciphers(ciphers.get(), warnings);
@@ -201,7 +197,7 @@ bool is_hybrid(std::string_view group) {
                      [name = upper_case(group)](auto hybrid) { return upper_case(hybrid) == name; });
 }
 
-void set_handshake(SSL_CTX* context, const HandshakeSettings& settings, SettingErrors& mistakes,
+void set_handshake(SSL_CTX* context, const HandshakeSettings& settings, SettingErrors& errors,
                    SettingErrors& warnings) {
   SettingErrors found;
   set_versions(context, settings, found);
@@ -212,7 +208,7 @@ void set_handshake(SSL_CTX* context, const HandshakeSettings& settings, SettingE
     require_post_quantum(context, settings.ssl_groups, found);
   if (found.empty()) check_ciphers(context, found, warnings);
   warn_of_old_version("ssl_min_protocol_version", settings.ssl_min_protocol_version, warnings);
-  for (auto& mistake : found) mistakes.push_back(std::move(mistake));
+  for (auto& error : found) errors.push_back(std::move(error));
 }
 
 }  // namespace pgveil::tls

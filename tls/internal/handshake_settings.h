@@ -12,7 +12,7 @@
 namespace pgveil::tls {
 
 // Sets versions, ciphers, groups and signature algorithms. Warns if they are weaker than the default.
-void set_handshake(SSL_CTX* context, const HandshakeSettings& settings, std::vector<SettingError>& mistakes,
+void set_handshake(SSL_CTX* context, const HandshakeSettings& settings, std::vector<SettingError>& errors,
                    std::vector<SettingError>& warnings);
 
 // Returns whether a group of the key exchange, under OpenSSL's name, contains ML-KEM.

@@ -25,8 +25,8 @@
 namespace pgveil::tls {
 namespace {
 
-SettingError mistake(const CertificateFiles& files, std::string_view setting, std::string message,
-                     std::string hint) {
+SettingError setting_error(const CertificateFiles& files, std::string_view setting, std::string message,
+                           std::string hint) {
   return {std::string(setting), std::move(message), std::move(hint), files.certificate};
 }
 
@@ -63,34 +63,38 @@ int answer(char* buffer, int size, int /*for_writing*/, void* argument) {
   return again ? -1 : answer_from_command(question, room);
 }
 
-SettingError encrypted_key_mistake(const CertificateFiles& files, const Question& question) {
+SettingError encrypted_key_error(const CertificateFiles& files, const Question& question) {
   const std::string setting(files.passphrase.setting);
   if (!question.command_fault.empty())
-    return mistake(files, setting, question.command_fault,
-                   "Run it as the user of this process: it must print the passphrase of " +
-                       in_quotes(files.key_file) + " and end with exit code 0.");
+    return setting_error(files, setting, question.command_fault,
+                         "Run it as the user of this process: it must print the passphrase of " +
+                             in_quotes(files.key_file) + " and end with exit code 0.");
   const std::string message = "private key file " + in_quotes(files.key_file) + " is encrypted, and ";
   if (files.passphrase.value.empty())
-    return mistake(files, files.key_setting, message + "no " + setting + " is set", "Set " + setting + ".");
-  return mistake(files, files.key_setting, message + setting + " does not open it", "Check " + setting + ".");
+    return setting_error(files, files.key_setting, message + "no " + setting + " is set",
+                         "Set " + setting + ".");
+  return setting_error(files, files.key_setting, message + setting + " does not open it",
+                       "Check " + setting + ".");
 }
 
 SettingError unreadable(const CertificateFiles& files, std::string_view setting, const std::string& what,
                         const std::string& file, int error) {
-  return mistake(files, setting, what + ' ' + in_quotes(file) + " cannot be read: " + std::strerror(error),
-                 file_hint(file, error));
+  return setting_error(files, setting,
+                       what + ' ' + in_quotes(file) + " cannot be read: " + std::strerror(error),
+                       file_hint(file, error));
 }
 
-// That the file holds something else than a private key, which its mode need not protect; nullopt: it may be one.
+// Returns the error for a file that holds something else than a private key: its mode does not matter. nullopt: it may
+// be a private key.
 std::optional<SettingError> other_content(const CertificateFiles& files, const OpenFile& file) {
   const auto content = FileContent::read(file);
   if (!content) return std::nullopt;
-  const FileKind kind = kind_of(content->bytes());
-  if (kind.content == Content::private_key || kind.content == Content::unknown) return std::nullopt;
-  const auto fault = fault_of(kind, Content::private_key, files.key_file, "");
-  return mistake(files, files.key_setting,
-                 "private key file " + in_quotes(files.key_file) + " cannot be loaded: " + fault.why,
-                 fault.hint);
+  const Content held = kind_of(content->bytes()).content;
+  if (is_key(held) || held == Content::unknown) return std::nullopt;
+  const auto fault = fault_of(content->bytes(), Wanted::private_key, files.key_file, "");
+  return setting_error(files, files.key_setting,
+                       "private key file " + in_quotes(files.key_file) + " cannot be loaded: " + fault.why,
+                       fault.hint);
 }
 
 // The file is opened only once, so that the checked owner and mode are those of the file that is read.
@@ -113,10 +117,10 @@ tl::expected<FileContent, SettingError> read_key_file(const CertificateFiles& fi
 
 // Tries PEM first, then DER, as libpq does (fe-secure-openssl.c: initialize_SSL). If both fail, the error for
 // PEM is reported, because it is more useful.
-PrivateKey read_key(const CertificateFiles& files, std::vector<SettingError>& mistakes) {
+PrivateKey read_key(const CertificateFiles& files, std::vector<SettingError>& errors) {
   auto content = read_key_file(files);
   if (!content) {
-    mistakes.push_back(std::move(content).error());
+    errors.push_back(std::move(content).error());
     return nullptr;
   }
   ERR_clear_error();
@@ -127,10 +131,10 @@ PrivateKey read_key(const CertificateFiles& files, std::vector<SettingError>& mi
   ERR_clear_error();
   if (key) return key;
   if (question.asked) {
-    mistakes.push_back(encrypted_key_mistake(files, question));
+    errors.push_back(encrypted_key_error(files, question));
   } else {
-    const auto fault = fault_of(kind_of(content->bytes()), Content::private_key, files.key_file, pem_error);
-    mistakes.push_back(mistake(
+    const auto fault = fault_of(content->bytes(), Wanted::private_key, files.key_file, pem_error);
+    errors.push_back(setting_error(
         files, files.key_setting,
         "private key file " + in_quotes(files.key_file) + " cannot be loaded: " + fault.why, fault.hint));
   }
@@ -153,7 +157,7 @@ bool use_chain(SSL_CTX* chain, BIO* file, Question& question) {
   }
 }
 
-// Whether OpenSSL's last error is that a certificate of the chain is too weak for the security level.
+// Returns whether OpenSSL's last error is that a certificate of the chain is too weak for the security level.
 bool is_too_weak() {
   const unsigned long error = ERR_peek_error();
   if (ERR_GET_LIB(error) != ERR_LIB_SSL) return false;
@@ -162,34 +166,39 @@ bool is_too_weak() {
          reason == SSL_R_CA_MD_TOO_WEAK;
 }
 
-// Of NIST SP 800-57, part 1, table 2, as OpenSSL's security levels (SSL_CTX_set_security_level(3)).
+// Returns the error for a certificate that is too weak for the security level `level` of OpenSSL. What a level asks
+// for is from SSL_CTX_set_security_level(3) and NIST SP 800-57, part 1, tables 2 and 3.
 SettingError weakness(const CertificateFiles& files, int level) {
-  constexpr std::array kRsaBits{0, 1024, 2048, 3072, 7680, 15'360};
-  const int bits = kRsaBits.at(static_cast<std::size_t>(std::clamp(level, 0, 5)));
-  return mistake(files, files.cert_setting,
-                 "certificate file " + in_quotes(files.cert_file) + " cannot be used: " +
-                     take_openssl_error() + " for security level " + std::to_string(level) + " of OpenSSL",
-                 "Have the certificate issued for a key of P-256, or of RSA with " +
-                     std::to_string(std::max(bits, 2048)) +
-                     " bits or more, and signed with SHA-256: \"openssl genpkey -algorithm EC -pkeyopt "
-                     "ec_paramgen_curve:P-256 -out server.key\" makes such a key.");
+  constexpr std::array kRsaBits{2048, 2048, 2048, 3072, 7680, 15'360};
+  constexpr std::array kCurves{"P-256", "P-256", "P-256", "P-256", "P-384", "P-521"};
+  constexpr std::array kHashes{"SHA-256", "SHA-256", "SHA-256", "SHA-256", "SHA-384", "SHA-512"};
+  const auto row = static_cast<std::size_t>(std::clamp(level, 0, 5));
+  const std::string curve = kCurves.at(row);
+  return setting_error(
+      files, files.cert_setting,
+      "certificate file " + in_quotes(files.cert_file) + " cannot be used: " + take_openssl_error() +
+          " for security level " + std::to_string(level) + " of OpenSSL",
+      "Have the certificate issued for a key of " + curve + ", or of RSA with " +
+          std::to_string(kRsaBits.at(row)) + " bits or more, and signed with " + kHashes.at(row) +
+          ": \"openssl genpkey -algorithm EC -pkeyopt ec_paramgen_curve:" + curve +
+          " -out new.key\" makes such a key.");
 }
 
 SettingError unusable_chain(const CertificateFiles& files, const FileContent& content, int level) {
   if (is_too_weak()) return weakness(files, level);
   const std::string error = take_openssl_error();
-  const auto fault = fault_of(kind_of(content.bytes()), Content::certificate, files.cert_file, error);
-  return mistake(files, files.cert_setting,
-                 "certificate file " + in_quotes(files.cert_file) + " cannot be loaded: " + fault.why,
-                 fault.hint);
+  const auto fault = fault_of(content.bytes(), Wanted::own_certificate, files.cert_file, error);
+  return setting_error(files, files.cert_setting,
+                       "certificate file " + in_quotes(files.cert_file) + " cannot be loaded: " + fault.why,
+                       fault.hint);
 }
 
-// Into a context of no other use, since the chain of a context has OpenSSL's checks.
+// Reads the chain into a context that has no other use, because OpenSSL checks the chain of a context.
 SslContext read_chain(const SSL_CTX* context, const CertificateFiles& files,
-                      std::vector<SettingError>& mistakes) {
+                      std::vector<SettingError>& errors) {
   const auto content = FileContent::read(files.cert_file);
   if (!content) {
-    mistakes.push_back(
+    errors.push_back(
         unreadable(files, files.cert_setting, "certificate file", files.cert_file, content.error()));
     return nullptr;
   }
@@ -201,33 +210,33 @@ SslContext read_chain(const SSL_CTX* context, const CertificateFiles& files,
   const int level = SSL_CTX_get_security_level(context);
   SSL_CTX_set_security_level(chain.get(), level);
   if (use_chain(chain.get(), content->bio().get(), question)) return chain;
-  mistakes.push_back(unusable_chain(files, *content, level));
+  errors.push_back(unusable_chain(files, *content, level));
   return nullptr;
 }
 
-// Whether each of the two files holds what the other one should.
+// Returns whether each of the two files holds what the other one should hold.
 bool are_exchanged(const CertificateFiles& files) {
-  const auto holds = [](const std::string& path, Content content) {
+  const auto content_of = [](const std::string& path) {
     const auto bytes = FileContent::read(path);
-    return bytes && kind_of(bytes->bytes()).content == content;
+    return bytes ? kind_of(bytes->bytes()).content : Content::unknown;
   };
-  return holds(files.cert_file, Content::private_key) && holds(files.key_file, Content::certificate);
+  return is_key(content_of(files.cert_file)) && content_of(files.key_file) == Content::certificate;
 }
 
 SettingError exchange(const CertificateFiles& files) {
   const std::string cert(files.cert_setting);
   const std::string key(files.key_setting);
-  return mistake(
+  return setting_error(
       files, files.cert_setting,
       in_quotes(files.cert_file) + " holds a private key, and " + in_quotes(files.key_file) + " of " + key +
           " holds a certificate",
       "Exchange the two files: " + cert + " is the certificate, and " + key + " is its private key.");
 }
 
-// What is to be sent after a leaf that stands alone in its file: the intermediates among the certificates
-// that `context` trusts, as PostgreSQL and libpq have OpenSSL do it; but once, and without the root, which
-// nobody verifies who does not have it. Where there are none, or the chain is at fault, the leaf is all: the
-// peer judges.
+// Completes a chain that consists of the leaf only, with the intermediates among the certificates that `context`
+// trusts. PostgreSQL and libpq let OpenSSL do the same for each connection, with the root. The root is not sent: a peer
+// that does not have it does not trust it. If there are no intermediates, or the chain has a fault, only the leaf is
+// sent, and the peer decides.
 void complete(SSL_CTX* chain, const SSL_CTX* context) {
   // Does the same as SSL_CTX_set1_chain_cert_store() and SSL_CTX_build_cert_chain() without the macros' C
   // casts.
@@ -237,18 +246,19 @@ void complete(SSL_CTX* chain, const SSL_CTX* context) {
   ERR_clear_error();
 }
 
-STACK_OF(X509) * certificates_behind_leaf(SSL_CTX* chain) {
-  STACK_OF(X509)* behind = nullptr;
-  SSL_CTX_get0_chain_certs(chain, &behind);
-  return behind;
+// Returns the certificates after the leaf. They belong to `chain`; may be null.
+STACK_OF(X509) * intermediates_of(SSL_CTX* chain) {
+  STACK_OF(X509)* intermediates = nullptr;
+  SSL_CTX_get0_chain_certs(chain, &intermediates);
+  return intermediates;
 }
 
-// The place in the file, from 2 on, of the certificate that belongs to `key`; 0: none.
+// Returns the place in the file, from 2 on, of the certificate that belongs to `key`; 0: there is none.
 int place_of_leaf(SSL_CTX* chain, EVP_PKEY* key) {
-  STACK_OF(X509)* behind = certificates_behind_leaf(chain);
+  STACK_OF(X509)* intermediates = intermediates_of(chain);
   int place = 0;
-  for (int i = 0; i < sk_X509_num(behind) && place == 0; ++i)
-    if (X509_check_private_key(sk_X509_value(behind, i), key) == 1) place = i + 2;
+  for (int i = 0; i < sk_X509_num(intermediates) && place == 0; ++i)
+    if (X509_check_private_key(sk_X509_value(intermediates, i), key) == 1) place = i + 2;
   ERR_clear_error();
   return place;
 }
@@ -256,40 +266,41 @@ int place_of_leaf(SSL_CTX* chain, EVP_PKEY* key) {
 SettingError mismatch(SSL_CTX* chain, EVP_PKEY* key, const CertificateFiles& files) {
   const std::string error = take_openssl_error();
   if (const int place = place_of_leaf(chain, key); place > 0)
-    return mistake(files, files.cert_setting,
-                   "certificate file " + in_quotes(files.cert_file) +
-                       " is in the wrong order: the certificate of " + in_quotes(files.key_file) +
-                       " is number " + std::to_string(place),
-                   "Put that certificate first, then the one that issued it, and so on; leave out the root.");
-  return mistake(files, files.key_setting,
-                 "certificate " + in_quotes(files.cert_file) + " does not match private key file " +
-                     in_quotes(files.key_file) + ": " + error,
-                 "Name the key that the certificate was issued for: \"openssl x509 -noout -pubkey -in "
-                 "CERTIFICATE\" and \"openssl pkey -pubout -in KEY\" print the same then.");
+    return setting_error(
+        files, files.cert_setting,
+        "certificate file " + in_quotes(files.cert_file) + " is in the wrong order: the certificate of " +
+            in_quotes(files.key_file) + " is number " + std::to_string(place),
+        "Put that certificate first, then the one that issued it, and so on; leave out the root.");
+  return setting_error(files, files.key_setting,
+                       "certificate " + in_quotes(files.cert_file) + " does not match private key file " +
+                           in_quotes(files.key_file) + ": " + error,
+                       "Name the key that the certificate was issued for: \"openssl x509 -noout -pubkey -in "
+                       "CERTIFICATE\" and \"openssl pkey -pubout -in KEY\" print the same then.");
 }
 
-// The pair as `chain` would serve it, completed with what `context` trusts.
+// Returns the certificate of `chain` with its key, and completes its chain with certificates that `context` trusts.
 std::optional<OwnCertificate> pair_of(SSL_CTX* chain, const SSL_CTX* context, PrivateKey key,
-                                      const CertificateFiles& files, std::vector<SettingError>& mistakes) {
+                                      const CertificateFiles& files, std::vector<SettingError>& errors) {
   ERR_clear_error();
   X509* leaf = SSL_CTX_get0_certificate(chain);
   if (X509_check_private_key(leaf, key.get()) != 1) {
-    mistakes.push_back(mismatch(chain, key.get(), files));
+    errors.push_back(mismatch(chain, key.get(), files));
     return std::nullopt;
   }
   if (SSL_CTX_use_PrivateKey(chain, key.get()) != 1) {
-    mistakes.push_back(
-        mistake(files, files.key_setting,
-                "private key file " + in_quotes(files.key_file) + " cannot be used: " + take_openssl_error(),
-                "Use an RSA, ECDSA or Ed25519 key of the strength that this system's OpenSSL asks for."));
+    errors.push_back(setting_error(
+        files, files.key_setting,
+        "private key file " + in_quotes(files.key_file) + " cannot be used: " + take_openssl_error(),
+        "Use an RSA, ECDSA or Ed25519 key of the strength that this system's OpenSSL asks for."));
     return std::nullopt;
   }
-  if (sk_X509_num(certificates_behind_leaf(chain)) <= 0) complete(chain, context);
-  STACK_OF(X509)* behind = certificates_behind_leaf(chain);
+  if (sk_X509_num(intermediates_of(chain)) <= 0) complete(chain, context);
+  STACK_OF(X509)* intermediates = intermediates_of(chain);
   X509_up_ref(leaf);
-  return OwnCertificate{Certificate(leaf),
-                        CertificateChain(behind == nullptr ? nullptr : X509_chain_up_ref(behind)),
-                        std::move(key)};
+  return OwnCertificate{
+      Certificate(leaf),
+      CertificateChain(intermediates == nullptr ? nullptr : X509_chain_up_ref(intermediates)),
+      std::move(key)};
 }
 
 // Returns text about the validity period; empty if there is no problem.
@@ -319,16 +330,16 @@ bool has_issuer(X509* certificate, STACK_OF(X509) * chain) {
 }  // namespace
 
 std::optional<OwnCertificate> load_own_certificate(const SSL_CTX* context, const CertificateFiles& files,
-                                                   std::vector<SettingError>& mistakes) {
-  const auto known = mistakes.size();
-  const SslContext chain = read_chain(context, files, mistakes);
-  PrivateKey key = read_key(files, mistakes);
+                                                   std::vector<SettingError>& errors) {
+  const auto known = errors.size();
+  const SslContext chain = read_chain(context, files, errors);
+  PrivateKey key = read_key(files, errors);
   if (!chain && !key && are_exchanged(files)) {
-    mistakes.erase(mistakes.begin() + static_cast<std::ptrdiff_t>(known), mistakes.end());
-    mistakes.push_back(exchange(files));
+    errors.erase(errors.begin() + static_cast<std::ptrdiff_t>(known), errors.end());
+    errors.push_back(exchange(files));
   }
   if (!chain || !key) return std::nullopt;
-  return pair_of(chain.get(), context, std::move(key), files, mistakes);
+  return pair_of(chain.get(), context, std::move(key), files, errors);
 }
 
 void use(SSL_CTX* context, const OwnCertificate& own) {
@@ -348,7 +359,7 @@ void warn_of_expiry(const OwnCertificate& own, const CertificateFiles& files,
   const auto check = [&](X509* certificate) {
     const std::string fault = fault_in_time(certificate, now);
     if (fault.empty()) return;
-    warnings.push_back(mistake(
+    warnings.push_back(setting_error(
         files, files.cert_setting,
         "the certificate " + holder_of(certificate) + " in " + in_quotes(files.cert_file) + ' ' + fault,
         "Have it renewed, then restart pgveil."));
@@ -363,12 +374,12 @@ void warn_of_order(const OwnCertificate& own, const CertificateFiles& files,
     X509* before = i == 0 ? own.leaf.get() : sk_X509_value(own.chain.get(), i - 1);
     if (has_issued(sk_X509_value(own.chain.get(), i), before)) continue;
     if (!has_issuer(before, own.chain.get())) continue;
-    warnings.push_back(
-        mistake(files, files.cert_setting,
-                "certificate file " + in_quotes(files.cert_file) +
-                    " is in the wrong order: the certificate after the one " + holder_of(before) +
-                    " is not the one that issued it, and some clients refuse such a chain",
-                "Put the certificate of the private key first, then the one that issued it, and so on."));
+    warnings.push_back(setting_error(
+        files, files.cert_setting,
+        "certificate file " + in_quotes(files.cert_file) +
+            " is in the wrong order: the certificate after the one " + holder_of(before) +
+            " is not the one that issued it, and some clients refuse such a chain",
+        "Put the certificate of the private key first, then the one that issued it, and so on."));
     return;
   }
 }
@@ -380,13 +391,13 @@ void warn_of_purpose(const OwnCertificate& own, const CertificateFiles& files, P
   if (X509_check_purpose(own.leaf.get(), id, 0) == 1) return;
   ERR_clear_error();
   const std::string peer = is_client ? "a server that checks client certificates" : "a client that checks it";
-  warnings.push_back(
-      mistake(files, files.cert_setting,
-              "the certificate " + holder_of(own.leaf.get()) + " in " + in_quotes(files.cert_file) +
-                  " is not for TLS " + (is_client ? "clients" : "servers") +
-                  ", by its extended key usage or key usage: " + peer + " refuses it",
-              std::string("Have one issued with the extended key usage ") +
-                  (is_client ? "clientAuth. Public authorities issue serverAuth only." : "serverAuth.")));
+  warnings.push_back(setting_error(
+      files, files.cert_setting,
+      "the certificate " + holder_of(own.leaf.get()) + " in " + in_quotes(files.cert_file) +
+          " is not for TLS " + (is_client ? "clients" : "servers") +
+          ", by its extended key usage or key usage: " + peer + " refuses it",
+      std::string("Have one issued with the extended key usage ") +
+          (is_client ? "clientAuth. Public authorities issue serverAuth only." : "serverAuth.")));
 }
 
 }  // namespace pgveil::tls

@@ -40,12 +40,12 @@ struct OwnCertificate {
   PrivateKey key;
 };
 
-// Loads the pair. Adds to `mistakes` all reasons why the pair cannot be used at the security level of
+// Loads the pair. Adds to `errors` all reasons why the pair cannot be used at the security level of
 // `context`. Expiry is not among them: the peer decides on it, as with libpq. Missing intermediates are taken
 // from the certificates that `context` trusts.
 [[nodiscard]] std::optional<OwnCertificate> load_own_certificate(const SSL_CTX* context,
                                                                  const CertificateFiles& files,
-                                                                 std::vector<SettingError>& mistakes);
+                                                                 std::vector<SettingError>& errors);
 
 // Makes every connection of `context` present this certificate.
 void use(SSL_CTX* context, const OwnCertificate& own);

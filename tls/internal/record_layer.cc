@@ -253,7 +253,7 @@ void RecordLayer::close(Outgoing& out) {
 Status RecordLayer::update_own_key(bool asks_for_peers, Outgoing& out) {
   const std::array<std::uint8_t, 5> message{kKeyUpdate, 0, 0, 1,
                                             static_cast<std::uint8_t>(asks_for_peers ? 1 : 0)};
-  static_assert(TrafficKey::kOverhead + message.size() <= kLeastRoom);
+  static_assert(TrafficKey::kOverhead + message.size() <= kMinRoom);
   if (out.room() < TrafficKey::kOverhead + message.size()) return Status::want_room;
   if (!append_record(ContentType::handshake, message, out)) return fail_internally(out);
   write_key_.update();

@@ -46,7 +46,7 @@ class RecordLayer {
 
   // The same as Engine::read(). `closed`: close_notify was received. After `failed` only `out` may be sent.
   [[nodiscard]] ReadResult read(ByteView& ciphertext, std::span<std::uint8_t> plaintext, Outgoing& out);
-  // The same as Engine::write(). `out` must have room for kLeastRoom bytes.
+  // The same as Engine::write(). `out` must have room for kMinRoom bytes.
   [[nodiscard]] Status write(ByteView& plaintext, Outgoing& out);
   void end_of_input() { end_of_input_ = true; }
   // Appends close_notify, once.

@@ -14,36 +14,33 @@ namespace {
 using SettingErrors = std::vector<SettingError>;
 
 void add_names(ServerNames& names, const ServerCertificate& certificate, std::size_t place,
-               SettingErrors& mistakes) {
-  const auto add_mistake = [&](std::string message, std::string hint) {
-    mistakes.push_back({"server_names", std::move(message), std::move(hint), static_cast<int>(place)});
+               SettingErrors& errors) {
+  const auto add_error = [&](std::string message, std::string hint) {
+    errors.push_back({"server_names", std::move(message), std::move(hint), static_cast<int>(place)});
   };
   if (certificate.server_names.empty() && !names.add_default(place))
-    add_mistake("there are two certificates without server_names", "Set server_names for all but one.");
+    add_error("there are two certificates without server_names", "Set server_names for all but one.");
   for (const auto& name : certificate.server_names) {
     switch (names.add(name, place)) {
       case ServerNames::Added::added: break;
       case ServerNames::Added::taken:
-        add_mistake("there are two certificates for " + in_quotes(name), "Remove it from one of them.");
+        add_error("there are two certificates for " + in_quotes(name), "Remove it from one of them.");
         break;
       case ServerNames::Added::malformed:
-        add_mistake("invalid server name " + in_quotes(name),
-                    "Name a host, or a domain as \"*.example.com\".");
+        add_error("invalid server name " + in_quotes(name), "Name a host, or a domain as \"*.example.com\".");
         break;
     }
   }
 }
 
 std::optional<OwnCertificate> load_one(const SSL_CTX* context, const ServerSettings& settings,
-                                       std::size_t place, SettingErrors& mistakes, SettingErrors& warnings) {
+                                       std::size_t place, SettingErrors& errors, SettingErrors& warnings) {
   const auto& certificate = settings.certificates[place];
   const int number = static_cast<int>(place);
   if (certificate.ssl_cert_file.empty())
-    mistakes.push_back(
-        {"ssl_cert_file", "ssl_cert_file is not set", "Name the file of the certificate.", number});
+    errors.push_back({"ssl_cert_file", "is not set", "Name the file of the certificate.", number});
   if (certificate.ssl_key_file.empty())
-    mistakes.push_back(
-        {"ssl_key_file", "ssl_key_file is not set", "Name the file of the private key.", number});
+    errors.push_back({"ssl_key_file", "is not set", "Name the file of the private key.", number});
   if (certificate.ssl_cert_file.empty() || certificate.ssl_key_file.empty()) return std::nullopt;
   const CertificateFiles files{
       "ssl_cert_file",
@@ -53,7 +50,7 @@ std::optional<OwnCertificate> load_one(const SSL_CTX* context, const ServerSetti
       KeyFileRule::server,
       {Passphrase::Source::command, "ssl_passphrase_command", settings.ssl_passphrase_command},
       number};
-  auto loaded = load_own_certificate(context, files, mistakes);
+  auto loaded = load_own_certificate(context, files, errors);
   if (loaded) {
     warn_of_expiry(*loaded, files, warnings);
     warn_of_order(*loaded, files, warnings);
@@ -66,14 +63,13 @@ std::optional<OwnCertificate> load_one(const SSL_CTX* context, const ServerSetti
 
 std::unique_ptr<ServerCertificates> ServerCertificates::load(const SSL_CTX* context,
                                                              const ServerSettings& settings,
-                                                             SettingErrors& mistakes,
-                                                             SettingErrors& warnings) {
+                                                             SettingErrors& errors, SettingErrors& warnings) {
   auto certificates = std::make_unique<ServerCertificates>();
   if (settings.certificates.empty())
-    mistakes.push_back({"ssl_cert_file", "no certificate is set", "Set ssl_cert_file and ssl_key_file."});
+    errors.push_back({"ssl_cert_file", "no certificate is set", "Set ssl_cert_file and ssl_key_file."});
   for (std::size_t place = 0; place < settings.certificates.size(); ++place) {
-    add_names(certificates->names_, settings.certificates[place], place, mistakes);
-    if (auto own = load_one(context, settings, place, mistakes, warnings))
+    add_names(certificates->names_, settings.certificates[place], place, errors);
+    if (auto own = load_one(context, settings, place, errors, warnings))
       certificates->own_.push_back(std::move(*own));
   }
   return certificates;

@@ -15,11 +15,11 @@ namespace pgveil::tls {
 
 class ServerCertificates {
  public:
-  // Loads the certificates. After a mistake the result must not be used. `context` gives the security level,
+  // Loads the certificates. After an error the result must not be used. `context` gives the security level,
   // and must already have its trusted authorities.
   [[nodiscard]] static std::unique_ptr<ServerCertificates> load(const SSL_CTX* context,
                                                                 const ServerSettings& settings,
-                                                                std::vector<SettingError>& mistakes,
+                                                                std::vector<SettingError>& errors,
                                                                 std::vector<SettingError>& warnings);
   // Presents the certificates to the clients of `context`. This object must outlive `context`.
   void serve(SSL_CTX* context) const;

@@ -76,7 +76,7 @@ int length(ByteView bytes) {
 }  // namespace
 
 TrafficSecret::TrafficSecret(ByteView bytes) : size_(bytes.size()) {
-  assert(size_ <= kMostBytes);
+  assert(size_ <= kMaxBytes);
   std::copy(bytes.begin(), bytes.end(), bytes_.begin());
 }
 
@@ -121,7 +121,7 @@ void TrafficKey::make_key() {
 }
 
 void TrafficKey::update() {
-  std::array<std::uint8_t, TrafficSecret::kMostBytes> memory;
+  std::array<std::uint8_t, TrafficSecret::kMaxBytes> memory;
   const auto next = std::span(memory).first(suite_.hash_bytes);
   is_usable_ = is_usable_ && expand_label(suite_, secret_, "traffic upd", next);
   if (is_usable_) secret_ = TrafficSecret(next);

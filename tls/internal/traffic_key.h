@@ -19,10 +19,10 @@ using CipherContext = std::unique_ptr<EVP_CIPHER_CTX, Freed<EVP_CIPHER_CTX_free>
 // The secret from which the keys of one direction are derived. The destructor of every copy wipes it.
 class TrafficSecret {
  public:
-  static constexpr std::size_t kMostBytes = 48;  // of SHA-384, the longest hash of a cipher suite
+  static constexpr std::size_t kMaxBytes = 48;  // of SHA-384, the longest hash of a cipher suite
 
   TrafficSecret() = default;
-  // `bytes` must not be longer than kMostBytes.
+  // `bytes` must not be longer than kMaxBytes.
   explicit TrafficSecret(ByteView bytes);
   TrafficSecret(const TrafficSecret&) = default;
   TrafficSecret& operator=(const TrafficSecret&) = default;
@@ -32,7 +32,7 @@ class TrafficSecret {
   [[nodiscard]] bool empty() const { return size_ == 0; }
 
  private:
-  std::array<std::uint8_t, kMostBytes> bytes_{};
+  std::array<std::uint8_t, kMaxBytes> bytes_{};
   std::size_t size_ = 0;
 };
 

@@ -16,7 +16,7 @@ int place_of_secrets() {
 
 // Returns an empty secret if the text is not hexadecimal, or too long.
 TrafficSecret secret_from(std::string_view hexadecimal) {
-  std::array<std::uint8_t, TrafficSecret::kMostBytes> bytes;
+  std::array<std::uint8_t, TrafficSecret::kMaxBytes> bytes;
   const std::size_t size = hexadecimal.size() / 2;
   if (hexadecimal.size() % 2 != 0 || size > bytes.size()) return {};
   for (std::size_t i = 0; i < size; ++i) {

@@ -83,7 +83,7 @@ void for_each_object(SSL_CTX* context, const Action& action) {
   for (int i = 0; i < sk_X509_OBJECT_num(objects); ++i) action(sk_X509_OBJECT_value(objects, i));
 }
 
-// They belong to the context.
+// Returns the authorities that the context has loaded. They belong to the context.
 std::vector<X509*> authorities_of(SSL_CTX* context) {
   std::vector<X509*> authorities;
   for_each_object(context, [&](const X509_OBJECT* object) {
@@ -142,18 +142,18 @@ tl::expected<std::vector<Crl>, FileFault> crls_in(const std::string& path) {
     crls.push_back(std::move(crl));
   if (!crls.empty() && is_end_of_pem()) return crls;
   const std::string error = take_openssl_error();
-  return tl::unexpected(fault_of(kind_of(content->bytes()), Content::crl, path, error));
+  return tl::unexpected(fault_of(content->bytes(), Wanted::crls, path, error));
 }
 
 // A delta CRL contains only changes since a complete CRL. An operator who configures one expects that it is
 // used.
 bool refuse_delta(const std::vector<Crl>& crls, std::string_view setting, const std::string& file,
-                  std::vector<SettingError>& mistakes) {
+                  std::vector<SettingError>& errors) {
   const bool has_delta =
       std::any_of(crls.begin(), crls.end(), [](const Crl& crl) { return is_delta(crl.get()); });
   if (has_delta)
-    mistakes.push_back({std::string(setting), in_quotes(file) + " is a delta CRL, or contains one",
-                        "Use the complete CRLs of the authority only."});
+    errors.push_back({std::string(setting), in_quotes(file) + " is a delta CRL, or contains one",
+                      "Use the complete CRLs of the authority only."});
   return has_delta;
 }
 
@@ -193,7 +193,7 @@ std::optional<FileFault> load_authorities(SSL_CTX* context, const std::string& p
   if (!content) return FileFault{std::strerror(content.error()), file_hint(path, content.error())};
   const auto error = add_authorities(context, *content);
   if (!error) return std::nullopt;
-  return fault_of(kind_of(content->bytes()), Content::certificate, path, *error);
+  return fault_of(content->bytes(), Wanted::authorities, path, *error);
 }
 
 struct PlacedCrl {
@@ -267,7 +267,7 @@ void warn_of_crls(SSL_CTX* context, const CrlFiles& files, std::vector<SettingEr
   ERR_clear_error();
 }
 
-// Why the directory cannot be searched; nullopt: it can.
+// Returns why the directory cannot be searched; nullopt: it can.
 std::optional<SettingError> fault_of_directory(const CrlFiles& crls) {
   std::error_code error;
   const std::filesystem::directory_iterator entries(crls.directory, error);
@@ -283,37 +283,37 @@ std::optional<SettingError> fault_of_directory(const CrlFiles& crls) {
 
 }  // namespace
 
-void trust_servers_of(SSL_CTX* context, const std::string& file, std::vector<SettingError>& mistakes,
+void trust_servers_of(SSL_CTX* context, const std::string& file, std::vector<SettingError>& errors,
                       std::vector<SettingError>& warnings) {
   ERR_clear_error();
   if (file == kSystemTrust) {
     if (SSL_CTX_set_default_verify_paths(context) != 1)
-      mistakes.push_back({"sslrootcert",
-                          "the system's certificate authorities cannot be loaded: " + take_openssl_error(),
-                          "Install the package ca-certificates, or name a file."});
+      errors.push_back({"sslrootcert",
+                        "the system's certificate authorities cannot be loaded: " + take_openssl_error(),
+                        "Install the package ca-certificates, or name a file."});
     return;
   }
   if (file.empty()) {
-    mistakes.push_back(
+    errors.push_back(
         {"sslrootcert", "root certificate file is not set",
          "Name the file with the authority that issued the server's certificate, or \"system\"."});
     return;
   }
   const auto content = FileContent::read(file);
   if (!content && content.error() == ENOENT) {
-    mistakes.push_back({"sslrootcert", "root certificate file " + in_quotes(file) + " does not exist",
-                        file_hint(file, ENOENT) + " Use \"system\" for the roots that this system trusts."});
+    errors.push_back({"sslrootcert", "root certificate file " + in_quotes(file) + " does not exist",
+                      file_hint(file, ENOENT) + " Use \"system\" for the roots that this system trusts."});
     return;
   }
   if (const auto fault = load_authorities(context, file, content))
-    mistakes.push_back({"sslrootcert",
-                        "root certificate file " + in_quotes(file) + " cannot be loaded: " + fault->why,
-                        fault->hint});
+    errors.push_back({"sslrootcert",
+                      "root certificate file " + in_quotes(file) + " cannot be loaded: " + fault->why,
+                      fault->hint});
   else
     warn_of_authorities(context, "sslrootcert", file, warnings);
 }
 
-void ask_for_certificates_of(SSL_CTX* context, const std::string& file, std::vector<SettingError>& mistakes,
+void ask_for_certificates_of(SSL_CTX* context, const std::string& file, std::vector<SettingError>& errors,
                              std::vector<SettingError>& warnings) {
   ERR_clear_error();
   auto fault = load_authorities(context, file, FileContent::read(file));
@@ -322,15 +322,14 @@ void ask_for_certificates_of(SSL_CTX* context, const std::string& file, std::vec
     fault = FileFault{"it holds no certificate",
                       "Name the file that holds the authorities that issue client certificates, as PEM."};
   if (fault)
-    mistakes.push_back({"ssl_ca_file",
-                        "authority file " + in_quotes(file) + " cannot be loaded: " + fault->why,
-                        fault->hint});
+    errors.push_back({"ssl_ca_file", "authority file " + in_quotes(file) + " cannot be loaded: " + fault->why,
+                      fault->hint});
   else
     warn_of_authorities(context, "ssl_ca_file", file, warnings);
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);
 }
 
-void load_crls(SSL_CTX* context, const CrlFiles& crls, std::vector<SettingError>& mistakes,
+void load_crls(SSL_CTX* context, const CrlFiles& crls, std::vector<SettingError>& errors,
                std::vector<SettingError>& warnings) {
   if (crls.file.empty() && crls.directory.empty()) return;
   X509_STORE* store = SSL_CTX_get_cert_store(context);
@@ -338,31 +337,31 @@ void load_crls(SSL_CTX* context, const CrlFiles& crls, std::vector<SettingError>
   if (!crls.file.empty()) {
     const auto loaded = crls_in(crls.file);
     if (!loaded)
-      mistakes.push_back({std::string(crls.file_setting),
-                          "CRL file " + in_quotes(crls.file) + " cannot be loaded: " + loaded.error().why,
-                          loaded.error().hint});
-    else if (!refuse_delta(*loaded, crls.file_setting, crls.file, mistakes))
+      errors.push_back({std::string(crls.file_setting),
+                        "CRL file " + in_quotes(crls.file) + " cannot be loaded: " + loaded.error().why,
+                        loaded.error().hint});
+    else if (!refuse_delta(*loaded, crls.file_setting, crls.file, errors))
       for (const auto& crl : *loaded) add(store, crl.get());
   }
   if (!crls.directory.empty()) {
     if (auto fault = fault_of_directory(crls)) {
-      mistakes.push_back(*std::move(fault));
+      errors.push_back(*std::move(fault));
       return check_crls(store);
     }
     X509_LOOKUP* lookup = X509_STORE_add_lookup(store, crl_directory());
     const auto paths = hashed_crls(crls.directory);
     if (paths.empty() || X509_LOOKUP_add_dir(lookup, crls.directory.c_str(), X509_FILETYPE_PEM) != 1)
-      mistakes.push_back(
+      errors.push_back(
           {std::string(crls.directory_setting),
            "CRL directory " + in_quotes(crls.directory) + " has no CRL that is named by its hash",
            "Run \"openssl rehash\" for the directory: it links each CRL by its hash."});
     // A file that cannot be read is ignored here: the look-up does not find it either.
     for (const auto& path : paths)
       if (const auto found = crls_in(path))
-        if (refuse_delta(*found, crls.directory_setting, path, mistakes)) break;
+        if (refuse_delta(*found, crls.directory_setting, path, errors)) break;
   }
   check_crls(store);
-  if (mistakes.empty()) warn_of_crls(context, crls, warnings);
+  if (errors.empty()) warn_of_crls(context, crls, warnings);
 }
 
 }  // namespace pgveil::tls

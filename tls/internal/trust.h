@@ -11,12 +11,12 @@
 namespace pgveil::tls {
 
 // Loads sslrootcert: a PEM file, or kSystemTrust. Warns of certificates that cannot be part of a valid chain.
-void trust_servers_of(SSL_CTX* context, const std::string& file, std::vector<SettingError>& mistakes,
+void trust_servers_of(SSL_CTX* context, const std::string& file, std::vector<SettingError>& errors,
                       std::vector<SettingError>& warnings);
 
 // Loads ssl_ca_file. Clients are asked for a certificate of one of these authorities, and receive their
 // names. A client need not send a certificate, but one that is sent must verify.
-void ask_for_certificates_of(SSL_CTX* context, const std::string& file, std::vector<SettingError>& mistakes,
+void ask_for_certificates_of(SSL_CTX* context, const std::string& file, std::vector<SettingError>& errors,
                              std::vector<SettingError>& warnings);
 
 // The CRL files, with the names of their settings. Empty: not set.
@@ -25,13 +25,12 @@ struct CrlFiles {
   const std::string& file;
   std::string_view directory_setting;
   const std::string& directory;
-  std::string_view whose;  // in messages, such as "the server's chain"
 };
 // Has every certificate of a chain checked against the CRLs, if any are set. PostgreSQL's clients check
-// nothing if their CRLs cannot be loaded; here that is a mistake. Must be called after the authorities have
+// nothing if their CRLs cannot be loaded; here that is an error. Must be called after the authorities have
 // been loaded. Warns of expired CRLs, and of root authorities without a CRL: certificates of such an
 // authority are refused.
-void load_crls(SSL_CTX* context, const CrlFiles& crls, std::vector<SettingError>& mistakes,
+void load_crls(SSL_CTX* context, const CrlFiles& crls, std::vector<SettingError>& errors,
                std::vector<SettingError>& warnings);
 
 }  // namespace pgveil::tls

@@ -33,7 +33,7 @@ std::string text_of(const ConfigErrors& errors) {
 
 tl::expected<AccessRules, ConfigErrors> built(const std::string& listener, ConfigErrors& warnings) {
   const auto config = parsed(listener);
-  return AccessRules::build(config.config.listeners.at(0), "listener[0]", config.origins, warnings);
+  return AccessRules::build(config.config.listeners.at(0), "listener[0]", config.locations, warnings);
 }
 
 AccessRules rules_of(const std::string& listener) {

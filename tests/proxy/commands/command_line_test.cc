@@ -255,7 +255,7 @@ TEST(CommandLine, NamesSettingsAsTheUserGaveThem) {
   EXPECT_PRED_FORMAT2(testing::IsSubstring, "Set PGVEIL_SSLROOTCERT=/path/to/root.crt", variables);
   EXPECT_PRED_FORMAT2(testing::IsNotSubstring, "--", variables);
   EXPECT_PRED_FORMAT2(
-      testing::IsSubstring, "--ssl-crl-file is set without --ssl-ca-file",
+      testing::IsSubstring, "--ssl-crl-file: is set without --ssl-ca-file",
       all_messages({"check", "--listen", "127.0.0.1:0", "--upstream", "/run", "--ssl-cert-file", "/x",
                     "--ssl-key-file", "/y", "--ssl-crl-file", "/z"}));
   const auto both = ending_of({"run", "--upstream", "db01"}, {{"PGVEIL_LISTEN", "127.0.0.1:5432"}}).errors;

@@ -35,11 +35,13 @@ inline Invocation understood(Words arguments, Variables environment = {}) {
   if (invocation) return *std::move(invocation);
   ADD_FAILURE() << invocation.error().errors << invocation.error().output;
   return {.command = Command::run,
-          .parsed = {.config = {.listeners = std::vector<ListenerConfig>(1),
+          .parsed = {.file = "",
+                     .config = {.listeners = std::vector<ListenerConfig>(1),
                                 .upstreams = {{"", {}}},
                                 .limits = {},
-                                .log = {}},
-                     .origins = {}}};
+                                .log = {},
+                                .reload = {}},
+                     .locations = {}}};
 }
 inline Config config_of(Words arguments, Variables environment = {}) {
   return understood(std::move(arguments), std::move(environment)).parsed.config;

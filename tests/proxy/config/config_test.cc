@@ -28,8 +28,11 @@ Config config_of(const std::string& toml) {
   auto parsed = parse_config(toml, "pgveil.toml");
   if (parsed) return std::move(parsed->config);
   ADD_FAILURE() << texts_of(parsed.error()) << toml;
-  return Config{
-      .listeners = std::vector<ListenerConfig>(1), .upstreams = {{"", {}}}, .limits = {}, .log = {}, .reload = {}};
+  return Config{.listeners = std::vector<ListenerConfig>(1),
+                .upstreams = {{"", {}}},
+                .limits = {},
+                .log = {},
+                .reload = {}};
 }
 
 std::string name_of_sample(const testing::TestParamInfo<SettingSample>& row) {

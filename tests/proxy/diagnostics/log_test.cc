@@ -60,6 +60,23 @@ TEST(Log, TakesNothingAfterItsEnd) {
   LogLine(LogLevel::error, "too_late");
 }
 
+// Another thread may be at a line when the log ends.
+TEST(Log, MayEndBeforeALineOrARecordIsComplete) {
+  const auto path = testing::TempDir() + "audit-" + std::to_string(::getpid()) + ".json";
+  {
+    CapturedLog log({.audit_file = path});
+    LogLine line(LogLevel::error, "too_late");
+    AuditRecord record(false);
+    EXPECT_TRUE(log.lines().empty());
+    line.add("key", "value");
+    record.add("key", "value");
+    EXPECT_TRUE(audit_has_room());
+  }
+  std::ifstream file(path);
+  EXPECT_EQ(file.get(), std::ifstream::traits_type::eof()) << "a record was written";
+  std::filesystem::remove(path);
+}
+
 TEST(Log, HasTheFieldsThatSeveralLinesShareAsItsOwn) {
   const auto write = [] {
     LogFields fields;
@@ -117,9 +134,16 @@ INSTANTIATE_TEST_SUITE_P(
         Written{"ParagraphSeparator", "a\xe2\x80\xa9" "b", R"("a\u2029b")"},
         Written{"RightToLeftOverride", "\xe2\x80\xae" "nimda", R"("\u202enimda")"},
         Written{"Isolate", "\xe2\x81\xa6" "a", R"("\u2066a")"},
+        Written{"LeftToRightMark", "\xe2\x80\x8e" "a", R"("\u200ea")"},
+        Written{"RightToLeftMark", "\xe2\x80\x8f" "a", R"("\u200fa")"},
+        Written{"CharacterBeforeTheMarks", "\xe2\x80\x8d", "\"\xe2\x80\x8d\""},
+        Written{"HyphenAfterTheMarks", "\xe2\x80\x90", "\"\xe2\x80\x90\""},
         Written{"ArabicLetterMark", "\xd8\x9c" "a", R"("\u061ca")"},
         Written{"NoUtf8", "a\xff" "b", R"("a\u00ffb")"},
         Written{"Overlong", "\xc0\x8a", R"("\u00c0\u008a")"},
+        Written{"OverlongInThreeBytes", "\xe0\x80\x8a", R"("\u00e0\u0080\u008a")"},
+        Written{"OverlongInFourBytes", "\xf0\x80\x80\x8a", R"("\u00f0\u0080\u0080\u008a")"},
+        Written{"AboveUnicode", "\xf4\x90\x80\x80", R"("\u00f4\u0090\u0080\u0080")"},
         Written{"HalfOfASequence", "\xe6\x97", R"("\u00e6\u0097")"},
         Written{"Surrogate", "\xed\xa0\x80", R"("\u00ed\u00a0\u0080")"}),
     [](const auto& row) { return row.param.name; });

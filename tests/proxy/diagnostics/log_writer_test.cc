@@ -66,7 +66,7 @@ struct Lost {
   }
 };
 
-class LogSinkTest : public testing::Test {
+class LogWriterTest : public testing::Test {
  protected:
   void open(LogWriter::WhenFull when_full) {
     sink_ = std::make_shared<LogWriter>(pipe_.writer.get(), when_full, lost_.counter(), format_);
@@ -97,7 +97,7 @@ std::vector<std::string> lines_of(const std::string& text) {
   return lines;
 }
 
-TEST_F(LogSinkTest, WritesEachLineInItsPattern) {
+TEST_F(LogWriterTest, WritesEachLineInItsPattern) {
   open(LogWriter::WhenFull::drop_oldest);
   logger_->set_pattern("<%v>");
   say("one");
@@ -106,7 +106,7 @@ TEST_F(LogSinkTest, WritesEachLineInItsPattern) {
   EXPECT_EQ(pipe_.read_to_end(), "<one>\n<two>\n");
 }
 
-TEST_F(LogSinkTest, WritesWithoutBeingAskedTo) {
+TEST_F(LogWriterTest, WritesWithoutBeingAskedTo) {
   open(LogWriter::WhenFull::drop_oldest);
   say("one");
   EXPECT_EQ(pipe_.read_once(), "one\n");
@@ -115,7 +115,7 @@ TEST_F(LogSinkTest, WritesWithoutBeingAskedTo) {
 }
 
 // What one read() of a pipe gives is what came by one write(), or more of them.
-TEST_F(LogSinkTest, WritesLinesThatComeTogetherAtOnce) {
+TEST_F(LogWriterTest, WritesLinesThatComeTogetherAtOnce) {
   open(LogWriter::WhenFull::drop_oldest);
   std::size_t reads = 0;
   std::size_t lines = 0;
@@ -127,7 +127,7 @@ TEST_F(LogSinkTest, WritesLinesThatComeTogetherAtOnce) {
   EXPECT_LE(reads, 250u);  // and no more than a handful where the machine is quiet
 }
 
-TEST_F(LogSinkTest, KeepsEveryLineOfSeveralThreadsWhole) {
+TEST_F(LogWriterTest, KeepsEveryLineOfSeveralThreadsWhole) {
   open(LogWriter::WhenFull::keep);
   auto read = std::async(std::launch::async, [this] { return pipe_.read_rest(); });
   // More than there is room for.
@@ -146,9 +146,9 @@ TEST_F(LogSinkTest, KeepsEveryLineOfSeveralThreadsWhole) {
   EXPECT_EQ(lost_.dropped, 0u);
 }
 
-TEST_F(LogSinkTest, DropsTheOldestWhereNobodyReads) {
+TEST_F(LogWriterTest, DropsTheOldestWhereNobodyReads) {
   open(LogWriter::WhenFull::drop_oldest);
-  constexpr std::size_t kLines = 3 * LogWriter::kMostBytes / 100;
+  constexpr std::size_t kLines = 3 * LogWriter::kMaxBytes / 100;
   for (std::size_t line = 0; line < kLines; ++line) {
     std::string text = std::to_string(line);
     text.resize(99, ' ');
@@ -174,7 +174,7 @@ TEST_F(LogSinkTest, DropsTheOldestWhereNobodyReads) {
 }
 
 // As the log itself does: that lines were lost is a line of it, and may be its last.
-TEST_F(LogSinkTest, WritesWhatIsSaidOfLostLinesWhileItStops) {
+TEST_F(LogWriterTest, WritesWhatIsSaidOfLostLinesWhileItStops) {
   const auto sink =
       std::make_shared<LogWriter>(pipe_.writer.get(), LogWriter::WhenFull::drop_oldest,
                                   [this](LogWriter::Loss, std::uint64_t lines, const std::string&) {
@@ -183,7 +183,7 @@ TEST_F(LogSinkTest, WritesWhatIsSaidOfLostLinesWhileItStops) {
   logger_ = std::make_unique<spdlog::logger>("test", sink);
   logger_->set_pattern("%v");
   const std::string line(9'999, 'x');
-  for (std::size_t bytes = 0; bytes < 3 * LogWriter::kMostBytes; bytes += line.size() + 1) say(line);
+  for (std::size_t bytes = 0; bytes < 3 * LogWriter::kMaxBytes; bytes += line.size() + 1) say(line);
   auto read = std::async(std::launch::async, [this] { return pipe_.read_rest(); });
   EXPECT_TRUE(sink->stop({}));
   pipe_.writer = Descriptor(-1);
@@ -192,12 +192,12 @@ TEST_F(LogSinkTest, WritesWhatIsSaidOfLostLinesWhileItStops) {
                           [](const auto& written) { return written.starts_with("lost "); }));
 }
 
-TEST_F(LogSinkTest, SaysThatItIsFullAndLosesNoLineThatComesAllTheSame) {
+TEST_F(LogWriterTest, SaysThatItIsFullAndLosesNoLineThatComesAllTheSame) {
   open(LogWriter::WhenFull::keep);
   const std::string line(9'999, 'x');
   std::size_t said = 0;
   for (; sink_->has_room(); ++said) say(line);  // and nobody waits
-  EXPECT_GE(said, LogWriter::kMostBytes / 10'000);
+  EXPECT_GE(said, LogWriter::kMaxBytes / 10'000);
   say(line);
   EXPECT_TRUE(sink_->has_room(2));
   auto read = std::async(std::launch::async, [this] { return pipe_.read_rest(); });
@@ -207,7 +207,7 @@ TEST_F(LogSinkTest, SaysThatItIsFullAndLosesNoLineThatComesAllTheSame) {
   EXPECT_EQ(lost_.dropped + lost_.unwritable, 0u);
 }
 
-TEST_F(LogSinkTest, HasRoomAgainOnceItsLinesAreRead) {
+TEST_F(LogWriterTest, HasRoomAgainOnceItsLinesAreRead) {
   open(LogWriter::WhenFull::keep);
   const std::string line(99'999, 'x');
   while (sink_->has_room()) say(line);
@@ -218,7 +218,7 @@ TEST_F(LogSinkTest, HasRoomAgainOnceItsLinesAreRead) {
   EXPECT_FALSE(read.get().empty());
 }
 
-TEST_F(LogSinkTest, TellsOfALineThatWasNotLogged) {
+TEST_F(LogWriterTest, TellsOfALineThatWasNotLogged) {
   open(LogWriter::WhenFull::keep);
   say("one");
   sink_->count_lost_line();
@@ -227,7 +227,7 @@ TEST_F(LogSinkTest, TellsOfALineThatWasNotLogged) {
   EXPECT_EQ(lost_.dropped, 1u);
 }
 
-TEST_F(LogSinkTest, StopsAlthoughNobodyReadsAndCountsWhatIsLost) {
+TEST_F(LogWriterTest, StopsAlthoughNobodyReadsAndCountsWhatIsLost) {
   open(LogWriter::WhenFull::keep);
   const std::string line(9'999, 'x');
   for (int i = 0; i < 100; ++i) say(line);
@@ -237,7 +237,7 @@ TEST_F(LogSinkTest, StopsAlthoughNobodyReadsAndCountsWhatIsLost) {
   EXPECT_EQ(whole + lost_.unwritable, 100u);
 }
 
-TEST_F(LogSinkTest, StopsAtAReaderThatIsSlowWithoutEnd) {
+TEST_F(LogWriterTest, StopsAtAReaderThatIsSlowWithoutEnd) {
   open(LogWriter::WhenFull::keep);
   const std::string line(9'999, 'x');
   for (int i = 0; i < 300; ++i) say(line);
@@ -254,7 +254,7 @@ TEST_F(LogSinkTest, StopsAtAReaderThatIsSlowWithoutEnd) {
   EXPECT_GT(lost_.unwritable, 0u);
 }
 
-TEST_F(LogSinkTest, MarksTheLevelOfEachLineForTheJournal) {
+TEST_F(LogWriterTest, MarksTheLevelOfEachLineForTheJournal) {
   format_.level_prefixes = true;
   open(LogWriter::WhenFull::drop_oldest);
   logger_->set_level(spdlog::level::trace);
@@ -265,7 +265,7 @@ TEST_F(LogSinkTest, MarksTheLevelOfEachLineForTheJournal) {
   EXPECT_EQ(pipe_.read_to_end(), "<7>a line\n<6>a line\n<4>a line\n<3>a line\n");
 }
 
-TEST_F(LogSinkTest, BeginsOnALineOfItsOwn) {
+TEST_F(LogWriterTest, BeginsOnALineOfItsOwn) {
   format_.begins_inside_line = true;
   open(LogWriter::WhenFull::keep);
   say("one");
@@ -275,7 +275,7 @@ TEST_F(LogSinkTest, BeginsOnALineOfItsOwn) {
 }
 
 // A file of limited size is as a disk that is full: the kernel takes a part of what is written.
-TEST_F(LogSinkTest, BeginsANewLineAfterOneThatTheDiskTookInPart) {
+TEST_F(LogWriterTest, BeginsANewLineAfterOneThatTheDiskTookInPart) {
   std::string name = "/tmp/pgveil-log-XXXXXX";
   const Descriptor file(::mkostemp(name.data(), O_CLOEXEC | O_APPEND));
   ASSERT_GE(file.get(), 0);
@@ -303,7 +303,7 @@ TEST_F(LogSinkTest, BeginsANewLineAfterOneThatTheDiskTookInPart) {
   EXPECT_EQ(lost_.unwritable, 1u);
 }
 
-TEST_F(LogSinkTest, CountsWhatCannotBeWritten) {
+TEST_F(LogWriterTest, CountsWhatCannotBeWritten) {
   pipe_.writer = Descriptor(::open("/dev/full", O_WRONLY | O_CLOEXEC));
   open(LogWriter::WhenFull::keep);
   say("one");
@@ -312,7 +312,7 @@ TEST_F(LogSinkTest, CountsWhatCannotBeWritten) {
   EXPECT_EQ(lost_.unwritable, 2u);
 }
 
-TEST_F(LogSinkTest, WritesToADescriptorThatDoesNotBlock) {
+TEST_F(LogWriterTest, WritesToADescriptorThatDoesNotBlock) {
   ::fcntl(pipe_.writer.get(), F_SETFL, O_NONBLOCK);
   open(LogWriter::WhenFull::keep);
   const std::string line(99'999, 'x');

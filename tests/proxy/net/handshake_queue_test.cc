@@ -11,23 +11,23 @@ namespace {
 // A handshake that has to make a step, and makes it as soon as it is permitted.
 class Peer final : public Wakeable {
  public:
-  explicit Peer(HandshakeQueue& turns) : place_(turns, *this) {}
+  explicit Peer(HandshakeQueue& queue) : slot_(queue, *this) {}
   void wake() override { try_step(); }
   void try_step() {
-    if (place_.take()) ++steps;
+    if (slot_.take()) ++steps;
   }
-  [[nodiscard]] bool is_in_a_crowd() const { return place_.is_in_a_crowd(); }
+  [[nodiscard]] bool is_in_a_crowd() const { return slot_.is_in_a_crowd(); }
 
   int steps = 0;
 
  private:
-  HandshakeQueue::Slot place_;
+  HandshakeQueue::Slot slot_;
 };
 
 class Turns : public testing::Test {
  protected:
   Turns() {
-    for (int i = 0; i < 4; ++i) peers_.push_back(std::make_unique<Peer>(turns_));
+    for (int i = 0; i < 4; ++i) peers_.push_back(std::make_unique<Peer>(queue_));
   }
   void turn() { uv_run(loop_.get(), UV_RUN_NOWAIT); }
   [[nodiscard]] std::vector<int> steps() const {
@@ -37,7 +37,7 @@ class Turns : public testing::Test {
   }
 
   Loop loop_;
-  HandshakeQueue turns_{loop_.get()};
+  HandshakeQueue queue_{loop_.get()};
   std::vector<std::unique_ptr<Peer>> peers_;
 };
 
@@ -95,7 +95,7 @@ TEST_F(Turns, ManyThatWaitAreACrowd) {
   for (auto& peer : peers_) peer->try_step();
   EXPECT_FALSE(peers_[3]->is_in_a_crowd());
   std::vector<std::unique_ptr<Peer>> more;
-  for (int i = 0; i < 20; ++i) more.push_back(std::make_unique<Peer>(turns_));
+  for (int i = 0; i < 20; ++i) more.push_back(std::make_unique<Peer>(queue_));
   for (auto& peer : more) peer->try_step();
   EXPECT_TRUE(peers_[3]->is_in_a_crowd());
 }

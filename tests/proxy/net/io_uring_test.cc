@@ -168,7 +168,7 @@ TEST_F(ARing, BringsWhatComes) {
 
 TEST_F(ARing, BringsMoreThanOneReceiveTakesInOrder) {
   Reader& r = reader();
-  const std::string sent = pattern(5 * Ring::kMostBytes + 1);
+  const std::string sent = pattern(5 * Ring::kMaxBytes + 1);
   ASSERT_EQ(r.peer->send(sent), sent.size());
   ASSERT_TRUE(run_until([&] { return r.text.size() >= sent.size(); }));
   EXPECT_EQ(r.text, sent);
@@ -176,7 +176,7 @@ TEST_F(ARing, BringsMoreThanOneReceiveTakesInOrder) {
 
 TEST_F(ARing, BringsExactlyWhatOneReceiveTakes) {
   Reader& r = reader();
-  const std::string sent = pattern(Ring::kMostBytes);
+  const std::string sent = pattern(Ring::kMaxBytes);
   r.peer->send(sent);
   ASSERT_TRUE(run_until([&] { return r.text.size() >= sent.size(); }));
   r.peer->send("more");
@@ -240,7 +240,7 @@ TEST_F(ARing, SendsAtTheEndOfTheTurn) {
 
 TEST_F(ARing, KeepsTheOrderOfSmallAndLargeWrites) {
   Reader& r = reader();
-  const std::string large = pattern(Ring::kMostBytes + 1);
+  const std::string large = pattern(Ring::kMaxBytes + 1);
   r.write("small ");
   r.write(large);
   r.write(" small");
@@ -335,7 +335,7 @@ TEST_F(ARing, GivesWhatCameBeforeABreakWhilePaused) {
   Reader& r = reader();
   turn();
   r.reads = false;
-  const std::string sent = pattern(3 * Ring::kMostBytes);
+  const std::string sent = pattern(3 * Ring::kMaxBytes);
   ASSERT_EQ(r.peer->send(sent), sent.size());
   ASSERT_TRUE(run_until([&] { return r.wakes > 0; }));
   r.stream->pause_reading();

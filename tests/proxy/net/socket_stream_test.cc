@@ -341,7 +341,7 @@ TEST_P(APausedSocketStream, TakesABreakThatASendHasFoundForABreak) {
   reset();
   run_for(3ms);
   for (int write = 0; write < 3; ++write) {
-    stream_->write(scratch_, std::vector<std::uint8_t>(Ring::kMostBytes + 1));
+    stream_->write(scratch_, std::vector<std::uint8_t>(Ring::kMaxBytes + 1));
     run_for(1ms);
   }
   EXPECT_TRUE(stream_->write_broken());

@@ -17,7 +17,7 @@ namespace {
 
 // The most that one turn reads, with reads of 16 KiB. The tests compare with twice this number, because the
 // kernel frees its buffers in larger pieces.
-constexpr std::size_t kMost = kMaxReads * std::size_t{16'384};
+constexpr std::size_t kMaxTaken = kMaxReads * std::size_t{16'384};
 
 // A session whose server is on a Unix socket, and both of its peers.
 class ABusyServer : public ::testing::Test {
@@ -105,8 +105,8 @@ TEST_F(ABusyServer, IsLeftAfterSomeReadsOfALogin) {
   const std::string accepted("R\0\0\0\x08\0\0\0\0", 9);
   ASSERT_EQ(::send(server_.get(), accepted.data(), accepted.size(), MSG_NOSIGNAL), 9);
   const std::string notice = std::string("N\0\0\x80\4", 5) + std::string(32'768, 'x');
-  ASSERT_GT(fill(notice), 2 * kMost);
-  EXPECT_LT(taken_in_a_turn(), 2 * kMost);
+  ASSERT_GT(fill(notice), 2 * kMaxTaken);
+  EXPECT_LT(taken_in_a_turn(), 2 * kMaxTaken);
   EXPECT_GT(taken_in_a_turn(), 0U);  // reading continues
 }
 
@@ -114,8 +114,8 @@ TEST_F(ABusyServer, IsLeftAfterSomeReadsBehindACancelRequest) {
   protocol::Bytes packet;
   protocol::encode_cancel_request({7, {1, 2, 3, 4}}, packet);
   connect(packet);
-  ASSERT_GT(fill(std::string(32'768, '\0')), 2 * kMost);
-  EXPECT_LT(taken_in_a_turn(), 2 * kMost);
+  ASSERT_GT(fill(std::string(32'768, '\0')), 2 * kMaxTaken);
+  EXPECT_LT(taken_in_a_turn(), 2 * kMaxTaken);
   EXPECT_GT(taken_in_a_turn(), 0U);
 }
 

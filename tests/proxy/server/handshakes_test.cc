@@ -53,11 +53,11 @@ struct Site {
 // A link that advances after each event.
 class Dialling final : public Wakeable {
  public:
-  Dialling(uv_loop_t* loop, HandshakeQueue& turns, const std::shared_ptr<const Upstream>& upstream,
+  Dialling(uv_loop_t* loop, HandshakeQueue& queue, const std::shared_ptr<const Upstream>& upstream,
            Scratch& scratch)
       : scratch_(scratch),
         resolver_(loop),
-        link_({loop, turns, resolver_}, upstream, upstream->tls, *this, std::chrono::seconds(10)) {}
+        link_({loop, queue, resolver_}, upstream, upstream->tls, *this, std::chrono::seconds(10)) {}
   void wake() override { state = link_.advance(scratch_); }
 
   UpstreamLink::State state = UpstreamLink::State::connecting;
@@ -111,11 +111,11 @@ sslnegotiation = "direct"
 )",
                                                       server.port, site.root_file));
   Loop loop;
-  HandshakeQueue turns(loop.get());
+  HandshakeQueue queue(loop.get());
   Scratch scratch(65'536);
   std::vector<std::unique_ptr<Dialling>> links;
   for (int i = 0; i < kPeers; ++i) {
-    links.push_back(std::make_unique<Dialling>(loop.get(), turns, snapshot->upstreams.at("a"), scratch));
+    links.push_back(std::make_unique<Dialling>(loop.get(), queue, snapshot->upstreams.at("a"), scratch));
     links.back()->wake();
   }
   std::ptrdiff_t begun = 0;

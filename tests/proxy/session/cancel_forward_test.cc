@@ -2,7 +2,13 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <optional>
+#include <string>
+#include <tl/expected.hpp>
+
 #include "tests/support/certificates.h"
+#include "tests/support/failing_memory.h"
 #include "tests/support/stage_fixture.h"
 #include "tests/support/unix_server.h"
 
@@ -55,6 +61,45 @@ TEST_F(ACancelForward, GoesToTheServerOfItsSession) {
     return server_.accept();
   }));
   EXPECT_FALSE(first.accept());
+}
+
+// The bytes that are freed must not contain the key: a later reader of the memory could cancel the session's statements.
+TEST_F(ACancelForward, WipesTheKey) {
+  const std::string key = "a key of thirty-two bytes' length";
+  std::size_t copies = 0;
+  const auto watched = [&](const auto& action) {
+    const test::FreedCopies freed(key);
+    action();
+    copies += freed.count();
+  };
+  begin("", "host = \"" + folder_.path("") + '"');
+  const protocol::CancelRequest request{7, {key.begin(), key.end()}};
+  tl::expected<std::unique_ptr<CancelForward>, Ending> begun;
+  watched([&] { begun = CancelForward::begin(*context_, request, false); });
+  ASSERT_TRUE(begun);
+  std::string packet;
+  ASSERT_TRUE(turn_until([&] {
+    watched([&] { EXPECT_FALSE((*begun)->advance().has_value()); });
+    if (server_.accept() || server_.is_connected()) packet += server_.received();
+    return packet.ends_with(key);
+  }));
+  watched([&] { begun->reset(); });
+  EXPECT_EQ(copies, 0U);
+}
+
+TEST_F(ACancelForward, RefusesARequestWithoutTlsIfTheListenerDeniesThem) {
+  const auto identity = test::authority("localhost");
+  const std::string certificate =
+      "ssl_cert_file = \"" + folder_.write("server.crt", identity.certificate_pem()) +
+      "\"\nssl_key_file = \"" + folder_.write("server.key", identity.key_pem()) + "\"\n";
+  const std::string upstream = "host = \"" + folder_.path("") + '"';
+  begin(certificate + "plaintext_cancel = \"deny\"", upstream);
+  const auto refused = CancelForward::begin(*context_, kRequest, false);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().reason, Reason::plaintext_cancel_denied);
+  EXPECT_TRUE(CancelForward::begin(*context_, kRequest, true)) << "inside TLS";
+  begin(certificate, upstream);
+  EXPECT_TRUE(CancelForward::begin(*context_, kRequest, false)) << "the default";
 }
 
 TEST_F(ACancelForward, RefusesAnUnknownKeyIfThereAreSeveralServers) {

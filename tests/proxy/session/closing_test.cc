@@ -2,11 +2,17 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+
 #include "tests/support/stage_fixture.h"
 
 namespace pgveil::proxy {
 namespace {
 
+using namespace std::chrono_literals;
 using Finish = Stream::Finish;
 using Status = Stream::Status;
 
@@ -57,9 +63,33 @@ TEST_F(AClosing, TellsEachPeerWhetherItHasEverything) {
   EXPECT_TRUE(server_->finished && !server_->cut_off);
 }
 
-TEST_F(AClosing, GivesAPeerThatDoesNotCloseALimitedTime) {
+// The time is counted from the last change.
+TEST_F(AClosing, GivesAPeerTwoSecondsToCloseAndFiveMinutesToRead) {
   Closing& closing = close();
-  EXPECT_TRUE(turn_until([&] { return closing.advance(); }));
+  const auto expect_left = [&](std::chrono::milliseconds most) {
+    EXPECT_FALSE(closing.advance());
+    const auto left = context_->deadline.left();
+    ASSERT_TRUE(left.has_value());
+    EXPECT_LT(*left, most + 1s);
+    EXPECT_GT(*left, most - 1s);
+  };
+  expect_left(2s);
+  client_->waiting = "the last message";
+  expect_left(300s);
+  context_->deadline.set(10s);
+  expect_left(10s);  // nothing more was written
+  client_->drain(3);
+  expect_left(300s);
+  client_->drain(std::string::npos);
+  expect_left(2s);
+}
+
+TEST_F(AClosing, EndsAfterThatTime) {
+  Closing& closing = close();
+  ASSERT_FALSE(closing.advance());
+  context_->deadline.set(1ms);
+  ASSERT_TRUE(turn_until([&] { return context_->deadline.passed(); }));
+  EXPECT_TRUE(closing.advance());
 }
 
 }  // namespace

@@ -2,11 +2,17 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+
 #include "tests/support/stage_fixture.h"
 
 namespace pgveil::proxy {
 namespace {
 
+using namespace std::chrono_literals;
 using State = EstablishedSession::State;
 
 const std::string kQuery("Q\0\0\0\x0dselect 1\0", 14);
@@ -81,6 +87,30 @@ TEST_F(AnEstablishedSession, EndsAfterItsIdleTimeout) {
   ASSERT_TRUE(turn_until([&] { return (state = session.advance()) != State::relaying; }));
   ASSERT_EQ(state, State::idle);
   EXPECT_EQ(session.ending(state).reason, Reason::idle_timeout);
+}
+
+// The timer expires while the time of the last byte does not yet allow the end.
+TEST_F(AnEstablishedSession, WaitsForTheRestOfItsIdleTimeout) {
+  EstablishedSession& session = establish("idle_timeout = \"60s\"");
+  context_->deadline.set(20ms);
+  ASSERT_TRUE(turn_until([&] { return context_->deadline.passed(); }));
+  ASSERT_EQ(session.advance(), State::relaying);
+  ASSERT_TRUE(context_->deadline.left().has_value());
+  EXPECT_LT(*context_->deadline.left(), 60s - 10ms);
+  EXPECT_GT(*context_->deadline.left(), 30s);
+}
+
+// The client may stop reading meanwhile, and then its idle_timeout applies.
+TEST_F(AnEstablishedSession, ChecksAnUnansweredClientAfterItsIdleTimeout) {
+  EstablishedSession& session = establish("idle_timeout = \"10s\"");
+  client_->end = Stream::Status::ended;
+  ASSERT_EQ(session.advance(), State::relaying);
+  context_->deadline.set(1ms);
+  ASSERT_TRUE(turn_until([&] { return context_->deadline.passed(); }));
+  ASSERT_EQ(session.advance(), State::relaying);
+  ASSERT_TRUE(context_->deadline.left().has_value());
+  EXPECT_LT(*context_->deadline.left(), 11s);
+  EXPECT_GT(*context_->deadline.left(), 5s);
 }
 
 TEST_F(AnEstablishedSession, GivesUpItsServer) {

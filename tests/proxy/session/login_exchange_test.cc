@@ -2,9 +2,15 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
 #include "tests/support/certificates.h"
 #include "tests/support/stage_fixture.h"
 #include "tests/support/unix_server.h"
+#include "tls/client_context.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -91,6 +97,58 @@ TEST_F(ALoginExchange, GoesOnToTheNextHostIfTheFirstOneTakesNoConnections) {
   server_.send(kAuthenticationOk + kReadyForQuery);
   ASSERT_TRUE(advance_until(State::logged_in));
   EXPECT_EQ(client_->written, kAuthenticationOk + kReadyForQuery);  // nothing of the first server
+}
+
+// A connection that was started early must not be used if the server is to see another certificate.
+TEST_F(ALoginExchange, ClosesAnEarlyConnectionThatItCannotUse) {
+  begin("hba = \"host all all all relay\"", "host = " + one_host());
+  context_->deadline.set(snapshot_->limits.startup_timeout);
+  const auto& upstream = context_->policy().upstream;
+  auto early = context_->dial(upstream, upstream->tls);
+  ASSERT_TRUE(turn_until([&] {
+    return early->advance(context_->scratch()) == UpstreamLink::State::established &&
+           (server_.accept() || server_.is_connected());
+  }));
+  const auto root = test::authority("Root");
+  tls::ClientSettings other;
+  other.sslrootcert = folder_.write("root.crt", root.certificate_pem());
+  login_.emplace(*context_,
+                 AdmittedClient{.client = {},
+                                .method = protocol::HbaMethod::relay,
+                                .tls_to_server = tls::ClientContext::build(other).value()},
+                 std::move(early));
+  ASSERT_TRUE(turn_until([&] { return server_.has_ended(); }));
+  EXPECT_TRUE(turn_until([&] {
+    static_cast<void>(login_->advance());
+    return server_.accept();
+  })) << "it dials again";
+}
+
+// The client does not read.
+TEST_F(ALoginExchange, FailsIfTheServerSendsMoreThanAMegabyte) {
+  constexpr std::size_t kMaxBytes = 1'048'576;
+  reach(one_host());
+  ASSERT_TRUE(advance_until(State::logging_in));
+  ASSERT_TRUE(turn_until([&] { return server_.accept() || server_.is_connected(); }));
+  server_.send(kAuthenticationOk);
+  ASSERT_TRUE(turn_until(
+      [&] { return login_->advance() == State::logging_in && client_->written == kAuthenticationOk; }));
+  client_->kernel_room = 0;
+  const std::string notice = std::string("N\0\0\x10\0", 5) + std::string(4092, '\0');
+  std::size_t sent = 0;
+  State state = State::logging_in;
+  for (; state == State::logging_in && sent < 2 * kMaxBytes; sent += notice.size()) {
+    server_.send(notice);
+    const auto expected = sent + notice.size();
+    ASSERT_TRUE(turn_until([&] {
+      state = login_->advance();
+      return state != State::logging_in || client_->unwritten() == expected;
+    }));
+  }
+  ASSERT_EQ(state, State::failed);
+  EXPECT_EQ(login_->ending().reason, Reason::upstream_protocol_violation);
+  EXPECT_GT(sent, kMaxBytes);
+  EXPECT_LE(sent, kMaxBytes + 2 * notice.size());
 }
 
 // It may be a password.

@@ -56,14 +56,14 @@ TEST(SessionLimit, AreNeverMoreThanThereAreForThreadsThatHurry) {
 }
 
 TEST(SessionLimit, AreAllGivenToThreadsThatHurry) {
-  constexpr std::size_t kMost = 400'000;
+  constexpr std::size_t kMaxSessions = 400'000;
   SessionLimit places;
   std::atomic<std::size_t> got{0};
   hurry([&] {
-    for (std::size_t round = 0; round < kMost; ++round)
-      if (places.acquire(kMost)) ++got;
+    for (std::size_t round = 0; round < kMaxSessions; ++round)
+      if (places.acquire(kMaxSessions)) ++got;
   });
-  EXPECT_EQ(got, kMost);
+  EXPECT_EQ(got, kMaxSessions);
 }
 
 }  // namespace

@@ -70,9 +70,13 @@ std::vector<std::string> established_session(const LogConfig& config, const Reco
   return lines_of(log);
 }
 
-std::vector<std::string> refused_session(const LogConfig& config, const Record& record) {
+// Returns the lines of a typical session that is refused before it has a server.
+std::vector<std::string> refused_session(const LogConfig& config) {
+  Record refused = record();
+  refused.server.clear();
+  refused.server_tls.reset();
   CapturedLog log(config);
-  log_session_closed(record, kTraffic, no_place, "authorize");
+  log_session_closed(refused, kTraffic, no_place, "authorize");
   return lines_of(log);
 }
 
@@ -102,17 +106,28 @@ TEST(SessionLog, AsTextNamesTheUpstreamInPlaceOfAUnixSocket) {
   local.identity = "CN=billing,O=Example";
   const auto lines = established_session(text_log, local);
   ASSERT_EQ(lines.size(), 2U);
+  EXPECT_EQ(
+      lines[0],
+      "I session_started session=7f3a-2b client=10.0.3.7:51544 identity=\"CN=billing,O=Example\" user=app "
+      "database=ledger upstream=primary client_tls=TLSv1.3 rule=/etc/pgveil/pg_hba.conf:7");
   EXPECT_EQ(lines[1],
             "I session_closed session=7f3a-2b reason=client_closed client=10.0.3.7:51544 "
             "identity=\"CN=billing,O=Example\" user=app database=ledger upstream=primary client_tls=TLSv1.3 "
             "duration_ms=N sent=35210 received=2100");
 }
 
+TEST(SessionLog, AsTextNamesTheMapThatGaveTheUser) {
+  Record mapped = record();
+  mapped.map_line = "/etc/pgveil/pg_ident.conf:3";
+  const auto lines = established_session(text_log, mapped);
+  ASSERT_EQ(lines.size(), 2U);
+  EXPECT_TRUE(lines[0].ends_with(" rule=/etc/pgveil/pg_hba.conf:7 map=/etc/pgveil/pg_ident.conf:3"))
+      << lines[0];
+  EXPECT_EQ(lines[1].find(" map="), std::string::npos) << lines[1];
+}
+
 TEST(SessionLog, AsTextSaysWhatWentWrongAndWhatToDo) {
-  Record refused = record();
-  refused.server.clear();
-  refused.server_tls.reset();
-  EXPECT_EQ(refused_session(text_log, refused),
+  EXPECT_EQ(refused_session(text_log),
             (std::vector<std::string>{
                 "W session_closed session=7f3a-2b reason=too_many_sessions phase=authorize "
                 "client=10.0.3.7:51544 user=app database=ledger upstream=primary duration_ms=N "
@@ -132,10 +147,7 @@ TEST(SessionLog, AsTextHasEveryKeyAtLevelDebug) {
 }
 
 TEST(SessionLog, AsJsonHasEveryKeyAlways) {
-  Record refused = record();
-  refused.server.clear();
-  refused.server_tls.reset();
-  EXPECT_EQ(refused_session(json_log, refused),
+  EXPECT_EQ(refused_session(json_log),
             (std::vector<std::string>{
                 R"({"level":"warning","event":"session_closed","session":"7f3a-2b",)"
                 R"("reason":"too_many_sessions","phase":"authorize","client":"10.0.3.7:51544",)"

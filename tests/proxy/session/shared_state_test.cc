@@ -2,6 +2,10 @@
 
 #include <gtest/gtest.h>
 
+#include <string>
+
+#include "tests/support/failing_memory.h"
+
 namespace pgveil::proxy {
 namespace {
 
@@ -26,6 +30,17 @@ TEST_F(ARegistration, GivesEverythingBackWhenItGoes) {
   EXPECT_EQ(shared_.newcomers.count(), 0U);
   EXPECT_EQ(shared_.sessions.taken(), 0U);
   EXPECT_FALSE(shared_.cancel_routes.find(kKey).has_value());
+}
+
+TEST_F(ARegistration, WipesTheCancelKey) {
+  const std::string text = "a key of thirty-two bytes' length";
+  const protocol::CancelRequest key{7, {text.begin(), text.end()}};
+  const test::FreedCopies freed(text);
+  {
+    SessionRegistration registration(shared_);
+    registration.add_cancel_route(key, {});
+  }
+  EXPECT_EQ(freed.count(), 0U);
 }
 
 TEST_F(ARegistration, CountsASessionOnce) {
