@@ -60,7 +60,7 @@ Decision Admission::decide() {
   assigned_database_.clear();
   const OpenedClient& client = admitted_.client;
   const AccessRules& rules = context_.policy().rules;
-  ClientAttributes visitor{.address = context_.client_address,
+  ClientAttributes attributes{.address = context_.client_address,
                            .has_tls = client.tls != nullptr,
                            .certificate = client.certificate(),
                            .unix_user = client.unix_user,
@@ -68,15 +68,15 @@ Decision Admission::decide() {
                            .database = client.startup.database(),
                            .physical_replication = client.startup.is_physical_replication(),
                            .host_name = host_name_ ? host_name_->found() : std::nullopt};
-  Decision decision = rules.decide(visitor);
+  Decision decision = rules.decide(attributes);
   const bool assigns = decision.rule != nullptr && decision.rule->assign && !decision.refusal;
   if (!assigns || !client.startup.find("database").value_or("").empty()) return decision;
   // The client named no database, so it gets the database with the name of the assigned user. The rules decide
   // whether the client may use that database.
   assigned_database_ = decision.database_user;
   context_.observer.note_database(assigned_database_);
-  visitor.database = assigned_database_;
-  return rules.decide(visitor);
+  attributes.database = assigned_database_;
+  return rules.decide(attributes);
 }
 
 Admission::State Admission::admit(const Decision& decision) {
