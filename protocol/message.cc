@@ -1,7 +1,6 @@
 #include "protocol/message.h"
 
 #include <algorithm>
-#include <limits>
 
 namespace pgveil::protocol {
 
@@ -19,49 +18,15 @@ Decoded<Message> decode_message(ByteReader& in, std::uint32_t max_length) {
   return Message{static_cast<char>(*type), *body, whole};
 }
 
-namespace {
-
-std::uint32_t length_in(ByteView header) {
-  return std::uint32_t{header[1]} << 24 | std::uint32_t{header[2]} << 16 | std::uint32_t{header[3]} << 8 |
-         std::uint32_t{header[4]};
-}
-
-bool is_possible(std::uint32_t length) {
-  return length >= kMinMessageLength && length <= std::numeric_limits<std::int32_t>::max();
-}
-
-}  // namespace
-
-// Skips complete messages, the most common content of a read. Returns the bytes after them.
-inline ByteView BoundaryTracker::skip_whole_messages(ByteView bytes) {
-  while (bytes.size() >= kMessageHeaderBytes) {
-    const std::uint32_t length = length_in(bytes);
-    if (length >= bytes.size() || !is_possible(length)) break;
-    last_type_ = static_cast<char>(bytes[0]);
-    last_size_ = std::uint64_t{length} + 1;
-    bytes = bytes.subspan(std::size_t{length} + 1);
+std::size_t BoundaryTracker::follow_part(ByteView bytes) {
+  if (body_bytes_left_ > 0) {
+    const auto skipped = std::min<std::uint64_t>(body_bytes_left_, bytes.size());
+    body_bytes_left_ -= skipped;
+    return static_cast<std::size_t>(skipped);
   }
-  return bytes;
-}
-
-void BoundaryTracker::follow(ByteView bytes) {
-  if (at_boundary()) bytes = skip_whole_messages(bytes);
-  if (!bytes.empty()) follow_parts(bytes);
-}
-
-void BoundaryTracker::follow_parts(ByteView bytes) {
-  while (!bytes.empty() && !lost_) {
-    if (body_bytes_left_ > 0) {
-      const auto skipped = std::min<std::uint64_t>(body_bytes_left_, bytes.size());
-      body_bytes_left_ -= skipped;
-      bytes = bytes.subspan(static_cast<std::size_t>(skipped));
-    } else if (header_bytes_ == 0 && bytes.size() >= kMessageHeaderBytes) {
-      begin_body(bytes.first<kMessageHeaderBytes>());
-      bytes = bytes.subspan(kMessageHeaderBytes);
-    } else {
-      bytes = bytes.subspan(collect_header(bytes));
-    }
-  }
+  if (header_bytes_ > 0 || bytes.size() < kMessageHeaderBytes) return collect_header(bytes);
+  begin_body(bytes.first<kMessageHeaderBytes>());
+  return kMessageHeaderBytes;
 }
 
 // Stores a part of a header that is split between two reads. Returns how many bytes it consumed.
@@ -77,8 +42,8 @@ std::size_t BoundaryTracker::collect_header(ByteView bytes) {
 }
 
 void BoundaryTracker::begin_body(std::span<const std::uint8_t, kMessageHeaderBytes> header) {
-  const std::uint32_t length = length_in(header);
-  if (!is_possible(length)) {
+  const std::uint32_t length = message_length(header);
+  if (!is_possible_length(length)) {
     lost_ = true;
     return;
   }

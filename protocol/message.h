@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <span>
 
 #include "protocol/bytes.h"
@@ -29,7 +30,13 @@ struct Message {
 // can be inserted where the peer expects a message. The cost is per message, not per byte.
 class BoundaryTracker {
  public:
-  void follow(ByteView bytes);
+  void follow(ByteView bytes) {
+    follow(bytes, [](char, std::uint8_t) {});
+  }
+  // Calls on_message(type, last byte) for each message that is complete. The last byte is that of the body, or of the
+  // length word if there is no body.
+  template <class OnMessage>
+  void follow(ByteView bytes, const OnMessage& on_message);
 
   // Returns true if the next byte begins a message.
   [[nodiscard]] bool at_boundary() const { return !lost_ && header_bytes_ == 0 && body_bytes_left_ == 0; }
@@ -44,8 +51,8 @@ class BoundaryTracker {
   [[nodiscard]] bool lost() const { return lost_; }
 
  private:
-  [[nodiscard]] ByteView skip_whole_messages(ByteView bytes);
-  void follow_parts(ByteView bytes);
+  // Handles the next part of a message. Returns how many bytes it consumed.
+  [[nodiscard]] std::size_t follow_part(ByteView bytes);
   [[nodiscard]] std::size_t collect_header(ByteView bytes);
   void begin_body(std::span<const std::uint8_t, kMessageHeaderBytes> header);
 
@@ -56,5 +63,33 @@ class BoundaryTracker {
   char last_type_ = 0;
   bool lost_ = false;
 };
+
+// Returns the length word of a message that begins with `bytes`, at least kMessageHeaderBytes of them.
+[[nodiscard]] inline std::uint32_t message_length(ByteView bytes) {
+  return std::uint32_t{bytes[1]} << 24 | std::uint32_t{bytes[2]} << 16 | std::uint32_t{bytes[3]} << 8 |
+         std::uint32_t{bytes[4]};
+}
+[[nodiscard]] inline bool is_possible_length(std::uint32_t length) {
+  return length >= kMinMessageLength && length <= std::numeric_limits<std::int32_t>::max();
+}
+
+template <class OnMessage>
+void BoundaryTracker::follow(ByteView bytes, const OnMessage& on_message) {
+  // Complete messages are the most common content of a read.
+  if (at_boundary())
+    while (bytes.size() >= kMessageHeaderBytes) {
+      const std::uint32_t length = message_length(bytes);
+      if (length >= bytes.size() || !is_possible_length(length)) break;
+      last_type_ = static_cast<char>(bytes[0]);
+      last_size_ = std::uint64_t{length} + 1;
+      on_message(last_type_, bytes[length]);
+      bytes = bytes.subspan(std::size_t{length} + 1);
+    }
+  while (!bytes.empty() && !lost_) {
+    const std::size_t consumed = follow_part(bytes);
+    if (at_boundary()) on_message(last_type_, bytes[consumed - 1]);
+    bytes = bytes.subspan(consumed);
+  }
+}
 
 }  // namespace pgveil::protocol

@@ -8,6 +8,17 @@
 
 namespace pgveil::proxy {
 
+void Relay::follow_to_client(ByteView bytes) {
+  to_client_.boundary.follow(bytes, [this](char type, std::uint8_t last_byte) {
+    transactions_.on_backend_message(type, last_byte);
+  });
+}
+
+void Relay::follow_to_server(ByteView bytes) {
+  to_server_.boundary.follow(
+      bytes, [this](char type, std::uint8_t /*last_byte*/) { transactions_.on_frontend_message(type); });
+}
+
 std::optional<Relay::End> Relay::advance(Scratch& scratch) {
   const auto to_client_before = to_client_.bytes;
   const auto to_server_before = to_server_.bytes;
@@ -76,8 +87,11 @@ Stream::Status Relay::move(Direction& direction, Scratch& scratch) {
     if (read.status != Stream::Status::bytes) return read.status;
     direction.bytes += read.bytes.size();
     direction.unanswered += read.bytes.size();
-    direction.boundary.follow(read.bytes);
     const bool is_to_client = &direction == &to_client_;
+    if (is_to_client)
+      follow_to_client(read.bytes);
+    else
+      follow_to_server(read.bytes);
     if (is_to_client && direction.boundary.last_type() == protocol::kErrorResponse)
       note_server_error(read.bytes);
     note_bulk(direction, is_to_client ? to_server_ : to_client_);

@@ -10,6 +10,7 @@
 #include <string>
 
 #include "protocol/message.h"
+#include "protocol/transaction_tracker.h"
 #include "proxy/net/stream.h"
 
 namespace pgveil::proxy {
@@ -52,13 +53,17 @@ class Relay {
   [[nodiscard]] bool client_terminated() const;
 
   // Track bytes that were passed on outside the relay, during the login.
-  void follow_to_client(ByteView bytes) { to_client_.boundary.follow(bytes); }
-  void follow_to_server(ByteView bytes) { to_server_.boundary.follow(bytes); }
+  void follow_to_client(ByteView bytes);
+  void follow_to_server(ByteView bytes);
   // Whether pgveil may send a message of its own to the client.
   [[nodiscard]] bool at_client_boundary() const { return to_client_.boundary.at_boundary(); }
   // Whether a message has begun and is not complete.
   [[nodiscard]] bool in_message_to_client() const { return to_client_.boundary.in_message(); }
   [[nodiscard]] bool in_message_to_server() const { return to_server_.boundary.in_message(); }
+  // Whether the session is idle outside a transaction: nothing is lost if it ends now.
+  [[nodiscard]] bool is_idle() const {
+    return transactions_.is_idle() && to_client_.boundary.at_boundary() && to_server_.boundary.at_boundary();
+  }
   // The last message of the server was an ErrorResponse that ends the session.
   [[nodiscard]] bool server_gave_up() const;
   // The SQLSTATE of that message; empty if it is unknown.
@@ -89,6 +94,7 @@ class Relay {
 
   Direction to_server_;
   Direction to_client_;
+  protocol::TransactionTracker transactions_;
   std::size_t read_size_;
   bool client_ended_ = false;
   bool server_goes_on_ = false;  // the last ErrorResponse of the server did not end the session

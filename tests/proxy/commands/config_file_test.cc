@@ -40,7 +40,9 @@ TEST(CommandLine, RefusesOtherSettingsBesideAFile) {
   const TemporaryFile file(TomlLines().text());
   for (const auto& sample : setting_samples()) {
     const auto names = names_of(sample);
-    if (names.flag.empty() || names.section == "limits" || names.section == "log") continue;
+    if (names.flag.empty() || names.section == "limits" || names.section == "log" ||
+        names.section == "reload")
+      continue;
     const auto ending = ending_of({"run", "--config", file.path(), names.flag, sample.outside});
     EXPECT_EQ(ending.exit_code, kExitUsage) << names.flag;
     EXPECT_PRED_FORMAT2(testing::IsSubstring, names.flag + " cannot be combined with --config",
