@@ -38,8 +38,12 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
+  // The largest handshake, in bytes of the peer. A chain of certificates has a few KiB; OpenSSL accepts 100 KiB.
+  // Messages that OpenSSL ignores, such as HelloRequest, would otherwise make a handshake endless.
+  static constexpr std::size_t kMaxHandshakeBytes = 1'048'576;
+
   // Continues the handshake. Consumes bytes from the front of `ciphertext`. After `ready`, the remaining
-  // bytes must be given to read(). Checks the name in the server's certificate: a wrong name ends the
+  // bytes must be given to read(). Fails if the peer has sent more than kMaxHandshakeBytes. Checks the name in the server's certificate: a wrong name ends the
   // handshake before our certificate or any data is sent.
   [[nodiscard]] Status handshake(ByteView& ciphertext, Outgoing& out);
 

@@ -4,14 +4,20 @@
 
 namespace pgveil::proxy {
 
+namespace {
+
+// The maximum size of one read of a handshake. Most handshakes are smaller.
+constexpr std::size_t kHandshakeReadBytes = 16'384;
+
+}  // namespace
+
 TlsStream::Handshake TlsStream::shake_hands(Scratch& scratch) {
-  for (;;) {
+  for (int reads = 0; reads < kMaxReads; ++reads) {
     const auto early = std::exchange(early_, {});
     Read received{Status::bytes, early};
     // The first call may have no ciphertext: in TLS the client sends the first message.
     if (early.empty())
-      received =
-          inner_->readable() ? inner_->read(scratch, scratch.incoming.size()) : Read{Status::blocked, {}};
+      received = inner_->readable() ? inner_->read(scratch, kHandshakeReadBytes) : Read{Status::blocked, {}};
     if (received.status == Status::ended || received.status == Status::failed) engine_->end_of_input();
     ByteView ciphertext = received.bytes;
     if (!ciphertext.empty()) peer_has_spoken_ = true;
@@ -28,6 +34,7 @@ TlsStream::Handshake TlsStream::shake_hands(Scratch& scratch) {
     if (status != tls::Engine::Status::want_input) return Handshake::failed;
     if (received.status != Status::bytes) return Handshake::waiting;
   }
+  return Handshake::waiting;
 }
 
 Stream::Read TlsStream::read(Scratch& scratch, std::size_t most) {

@@ -15,7 +15,8 @@ class TlsStream final : public Stream {
             std::vector<std::uint8_t> early = {})
       : inner_(std::move(inner)), engine_(std::move(engine)), early_(std::move(early)) {}
 
-  // Continues the handshake with the bytes that have arrived. `failed`: failure() has the reason, and an
+  // Continues the handshake with the bytes that have arrived. One call reads kMaxReads times at most; the bytes
+  // that remain in the kernel wake the owner in the next turn of the loop. `failed`: failure() has the reason, and an
   // alert may have been written.
   enum class Handshake { waiting, done, failed };
   [[nodiscard]] Handshake shake_hands(Scratch& scratch);
