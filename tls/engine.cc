@@ -375,6 +375,11 @@ void Engine::end_of_input() {
   if (state_->records != nullptr) state_->records->end_of_input();
 }
 
+void Engine::give_up(std::string reason) {
+  state_->stage = State::Stage::failed;
+  state_->failure = plain_failure(Failure::protocol_error, std::move(reason));
+}
+
 void Engine::close(Outgoing& out) {
   State& state = *state_;
   // After a failure OpenSSL has already sent its alert. Before the handshake is done, close_notify has no

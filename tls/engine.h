@@ -59,6 +59,9 @@ class Engine {
   // (unexpected_eof), or closed if close_notify was received.
   void end_of_input();
 
+  // Ends the connection as failed: nothing is read or written any more, and no alert is sent.
+  void give_up(std::string reason);
+
   // Appends close_notify, once. Appends nothing after a failure, with one exception: the handshake succeeded
   // and pgveil refused the connection (such as direct TLS without ALPN).
   void close(Outgoing& out);

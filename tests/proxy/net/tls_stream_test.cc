@@ -10,6 +10,7 @@
 
 #include "tests/support/certificates.h"
 #include "tests/support/fake_stream.h"
+#include "tests/tls/peers.h"
 #include "tls/client_context.h"
 #include "tls/engine.h"
 #include "tls/server_context.h"
@@ -81,6 +82,78 @@ TEST(AHandshakeWithAClient, ReadsABoundedAmountInATurn) {
   Scratch scratch(65'536);
   EXPECT_EQ(stream.shake_hands(scratch), TlsStream::Handshake::waiting);
   EXPECT_EQ(below.reads, kMaxReads);
+}
+
+// --- answers that the peer does not read ---
+
+using tls::test::Bytes;
+using tls::test::OpenSslEnd;
+
+// A server of TLS 1.2 after the handshake. It asks for renegotiation, which TlsStream refuses with an alert each time.
+class AServerThatAsksForRenegotiation : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    context_ = tls::test::openssl_server(site_.server);
+    SSL_CTX_set_max_proto_version(context_.get(), TLS1_2_VERSION);
+    server_ = std::make_unique<OpenSslEnd>(context_.get(), OpenSslEnd::Side::server);
+    auto below = std::make_unique<test::FakeStream>();
+    below_ = below.get();
+    stream_.emplace(std::move(below), tls::Engine::to_server(tls::test::Site::build(site_.client_settings()),
+                                                             {.host = tls::test::Site::kHost}));
+    auto status = stream_->shake_hands(scratch_);
+    for (int i = 0; i < 10 && status == TlsStream::Handshake::waiting; ++i) {
+      Bytes sent;
+      server_->handshake(tls::test::bytes_of(std::exchange(below_->written, "")), sent);
+      below_->incoming.emplace_back(sent.begin(), sent.end());
+      status = stream_->shake_hands(scratch_);
+    }
+    ASSERT_EQ(status, TlsStream::Handshake::done);
+  }
+
+  std::string request() {
+    SSL_renegotiate(server_->ssl());
+    Bytes sent;
+    server_->handshake({}, sent);
+    return {sent.begin(), sent.end()};
+  }
+
+  // Sends `requests` requests, each in a read of its own. Returns the status of the last read.
+  Stream::Status ask(int requests) {
+    auto status = Stream::Status::blocked;
+    for (int i = 0; i < requests && status == Stream::Status::blocked; ++i) {
+      below_->incoming.push_back(request());
+      status = stream_->read(scratch_, 16'384).status;
+    }
+    return status;
+  }
+
+  tls::test::Site site_;
+  tls::SslContext context_;
+  std::unique_ptr<OpenSslEnd> server_;
+  Scratch scratch_{16'384};
+  test::FakeStream* below_ = nullptr;
+  std::optional<TlsStream> stream_;
+};
+
+TEST_F(AServerThatAsksForRenegotiation, IsAnsweredAsLongAsItReads) {
+  EXPECT_EQ(ask(2'000), Stream::Status::blocked);
+}
+
+TEST_F(AServerThatAsksForRenegotiation, CannotFillTheMemoryByAnswersThatItDoesNotRead) {
+  below_->written.clear();
+  below_->kernel_room = 0;
+  EXPECT_EQ(ask(2'000), Stream::Status::failed);
+  EXPECT_LT(stream_->unwritten(), 10'000U);
+  EXPECT_EQ(stream_->error(), "the peer requests answers of TLS and does not read them");
+  ASSERT_NE(stream_->tls_failure(), nullptr);
+}
+
+TEST_F(AServerThatAsksForRenegotiation, CannotDoSoInASingleRead) {
+  below_->kernel_room = 0;
+  std::string requests;
+  while (requests.size() < 16'000) requests += request();
+  below_->incoming.push_back(requests);
+  EXPECT_EQ(stream_->read(scratch_, 16'384).status, Stream::Status::failed);
 }
 
 }  // namespace
