@@ -192,8 +192,25 @@ class TestVerified:
             peer.receive_startup_packet()
             peer.close()
 
+        server, proxy = proxy_to(script)
+        error = attempt(proxy)
+        assert error["C"] == "57P03"
+        assert error["D"] == (f'Connection to server at "localhost" (127.0.0.1:{server.port}) failed: the server closed the '
+                              "connection instead of answering the StartupMessage, without close_notify.")  # fmt: skip
+        assert "reason=upstream_unreachable" in proxy.end_of_session()
+
+    def test_a_close_in_the_login_is_explained(self, proxy_to, credentials):
+        def script(peer):
+            peer.accept_tls(credentials)
+            peer.receive_startup_packet()
+            peer.send(self.OK)
+            peer.close()
+
         _, proxy = proxy_to(script)
-        assert attempt(proxy)["C"] == "08006"
+        with proxy.connect() as client:
+            client.send(wire.startup_message(user="app"))
+            client.receive_message()
+            assert client.receive_error()["C"] == "08006"
         assert "reason=upstream_lost" in proxy.end_of_session()
 
     @pytest.mark.parametrize(
