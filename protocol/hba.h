@@ -58,7 +58,8 @@ struct HbaRule {
 
   // Properties for checks at load: the record is of type `local`; of type `hostssl`; it can match only
   // loopback addresses (127.0.0.0/8, ::1); it is of type `hostnossl`; of type `hostgssenc`, which matches no
-  // client; its address is 0.0.0.0/0 or ::/0.
+  // client; its address is 0.0.0.0/0 or ::/0; its address is a network of IPv4, or of IPv6; it can match no loopback
+  // address.
   bool is_local = false;
   bool only_tls = false;
   bool only_loopback = false;
@@ -66,6 +67,9 @@ struct HbaRule {
   bool matches_nobody = false;
   bool every_ipv4 = false;
   bool every_ipv6 = false;
+  bool only_ipv4 = false;
+  bool only_ipv6 = false;
+  bool no_loopback = false;
 };
 
 // The properties of a client that the rules are compared with.

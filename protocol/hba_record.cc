@@ -59,14 +59,30 @@ IpAddress netmask_of(bool is_ipv6, std::size_t bits) {
   return mask;
 }
 
-bool is_loopback(const Network& network) {
+// Returns 127.0.0.0/8 or ::1/128.
+const Network& loopback_of(bool is_ipv6) {
   static const Network ipv4{{.is_ipv6 = false, .bytes = {127}}, netmask_of(false, 8)};
   static const Network ipv6{*parse_ip_address("::1"), netmask_of(true, 128)};
-  const Network& loopback = network.address.is_ipv6 ? ipv6 : ipv4;
+  return is_ipv6 ? ipv6 : ipv4;
+}
+
+// Returns whether only loopback addresses are in the network.
+bool is_loopback(const Network& network) {
+  const Network& loopback = loopback_of(network.address.is_ipv6);
   for (std::size_t place = 0; place < byte_count(network.address); ++place)
     if ((network.netmask.bytes[place] & loopback.netmask.bytes[place]) != loopback.netmask.bytes[place])
       return false;
   return is_in(network.address, loopback);
+}
+
+// Returns whether no loopback address is in the network.
+bool excludes_loopback(const Network& network) {
+  const Network& loopback = loopback_of(network.address.is_ipv6);
+  for (std::size_t place = 0; place < byte_count(network.address); ++place)
+    if (((network.address.bytes[place] ^ loopback.address.bytes[place]) & network.netmask.bytes[place] &
+         loopback.netmask.bytes[place]) != 0)
+      return true;
+  return false;
 }
 
 // Returns whether the text is meant as an address, not a name. inet_aton() reads "10.1" and "0x0a000001" as
@@ -383,6 +399,8 @@ void RecordReader::apply(const Options& options) {
     rule.only_loopback = is_loopback(*network);
     const bool is_every = network->netmask.bytes == IpAddress{}.bytes;
     (network->address.is_ipv6 ? rule.every_ipv6 : rule.every_ipv4) = is_every;
+    (network->address.is_ipv6 ? rule.only_ipv6 : rule.only_ipv4) = true;
+    rule.no_loopback = excludes_loopback(*network);
   }
 }
 

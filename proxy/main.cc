@@ -74,8 +74,7 @@ int run(Invocation invocation, const HiddenMemory& memory, ConfigSource source) 
   try {
     if (const auto problem = start_log((*snapshot)->log)) {
       report.add_error(
-          invocation.parsed.locations.error_at("log.audit_file", "cannot be written: " + *problem,
-                                               "Name a file that the user of this process may write."));
+          invocation.parsed.locations.error_at("log.audit_file", problem->message, problem->hint));
       print(report);
       return end_log(kExitConfig);
     }

@@ -53,6 +53,7 @@ tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingError>> Cl
   } else if (!settings.sslcert.empty()) {
     const auto files = client_files(settings.sslcert, settings.sslkey, settings.sslpassword);
     if (const auto own = load_own_certificate(context.get(), files, errors)) {
+      warn_of_unused_passphrase(*own, files, warnings);
       warn_of_expiry(*own, files, warnings);
       warn_of_order(*own, files, warnings);
       warn_of_purpose(*own, files, Purpose::client, warnings);

@@ -47,6 +47,7 @@ struct Engine::State {
   bool verdict_given = false;     // verify_callback() has set `failure`
   bool is_out_of_memory = false;  // verify_callback() ran out of memory and has not decided
   FailureReport failure;
+  std::size_t handshake_bytes = 0;  // that the peer has sent and OpenSSL has consumed
 
   CallerBytes bytes;
 };
@@ -317,10 +318,14 @@ Engine::Status Engine::handshake(ByteView& ciphertext, Outgoing& out) {
   if (state.stage == State::Stage::established) return Status::ready;
   if (state.stage != State::Stage::handshaking) return Status::failed;
   const BioScope bio_scope(state, &ciphertext, &out);
+  const std::size_t received = ciphertext.size();
   const int result = SSL_do_handshake(state.ssl.get());
+  state.handshake_bytes += received - ciphertext.size();
   if (state.is_out_of_memory) throw std::bad_alloc();
   if (result == 1) return check_handshake(state);
   const Status status = status_of(state, result);
+  if (status == Status::want_input && state.handshake_bytes > kMaxHandshakeBytes)
+    return fail(state, plain_failure(Failure::protocol_error, "the TLS handshake is larger than 1 MiB"));
   if (status != Status::closed) return status;
   return fail(state, plain_failure(Failure::unexpected_eof, "the peer closed TLS inside the handshake"));
 }
@@ -368,6 +373,11 @@ Engine::Status Engine::write(ByteView& plaintext, Outgoing& out) {
 void Engine::end_of_input() {
   state_->bytes.end_of_input = true;
   if (state_->records != nullptr) state_->records->end_of_input();
+}
+
+void Engine::give_up(std::string reason) {
+  state_->stage = State::Stage::failed;
+  state_->failure = plain_failure(Failure::protocol_error, std::move(reason));
 }
 
 void Engine::close(Outgoing& out) {

@@ -38,8 +38,12 @@ class Engine {
   Engine(const Engine&) = delete;
   Engine& operator=(const Engine&) = delete;
 
+  // The largest handshake, in bytes of the peer. A chain of certificates has a few KiB; OpenSSL accepts 100 KiB.
+  // Messages that OpenSSL ignores, such as HelloRequest, would otherwise make a handshake endless.
+  static constexpr std::size_t kMaxHandshakeBytes = 1'048'576;
+
   // Continues the handshake. Consumes bytes from the front of `ciphertext`. After `ready`, the remaining
-  // bytes must be given to read(). Checks the name in the server's certificate: a wrong name ends the
+  // bytes must be given to read(). Fails if the peer has sent more than kMaxHandshakeBytes. Checks the name in the server's certificate: a wrong name ends the
   // handshake before our certificate or any data is sent.
   [[nodiscard]] Status handshake(ByteView& ciphertext, Outgoing& out);
 
@@ -54,6 +58,9 @@ class Engine {
   // Declares that no more ciphertext will arrive. The next handshake() or read() returns failed
   // (unexpected_eof), or closed if close_notify was received.
   void end_of_input();
+
+  // Ends the connection as failed: nothing is read or written any more, and no alert is sent.
+  void give_up(std::string reason);
 
   // Appends close_notify, once. Appends nothing after a failure, with one exception: the handshake succeeded
   // and pgveil refused the connection (such as direct TLS without ALPN).

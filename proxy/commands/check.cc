@@ -8,6 +8,7 @@
 #include "proxy/base/exit_code.h"
 #include "proxy/config/config_error.h"
 #include "proxy/config/config_report.h"
+#include "proxy/diagnostics/log.h"
 #include "proxy/login/login_forecast.h"
 #include "proxy/server/preparation.h"
 
@@ -113,6 +114,13 @@ int run_check(const ParsedConfig& parsed) {
   if (!snapshot) {
     std::cerr << snapshot.error().report.text() << std::flush;
     return snapshot.error().exit_code;
+  }
+  // This is not a part of prepare(): `run` opens the FIFO only once, so that its reader sees no end of file.
+  if (const auto problem = fifo_without_reader((*snapshot)->log.audit_file)) {
+    ConfigReport report;
+    report.add_error(parsed.locations.error_at("log.audit_file", problem->message, problem->hint));
+    std::cerr << report.text() << std::flush;
+    return kExitConfig;
   }
   std::cerr << warnings_of(**snapshot).text() << std::flush;
   std::cout << summary_of(**snapshot) << std::flush;

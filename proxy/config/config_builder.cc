@@ -243,6 +243,9 @@ void ConfigBuilder::check_listener_address(const SectionBuilder<ListenerConfig>&
   const auto policy = listener.values.tls_policy();
   if (policy == ListenerTls::require)
     refuse_without_effect(listener, "allow_plaintext_from_network", "this listener requires TLS");
+  else if (address.is_unix() || address.is_loopback())
+    refuse_without_effect(listener, "allow_plaintext_from_network",
+                          "clients of the network cannot reach " + address.text());
   if (address.is_unix()) return check_unix_listener(listener);
   if (address.host.empty()) return;
   if (policy == ListenerTls::off && !address.is_loopback() && !listener.values.allow_plaintext_from_network)

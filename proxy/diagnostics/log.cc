@@ -192,14 +192,30 @@ void count_failures(spdlog::logger& logger, std::shared_ptr<LogWriter> sink) {
   logger.set_error_handler([sink = std::move(sink)](const std::string&) { sink->count_lost_line(); });
 }
 
+// open() must not wait for a reader of a FIFO, but write() must wait for room. On failure, errno has the reason.
 Descriptor open_audit_file() {
   constexpr int kFlags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC;
   constexpr mode_t kMode = 0666;  // less what umask says
-  return Descriptor(::open(audit_path.c_str(), kFlags, kMode));
+  Descriptor file(::open(audit_path.c_str(), kFlags | O_NONBLOCK, kMode));
+  if (file.get() >= 0) ::fcntl(file.get(), F_SETFL, O_APPEND);
+  return file;
 }
 
-// Returns whether the file at audit_path is not the one that is open, because it was renamed or removed. Never of a
-// FIFO or a device: open() could wait there.
+bool is_fifo(const std::string& path) {
+  struct stat file {};
+  return ::stat(path.c_str(), &file) == 0 && S_ISFIFO(file.st_mode);
+}
+
+// Returns the error of open() in words.
+AuditFileError audit_file_error(const std::string& path, int error) {
+  const std::string message = '"' + path + "\" cannot be opened for writing: ";
+  if (error == ENXIO && is_fifo(path))
+    return {message + "no process reads the FIFO", "Start the program that reads it first."};
+  return {message + std::strerror(error), "Name a file that the user of this process may write."};
+}
+
+// Returns whether the file at audit_path is not the one that is open, because it was renamed or removed. Returns false for a
+// FIFO or a device: its reader stays.
 bool audit_file_was_moved() {
   struct stat open {};
   struct stat named {};
@@ -214,7 +230,14 @@ void tell_lost_records(LogWriter::Loss /*loss*/, std::uint64_t lines, const std:
 
 }  // namespace
 
-std::optional<std::string> start_log(const LogConfig& config) {
+std::optional<AuditFileError> fifo_without_reader(const std::string& path) {
+  if (path.empty() || !is_fifo(path)) return std::nullopt;
+  const Descriptor file(::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_NONBLOCK));
+  if (file.get() >= 0 || errno != ENXIO) return std::nullopt;
+  return audit_file_error(path, ENXIO);
+}
+
+std::optional<AuditFileError> start_log(const LogConfig& config) {
   writes_json = config.format == LogFormat::json;
   writes_session_start = config.session_start;
   audit_log.reset();
@@ -233,7 +256,7 @@ std::optional<std::string> start_log(const LogConfig& config) {
   if (config.audit_file.empty()) return std::nullopt;
   audit_path = config.audit_file;
   audit_file = open_audit_file();
-  if (audit_file.get() < 0) return config.audit_file + ": " + std::strerror(errno);
+  if (audit_file.get() < 0) return audit_file_error(config.audit_file, errno);
   LogWriter::Format audit_format;
   audit_format.begins_inside_line = ends_inside_line(config.audit_file);
   audit_sink = std::make_shared<LogWriter>(audit_file.get(), LogWriter::WhenFull::keep, tell_lost_records,

@@ -12,11 +12,20 @@
 
 namespace pgveil::proxy {
 
+// Why the audit file cannot be opened.
+struct AuditFileError {
+  std::string message;
+  std::string hint;
+};
+
 // Begins to write the log to standard error, in a thread of its own (LogWriter): a reader that is slow or gone does not
 // delay sessions. If the queue is full, the oldest lines are dropped, and a line reports their number. Audit records are
 // not dropped: logins wait for audit_has_room(). Returns what is wrong with the audit file, if anything. Throws
 // std::system_error if the system has no threads for it.
-[[nodiscard]] std::optional<std::string> start_log(const LogConfig& config);
+[[nodiscard]] std::optional<AuditFileError> start_log(const LogConfig& config);
+// Returns the error with which start_log() would fail because the audit file is a FIFO that no process reads. A reader sees
+// an end of file after this check, if no other process writes to the FIFO.
+[[nodiscard]] std::optional<AuditFileError> fifo_without_reader(const std::string& path);
 // Uses the level and log.session_start of `config` from now on, and opens the audit file again, so that a file that was
 // renamed gets no more records. If it cannot be opened, logs that, and the open file stays in use. The format, and
 // whether there is an audit file, do not change.

@@ -15,7 +15,8 @@ class TlsStream final : public Stream {
             std::vector<std::uint8_t> early = {})
       : inner_(std::move(inner)), engine_(std::move(engine)), early_(std::move(early)) {}
 
-  // Continues the handshake with the bytes that have arrived. `failed`: failure() has the reason, and an
+  // Continues the handshake with the bytes that have arrived. One call reads kMaxReads times at most; the bytes
+  // that remain in the kernel wake the owner in the next turn of the loop. `failed`: failure() has the reason, and an
   // alert may have been written.
   enum class Handshake { waiting, done, failed };
   [[nodiscard]] Handshake shake_hands(Scratch& scratch);
@@ -45,10 +46,12 @@ class TlsStream final : public Stream {
 
  private:
   [[nodiscard]] Read decrypt(Scratch& scratch, ByteView ciphertext);
+  [[nodiscard]] bool send_answer(Scratch& scratch, ByteView answer);
 
   std::unique_ptr<Stream> inner_;
   std::unique_ptr<tls::Engine> engine_;
   std::vector<std::uint8_t> early_;  // ciphertext that was read too early
+  std::size_t unread_answers_ = 0;   // bytes that the peer has caused and has not read
   bool peer_has_spoken_ = false;
   bool ended_ = false;  // by close_notify, or by the end of the connection
   bool close_notify_received_ = false;

@@ -61,13 +61,13 @@ Decision Admission::decide() {
   const OpenedClient& client = admitted_.client;
   const AccessRules& rules = context_.policy().rules;
   ClientAttributes attributes{.address = context_.client_address,
-                           .has_tls = client.tls != nullptr,
-                           .certificate = client.certificate(),
-                           .unix_user = client.unix_user,
-                           .user = client.startup.user(),
-                           .database = client.startup.database(),
-                           .physical_replication = client.startup.is_physical_replication(),
-                           .host_name = host_name_ ? host_name_->found() : std::nullopt};
+                              .has_tls = client.tls != nullptr,
+                              .certificate = client.certificate(),
+                              .unix_user = client.unix_user,
+                              .user = client.startup.user(),
+                              .database = client.startup.database(),
+                              .physical_replication = client.startup.is_physical_replication(),
+                              .host_name = host_name_ ? host_name_->found() : std::nullopt};
   Decision decision = rules.decide(attributes);
   const bool assigns = decision.rule != nullptr && decision.rule->assign && !decision.refusal;
   if (!assigns || !client.startup.find("database").value_or("").empty()) return decision;

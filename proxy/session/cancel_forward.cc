@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "proxy/session/session_bytes.h"
+#include "proxy/upstream/upstream_failure.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -54,9 +55,19 @@ std::optional<Ending> CancelForward::advance() {
   for (int reads = 0; may_read(*server_, reads); ++reads) {
     const auto status = server_->read(context_.scratch(), kStartupReadBytes).status;
     if (status == Stream::Status::blocked) break;
-    if (status != Stream::Status::bytes) return Ending{.reason = Reason::cancel_forwarded};
+    if (status == Stream::Status::ended) return Ending{.reason = Reason::cancel_forwarded};
+    if (status == Stream::Status::failed) return broken_ending();
   }
   return std::nullopt;
+}
+
+// Returns the ending for a server that did not close in the regular way. PostgreSQL closes without a reset, so the server may
+// not have processed the request. A server of TLS 1.3 may refuse pgveil's certificate only now.
+Ending CancelForward::broken_ending() const {
+  if (const auto* failure = server_->tls_failure()) return tls_ending(*link_->server(), *failure);
+  return {.reason = Reason::upstream_lost,
+          .detail = "The connection broke after the cancel request: " + server_->error() + ".",
+          .hint = "Look into the server's log."};
 }
 
 // Sends the request once the server is verified.

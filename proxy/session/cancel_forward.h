@@ -31,6 +31,7 @@ class CancelForward final : public Stage {
  private:
   CancelForward(SessionContext& context, protocol::CancelRequest request, std::unique_ptr<UpstreamLink> link);
   [[nodiscard]] std::optional<Ending> connect();
+  [[nodiscard]] Ending broken_ending() const;
 
   SessionContext& context_;
   protocol::CancelRequest request_;

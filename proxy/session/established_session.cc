@@ -99,12 +99,22 @@ Ending EstablishedSession::ending(State state) const {
     case State::client_closed: return closed_by_client(client_end());
     case State::client_lost: return lost_client_ending(*context_.client);
     case State::server_closed: return closed_by_server(server_end());
-    case State::server_lost: break;
+    case State::server_lost:
+      if (is_reset_after_error()) return closed_by_server(server_end());
+      break;
     case State::idle: return {.reason = Reason::idle_timeout};
     case State::unanswered: return unanswered_ending();
   }
   return internal_failure(*server_, "server")
       .value_or(Ending{.reason = Reason::upstream_lost, .detail = server_->error()});
+}
+
+// Returns whether a server without TLS has sent its last error before the connection broke. The kernel resets the connection of
+// a server that closes and has not read all bytes of its client, for example of a COPY. With TLS, close_notify
+// announces the end before the reset.
+bool EstablishedSession::is_reset_after_error() const {
+  const SideEnd end = server_end();
+  return end.was_announced && !end.in_message && end.close_notify == Stream::CloseNotify::without_tls;
 }
 
 Ending EstablishedSession::unanswered_ending() const {

@@ -49,6 +49,7 @@ class EstablishedSession final : public Stage {
   [[nodiscard]] std::uint64_t moved() const { return relay_->bytes_to_client() + relay_->bytes_to_server(); }
   [[nodiscard]] SideEnd client_end() const;
   [[nodiscard]] SideEnd server_end() const;
+  [[nodiscard]] bool is_reset_after_error() const;
 
   SessionContext& context_;
   std::unique_ptr<Stream> server_;

@@ -14,6 +14,7 @@ namespace pgveil::proxy {
 namespace {
 
 constexpr std::size_t kMaxLoginBacklog = 1'048'576;
+constexpr const char* kNoAnswer = "the server closed the connection instead of answering the StartupMessage";
 
 // The first message of a server in a login. NegotiateProtocolVersion is skipped, because the message that matters
 // follows it.
@@ -137,10 +138,7 @@ LoginExchange::Change LoginExchange::take_from_client() {
 // Handles a server that has closed its side, or whose connection broke.
 LoginExchange::State LoginExchange::lose_server() {
   if (may_begin_anew() && !server_has_spoken_)
-    if (const auto change =
-            try_elsewhere(Connector::Failed::refused,
-                          "the server closed the connection instead of answering the StartupMessage", false))
-      return *change;
+    if (const auto change = try_elsewhere(Connector::Failed::refused, kNoAnswer, false)) return *change;
   return fail(lost_server_ending());
 }
 
@@ -304,13 +302,17 @@ Ending LoginExchange::timeout_ending() const {
           .hint = "Answer the server's password request in time, or raise limits.startup_timeout."};
 }
 
-// Returns the ending for a server that closed before its ReadyForQuery.
+// Returns the ending for a server that closed before its ReadyForQuery. One that has sent nothing after the
+// StartupMessage accepts no connections now: a load balancer without servers does the same.
 Ending LoginExchange::lost_server_ending() {
   if (auto refused = refused_ending()) return *std::move(refused);
   if (const auto* failure = server_->tls_failure()) return tls_ending(*link_->server(), *failure);
   if (relay_->client_ended()) return left_client_ending();
   const std::string error = server_->error();
   const bool is_cut = error.empty() && server_->close_notify() == Stream::CloseNotify::missing;
+  if (may_begin_anew() && !server_has_spoken_)
+    return link_->hung_up(kNoAnswer + (error.empty() ? std::string(is_cut ? ", without close_notify" : "")
+                                                     : " (" + error + ")"));
   return {.reason = Reason::upstream_lost,
           .detail = fmt::format("The server closed the connection during the login{}{}.",
                                 unread_of_server_.empty() ? "" : ", inside a message",

@@ -232,7 +232,8 @@ std::string alternative_names(const tls::PeerCertificate& certificate) {
 std::string_view outcome_of(const Ending* ending) {
   if (ending == nullptr) return "accepted";
   switch (ending->reason) {
-    case Reason::client_closed:  // psql does this to ask its user for a password
+    case Reason::client_closed:             // psql does this to ask its user for a password
+    case Reason::client_closed_in_message:  // for example inside its answer to the request for a password
     case Reason::client_lost:
     case Reason::shutting_down: return "incomplete";
     default: return "refused";

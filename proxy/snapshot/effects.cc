@@ -33,6 +33,26 @@ bool can_match(const HbaRule& rule, const ListenerConfig& listener) {
   return !(rule.only_tls && tls == ListenerTls::off) && !(rule.only_plaintext && tls == ListenerTls::require);
 }
 
+// Whether the address of a rule can be that of a client of a listener on a TCP address. A client of a loopback address has
+// such an address itself, and a client of another address has none.
+bool can_match_by_address(const HbaRule& rule, const SocketAddress& listener) {
+  const std::string& host = listener.host;
+  const bool is_ipv6 = host.find(':') != std::string::npos;
+  if (is_ipv6 && host.find('.') != std::string::npos) return true;  // ::ffff:192.0.2.1
+  if (is_ipv6 ? rule.only_ipv4 : rule.only_ipv6) return false;
+  if (listener.is_loopback()) return !rule.no_loopback;
+  return host == "0.0.0.0" || host == "::" || !rule.only_loopback;
+}
+bool can_admit(const HbaRule& rule, const ListenerConfig& listener) {
+  return rule.method != HbaMethod::reject && can_match(rule, listener);
+}
+bool can_admit_by_address(const HbaRule& rule, const ListenerConfig& listener) {
+  if (!can_admit(rule, listener) || listener.address.is_unix()) return can_admit(rule, listener);
+  const auto addresses = listener.address.each();
+  return std::any_of(addresses.begin(), addresses.end(),
+                     [&](const SocketAddress& each) { return can_match_by_address(rule, each); });
+}
+
 // What the server may ask for if a login by this method is to succeed.
 AuthMethods methods_that_succeed(HbaMethod method, const UpstreamConfig& upstream) {
   AuthMethods methods{AuthMethod::password, AuthMethod::md5, AuthMethod::scram_sha_256, AuthMethod::none};
@@ -73,9 +93,19 @@ class EffectCheck {
     if (!rules.uses(HbaMethod::relay))
       for (const char* setting : {"sasl_mechanisms", "shared_certificate"})
         refuse_without_effect(key + setting, "no rule of this listener has method relay");
+    else if (listener.config.sasl_mechanisms == SaslMechanisms::verbatim && listener.upstream &&
+             !listener.upstream->config.uses_tls())
+      refuse_without_effect(key + "sasl_mechanisms",
+                            "a server without TLS offers no SCRAM-SHA-256-PLUS, and upstream " +
+                                in_quotes(listener.config.upstream) + " does not use TLS");
     check_maps(rules, key);
     check_types(listener, key);
-    check_families(listener, key);
+    if (can_match_addresses(listener))
+      check_families(listener, key);
+    else
+      warn(rules_of(key),
+           "no rule matches the addresses of the clients of this listener, so that no client can log in",
+           "Write the networks of the clients, or all for every address.");
     check_client_certificates(listener, key);
   }
 
@@ -110,6 +140,16 @@ class EffectCheck {
       complain(rules_of(key), message, hint);
     else
       warn(rules_of(key), message, hint);
+  }
+
+  // Returns false if the rules that could let somebody in are all for other addresses.
+  [[nodiscard]] static bool can_match_addresses(const ListenerPolicy& listener) {
+    const auto rules = listener.rules.rules();
+    const auto some = [&](const auto& admits) {
+      return std::any_of(rules.begin(), rules.end(),
+                         [&](const HbaRule* rule) { return admits(*rule, listener.config); });
+    };
+    return !some(can_admit) || some(can_admit_by_address);
   }
 
   // PostgreSQL's own files have a record for each of the two families.
@@ -164,13 +204,18 @@ class EffectCheck {
     check_logins(upstream, key, rules);
     check_peer(upstream, key);
     check_preconnect(upstream, key);
-    const auto& limits = config_.limits;
-    if (locations_.knows(key + "password_command_timeout") &&
-        upstream.password_command_timeout >= limits.startup_timeout)
-      warn(key + "password_command_timeout",
-           "is not shorter than startup_timeout, " +
-               in_quotes(values::show_duration(limits.startup_timeout)) + ", which ends the login first",
-           "Raise startup_timeout, or lower password_command_timeout.");
+    check_timeout(key, "password_command_timeout", upstream.password_command_timeout);
+    check_timeout(key, "connect_timeout", upstream.connect_timeout);
+  }
+
+  void check_timeout(const std::string& key, const std::string& setting,
+                     std::chrono::milliseconds value) const {
+    const auto startup_timeout = config_.limits.startup_timeout;
+    if (locations_.knows(key + setting) && value >= startup_timeout)
+      warn(key + setting,
+           "is not shorter than startup_timeout, " + in_quotes(values::show_duration(startup_timeout)) +
+               ", which ends the login first",
+           "Raise startup_timeout, or lower " + setting + ".");
   }
 
   template <class Rules>

@@ -117,6 +117,11 @@ Ending UpstreamLink::timed_out(std::string_view owed) const {
                             report() + (report().empty() || last.empty() ? "" : " ") + last);
 }
 
+Ending UpstreamLink::hung_up(const std::string& what) const {
+  return connector_.failure(Connector::Failed::refused,
+                            report() + (report().empty() ? "" : " ") + connector_.describe_attempt(what));
+}
+
 // Returns what the current attempt is waiting for.
 std::string UpstreamLink::pending(std::string_view owed) const {
   switch (step_) {

@@ -128,6 +128,16 @@ def test_a_client_that_pgveil_asks_for_a_password_may_leave_too(pgveil, postgres
     assert "outcome=incomplete reason=client_closed" in proxy.wait_for_line(" audit .*").string
 
 
+def test_a_client_that_leaves_inside_its_answer_is_not_refused(pgveil, postgres, folder):
+    users = secret_file(folder / "users", '"app" "secret"\n')
+    proxy = pgveil(postgres.upstream(), listener={"hba": "host all all all scram-sha-256", "auth_file": users})
+    with proxy.connect() as client:
+        client.send(wire.startup_message(user="app", database="ledger"))
+        client.receive_message()
+        client.send(b"p\0\0\0\x36SCRAM-SHA-256\0")
+    assert "outcome=incomplete reason=client_closed_in_message" in proxy.wait_for_line(" audit .*").string
+
+
 def test_a_login_that_the_end_of_pgveil_interrupts_is_not_refused(pgveil, postgres):
     proxy = pgveil(postgres.upstream())
     with proxy.connect() as client:

@@ -51,6 +51,22 @@ def test_an_audit_file_that_cannot_be_opened_is_reported(complaint, folder, path
     assert re.search(r'pgveil\.toml:\d+: log\.audit_file: ".*" cannot be opened for writing: ', said)
 
 
+def test_a_fifo_for_the_audit_that_nobody_reads_is_reported(complaint, folder):
+    os.mkfifo(folder / "fifo")
+    said = complaint(configuration(log={"audit_file": f"{folder}/fifo"}), EX_CONFIG)
+    assert 'fifo" cannot be opened for writing: no process reads the FIFO\n' in said
+    assert "Start the program that reads it first." in said
+
+
+def test_a_fifo_for_the_audit_that_is_read_is_not_reported(folder):
+    os.mkfifo(folder / "fifo")
+    file = folder / "pgveil.toml"
+    file.write_text(toml(configuration(log={"audit_file": f"{folder}/fifo"})))
+    reader = os.open(folder / "fifo", os.O_RDONLY | os.O_NONBLOCK)
+    assert run(BINARY, "check", "--config", file).returncode == 0
+    os.close(reader)
+
+
 def test_an_audit_file_that_can_be_created_is_not_created_by_a_check(folder):
     file, audit = folder / "pgveil.toml", folder / "audit.json"
     (folder / "link").symlink_to(audit)

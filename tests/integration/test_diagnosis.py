@@ -90,7 +90,9 @@ class TestTheDiagnosis:
 
     @pytest.mark.parametrize("host", ["127.0.0.1", NEAR])
     def test_of_a_limit_is_no_exception(self, namespace, pgveil, postgres, host):
-        listener = {"address": f"{host}:0", "allow_plaintext_from_network": True}
+        listener = {"address": f"{host}:0"}
+        if host != "127.0.0.1":
+            listener["allow_plaintext_from_network"] = True
         proxy = pgveil(postgres.unix_upstream(), listener=listener, limits={"max_sessions": 1}, prefix=namespace.prefix)
         with namespace.entered():
             first = proxy.connect()

@@ -113,6 +113,9 @@ def test_what_came_before_a_reset_arrives(pgveil, server_that):
 
     _, upstream = server_that(script)
     proxy = pgveil(upstream)
+    # Without TLS, a reset is what follows an error if the server has not read everything.
+    expected = "server_closed .*sqlstate=57P01" if "sslmode" in upstream else (
+        "upstream_lost .*sqlstate=57P01 .*Connection reset by peer")  # fmt: skip
     with logged_in(proxy) as client:
         client.send(wire.query("COPY t TO STDOUT"))
         received = b""
@@ -121,7 +124,7 @@ def test_what_came_before_a_reset_arrives(pgveil, server_that):
         time.sleep(0.1)
         received += client.receive_to_end()
     assert received == ROW * rows + FATAL
-    assert re.search("reason=upstream_lost .*sqlstate=57P01 .*Connection reset by peer", proxy.end_of_session())
+    assert re.search(f"reason={expected}", proxy.end_of_session())
 
 
 def test_what_a_client_sent_before_its_reset_arrives(pgveil, server_that):

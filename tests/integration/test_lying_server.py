@@ -101,6 +101,24 @@ def test_a_yes_and_plaintext_after_a_while_is_no_login(proxy_to):
     assert b"app" not in server.finished_peer().rest
 
 
+def test_a_handshake_without_end_is_ended(proxy_to):
+    # Clients ignore HelloRequest messages (RFC 5246, 7.4.1.1): here are 4096 of them in a record, again and again.
+    record = b"\x16\x03\x03\x40\0" + bytes(16384)
+
+    def floods(peer):
+        peer.receive_ssl_request()
+        peer.send(b"S")
+        peer.receive(1)
+        while True:
+            peer.send(record)
+
+    _, proxy = proxy_to(floods)
+    error = attempt(proxy)
+    assert error["C"] == "08001"
+    assert error["D"].endswith("the TLS handshake is larger than 1 MiB.")
+    assert "reason=upstream_tls_failed" in proxy.end_of_session()
+
+
 @pytest.mark.parametrize("phase", ["SSLRequest", "ClientHello"])
 def test_a_server_that_says_nothing_is_given_up(pgveil, scripted_server, authority, phase):
     def script(peer):
@@ -174,8 +192,25 @@ class TestVerified:
             peer.receive_startup_packet()
             peer.close()
 
+        server, proxy = proxy_to(script)
+        error = attempt(proxy)
+        assert error["C"] == "57P03"
+        assert error["D"] == (f'Connection to server at "localhost" (127.0.0.1:{server.port}) failed: the server closed the '
+                              "connection instead of answering the StartupMessage, without close_notify.")  # fmt: skip
+        assert "reason=upstream_unreachable" in proxy.end_of_session()
+
+    def test_a_close_in_the_login_is_explained(self, proxy_to, credentials):
+        def script(peer):
+            peer.accept_tls(credentials)
+            peer.receive_startup_packet()
+            peer.send(self.OK)
+            peer.close()
+
         _, proxy = proxy_to(script)
-        assert attempt(proxy)["C"] == "08006"
+        with proxy.connect() as client:
+            client.send(wire.startup_message(user="app"))
+            client.receive_message()
+            assert client.receive_error()["C"] == "08006"
         assert "reason=upstream_lost" in proxy.end_of_session()
 
     @pytest.mark.parametrize(

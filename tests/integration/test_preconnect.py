@@ -201,9 +201,8 @@ def test_a_login_that_the_server_cuts_off_begins_anew_only_once(one_ready):
     proxy, _ = one_ready(die_at_startup)
     with proxy.connect() as client:
         client.send(wire.startup_message(user="ann", database="ledger"))
-        kind, _ = client.receive_message()
-        assert kind == b"E"
-    proxy.wait_for_line("session_closed.* reason=upstream_lost ")
+        assert client.receive_error()["C"] == "57P03"
+    proxy.wait_for_line("session_closed.* reason=upstream_unreachable ")
 
 
 def test_a_login_does_not_begin_anew_once_the_server_has_answered(one_ready):

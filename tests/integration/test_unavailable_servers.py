@@ -154,13 +154,18 @@ class TestReadiness:
         done = self.isready(pgveil(postgres.upstream()))
         assert (done.returncode, "accepting" in done.stdout) == (0, True), done.stdout
 
-    @pytest.mark.parametrize("why", ["refused", "full", "unknown", "silent", "hangs up", "starting up"])
+    @pytest.mark.parametrize("why", ["refused", "full", "unknown", "silent", "hangs up", "hangs up later", "starting up"])
     def test_a_server_that_is_away(self, pgveil, scripted_server, credentials, trust, nobody, full_port, why):
         def hang_up(peer):
             peer.receive_ssl_request()
             peer.close()
 
-        script = {"hangs up": hang_up, "starting up": refuses(credentials, STARTING_UP)}.get(
+        def hang_up_later(peer):
+            peer.accept_tls(credentials)
+            peer.receive_startup_packet()
+            peer.close()
+
+        script = {"hangs up": hang_up, "hangs up later": hang_up_later, "starting up": refuses(credentials, STARTING_UP)}.get(
             why, lambda peer: peer.receive_ssl_request())
         server = scripted_server(script)
         upstream = server.upstream(connect_timeout="300ms", **trust)
@@ -168,6 +173,17 @@ class TestReadiness:
                      "unknown": {"host": "db.invalid", "hostaddr": ""}}.get(why, {})  # fmt: skip
         done = self.isready(pgveil({key: value for key, value in upstream.items() if value != ""}))
         assert (done.returncode, "rejecting connections" in done.stdout) == (1, True), done.stdout
+
+    def test_a_server_without_tls_that_hangs_up(self, pgveil, scripted_server):
+        def hang_up(peer):
+            peer.receive_startup_packet()
+            peer.close()
+
+        servers = [scripted_server(hang_up), scripted_server(hang_up)]
+        ports = ",".join(str(server.port) for server in servers)
+        for host, port in ("127.0.0.1", servers[0].port), ("127.0.0.1,127.0.0.1", ports):
+            done = self.isready(pgveil({"host": host, "port": port, "sslmode": "disable"}))
+            assert (done.returncode, "rejecting connections" in done.stdout) == (1, True), done.stdout
 
     def test_a_certificate_that_is_refused_is_no_server_that_is_away(self, pgveil, scripted_server, authority, trust):
         stranger = authority.issue("other", dns=["other.example.com"])

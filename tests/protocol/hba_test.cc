@@ -411,6 +411,41 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
+struct Network {
+  const char* name;
+  std::string_view address;
+  bool only_ipv4;
+  bool only_ipv6;
+  bool no_loopback;
+};
+
+class HbaRuleNetwork : public testing::TestWithParam<Network> {};
+
+TEST_P(HbaRuleNetwork, IsKnownForChecks) {
+  const auto parsed_rules = rules_of("host all all " + std::string(GetParam().address) + " trust");
+  const HbaRule& rule = *parsed_rules.rules().front();
+  EXPECT_EQ(rule.only_ipv4, GetParam().only_ipv4);
+  EXPECT_EQ(rule.only_ipv6, GetParam().only_ipv6);
+  EXPECT_EQ(rule.no_loopback, GetParam().no_loopback);
+}
+
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(
+    Hba, HbaRuleNetwork,
+    testing::Values(
+        Network{"All", "all", false, false, false},
+        Network{"SameNet", "samenet", false, false, false},
+        Network{"HostName", "localhost", false, false, false},
+        Network{"EveryIpv4", "0.0.0.0/0", true, false, false},
+        Network{"OneOfLoopback", "127.1.2.3/32", true, false, false},
+        Network{"MoreThanLoopback", "126.0.0.0/7", true, false, false},
+        Network{"OtherIpv4", "10.0.0.0/8", true, false, true},
+        Network{"EveryIpv6", "::/0", false, true, false},
+        Network{"LoopbackOfIpv6", "::1/128", false, true, false},
+        Network{"OtherIpv6", "fe80::/10", false, true, true}),
+    [](const auto& row) { return row.param.name; });
+// clang-format on
+
 struct Faulty {
   const char* name;
   std::string_view record;

@@ -22,7 +22,7 @@ class CapturedLog {
       : standard_error_(::dup(STDERR_FILENO)), file_(::memfd_create("log", MFD_CLOEXEC)) {
     if (standard_error_.get() < 0 || file_.get() < 0) throw std::runtime_error("no descriptor");
     ::dup2(file_.get(), STDERR_FILENO);
-    if (const auto error = proxy::start_log(config)) throw std::runtime_error(*error);
+    if (const auto error = proxy::start_log(config)) throw std::runtime_error(error->message);
   }
   ~CapturedLog() { stop(); }
   CapturedLog(const CapturedLog&) = delete;

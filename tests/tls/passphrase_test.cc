@@ -145,5 +145,35 @@ TEST_F(EncryptedKey, OfEachCertificateIsAskedFor) {
   EXPECT_EQ(found[0].certificate, 1);
 }
 
+// --- the password of a client's key ---
+
+// Returns the warnings about sslpassword of a client whose key is `key`.
+std::vector<std::string> warnings_of_password(const Site& site, const std::string& key,
+                                              const std::string& password) {
+  ClientSettings settings = site.client_settings();
+  settings.sslcert = site.folder.write("client.crt", site.server.certificate_pem());
+  settings.sslkey = site.folder.write("client.key", key);
+  settings.sslpassword = password;
+  std::vector<std::string> found;
+  const auto context = Site::build(settings);
+  for (const auto& warning : context->warnings())
+    if (warning.setting == "sslpassword") found.push_back(warning.message);
+  return found;
+}
+
+TEST(PasswordOfAKey, IsWarnedOfIfTheKeyIsNotEncrypted) {
+  const Site site;
+  const std::vector<std::string> expected{"has no effect: private key file \"" +
+                                          site.folder.path("client.key") + "\" is not encrypted"};
+  EXPECT_EQ(warnings_of_password(site, site.server.key_pem(), "sesame"), expected);
+  EXPECT_EQ(warnings_of_password(site, site.server.key_der(), "sesame"), expected);
+}
+
+TEST(PasswordOfAKey, IsNotWarnedOfIfTheKeyNeedsIt) {
+  const Site site;
+  EXPECT_TRUE(warnings_of_password(site, site.server.key_pem("sesame"), "sesame").empty());
+  EXPECT_TRUE(warnings_of_password(site, site.server.key_pem(), "").empty());
+}
+
 }  // namespace
 }  // namespace pgveil::tls::test

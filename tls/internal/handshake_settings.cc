@@ -98,6 +98,26 @@ void set_signature_algorithms(SSL_CTX* context, const std::string& algorithms, S
                     "Use names such as ecdsa_secp256r1_sha256:rsa_pss_rsae_sha256, or remove the setting."});
 }
 
+// Returns whether each algorithm of the list is a signature of SHA-1. OpenSSL names them RSA+SHA1 or rsa_pkcs1_sha1.
+bool are_all_of_sha1(const std::string& algorithms) {
+  std::string_view rest = algorithms;
+  for (;;) {
+    const auto end = std::min(rest.find(':'), rest.size());
+    if (!upper_case(rest.substr(0, end)).ends_with("SHA1")) return false;
+    if (end == rest.size()) return true;
+    rest.remove_prefix(end + 1);
+  }
+}
+
+// TLS 1.3 has no such signatures, and OpenSSL uses them in older versions only at security level 0.
+void warn_of_sha1(const std::string& algorithms, SettingErrors& warnings) {
+  if (algorithms.empty() || !are_all_of_sha1(algorithms)) return;
+  warnings.push_back({"ssl_signature_algorithms",
+                      "allows only signatures of SHA-1, which TLS 1.3 does not have and OpenSSL does not use "
+                      "in older versions by default, so that handshakes fail",
+                      "Add ecdsa_secp256r1_sha256:rsa_pss_rsae_sha256, or remove the setting."});
+}
+
 // Returns the groups that a client with `groups` offers in TLS 1.3; empty if OpenSSL does not accept
 // `groups`.
 std::vector<std::string> groups_of(const SSL_CTX* context, const std::string& groups) {
@@ -206,7 +226,10 @@ void set_handshake(SSL_CTX* context, const HandshakeSettings& settings, SettingE
   set_signature_algorithms(context, settings.ssl_signature_algorithms, found);
   if (settings.post_quantum == PostQuantum::require)
     require_post_quantum(context, settings.ssl_groups, found);
-  if (found.empty()) check_ciphers(context, found, warnings);
+  if (found.empty()) {
+    check_ciphers(context, found, warnings);
+    warn_of_sha1(settings.ssl_signature_algorithms, warnings);
+  }
   warn_of_old_version("ssl_min_protocol_version", settings.ssl_min_protocol_version, warnings);
   for (auto& error : found) errors.push_back(std::move(error));
 }

@@ -115,13 +115,18 @@ tl::expected<FileContent, SettingError> read_key_file(const CertificateFiles& fi
   return *std::move(content);
 }
 
+struct LoadedKey {
+  PrivateKey key = nullptr;
+  bool is_encrypted = false;  // in its file
+};
+
 // Tries PEM first, then DER, as libpq does (fe-secure-openssl.c: initialize_SSL). If both fail, the error for
 // PEM is reported, because it is more useful.
-PrivateKey read_key(const CertificateFiles& files, std::vector<SettingError>& errors) {
+LoadedKey read_key(const CertificateFiles& files, std::vector<SettingError>& errors) {
   auto content = read_key_file(files);
   if (!content) {
     errors.push_back(std::move(content).error());
-    return nullptr;
+    return {};
   }
   ERR_clear_error();
   Question question{files.passphrase};
@@ -129,7 +134,7 @@ PrivateKey read_key(const CertificateFiles& files, std::vector<SettingError>& er
   const std::string pem_error = key ? "" : take_openssl_error();
   if (!key && !question.asked) key.reset(d2i_PrivateKey_bio(content->bio().get(), nullptr));
   ERR_clear_error();
-  if (key) return key;
+  if (key) return {std::move(key), question.asked};
   if (question.asked) {
     errors.push_back(encrypted_key_error(files, question));
   } else {
@@ -138,7 +143,7 @@ PrivateKey read_key(const CertificateFiles& files, std::vector<SettingError>& er
         files, files.key_setting,
         "private key file " + in_quotes(files.key_file) + " cannot be loaded: " + fault.why, fault.hint));
   }
-  return nullptr;
+  return {};
 }
 
 // Loads the leaf and the certificates after it, as SSL_CTX_use_certificate_chain_file() does with a file that
@@ -278,9 +283,10 @@ SettingError mismatch(SSL_CTX* chain, EVP_PKEY* key, const CertificateFiles& fil
                        "CERTIFICATE\" and \"openssl pkey -pubout -in KEY\" print the same then.");
 }
 
-// Returns the certificate of `chain` with its key, and completes its chain with certificates that `context` trusts.
-std::optional<OwnCertificate> pair_of(SSL_CTX* chain, const SSL_CTX* context, PrivateKey key,
+// The pair as `chain` would serve it, completed with what `context` trusts.
+std::optional<OwnCertificate> pair_of(SSL_CTX* chain, const SSL_CTX* context, LoadedKey loaded,
                                       const CertificateFiles& files, std::vector<SettingError>& errors) {
+  PrivateKey& key = loaded.key;
   ERR_clear_error();
   X509* leaf = SSL_CTX_get0_certificate(chain);
   if (X509_check_private_key(leaf, key.get()) != 1) {
@@ -299,8 +305,8 @@ std::optional<OwnCertificate> pair_of(SSL_CTX* chain, const SSL_CTX* context, Pr
   X509_up_ref(leaf);
   return OwnCertificate{
       Certificate(leaf),
-      CertificateChain(intermediates == nullptr ? nullptr : X509_chain_up_ref(intermediates)),
-      std::move(key)};
+      CertificateChain(intermediates == nullptr ? nullptr : X509_chain_up_ref(intermediates)), std::move(key),
+      loaded.is_encrypted};
 }
 
 // Returns text about the validity period; empty if there is no problem.
@@ -333,13 +339,13 @@ std::optional<OwnCertificate> load_own_certificate(const SSL_CTX* context, const
                                                    std::vector<SettingError>& errors) {
   const auto known = errors.size();
   const SslContext chain = read_chain(context, files, errors);
-  PrivateKey key = read_key(files, errors);
-  if (!chain && !key && are_exchanged(files)) {
+  LoadedKey loaded = read_key(files, errors);
+  if (!chain && !loaded.key && are_exchanged(files)) {
     errors.erase(errors.begin() + static_cast<std::ptrdiff_t>(known), errors.end());
     errors.push_back(exchange(files));
   }
-  if (!chain || !key) return std::nullopt;
-  return pair_of(chain.get(), context, std::move(key), files, errors);
+  if (!chain || !loaded.key) return std::nullopt;
+  return pair_of(chain.get(), context, std::move(loaded), files, errors);
 }
 
 void use(SSL_CTX* context, const OwnCertificate& own) {
@@ -351,6 +357,15 @@ void use(SSL_CTX* context, const OwnCertificate& own) {
 bool use(SSL* ssl, const OwnCertificate& own) {
   SSL_certs_clear(ssl);
   return SSL_use_cert_and_key(ssl, own.leaf.get(), own.key.get(), own.chain.get(), 1) == 1;
+}
+
+void warn_of_unused_passphrase(const OwnCertificate& own, const CertificateFiles& files,
+                               std::vector<SettingError>& warnings) {
+  if (own.key_is_encrypted || files.passphrase.value.empty()) return;
+  warnings.push_back(
+      mistake(files, files.passphrase.setting,
+              "has no effect: private key file " + in_quotes(files.key_file) + " is not encrypted",
+              "Remove it, or encrypt the key."));
 }
 
 void warn_of_expiry(const OwnCertificate& own, const CertificateFiles& files,

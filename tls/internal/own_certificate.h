@@ -38,6 +38,7 @@ struct OwnCertificate {
   Certificate leaf;
   CertificateChain chain;  // sent after the leaf; may be null
   PrivateKey key;
+  bool key_is_encrypted = false;  // in its file
 };
 
 // Loads the pair. Adds to `errors` all reasons why the pair cannot be used at the security level of
@@ -52,6 +53,10 @@ void use(SSL_CTX* context, const OwnCertificate& own);
 // Makes this connection present this certificate instead of the one of its context. Returns false, with an
 // error in OpenSSL's queue, if that fails.
 [[nodiscard]] bool use(SSL* ssl, const OwnCertificate& own);
+
+// Warns of a passphrase that is set for a key that is not encrypted.
+void warn_of_unused_passphrase(const OwnCertificate& own, const CertificateFiles& files,
+                               std::vector<SettingError>& warnings);
 
 // Adds the warnings of ClientContext::warnings() for one certificate and its intermediates.
 void warn_of_expiry(const OwnCertificate& own, const CertificateFiles& files,

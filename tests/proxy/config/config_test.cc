@@ -354,9 +354,12 @@ TEST(Config, RefusesTwoListenersAtOneAddress) {
 }
 
 std::string complaints_of_two(const std::string& first, const std::string& second) {
-  const std::string open = "upstream = \"primary\"\nallow_plaintext_from_network = true\n";
-  return text_of("[[listener]]\naddress = \"" + first + "\"\n" + open + "[[listener]]\naddress = \"" +
-                 second + "\"\n" + open + "[upstream.primary]\nhost = \"/run\"\n");
+  const auto listener = [](const std::string& address) {
+    const bool is_of_network = address.starts_with("0.0.0.0:") || address.starts_with("[::]:");
+    return "[[listener]]\naddress = \"" + address + "\"\nupstream = \"primary\"\n" +
+           (is_of_network ? "allow_plaintext_from_network = true\n" : "\n");
+  };
+  return text_of(listener(first) + listener(second) + "[upstream.primary]\nhost = \"/run\"\n");
 }
 
 TEST(Config, RefusesAListenerForAllAddressesNextToOneOfTheSamePort) {

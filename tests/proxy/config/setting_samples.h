@@ -48,7 +48,7 @@ inline const std::vector<SettingSample>& setting_samples() {
        [](const Config& c) { return c.listeners[0].address.text() == "[::1]:6432"; }},
       {"listener", "upstream", R"("primary")", "", "", "",
        [](const Config& c) { return c.listeners[0].upstream == "primary"; }},
-      {"listener", "allow_plaintext_from_network", "true", "true", "maybe", "",
+      {"listener", "allow_plaintext_from_network", "true", "true", "maybe", R"(address = "0.0.0.0:5432")",
        [](const Config& c) { return c.listeners[0].allow_plaintext_from_network; }},
       {"listener", "tls", R"("optional")", "optional", "sometimes", kCertificate,
        [](const Config& c) { return c.listeners[0].tls_policy() == ListenerTls::optional; }},

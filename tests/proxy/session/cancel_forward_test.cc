@@ -45,6 +45,22 @@ TEST_F(ACancelForward, EndsAfterTheServerHasClosed) {
   EXPECT_EQ(ending->reason, Reason::cancel_forwarded);
 }
 
+TEST_F(ACancelForward, HasFailedIfTheServerResetsTheConnection) {
+  begin("", "host = \"" + folder_.path("") + '"');
+  auto begun = CancelForward::begin(*context_, kRequest, false);
+  ASSERT_TRUE(begun);
+  ASSERT_TRUE(turn_until([&] {
+    EXPECT_FALSE((*begun)->advance().has_value());
+    return server_.accept();
+  }));
+  ASSERT_FALSE((*begun)->advance().has_value());
+  server_.close();  // without reading the request, so that the kernel resets the connection
+  std::optional<Ending> ending;
+  ASSERT_TRUE(turn_until([&] { return (ending = (*begun)->advance()).has_value(); }));
+  EXPECT_EQ(ending->reason, Reason::upstream_lost);
+  EXPECT_EQ(ending->detail, "The connection broke after the cancel request: Connection reset by peer.");
+}
+
 TEST_F(ACancelForward, GoesToTheServerOfItsSession) {
   const test::TemporaryFolder folder;
   test::UnixServer first(folder.path(""));  // which would take the connection, too

@@ -62,6 +62,17 @@ TEST_F(AnEstablishedSession, EndsAsItsServerDoes) {
   EXPECT_EQ(session.error_format(), ErrorFormat::none);  // the server's error is the last message
 }
 
+// As if PostgreSQL terminates a backend during a COPY of the client, on a Unix socket.
+TEST_F(AnEstablishedSession, EndsInTheRegularWayIfAResetFollowsTheErrorOfItsServer) {
+  EstablishedSession& session = establish();
+  server_->incoming = {kFatal};
+  server_->end = Stream::Status::failed;
+  const State state = session.advance();
+  EXPECT_EQ(client_->written, kFatal);
+  EXPECT_EQ(session.ending(state).reason, Reason::server_closed);
+  EXPECT_EQ(session.error_format(), ErrorFormat::none);
+}
+
 TEST_F(AnEstablishedSession, EndsIfItsServerIsLost) {
   EstablishedSession& session = establish();
   server_->end = Stream::Status::failed;
