@@ -148,7 +148,8 @@ enum class RelayEngine { automatic, io_uring, epoll };
 struct LimitsConfig {
   std::chrono::milliseconds startup_timeout{15'000};  // from accept to the server's ReadyForQuery
   std::chrono::milliseconds idle_timeout{0};          // no byte either way; 0: off
-  std::chrono::milliseconds shutdown_timeout{5'000};  // how long ended sessions may take to flush at SIGTERM
+  std::chrono::milliseconds drain_delay{0};           // from SIGTERM to the end of idle sessions
+  std::chrono::milliseconds drain_timeout{25'000};    // from then to the end of all sessions
   std::size_t max_sessions = 10'000;
   std::size_t max_unauthenticated_clients = 1'000;
   bool core_dumps = false;  // they hold keys and passwords

@@ -399,9 +399,11 @@ std::span<const Setting<LimitsConfig>> limits_settings() {
       setting<Duration<milliseconds, 0, kLongest>, &L::idle_timeout>(
           "idle_timeout",
           "Ends a session after this time without a byte in either direction; `0s` is never."),
-      setting<Duration<milliseconds, 0, values::kDay>, &L::shutdown_timeout>(
-          "shutdown_timeout",
-          "How long sessions may take to send what is due after SIGTERM; `0s` ends at once."),
+      setting<Duration<milliseconds, 0, values::kDay>, &L::drain_delay>(
+          "drain_delay", "How long pgveil serves clients as before after SIGTERM."),
+      setting<Duration<milliseconds, 0, values::kDay>, &L::drain_timeout>(
+          "drain_timeout",
+          "How long sessions may finish their transactions after SIGTERM and `drain_delay`; `0s` ends all at once."),
       setting<Integer<std::size_t, 1, 1'000'000>, &L::max_sessions>(
           "max_sessions", "Sessions at a time; a client over it gets SQLSTATE 53300."),
       setting<Integer<std::size_t, 1, 1'000'000>, &L::max_unauthenticated_clients>(

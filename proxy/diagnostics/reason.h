@@ -14,6 +14,7 @@ enum class Reason : std::uint8_t {
   server_closed,
   cancel_forwarded,
   shutting_down,
+  draining,
   idle_timeout,
   // what a client did
   client_lost,

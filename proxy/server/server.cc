@@ -4,10 +4,12 @@
 #include <uv.h>
 
 #include <algorithm>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <future>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <set>
 #include <string>
@@ -143,6 +145,9 @@ void make_thread_pool() {
   uv_run(loop.get(), UV_RUN_DEFAULT);
 }
 
+// How long sessions may take at the end of the process to send their last bytes.
+constexpr std::chrono::seconds kFlushTime{2};
+
 class Server final : public Wakeable {
  public:
   Server(std::shared_ptr<const Snapshot> snapshot, ConfigSource source, unsigned workers,
@@ -153,14 +158,21 @@ class Server final : public Wakeable {
     reloader_.emplace(loop_.get(), std::move(source), snapshot_->files,
                       [this](Reload reload) { on_reload(std::move(reload)); });
     reload_watch_.emplace(loop_.get(), *reloader_);
-    shutdown_deadline_.emplace(loop_.get(), *this);
+    stop_deadline_.emplace(loop_.get(), *this);
   }
   ~Server() { close_everything(); }
   Server(const Server&) = delete;
   Server& operator=(const Server&) = delete;
 
-  // Is called when shutdown_timeout has passed.
-  void wake() override { close_everything(); }
+  // Is called when the time of a step of the shutdown has passed.
+  void wake() override {
+    switch (stop_) {
+      case Stop::none: return;
+      case Stop::delayed: return drain();
+      case Stop::draining: return end_sessions();
+      case Stop::ending: return close_everything();
+    }
+  }
 
   [[nodiscard]] int run() {
     const int exit_code = serve();
@@ -172,6 +184,14 @@ class Server final : public Wakeable {
   }
 
  private:
+  // The steps of a shutdown.
+  enum class Stop {
+    none,
+    delayed,   // until drain_delay has passed
+    draining,  // until no session is left, or drain_timeout has passed
+    ending,    // the sessions that are left send their last bytes
+  };
+
   int serve() {
     // The handlers are installed first, so that a signal that is sent once pgveil listens is handled.
     for (const int number : {SIGTERM, SIGINT, SIGHUP}) watch_signal(number);
@@ -274,22 +294,41 @@ class Server final : public Wakeable {
   void on_signal(int number) {
     if (number == SIGCHLD) return reap_children();
     if (number == SIGHUP) {
-      if (stopping_) return;
+      if (stop_ != Stop::none) return;
       notify_reloading();
       reloader_->request("SIGHUP", ReloadIf::always);
       return;
     }
-    if (stopping_) return close_everything();
-    stopping_ = true;
+    if (stop_ != Stop::none) return close_everything();
     notify_stopping();
     LogLine(LogLevel::info, "stopping").add("signal", number == SIGTERM ? "SIGTERM" : "SIGINT");
     reload_watch_->stop();
     reloader_->stop();
+    if (number == SIGINT) return end_sessions();
+    stop_ = Stop::delayed;
+    if (snapshot_->limits.drain_delay.count() == 0) return drain();
+    stop_deadline_->set(snapshot_->limits.drain_delay);
+  }
+
+  // The listeners stay open, so that CancelRequests arrive. Other clients are refused.
+  void drain() {
+    const auto timeout = snapshot_->limits.drain_timeout;
+    if (timeout.count() == 0) return end_sessions();
+    stop_ = Stop::draining;
+    const auto loads = workers_->loads();
+    LogLine(LogLevel::info, "draining")
+        .add("sessions", std::accumulate(loads.begin(), loads.end(), std::size_t{0}));
+    stop_deadline_->set(timeout);
+    workers_->drain([this] { end_sessions(); });
+  }
+
+  // Ends the sessions that are left. They get a short time for their last bytes.
+  void end_sessions() {
+    if (closed_ || stop_ == Stop::ending) return;
+    stop_ = Stop::ending;
     listeners_->close();
-    const auto timeout = snapshot_->limits.shutdown_timeout;
-    shutdown_deadline_->set(timeout);
+    stop_deadline_->set(kFlushTime);
     workers_->shut_down([this] { close_everything(); });
-    if (timeout.count() == 0) close_everything();
   }
 
   // Keeps the workers if their threads do not end.
@@ -299,7 +338,7 @@ class Server final : public Wakeable {
     reloader_->stop();
     listeners_.reset();
     signals_.clear();
-    shutdown_deadline_.reset();
+    stop_deadline_.reset();
     abandoned_ = workers_->abandon();
     if (workers_->have_ended()) workers_.reset();
     uv_stop(loop_.get());
@@ -313,9 +352,9 @@ class Server final : public Wakeable {
   std::optional<Reloader> reloader_;
   std::optional<ReloadWatch> reload_watch_;
   std::vector<Handle<uv_signal_t>> signals_;
-  std::optional<Deadline> shutdown_deadline_;
+  std::optional<Deadline> stop_deadline_;
   std::size_t abandoned_ = 0;
-  bool stopping_ = false;
+  Stop stop_ = Stop::none;
   bool closed_ = false;
 };
 

@@ -1,5 +1,6 @@
 #include "proxy/server/worker.h"
 
+#include <algorithm>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -105,8 +106,17 @@ void Worker::replace_snapshot(std::shared_ptr<const Snapshot> snapshot) {
   }
 }
 
+void Worker::drain(std::function<void()> when_empty) {
+  when_empty_ = std::move(when_empty);
+  is_draining_ = true;
+  preconnected_.clear();
+  for (auto& [id, session] : sessions_) session->drain();
+  if (is_empty()) reap_soon();
+}
+
 void Worker::shut_down(std::function<void()> when_empty) {
   when_empty_ = std::move(when_empty);
+  is_draining_ = false;
   preconnected_.clear();
   for (auto& [id, session] : sessions_) session->shut_down();
   if (sessions_.empty()) reap_soon();
@@ -150,7 +160,12 @@ void Worker::reap() {
   for (std::size_t i = 0; i < over_.size(); ++i) ended += sessions_.erase(over_[i]);
   over_.clear();
   ended_.store(ended, std::memory_order_relaxed);
-  if (sessions_.empty() && when_empty_) std::exchange(when_empty_, nullptr)();
+  if (when_empty_ && is_empty()) std::exchange(when_empty_, nullptr)();
+}
+
+bool Worker::is_empty() const {
+  if (!is_draining_) return sessions_.empty();
+  return std::ranges::none_of(sessions_, [](const auto& each) { return each.second->holds_drain(); });
 }
 
 }  // namespace pgveil::proxy

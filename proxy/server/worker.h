@@ -48,6 +48,10 @@ class Worker final {
   // have begun keep their snapshot. If there is no memory, there are no pre-established connections. Must not
   // be called after shut_down().
   void replace_snapshot(std::shared_ptr<const Snapshot> snapshot);
+  // Ends each session as soon as it is idle outside a transaction, and refuses clients that are not logged in.
+  // `when_empty` is called once no session is left but of clients that have not said yet what they want. CancelRequests
+  // are still forwarded.
+  void drain(std::function<void()> when_empty);
   // Ends every session; `when_empty` is called once the last one is gone.
   void shut_down(std::function<void()> when_empty);
   // Drops the remaining sessions without a message. Returns their number.
@@ -62,6 +66,7 @@ class Worker final {
   void on_closed(SessionId id);
   void reap();
   void reap_soon();
+  [[nodiscard]] bool is_empty() const;
 
   uv_loop_t* loop_;
   const unsigned number_;
@@ -79,6 +84,7 @@ class Worker final {
   std::vector<SessionId> over_;  // destroyed in the next turn of the loop
   Handle<uv_idle_t> reaper_;
   std::function<void()> when_empty_;
+  bool is_draining_ = false;
   std::atomic<std::uint64_t> ended_{0};
 };
 

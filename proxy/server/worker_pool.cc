@@ -73,13 +73,25 @@ std::vector<std::size_t> WorkerPool::loads() const {
   return loads;
 }
 
+void WorkerPool::drain(std::function<void()> when_empty) {
+  shared_.draining = true;
+  const auto on_empty = begin_to_empty(std::move(when_empty));
+  for (const auto& thread : threads_) thread->drain(on_empty);
+}
+
 void WorkerPool::shut_down(std::function<void()> when_empty) {
+  const auto on_empty = begin_to_empty(std::move(when_empty));
+  for (const auto& thread : threads_) thread->shut_down(on_empty);
+}
+
+// Returns the function that each worker calls once it has no session. Each call of this function has a counter of its
+// own, since a worker may still call the function of drain() after shut_down() has begun.
+std::function<void()> WorkerPool::begin_to_empty(std::function<void()> when_empty) {
   when_empty_ = std::move(when_empty);
-  not_empty_ = threads_.size();
-  for (const auto& thread : threads_)
-    thread->shut_down([this] {
-      if (--not_empty_ == 0) uv_async_send(emptied_.get());
-    });
+  not_empty_ = std::make_shared<std::atomic<std::size_t>>(threads_.size());
+  return [this, counter = not_empty_] {
+    if (--*counter == 0) uv_async_send(emptied_.get());
+  };
 }
 
 std::size_t WorkerPool::abandon() {
@@ -118,7 +130,7 @@ void WorkerPool::on_room() {
 }
 
 void WorkerPool::on_emptied() {
-  if (when_empty_) std::exchange(when_empty_, nullptr)();
+  if (*not_empty_ == 0 && when_empty_) std::exchange(when_empty_, nullptr)();
 }
 
 std::size_t least_loaded(std::span<const std::size_t> loads) {

@@ -34,7 +34,10 @@ class WorkerPool {
   // The number of sessions of each worker.
   [[nodiscard]] std::vector<std::size_t> loads() const;
 
-  // Ends every session. `when_empty` is called on the loop once the last one is gone. assign() must not be
+  // Ends each session as soon as it is idle outside a transaction, and refuses clients that want to log in.
+  // `when_empty` is called on the loop once each worker was without sessions. CancelRequests are still forwarded.
+  void drain(std::function<void()> when_empty);
+  // Ends every session, also after drain(). `when_empty` is called on the loop once the last one is gone. assign() must not be
   // called after it.
   void shut_down(std::function<void()> when_empty);
   // Drops the remaining sessions without a message, ends the threads, and waits a limited time for their end.
@@ -50,6 +53,7 @@ class WorkerPool {
   void forget(const Wakeable& waiter) { std::erase(waiting_, &waiter); }
 
  private:
+  [[nodiscard]] std::function<void()> begin_to_empty(std::function<void()> when_empty);
   void on_emptied();
   void on_room();
 
@@ -58,8 +62,9 @@ class WorkerPool {
   SharedState shared_;
   SessionId last_id_;
   std::function<void()> when_empty_;
-  std::atomic<std::size_t> not_empty_{0};  // workers that are still shutting down
-  Handle<uv_async_t> emptied_;             // the last of them sends it
+  std::shared_ptr<std::atomic<std::size_t>>
+      not_empty_;               // of the last drain() or shut_down(): workers with sessions
+  Handle<uv_async_t> emptied_;  // the last of them sends it
   std::vector<std::unique_ptr<WorkerThread>> threads_;
 };
 

@@ -40,6 +40,10 @@ std::size_t WorkerThread::load() const {
   return static_cast<std::size_t>(given_ - worker_.ended());
 }
 
+void WorkerThread::drain(std::function<void()> when_empty) {
+  post(Drain{std::move(when_empty)});
+}
+
 void WorkerThread::shut_down(std::function<void()> when_empty) {
   post(ShutDown{std::move(when_empty)});
 }

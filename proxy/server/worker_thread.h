@@ -37,6 +37,8 @@ class WorkerThread {
   // The number of its sessions, including clients that were assigned to it but have no session yet.
   [[nodiscard]] std::size_t load() const;
 
+  // Calls Worker::drain(). `when_empty` is called in the worker's thread.
+  void drain(std::function<void()> when_empty);
   // Ends every session. `when_empty` is called once, in the worker's thread. assign() must not be called after it.
   void shut_down(std::function<void()> when_empty);
   // Begins to drop the remaining sessions and to stop the thread. After it, only the functions below may be called.
@@ -51,12 +53,15 @@ class WorkerThread {
   [[nodiscard]] std::size_t abandoned() const { return abandoned_; }
 
  private:
+  struct Drain {
+    std::function<void()> when_empty;
+  };
   struct ShutDown {
     std::function<void()> when_empty;
   };
   struct Abandon {};
   using NewSnapshot = std::shared_ptr<const Snapshot>;
-  using Message = std::variant<AcceptedConnection, NewSnapshot, ShutDown, Abandon>;
+  using Message = std::variant<AcceptedConnection, NewSnapshot, Drain, ShutDown, Abandon>;
 
   void start();
   void post(Message message);
@@ -66,6 +71,7 @@ class WorkerThread {
   void deliver();
   void take(AcceptedConnection arrival) { worker_.start_session(std::move(arrival)); }
   void take(NewSnapshot snapshot) { worker_.replace_snapshot(std::move(snapshot)); }
+  void take(Drain order) { worker_.drain(std::move(order.when_empty)); }
   void take(ShutDown order) { worker_.shut_down(std::move(order.when_empty)); }
   void take(Abandon order);
 

@@ -49,6 +49,7 @@ EstablishedSession::State EstablishedSession::advance() {
     last_activity_ = time_now();
     set_idle_deadline();
   }
+  if (is_draining_ && relay_->is_idle()) return State::drained;
   if (relay_->in_bulk() || bulk_deadline_) look_after_bulk();
   return context_.deadline.passed() ? check_silence() : State::relaying;
 }
@@ -102,6 +103,7 @@ Ending EstablishedSession::ending(State state) const {
     case State::server_lost:
       if (is_reset_after_error()) return closed_by_server(server_end());
       break;
+    case State::drained: return {.reason = Reason::shutting_down};
     case State::idle: return {.reason = Reason::idle_timeout};
     case State::unanswered: return unanswered_ending();
   }

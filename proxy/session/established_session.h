@@ -24,6 +24,7 @@ class EstablishedSession final : public Stage {
     client_lost,
     server_closed,
     server_lost,
+    drained,     // idle outside a transaction, after drain()
     idle,        // for longer than limits.idle_timeout
     unanswered,  // the client has ended its side, and the server has sent nothing since
   };
@@ -32,6 +33,8 @@ class EstablishedSession final : public Stage {
 
   // Forwards the bytes that have arrived.
   [[nodiscard]] State advance();
+  // The session ends as soon as it is idle outside a transaction. The next advance() checks that, too.
+  void drain() { is_draining_ = true; }
   [[nodiscard]] Ending ending(State state) const;
 
   // Returns `none` inside a message to the client, which would read an error as a part of that message, and after a
@@ -56,7 +59,8 @@ class EstablishedSession final : public Stage {
   std::unique_ptr<Relay> relay_;
   std::unique_ptr<Deadline> bulk_deadline_;     // set while the relay is in bulk mode
   std::chrono::milliseconds last_activity_{0};  // of time_now(); updated only if a timeout needs it
-  std::size_t waiting_ = 0;                     // bytes not yet written at the last note_activity()
+  bool is_draining_ = false;
+  std::size_t waiting_ = 0;  // bytes not yet written at the last note_activity()
 };
 
 }  // namespace pgveil::proxy

@@ -141,6 +141,7 @@ Session::Phase Session::begin_cancel(ClientOpening& opening) {
 }
 
 Session::Phase Session::admit(Admission& admission) {
+  if (context_.services.shared.draining) return end({.reason = Reason::draining});
   switch (admission.advance()) {
     case Admission::State::waiting: return Phase::authorize;
     case Admission::State::refused: return end(admission.ending());
@@ -188,10 +189,19 @@ Session::Phase Session::close(Closing& closing) {
   return closing.advance() ? Phase::closed : Phase::closing;
 }
 
-void Session::shut_down() {
+void Session::drain() {
+  if (phase_ == Phase::relay) {
+    stage<EstablishedSession>().drain();
+    advance();
+  } else if (phase_ >= Phase::authorize && phase_ < Phase::relay) {
+    end_from_outside({.reason = Reason::draining});
+  }
+}
+
+void Session::end_from_outside(const Ending& ending) {
   if (phase_ == Phase::closing || phase_ == Phase::closed) return;
   try {
-    phase_ = end({.reason = Reason::shutting_down});
+    phase_ = end(ending);
   } catch (const std::bad_alloc&) {
     phase_ = end_without_memory();
   }

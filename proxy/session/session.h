@@ -44,7 +44,13 @@ class Session final : public Wakeable {
   // Runs the session until it must wait. Is called once at the start, and then after each event.
   void wake() override { advance(); }
   // Ends the session because the process ends. Sends an error to the client if the protocol allows it, then closes.
-  void shut_down();
+  void shut_down() { end_from_outside({.reason = Reason::shutting_down}); }
+  // Ends an established session as soon as it is idle outside a transaction. Refuses a client that is not logged in yet,
+  // unless it may want to send a CancelRequest.
+  void drain();
+  // Returns whether the end of the process waits for this session after drain(): the client is admitted, or its
+  // CancelRequest is being forwarded, or its last bytes are being sent.
+  [[nodiscard]] bool holds_drain() const { return phase_ >= Phase::authorize && phase_ < Phase::closed; }
 
  private:
   void advance();
@@ -63,6 +69,7 @@ class Session final : public Wakeable {
   [[nodiscard]] Phase begin_relay(LoginExchange& login);
   [[nodiscard]] Phase end_relay(const EstablishedSession& established, EstablishedSession::State state);
 
+  void end_from_outside(const Ending& ending);
   [[nodiscard]] Phase end(const Ending& ending);
   [[nodiscard]] Phase end_without_memory();
   [[nodiscard]] bool tell_client(const Ending& ending);

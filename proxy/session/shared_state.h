@@ -2,6 +2,7 @@
 // SharedState may be used from any thread.
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <functional>
 #include <optional>
@@ -18,6 +19,7 @@ struct SharedState {
       : workers(worker_count), newcomers(max_unauthenticated, std::move(when_room)) {}
 
   const unsigned workers;
+  std::atomic<bool> draining{false};  // no client may log in any more
   Newcomers newcomers;  // limits.max_unauthenticated_clients; the listener enters each client that it accepts
   SessionLimit sessions;  // limits.max_sessions
   SessionLimit cancels;   // the cancel requests that are being forwarded

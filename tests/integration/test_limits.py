@@ -72,7 +72,7 @@ def test_sigterm_tells_the_client_of_an_idle_session(pgveil, postgres):
 
 
 def test_sigterm_ends_a_session_in_the_middle_of_a_row_without_garbage(pgveil, postgres):
-    proxy = pgveil(postgres.upstream(), limits={"shutdown_timeout": "1s"})
+    proxy = pgveil(postgres.upstream(), limits={"drain_timeout": "1s"})
     with proxy.connect() as client:
         client.log_in(user="trusted", database="ledger")
         client.send(wire.query("SELECT repeat('x', 100000000)"))

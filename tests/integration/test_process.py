@@ -301,12 +301,12 @@ class TestTheEnd:
         return time.monotonic() - begin
 
     def test_does_not_wait_for_what_threads_still_compute(self, computing):
-        proxy, _ = computing(shutdown_timeout="500ms")
+        proxy, _ = computing()
         assert self.seconds_to_end(proxy, signal.SIGTERM) < SOON
         assert "stopped" in proxy.log
 
     def test_comes_at_once_with_the_second_signal(self, computing):
-        proxy, _ = computing(shutdown_timeout="1h")
+        proxy, _ = computing(drain_timeout="1h")
         assert self.seconds_to_end(proxy, signal.SIGTERM, signal.SIGINT) < SOON
 
     def wait_until_full(self, client) -> None:
@@ -316,8 +316,8 @@ class TestTheEnd:
             before = now
             time.sleep(0.3)
 
-    def test_comes_at_once_without_a_shutdown_timeout(self, pgveil, postgres):
-        proxy = pgveil(postgres.upstream(), limits={"shutdown_timeout": "0s"})
+    def test_comes_soon_without_a_drain_timeout(self, pgveil, postgres):
+        proxy = pgveil(postgres.upstream(), limits={"drain_timeout": "0s"})
         with proxy.connect() as reading, proxy.connect() as idle:
             for client in (reading, idle):
                 client.log_in(user="trusted", database="ledger")

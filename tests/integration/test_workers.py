@@ -155,7 +155,7 @@ def stuck_sessions(proxy, stack, count):
 
 
 def test_sessions_that_do_not_end_in_time_are_abandoned_and_counted(start):
-    proxy = start(2, shutdown_timeout="500ms")
+    proxy = start(2, drain_timeout="500ms")
     with contextlib.ExitStack() as stack:
         stuck_sessions(proxy, stack, 4)
         proxy.send_signal(signal.SIGTERM)
@@ -164,11 +164,11 @@ def test_sessions_that_do_not_end_in_time_are_abandoned_and_counted(start):
 
 
 def test_a_second_signal_closes_at_once(start):
-    proxy = start(2, shutdown_timeout="1h")
+    proxy = start(2, drain_timeout="1h")
     with contextlib.ExitStack() as stack:
         stuck_sessions(proxy, stack, 4)
         proxy.send_signal(signal.SIGTERM)
-        proxy.wait_for_lines("session_closed", 4)
+        proxy.wait_for_line(" draining sessions=4")
         assert proxy.is_running()
         proxy.send_signal(signal.SIGTERM)
         assert proxy.wait() == 0

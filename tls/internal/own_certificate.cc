@@ -363,9 +363,9 @@ void warn_of_unused_passphrase(const OwnCertificate& own, const CertificateFiles
                                std::vector<SettingError>& warnings) {
   if (own.key_is_encrypted || files.passphrase.value.empty()) return;
   warnings.push_back(
-      mistake(files, files.passphrase.setting,
-              "has no effect: private key file " + in_quotes(files.key_file) + " is not encrypted",
-              "Remove it, or encrypt the key."));
+      setting_error(files, files.passphrase.setting,
+                    "has no effect: private key file " + in_quotes(files.key_file) + " is not encrypted",
+                    "Remove it, or encrypt the key."));
 }
 
 void warn_of_expiry(const OwnCertificate& own, const CertificateFiles& files,

@@ -1,11 +1,11 @@
-"""pgveil under test: started with a configuration, ended with SIGTERM."""
+"""pgveil under test: started with a configuration, ended with SIGINT."""
 
 import json
 import os
 import signal
 from pathlib import Path
 
-from harness.processes import POSTGRES_BIN, Daemon, environment, run
+from harness.processes import PATIENCE, POSTGRES_BIN, Daemon, environment, run
 from harness.wire import Client
 
 # All unit tests of the TLS layer, to be run with other releases of OpenSSL: the library is the one of the system.
@@ -97,6 +97,10 @@ class Pgveil(Daemon):
         done = self.psql(sql, **parameters)
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
+
+    def stop(self, number: signal.Signals = signal.SIGINT, patience: float = PATIENCE) -> int:
+        """Ends all sessions at once. With SIGTERM, pgveil waits for their transactions."""
+        return super().stop(number, patience)
 
     def reload(self) -> list[str]:
         """Sends SIGHUP; returns the lines of the log up to the one that says how the reload ended."""

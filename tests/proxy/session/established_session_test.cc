@@ -92,6 +92,38 @@ TEST_F(AnEstablishedSession, TellsItsClientNothingInsideAMessage) {
   EXPECT_EQ(session.error_format(), ErrorFormat::protocol_3);
 }
 
+TEST_F(AnEstablishedSession, EndsAtOnceIfItIsDrainedWhileItIsIdle) {
+  EstablishedSession& session = establish();
+  client_->incoming = {kQuery};
+  ASSERT_EQ(session.advance(), State::relaying);
+  server_->incoming = {kReadyForQuery};
+  ASSERT_EQ(session.advance(), State::relaying);
+  session.drain();
+  const State state = session.advance();
+  ASSERT_EQ(state, State::drained);
+  EXPECT_EQ(session.ending(state).reason, Reason::shutting_down);
+  EXPECT_EQ(session.error_format(), ErrorFormat::protocol_3);
+}
+
+TEST_F(AnEstablishedSession, GetsItsLastAnswerIfItIsDrained) {
+  EstablishedSession& session = establish();
+  client_->incoming = {kQuery};
+  session.drain();
+  EXPECT_EQ(session.advance(), State::relaying);
+  server_->incoming = {kReadyForQuery.substr(0, 5)};
+  EXPECT_EQ(session.advance(), State::relaying);
+  server_->incoming = {kReadyForQuery.substr(5)};
+  EXPECT_EQ(session.advance(), State::drained);
+  EXPECT_EQ(client_->written, kReadyForQuery);
+}
+
+TEST_F(AnEstablishedSession, IsNotIdleInsideAMessageOfItsClient) {
+  EstablishedSession& session = establish();
+  client_->incoming = {kQuery.substr(0, 3)};
+  session.drain();
+  EXPECT_EQ(session.advance(), State::relaying);
+}
+
 TEST_F(AnEstablishedSession, EndsAfterItsIdleTimeout) {
   EstablishedSession& session = establish("idle_timeout = \"1ms\"");
   State state = State::relaying;

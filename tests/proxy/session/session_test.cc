@@ -94,6 +94,23 @@ TEST_F(ASession, TellsItsClientThatTheProcessEnds) {
   EXPECT_EQ(shared_.sessions.taken(), 0U);
 }
 
+TEST_F(ASession, RefusesAClientThatIsNotLoggedInIfItIsDrained) {
+  accept(folder_.path(""));
+  send(kStartup);
+  ASSERT_TRUE(turn_until([&] { return server_.accept(); }));
+  session_->drain();
+  ASSERT_TRUE(turn_until([&] { return receive().find("C57P03") != std::string::npos; }));
+  EXPECT_EQ(shared_.sessions.taken(), 0U);
+}
+
+TEST_F(ASession, RefusesAClientThatComesDuringADrain) {
+  accept(folder_.path(""));
+  shared_.draining = true;
+  session_->drain();  // the client may want to cancel
+  send(kStartup);
+  ASSERT_TRUE(turn_until([&] { return receive().find("C57P03") != std::string::npos; }));
+}
+
 // For each allocation of the end of an established session: it fails.
 TEST_F(ASession, EndsOnceIfThereIsNoMemoryForItsEnd) {
   SessionId id = kId;
