@@ -330,3 +330,23 @@ def test_a_reader_that_never_reads_is_idle(pgveil, scripted_server):
         assert "reason=idle_timeout" in proxy.end_of_session()
     done.set()
     eventually(lambda: server.peer().finished.is_set())
+
+
+def test_the_answer_to_a_long_statement_arrives(pgveil, scripted_server):
+    """pgveil waits for it for thirty seconds after the client has ended its side, not after its last byte."""
+
+    def script(peer):
+        peer.log_in()
+        peer.receive_message()
+        time.sleep(35)
+        peer.send(wire.message(b"C", b"SELECT 1\0"), wire.message(b"Z", b"I"))
+
+    server = scripted_server(script)
+    proxy = pgveil(server.upstream(sslmode="disable"))
+    with proxy.connect() as client:
+        client.log_in(user="ann", database="ledger")
+        client.send(wire.query("SELECT 1"))
+        time.sleep(31)
+        client.socket.shutdown(socket.SHUT_WR)
+        assert client.receive_to_end() == wire.message(b"C", b"SELECT 1\0") + wire.message(b"Z", b"I")
+    assert "reason=client_closed" in proxy.end_of_session()

@@ -4,6 +4,7 @@ import contextlib
 import select
 import signal
 import socket
+import struct
 import time
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from harness import wire
 from harness.pgveil import IS_SANITIZED
 from harness.processes import eventually
+from harness.tls_clients import certificate
 
 # UndefinedBehaviorSanitizer looks at memory through a pipe, and takes having no descriptor for it for a bad address.
 needs_no_descriptors = pytest.mark.skipif(IS_SANITIZED, reason="a sanitizer needs descriptors of its own")
@@ -206,6 +208,31 @@ class TestClientsThatHaveNotLoggedIn:
         assert time.monotonic() - started < 20  # the others take twice as long: each has two seconds to close
         for client in busy:
             client.close()
+
+    # Of docs/configuration.md, with a tenth more.
+    @pytest.mark.skipif(IS_SANITIZED, reason="a sanitizer needs memory of its own")
+    @pytest.mark.parametrize("hello_bytes, kib", [(600, 53), (131_000, 190)], ids=["half-a-hello", "largest-hello"])
+    def test_need_as_much_memory_as_is_documented(self, pgveil, postgres, credentials, hello_bytes, kib):
+        """Clients that send a ClientHello without its end."""
+        hello = b"\1" + struct.pack("!I", hello_bytes)[1:] + b"\3\3" + bytes(hello_bytes - 3)
+        records = b"".join(b"\x16\3\1" + struct.pack("!H", len(part)) + part
+                           for part in (hello[at : at + 16_384] for at in range(0, len(hello), 16_384)))  # fmt: skip
+        proxy = pgveil(postgres.upstream(), listener=certificate(credentials), limits={"workers": 1})
+        with contextlib.ExitStack() as stack:
+
+            def connect(count):
+                for _ in range(count):
+                    client = stack.enter_context(self.newcomer(proxy))
+                    assert client.receive(1) == b"S"
+                    client.send(records[:-1])
+
+            connect(1)
+            before = proxy.resident_bytes()
+            connect(500)
+            # Until the last one is read.
+            eventually(lambda: proxy.resident_bytes() - before > 500 * kib * 1024 // 2)
+            time.sleep(0.5)
+            assert proxy.resident_bytes() - before < 500 * kib * 1024
 
     def test_do_not_keep_a_cancel_request_out_for_long(self, pgveil, postgres):
         proxy = pgveil(postgres.upstream(), limits={"max_unauthenticated_clients": 1, "startup_timeout": "500ms"})
