@@ -13,6 +13,7 @@
 #include <system_error>
 #include <utility>
 
+#include "proxy/base/inherited_sockets.h"
 #include "proxy/commands/check.h"
 #include "proxy/commands/command_line.h"
 #include "proxy/config/config_error.h"
@@ -92,6 +93,7 @@ int run(Invocation invocation, const HiddenMemory& memory, ConfigSource source) 
 int main(int argc, char** argv) {
   const HiddenMemory memory;  // before any secret is read
   if (!open_standard_files()) return kExitUnavailable;
+  static_cast<void>(inherited_sockets());  // before there are threads
   ignore_signals_of_writes();
   if (!pgveil::tls::wipe_what_openssl_frees()) return kExitSoftware;
   try {

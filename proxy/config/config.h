@@ -81,6 +81,7 @@ struct ListenerConfig {
   bool log_client_identity = false;
   ClientIdentityIn client_identity_in = ClientIdentityIn::application_name;
   SaslMechanisms sasl_mechanisms = SaslMechanisms::strip;
+  bool reuse_port = false;                  // another process may listen on the address, too
   unsigned unix_socket_permissions = 0777;  // PostgreSQL's default
   std::string unix_socket_group;            // empty: the group of the process
   // Two minutes until a client that is dead counts as lost. 0: the system's.

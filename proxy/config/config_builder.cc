@@ -261,8 +261,8 @@ void ConfigBuilder::check_listener_address(const SectionBuilder<ListenerConfig>&
 }
 
 void ConfigBuilder::check_unix_listener(const SectionBuilder<ListenerConfig>& listener) {
-  for (const char* key :
-       {"tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout"})
+  for (const char* key : {"reuse_port", "tcp_keepalives_idle", "tcp_keepalives_interval",
+                          "tcp_keepalives_count", "tcp_user_timeout"})
     refuse_without_effect(listener, key, "a Unix socket does not use TCP");
   if (!listener.values.address.is_abstract()) return;
   for (const char* key : {"unix_socket_permissions", "unix_socket_group"})

@@ -232,6 +232,8 @@ std::span<const Setting<ListenerConfig>> listener_settings() {
       setting<OneOf<values::kSaslMechanisms>, &L::sasl_mechanisms>(
           "sasl_mechanisms",
           "`strip` hides SCRAM-SHA-256-PLUS, which no plaintext client can do; `verbatim` hides nothing."),
+      setting<Boolean, &L::reuse_port>(
+          "reuse_port", "Lets a second pgveil of the same user listen on the same address, for an upgrade."),
       setting<Permissions, &L::unix_socket_permissions>(
           "unix_socket_permissions", "Mode of the Unix socket; who may write, may connect."),
       setting<Text, &L::unix_socket_group>(

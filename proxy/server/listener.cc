@@ -18,6 +18,7 @@
 #include <utility>
 
 #include "proxy/base/descriptor.h"
+#include "proxy/base/inherited_sockets.h"
 #include "proxy/diagnostics/log.h"
 #include "proxy/server/listen_hint.h"
 
@@ -128,6 +129,7 @@ void set_client_options(const ListenerConfig& config, int descriptor) {
 std::optional<OpenFailure> bind_tcp(const ListenerConfig& config, const SocketAddress& address,
                                     const KernelAddress& bindable, int descriptor) {
   set_option(descriptor, SOL_SOCKET, SO_REUSEADDR, 1);
+  if (config.reuse_port) set_option(descriptor, SOL_SOCKET, SO_REUSEPORT, 1);
   // As in PostgreSQL, an IPv6 socket accepts no IPv4 clients: no rule would match their mapped addresses.
   if (bindable.family() == AF_INET6) set_option(descriptor, IPPROTO_IPV6, IPV6_V6ONLY, 1);
   set_client_options(config, descriptor);
@@ -135,7 +137,30 @@ std::optional<OpenFailure> bind_tcp(const ListenerConfig& config, const SocketAd
   return std::nullopt;
 }
 
-Opened<Descriptor> open_socket(const ListenerConfig& config, const SocketAddress& address) {
+struct OpenSocket {
+  Descriptor descriptor;
+  bool is_inherited = false;
+};
+
+// Returns the socket that the service manager has opened for `address`.
+Opened<OpenSocket> take_inherited(const ListenerConfig& config, const SocketAddress& address) {
+  Descriptor inherited = inherited_socket(address);
+  if (inherited.get() < 0) return tl::unexpected(failed(address, "fcntl"));
+  if (address.is_unix()) return OpenSocket{std::move(inherited), true};
+  int ipv6_only = 1;
+  socklen_t size = sizeof ipv6_only;
+  if (bound_address(inherited.get()).family() == AF_INET6)
+    ::getsockopt(inherited.get(), IPPROTO_IPV6, IPV6_V6ONLY, &ipv6_only, &size);
+  // As in PostgreSQL, an IPv6 socket accepts no IPv4 clients: no rule would match their mapped addresses.
+  if (ipv6_only == 0)
+    return tl::unexpected(impossible(address, "the socket of the service manager accepts IPv4 clients, too",
+                                     "Set BindIPv6Only=ipv6-only in the socket unit."));
+  set_client_options(config, inherited.get());
+  return OpenSocket{std::move(inherited), true};
+}
+
+Opened<OpenSocket> open_socket(const ListenerConfig& config, const SocketAddress& address) {
+  if (has_inherited_socket(address)) return take_inherited(config, address);
   const auto bindable = kernel_address(address);
   if (!bindable)
     return tl::unexpected(impossible(address,
@@ -149,7 +174,7 @@ Opened<Descriptor> open_socket(const ListenerConfig& config, const SocketAddress
                                      : bind_tcp(config, address, *bindable, opened.get());
   if (problem) return tl::unexpected(*std::move(problem));
   if (::listen(opened.get(), kBacklog) != 0) return tl::unexpected(failed(address, "listen"));
-  return opened;
+  return OpenSocket{std::move(opened), false};
 }
 
 // Returns whether the error means that the machine has no IPv6, or no IPv4.
@@ -158,19 +183,19 @@ bool is_missing_family(int error) {
 }
 
 struct OpenSockets {
-  std::vector<Descriptor> sockets;
+  std::vector<OpenSocket> sockets;
   std::vector<OpenFailure> left_out;
 };
 
 // Opens one socket for each address, all with the same port, even if the system chooses it. If the port is in use at
 // another address, the sockets that are already open stay in `passed_over`, so that the system then chooses another
 // port.
-Opened<OpenSockets> open_sockets(const ListenerConfig& config, std::vector<Descriptor>& passed_over) {
+Opened<OpenSockets> open_sockets(const ListenerConfig& config, std::vector<OpenSocket>& passed_over) {
   OpenSockets opened;
   auto addresses = config.address.each();
   for (auto& address : addresses) {
     if (address.port == 0 && !opened.sockets.empty())
-      address.port = port_of(bound_address(opened.sockets.front().get()));
+      address.port = port_of(bound_address(opened.sockets.front().descriptor.get()));
     auto socket = open_socket(config, address);
     if (socket) {
       opened.sockets.push_back(*std::move(socket));
@@ -201,7 +226,7 @@ tl::expected<std::vector<std::unique_ptr<Listener>>, OpenFailure> Listener::open
     uv_loop_t* loop, const SnapshotListener& listener, WorkerPool& workers) {
   const ListenerConfig& config = listener.policy().config;
   const bool may_choose_again = config.address.port == 0 && config.address.each().size() > 1;
-  std::vector<Descriptor> passed_over;
+  std::vector<OpenSocket> passed_over;
   auto opened = open_sockets(config, passed_over);
   for (int attempt = 1; attempt < kPortAttempts && may_choose_again; ++attempt) {
     if (opened || opened.error().error != EADDRINUSE) break;
@@ -212,27 +237,29 @@ tl::expected<std::vector<std::unique_ptr<Listener>>, OpenFailure> Listener::open
     LogLine(LogLevel::info, "address_left_out").add("error", failure.text);
   std::vector<std::unique_ptr<Listener>> listeners;
   for (auto& socket : opened->sockets) {
-    auto watched = watch_socket(loop, std::move(socket));
+    auto watched = watch_socket(loop, std::move(socket.descriptor));
     if (!watched) {
       errno = watched.error();
       return tl::unexpected(failed(config.address, "epoll_ctl"));
     }
-    listeners.push_back(
-        std::unique_ptr<Listener>(new Listener(loop, listener, workers, *std::move(watched))));
+    listeners.push_back(std::unique_ptr<Listener>(
+        new Listener(loop, listener, workers, *std::move(watched), socket.is_inherited)));
   }
   return listeners;
 }
 
-Listener::Listener(uv_loop_t* loop, SnapshotListener served, WorkerPool& workers, WatchedSocket socket)
+Listener::Listener(uv_loop_t* loop, SnapshotListener served, WorkerPool& workers, WatchedSocket socket,
+                   bool is_inherited)
     : served_(std::move(served)),
       workers_(workers),
       descriptor_(socket.descriptor.release()),
       address_(bound_address(descriptor_).text()),
+      is_inherited_(is_inherited),
       poll_(std::move(socket.poll)),
       pause_(loop, *this) {
   struct stat file {};
   const SocketAddress& address = served_.policy().config.address;
-  const bool has_file = address.is_unix() && !address.is_abstract();
+  const bool has_file = address.is_unix() && !address.is_abstract() && !is_inherited_;
   if (has_file && ::stat(address.unix_path.c_str(), &file) == 0) socket_inode_ = file.st_ino;
   poll_->data = this;
   watch();
@@ -252,6 +279,8 @@ void Listener::serve(SnapshotListener listener) {
   const ListenerConfig& config = listener.policy().config;
   if (!config.address.is_unix()) {
     set_client_options(config, descriptor_);
+  } else if (is_inherited_) {
+    // The file belongs to the service manager.
   } else if (before.unix_socket_permissions != config.unix_socket_permissions ||
              before.unix_socket_group != config.unix_socket_group) {
     const auto path = config.address.unix_path;
@@ -261,6 +290,13 @@ void Listener::serve(SnapshotListener listener) {
       LogLine(LogLevel::error, "listener_not_changed").add("error", failure->text).add("hint", failure->hint);
   }
   served_ = std::move(listener);
+}
+
+bool Listener::leave_to_successor() {
+  if (is_inherited_) return true;
+  if (!served_.policy().config.reuse_port) return false;
+  accept_all();
+  return true;
 }
 
 void Listener::wake() {

@@ -50,9 +50,13 @@ class Listener final : private Wakeable {
   void serve(SnapshotListener listener);
   // Accepts the clients that wait, as far as there is room for them.
   void accept_all();
+  // Returns whether another process may take over the address: the socket is the service manager's, or reuse_port is
+  // set. If so, this object should be destroyed. The clients that wait in a socket that nobody else has are accepted.
+  [[nodiscard]] bool leave_to_successor();
 
  private:
-  Listener(uv_loop_t* loop, SnapshotListener served, WorkerPool& workers, WatchedSocket socket);
+  Listener(uv_loop_t* loop, SnapshotListener served, WorkerPool& workers, WatchedSocket socket,
+           bool is_inherited);
   void wake() override;  // called after a pause, or when a further client may be accepted
   void watch();
   [[nodiscard]] bool has_room();
@@ -63,7 +67,8 @@ class Listener final : private Wakeable {
   WorkerPool& workers_;
   int descriptor_;
   std::string address_;
-  std::uint64_t socket_inode_ = 0;  // of a Unix socket's file
+  const bool is_inherited_;
+  std::uint64_t socket_inode_ = 0;  // of a Unix socket's file that pgveil has made
   Handle<uv_poll_t> poll_;
   Deadline pause_;  // set while the process has no descriptors or no memory
   bool out_of_descriptors_ = false;

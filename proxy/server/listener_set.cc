@@ -9,6 +9,13 @@
 namespace pgveil::proxy {
 namespace {
 
+// Returns whether a socket that was opened for `old` serves `wanted`, too. SO_REUSEPORT cannot be changed.
+bool is_same_socket(const SnapshotListener& old, const SnapshotListener& wanted) {
+  const ListenerConfig& before = old.policy().config;
+  const ListenerConfig& after = wanted.policy().config;
+  return before.address.text() == after.address.text() && before.reuse_port == after.reuse_port;
+}
+
 const SocketAddress& address_of(const SnapshotListener& listener) {
   return listener.policy().config.address;
 }
@@ -26,7 +33,7 @@ class ListenerSet::Replacement {
     // With port 0, several listeners may have the same address.
     for (std::size_t i = 0; i < wanted_.size(); ++i)
       for (std::size_t old = 0; old < stays_.size() && !inherited_[i]; ++old)
-        if (!stays_[old] && address_of(set_.groups_[old]->served).text() == address_of(wanted_[i]).text()) {
+        if (!stays_[old] && is_same_socket(set_.groups_[old]->served, wanted_[i])) {
           inherited_[i] = old;
           stays_[old] = true;
         }
@@ -133,6 +140,11 @@ tl::expected<ListenerSet::Change, std::vector<OpenFailure>> ListenerSet::replace
   auto failures = replacement.open();
   if (!failures.empty()) return tl::unexpected(std::move(failures));
   return replacement.finish();
+}
+
+void ListenerSet::leave_to_successor() {
+  for (const auto& group : groups_)
+    std::erase_if(group->listeners, [](const auto& listener) { return listener->leave_to_successor(); });
 }
 
 tl::expected<std::unique_ptr<ListenerSet::Group>, OpenFailure> ListenerSet::open(

@@ -35,6 +35,8 @@ class ListenerSet {
   // listened on, returns all such failures, and everything stays as it was.
   [[nodiscard]] tl::expected<Change, std::vector<OpenFailure>> replace(
       const std::shared_ptr<const Snapshot>& snapshot);
+  // Closes the sockets of all addresses at which another process may listen: further clients are for that process.
+  void leave_to_successor();
   // Closes all sockets.
   void close() { groups_.clear(); }
 

@@ -21,6 +21,7 @@
 
 #include "proxy/base/descriptor.h"
 #include "proxy/base/exit_code.h"
+#include "proxy/base/inherited_sockets.h"
 #include "proxy/base/socket_address.h"
 #include "proxy/config/values.h"
 #include "proxy/net/io_uring.h"
@@ -168,6 +169,7 @@ class MachineCheck {
   void check_tcp_address(const SocketAddress& address, const std::string& key) {
     std::optional<Unbindable> found;
     for (const SocketAddress& each : address.each()) {
+      if (has_inherited_socket(each)) return;
       auto unbindable = why_not_bound(each);
       if (!unbindable) return;
       if (!found) found = std::move(unbindable);

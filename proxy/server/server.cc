@@ -24,6 +24,7 @@
 #include "proxy/base/deadline.h"
 #include "proxy/base/exit_code.h"
 #include "proxy/base/handle.h"
+#include "proxy/base/inherited_sockets.h"
 #include "proxy/base/service_manager.h"
 #include "proxy/base/signals_held_back.h"
 #include "proxy/config/password_filter.h"
@@ -204,10 +205,28 @@ class Server final : public Wakeable {
     std::set<std::string> files;
     for (const auto& [path, digest] : snapshot_->files) files.insert(path);
     watch_files(std::move(files));
+    warn_of_unused_sockets();
     notify_ready("serves clients");
     uv_run(loop_.get(), UV_RUN_DEFAULT);
     LogLine(LogLevel::info, "stopped").add("abandoned_sessions", abandoned_);
     return kExitOk;
+  }
+
+  // The service manager may have opened sockets for addresses that the configuration does not have.
+  void warn_of_unused_sockets() const {
+    std::set<std::string> used;
+    for (const ListenerPolicy& listener : snapshot_->listeners)
+      for (const SocketAddress& each : listener.config.address.each())
+        if (const auto bindable = kernel_address(each)) used.insert(bindable->text());
+    for (const InheritedSocket& socket : inherited_sockets())
+      if (!used.contains(socket.address))
+        LogLine(LogLevel::warning, "socket_not_used")
+            .add("name", socket.name)
+            .add("address", socket.address)
+            .add(
+                "hint",
+                "Clients that connect there wait in vain. Set the address of a listener to it, or remove it from "
+                "the socket unit.");
   }
 
   // Listens on the addresses of `snapshot` only. Logs what has changed, or all failures.
@@ -305,6 +324,7 @@ class Server final : public Wakeable {
     reload_watch_->stop();
     reloader_->stop();
     if (number == SIGINT) return end_sessions();
+    listeners_->leave_to_successor();
     stop_ = Stop::delayed;
     if (snapshot_->limits.drain_delay.count() == 0) return drain();
     stop_deadline_->set(snapshot_->limits.drain_delay);

@@ -32,8 +32,9 @@ def test_systemd_knows_every_setting(analyze, tmp_path):
     # With a path to the program that exists: verify looks for it.
     unit = tmp_path / UNIT.name
     unit.write_text(UNIT.read_text().replace("ExecStart=pgveil ", f"ExecStart={BINARY.resolve()} "))
-    done = run(analyze, "verify", "--man=no", unit)
-    complaints = [line for line in done.stderr.splitlines() if UNIT.name in line]
+    sockets = shutil.copy(UNIT.with_suffix(".socket"), tmp_path)
+    done = run(analyze, "verify", "--man=no", unit, sockets)
+    complaints = [line for line in done.stderr.splitlines() if UNIT.stem in line]
     assert (done.returncode, complaints) == (0, [])
 
 

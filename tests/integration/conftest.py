@@ -91,7 +91,7 @@ def pgveil(folder):
     numbers = itertools.count()
 
     def start(upstream=None, *, listener=None, configuration=None, flags=None, prefix=(), listeners=1,
-              variables=None, **sections):
+              variables=None, pass_fds=(), **sections):
         if flags is None:
             configuration = configuration or {
                 "listener": [{"address": "127.0.0.1:0", "upstream": "primary", **(listener or {})}],
@@ -104,7 +104,7 @@ def pgveil(folder):
             if "sslpassword" in toml(configuration):
                 file.chmod(0o600)
             flags = ["--config", file]
-        proxy = Pgveil(*flags, listeners=listeners, prefix=prefix, **(variables or {}))
+        proxy = Pgveil(*flags, listeners=listeners, prefix=prefix, pass_fds=pass_fds, **(variables or {}))
         running.append(proxy)
         return proxy
 

@@ -56,8 +56,9 @@ def toml(configuration: dict) -> str:
 class Pgveil(Daemon):
     """Listens once it is constructed. `addresses` are those of its listeners, in their order."""
 
-    def __init__(self, *arguments, listeners: int = 1, prefix: tuple = (), **variables: str):
-        super().__init__(BINARY, "run", *arguments, prefix=prefix, env=environment(**{**RELAY, **variables}))
+    def __init__(self, *arguments, listeners: int = 1, prefix: tuple = (), pass_fds: tuple = (), **variables: str):
+        super().__init__(BINARY, "run", *arguments, prefix=prefix, pass_fds=pass_fds,
+                         env=environment(**{**RELAY, **variables}))  # fmt: skip
         try:
             # As key=value and as JSON.
             found = self.wait_for_lines(r'\blistening\b.*\baddress(?:="?|": ?")([^\s"]+)', listeners)

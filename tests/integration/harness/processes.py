@@ -50,7 +50,8 @@ class Daemon:
     setpriv(1) has the kernel send it `last_signal` when the tests die, however they die. What `prefix` changes of its
     privileges comes first, since the kernel forgets that wish where they change."""
 
-    def __init__(self, *command, env: dict[str, str] | None = None, prefix: tuple = (), last_signal: str = "KILL"):
+    def __init__(self, *command, env: dict[str, str] | None = None, prefix: tuple = (), last_signal: str = "KILL",
+                 pass_fds: tuple = ()):  # fmt: skip
         self._process = subprocess.Popen(
             [*prefix, "setpriv", "--pdeathsig", last_signal, "--", *map(str, command)],
             env=env or environment(),
@@ -59,6 +60,7 @@ class Daemon:
             stderr=subprocess.PIPE,
             text=True,
             errors="replace",
+            pass_fds=pass_fds,
         )
         self.pid = self._process.pid
         self._lines: list[str] = []

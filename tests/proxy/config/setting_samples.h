@@ -121,6 +121,8 @@ inline const std::vector<SettingSample>& setting_samples() {
       {"listener", "unix_socket_group", R"("app")", "app", "", R"(address = "unix:/run/.s.PGSQL.5432")",
        [](const Config& c) { return c.listeners[0].unix_socket_group == "app"; }},
 
+      {"listener", "reuse_port", "true", "on", "2", "",
+       [](const Config& c) { return c.listeners[0].reuse_port; }},
       {"listener", "tcp_keepalives_idle", R"("2min")", "2min", "500ms", "",
        [](const Config& c) { return c.listeners[0].tcp_keepalives_idle == 120s; }},
       {"listener", "tcp_keepalives_interval", R"("7s")", "7s", "7", "",

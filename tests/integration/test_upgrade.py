@@ -1,0 +1,201 @@
+"""A new pgveil takes the place of an old one, and clients find one of them at any time."""
+
+import os
+import signal
+import socket
+import threading
+
+import psycopg2
+import pytest
+
+from harness.pgveil import EX_UNAVAILABLE, psql
+from harness.processes import eventually
+
+# As systemd: the sockets are descriptors 3 and later, and the variables say how many, for which process, and their names
+# (sd_listen_fds(3)).
+ACTIVATION = """
+import os, sys
+names, descriptors, command = sys.argv[1], [int(word) for word in sys.argv[2].split(",")], sys.argv[3:]
+copies = [os.dup(descriptor) for descriptor in descriptors]
+for place, descriptor in enumerate(copies):
+    if descriptor != 3 + place:
+        os.dup2(descriptor, 3 + place)
+    os.set_inheritable(3 + place, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS=str(len(descriptors)), LISTEN_FDNAMES=names)
+os.execvp(command[0], command)
+"""
+
+
+@pytest.fixture
+def activated(pgveil, postgres):
+    """Starts pgveil with sockets that this process has opened."""
+
+    def start(*sockets: socket.socket, names: str = "", address: str | None = None, listeners: int = 1, **settings):
+        numbers = ",".join(str(each.fileno()) for each in sockets)
+        if address is None:
+            host, port = sockets[0].getsockname()[:2]
+            address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return pgveil(
+            postgres.upstream(), listener={"address": address}, pass_fds=tuple(each.fileno() for each in sockets),
+            prefix=("/usr/bin/python3", "-c", ACTIVATION, names or ":".join("s" * len(sockets)), numbers), **settings,
+        )  # fmt: skip
+
+    return start
+
+
+class Clients:
+    """Threads that connect again and again, and those that keep a session and use it. `failures` is what went wrong."""
+
+    def __init__(self, connection_string: str):
+        self.connection_string = connection_string
+        self.failures: list[str] = []
+        self.terminated = 0  # sessions that ended with 57P01
+        self.count = 0
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=work, daemon=True) for work in 2 * [self._connect] + 2 * [self._use]]
+        for thread in self._threads:
+            thread.start()
+
+    def _connect(self):
+        while not self._stop.is_set():
+            try:
+                psycopg2.connect(self.connection_string).close()
+                self.count += 1
+            except psycopg2.Error as error:
+                self.failures.append(f"connect: {error}")
+
+    def _use(self):
+        connection = None
+        while not self._stop.is_set():
+            try:
+                connection = connection or psycopg2.connect(self.connection_string)
+                with connection, connection.cursor() as cursor:
+                    cursor.execute("SELECT 1")
+                    cursor.execute("SELECT 2")
+                self.count += 1
+            except psycopg2.Error as error:
+                connection = None
+                if "terminating connection due to administrator command" in str(error):
+                    self.terminated += 1
+                else:
+                    self.failures.append(f"use: {error}")
+
+    def wait_for(self, count: int) -> None:
+        wanted = self.count + count
+        eventually(lambda: self.count >= wanted)
+
+    def stop(self) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+
+
+class TestSocketActivation:
+    def test_uses_the_socket_with_the_address_of_a_listener(self, activated):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            proxy = activated(server)
+            assert proxy.address == server.getsockname()
+            assert proxy.query("SELECT 1") == "1"
+            assert proxy.stop() == 0
+            # It is the service manager's: clients wait for the next process.
+            with socket.create_connection(server.getsockname()):
+                pass
+
+    def test_uses_a_unix_socket_and_leaves_its_file(self, activated, folder):
+        path = folder / ".s.PGSQL.5432"
+        with socket.socket(socket.AF_UNIX) as server:
+            server.bind(str(path))
+            server.listen()
+            path.chmod(0o700)
+            proxy = activated(server, address=f"unix:{path}")
+            assert proxy.query("SELECT 1") == "1"
+            assert proxy.stop() == 0
+            assert path.exists() and path.stat().st_mode & 0o777 == 0o700
+
+    def test_takes_the_rest_of_its_addresses_itself(self, activated):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            proxy = activated(server, address=f"localhost:{port}")
+            proxy.wait_for_lines(" I listening ", 2)
+            done = psql(f"host=::1 port={port} user=trusted dbname=ledger sslmode=disable", "SELECT 1")
+            assert done.stdout == "1\n", done.stderr
+
+    def test_warns_of_a_socket_without_a_listener(self, activated):
+        with socket.create_server(("127.0.0.1", 0)) as server, socket.create_server(("127.0.0.1", 0)) as other:
+            proxy = activated(server, other, names="used:other")
+            port = other.getsockname()[1]
+            line = proxy.wait_for_line(" W socket_not_used ").string
+            assert f"name=other address=127.0.0.1:{port} " in line
+            assert proxy.log.count("socket_not_used") == 1
+
+    def test_refuses_a_socket_for_both_families(self, activated):
+        with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as server:
+            with pytest.raises(AssertionError, match="accepts IPv4 clients, too.*BindIPv6Only=ipv6-only"):
+                activated(server, allow_plaintext_from_network=True)
+
+    def test_keeps_the_socket_for_a_later_reload(self, activated, folder):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            proxy = activated(server)
+            file = next(folder.glob("pgveil-*.toml"))
+            text = file.read_text(encoding="utf-8")
+            host, port = server.getsockname()
+            file.write_text(text.replace(f"{host}:{port}", "127.0.0.1:0"), encoding="utf-8")
+            proxy.wait_for_line(f" I not_listening address={host}:{port}")
+            file.write_text(text, encoding="utf-8")
+            proxy.wait_for_lines(f" I listening address={host}:{port} ", 2)
+            assert proxy.query("SELECT 1") == "1"
+
+    def test_rolling_restarts_are_not_noticed_by_new_clients(self, activated):
+        with socket.create_server(("127.0.0.1", 0), backlog=256) as server:
+            running = activated(server, limits={"drain_delay": "1s"})
+            clients = Clients(running.connection_string())
+            try:
+                for _ in range(3):
+                    clients.wait_for(20)
+                    successor = activated(server, limits={"drain_delay": "1s"})
+                    running.send_signal(signal.SIGTERM)
+                    assert running.wait() == 0
+                    running = successor
+                clients.wait_for(20)
+            finally:
+                clients.stop()
+        assert clients.failures == []
+        assert clients.terminated > 0
+
+
+class TestReusePort:
+    def test_lets_a_second_process_listen(self, pgveil, postgres):
+        first = pgveil(postgres.upstream(), listener={"reuse_port": True})
+        address = f"127.0.0.1:{first.address[1]}"
+        second = pgveil(postgres.upstream(), listener={"reuse_port": True, "address": address})
+        with first.connect() as client:
+            client.log_in(user="trusted", database="ledger")
+            assert first.stop(signal.SIGTERM) == 0
+            # Either of them may have accepted it.
+            assert any("session_started" in each.log for each in (first, second))
+        for _ in range(10):
+            assert second.query("SELECT 1") == "1"
+
+    def test_no_longer_accepts_during_its_drain(self, pgveil, postgres):
+        first = pgveil(postgres.upstream(), listener={"reuse_port": True}, limits={"drain_delay": "5s"})
+        address = f"127.0.0.1:{first.address[1]}"
+        first.send_signal(signal.SIGTERM)
+        first.wait_for_line("stopping")
+        second = pgveil(postgres.upstream(), listener={"reuse_port": True, "address": address})
+        for _ in range(20):
+            assert second.query("SELECT 1") == "1"
+        assert second.log.count("session_started") == 20
+
+    def test_is_needed(self, pgveil, postgres, refusal):
+        first = pgveil(postgres.upstream(), listener={"reuse_port": True})
+        said = refusal(postgres.upstream(), EX_UNAVAILABLE, address=f"127.0.0.1:{first.address[1]}")
+        assert "Address already in use" in said
+
+    def test_has_no_effect_for_a_unix_socket(self, refusal, postgres, folder):
+        said = refusal(postgres.upstream(), address=f"unix:{folder}/.s.PGSQL.5432", reuse_port=True)
+        assert "reuse_port: has no effect: a Unix socket does not use TCP" in said
+
+
+def test_nothing_is_taken_from_the_environment_of_another_process(pgveil, postgres):
+    proxy = pgveil(postgres.upstream(), variables={"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": "3"})
+    assert proxy.query("SELECT 1") == "1"
