@@ -70,7 +70,7 @@ class Conversation {
     if (::socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, pair.data()) != 0) die("no socket pair");
     Descriptor client(pair[0]);
     const std::uint64_t ended_before = worker_.ended();
-    shared_.newcomers.enter();
+    shared_.unauthenticated_clients.enter();
     worker_.start_session({.id = ++last_id_,
                            .descriptor = Descriptor(pair[1]),
                            .peer = peer_,

@@ -46,7 +46,7 @@ WorkerPool::~WorkerPool() {
 
 bool WorkerPool::assign(Descriptor client, const KernelAddress& peer, const SnapshotListener& listener,
                         const std::string& listener_address) {
-  shared_.newcomers.enter();
+  shared_.unauthenticated_clients.enter();
   try {
     threads_[least_loaded(loads())]->assign({.id = ++last_id_,
                                              .descriptor = std::move(client),
@@ -55,14 +55,14 @@ bool WorkerPool::assign(Descriptor client, const KernelAddress& peer, const Snap
                                              .listener_address = listener_address});
     return true;
   } catch (const std::bad_alloc&) {
-    shared_.newcomers.leave();
+    shared_.unauthenticated_clients.leave();
     return false;
   }
 }
 
 void WorkerPool::replace_snapshot(const std::shared_ptr<const Snapshot>& snapshot) {
   for (const auto& thread : threads_) thread->replace_snapshot(snapshot);
-  shared_.newcomers.set_max(snapshot->limits.max_unauthenticated_clients);
+  shared_.unauthenticated_clients.set_max(snapshot->limits.max_unauthenticated_clients);
   on_room();
 }
 
@@ -114,7 +114,7 @@ std::size_t WorkerPool::abandon() {
 }
 
 bool WorkerPool::has_room(Wakeable& waiter) {
-  if (!shared_.newcomers.is_full()) return true;
+  if (!shared_.unauthenticated_clients.is_full()) return true;
   waiting_.push_back(&waiter);
   return false;
 }
@@ -122,7 +122,7 @@ bool WorkerPool::has_room(Wakeable& waiter) {
 // Wakes the waiting listeners one after the other while there is room, so that a listener with many clients does not
 // starve the other listeners.
 void WorkerPool::on_room() {
-  while (!waiting_.empty() && !shared_.newcomers.is_full()) {
+  while (!waiting_.empty() && !shared_.unauthenticated_clients.is_full()) {
     Wakeable& next = *waiting_.front();
     waiting_.erase(waiting_.begin());
     next.wake();

@@ -37,7 +37,7 @@ bool SessionRegistration::enter_cancel() {
 }
 
 void SessionRegistration::leave_unauthenticated() {
-  if (std::exchange(is_unauthenticated_, false)) shared_.newcomers.leave();
+  if (std::exchange(is_unauthenticated_, false)) shared_.unauthenticated_clients.leave();
 }
 
 void SessionRegistration::add_cancel_route(const protocol::CancelRequest& key, CancelRoute route) {

@@ -9,18 +9,19 @@
 #include <utility>
 
 #include "proxy/session/cancel_routes.h"
-#include "proxy/session/newcomers.h"
 #include "proxy/session/session_limit.h"
+#include "proxy/session/unauthenticated_clients.h"
 
 namespace pgveil::proxy {
 
 struct SharedState {
   SharedState(unsigned worker_count, std::size_t max_unauthenticated, std::function<void()> when_room)
-      : workers(worker_count), newcomers(max_unauthenticated, std::move(when_room)) {}
+      : workers(worker_count), unauthenticated_clients(max_unauthenticated, std::move(when_room)) {}
 
   const unsigned workers;
   std::atomic<bool> draining{false};  // no client may log in any more
-  Newcomers newcomers;  // limits.max_unauthenticated_clients; the listener enters each client that it accepts
+  UnauthenticatedClients
+      unauthenticated_clients;  // limits.max_unauthenticated_clients; the listener enters each client that it accepts
   SessionLimit sessions;  // limits.max_sessions
   SessionLimit cancels;   // the cancel requests that are being forwarded
   CancelRoutes cancel_routes;
@@ -31,7 +32,7 @@ struct SharedState {
 // everything that is still held.
 class SessionRegistration {
  public:
-  // For a client that the listener has entered in `shared.newcomers`. `shared` must outlive the registration.
+  // For a client that the listener has entered in `shared.unauthenticated_clients`. `shared` must outlive the registration.
   explicit SessionRegistration(SharedState& shared) : shared_(shared) {}
   ~SessionRegistration();
   // Takes over everything that `other` holds.

@@ -26,7 +26,7 @@ class AStage : public ::testing::Test {
                              "\n[[listener]]\naddress = \"127.0.0.1:0\"\nupstream = \"a\"\n" + listener +
                              "\n[upstream.a]\n" + upstream + '\n';
     snapshot_ = test::snapshot_of(text);
-    shared_.newcomers.enter();
+    shared_.unauthenticated_clients.enter();
     auto client = std::make_unique<FakeStream>();
     client_ = client.get();
     context_.reset(new proxy::SessionContext{.services = services_,

@@ -41,7 +41,7 @@ class ABusyServer : public ::testing::Test {
     KernelAddress peer;
     peer.storage.ss_family = AF_UNIX;
     peer.size = sizeof peer.storage.ss_family;
-    shared_.newcomers.enter();
+    shared_.unauthenticated_clients.enter();
     worker_.start_session({.id = 1,
                            .descriptor = Descriptor(ends[1]),
                            .peer = peer,

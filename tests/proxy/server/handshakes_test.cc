@@ -167,7 +167,7 @@ host = "/nonexistent"
     ASSERT_EQ(engine->handshake(nothing, hello), tls::Engine::Status::want_input);
     ASSERT_EQ(::send(ends[0], hello.written().data(), hello.written().size(), MSG_NOSIGNAL),
               static_cast<ssize_t>(hello.written().size()));
-    shared.newcomers.enter();
+    shared.unauthenticated_clients.enter();
     worker.start_session({.id = static_cast<SessionId>(i + 1),
                           .descriptor = Descriptor(ends[1]),
                           .peer = peer,

@@ -37,9 +37,9 @@ TEST_F(AnAdmission, GivesTheMethodOfTheFirstRuleThatMatches) {
 
 TEST_F(AnAdmission, CountsTheClientAsASession) {
   Admission& admission = admit("hba = \"host all all all relay\"", "ann");
-  EXPECT_EQ(shared_.newcomers.count(), 1U);
+  EXPECT_EQ(shared_.unauthenticated_clients.count(), 1U);
   ASSERT_EQ(admission.advance(), State::admitted);
-  EXPECT_EQ(shared_.newcomers.count(), 0U);
+  EXPECT_EQ(shared_.unauthenticated_clients.count(), 0U);
   EXPECT_EQ(shared_.sessions.taken(), 1U);
 }
 
@@ -47,7 +47,7 @@ TEST_F(AnAdmission, RefusesAClientThatNoRuleMatches) {
   Admission& admission = admit("hba = \"host all bob all relay\"", "ann");
   ASSERT_EQ(admission.advance(), State::refused);
   EXPECT_EQ(admission.ending().reason, Reason::rejected_by_rule);
-  EXPECT_EQ(shared_.newcomers.count(), 1U);  // until its connection is closed
+  EXPECT_EQ(shared_.unauthenticated_clients.count(), 1U);  // until its connection is closed
 }
 
 TEST_F(AnAdmission, RefusesAClientWithoutTlsIfTheListenerRequiresTls) {

@@ -29,7 +29,7 @@ TEST_F(ACancelForward, EndsAfterTheServerHasClosed) {
   auto begun = CancelForward::begin(*context_, kRequest, false);
   ASSERT_TRUE(begun);
   CancelForward& cancel = **begun;
-  EXPECT_EQ(shared_.newcomers.count(), 0U);
+  EXPECT_EQ(shared_.unauthenticated_clients.count(), 0U);
   EXPECT_EQ(shared_.cancels.taken(), 1U);
 
   std::string packet;

@@ -31,7 +31,7 @@ class ASession : public test::AStage {
     KernelAddress address;
     address.storage.ss_family = AF_UNIX;
     address.size = sizeof address.storage.ss_family;
-    shared_.newcomers.enter();
+    shared_.unauthenticated_clients.enter();
     session_.emplace(services_, SessionRegistration(shared_), id,
                      *watch_socket(loop_.get(), Descriptor(ends[0])), address, SnapshotListener(snapshot_, 0),
                      "a listener");

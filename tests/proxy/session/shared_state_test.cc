@@ -13,7 +13,7 @@ const protocol::CancelRequest kKey{7, {1, 2, 3, 4}};
 
 class ARegistration : public ::testing::Test {
  protected:
-  ARegistration() { shared_.newcomers.enter(); }
+  ARegistration() { shared_.unauthenticated_clients.enter(); }
 
   SharedState shared_{1, 10, [] {}};
 };
@@ -23,11 +23,11 @@ TEST_F(ARegistration, GivesEverythingBackWhenItGoes) {
     SessionRegistration registration(shared_);
     EXPECT_TRUE(registration.enter_session(10));
     registration.add_cancel_route(kKey, {});
-    EXPECT_EQ(shared_.newcomers.count(), 1U);
+    EXPECT_EQ(shared_.unauthenticated_clients.count(), 1U);
     EXPECT_EQ(shared_.sessions.taken(), 1U);
     EXPECT_TRUE(shared_.cancel_routes.find(kKey).has_value());
   }
-  EXPECT_EQ(shared_.newcomers.count(), 0U);
+  EXPECT_EQ(shared_.unauthenticated_clients.count(), 0U);
   EXPECT_EQ(shared_.sessions.taken(), 0U);
   EXPECT_FALSE(shared_.cancel_routes.find(kKey).has_value());
 }
@@ -63,7 +63,7 @@ TEST_F(ARegistration, DoesNotCountACancelRequestAsASession) {
   EXPECT_TRUE(registration.enter_cancel());
   EXPECT_EQ(shared_.sessions.taken(), 0U);
   EXPECT_EQ(shared_.cancels.taken(), 1U);
-  EXPECT_EQ(shared_.newcomers.count(), 0U);
+  EXPECT_EQ(shared_.unauthenticated_clients.count(), 0U);
 }
 
 TEST_F(ARegistration, MovesWithWhatItHolds) {
@@ -76,7 +76,7 @@ TEST_F(ARegistration, MovesWithWhatItHolds) {
     EXPECT_TRUE(shared_.cancel_routes.find(kKey).has_value());
   }
   EXPECT_EQ(shared_.sessions.taken(), 0U);
-  EXPECT_EQ(shared_.newcomers.count(), 0U);
+  EXPECT_EQ(shared_.unauthenticated_clients.count(), 0U);
   EXPECT_FALSE(shared_.cancel_routes.find(kKey).has_value());
 }
 

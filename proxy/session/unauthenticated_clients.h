@@ -9,22 +9,22 @@
 
 namespace pgveil::proxy {
 
-class Newcomers {
+class UnauthenticatedClients {
  public:
   // `when_room` is called once after each is_full() that returned true, in the thread in which a client leaves.
-  Newcomers(std::size_t most, std::function<void()> when_room)
-      : most_(most), when_room_(std::move(when_room)) {}
+  UnauthenticatedClients(std::size_t max, std::function<void()> when_room)
+      : max_(max), when_room_(std::move(when_room)) {}
 
   // For the thread that accepts clients.
   [[nodiscard]] bool is_full() {
-    if (count_ < most_) return false;
+    if (count_ < max_) return false;
     room_is_wanted_ = true;
     // Checks again: a client may have left before room_is_wanted_ was set.
-    return count_ >= most_;
+    return count_ >= max_;
   }
   void enter() { ++count_; }
   // Sets the maximum. Clients that are already counted stay.
-  void set_max(std::size_t most) { most_ = most; }
+  void set_max(std::size_t max) { max_ = max; }
 
   // For any thread.
   void leave() {
@@ -34,7 +34,7 @@ class Newcomers {
   [[nodiscard]] std::size_t count() const { return count_; }
 
  private:
-  std::size_t most_;  // for the thread that accepts clients
+  std::size_t max_;  // for the thread that accepts clients
   const std::function<void()> when_room_;
   // Sequentially consistent, so that leave() and is_full() cannot miss each other.
   std::atomic<std::size_t> count_{0};
