@@ -354,13 +354,13 @@ bool AccessRules::uses(protocol::HbaMethod method) const {
                      [method](const auto* rule) { return rule->method == method; });
 }
 
-bool AccessRules::vouches() const {
+bool AccessRules::logs_in_for_clients() const {
   const auto rules = hba_.rules();
   return std::any_of(rules.begin(), rules.end(),
-                     [](const auto* rule) { return is_vouched_for(rule->method); });
+                     [](const auto* rule) { return logs_in_for_client(rule->method); });
 }
 
-bool is_vouched_for(protocol::HbaMethod method) {
+bool logs_in_for_client(protocol::HbaMethod method) {
   return method == HbaMethod::cert || method == HbaMethod::peer || method == HbaMethod::trust;
 }
 

@@ -66,7 +66,7 @@ class AccessRules {
   [[nodiscard]] const protocol::IdentMap& ident() const { return ident_; }
   [[nodiscard]] bool uses(protocol::HbaMethod method) const;
   // Whether some rule lets clients in that prove nothing to the server: pgveil's word has to do.
-  [[nodiscard]] bool vouches() const;
+  [[nodiscard]] bool logs_in_for_clients() const;
 
  private:
   AccessRules(protocol::HbaRules hba, protocol::IdentMap ident, std::string built_in,
@@ -85,7 +85,7 @@ class AccessRules {
 };
 
 // Whether a client that has come in by this method has nothing to show to the server.
-[[nodiscard]] bool is_vouched_for(protocol::HbaMethod method);
+[[nodiscard]] bool logs_in_for_client(protocol::HbaMethod method);
 
 // What a listener without rules of its own does: everybody may come in that its TLS settings admit, and the
 // server asks for the password. With ssl_ca_file a certificate is required, and so TLS.

@@ -54,7 +54,7 @@ struct FixedOrDefault {
   std::string fallback;
 };
 
-// The startup parameters that a client may give to a session that pgveil vouches for, unless the operator
+// The startup parameters that a client may give to a session for which pgveil logs in on its behalf, unless the operator
 // says otherwise: those that no SQL is run by, and that do not change whose functions a session's SQL finds.
 [[nodiscard]] std::vector<std::string> harmless_startup_parameters();
 

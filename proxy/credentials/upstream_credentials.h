@@ -1,4 +1,4 @@
-// What pgveil holds to log in to an upstream with, for clients that it vouches for.
+// What pgveil holds to log in to an upstream with, on behalf of clients.
 #pragma once
 
 #include <map>

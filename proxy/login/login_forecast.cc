@@ -73,7 +73,7 @@ LoginForecast by_password(const Upstream& upstream) {
           "channel_binding=require and require_auth without password fail: the client would not send it."};
 }
 
-LoginForecast vouched(const Upstream& upstream, HbaMethod method) {
+LoginForecast on_behalf_of_client(const Upstream& upstream, HbaMethod method) {
   LoginForecast forecast;
   const auto& config = upstream.config;
   std::string shown;
@@ -111,7 +111,7 @@ std::vector<LoginForecast> forecast_logins(const ListenerPolicy& listener, const
         case HbaMethod::relay: forecast = relayed(listener, upstream, has_tls); break;
         case HbaMethod::scram_sha_256: forecast = by_scram(listener, upstream, has_tls); break;
         case HbaMethod::password: forecast = by_password(upstream); break;
-        default: forecast = vouched(upstream, method); break;
+        default: forecast = on_behalf_of_client(upstream, method); break;
       }
       forecast.method = method;
       forecast.client_has_tls = has_tls;

@@ -78,7 +78,7 @@ AuthMethods allowed_methods(const UpstreamConfig& upstream, HbaMethod method) {
   }
   if (upstream.require_auth) return *upstream.require_auth;
   if (method == HbaMethod::relay) return AuthMethods::all();
-  if (!is_vouched_for(method) || upstream.holds_passwords()) return {AuthMethod::scram_sha_256};
+  if (!logs_in_for_client(method) || upstream.holds_passwords()) return {AuthMethod::scram_sha_256};
   // If the server requests a password, the login fails later, with an error that says that there is none.
   return {AuthMethod::none, AuthMethod::scram_sha_256, AuthMethod::md5, AuthMethod::password};
 }

@@ -102,7 +102,7 @@ std::optional<Ending> Admission::prepare_startup(const Decision& decision) {
   // The database that the rules were asked about, also if the rule that has admitted the client assigns another user.
   if (!assigned_database_.empty()) client.startup.set("database", assigned_database_);
   context_.observer.note_startup(client.startup);
-  if (is_vouched_for(admitted_.method))
+  if (logs_in_for_client(admitted_.method))
     if (auto refusal = refuse_parameter(client.startup, listener)) return refusal;
   set_parameters(client.startup, listener);
   if (listener.log_client_identity)
@@ -119,7 +119,7 @@ std::optional<Ending> Admission::prepare_startup(const Decision& decision) {
 std::optional<Ending> Admission::choose_certificate() {
   const Upstream& upstream = *context_.policy().upstream;
   admitted_.tls_to_server = upstream.tls;
-  if (!is_vouched_for(admitted_.method) || upstream.config.role_certificates.empty()) return std::nullopt;
+  if (!logs_in_for_client(admitted_.method) || upstream.config.role_certificates.empty()) return std::nullopt;
   const auto role = std::string(admitted_.client.startup.user());
   admitted_.tls_to_server = upstream.held.certificate_of(role);
   if (admitted_.tls_to_server) return std::nullopt;

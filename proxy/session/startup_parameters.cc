@@ -64,7 +64,8 @@ std::optional<Ending> refuse_parameter(const protocol::StartupMessage& startup,
       return Ending{
           .reason = Reason::parameter_not_allowed,
           .message = "startup parameter \"" + name + "\" is not allowed here",
-          .detail = "The proxy vouches for this client, so only allowed_startup_parameters may be sent.",
+          .detail =
+              "The proxy logs in on behalf of this client, so only allowed_startup_parameters may be sent.",
           .hint = "Set it with SET after the login, or have it added to allowed_startup_parameters."};
   }
   return std::nullopt;

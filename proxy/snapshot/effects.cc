@@ -60,7 +60,7 @@ AuthMethods methods_that_succeed(HbaMethod method, const UpstreamConfig& upstrea
   if (method == HbaMethod::relay) return AuthMethods::all();
   if (method == HbaMethod::scram_sha_256) methods = {AuthMethod::scram_sha_256, AuthMethod::none};
   if (method == HbaMethod::password) methods.remove(AuthMethod::none);
-  if (is_vouched_for(method) && !upstream.holds_passwords()) methods = {AuthMethod::none};
+  if (logs_in_for_client(method) && !upstream.holds_passwords()) methods = {AuthMethod::none};
   if (upstream.channel_binding == ChannelBinding::require)
     for (const auto unbound : {AuthMethod::password, AuthMethod::md5, AuthMethod::none})
       methods.remove(unbound);
@@ -88,7 +88,7 @@ class EffectCheck {
  private:
   void check_listener(const ListenerPolicy& listener, const std::string& key) const {
     const auto& rules = listener.rules;
-    if (!rules.vouches())
+    if (!rules.logs_in_for_clients())
       refuse_without_effect(key + "allowed_startup_parameters",
                             "no rule of this listener has method cert, peer or trust");
     if (!rules.uses(HbaMethod::relay))

@@ -117,10 +117,10 @@ class SnapshotBuilder {
     snapshot_->upstreams.emplace(name, std::make_shared<const Upstream>(std::move(upstream)));
   }
 
-  // What is held is for clients that pgveil vouches for.
+  // These credentials are for logins on behalf of clients.
   void refuse_unused_credentials(const UpstreamConfig& config, const std::string& key) {
     for (const auto& listener : snapshot_->listeners)
-      if (listener.config.upstream == config.name && listener.rules.vouches()) return;
+      if (listener.config.upstream == config.name && listener.rules.logs_in_for_clients()) return;
     for (const auto& [setting, is_set] : {std::pair{"passfile", !config.passfile.empty()},
                                           std::pair{"password_command", !config.password_command.empty()},
                                           std::pair{"role_certificates", !config.role_certificates.empty()}})

@@ -277,7 +277,7 @@ class TestHeldPasswords:
         said = refusal(postgres.upstream(passfile=passfile), hba="host all all 127.0.0.1/32 trust\n")
         assert "holds passwords and has group or world access" in said
 
-    def test_without_a_rule_that_vouches_have_no_effect(self, postgres, refusal, passfile):
+    def test_without_a_login_on_behalf_of_clients_have_no_effect(self, postgres, refusal, passfile):
         assert "passfile: has no effect" in refusal(postgres.upstream(passfile=passfile))
 
 
@@ -421,13 +421,13 @@ def test_memory_can_be_dumped_only_where_it_is_allowed(pgveil, postgres, allowed
 class TestStartupParameters:
     RULE = "host all all 127.0.0.1/32 trust\n"
 
-    def test_that_reach_a_vouched_session_are_on_a_list(self, pgveil, postgres, passfile):
+    def test_of_a_login_on_behalf_of_a_client_are_on_a_list(self, pgveil, postgres, passfile):
         proxy = pgveil(postgres.upstream(passfile=passfile), listener={"hba": self.RULE})
         done = proxy.psql("SELECT 1", user="app", options="-c search_path=evil")
         assert 'FATAL:  pgveil: startup parameter "options" is not allowed here' in done.stderr
         for event in "audit", "session_closed":
             line = proxy.wait_for_line(f"{event}.*reason=parameter_not_allowed.*").string
-            assert r'"startup parameter \"options\" is not allowed here' in line and "The proxy vouches" in line
+            assert r'"startup parameter \"options\" is not allowed here' in line and "The proxy logs in on behalf of this client" in line
         assert "reason=parameter_not_allowed" in proxy.end_of_session()
         assert proxy.query("SHOW application_name", user="app", application_name="me") == "me"
 

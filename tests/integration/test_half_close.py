@@ -18,7 +18,7 @@ from harness.secrets import secret_file
 from harness.tls_clients import certificate
 
 TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
-VOUCHED = "host all all 127.0.0.1/32 trust\n"
+ON_BEHALF = "host all all 127.0.0.1/32 trust\n"
 
 START = wire.startup_message(user="billing", database="ledger")
 INPUTS = {
@@ -114,7 +114,7 @@ class TestInTheLogin:
         check(lambda sent: answer_to(connected(proxy.address), sent))
 
     def test_and_where_pgveil_logs_in_itself(self, pgveil, trusting, check):
-        proxy = pgveil(trusting.upstream(require_auth="none"), listener={"hba": VOUCHED})
+        proxy = pgveil(trusting.upstream(require_auth="none"), listener={"hba": ON_BEHALF})
         check(lambda sent: answer_to(connected(proxy.address), sent))
 
     def test_and_through_a_unix_socket(self, pgveil, trusting, check, folder):
@@ -151,7 +151,7 @@ class TestWithAPassword:
 
     def test_that_pgveil_holds(self, pgveil, postgres, folder):
         passfile = secret_file(folder / "pgpass", f"*:*:ledger:app:{PASSWORD}\n")
-        proxy = pgveil(postgres.upstream(passfile=passfile), listener={"hba": VOUCHED})
+        proxy = pgveil(postgres.upstream(passfile=passfile), listener={"hba": ON_BEHALF})
         sent = wire.startup_message(user="app", database="ledger") + wire.query("SELECT 42")
         assert (b"D", b"\0\1\0\0\0\x0242") in messages_of(answer_to(connected(proxy.address), sent))
 
@@ -223,7 +223,7 @@ def slow_login(seconds: float):
     return script
 
 
-@pytest.mark.parametrize("rule", [None, VOUCHED], ids=["relayed", "vouched-for"])
+@pytest.mark.parametrize("rule", [None, ON_BEHALF], ids=["relayed", "on-behalf"])
 def test_waiting_for_a_slow_login_costs_no_processor(pgveil, scripted_server, rule):
     server = scripted_server(slow_login(0.4))
     proxy = pgveil(server.upstream(sslmode="disable", require_auth="none"), listener={"hba": rule} if rule else {})

@@ -44,7 +44,7 @@ hostssl  all          billing     127.0.0.1/32  cert map=proxies
 hostssl  all          all         127.0.0.1/32  scram-sha-256
 """
 
-# The certificate of a pgveil may be the roles that pgveil vouches for.
+# The certificate of a pgveil may be the roles as which pgveil logs in on behalf of clients.
 IDENT = """
 proxies  pgveil  billing
 """
