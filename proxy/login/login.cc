@@ -70,7 +70,7 @@ Login::Progress Login::advance(protocol::ByteReader& from_server, LoginAnswers& 
     if (message.type == protocol::kErrorResponse) {
       refusal_ = protocol::decode_error_fields(message.body).value_or(protocol::ErrorFields{});
       if (refusal_->sqlstate.empty()) refusal_->sqlstate = "unknown";
-      if (auto ending = judge_refusal(*refusal_, authenticated_)) {
+      if (auto ending = check_refusal(*refusal_, authenticated_)) {
         static_cast<void>(fail(*std::move(ending)));
         return Progress::failed;
       }
@@ -125,15 +125,15 @@ Login::Taken RelayedLogin::take_authentication(const protocol::Authentication& a
   return Taken::yes;
 }
 
-Login::Judgement RelayedLogin::judge_client(protocol::ByteView from_client) {
+Login::ClientCheck RelayedLogin::check_client(protocol::ByteView from_client) {
   protocol::ByteReader in(from_client);
   const auto decoded = protocol::decode_message(in, protocol::kMaxPasswordMessageLength);
-  if (decoded && !decoded->has_value()) return Judgement::waiting;
+  if (decoded && !decoded->has_value()) return ClientCheck::waiting;
   // A message that does not answer the request is passed on, and the server refuses it.
   holds_client_ = false;
-  if (!decoded || (*decoded)->type != protocol::kPasswordMessage) return Judgement::passed;
+  if (!decoded || (*decoded)->type != protocol::kPasswordMessage) return ClientCheck::passed;
   const auto response = protocol::decode_sasl_initial_response((*decoded)->body);
-  if (!response || response->mechanism != protocol::kScramSha256Plus) return Judgement::passed;
+  if (!response || response->mechanism != protocol::kScramSha256Plus) return ClientCheck::passed;
   static_cast<void>(fail(
       {.reason = Reason::channel_binding_not_relayed,
        .detail =
@@ -142,7 +142,7 @@ Login::Judgement RelayedLogin::judge_client(protocol::ByteView from_client) {
        .hint =
            "Set channel_binding=disable on the client, or use a rule with method scram-sha-256 or cert, or "
            "shared_certificate."}));
-  return Judgement::failed;
+  return ClientCheck::failed;
 }
 
 std::string describe(const protocol::Authentication& request) {

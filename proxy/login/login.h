@@ -41,7 +41,7 @@ class Login {
     answered,  // they are given to take_client()
   };
   [[nodiscard]] virtual ClientPart client_part() const = 0;
-  // While this is true, bytes of a relayed client must be given to judge_client() before they are sent to the
+  // While this is true, bytes of a relayed client must be given to check_client() before they are sent to the
   // server.
   [[nodiscard]] virtual bool holds_client() const { return false; }
   // Consumes whole messages from the front of `from_client`, if ClientPart is `answered`. Returns false if
@@ -51,9 +51,9 @@ class Login {
   }
   // Checks the client's bytes received so far. `passed`: they may be sent unchanged. `failed`: ending() has
   // the reason.
-  enum class Judgement { waiting, passed, failed };
-  [[nodiscard]] virtual Judgement judge_client(protocol::ByteView /*from_client*/) {
-    return Judgement::passed;
+  enum class ClientCheck { waiting, passed, failed };
+  [[nodiscard]] virtual ClientCheck check_client(protocol::ByteView /*from_client*/) {
+    return ClientCheck::passed;
   }
 
   // Returns the key for a CancelRequest of this session. A server may send none.
@@ -77,7 +77,7 @@ class Login {
   // Decides about the server's refusal `error`, before or after AuthenticationOk (`authenticated`). Returns
   // an ending of pgveil's own if the error does not concern the client; nullopt: the client gets the server's
   // error.
-  [[nodiscard]] virtual std::optional<Ending> judge_refusal(const protocol::ErrorFields& /*error*/,
+  [[nodiscard]] virtual std::optional<Ending> check_refusal(const protocol::ErrorFields& /*error*/,
                                                             bool /*authenticated*/) {
     return std::nullopt;
   }
@@ -106,7 +106,7 @@ class RelayedLogin final : public Login {
 
   [[nodiscard]] ClientPart client_part() const override { return ClientPart::relayed; }
   [[nodiscard]] bool holds_client() const override { return holds_client_; }
-  [[nodiscard]] Judgement judge_client(protocol::ByteView from_client) override;
+  [[nodiscard]] ClientCheck check_client(protocol::ByteView from_client) override;
 
  private:
   [[nodiscard]] Taken take_authentication(const protocol::Authentication& authentication,

@@ -34,7 +34,7 @@ Login::Taken TerminatedLogin::ask_client(const protocol::Authentication& first_r
 // An error about pgveil's own login does not concern the client. Any other error does, such as a
 // database that does not exist, or a role without the right to log in. PostgreSQL sends those after
 // AuthenticationOk.
-std::optional<Ending> TerminatedLogin::judge_refusal(const protocol::ErrorFields& error, bool authenticated) {
+std::optional<Ending> TerminatedLogin::check_refusal(const protocol::ErrorFields& error, bool authenticated) {
   if (authenticated || !error.sqlstate.starts_with(protocol::sqlstate::kInvalidAuthorizationClass))
     return std::nullopt;
   return server_->refused(words_of(error));

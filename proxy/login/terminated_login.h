@@ -27,7 +27,7 @@ class TerminatedLogin final : public Login {
   [[nodiscard]] Taken take_authentication(const protocol::Authentication& authentication,
                                           const protocol::Message& message, LoginAnswers& answers) override;
   [[nodiscard]] Taken ask_client(const protocol::Authentication& first_request, LoginAnswers& answers);
-  [[nodiscard]] std::optional<Ending> judge_refusal(const protocol::ErrorFields& error,
+  [[nodiscard]] std::optional<Ending> check_refusal(const protocol::ErrorFields& error,
                                                     bool authenticated) override;
 
   std::unique_ptr<ClientAuthenticator> client_;

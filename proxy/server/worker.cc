@@ -12,12 +12,12 @@ namespace pgveil::proxy {
 namespace {
 
 // Writes the log line of a session that cannot begin, if there is memory for it.
-void log_not_begun(Reason reason, const AcceptedConnection& arrival, unsigned worker, std::string detail) {
+void log_not_begun(Reason reason, const AcceptedConnection& accepted, unsigned worker, std::string detail) {
   try {
     Record record;
     record.worker = worker;
-    record.client = arrival.peer.text();
-    record.listener = arrival.listener_address;
+    record.client = accepted.peer.text();
+    record.listener = accepted.listener_address;
     log_session_closed(record, {}, {.reason = reason, .detail = std::move(detail)}, "");
   } catch (const std::bad_alloc&) {
     // Without memory there is no log line; the client's connection is closed.
@@ -53,32 +53,33 @@ Worker::Worker(uv_loop_t* loop, unsigned number, SharedState& shared,
   reaper_->data = this;
 }
 
-void Worker::start_session(AcceptedConnection arrival) {
-  const SessionId id = arrival.id;
-  if (Session* session = begin(arrival)) return session->wake();
+void Worker::start_session(AcceptedConnection accepted) {
+  const SessionId id = accepted.id;
+  if (Session* session = begin(accepted)) return session->wake();
   sessions_.erase(id);
   ended_.store(ended_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
 }
 
 // Returns the new session. If it cannot begin, logs the reason and returns nullptr.
-Session* Worker::begin(AcceptedConnection& arrival) {
+Session* Worker::begin(AcceptedConnection& accepted) {
   SessionRegistration registration(shared_);
   try {
     // on_closed() and reap() must not allocate memory.
     if (over_.capacity() <= sessions_.size()) over_.reserve(2 * sessions_.size() + 1);
-    auto& session = sessions_[arrival.id];
-    auto socket = watch_socket(loop_, std::move(arrival.descriptor));
+    auto& session = sessions_[accepted.id];
+    auto socket = watch_socket(loop_, std::move(accepted.descriptor));
     if (!socket) {
       log_not_begun(
-          Reason::out_of_resources, arrival, number_,
+          Reason::out_of_resources, accepted, number_,
           std::string("The client's socket cannot be watched: ") + std::strerror(socket.error()) + '.');
       return nullptr;
     }
-    session = std::make_unique<Session>(services_, std::move(registration), arrival.id, *std::move(socket),
-                                        arrival.peer, std::move(arrival.listener), arrival.listener_address);
+    session =
+        std::make_unique<Session>(services_, std::move(registration), accepted.id, *std::move(socket),
+                                  accepted.peer, std::move(accepted.listener), accepted.listener_address);
     return session.get();
   } catch (const std::bad_alloc&) {
-    log_not_begun(Reason::out_of_memory, arrival, number_, "");
+    log_not_begun(Reason::out_of_memory, accepted, number_, "");
   }
   return nullptr;
 }

@@ -43,7 +43,7 @@ class Worker final {
   // Starts the pre-established connections, and runs the loop until it has no active handle.
   void run();
   // Begins a session. If the system lacks memory or another resource for it, closes the client's connection.
-  void start_session(AcceptedConnection arrival);
+  void start_session(AcceptedConnection accepted);
   // Uses `snapshot` for pre-established connections and for sessions that begin from now on. Sessions that
   // have begun keep their snapshot. If there is no memory, there are no pre-established connections. Must not
   // be called after shut_down().
@@ -61,7 +61,7 @@ class Worker final {
   [[nodiscard]] std::uint64_t ended() const { return ended_.load(std::memory_order_relaxed); }
 
  private:
-  [[nodiscard]] Session* begin(AcceptedConnection& arrival);
+  [[nodiscard]] Session* begin(AcceptedConnection& accepted);
   void preconnect();
   void on_closed(SessionId id);
   void reap();

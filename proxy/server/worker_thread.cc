@@ -27,8 +27,8 @@ WorkerThread::~WorkerThread() {
   thread_.join();
 }
 
-void WorkerThread::assign(AcceptedConnection arrival) {
-  post(std::move(arrival));
+void WorkerThread::assign(AcceptedConnection accepted) {
+  post(std::move(accepted));
   ++given_;
 }
 

@@ -31,7 +31,7 @@ class WorkerThread {
   WorkerThread(const WorkerThread&) = delete;
   WorkerThread& operator=(const WorkerThread&) = delete;
 
-  void assign(AcceptedConnection arrival);
+  void assign(AcceptedConnection accepted);
   // Calls Worker::replace_snapshot(), before the clients of later calls of assign().
   void replace_snapshot(std::shared_ptr<const Snapshot> snapshot);
   // The number of its sessions, including clients that were assigned to it but have no session yet.
@@ -69,7 +69,7 @@ class WorkerThread {
   // These functions run in the worker's thread.
   void run();
   void deliver();
-  void take(AcceptedConnection arrival) { worker_.start_session(std::move(arrival)); }
+  void take(AcceptedConnection accepted) { worker_.start_session(std::move(accepted)); }
   void take(NewSnapshot snapshot) { worker_.replace_snapshot(std::move(snapshot)); }
   void take(Drain order) { worker_.drain(std::move(order.when_empty)); }
   void take(ShutDown order) { worker_.shut_down(std::move(order.when_empty)); }

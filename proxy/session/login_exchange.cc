@@ -18,13 +18,13 @@ constexpr const char* kNoAnswer = "the server closed the connection instead of a
 
 // The first message of a server in a login. NegotiateProtocolVersion is skipped, because the message that matters
 // follows it.
-struct FirstWord {
+struct FirstMessage {
   bool is_whole = false;
   bool is_unavailable = false;  // it accepts no connections for now; libpq then tries the next host
   std::string text = {};
 };
 
-FirstWord read_first_word(protocol::ByteView bytes) {
+FirstMessage read_first_message(protocol::ByteView bytes) {
   protocol::ByteReader in(bytes);
   for (;;) {
     const auto decoded = protocol::decode_message(in, kMaxLoginBacklog);
@@ -68,7 +68,7 @@ LoginExchange::State LoginExchange::advance() {
 LoginExchange::State LoginExchange::log_in() {
   if (const auto change = check_deadlines()) return *change;
   for (int reads = 0;; ++reads) {
-    if (const auto change = judge_first_word()) return *change;
+    if (const auto change = check_first_message()) return *change;
     if (const auto change = take_from_server()) return *change;
     if (const auto change = take_from_client()) return *change;
 
@@ -95,12 +95,12 @@ LoginExchange::Change LoginExchange::check_deadlines() {
 }
 
 // Decides by the server's first message whether the login continues with this server.
-LoginExchange::Change LoginExchange::judge_first_word() {
+LoginExchange::Change LoginExchange::check_first_message() {
   if (server_was_heard_) return std::nullopt;
-  const FirstWord word = read_first_word(unread_of_server_);
-  server_was_heard_ = word.is_whole && !(word.is_unavailable && may_begin_anew());
-  if (!word.is_unavailable || server_was_heard_) return std::nullopt;
-  const Change change = try_elsewhere(Connector::Failed::refused, word.text, true);
+  const FirstMessage message = read_first_message(unread_of_server_);
+  server_was_heard_ = message.is_whole && !(message.is_unavailable && may_begin_anew());
+  if (!message.is_unavailable || server_was_heard_) return std::nullopt;
+  const Change change = try_elsewhere(Connector::Failed::refused, message.text, true);
   if (!change) server_was_heard_ = true;
   return change;
 }
@@ -219,7 +219,7 @@ std::optional<Ending> LoginExchange::forward_client() {
   return std::nullopt;
 }
 
-// Collects the client's answer until the login can judge it, and passes it on if the login allows that.
+// Collects the client's answer until the login can check it, and passes it on if the login allows that.
 std::optional<Ending> LoginExchange::hold_client() {
   for (int reads = 0; may_read(*context_.client, reads); ++reads) {
     const auto read = context_.client->read(context_.scratch(), kStartupReadBytes);
@@ -227,9 +227,9 @@ std::optional<Ending> LoginExchange::hold_client() {
     if (read.status == Stream::Status::ended) return left_client_ending();
     if (read.status == Stream::Status::failed) return broken_client_ending();
     keep(read.bytes);
-    const auto judgement = login_->judge_client(client_.unread);
-    if (judgement == Login::Judgement::failed) return login_->ending();
-    if (judgement == Login::Judgement::waiting) continue;
+    const auto check = login_->check_client(client_.unread);
+    if (check == Login::ClientCheck::failed) return login_->ending();
+    if (check == Login::ClientCheck::waiting) continue;
     pass_on_unread();
     return std::nullopt;
   }

@@ -66,7 +66,7 @@ class LoginExchange final : public Stage {
 
   [[nodiscard]] State log_in();
   [[nodiscard]] Change check_deadlines();
-  [[nodiscard]] Change judge_first_word();
+  [[nodiscard]] Change check_first_message();
   [[nodiscard]] Change take_from_server();
   [[nodiscard]] Change take_from_client();
   [[nodiscard]] State lose_server();

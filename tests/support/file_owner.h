@@ -45,7 +45,7 @@ inline std::string run_as(uid_t user, const std::function<std::string()>& judge)
 // Changes the owner of `file` to `owner`, and returns the result of `judge`. For Owner::root and
 // Owner::stranger, `judge` runs as root; for Owner::us, it runs as the file's owner, who is another user.
 // nullopt: this process is not root, and cannot create a file of that owner.
-inline std::optional<std::string> judge_file_of(Owner owner, const std::string& file,
+inline std::optional<std::string> check_file_of(Owner owner, const std::string& file,
                                                 const std::function<std::string()>& judge) {
   const bool is_root = ::geteuid() == 0;
   if (!is_root) return owner == Owner::us ? std::optional(judge()) : std::nullopt;

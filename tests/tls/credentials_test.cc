@@ -13,7 +13,7 @@
 namespace pgveil::tls {
 namespace {
 
-using pgveil::test::judge_file_of;
+using pgveil::test::check_file_of;
 using pgveil::test::Owner;
 using pgveil::test::TemporaryFolder;
 
@@ -43,7 +43,7 @@ TEST_P(KeyFileMode, IsJudgedAsByPostgres) {
   const auto& row = GetParam();
   const std::string file = folder_.write("a.key", "key");
   ASSERT_EQ(::chmod(file.c_str(), row.mode), 0);
-  const auto message = judge_file_of(row.owner, file, [&]() -> std::string {
+  const auto message = check_file_of(row.owner, file, [&]() -> std::string {
     const auto mistake = check_path(file, row.rule);
     if (!mistake) return "";
     const bool is_whole = mistake->setting == "sslkey" && !mistake->hint.empty();

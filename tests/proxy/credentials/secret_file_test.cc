@@ -13,7 +13,7 @@
 namespace pgveil::proxy {
 namespace {
 
-using test::judge_file_of;
+using test::check_file_of;
 using test::Owner;
 using test::TemporaryFolder;
 
@@ -52,7 +52,7 @@ TEST_P(SecretFileMode, IsJudgedAsThatOfAPrivateKey) {
   const auto& row = GetParam();
   const std::string file = folder_.write("passwords", kContent);
   ASSERT_EQ(::chmod(file.c_str(), row.mode), 0);
-  const auto message = judge_file_of(row.owner, file, [&] { return problem_of(file); });
+  const auto message = check_file_of(row.owner, file, [&] { return problem_of(file); });
   if (!message) GTEST_SKIP() << "needs another user";
   if (*row.message == '\0') {
     EXPECT_EQ(*message, "");
