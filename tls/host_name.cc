@@ -50,29 +50,29 @@ HostMatch match_name(std::string_view host, std::string_view name) {
 
 // Returns the bytes of `host`, parsed as inet_aton() and inet_pton() do; empty if it is not an address of
 // that length.
-std::string octets_of(const std::string& host, std::size_t length) {
-  std::array<char, sizeof(in6_addr)> octets{};
+std::string address_bytes(const std::string& host, std::size_t length) {
+  std::array<char, sizeof(in6_addr)> bytes{};
   in_addr v4{};
   if (length == sizeof v4) {
     if (::inet_aton(host.c_str(), &v4) == 0) return {};
-    const auto* bytes = reinterpret_cast<const char*>(&v4);
-    return {bytes, sizeof v4};
+    const auto* begin = reinterpret_cast<const char*>(&v4);
+    return {begin, sizeof v4};
   }
-  if (::inet_pton(AF_INET6, host.c_str(), octets.data()) != 1) return {};
-  return {octets.data(), octets.size()};
+  if (::inet_pton(AF_INET6, host.c_str(), bytes.data()) != 1) return {};
+  return {bytes.data(), bytes.size()};
 }
 
-HostMatch match_address(std::string_view host, std::string_view octets) {
-  if (octets.size() != sizeof(in_addr) && octets.size() != sizeof(in6_addr)) return HostMatch::malformed;
-  return octets_of(std::string(host), octets.size()) == octets ? HostMatch::match : HostMatch::mismatch;
+HostMatch match_address(std::string_view host, std::string_view bytes) {
+  if (bytes.size() != sizeof(in_addr) && bytes.size() != sizeof(in6_addr)) return HostMatch::malformed;
+  return address_bytes(std::string(host), bytes.size()) == bytes ? HostMatch::match : HostMatch::mismatch;
 }
 
-std::string address_text(std::string_view octets) {
+std::string address_text(std::string_view bytes) {
   std::array<char, INET6_ADDRSTRLEN> text{};
-  const int family = octets.size() == sizeof(in_addr) ? AF_INET : AF_INET6;
-  if (octets.size() != sizeof(in_addr) && octets.size() != sizeof(in6_addr))
+  const int family = bytes.size() == sizeof(in_addr) ? AF_INET : AF_INET6;
+  if (bytes.size() != sizeof(in_addr) && bytes.size() != sizeof(in6_addr))
     return "an address of impossible length";
-  ::inet_ntop(family, octets.data(), text.data(), text.size());
+  ::inet_ntop(family, bytes.data(), text.data(), text.size());
   return text.data();
 }
 

@@ -44,7 +44,7 @@ class Connection {
         plaintext_(std::size_t{16} << (choices.octet() % 12U)),
         memory_(kMinRoom + choices.size(1U << 16U)),
         most_content_(choices.octet() % 2 == 0 ? TrafficKey::kMaxContent : 512),
-        key_limits_{.records = 1U + choices.size(1U << 8U), .octets = 1U + choices.size(1U << 16U)},
+        key_limits_{.records = 1U + choices.size(1U << 8U), .bytes = 1U + choices.size(1U << 16U)},
         cuts_(choices.octets(4)),
         cuts_nothing_(choices.octet() % 2 == 0),
         ours_({.suite = *find_cipher_suite(suite),
@@ -271,7 +271,7 @@ class Connection {
     switch (type) {
       case ContentType::application_data:
         require(!owes_update_ && !content.empty() && content.size() <= most_content_);
-        require(octets_of_key_ < key_limits_.octets && records_of_key_ < key_limits_.records);
+        require(octets_of_key_ < key_limits_.bytes && records_of_key_ < key_limits_.records);
         ++spare_key_updates_;
         opened_.insert(opened_.end(), content.begin(), content.end());
         return;

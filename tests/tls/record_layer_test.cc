@@ -98,7 +98,7 @@ class Records : public testing::Test {
   }
 
   void make(bool is_client, std::size_t most_content = TrafficKey::kMaxContent,
-            KeyLimits key_limits = {.records = 1'000, .octets = 1'000'000}, std::uint64_t first_record = 0) {
+            KeyLimits key_limits = {.records = 1'000, .bytes = 1'000'000}, std::uint64_t first_record = 0) {
     layer_ = std::make_unique<RecordLayer>(RecordLayer::Agreement{.suite = *find_cipher_suite(kSuite),
                                                                   .read = TrafficSecret(Bytes(48, 'p')),
                                                                   .write = TrafficSecret(Bytes(48, 'o')),
@@ -214,14 +214,14 @@ TEST_F(Records, AWishForANewKeyIsMetBeforeTheNextData) {
 }
 
 TEST_F(Records, AKeyIsReplacedAfterSoManyOctetsOnTheWire) {
-  make(true, 10, {.records = 1'000, .octets = 3 * (10 + TrafficKey::kOverhead)});
+  make(true, 10, {.records = 1'000, .bytes = 3 * (10 + TrafficKey::kOverhead)});
   const auto heard = write(std::string(50, 'x'));
   const auto piece = data(std::string(10, 'x'));
   EXPECT_EQ(heard, (std::vector{piece, piece, piece, kNewKey, piece, piece}));
 }
 
 TEST_F(Records, AKeyIsReplacedAfterSoManyRecords) {
-  make(true, 10, {.records = 2, .octets = 1'000'000});
+  make(true, 10, {.records = 2, .bytes = 1'000'000});
   const auto piece = data(std::string(10, 'x'));
   EXPECT_EQ(write(std::string(30, 'x')), (std::vector{piece, piece, kNewKey, piece}));
 }
@@ -229,15 +229,14 @@ TEST_F(Records, AKeyIsReplacedAfterSoManyRecords) {
 // The limit of AES-GCM is 2^24.5 records (RFC 8446, 5.5).
 TEST_F(Records, AKeyIsReplacedInTimeUnlessTestsSayOtherwise) {
   EXPECT_EQ(KeyLimits{}.records, std::uint64_t{1} << 24U);
-  EXPECT_LT(KeyLimits{}.octets,
-            std::uint64_t{23'726'566} * (TrafficKey::kMaxContent + TrafficKey::kOverhead));
+  EXPECT_LT(KeyLimits{}.bytes, std::uint64_t{23'726'566} * (TrafficKey::kMaxContent + TrafficKey::kOverhead));
 }
 
 // The receiver, which has nothing to send, requests a new key, and does so only once until it arrives.
 TEST_F(Records, ThePeerIsAskedForANewKeyOnceItsOwnIsUsedUp) {
   const Heard asks = {ContentType::handshake, "\x18\0\0\1\1"s};
-  for (const KeyLimits limits : {KeyLimits{.records = 2, .octets = 1'000'000},
-                                 KeyLimits{.records = 1'000, .octets = 2 * (1 + TrafficKey::kOverhead)}}) {
+  for (const KeyLimits limits : {KeyLimits{.records = 2, .bytes = 1'000'000},
+                                 KeyLimits{.records = 1'000, .bytes = 2 * (1 + TrafficKey::kOverhead)}}) {
     peer_.begin(0);
     make(true, TrafficKey::kMaxContent, limits);
     sent_.clear();
@@ -255,7 +254,7 @@ TEST_F(Records, ThePeerIsAskedForANewKeyOnceItsOwnIsUsedUp) {
 // JSSE requests a new key with each record that it reads after jdk.tls.keyLimits, until the new key has
 // arrived.
 TEST_F(Records, KeyUpdatesMayBeAsManyAsTheRecordsThatWereSent) {
-  make(true, 1, {.records = 1'000'000, .octets = 1'000'000'000});
+  make(true, 1, {.records = 1'000'000, .bytes = 1'000'000'000});
   std::string text(100, 'x');
   static_cast<void>(write(text));
   static_cast<void>(read(peer_.data("a next statement")));
@@ -282,7 +281,7 @@ TEST_F(Records, TheRegularEndIsNeverRefused) {
 TEST_F(Records, WithoutANumberEndTheSession) {
   constexpr std::uint64_t kLast = UINT64_MAX - 2;
   peer_.begin(kLast);
-  make(true, TrafficKey::kMaxContent, {.records = UINT64_MAX, .octets = UINT64_MAX}, kLast);
+  make(true, TrafficKey::kMaxContent, {.records = UINT64_MAX, .bytes = UINT64_MAX}, kLast);
   EXPECT_EQ(read(joined({peer_.data("one"), peer_.data("two")})), Status::want_input);
   EXPECT_EQ(text_, "onetwo");
   sent_.clear();  // the request for a new key, which had no effect
@@ -292,7 +291,7 @@ TEST_F(Records, WithoutANumberEndTheSession) {
 }
 
 TEST_F(Records, AreNotWrittenWithoutANumber) {
-  make(true, 1, {.records = UINT64_MAX, .octets = UINT64_MAX}, UINT64_MAX - 2);
+  make(true, 1, {.records = UINT64_MAX, .bytes = UINT64_MAX}, UINT64_MAX - 2);
   peer_.begin(UINT64_MAX - 2);
   const Bytes bytes = bytes_of("abc");
   ByteView plaintext(bytes);

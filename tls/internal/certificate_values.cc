@@ -10,7 +10,7 @@ namespace {
 using GeneralNames = std::unique_ptr<GENERAL_NAMES, Freed<GENERAL_NAMES_free>>;
 using Number = std::unique_ptr<BIGNUM, Freed<BN_free>>;
 
-std::string octets(const ASN1_STRING* string) {
+std::string bytes_of(const ASN1_STRING* string) {
   const auto* data = reinterpret_cast<const char*>(ASN1_STRING_get0_data(string));
   return {data, static_cast<std::size_t>(ASN1_STRING_length(string))};
 }
@@ -38,7 +38,7 @@ bool is_text(const ASN1_STRING* value) {
     case V_ASN1_UTF8STRING:
     case V_ASN1_PRINTABLESTRING:
     case V_ASN1_IA5STRING:
-    case V_ASN1_T61STRING: return octets(value).find('\0') == std::string::npos;
+    case V_ASN1_T61STRING: return bytes_of(value).find('\0') == std::string::npos;
     default: return false;
   }
 }
@@ -53,7 +53,7 @@ bool is_text(const X509_NAME* name) {
 std::vector<std::string> common_names_of(const X509_NAME* subject) {
   std::vector<std::string> names;
   for (int place = -1; (place = X509_NAME_get_index_by_NID(subject, NID_commonName, place)) >= 0;)
-    names.push_back(octets(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, place))));
+    names.push_back(bytes_of(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, place))));
   return names;
 }
 
@@ -67,7 +67,7 @@ std::vector<std::string> alternative_names_of(const GENERAL_NAMES* all, int type
   std::vector<std::string> names;
   for (int i = 0; i < sk_GENERAL_NAME_num(all); ++i) {
     const GENERAL_NAME* name = sk_GENERAL_NAME_value(all, i);
-    if (name->type == type) names.push_back(octets(name->d.ia5));
+    if (name->type == type) names.push_back(bytes_of(name->d.ia5));
   }
   return names;
 }
@@ -96,14 +96,14 @@ CertificateNames names_of(X509* certificate) {
   for (int i = 0; i < sk_GENERAL_NAME_num(alternatives.get()); ++i) {
     const GENERAL_NAME* name = sk_GENERAL_NAME_value(alternatives.get(), i);
     if (name->type == GEN_DNS)
-      names.alternative_names.push_back({CertificateNames::Kind::dns_name, octets(name->d.dNSName)});
+      names.alternative_names.push_back({CertificateNames::Kind::dns_name, bytes_of(name->d.dNSName)});
     if (name->type == GEN_IPADD)
-      names.alternative_names.push_back({CertificateNames::Kind::ip_address, octets(name->d.iPAddress)});
+      names.alternative_names.push_back({CertificateNames::Kind::ip_address, bytes_of(name->d.iPAddress)});
   }
   const X509_NAME* subject = X509_get_subject_name(certificate);
   const int place = subject == nullptr ? -1 : X509_NAME_get_index_by_NID(subject, NID_commonName, -1);
   if (place >= 0)
-    names.first_common_name = octets(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, place)));
+    names.first_common_name = bytes_of(X509_NAME_ENTRY_get_data(X509_NAME_get_entry(subject, place)));
   return names;
 }
 

@@ -51,7 +51,7 @@ ReadResult RecordLayer::read(ByteView& ciphertext, std::span<std::uint8_t> plain
     if (status != Status::ready) break;
     status = read_record(record, plaintext, size, out);
     begun_.clear();
-    if (status == Status::ready && is_used_up(read_key_, octets_read_)) status = ask_for_new_key(out);
+    if (status == Status::ready && is_used_up(read_key_, bytes_read_)) status = ask_for_new_key(out);
   }
   // An idle connection holds no buffer.
   if (begun_.empty()) begun_ = std::vector<std::uint8_t>();
@@ -114,7 +114,7 @@ Status RecordLayer::read_record(ByteView record, std::span<std::uint8_t> plainte
   const auto opened = read_key_.open(record, has_room ? room : std::span(elsewhere));
   if (!opened && opened.error() == TrafficKey::Fault::internal) return fail_internally(out);
   if (!opened) return refuse(SSL_AD_BAD_RECORD_MAC, SSL_R_DECRYPTION_FAILED_OR_BAD_RECORD_MAC, out);
-  octets_read_ += record.size();
+  bytes_read_ += record.size();
   if (inner_bytes > TrafficKey::kMaxContent + 1)
     return refuse(SSL_AD_RECORD_OVERFLOW, SSL_R_DATA_LENGTH_TOO_LONG, out);
   const ByteView content = ByteView(has_room ? room : std::span(elsewhere)).first(opened->size);
@@ -211,7 +211,7 @@ Status RecordLayer::take_key_update(std::uint8_t request, Outgoing& out) {
   --spare_key_updates_;
   read_key_.update();
   if (!read_key_.is_usable()) return fail_internally(out);
-  octets_read_ = 0;
+  bytes_read_ = 0;
   has_asked_for_key_ = false;
   if (request == 1) owes_key_update_ = true;  // our KeyUpdate is sent before the next data
   return Status::ready;
@@ -232,7 +232,7 @@ Status RecordLayer::write(ByteView& plaintext, Outgoing& out) {
     return Status::failed;
   }
   while (!plaintext.empty()) {
-    if (owes_key_update_ || is_used_up(write_key_, octets_written_))
+    if (owes_key_update_ || is_used_up(write_key_, bytes_written_))
       if (const auto status = update_own_key(false, out); status != Status::ready) return status;
     if (out.room() <= TrafficKey::kOverhead) return Status::want_room;
     const auto size = std::min({plaintext.size(), most_content_, out.room() - TrafficKey::kOverhead});
@@ -258,7 +258,7 @@ Status RecordLayer::update_own_key(bool asks_for_peers, Outgoing& out) {
   if (!append_record(ContentType::handshake, message, out)) return fail_internally(out);
   write_key_.update();
   if (!write_key_.is_usable()) return fail_internally(out);
-  octets_written_ = 0;
+  bytes_written_ = 0;
   owes_key_update_ = false;
   return Status::ready;
 }
@@ -289,7 +289,7 @@ bool RecordLayer::append_record(ContentType type, ByteView content, Outgoing& ou
     out.take_back(record.size());
     return false;
   }
-  octets_written_ += record.size();
+  bytes_written_ += record.size();
   return true;
 }
 

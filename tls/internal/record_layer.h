@@ -22,7 +22,7 @@ struct KeyLimits {
 #else
   std::uint64_t records = std::uint64_t{1} << 24U;
 #endif
-  std::uint64_t octets = std::uint64_t{1} << 38U;  // encrypted bytes, with headers
+  std::uint64_t bytes = std::uint64_t{1} << 38U;  // encrypted bytes, with headers
 };
 
 class RecordLayer {
@@ -75,10 +75,10 @@ class RecordLayer {
   void append_alert(std::uint8_t level, std::uint8_t alert, Outgoing& out);
   [[nodiscard]] bool append_record(ContentType type, ByteView content, Outgoing& out);
 
-  // Whether a key has sealed or opened as much as it may. `octets` are encrypted bytes; the key counts its
+  // Whether a key has sealed or opened as much as it may. `bytes` are encrypted bytes; the key counts its
   // records.
-  [[nodiscard]] bool is_used_up(const TrafficKey& key, std::uint64_t octets) const {
-    return key.records() >= key_limits_.records || octets >= key_limits_.octets;
+  [[nodiscard]] bool is_used_up(const TrafficKey& key, std::uint64_t bytes) const {
+    return key.records() >= key_limits_.records || bytes >= key_limits_.bytes;
   }
 
   TrafficKey read_key_;
@@ -86,8 +86,8 @@ class RecordLayer {
   bool is_client_;
   std::size_t most_content_;
   KeyLimits key_limits_;
-  std::uint64_t octets_read_ = 0;     // with read_key_
-  std::uint64_t octets_written_ = 0;  // with write_key_
+  std::uint64_t bytes_read_ = 0;     // with read_key_
+  std::uint64_t bytes_written_ = 0;  // with write_key_
 
   std::vector<std::uint8_t> begun_;  // the beginning of an incomplete record
   std::vector<std::uint8_t> held_;   // decrypted content for which `plaintext` had no room

@@ -34,10 +34,10 @@ namespace {
 OSSL_PARAM text_parameter(const char* name, const char* value) {
   return OSSL_PARAM_construct_utf8_string(name, const_cast<char*>(value), 0);
 }
-OSSL_PARAM octets_parameter(const char* name, ByteView value) {
+OSSL_PARAM bytes_parameter(const char* name, ByteView value) {
   return OSSL_PARAM_construct_octet_string(name, const_cast<std::uint8_t*>(value.data()), value.size());
 }
-ByteView octets_of(std::string_view text) {
+ByteView bytes_of(std::string_view text) {
   return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
 
@@ -58,9 +58,9 @@ bool expand_label(const CipherSuite& suite, const TrafficSecret& secret, std::st
   int mode = EVP_KDF_HKDF_MODE_EXPAND_ONLY;
   const std::array parameters{OSSL_PARAM_construct_int(OSSL_KDF_PARAM_MODE, &mode),
                               text_parameter(OSSL_KDF_PARAM_DIGEST, suite.hash),
-                              octets_parameter(OSSL_KDF_PARAM_KEY, secret.view()),
-                              octets_parameter(OSSL_KDF_PARAM_PREFIX, octets_of("tls13 ")),
-                              octets_parameter(OSSL_KDF_PARAM_LABEL, octets_of(label)),
+                              bytes_parameter(OSSL_KDF_PARAM_KEY, secret.view()),
+                              bytes_parameter(OSSL_KDF_PARAM_PREFIX, bytes_of("tls13 ")),
+                              bytes_parameter(OSSL_KDF_PARAM_LABEL, bytes_of(label)),
                               OSSL_PARAM_construct_end()};
   return context != nullptr && EVP_KDF_derive(context.get(), key.data(), key.size(), parameters.data()) == 1;
 }
