@@ -1,5 +1,8 @@
 #include "protocol/transaction_tracker.h"
 
+#include <algorithm>
+#include <cstddef>
+
 #include "protocol/backend.h"
 
 namespace pgveil::protocol {
@@ -11,7 +14,7 @@ constexpr char kExtendedToken = 'x';
 constexpr char kCopyEndToken = 'c';
 
 // More unanswered messages than a pipeline has: they are no longer kept, so that a client cannot use more memory.
-constexpr std::size_t kMaxTokens = 65'536;
+constexpr std::size_t kMaxTokens = 16'384;
 // A session that is idle again gives back the memory of a larger pipeline.
 constexpr std::size_t kUsualTokens = 64;
 
@@ -30,6 +33,7 @@ void TransactionTracker::on_other_message(char type) {
       return push(kExtendedToken);
     case 'S':  // Sync
       if (!copies_in_) push(kSyncToken);
+      has_sync_in_copy_ = copies_in_;
       return;
     case 'c':  // CopyDone
     case 'f':  // CopyFail
@@ -93,8 +97,9 @@ void TransactionTracker::pop_through_answered() {
 void TransactionTracker::on_error() {
   if (copies_in_) {
     copies_in_ = false;
-    // It is not known whether the server has read a Sync before or after the error.
+    // It is not known whether the server has read a Sync before or after the error, and so how many answers will come.
     is_uncertain_ = true;
+    if (has_sync_in_copy_) is_lost_ = true;
     return;
   }
   if (queries_ > 0 || !tokens_.starts_with(kExtendedToken)) return;
@@ -106,16 +111,14 @@ void TransactionTracker::on_error() {
 // The client may have sent the end of the COPY already: then the COPY is over for it, and the server ignores each Sync
 // before that end.
 void TransactionTracker::on_copy_in() {
-  std::size_t at = queries_ > 0 ? 0 : 1;  // of the first token after the command
-  while (at < tokens_.size() && tokens_[at] != kCopyEndToken)
-    if (tokens_[at] == kSyncToken)
-      tokens_.erase(at, 1);
-    else
-      ++at;
-  if (at < tokens_.size())
-    tokens_.erase(at, 1);
-  else
-    copies_in_ = true;
+  const std::size_t begin = std::min<std::size_t>(queries_ > 0 ? 0 : 1, tokens_.size());  // after the command
+  const std::size_t end = std::min(tokens_.find(kCopyEndToken, begin), tokens_.size());
+  copies_in_ = end == tokens_.size();
+  if (!copies_in_) tokens_.erase(end, 1);
+  const auto first = tokens_.begin() + static_cast<std::ptrdiff_t>(begin);
+  const auto last = tokens_.begin() + static_cast<std::ptrdiff_t>(end);
+  tokens_.erase(std::remove(first, last, kSyncToken), last);
+  has_sync_in_copy_ = false;
 }
 
 void TransactionTracker::drop_stray() {

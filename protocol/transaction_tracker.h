@@ -56,6 +56,7 @@ class TransactionTracker {
   std::string tokens_;
   char status_ = 'I';                // of the last ReadyForQuery
   bool copies_in_ = false;           // COPY FROM STDIN
+  bool has_sync_in_copy_ = false;    // since it began
   bool streams_ = false;             // replication: CopyBothResponse
   bool ignores_until_sync_ = false;  // the server does, after an error
   bool is_uncertain_ = false;        // what is unanswered is not known

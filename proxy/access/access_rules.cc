@@ -274,12 +274,8 @@ std::string built_in_rules(const ListenerConfig& listener) {
   return both("host", "all all relay");
 }
 
-AccessRules::AccessRules(protocol::HbaRules hba, protocol::IdentMap ident, std::string built_in,
-                         std::set<std::string> files)
-    : hba_(std::move(hba)),
-      ident_(std::move(ident)),
-      built_in_(std::move(built_in)),
-      files_(std::move(files)) {
+AccessRules::AccessRules(protocol::HbaRules hba, protocol::IdentMap ident, std::string built_in)
+    : hba_(std::move(hba)), ident_(std::move(ident)), built_in_(std::move(built_in)) {
   for (const auto* rule : hba_.rules()) {
     may_assign_ |= rule->assign;
     asks_for_peer_ |= rule->method == HbaMethod::peer;
@@ -289,7 +285,8 @@ AccessRules::AccessRules(protocol::HbaRules hba, protocol::IdentMap ident, std::
 tl::expected<AccessRules, ConfigErrors> AccessRules::build(const ListenerConfig& listener,
                                                            const std::string& key,
                                                            const SourceLocations& locations,
-                                                           ConfigErrors& warnings) {
+                                                           ConfigErrors& warnings,
+                                                           std::set<std::string>& files) {
   TextOrFile hba_text = listener.hba;
   std::string built_in;
   if (!hba_text.is_set()) hba_text.text = built_in = built_in_rules(listener);
@@ -300,6 +297,7 @@ tl::expected<AccessRules, ConfigErrors> AccessRules::build(const ListenerConfig&
   auto ident = reader.read_ident(listener.ident, ident_key);
   const std::string hba_key = given_key(hba_text, key + ".hba");
   auto hba = reader.read_hba(hba_text, hba_key);
+  files.insert(reader.files().begin(), reader.files().end());
   if (hba) {
     const RuleCheck check(listener, hba_key, ident ? &*ident : nullptr, errors, warnings);
     for (const auto* rule : hba->rules()) check.check(*rule);
@@ -307,7 +305,7 @@ tl::expected<AccessRules, ConfigErrors> AccessRules::build(const ListenerConfig&
   if (!errors.empty()) return tl::unexpected(std::move(errors));
   for (auto& warning : located(ident->warnings(), ident_key, locations))
     warnings.push_back(std::move(warning));
-  return AccessRules(*std::move(hba), *std::move(ident), std::move(built_in), reader.files());
+  return AccessRules(*std::move(hba), *std::move(ident), std::move(built_in));
 }
 
 Decision AccessRules::decide(const ClientAttributes& attributes) const {

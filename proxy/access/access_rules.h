@@ -42,11 +42,13 @@ struct Decision {
 class AccessRules {
  public:
   // Reads hba and ident, or takes the built-in rules where the listener has none. `key` is the listener's in
-  // `locations`. Returns all errors at once, and in `warnings` what works, but is probably not intended.
+  // `locations`. Returns all errors at once, and in `warnings` what works, but is probably not intended. Adds to `files`
+  // the files and directories of rules and maps, with those that they include, also if there are errors.
   [[nodiscard]] static tl::expected<AccessRules, ConfigErrors> build(const ListenerConfig& listener,
                                                                      const std::string& key,
                                                                      const SourceLocations& locations,
-                                                                     ConfigErrors& warnings);
+                                                                     ConfigErrors& warnings,
+                                                                     std::set<std::string>& files);
 
   // The first rule that matches decides; none is a refusal, as in PostgreSQL.
   [[nodiscard]] Decision decide(const ClientAttributes& attributes) const;
@@ -59,8 +61,6 @@ class AccessRules {
   [[nodiscard]] bool asks_for_peer() const { return asks_for_peer_; }
   // The text of the built-in rules; empty where the listener has its own.
   [[nodiscard]] const std::string& built_in() const { return built_in_; }
-  // Returns the files and directories from which the rules and maps were read, with those that were included.
-  [[nodiscard]] const std::set<std::string>& files() const { return files_; }
   [[nodiscard]] std::vector<const protocol::HbaRule*> rules() const { return hba_.rules(); }
   [[nodiscard]] std::size_t rule_count() const { return hba_.rules().size(); }
   [[nodiscard]] const protocol::IdentMap& ident() const { return ident_; }
@@ -69,8 +69,7 @@ class AccessRules {
   [[nodiscard]] bool logs_in_for_clients() const;
 
  private:
-  AccessRules(protocol::HbaRules hba, protocol::IdentMap ident, std::string built_in,
-              std::set<std::string> files);
+  AccessRules(protocol::HbaRules hba, protocol::IdentMap ident, std::string built_in);
 
   [[nodiscard]] std::vector<protocol::LocalNetwork> networks() const;
   [[nodiscard]] std::optional<Ending> check_identity(const ClientAttributes& attributes,
@@ -79,7 +78,6 @@ class AccessRules {
   protocol::HbaRules hba_;
   protocol::IdentMap ident_;
   std::string built_in_;
-  std::set<std::string> files_;
   bool may_assign_ = false;
   bool asks_for_peer_ = false;
 };

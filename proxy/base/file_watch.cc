@@ -105,7 +105,7 @@ std::map<std::string, std::string> FileWatch::set(const std::set<std::string>& p
 }
 
 void FileWatch::on_readable() {
-  alignas(inotify_event) std::array<char, 16 * 1024> buffer{};
+  alignas(inotify_event) std::array<char, 16'384> buffer{};
   bool is_changed = false;
   for (;;) {
     const ssize_t size = ::read(inotify_.get(), buffer.data(), buffer.size());

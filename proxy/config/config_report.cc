@@ -58,11 +58,13 @@ void ConfigReport::add_warnings(ConfigErrors warnings) {
 }
 
 void ConfigReport::add(ConfigReport other) {
+  files_.merge(other.files_);
   add_errors(std::move(other.errors_));
   add_warnings(std::move(other.warnings_));
 }
 
 void ConfigReport::add_later(ConfigReport later, const SourceLocations& locations) {
+  files_.merge(later.files_);
   const ConfigErrors known = errors_;
   const auto is_reported = [&](const ConfigError& error) {
     const bool is_set = locations.knows(error.key);

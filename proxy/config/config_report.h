@@ -1,6 +1,7 @@
 // The one collector of errors and warnings of a configuration, from its first line to the last file that it names.
 #pragma once
 
+#include <set>
 #include <string>
 #include <utility>
 
@@ -21,6 +22,10 @@ class ConfigReport {
   // section that has an error, and all warnings.
   void add_later(ConfigReport later, const SourceLocations& locations);
 
+  // Notes files and directories, beside those that the settings name, that were read or could not be read.
+  void add_files(const std::set<std::string>& files) { files_.insert(files.begin(), files.end()); }
+  [[nodiscard]] const std::set<std::string>& files() const { return files_; }
+
   [[nodiscard]] bool has_errors() const { return !errors_.empty(); }
   // By file and line. Equal ones are there once.
   [[nodiscard]] ConfigErrors errors() const;
@@ -35,6 +40,7 @@ class ConfigReport {
  private:
   ConfigErrors errors_;
   ConfigErrors warnings_;
+  std::set<std::string> files_;
 };
 
 }  // namespace pgveil::proxy

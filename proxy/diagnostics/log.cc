@@ -270,6 +270,9 @@ std::optional<AuditFileError> start_log(const LogConfig& config) {
 void change_log(const LogConfig& config) {
   writes_session_start = config.session_start;
   spdlog::default_logger_raw()->set_level(spdlog_level(config.level));
+}
+
+void reopen_audit_file() {
   if (audit_sink && audit_file_was_moved()) {
     const Descriptor opened = open_audit_file();
     // The number of the descriptor stays, since the thread of the audit file writes to it at any time.

@@ -26,10 +26,11 @@ struct AuditFileError {
 // Returns the error with which start_log() would fail because the audit file is a FIFO that no process reads. A reader sees
 // an end of file after this check, if no other process writes to the FIFO.
 [[nodiscard]] std::optional<AuditFileError> fifo_without_reader(const std::string& path);
-// Uses the level and log.session_start of `config` from now on, and opens the audit file again, so that a file that was
-// renamed gets no more records. If it cannot be opened, logs that, and the open file stays in use. The format, and
-// whether there is an audit file, do not change.
+// Uses the level and log.session_start of `config` from now on. The format and the audit file do not change.
 void change_log(const LogConfig& config);
+// Opens the audit file again if it was renamed or removed, so that the old file gets no more records. If it cannot be
+// opened, logs that, and the old file stays in use.
+void reopen_audit_file();
 // Writes the queued lines, as long as the readers take them. Other threads may still log; their lines are not written.
 // Returns false if a thread hangs: the process must then end without destructors.
 [[nodiscard]] bool stop_log();

@@ -93,11 +93,10 @@ std::optional<OpenFailure> bind_unix(const ListenerConfig& config, const KernelA
     return std::nullopt;
   }
   if (auto problem = clear_stale_socket(config.address, address)) return problem;
-  // No client may connect before the file has the configured permissions.
-  const mode_t before = ::umask(0777);
-  const int bound = ::bind(descriptor, address.get(), address.size);
-  ::umask(before);
-  if (bound != 0) return failed(config.address, "bind");
+  // No client may connect before the file has the configured permissions. The mode of the socket becomes that of its
+  // file; umask() would also change files that other threads create.
+  ::fchmod(descriptor, 0);
+  if (::bind(descriptor, address.get(), address.size) != 0) return failed(config.address, "bind");
   return set_socket_file(config);
 }
 
@@ -268,10 +267,11 @@ Listener::Listener(uv_loop_t* loop, SnapshotListener served, WorkerPool& workers
 Listener::~Listener() {
   workers_.forget(*this);
   poll_.reset();
-  ::close(descriptor_);
+  // Before the socket is closed: after that, another process may replace the file by its own.
   struct stat file {};
   const char* path = served_.policy().config.address.unix_path.c_str();
   if (socket_inode_ != 0 && ::stat(path, &file) == 0 && file.st_ino == socket_inode_) ::unlink(path);
+  ::close(descriptor_);
 }
 
 void Listener::serve(SnapshotListener listener) {
@@ -295,8 +295,20 @@ void Listener::serve(SnapshotListener listener) {
 bool Listener::leave_to_successor() {
   if (is_inherited_) return true;
   if (!served_.policy().config.reuse_port) return false;
-  accept_all();
+  accept_before_close();
   return true;
+}
+
+// The kernel resets the connections of clients that still wait when the socket is closed. So the limit of clients that have
+// not logged in does not count here.
+void Listener::accept_before_close() {
+  for (int accepted = 0; accepted <= kBacklog; ++accepted) {
+    KernelAddress peer;
+    peer.size = sizeof peer.storage;
+    Descriptor client(::accept4(descriptor_, peer.get(), &peer.size, SOCK_NONBLOCK | SOCK_CLOEXEC));
+    if (client.get() < 0 && errno == ECONNABORTED) continue;
+    if (client.get() < 0 || !workers_.assign(std::move(client), peer, served_, address_)) return;
+  }
 }
 
 void Listener::wake() {

@@ -48,8 +48,8 @@ class Listener final : private Wakeable {
   // Uses `listener` for the clients that are accepted from now on. It must have the same address. A setting of the
   // socket that cannot be changed is logged.
   void serve(SnapshotListener listener);
-  // Accepts the clients that wait, as far as there is room for them.
-  void accept_all();
+  // Accepts all clients that wait. The listener must be destroyed then.
+  void accept_before_close();
   // Returns whether another process may take over the address: the socket is the service manager's, or reuse_port is
   // set. If so, this object should be destroyed. The clients that wait in a socket that nobody else has are accepted.
   [[nodiscard]] bool leave_to_successor();
@@ -57,6 +57,7 @@ class Listener final : private Wakeable {
  private:
   Listener(uv_loop_t* loop, SnapshotListener served, WorkerPool& workers, WatchedSocket socket,
            bool is_inherited);
+  void accept_all();
   void wake() override;  // called after a pause, or when a further client may be accepted
   void watch();
   [[nodiscard]] bool has_room();

@@ -59,25 +59,26 @@ class ListenerSet::Replacement {
 
   // Everything has been opened.
   [[nodiscard]] Change finish() {
+    // First, what needs memory and may throw.
     Change change;
-    for (std::size_t i = 0; i < wanted_.size(); ++i) {
-      if (inherited_[i]) {
-        next_[i] = std::move(set_.groups_[*inherited_[i]]);
-        for (const auto& listener : next_[i]->listeners) listener->serve(wanted_[i]);
-        next_[i]->served = wanted_[i];
-      } else {
+    for (std::size_t i = 0; i < wanted_.size(); ++i)
+      if (!inherited_[i])
         for (const auto& listener : next_[i]->listeners)
           change.added.push_back({listener->address(), wanted_[i].policy().config.upstream});
-      }
-    }
-    for (std::size_t old = 0; old < stays_.size(); ++old) {
-      if (stays_[old]) continue;
-      for (const auto& listener : set_.groups_[old]->listeners) {
-        closed_.push_back(listener->address());
-        listener->accept_all();
-      }
-    }
+    for (std::size_t old = 0; old < stays_.size(); ++old)
+      if (!stays_[old])
+        for (const auto& listener : set_.groups_[old]->listeners) closed_.push_back(listener->address());
     change.removed = std::move(closed_);
+
+    for (std::size_t old = 0; old < stays_.size(); ++old)
+      if (!stays_[old])
+        for (const auto& listener : set_.groups_[old]->listeners) listener->accept_before_close();
+    for (std::size_t i = 0; i < wanted_.size(); ++i) {
+      if (!inherited_[i]) continue;
+      next_[i] = std::move(set_.groups_[*inherited_[i]]);
+      next_[i]->served = wanted_[i];
+      for (const auto& listener : next_[i]->listeners) listener->serve(wanted_[i]);
+    }
     set_.groups_ = std::move(next_);
     return change;
   }
@@ -102,7 +103,7 @@ class ListenerSet::Replacement {
         if (leaves(old, address_of(wanted_[i]).port) && !set_.groups_[old]->listeners.empty()) {
           for (const auto& listener : set_.groups_[old]->listeners) {
             closed_.push_back(listener->address());
-            listener->accept_all();
+            listener->accept_before_close();
           }
           set_.groups_[old]->listeners.clear();
           closed.push_back(old);

@@ -122,13 +122,13 @@ class MachineCheck {
  public:
   explicit MachineCheck(const ParsedConfig& parsed) : parsed_(parsed) {}
 
-  void run() {
+  void run(Occasion occasion) {
     const Config& config = parsed_.config;
     for (std::size_t i = 0; i < config.listeners.size(); ++i)
       check_listener(config.listeners[i], "listener[" + std::to_string(i) + ']');
     for (const auto& [name, upstream] : config.upstreams) check_upstream(upstream, "upstream." + name);
     check_openssl();
-    check_relay(config.limits);
+    if (occasion == Occasion::start) check_relay(config.limits);
     check_audit_file(config.log.audit_file);
   }
 
@@ -144,6 +144,7 @@ class MachineCheck {
   }
 
   void check_listener(const ListenerConfig& listener, const std::string& key) {
+    if (has_inherited_socket(listener.address)) return;
     if (listener.address.is_unix())
       check_socket_file(listener.address.unix_path, key + ".address");
     else if (!listener.address.host.empty())
@@ -267,10 +268,11 @@ class MachineCheck {
 
 }  // namespace
 
-tl::expected<std::shared_ptr<const Snapshot>, Unprepared> prepare(const ParsedConfig& parsed) {
+tl::expected<std::shared_ptr<const Snapshot>, Unprepared> prepare(const ParsedConfig& parsed,
+                                                                  Occasion occasion) {
   auto snapshot = build_snapshot(parsed);
   MachineCheck machine(parsed);
-  machine.run();
+  machine.run(occasion);
   if (snapshot && !machine.report().has_errors()) return *std::move(snapshot);
   const bool is_setting_wrong = !snapshot || machine.is_setting_wrong();
   Unprepared unprepared{.report = machine.report(),

@@ -24,7 +24,10 @@ struct Unprepared {
 // machine: addresses, directories of sockets, groups, programs, the audit file, io_uring. Returns all
 // errors together. Creates no file. Does not report that another process uses an address: that process may
 // be the pgveil that will be replaced.
-[[nodiscard]] tl::expected<std::shared_ptr<const Snapshot>, Unprepared> prepare(const ParsedConfig& parsed);
+// On a reload, io_uring is not checked: it cannot be switched on or off then.
+enum class Occasion { start, reload };
+[[nodiscard]] tl::expected<std::shared_ptr<const Snapshot>, Unprepared> prepare(
+    const ParsedConfig& parsed, Occasion occasion = Occasion::start);
 
 // Returns the number of workers: limits.workers, or one for each CPU that the system grants.
 [[nodiscard]] unsigned worker_count(const LimitsConfig& limits, const GrantedCpus& granted);

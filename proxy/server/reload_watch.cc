@@ -1,6 +1,7 @@
 #include "proxy/server/reload_watch.h"
 
 #include <chrono>
+#include <new>
 #include <utility>
 
 #include "proxy/diagnostics/log.h"
@@ -25,7 +26,11 @@ void ReloadWatch::stop() {
 
 void ReloadWatch::wake() {
   collect_.clear();
-  renew();
+  try {
+    renew();
+  } catch (const std::bad_alloc&) {
+    collect_.set(kCollect);  // tries again
+  }
 }
 
 // The watch comes first: what changes after the comparison is noticed.
@@ -42,7 +47,7 @@ void ReloadWatch::renew() {
   }
   if (watch_)
     for (const auto& [directory, reason] : watch_->set(files_))
-      failure += (failure.empty() ? "" : "; ") + directory + ": " + reason;
+      failure.append(failure.empty() ? "" : "; ").append(directory).append(": ").append(reason);
   if (failure != failure_ && !failure.empty())
     LogLine(LogLevel::warning, "watch_failed")
         .add("error", failure)

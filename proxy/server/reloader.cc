@@ -45,11 +45,10 @@ void Reloader::request(const std::string& trigger, ReloadIf when) {
     next_ = {trigger, always ? ReloadIf::always : ReloadIf::changed};
     return;
   }
-  // A change during the pause between two attempts begins the attempts anew.
-  if (!is_running_ || when == ReloadIf::always) {
-    request_ = {trigger, when};
-    begin_ = std::chrono::steady_clock::now();
-  }
+  // The next attempt reads what has changed.
+  if (is_running_ && when == ReloadIf::changed) return;
+  request_ = {trigger, when};
+  begin_ = std::chrono::steady_clock::now();
   is_running_ = true;
   attempts_ = 0;
   begin();
@@ -74,9 +73,10 @@ void Reloader::begin() {
 }
 
 void Reloader::load() {
+  FileDigests before;
   try {
     read_ = paths_of(files_);
-    const FileDigests before = digest_files(read_);
+    before = digest_files(read_);
     if (request_.when == ReloadIf::changed && attempts_ == 1 && before == files_) return;
     loaded_ = load_snapshot();
     const FileDigests& now = *loaded_ ? (**loaded_)->files : digest_files(read_);
@@ -87,6 +87,7 @@ void Reloader::load() {
     ConfigReport report;
     report.add_error(value_error(error.what(), ""));
     loaded_ = tl::unexpected(std::move(report));
+    if (attempts_ == kAttempts && !before.empty()) files_ = std::move(before);
   }
 }
 
@@ -94,9 +95,13 @@ tl::expected<std::shared_ptr<const Snapshot>, ConfigReport> Reloader::load_snaps
   auto parsed = source_();
   if (!parsed) return tl::unexpected(std::move(parsed).error());
   read_.merge(config_files(*parsed));
-  auto prepared = prepare(*parsed);
+  auto prepared = prepare(*parsed, Occasion::reload);
   wipe_secrets(parsed->config);
-  if (!prepared) return tl::unexpected(std::move(prepared.error().report));
+  if (!prepared) {
+    const auto& included = prepared.error().report.files();
+    read_.insert(included.begin(), included.end());
+    return tl::unexpected(std::move(prepared.error().report));
+  }
   read_ = paths_of((*prepared)->files);
   return *std::move(prepared);
 }
@@ -106,8 +111,12 @@ void Reloader::on_done() {
   auto loaded = std::exchange(loaded_, std::nullopt);
   if (!on_loaded_) return;
   if (std::exchange(changed_while_read_, false) && !next_) next_ = request_;
+  const bool has_failed = loaded && !*loaded;
+  // The next attempt reads what has changed meanwhile.
+  if (has_failed && attempts_ < kAttempts && next_ && next_->when == ReloadIf::changed) next_.reset();
   // A newer request may mend an error.
-  const bool is_final = !loaded || *loaded || (!next_ && attempts_ == kAttempts);
+  const bool is_final =
+      !has_failed || (attempts_ == kAttempts && !(next_ && next_->when == ReloadIf::always));
   if (is_final) is_running_ = false;
   if (is_final && loaded) finish(*std::move(loaded));
   if (next_) {

@@ -49,6 +49,8 @@ class Reloader final : private Wakeable {
   void request(const std::string& trigger, ReloadIf when);
   // on_loaded is not called any more.
   void stop();
+  // Whether another reload follows the one that on_loaded is called for.
+  [[nodiscard]] bool is_another_requested() const { return next_.has_value(); }
   // Whether a thread is loading. If so, the process must end without destructors.
   [[nodiscard]] bool is_busy() const { return is_busy_; }
 

@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <future>
 #include <memory>
+#include <new>
 #include <numeric>
 #include <optional>
 #include <set>
@@ -153,7 +154,10 @@ class Server final : public Wakeable {
  public:
   Server(std::shared_ptr<const Snapshot> snapshot, ConfigSource source, unsigned workers,
          std::vector<std::unique_ptr<Ring>> rings)
-      : worker_count_(workers), snapshot_(std::move(snapshot)) {
+      : worker_count_(workers),
+        start_limits_(snapshot->limits),
+        start_log_(snapshot->log),
+        snapshot_(std::move(snapshot)) {
     workers_.emplace(loop_.get(), snapshot_, workers, std::move(rings));
     listeners_.emplace(loop_.get(), *workers_);
     reloader_.emplace(loop_.get(), std::move(source), snapshot_->files,
@@ -225,7 +229,7 @@ class Server final : public Wakeable {
             .add("address", socket.address)
             .add(
                 "hint",
-                "Clients that connect there wait in vain. Set the address of a listener to it, or remove it from "
+                "Clients that connect there are not served. Set the address of a listener to it, or remove it from "
                 "the socket unit.");
   }
 
@@ -252,9 +256,16 @@ class Server final : public Wakeable {
   }
 
   void on_reload(Reload reload) {
-    notify_ready(use(reload) ? "serves clients; the last reload succeeded"
-                             : "serves clients; the last reload failed, see the log");
-    watch_files(std::move(reload.files));
+    bool is_used = false;
+    try {
+      is_used = use(reload);
+      watch_files(std::move(reload.files));
+    } catch (const std::bad_alloc&) {
+      // Without memory there may be no log line; what the reload has not changed yet stays as it was.
+    }
+    if (reloader_->is_another_requested()) return;
+    notify_ready(is_used ? "serves clients; the last reload succeeded"
+                         : "serves clients; the last reload failed, see the log");
   }
 
   // Uses what was loaded. Returns false, and logs why, if it cannot be used.
@@ -279,13 +290,14 @@ class Server final : public Wakeable {
     workers_->replace_snapshot(snapshot);
     change_log(snapshot->log);
     const std::string unchanged =
-        changed_restart_settings(snapshot_->limits, snapshot->limits, snapshot_->log, snapshot->log);
+        changed_restart_settings(start_limits_, snapshot->limits, start_log_, snapshot->log);
     if (!unchanged.empty())
       LogLine(LogLevel::warning, "restart_needed")
           .add("settings", unchanged)
           .add("hint", "Restart pgveil to use the new values of these settings.");
     if (snapshot->limits.tls_records != snapshot_->limits.tls_records) log_records(snapshot->limits);
     snapshot_ = snapshot;
+    warn_of_unused_sockets();
     LogLine(LogLevel::info, "reloaded")
         .add("trigger", reload.trigger)
         .add("duration_ms", static_cast<std::uint64_t>(reload.duration.count()));
@@ -313,6 +325,7 @@ class Server final : public Wakeable {
   void on_signal(int number) {
     if (number == SIGCHLD) return reap_children();
     if (number == SIGHUP) {
+      reopen_audit_file();
       if (stop_ != Stop::none) return;
       notify_reloading();
       reloader_->request("SIGHUP", ReloadIf::always);
@@ -351,13 +364,20 @@ class Server final : public Wakeable {
     workers_->shut_down([this] { close_everything(); });
   }
 
+  // From here on a signal changes nothing: the process ends with its exit code.
+  void ignore_signals() {
+    const SignalsHeldBack held;  // libuv restores the default, which would end the process
+    signals_.clear();
+    for (const int number : {SIGTERM, SIGINT, SIGHUP}) std::signal(number, SIG_IGN);
+  }
+
   // Keeps the workers if their threads do not end.
   void close_everything() {
     if (std::exchange(closed_, true)) return;
     reload_watch_->stop();
     reloader_->stop();
     listeners_.reset();
-    signals_.clear();
+    ignore_signals();
     stop_deadline_.reset();
     abandoned_ = workers_->abandon();
     if (workers_->have_ended()) workers_.reset();
@@ -365,6 +385,8 @@ class Server final : public Wakeable {
   }
 
   const unsigned worker_count_;
+  const LimitsConfig start_limits_;
+  const LogConfig start_log_;
   Loop loop_;
   std::shared_ptr<const Snapshot> snapshot_;
   std::optional<WorkerPool> workers_;

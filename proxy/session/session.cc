@@ -224,6 +224,7 @@ Session::Phase Session::end(const Ending& ending) {
       current_stage().release_server(),
       client_was_told || !cuts_off_server(ending.reason) ? Stream::Finish::complete : Stream::Finish::cut_off,
       cuts_off_client(ending.reason) ? Stream::Finish::cut_off : Stream::Finish::complete);
+  is_refused_ = ending.reason == Reason::draining;
   stage_ = std::move(closing);
   return Phase::closing;
 }

@@ -50,7 +50,9 @@ class Session final : public Wakeable {
   void drain();
   // Returns whether the end of the process waits for this session after drain(): the client is admitted, or its
   // CancelRequest is being forwarded, or its last bytes are being sent.
-  [[nodiscard]] bool holds_drain() const { return phase_ >= Phase::authorize && phase_ < Phase::closed; }
+  [[nodiscard]] bool holds_drain() const {
+    return phase_ >= Phase::authorize && phase_ < Phase::closed && !is_refused_;
+  }
 
  private:
   void advance();
@@ -87,7 +89,8 @@ class Session final : public Wakeable {
   Phase phase_ = Phase::negotiate;
   bool advancing_ = false;
   bool woken_ = false;
-  bool is_over_ = false;  // on_closed() was called
+  bool is_over_ = false;     // on_closed() was called
+  bool is_refused_ = false;  // since pgveil drains
   std::variant<std::unique_ptr<ClientOpening>, std::unique_ptr<Admission>, std::unique_ptr<LoginExchange>,
                std::unique_ptr<EstablishedSession>, std::unique_ptr<CancelForward>, std::unique_ptr<Closing>>
       stage_;

@@ -15,7 +15,7 @@ using FileDigests = std::map<std::string, tls::Sha256>;
 
 // Returns a digest for each path: of the content of a file; of the names and contents of the files in a directory, without its
 // subdirectories; of the error if it cannot be read. Symbolic links are followed. Of anything else (a FIFO, a
-// device) only the type counts.
+// device) only the type counts. Empty if OpenSSL has no hashes or random numbers (tls::missing_algorithm()).
 [[nodiscard]] FileDigests digest_files(const std::set<std::string>& paths);
 
 }  // namespace pgveil::proxy

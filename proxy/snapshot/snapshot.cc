@@ -1,5 +1,7 @@
 #include "proxy/snapshot/snapshot.h"
 
+#include <set>
+#include <string>
 #include <utility>
 
 #include "proxy/config/config_files.h"
@@ -59,12 +61,14 @@ class SnapshotBuilder {
     }
     warn_of_fallback(config, key);
     auto users = load_users(config, key);
-    auto rules = AccessRules::build(config, key, parsed_.locations, warnings_);
+    std::set<std::string> files;
+    auto rules = AccessRules::build(config, key, parsed_.locations, warnings_, files);
+    report_.add_files(files);
     if (!rules) {
       report_.add_errors(std::move(rules.error()));
       return;
     }
-    snapshot_->files.merge(digest_files(rules->files()));
+    snapshot_->files.merge(digest_files(files));
     warn_of_channel_binding(config, key, *rules);
     warn_of_unbound_logins(context.get(), key, *rules);
     refuse_unused_users(config, key, *rules);

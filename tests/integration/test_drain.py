@@ -190,6 +190,24 @@ class TestOthers:
             assert proxy.wait() == 0
             assert time.monotonic() - begin < 5
 
+    def test_refused_clients_that_stay_do_not_delay_the_end(self, proxy, log_in):
+        client = log_in()
+        client.rows("BEGIN")
+        drain(proxy)
+        refused = [proxy.connect() for _ in range(3)]
+        for each in refused:
+            each.send(wire.startup_message(user="trusted", database="ledger"))
+            assert each.receive_error()["C"] == "57P03"
+        begin = time.monotonic()
+        client.send(wire.query("COMMIT"))
+        client.receive_until(b"Z")
+        assert error_of(client) == FATAL_57P01
+        client.close()
+        assert proxy.wait() == 0
+        assert time.monotonic() - begin < 10
+        for each in refused:
+            each.close()
+
     def test_drain_delay_comes_first(self, pgveil, postgres):
         proxy = pgveil(postgres.upstream(), limits={"drain_delay": "1500ms"})
         with proxy.connect() as client:

@@ -13,7 +13,7 @@ import psycopg2
 import pytest
 
 from harness.certificates import rehashed
-from harness.pgveil import IS_SANITIZED, psql, toml
+from harness.pgveil import IS_SANITIZED, RELAY, psql, toml
 from harness.postgres import PASSWORD
 from harness.processes import POSTGRES_BIN, Daemon, eventually, run
 from harness.secrets import secret_file
@@ -142,9 +142,17 @@ class TestReload:
         lines = running.reload_successfully()
         found = [line for line in lines if " W restart_needed " in line]
         assert len(found) == 1
-        assert ('settings="limits.core_dumps, limits.workers, limits.relay, log.format, log.audit_file" '
+        # A variable wins over the file.
+        relay = "" if "PGVEIL_RELAY" in RELAY else "limits.relay, "
+        assert (f'settings="limits.core_dumps, limits.workers, {relay}log.format, log.audit_file" '
                 'hint="Restart pgveil') in found[0]  # fmt: skip
         assert not (folder / "audit.json").exists()
+
+    def test_compares_these_settings_with_those_of_the_start(self, reloadable):
+        running = reloadable(limits={"workers": 1})
+        for workers, needs_restart in ((2, True), (2, True), (1, False)):
+            running.configuration["limits"] = {"workers": workers}
+            assert ("restart_needed" in "\n".join(running.reload_successfully())) == needs_restart
 
     def test_is_carried_out_once_more_if_it_is_asked_for_while_it_runs(self, reloadable, folder):
         """The first one waits for a passphrase."""
@@ -357,6 +365,15 @@ class TestFiles:
         eventually(lambda: audit.exists() and '"user":"orders"' in audit.read_text(encoding="utf-8"))
         assert "orders" not in (folder / "audit.json.1").read_text(encoding="utf-8")
 
+    def test_audit_file_that_was_renamed_although_the_configuration_is_wrong(self, reloadable, folder):
+        audit = folder / "audit.json"
+        running = reloadable(log={"audit_file": str(audit)})
+        audit.rename(folder / "audit.json.1")
+        running.configuration["listener"][0]["hba"] = "nonsense"
+        running.reload_in_vain()
+        running.proxy.query("SELECT 1", user="orders")
+        eventually(lambda: audit.exists() and '"user":"orders"' in audit.read_text(encoding="utf-8"))
+
 
 def der(credentials) -> bytes:
     return ssl.PEM_cert_to_DER_cert(credentials.certificate.read_text(encoding="ascii").split("-----END", 1)[0]
@@ -503,6 +520,31 @@ class TestWatch:
         (included / "10-first.conf").write_text("host all billing all reject\n", encoding="utf-8")
         self.wait_for_reload(running.proxy, before)
         assert "pg_hba.conf rejects connection" in running.proxy.psql("SELECT 1", user="billing").stderr
+
+    def test_notices_the_correction_of_an_included_file(self, reloadable, folder):
+        included = folder / "extra.conf"
+        running = reloadable(reload=self.WATCH)
+        included.write_text("nonsense\n", encoding="utf-8")
+        running.configuration["listener"][0]["hba"] = f"include {included}"
+        running.write()
+        running.proxy.wait_for_line(" E reload_failed ")
+        included.write_text("host all orders all trust\n", encoding="utf-8")
+        self.wait_for_reload(running.proxy, 0)
+        assert running.proxy.query("SELECT current_user", user="orders") == "orders"
+
+    def test_reports_an_error_while_other_files_change_all_the_time(self, reloadable, folder):
+        included = folder / "rules.d"
+        included.mkdir()
+        (included / "10.conf").write_text("nonsense\n", encoding="utf-8")
+        running = reloadable(reload=self.WATCH)
+        running.configuration["listener"][0]["hba"] = f"include_dir {included}"
+        running.write()
+        for number in range(200):
+            (included / "20.conf").write_text(f"# {number}\n", encoding="utf-8")
+            if " E reload_failed " in running.proxy.log:
+                return
+            time.sleep(0.05)
+        pytest.fail("the error was not reported")
 
     def test_notices_a_new_revocation_list_in_a_directory(self, reloadable, folder, authority):
         server = authority.issue("localhost", dns=["localhost"])

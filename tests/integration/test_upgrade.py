@@ -8,6 +8,7 @@ import threading
 import psycopg2
 import pytest
 
+from harness import wire
 from harness.pgveil import EX_UNAVAILABLE, psql
 from harness.processes import eventually
 
@@ -175,7 +176,7 @@ class TestReusePort:
             client.log_in(user="trusted", database="ledger")
             assert first.stop(signal.SIGTERM) == 0
             # Either of them may have accepted it.
-            assert any("session_started" in each.log for each in (first, second))
+            eventually(lambda: any("session_started" in each.log for each in (first, second)))
         for _ in range(10):
             assert second.query("SELECT 1") == "1"
 
@@ -189,6 +190,20 @@ class TestReusePort:
             assert second.query("SELECT 1") == "1"
         assert len(second.wait_for_lines("session_started", 20)) == 20
         assert "session_started" not in first.log
+
+    def test_serves_the_clients_that_wait_in_its_socket(self, pgveil, postgres):
+        """More than pgveil accepts in one turn of its loop."""
+        proxy = pgveil(postgres.upstream(), listener={"reuse_port": True},
+                       limits={"drain_delay": "10s", "max_unauthenticated_clients": 10})  # fmt: skip
+        proxy.send_signal(signal.SIGSTOP)
+        waiting = [proxy.connect() for _ in range(200)]
+        proxy.send_signal(signal.SIGTERM)
+        proxy.send_signal(signal.SIGCONT)
+        for client in waiting:
+            client.send(wire.startup_message(user="nobody", database="ledger"))
+        for client in waiting:
+            assert client.receive_message()[0] in (b"E", b"R")
+            client.close()
 
     def test_is_needed(self, pgveil, postgres, refusal):
         first = pgveil(postgres.upstream(), listener={"reuse_port": True})

@@ -78,6 +78,7 @@ INSTANTIATE_TEST_SUITE_P(
         Conversation{"CopyInFailedByTheClient", "> Q < G > d f < E ZI", true},
         Conversation{"CopyInFailedByTheServer", "> Q < G > d < E ZI", true},
         Conversation{"CopyInFailedByTheServerWhileTheClientEndsIt", "> Q < G > d < E > c < ZI", true},
+        Conversation{"CopyInWithASyncFailedByTheServer", "> Q < G > d S < E ZI > Q < ZI", false},
         Conversation{"CopyInWithSyncs", "> Q < G > d S d S c < C ZI", true},
         Conversation{"CopyInThatTheClientHasAlreadySent", "> Q d c < G C ZI", true},
         // As libpq: a Sync directly after Execute is swallowed.

@@ -33,7 +33,8 @@ std::string text_of(const ConfigErrors& errors) {
 
 tl::expected<AccessRules, ConfigErrors> built(const std::string& listener, ConfigErrors& warnings) {
   const auto config = parsed(listener);
-  return AccessRules::build(config.config.listeners.at(0), "listener[0]", config.locations, warnings);
+  std::set<std::string> files;
+  return AccessRules::build(config.config.listeners.at(0), "listener[0]", config.locations, warnings, files);
 }
 
 AccessRules rules_of(const std::string& listener) {

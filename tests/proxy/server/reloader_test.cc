@@ -188,6 +188,24 @@ TEST_F(ReloaderTest, ReportsAFileWithAnErrorOnce) {
   EXPECT_TRUE(reloads_.at(2).loaded.has_value());
 }
 
+TEST_F(ReloaderTest, ReportsAnErrorAlsoIfFilesChangeAllTheTime) {
+  const std::string rules = folder_.write("hba", "local all all trust\n");
+  read_ = [&](int number) {
+    static_cast<void>(folder_.write("hba", "nonsense " + std::to_string(number)));
+    auto parsed = good_configuration();
+    parsed->config.listeners[0].hba.file = rules;
+    return parsed;
+  };
+  reloader_.request("SIGHUP", ReloadIf::always);
+  while (reloads_.empty() && uv_run(loop_.get(), UV_RUN_ONCE) != 0)
+    reloader_.request("file_watch", ReloadIf::changed);
+  ASSERT_EQ(reloads_.size(), 1U);
+  EXPECT_FALSE(reloads_[0].loaded.has_value());
+  EXPECT_EQ(reloads_[0].trigger, "SIGHUP");
+  reloader_.stop();
+  EXPECT_EQ(uv_run(loop_.get(), UV_RUN_DEFAULT), 0);
+}
+
 TEST_F(ReloaderTest, LoadsAgainAFileThatChangedWhileItWasRead) {
   const std::string rules = folder_.write("hba", "local all all trust\n");
   const auto with_rules = [&] {
