@@ -33,8 +33,8 @@ class BoundaryTracker {
   void follow(ByteView bytes) {
     follow(bytes, [](char, std::uint8_t) {});
   }
-  // Calls on_message(type, last byte) for each message that is complete. The last byte is that of the body, or of the
-  // length word if there is no body.
+  // Calls on_message(type, last byte) for each complete message. The last byte belongs to the body, or to the length word
+  // if the message has no body.
   template <class OnMessage>
   void follow(ByteView bytes, const OnMessage& on_message);
 
