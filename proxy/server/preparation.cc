@@ -38,6 +38,9 @@ using values::in_quotes;
 // look-ups), and kSpareDescriptors for everything else.
 constexpr std::uint64_t kDescriptorsOfWorker = 9;
 constexpr std::uint64_t kSpareDescriptors = 64;
+// Without sessions, pgveil needs five descriptors for each worker, one for each listener, and kStartDescriptors.
+constexpr std::uint64_t kDescriptorsOfIdleWorker = 5;
+constexpr std::uint64_t kStartDescriptors = 15;
 
 std::string system_error() {
   return std::strerror(errno);
@@ -128,7 +131,7 @@ class MachineCheck {
       check_listener(config.listeners[i], "listener[" + std::to_string(i) + ']');
     for (const auto& [name, upstream] : config.upstreams) check_upstream(upstream, "upstream." + name);
     check_openssl();
-    if (occasion == Occasion::start) check_relay(config.limits);
+    if (occasion == Occasion::start) check_limits(config);
     check_audit_file(config.log.audit_file);
   }
 
@@ -221,6 +224,20 @@ class MachineCheck {
     if (const auto missing = tls::missing_algorithm(); !missing.empty())
       add(Fault::machine, "", "OpenSSL cannot be used, it has " + missing,
           "Check its configuration (openssl.cnf, OPENSSL_CONF) and its providers.");
+  }
+
+  // A process that starts with fewer descriptors would fail at a random place.
+  void check_limits(const Config& config) {
+    std::uint64_t required =
+        kStartDescriptors + kDescriptorsOfIdleWorker * worker_count(config.limits, granted_cpus());
+    for (const ListenerConfig& listener : config.listeners) required += listener.address.each().size();
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < required)
+      return add(Fault::machine, "",
+                 "the limit of open files is " + std::to_string(limit.rlim_max) + ", and " +
+                     std::to_string(required) + " are required to start",
+                 "Raise the limit (ulimit -n, or LimitNOFILE of the service), or lower limits.workers.");
+    check_relay(config.limits);
   }
 
   void check_relay(const LimitsConfig& limits) {

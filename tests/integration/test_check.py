@@ -51,6 +51,16 @@ def test_an_audit_file_that_cannot_be_opened_is_reported(complaint, folder, path
     assert re.search(r'pgveil\.toml:\d+: log\.audit_file: ".*" cannot be opened for writing: ', said)
 
 
+def test_a_limit_of_open_files_that_is_too_low_to_start_is_reported(complaint, pgveil):
+    settings = configuration(TRUST, limits={"workers": 2})
+    few = ("prlimit", "--nofile=12:12")
+    said = complaint(settings, EX_UNAVAILABLE, few)
+    required = int(re.search(r"error: the limit of open files is 12, and (\d+) are required to start\n", said)[1])
+    assert "Raise the limit (ulimit -n, or LimitNOFILE of the service)" in said
+    complaint(settings, EX_UNAVAILABLE, ("prlimit", f"--nofile={required - 1}:{required - 1}"))
+    pgveil(configuration=settings, prefix=("prlimit", f"--nofile={required}:{required}"))
+
+
 def test_a_fifo_for_the_audit_that_nobody_reads_is_reported(complaint, folder):
     os.mkfifo(folder / "fifo")
     said = complaint(configuration(log={"audit_file": f"{folder}/fifo"}), EX_CONFIG)
