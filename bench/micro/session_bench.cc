@@ -71,11 +71,13 @@ class Conversation {
     Descriptor client(pair[0]);
     const std::uint64_t ended_before = worker_.ended();
     shared_.unauthenticated_clients.enter();
+    usage_->unauthenticated_clients.enter();
     worker_.start_session({.id = ++last_id_,
                            .descriptor = Descriptor(pair[1]),
                            .peer = peer_,
                            .listener = {site_.snapshot, 0},
-                           .listener_address = "bench"});
+                           .listener_address = "bench",
+                           .usage = usage_});
     send(client, startup_);
     Descriptor server(-1);
     turn_until([&] { return (server = site_.accept()).get() >= 0; });
@@ -112,6 +114,7 @@ class Conversation {
   const Site& site_;
   Loop loop_;
   SharedState shared_{1, 1'000, [] {}};
+  const std::shared_ptr<ListenerUsage> usage_ = std::make_shared<ListenerUsage>([] {});
   Worker worker_;
   SessionId last_id_ = 0;
   const KernelAddress peer_ = *kernel_address(SocketAddress{"127.0.0.1", 5'432, ""});

@@ -58,6 +58,28 @@ struct FixedOrDefault {
 // says otherwise: those that no SQL is run by, and that do not change whose functions a session's SQL finds.
 [[nodiscard]] std::vector<std::string> harmless_startup_parameters();
 
+// `count` events in each interval. A count of 0 sets no limit.
+struct Rate {
+  unsigned count = 0;
+  std::chrono::milliseconds interval{0};
+
+  bool operator==(const Rate& other) const = default;
+};
+
+// The limits of one listener, besides those of the process. 0 sets no limit.
+struct ListenerLimits {
+  std::size_t max_sessions = 0;
+  std::size_t max_sessions_per_user = 0;
+  std::size_t max_sessions_per_address = 0;  // of an IPv6 address: of its /64
+  // Sessions of max_sessions that are kept for some users.
+  std::size_t reserved_sessions = 0;
+  std::vector<std::string> reserved_sessions_for;
+  std::size_t max_unauthenticated_clients = 0;
+  Rate login_rate;                                  // of each address
+  std::chrono::milliseconds failed_login_delay{0};  // of each address
+  std::chrono::milliseconds session_lifetime{0};
+};
+
 struct ListenerConfig {
   SocketAddress address;
   std::string upstream;  // the name of an upstream
@@ -89,6 +111,8 @@ struct ListenerConfig {
   std::chrono::seconds tcp_keepalives_interval{10};
   int tcp_keepalives_count = 6;
   std::chrono::milliseconds tcp_user_timeout{0};
+
+  ListenerLimits limits;
 
   // What tls_setting says, or what follows from there being a certificate.
   [[nodiscard]] ListenerTls tls_policy() const;

@@ -96,6 +96,30 @@ std::string show_duration(Milliseconds value) {
   return show_with_unit(value.count(), "s", kTimeUnits);
 }
 
+Read<Rate> RateValue::read(const RawValue& raw) {
+  constexpr std::int64_t kMaxCount = 1'000'000;
+  const auto text = read_text(raw);
+  if (!text)
+    return invalid("requires a rate", R"(Write a number and a unit of time in quotes, such as "20/min".)");
+  const auto slash = std::min(text->find('/'), text->size());
+  const auto count = parse_integer(std::string_view(*text).substr(0, slash));
+  const auto* const unit = std::ranges::find(
+      kTimeUnits, std::string_view(*text).substr(slash == text->size() ? slash : slash + 1), &Unit::name);
+  if (!count || unit == kTimeUnits.end() || unit->name == "ms")
+    return invalid("invalid rate " + in_quotes(*text),
+                   R"(Write a number, "/" and one of the units s, min, h and d, such as "20/min".)");
+  if (*count < 1 || *count > kMaxCount)
+    return invalid("rate " + in_quotes(*text) + " is out of range",
+                   "Use a number from 1 to " + std::to_string(kMaxCount) + '.');
+  return Rate{.count = static_cast<unsigned>(*count), .interval = Milliseconds(unit->factor)};
+}
+
+std::string RateValue::show(const Rate& value) {
+  if (value.count == 0) return "";
+  const auto* const unit = std::ranges::find(kTimeUnits, value.interval.count(), &Unit::factor);
+  return std::to_string(value.count) + '/' + std::string(unit->name);
+}
+
 Read<std::size_t> read_size(const RawValue& raw, std::size_t min, std::size_t max) {
   if (const bool bare = !raw.text.empty() && split_unit(raw.text).second.empty(); bare)
     return invalid(

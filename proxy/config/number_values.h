@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 
+#include "proxy/config/config.h"
 #include "proxy/config/values.h"
 
 namespace pgveil::proxy::values {
@@ -52,6 +53,14 @@ struct Duration {
         .map([](Milliseconds value) { return std::chrono::duration_cast<Value>(value); });
   }
   [[nodiscard]] static std::string show(Value value) { return show_duration(value); }
+};
+
+// A number of events in a unit of time: "20/min", "5/s".
+struct RateValue {
+  using Value = Rate;
+  [[nodiscard]] static std::string type() { return "rate, 1/d to 1000000/s"; }
+  [[nodiscard]] static Read<Value> read(const RawValue& raw);
+  [[nodiscard]] static std::string show(const Value& value);
 };
 
 [[nodiscard]] Read<std::size_t> read_size(const RawValue& raw, std::size_t min, std::size_t max);

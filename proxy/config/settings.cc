@@ -27,6 +27,7 @@ using values::OneOf;
 using values::Path;
 using values::Permissions;
 using values::PortList;
+using values::RateValue;
 using values::RawValue;
 using values::read_hosts_and_ports;
 using values::Secret;
@@ -42,6 +43,7 @@ constexpr std::int64_t kSecond = 1000;
 // The kernel's MAX_TCP_KEEPIDLE, MAX_TCP_KEEPINTVL and MAX_TCP_KEEPCNT (include/net/tcp.h).
 constexpr std::int64_t kLongestKeepalive = 32'767 * kSecond;
 constexpr std::int64_t kMaxKeepalives = 127;
+constexpr std::int64_t kMaxSessions = 1'000'000;
 
 template <class Member>
 struct SectionOf;
@@ -123,6 +125,7 @@ std::span<const Setting<ListenerConfig>> listener_settings() {
   using L = ListenerConfig;
   using C = tls::ServerCertificate;
   using T = tls::ServerSettings;
+  using M = ListenerLimits;
   static constexpr std::array kRows{
       with_flag("listen", required(setting<ListenAddress, &L::address>(
                               "address",
@@ -251,6 +254,35 @@ std::span<const Setting<ListenerConfig>> listener_settings() {
           setting<Duration<milliseconds, 0, kLongest>, &L::tcp_user_timeout>(
               "tcp_user_timeout",
               "How long bytes to a client may stay unacknowledged or unread; `0s` is the system's default.")),
+      with_flag(
+          "listener-max-sessions",
+          setting<Integer<std::size_t, 0, kMaxSessions>, &L::limits, &M::max_sessions>(
+              "max_sessions", "Sessions of this listener at a time; 0 is no limit but that of the process.")),
+      setting<Integer<std::size_t, 0, kMaxSessions>, &L::limits, &M::max_sessions_per_user>(
+          "max_sessions_per_user", "Sessions of one database user at a time; 0 is no limit."),
+      setting<Integer<std::size_t, 0, kMaxSessions>, &L::limits, &M::max_sessions_per_address>(
+          "max_sessions_per_address",
+          "Sessions of one client address at a time, for IPv6 of one /64; 0 is no limit."),
+      setting<Integer<std::size_t, 0, kMaxSessions>, &L::limits, &M::reserved_sessions>(
+          "reserved_sessions",
+          "Sessions of `max_sessions` that are kept for the users of `reserved_sessions_for`."),
+      setting<NameList, &L::limits, &M::reserved_sessions_for>(
+          "reserved_sessions_for", "The database users that may use `reserved_sessions`."),
+      with_flag(
+          "listener-max-unauthenticated-clients",
+          setting<Integer<std::size_t, 0, kMaxSessions>, &L::limits, &M::max_unauthenticated_clients>(
+              "max_unauthenticated_clients",
+              "Clients of this listener at a time that no rule has let in yet, for example in their TLS "
+              "handshake; 0 is no limit but that of the process.")),
+      setting<RateValue, &L::limits, &M::login_rate>(
+          "login_rate",
+          "Logins of one client address, such as `20/min`: as many at once, and then as many in each minute."),
+      setting<Duration<milliseconds, 0, values::kDay>, &L::limits, &M::failed_login_delay>(
+          "failed_login_delay",
+          "After a failed login, the time between logins of that client address until one succeeds; `0s` is none."),
+      setting<Duration<milliseconds, 0, kLongest>, &L::limits, &M::session_lifetime>(
+          "session_lifetime",
+          "Ends a session that is older as soon as it is idle outside a transaction; `0s` is never."),
   };
   return kRows;
 }
@@ -406,9 +438,9 @@ std::span<const Setting<LimitsConfig>> limits_settings() {
       setting<Duration<milliseconds, 0, values::kDay>, &L::drain_timeout>(
           "drain_timeout",
           "How long sessions may finish their transactions after SIGTERM and `drain_delay`; `0s` ends all at once."),
-      setting<Integer<std::size_t, 1, 1'000'000>, &L::max_sessions>(
+      setting<Integer<std::size_t, 1, kMaxSessions>, &L::max_sessions>(
           "max_sessions", "Sessions at a time; a client over it gets SQLSTATE 53300."),
-      setting<Integer<std::size_t, 1, 1'000'000>, &L::max_unauthenticated_clients>(
+      setting<Integer<std::size_t, 1, kMaxSessions>, &L::max_unauthenticated_clients>(
           "max_unauthenticated_clients",
           "Clients at a time that no rule has let in yet; further ones wait in the kernel's queue."),
       setting<Size<std::size_t{16} << 10, std::size_t{4} << 20>, &L::relay_buffer>(

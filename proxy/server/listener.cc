@@ -14,6 +14,7 @@
 #include <charconv>
 #include <cstring>
 #include <iterator>
+#include <limits>
 #include <optional>
 #include <utility>
 
@@ -31,8 +32,10 @@ constexpr int kBacklog = 1024;
 constexpr int kMaxAccepts = 64;
 // The pause before the next accept4() if the process has no descriptors. Clients wait in the kernel's queue.
 constexpr std::chrono::milliseconds kDescriptorPause{100};
+// While there is no room for a client, the time until the workers are asked again for clients whose place it may have.
+constexpr std::chrono::milliseconds kFullPause{250};
 // The minimum time between two log lines about too many clients that have not logged in.
-constexpr std::chrono::minutes kFullPause{1};
+constexpr std::chrono::minutes kFullTellPause{1};
 
 // For `localhost` with port 0: the number of ports that are tried, because a port may be in use at the second
 // address.
@@ -176,6 +179,11 @@ Opened<OpenSocket> open_socket(const ListenerConfig& config, const SocketAddress
   return OpenSocket{std::move(opened), false};
 }
 
+void set_max_unauthenticated(const ListenerLimits& limits, ListenerUsage& usage) {
+  const std::size_t max = limits.max_unauthenticated_clients;
+  usage.unauthenticated_clients.set_max(max == 0 ? std::numeric_limits<std::size_t>::max() : max);
+}
+
 // Returns whether the error means that the machine has no IPv6, or no IPv4.
 bool is_missing_family(int error) {
   return error == EAFNOSUPPORT || error == EADDRNOTAVAIL;
@@ -235,6 +243,7 @@ tl::expected<std::vector<std::unique_ptr<Listener>>, OpenFailure> Listener::open
   for (const auto& failure : opened->left_out)
     LogLine(LogLevel::info, "address_left_out").add("error", failure.text);
   std::vector<std::unique_ptr<Listener>> listeners;
+  const auto usage = workers.new_usage();
   for (auto& socket : opened->sockets) {
     auto watched = watch_socket(loop, std::move(socket.descriptor));
     if (!watched) {
@@ -242,15 +251,16 @@ tl::expected<std::vector<std::unique_ptr<Listener>>, OpenFailure> Listener::open
       return tl::unexpected(failed(config.address, "epoll_ctl"));
     }
     listeners.push_back(std::unique_ptr<Listener>(
-        new Listener(loop, listener, workers, *std::move(watched), socket.is_inherited)));
+        new Listener(loop, listener, workers, usage, *std::move(watched), socket.is_inherited)));
   }
   return listeners;
 }
 
-Listener::Listener(uv_loop_t* loop, SnapshotListener served, WorkerPool& workers, WatchedSocket socket,
-                   bool is_inherited)
+Listener::Listener(uv_loop_t* loop, SnapshotListener served, WorkerPool& workers,
+                   std::shared_ptr<ListenerUsage> usage, WatchedSocket socket, bool is_inherited)
     : served_(std::move(served)),
       workers_(workers),
+      usage_(std::move(usage)),
       descriptor_(socket.descriptor.release()),
       address_(bound_address(descriptor_).text()),
       is_inherited_(is_inherited),
@@ -261,6 +271,7 @@ Listener::Listener(uv_loop_t* loop, SnapshotListener served, WorkerPool& workers
   const bool has_file = address.is_unix() && !address.is_abstract() && !is_inherited_;
   if (has_file && ::stat(address.unix_path.c_str(), &file) == 0) socket_inode_ = file.st_ino;
   poll_->data = this;
+  set_max_unauthenticated(served_.policy().config.limits, *usage_);
   watch();
 }
 
@@ -289,6 +300,7 @@ void Listener::serve(SnapshotListener listener) {
     if (const auto failure = set_socket_file(config))
       LogLine(LogLevel::error, "listener_not_changed").add("error", failure->text).add("hint", failure->hint);
   }
+  set_max_unauthenticated(config.limits, *usage_);
   served_ = std::move(listener);
 }
 
@@ -307,7 +319,7 @@ void Listener::accept_before_close() {
     peer.size = sizeof peer.storage;
     Descriptor client(::accept4(descriptor_, peer.get(), &peer.size, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (client.get() < 0 && errno == ECONNABORTED) continue;
-    if (client.get() < 0 || !workers_.assign(std::move(client), peer, served_, address_)) return;
+    if (client.get() < 0 || !workers_.assign(std::move(client), peer, served_, address_, usage_)) return;
   }
 }
 
@@ -324,7 +336,7 @@ void Listener::accept_all() {
     Descriptor client(::accept4(descriptor_, peer.get(), &peer.size, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (client.get() >= 0) {
       out_of_descriptors_ = false;
-      if (!workers_.assign(std::move(client), peer, served_, address_)) return pause(ENOMEM);
+      if (!workers_.assign(std::move(client), peer, served_, address_, usage_)) return pause(ENOMEM);
       continue;
     }
     if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) return pause(errno);
@@ -345,16 +357,19 @@ void Listener::pause(int error) {
 
 // Returns whether a further client may be accepted. If not, clients wait in the kernel's queue until one may be.
 bool Listener::has_room() {
-  if (workers_.has_room(*this)) return true;
+  workers_.forget(*this);
+  if (workers_.has_room(*this, usage_)) return true;
   uv_poll_stop(poll_.get());
+  pause_.set(kFullPause);
   const auto now = std::chrono::steady_clock::now();
-  if (full_told_ && now - *full_told_ < kFullPause) return false;
+  if (full_told_ && now - *full_told_ < kFullTellPause) return false;
   full_told_ = now;
   LogLine(LogLevel::warning, "accept_paused")
       .add("listener", address_)
-      .add("hint",
-           "New connections wait until a client logs in or leaves: limits.max_unauthenticated_clients is "
-           "reached.");
+      .add(
+          "hint",
+          "New connections wait: max_unauthenticated_clients of the listener or of limits is reached. Clients that do "
+          "not log in are closed to make room.");
   return false;
 }
 

@@ -34,7 +34,7 @@ struct OpenFailure {
 class Listener final : private Wakeable {
  public:
   // Binds and listens on each address that the address of `listener` includes. Accepted connections are passed to
-  // `workers`, which must outlive the listeners. If this machine does not support the family of one address (IPv4 or
+  // `workers`, which must outlive the listeners. All of these addresses count their clients together. If this machine does not support the family of one address (IPv4 or
   // IPv6), and another address works, the unsupported address is skipped and logged.
   [[nodiscard]] static tl::expected<std::vector<std::unique_ptr<Listener>>, OpenFailure> open(
       uv_loop_t* loop, const SnapshotListener& listener, WorkerPool& workers);
@@ -55,8 +55,8 @@ class Listener final : private Wakeable {
   [[nodiscard]] bool leave_to_successor();
 
  private:
-  Listener(uv_loop_t* loop, SnapshotListener served, WorkerPool& workers, WatchedSocket socket,
-           bool is_inherited);
+  Listener(uv_loop_t* loop, SnapshotListener served, WorkerPool& workers,
+           std::shared_ptr<ListenerUsage> usage, WatchedSocket socket, bool is_inherited);
   void accept_all();
   void wake() override;  // called after a pause, or when a further client may be accepted
   void watch();
@@ -66,12 +66,13 @@ class Listener final : private Wakeable {
 
   SnapshotListener served_;
   WorkerPool& workers_;
+  const std::shared_ptr<ListenerUsage> usage_;
   int descriptor_;
   std::string address_;
   const bool is_inherited_;
   std::uint64_t socket_inode_ = 0;  // of a Unix socket's file that pgveil has made
   Handle<uv_poll_t> poll_;
-  Deadline pause_;  // set while the process has no descriptors or no memory
+  Deadline pause_;  // set while the process has no descriptors or no memory, or has no room for clients
   bool out_of_descriptors_ = false;
   std::optional<std::chrono::steady_clock::time_point>
       full_told_;  // the time of the last log line about waiting clients

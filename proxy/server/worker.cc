@@ -62,7 +62,7 @@ void Worker::start_session(AcceptedConnection accepted) {
 
 // Returns the new session. If it cannot begin, logs the reason and returns nullptr.
 Session* Worker::begin(AcceptedConnection& accepted) {
-  SessionRegistration registration(shared_);
+  SessionRegistration registration(shared_, std::move(accepted.usage));
   try {
     // on_closed() and reap() must not allocate memory.
     if (over_.capacity() <= sessions_.size()) over_.reserve(2 * sessions_.size() + 1);
@@ -105,6 +105,23 @@ void Worker::replace_snapshot(std::shared_ptr<const Snapshot> snapshot) {
   } catch (const std::bad_alloc&) {
     preconnected_.clear();
   }
+}
+
+void Worker::make_room(const ListenerUsage* usage, std::size_t count) {
+  // An earlier call, or a client that has left, may have made room already.
+  if (!(usage == nullptr ? shared_.unauthenticated_clients : usage->unauthenticated_clients).is_at_max())
+    return;
+  std::vector<SessionId> silent;
+  try {
+    for (const auto& [id, session] : sessions_)
+      if ((usage == nullptr || session->is_of(*usage)) && session->may_make_room()) silent.push_back(id);
+  } catch (const std::bad_alloc&) {
+    // The clients that were found are closed.
+  }
+  count = std::min(count, silent.size());
+  std::ranges::partial_sort(silent, silent.begin() + static_cast<std::ptrdiff_t>(count));
+  silent.resize(count);
+  for (const SessionId id : silent) sessions_.at(id)->make_room();
 }
 
 void Worker::drain(std::function<void()> when_empty) {

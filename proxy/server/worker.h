@@ -29,6 +29,7 @@ struct AcceptedConnection {
   KernelAddress peer;
   SnapshotListener listener;
   std::string listener_address;
+  std::shared_ptr<ListenerUsage> usage;  // of the listener
 };
 
 class Worker final {
@@ -48,6 +49,9 @@ class Worker final {
   // have begun keep their snapshot. If there is no memory, there are no pre-established connections. Must not
   // be called after shut_down().
   void replace_snapshot(std::shared_ptr<const Snapshot> snapshot);
+  // Closes the connections of up to `count` clients that do not send their StartupMessage, beginning with the one that came
+  // first: newer clients wait for their places. Does nothing if there is room already. `usage`: of the listener whose clients may be closed; null: of any listener.
+  void make_room(const ListenerUsage* usage, std::size_t count);
   // Ends each session as soon as it is idle outside a transaction, and refuses clients that are not logged in.
   // `when_empty` is called once no session is left but of clients that have not said yet what they want. CancelRequests
   // are still forwarded.

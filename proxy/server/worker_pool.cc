@@ -45,17 +45,20 @@ WorkerPool::~WorkerPool() {
 }
 
 bool WorkerPool::assign(Descriptor client, const KernelAddress& peer, const SnapshotListener& listener,
-                        const std::string& listener_address) {
+                        const std::string& listener_address, const std::shared_ptr<ListenerUsage>& usage) {
   shared_.unauthenticated_clients.enter();
+  usage->unauthenticated_clients.enter();
   try {
     threads_[least_loaded(loads())]->assign({.id = ++last_id_,
                                              .descriptor = std::move(client),
                                              .peer = peer,
                                              .listener = listener,
-                                             .listener_address = listener_address});
+                                             .listener_address = listener_address,
+                                             .usage = usage});
     return true;
   } catch (const std::bad_alloc&) {
     shared_.unauthenticated_clients.leave();
+    usage->unauthenticated_clients.leave();
     return false;
   }
 }
@@ -113,16 +116,38 @@ std::size_t WorkerPool::abandon() {
   return abandoned;
 }
 
-bool WorkerPool::has_room(Wakeable& waiter) {
-  if (!shared_.unauthenticated_clients.is_full()) return true;
+std::shared_ptr<ListenerUsage> WorkerPool::new_usage() {
+  return std::make_shared<ListenerUsage>([this] { uv_async_send(room_.get()); });
+}
+
+bool WorkerPool::has_room(Wakeable& waiter, const std::shared_ptr<ListenerUsage>& usage) {
+  UnauthenticatedClients& of_process = shared_.unauthenticated_clients;
+  UnauthenticatedClients& of_listener = usage->unauthenticated_clients;
+  const bool is_process_full = of_process.is_full();
+  if (!is_process_full && !of_listener.is_full()) return true;
   waiting_.push_back(&waiter);
+  if (is_process_full)
+    make_room(nullptr, of_process.max());
+  else
+    make_room(usage, of_listener.max());
   return false;
 }
 
-// Wakes the waiting listeners one after the other while there is room, so that a listener with many clients does not
-// starve the other listeners.
+// Asks each worker for a part of `max` places. If there is no memory for it, the listener asks again soon.
+void WorkerPool::make_room(const std::shared_ptr<const ListenerUsage>& usage, std::size_t max) {
+  constexpr std::size_t kPart = 16;
+  try {
+    for (const auto& thread : threads_) thread->make_room(usage, 1 + max / kPart / threads_.size());
+  } catch (const std::bad_alloc&) {
+    return;
+  }
+}
+
+// Wakes each waiting listener once while there is room, in the order of their calls, so that a listener with many clients
+// does not starve the other listeners.
 void WorkerPool::on_room() {
-  while (!waiting_.empty() && !shared_.unauthenticated_clients.is_full()) {
+  for (std::size_t left = waiting_.size(); left > 0 && !waiting_.empty(); --left) {
+    if (shared_.unauthenticated_clients.is_full()) return;
     Wakeable& next = *waiting_.front();
     waiting_.erase(waiting_.begin());
     next.wake();

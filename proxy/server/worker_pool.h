@@ -24,10 +24,12 @@ class WorkerPool {
   WorkerPool(const WorkerPool&) = delete;
   WorkerPool& operator=(const WorkerPool&) = delete;
 
-  // Begins a session for an accepted, non-blocking socket on the worker with the fewest sessions. Returns
-  // false if there is no memory for it.
+  // Returns the object that counts the clients of a new listener.
+  [[nodiscard]] std::shared_ptr<ListenerUsage> new_usage();
+  // Begins a session for an accepted, non-blocking socket on the worker with the fewest sessions. `usage` is that of the
+  // listener. Returns false if there is no memory for it.
   bool assign(Descriptor client, const KernelAddress& peer, const SnapshotListener& listener,
-              const std::string& listener_address);
+              const std::string& listener_address, const std::shared_ptr<ListenerUsage>& usage);
   // Calls Worker::replace_snapshot() of all workers, and uses the new limits.max_unauthenticated_clients. A client of
   // assign() has the snapshot of its listener.
   void replace_snapshot(const std::shared_ptr<const Snapshot>& snapshot);
@@ -47,15 +49,17 @@ class WorkerPool {
   // cancelled, and the process must end without destructors.
   [[nodiscard]] bool have_ended() const { return threads_.empty(); }
 
-  // Returns whether one more client may be accepted (limits.max_unauthenticated_clients). If not, `waiter` is
-  // woken when one may be accepted, unless forget() is called before.
-  [[nodiscard]] bool has_room(Wakeable& waiter);
+  // Returns whether one more client of a listener may be accepted (max_unauthenticated_clients of the process and of the
+  // listener). If not, `waiter` is woken when one may be accepted, unless forget() is called before. Then clients are also asked
+  // for, as in Worker::make_room(), whose places newer ones may have.
+  [[nodiscard]] bool has_room(Wakeable& waiter, const std::shared_ptr<ListenerUsage>& usage);
   void forget(const Wakeable& waiter) { std::erase(waiting_, &waiter); }
 
  private:
   [[nodiscard]] std::function<void()> begin_to_empty(std::function<void()> when_empty);
   void on_emptied();
   void on_room();
+  void make_room(const std::shared_ptr<const ListenerUsage>& usage, std::size_t max);
 
   Handle<uv_async_t> room_;         // a worker sends it when a client may be accepted again
   std::vector<Wakeable*> waiting_;  // listeners that wait for this, in the order of their calls

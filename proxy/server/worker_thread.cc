@@ -40,6 +40,10 @@ std::size_t WorkerThread::load() const {
   return static_cast<std::size_t>(given_ - worker_.ended());
 }
 
+void WorkerThread::make_room(std::shared_ptr<const ListenerUsage> usage, std::size_t count) {
+  post(MakeRoom{std::move(usage), count});
+}
+
 void WorkerThread::drain(std::function<void()> when_empty) {
   post(Drain{std::move(when_empty)});
 }

@@ -34,6 +34,8 @@ class WorkerThread {
   void assign(AcceptedConnection accepted);
   // Calls Worker::replace_snapshot(), before the clients of later calls of assign().
   void replace_snapshot(std::shared_ptr<const Snapshot> snapshot);
+  // Calls Worker::make_room().
+  void make_room(std::shared_ptr<const ListenerUsage> usage, std::size_t count);
   // The number of its sessions, including clients that were assigned to it but have no session yet.
   [[nodiscard]] std::size_t load() const;
 
@@ -60,8 +62,12 @@ class WorkerThread {
     std::function<void()> when_empty;
   };
   struct Abandon {};
+  struct MakeRoom {
+    std::shared_ptr<const ListenerUsage> usage;
+    std::size_t count;
+  };
   using NewSnapshot = std::shared_ptr<const Snapshot>;
-  using Message = std::variant<AcceptedConnection, NewSnapshot, Drain, ShutDown, Abandon>;
+  using Message = std::variant<AcceptedConnection, NewSnapshot, MakeRoom, Drain, ShutDown, Abandon>;
 
   void start();
   void post(Message message);
@@ -71,6 +77,7 @@ class WorkerThread {
   void deliver();
   void take(AcceptedConnection accepted) { worker_.start_session(std::move(accepted)); }
   void take(NewSnapshot snapshot) { worker_.replace_snapshot(std::move(snapshot)); }
+  void take(const MakeRoom& order) { worker_.make_room(order.usage.get(), order.count); }
   void take(Drain order) { worker_.drain(std::move(order.when_empty)); }
   void take(ShutDown order) { worker_.shut_down(std::move(order.when_empty)); }
   void take(Abandon order);

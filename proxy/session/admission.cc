@@ -1,7 +1,7 @@
 #include "proxy/session/admission.h"
 
-#include <fmt/format.h>
-
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include "proxy/access/identity.h"
@@ -18,7 +18,7 @@ constexpr std::chrono::milliseconds kAuditPause{100};
 }  // namespace
 
 Admission::Admission(SessionContext& context, OpenedClient client)
-    : context_(context), admitted_{.client = std::move(client), .tls_to_server = nullptr} {
+    : context_(context), gate_(context), admitted_{.client = std::move(client), .tls_to_server = nullptr} {
   context_.observer.note_request(admitted_.client.startup);
 }
 
@@ -31,6 +31,11 @@ Admission::State Admission::advance() {
     return refuse({.reason = Reason::tls_required,
                    .hint = "Connect with sslmode=verify-full (or at least sslmode=require)."});
   if (context_.client->write_broken()) return refuse(lost_client_ending(*context_.client));
+  switch (gate_.advance()) {
+    case LoginGate::State::waiting: return State::waiting;
+    case LoginGate::State::refused: return refuse(gate_.refusal());
+    case LoginGate::State::open: break;
+  }
   if (waits_for_audit()) return State::waiting;
   if (host_name_ && !host_name_->found()) return State::waiting;
 
@@ -82,11 +87,10 @@ Decision Admission::decide() {
 Admission::State Admission::admit(const Decision& decision) {
   context_.observer.note_decision(decision);
   if (decision.refusal) return refuse(*decision.refusal);
-  const std::size_t max_sessions = context_.limits().max_sessions;
-  if (!context_.registration.enter_session(max_sessions))
-    return refuse({.reason = Reason::too_many_sessions,
-                   .detail = fmt::format("All {} sessions are in use.", max_sessions),
-                   .hint = "Raise limits.max_sessions, or close sessions."});
+  const std::string database_user(decision.rule->assign ? std::string_view(decision.database_user)
+                                                        : admitted_.client.startup.user());
+  if (const auto limit = enter_session(context_, database_user))
+    return refuse(session_limit_ending(context_, *limit, database_user));
   context_.registration.leave_unauthenticated();
   admitted_.method = decision.rule->method;
   if (auto refusal = prepare_startup(decision)) return refuse(*std::move(refusal));

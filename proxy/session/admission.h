@@ -1,5 +1,5 @@
 // The second stage of a session. It decides whether the client is admitted, as which database user, and whether
-// limits.max_sessions leaves room for it.
+// the limits of the process and the listener leave room for it.
 #pragma once
 
 #include <memory>
@@ -10,6 +10,7 @@
 #include "proxy/access/access_rules.h"
 #include "proxy/access/client_host_name.h"
 #include "proxy/session/client_opening.h"
+#include "proxy/session/login_limits.h"
 #include "proxy/session/session_context.h"
 #include "proxy/session/stage.h"
 
@@ -26,7 +27,7 @@ struct AdmittedClient {
 class Admission final : public Stage {
  public:
   enum class State {
-    waiting,   // for the client's host name, if a rule needs it, or until the audit queue has room
+    waiting,   // after failed logins, for the client's host name, or until the audit queue has room
     admitted,  // take_client() may be called
     refused,   // ending() has the reason
   };
@@ -48,6 +49,7 @@ class Admission final : public Stage {
   [[nodiscard]] Ending timeout_ending() const;
 
   SessionContext& context_;
+  LoginGate gate_;
   AdmittedClient admitted_;
   std::string assigned_database_;  // which decide() asked the rules about, for a client that named none
   std::unique_ptr<ClientHostName> host_name_;

@@ -96,6 +96,10 @@ ClientOpening::State ClientOpening::finish_handshake() {
   return State::reading_startup;
 }
 
+bool ClientOpening::waits_for_client() const {
+  return state_ == State::accepting_tls ? !accepting_->readable() : !context_.client->readable();
+}
+
 OpenedClient ClientOpening::take_client() {
   OpenedClient client{.startup = negotiation_.take_startup(),
                       .tls = tls_,

@@ -47,6 +47,9 @@ class ClientOpening final : public Stage {
   // Returns at each change of the state. The caller must then call it again at once.
   [[nodiscard]] State advance();
 
+  // Returns whether the session waits for bytes of the client, and not for a step of pgveil.
+  [[nodiscard]] bool waits_for_client() const;
+
   [[nodiscard]] OpenedClient take_client();
   [[nodiscard]] protocol::CancelRequest take_cancel_request() { return negotiation_.take_cancel(); }
   [[nodiscard]] bool inside_tls() const { return negotiation_.inside_tls(); }

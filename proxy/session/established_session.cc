@@ -1,21 +1,9 @@
 #include "proxy/session/established_session.h"
 
-#include <algorithm>
 #include <utility>
 
 namespace pgveil::proxy {
 namespace {
-
-// How long a session waits for a server that sends nothing after the client has ended its side. The client's last
-// statement may still run.
-constexpr std::chrono::seconds kLastAnswerTimeout{30};
-
-// Returns the interval at which a session is checked after its client has ended its side. Whether kLastAnswerTimeout
-// or `idle_timeout` applies depends on the bytes that wait for the client at the time of the check.
-std::chrono::milliseconds last_answer_interval(std::chrono::milliseconds idle_timeout) {
-  constexpr std::chrono::milliseconds kLongest = kLastAnswerTimeout;
-  return idle_timeout.count() == 0 ? kLongest : std::min(idle_timeout, kLongest);
-}
 
 EstablishedSession::State state_of(Relay::End end) {
   using State = EstablishedSession::State;
@@ -37,26 +25,25 @@ EstablishedSession::EstablishedSession(SessionContext& context, LoggedInSession 
     server_->move_to(*ring);
   }
   last_activity_ = time_now();
-  set_idle_deadline();
+  context_.deadline.set(context_.limits().idle_timeout);
+  const auto session_lifetime = context_.policy().config.limits.session_lifetime;
+  if (session_lifetime.count() == 0) return;
+  lifetime_ = std::make_unique<Deadline>(context_.services.loop, context_.owner);
+  lifetime_->set(session_lifetime);
+}
+
+void EstablishedSession::end_when_idle(Ending ending) {
+  if (!end_when_idle_) end_when_idle_ = std::make_unique<const Ending>(std::move(ending));
 }
 
 EstablishedSession::State EstablishedSession::advance() {
   const auto moved_before = moved();
-  const bool client_ended_before = relay_->client_ended();
   if (const auto end = relay_->advance(context_.scratch())) return state_of(*end);
-  if (context_.limits().idle_timeout.count() > 0 || relay_->client_ended()) note_activity(moved_before);
-  if (relay_->client_ended() != client_ended_before) {
-    last_activity_ = time_now();
-    set_idle_deadline();
-  }
-  if (is_draining_ && relay_->is_idle()) return State::drained;
+  if (context_.limits().idle_timeout.count() > 0) note_activity(moved_before);
+  if (lifetime_ && lifetime_->passed()) end_when_idle({.reason = Reason::session_lifetime});
+  if (end_when_idle_ && relay_->is_idle()) return State::ended_when_idle;
   if (relay_->in_bulk() || bulk_deadline_) look_after_bulk();
   return context_.deadline.passed() ? check_silence() : State::relaying;
-}
-
-void EstablishedSession::set_idle_deadline() {
-  const auto idle_timeout = context_.limits().idle_timeout;
-  context_.deadline.set(relay_->client_ended() ? last_answer_interval(idle_timeout) : idle_timeout);
 }
 
 // Updates the time of the last activity. Bytes that had to wait and were then written count as activity too:
@@ -77,21 +64,14 @@ void EstablishedSession::look_after_bulk() {
   }
 }
 
-// Traffic does not reset the timer. When the timer expires, the time of the last byte is checked. After the
-// client has ended its side, kLastAnswerTimeout applies while the session waits for the server. If bytes wait
-// because the client does not read them, idle_timeout applies, as for any other client.
+// Traffic does not reset the timer. When the timer expires, the time of the last byte is checked. That also holds
+// after the client has ended its side: a client that is gone is noticed by its keepalives.
 EstablishedSession::State EstablishedSession::check_silence() {
   const std::chrono::milliseconds idle_timeout = context_.limits().idle_timeout;
   const std::chrono::milliseconds quiet = time_now() - last_activity_;
-  const bool awaits_last_answer = relay_->client_ended() && context_.client->unwritten() == 0;
-  const std::chrono::milliseconds allowed = awaits_last_answer ? kLastAnswerTimeout : idle_timeout;
-  if (allowed.count() == 0 || quiet < allowed) {
-    const std::chrono::milliseconds most =
-        relay_->client_ended() ? last_answer_interval(idle_timeout) : idle_timeout;
-    context_.deadline.set(allowed.count() == 0 ? most : std::min(allowed - quiet, most));
-    return State::relaying;
-  }
-  return awaits_last_answer ? State::unanswered : State::idle;
+  if (quiet >= idle_timeout) return State::idle;
+  context_.deadline.set(idle_timeout - quiet);
+  return State::relaying;
 }
 
 Ending EstablishedSession::ending(State state) const {
@@ -103,9 +83,8 @@ Ending EstablishedSession::ending(State state) const {
     case State::server_lost:
       if (is_reset_after_error()) return closed_by_server(server_end());
       break;
-    case State::drained: return {.reason = Reason::shutting_down};
+    case State::ended_when_idle: return *end_when_idle_;
     case State::idle: return {.reason = Reason::idle_timeout};
-    case State::unanswered: return unanswered_ending();
   }
   return internal_failure(*server_, "server")
       .value_or(Ending{.reason = Reason::upstream_lost, .detail = server_->error()});
@@ -117,13 +96,6 @@ Ending EstablishedSession::ending(State state) const {
 bool EstablishedSession::is_reset_after_error() const {
   const SideEnd end = server_end();
   return end.was_announced && !end.in_message && end.close_notify == Stream::CloseNotify::without_tls;
-}
-
-Ending EstablishedSession::unanswered_ending() const {
-  Ending ending = closed_by_client(client_end());
-  if (!ending.detail.empty()) ending.detail += ' ';
-  ending.detail += "The server has not answered for 30 seconds since.";
-  return ending;
 }
 
 SideEnd EstablishedSession::client_end() const {

@@ -24,17 +24,17 @@ class EstablishedSession final : public Stage {
     client_lost,
     server_closed,
     server_lost,
-    drained,     // idle outside a transaction, after drain()
-    idle,        // for longer than limits.idle_timeout
-    unanswered,  // the client has ended its side, and the server has sent nothing since
+    ended_when_idle,  // after end_when_idle()
+    idle,             // for longer than limits.idle_timeout
   };
 
   EstablishedSession(SessionContext& context, LoggedInSession session);
 
   // Forwards the bytes that have arrived.
   [[nodiscard]] State advance();
-  // The session ends as soon as it is idle outside a transaction. The next advance() checks that, too.
-  void drain() { is_draining_ = true; }
+  // The session ends with `ending` as soon as it is idle outside a transaction. The next advance() checks that, too.
+  // After several calls, the first ending counts.
+  void end_when_idle(Ending ending);
   [[nodiscard]] Ending ending(State state) const;
 
   // Returns `none` inside a message to the client, which would read an error as a part of that message, and after a
@@ -45,10 +45,8 @@ class EstablishedSession final : public Stage {
 
  private:
   [[nodiscard]] State check_silence();
-  [[nodiscard]] Ending unanswered_ending() const;
   void note_activity(std::uint64_t moved_before);
   void look_after_bulk();
-  void set_idle_deadline();
   [[nodiscard]] std::uint64_t moved() const { return relay_->bytes_to_client() + relay_->bytes_to_server(); }
   [[nodiscard]] SideEnd client_end() const;
   [[nodiscard]] SideEnd server_end() const;
@@ -57,10 +55,11 @@ class EstablishedSession final : public Stage {
   SessionContext& context_;
   std::unique_ptr<Stream> server_;
   std::unique_ptr<Relay> relay_;
-  std::unique_ptr<Deadline> bulk_deadline_;     // set while the relay is in bulk mode
-  std::chrono::milliseconds last_activity_{0};  // of time_now(); updated only if a timeout needs it
-  bool is_draining_ = false;
-  std::size_t waiting_ = 0;  // bytes not yet written at the last note_activity()
+  std::unique_ptr<Deadline> bulk_deadline_;      // set while the relay is in bulk mode
+  std::chrono::milliseconds last_activity_{0};   // of time_now(); updated only if a timeout needs it
+  std::unique_ptr<const Ending> end_when_idle_;  // null: the session goes on
+  std::unique_ptr<Deadline> lifetime_;           // null: without session_lifetime
+  std::size_t waiting_ = 0;                      // bytes not yet written at the last note_activity()
 };
 
 }  // namespace pgveil::proxy

@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
 #include <utility>
 
 #include "protocol/sqlstate.h"
+#include "proxy/session/login_limits.h"
 #include "proxy/session/session_bytes.h"
 #include "proxy/session/side_end.h"
 #include "proxy/upstream/upstream_failure.h"
@@ -146,14 +148,23 @@ LoginExchange::State LoginExchange::lose_server() {
 Login::Progress LoginExchange::advance_login() {
   protocol::ByteReader in(unread_of_server_);
   LoginAnswers answers;
+  const bool was_refused = login_->refusal().has_value();
   const auto progress = login_->advance(in, answers);
   consume(unread_of_server_, in);
+  // Before the client knows it, and can try again.
+  if (!was_refused && login_->refusal()) note_refusal(login_->refusal()->sqlstate);
   // The route must exist before the client has its key, since the CancelRequest may arrive at another worker.
   if (progress == Login::Progress::finished && login_->cancel_key())
     context_.registration.add_cancel_route(
         *login_->cancel_key(), {.upstream = context_.policy().upstream, .server = *link_->server()});
   send(answers);
   return progress;
+}
+
+// If pgveil logs in on behalf of the client, a refusal is not the client's fault.
+void LoginExchange::note_refusal(std::string_view sqlstate) {
+  if (!logs_in_for_client(method_) && sqlstate.starts_with(protocol::sqlstate::kInvalidAuthorizationClass))
+    note_failed_login(context_);
 }
 
 void LoginExchange::send(LoginAnswers& answers) {

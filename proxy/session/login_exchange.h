@@ -77,6 +77,7 @@ class LoginExchange final : public Stage {
   void keep(ByteView from_client);
   void pass_on_unread();
   void send(LoginAnswers& answers);
+  void note_refusal(std::string_view sqlstate);
   void wipe_scratch(std::size_t size);
 
   [[nodiscard]] State fail(Ending ending);

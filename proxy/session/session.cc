@@ -2,11 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <chrono>
 #include <new>
 #include <utility>
 
 #include "proxy/base/unix_peer.h"
 #include "proxy/session/last_message.h"
+#include "proxy/session/login_limits.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -21,6 +23,9 @@ std::string wanted_unix_user(const ListenerPolicy& policy, const KernelAddress& 
   const bool is_wanted = policy.rules.asks_for_peer() || policy.config.log_client_identity;
   return address.is_unix() && is_wanted ? peer_user(descriptor) : std::string();
 }
+
+// How long a client may take for its StartupMessage even if other clients wait. A TLS handshake takes two round trips.
+constexpr std::chrono::seconds kMinTimeToOpen{1};
 
 // Return whether bytes of that side may be missing. The opposite side must then not see a regular end of TLS.
 bool cuts_off_server(Reason reason) {
@@ -117,7 +122,7 @@ Session::Phase Session::open(ClientOpening& opening) {
 void Session::connect_early() {
   const ListenerPolicy& policy = context_.policy();
   if (!policy.config.connect_early || !policy.rules.may_admit(context_.client_address)) return;
-  if (!context_.registration.enter_session(context_.limits().max_sessions)) return;
+  if (!context_.registration.enter_session(max_unreserved_sessions(context_.listener))) return;
   early_link_ = context_.dial(policy.upstream, policy.upstream->tls);
 }
 
@@ -164,6 +169,7 @@ Session::Phase Session::log_in(LoginExchange& login) {
 
 Session::Phase Session::begin_relay(LoginExchange& login) {
   LoggedInSession session = login.take_session();
+  note_successful_login(context_);
   context_.observer.audit(nullptr);
   context_.observer.log_started();
   stage_ = std::make_unique<EstablishedSession>(context_, std::move(session));
@@ -189,9 +195,29 @@ Session::Phase Session::close(Closing& closing) {
   return closing.advance() ? Phase::closed : Phase::closing;
 }
 
+bool Session::may_make_room() const {
+  if (phase_ > Phase::read_startup) return false;
+  const auto left = context_.deadline.left();
+  return left && *left + kMinTimeToOpen < context_.limits().startup_timeout &&
+         std::get<std::unique_ptr<ClientOpening>>(stage_)->waits_for_client();
+}
+
+void Session::make_room() {
+  try {
+    context_.observer.log_closed({.reason = Reason::made_room}, name_of(phase_));
+  } catch (const std::bad_alloc&) {
+    // There is no memory for the log line.
+  }
+  early_link_.reset();
+  context_.registration.leave();
+  context_.registration.leave_unauthenticated();
+  phase_ = Phase::closed;
+  advance();
+}
+
 void Session::drain() {
   if (phase_ == Phase::relay) {
-    stage<EstablishedSession>().drain();
+    stage<EstablishedSession>().end_when_idle({.reason = Reason::shutting_down});
     advance();
   } else if (phase_ >= Phase::authorize && phase_ < Phase::relay) {
     end_from_outside({.reason = Reason::draining});
@@ -212,6 +238,7 @@ void Session::end_from_outside(const Ending& ending) {
 // the session only waits for the peers to close.
 Session::Phase Session::end(const Ending& ending) {
   auto closing = std::make_unique<Closing>(context_);
+  if (phase_ < Phase::relay && is_failed_login(ending.reason)) note_failed_login(context_);
   context_.registration.leave();  // before the last message: its reader may connect again at once
   const bool client_was_told = tell_client(ending);
   // A client whose certificate was refused has no StartupMessage yet, but it has an identity.

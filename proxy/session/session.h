@@ -45,6 +45,15 @@ class Session final : public Wakeable {
   void wake() override { advance(); }
   // Ends the session because the process ends. Sends an error to the client if the protocol allows it, then closes.
   void shut_down() { end_from_outside({.reason = Reason::shutting_down}); }
+  // Returns whether the session may give its place to a newer client: it has existed for kMinTimeToOpen, and waits
+  // for bytes of a client that has not sent its StartupMessage.
+  [[nodiscard]] bool may_make_room() const;
+  // Closes the connection of such a client at once and without a message.
+  void make_room();
+  // Returns whether the client came through the listener that `usage` is of.
+  [[nodiscard]] bool is_of(const ListenerUsage& usage) const {
+    return &context_.registration.listener() == &usage;
+  }
   // Ends an established session as soon as it is idle outside a transaction. Refuses a client that is not logged in yet,
   // unless it may want to send a CancelRequest.
   void drain();

@@ -1,5 +1,5 @@
-// The number of clients that have not logged in yet, in the whole process. It has a maximum; further clients
-// wait in the listener's queue in the kernel.
+// The number of clients that have not logged in yet, in the whole process or of one listener. It has a maximum; further
+// clients wait in the listener's queue in the kernel.
 #pragma once
 
 #include <atomic>
@@ -17,10 +17,10 @@ class UnauthenticatedClients {
 
   // For the thread that accepts clients.
   [[nodiscard]] bool is_full() {
-    if (count_ < max_) return false;
+    if (!is_at_max()) return false;
     room_is_wanted_ = true;
     // Checks again: a client may have left before room_is_wanted_ was set.
-    return count_ >= max_;
+    return is_at_max();
   }
   void enter() { ++count_; }
   // Sets the maximum. Clients that are already counted stay.
@@ -32,9 +32,11 @@ class UnauthenticatedClients {
     if (room_is_wanted_.exchange(false)) when_room_();
   }
   [[nodiscard]] std::size_t count() const { return count_; }
+  [[nodiscard]] std::size_t max() const { return max_; }
+  [[nodiscard]] bool is_at_max() const { return count_ >= max_; }
 
  private:
-  std::size_t max_;  // for the thread that accepts clients
+  std::atomic<std::size_t> max_;
   const std::function<void()> when_room_;
   // Sequentially consistent, so that leave() and is_full() cannot miss each other.
   std::atomic<std::size_t> count_{0};

@@ -7,6 +7,7 @@
 #include "proxy/config/config_files.h"
 #include "proxy/config/values.h"
 #include "proxy/snapshot/effects.h"
+#include "proxy/snapshot/limit_effects.h"
 #include "tls/digest.h"
 
 namespace pgveil::proxy {
@@ -37,6 +38,7 @@ class SnapshotBuilder {
     for (const auto& [name, config] : parsed_.config.upstreams)
       refuse_unused_credentials(config, "upstream." + name);
     check_effects(*snapshot_, parsed_, report_);
+    check_limit_effects(parsed_, report_);
   }
 
   void check_records() {

@@ -27,6 +27,7 @@ class AStage : public ::testing::Test {
                              "\n[upstream.a]\n" + upstream + '\n';
     snapshot_ = test::snapshot_of(text);
     shared_.unauthenticated_clients.enter();
+    usage_->unauthenticated_clients.enter();
     auto client = std::make_unique<FakeStream>();
     client_ = client.get();
     context_.reset(new proxy::SessionContext{.services = services_,
@@ -35,7 +36,7 @@ class AStage : public ::testing::Test {
                                              .client_address = client_address_,
                                              .client = std::move(client),
                                              .deadline = proxy::Deadline(loop_.get(), owner_),
-                                             .registration = proxy::SessionRegistration(shared_),
+                                             .registration = proxy::SessionRegistration(shared_, usage_),
                                              .observer = proxy::SessionObserver()});
     return *context_;
   }
@@ -60,6 +61,7 @@ class AStage : public ::testing::Test {
   Owner owner_;
   proxy::Loop loop_;
   proxy::SharedState shared_{1, 10, [] {}};
+  const std::shared_ptr<proxy::ListenerUsage> usage_ = std::make_shared<proxy::ListenerUsage>([] {});
   proxy::Scratch scratch_{16'384};
   proxy::HandshakeQueue handshake_queue_{loop_.get()};
   proxy::Resolver resolver_{loop_.get()};

@@ -124,16 +124,16 @@ class Conversation:
 
 
 class Client(Conversation):
-    """A client of pgveil. `address` is a path, or a host and a port."""
+    """A client of pgveil. `address` is a path, or a host and a port; `source` is the address that it comes from."""
 
-    def __init__(self, address, patience: float = 20.0):
+    def __init__(self, address, patience: float = 20.0, *, source: str = ""):
         if isinstance(address, str):
             connection = socket.socket(socket.AF_UNIX)
             connection.settimeout(patience)
             # `@` stands for the abstract namespace, as in libpq.
             connection.connect("\0" + address[1:] if address.startswith("@") else address)
         else:
-            connection = socket.create_connection(address, timeout=patience)
+            connection = socket.create_connection(address, timeout=patience, source_address=(source, 0))
         super().__init__(connection, patience)
         self.process_id = 0
         self.key = b""

@@ -330,7 +330,7 @@ INSTANTIATE_TEST_SUITE_P(
         RefusedFile{"UpstreamWithADotInItsName", "[upstream.db.one]\nhost = \"a\"\n", "upstream.db.one: an upstream name cannot contain a dot. Write [upstream.db-one]"},
         RefusedFile{"NotUtf8", "# caf\xe9\n", "pgveil.toml:1: invalid TOML: Encountered invalid utf-8 sequence. Save the file in UTF-8."},
         RefusedFile{"ListOfHosts", "[upstream.u]\nhost = [\"a\", \"b\"]\n", "pgveil.toml:2: upstream.u.host: requires a string. Write one string in quotes, without brackets."},
-        RefusedFile{"KeyOfAnotherSection", "[log]\nmax_sessions = 3\n", "pgveil.toml:2: log.max_sessions: does not belong in this section. Write it in [limits]."},
+        RefusedFile{"KeyOfAnotherSection", "[log]\nidle_timeout = \"3s\"\n", "pgveil.toml:2: log.idle_timeout: does not belong in this section. Write it in [limits]."},
         RefusedFile{"KeyOfASectionAtTheTop", "hba_file = \"/x\"\n", "pgveil.toml:1: hba_file: does not belong in this section. Write it in a [[listener]]."},
         RefusedFile{"TextWithoutQuotes", "[[listener]]\naddress = 127.0.0.1:5432\n", "pgveil.toml:2: invalid TOML in time: expected ':', saw '7'. Write the value in quotes: address = \"127.0.0.1:5432\"."},
         RefusedFile{"NoToml", "[log]\nlevel = \n", "pgveil.toml:2: invalid TOML in key-value pair: expected value"},

@@ -15,5 +15,16 @@ TEST(Durations, AreShownInTheLargestExactUnit) {
               text);
 }
 
+TEST(Rates, AreShownAsTheyAreWritten) {
+  for (const char* text : {"1/s", "20/min", "1000000/h", "3/d"})
+    EXPECT_EQ(values::RateValue::show(*values::RateValue::read({.text = text})), text);
+  EXPECT_EQ(values::RateValue::show({}), "");
+}
+
+TEST(Rates, NeedANumberAndAUnitOfTime) {
+  for (const char* text : {"20", "20/", "/min", "20/ms", "20 / min", "-1/s", "1/month", "0/s", "1000001/s"})
+    EXPECT_FALSE(values::RateValue::read({.text = text}).has_value()) << text;
+}
+
 }  // namespace
 }  // namespace pgveil::proxy

@@ -42,11 +42,13 @@ class ABusyServer : public ::testing::Test {
     peer.storage.ss_family = AF_UNIX;
     peer.size = sizeof peer.storage.ss_family;
     shared_.unauthenticated_clients.enter();
+    usage_->unauthenticated_clients.enter();
     worker_.start_session({.id = 1,
                            .descriptor = Descriptor(ends[1]),
                            .peer = peer,
                            .listener = {snapshot_, 0},
-                           .listener_address = "a listener"});
+                           .listener_address = "a listener",
+                           .usage = usage_});
     std::array<char, 256> request{};
     for (int turn = 0; turn < 100 && ::recv(server_.get(), request.data(), request.size(), 0) <= 0; ++turn) {
       uv_run(loop_.get(), UV_RUN_NOWAIT);
@@ -89,6 +91,7 @@ relay_buffer = "16KiB"
                                                                             folder_.path(".")));
   Loop loop_;
   SharedState shared_{1, 10, [] {}};
+  const std::shared_ptr<ListenerUsage> usage_ = std::make_shared<ListenerUsage>([] {});
   Worker worker_{loop_.get(), 1, shared_, snapshot_, nullptr};
   Descriptor listener_{-1};
   Descriptor client_{-1};

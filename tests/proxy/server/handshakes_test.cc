@@ -150,6 +150,7 @@ host = "/nonexistent"
   ASSERT_TRUE(context);
   Loop loop;
   SharedState shared(1, 1'000, [] {});
+  const auto usage = std::make_shared<ListenerUsage>([] {});
   Worker worker(loop.get(), 1, shared, snapshot, nullptr);
   KernelAddress peer;
   peer.storage.ss_family = AF_UNIX;
@@ -168,11 +169,13 @@ host = "/nonexistent"
     ASSERT_EQ(::send(ends[0], hello.written().data(), hello.written().size(), MSG_NOSIGNAL),
               static_cast<ssize_t>(hello.written().size()));
     shared.unauthenticated_clients.enter();
+    usage->unauthenticated_clients.enter();
     worker.start_session({.id = static_cast<SessionId>(i + 1),
                           .descriptor = Descriptor(ends[1]),
                           .peer = peer,
                           .listener = {snapshot, 0},
-                          .listener_address = "a listener"});
+                          .listener_address = "a listener",
+                          .usage = usage});
   }
   EXPECT_EQ(count_with_bytes(clients), 1);
   for (int answered = 2; answered <= kPeers; ++answered) {

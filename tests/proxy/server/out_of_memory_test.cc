@@ -33,7 +33,7 @@ class WithoutMemory : public testing::Test {
     KernelAddress peer;
     peer.storage.ss_family = AF_UNIX;
     peer.size = sizeof peer.storage.ss_family;
-    workers_.assign(Descriptor(ends[0]), peer, {snapshot_, 0}, "a listener");
+    workers_.assign(Descriptor(ends[0]), peer, {snapshot_, 0}, "a listener", workers_.new_usage());
     std::string text;
     std::array<char, 4096> piece{};
     for (;;) {

@@ -25,7 +25,10 @@ constexpr const char* kConfig =
 // WorkerPool, and connected clients that send nothing.
 class WorkersWithClients : public testing::Test {
  protected:
-  void start(unsigned count) { workers_.emplace(loop_.get(), snapshot_, count); }
+  void start(unsigned count) {
+    workers_.emplace(loop_.get(), snapshot_, count);
+    usage_ = workers_->new_usage();
+  }
 
   // Returns the client's end.
   Descriptor connect() {
@@ -34,7 +37,7 @@ class WorkersWithClients : public testing::Test {
     KernelAddress peer;
     peer.storage.ss_family = AF_UNIX;
     peer.size = sizeof peer.storage.ss_family;
-    workers_->assign(Descriptor(ends[0]), peer, {snapshot_, 0}, "a listener");
+    workers_->assign(Descriptor(ends[0]), peer, {snapshot_, 0}, "a listener", usage_);
     return Descriptor(ends[1]);
   }
   std::vector<Descriptor> connect_many(int count) {
@@ -53,6 +56,7 @@ class WorkersWithClients : public testing::Test {
   Loop loop_;
   std::shared_ptr<const Snapshot> snapshot_ = test::snapshot_of(kConfig);
   std::optional<WorkerPool> workers_;
+  std::shared_ptr<ListenerUsage> usage_;
 };
 
 TEST(LeastLoaded, IsTheFirstOfThoseWithTheFewest) {
@@ -119,7 +123,7 @@ TEST_F(WorkersWithClients, HangUpOnAClientWhoseSocketCannotBeWatched) {
   KernelAddress peer;
   peer.storage.ss_family = AF_UNIX;
   peer.size = sizeof peer.storage.ss_family;
-  workers_->assign(Descriptor(::dup(file.get())), peer, {snapshot_, 0}, "a listener");
+  workers_->assign(Descriptor(::dup(file.get())), peer, {snapshot_, 0}, "a listener", usage_);
   wait_for_loads({0});
   const auto client = connect();
   EXPECT_EQ(workers_->abandon(), 1U);
@@ -137,14 +141,44 @@ TEST_F(WorkersWithClients, WakeTheListenersInTurnOnceThereIsRoom) {
   Listening first;
   Listening second;
   Listening gone;
-  EXPECT_TRUE(workers_->has_room(first));
+  EXPECT_TRUE(workers_->has_room(first, usage_));
   auto client = connect();
-  for (Listening* each : {&gone, &first, &second}) EXPECT_FALSE(workers_->has_room(*each));
+  for (Listening* each : {&gone, &first, &second}) EXPECT_FALSE(workers_->has_room(*each, usage_));
   workers_->forget(gone);
   client = Descriptor(-1);
   while (second.woken == 0) uv_run(loop_.get(), UV_RUN_ONCE);
   EXPECT_EQ(first.woken, 1);
   EXPECT_EQ(gone.woken, 0);
+}
+
+TEST_F(WorkersWithClients, HaveAMaximumForEachListener) {
+  start(2);
+  usage_->unauthenticated_clients.set_max(1);
+  Listening full;
+  Listening other;
+  const auto client = connect();
+  EXPECT_FALSE(workers_->has_room(full, usage_));
+  EXPECT_TRUE(workers_->has_room(other, workers_->new_usage()));
+}
+
+TEST_F(WorkersWithClients, MakeRoomOnceTheOldestClientIsSilentForTooLong) {
+  snapshot_ = test::snapshot_of(std::string(kConfig) + "[limits]\nmax_unauthenticated_clients = 2\n");
+  start(1);
+  Listening listening;
+  const auto oldest = connect();
+  const auto newer = connect();
+  char byte = 0;
+  const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  EXPECT_FALSE(workers_->has_room(listening, usage_));
+  while (listening.woken == 0 && std::chrono::steady_clock::now() < deadline) {
+    workers_->forget(listening);
+    if (workers_->has_room(listening, usage_)) break;
+    uv_run(loop_.get(), UV_RUN_NOWAIT);
+  }
+  while (::recv(oldest.get(), &byte, 1, 0) != 0 && std::chrono::steady_clock::now() < deadline)
+    std::this_thread::yield();
+  EXPECT_EQ(::recv(oldest.get(), &byte, 1, 0), 0);
+  EXPECT_EQ(::recv(newer.get(), &byte, 1, 0), -1);  // it is still connected
 }
 
 TEST_F(WorkersWithClients, MayBeAbandonedInTheMiddleOfAShutDown) {

@@ -66,7 +66,9 @@ TEST_F(ACancelForward, GoesToTheServerOfItsSession) {
   test::UnixServer first(folder.path(""));  // which would take the connection, too
   begin("", "host = \"" + folder.path("") + "," + folder_.path("") + '"');
   const Upstream& upstream = *context_->policy().upstream;
-  SessionRegistration session(shared_);
+  shared_.unauthenticated_clients.enter();
+  usage_->unauthenticated_clients.enter();
+  SessionRegistration session(shared_, usage_);
   session.add_cancel_route(kRequest, {.upstream = context_->policy().upstream,
                                       .server = {.host = upstream.config.hosts.at(1),
                                                  .address = *unix_address(folder_.path(".s.PGSQL.5432"))}});

@@ -98,9 +98,9 @@ TEST_F(AnEstablishedSession, EndsAtOnceIfItIsDrainedWhileItIsIdle) {
   ASSERT_EQ(session.advance(), State::relaying);
   server_->incoming = {kReadyForQuery};
   ASSERT_EQ(session.advance(), State::relaying);
-  session.drain();
+  session.end_when_idle({.reason = Reason::shutting_down});
   const State state = session.advance();
-  ASSERT_EQ(state, State::drained);
+  ASSERT_EQ(state, State::ended_when_idle);
   EXPECT_EQ(session.ending(state).reason, Reason::shutting_down);
   EXPECT_EQ(session.error_format(), ErrorFormat::protocol_3);
 }
@@ -108,20 +108,29 @@ TEST_F(AnEstablishedSession, EndsAtOnceIfItIsDrainedWhileItIsIdle) {
 TEST_F(AnEstablishedSession, GetsItsLastAnswerIfItIsDrained) {
   EstablishedSession& session = establish();
   client_->incoming = {kQuery};
-  session.drain();
+  session.end_when_idle({.reason = Reason::shutting_down});
   EXPECT_EQ(session.advance(), State::relaying);
   server_->incoming = {kReadyForQuery.substr(0, 5)};
   EXPECT_EQ(session.advance(), State::relaying);
   server_->incoming = {kReadyForQuery.substr(5)};
-  EXPECT_EQ(session.advance(), State::drained);
+  EXPECT_EQ(session.advance(), State::ended_when_idle);
   EXPECT_EQ(client_->written, kReadyForQuery);
 }
 
 TEST_F(AnEstablishedSession, IsNotIdleInsideAMessageOfItsClient) {
   EstablishedSession& session = establish();
   client_->incoming = {kQuery.substr(0, 3)};
-  session.drain();
+  session.end_when_idle({.reason = Reason::shutting_down});
   EXPECT_EQ(session.advance(), State::relaying);
+}
+
+TEST_F(AnEstablishedSession, EndsForTheFirstOfTwoReasons) {
+  EstablishedSession& session = establish();
+  session.end_when_idle({.reason = Reason::session_lifetime});
+  session.end_when_idle({.reason = Reason::shutting_down});
+  const State state = session.advance();
+  ASSERT_EQ(state, State::ended_when_idle);
+  EXPECT_EQ(session.ending(state).reason, Reason::session_lifetime);
 }
 
 TEST_F(AnEstablishedSession, EndsAfterItsIdleTimeout) {
@@ -143,17 +152,19 @@ TEST_F(AnEstablishedSession, WaitsForTheRestOfItsIdleTimeout) {
   EXPECT_GT(*context_->deadline.left(), 30s);
 }
 
-// The client may stop reading meanwhile, and then its idle_timeout applies.
-TEST_F(AnEstablishedSession, ChecksAnUnansweredClientAfterItsIdleTimeout) {
-  EstablishedSession& session = establish("idle_timeout = \"10s\"");
+TEST_F(AnEstablishedSession, WaitsWithoutALimitForTheLastAnswer) {
+  EstablishedSession& session = establish();
   client_->end = Stream::Status::ended;
   ASSERT_EQ(session.advance(), State::relaying);
-  context_->deadline.set(1ms);
-  ASSERT_TRUE(turn_until([&] { return context_->deadline.passed(); }));
+  EXPECT_FALSE(context_->deadline.left().has_value());
+}
+
+TEST_F(AnEstablishedSession, WaitsForTheLastAnswerUntilItsIdleTimeout) {
+  EstablishedSession& session = establish("idle_timeout = \"50ms\"");
+  client_->end = Stream::Status::ended;
   ASSERT_EQ(session.advance(), State::relaying);
-  ASSERT_TRUE(context_->deadline.left().has_value());
-  EXPECT_LT(*context_->deadline.left(), 11s);
-  EXPECT_GT(*context_->deadline.left(), 5s);
+  ASSERT_TRUE(turn_until([&] { return context_->deadline.passed(); }));
+  EXPECT_EQ(session.advance(), State::idle);
 }
 
 TEST_F(AnEstablishedSession, GivesUpItsServer) {

@@ -32,7 +32,8 @@ class ASession : public test::AStage {
     address.storage.ss_family = AF_UNIX;
     address.size = sizeof address.storage.ss_family;
     shared_.unauthenticated_clients.enter();
-    session_.emplace(services_, SessionRegistration(shared_), id,
+    usage_->unauthenticated_clients.enter();
+    session_.emplace(services_, SessionRegistration(shared_, usage_), id,
                      *watch_socket(loop_.get(), Descriptor(ends[0])), address, SnapshotListener(snapshot_, 0),
                      "a listener");
     session_->wake();

@@ -52,7 +52,7 @@ void PrintTo(const Row& row, std::ostream* out) {
 
 std::string toml_of(const Row& row) {
   const std::string address =
-      row.listener.find("address = ") == row.listener.npos ? "address = \"127.0.0.1:0\"\n" : "";
+      ("\n" + row.listener).find("\naddress = ") == std::string::npos ? "address = \"127.0.0.1:0\"\n" : "";
   return "[[listener]]\n" + address + "upstream = \"a\"\n" + row.listener + "[upstream.a]\n" + row.upstream +
          row.rest;
 }
@@ -108,6 +108,24 @@ INSTANTIATE_TEST_SUITE_P(
             "upstream.a.channel_binding: has no effect: all rules of the listeners that use this upstream have method relay"},
         Row{"ChannelBindingWithoutAPassword", kTrust, std::string(kUpstreamTls) + "channel_binding = \"require\"\n", "",
             "upstream.a.channel_binding: no login can succeed by the rule in pgveil.toml:4, method trust: channel binding requires a password, and pgveil has none"},
+        Row{"MaxSessionsAboveThoseOfTheProcess", "max_sessions = 11\n", kNoTls, "[limits]\nmax_sessions = 10\n",
+            "listener[0].max_sessions: has no effect: limits.max_sessions is 10"},
+        Row{"MaxSessionsPerUserAboveThoseOfTheListener", "max_sessions = 5\nmax_sessions_per_user = 6\n", kNoTls, "",
+            "listener[0].max_sessions_per_user: has no effect: this listener has 5 sessions at most"},
+        Row{"MaxSessionsPerAddressAboveThoseOfTheProcess", "max_sessions_per_address = 10001\n", kNoTls, "",
+            "listener[0].max_sessions_per_address: has no effect: this listener has 10000 sessions at most"},
+        Row{"MaxUnauthenticatedClientsAboveThoseOfTheProcess", "max_unauthenticated_clients = 1001\n", kNoTls, "",
+            "listener[0].max_unauthenticated_clients: has no effect: limits.max_unauthenticated_clients is 1000"},
+        Row{"LoginRateOfAUnixSocket", "address = \"unix:/run/.s.PGSQL.5432\"\nlogin_rate = \"1/s\"\n", kNoTls, "",
+            "listener[0].login_rate: has no effect: the clients of a Unix socket have no address"},
+        Row{"ReservedSessionsForNobody", "reserved_sessions = 1\n", kNoTls, "",
+            "listener[0].reserved_sessions: requires reserved_sessions_for"},
+        Row{"UsersOfNoReservedSessions", "reserved_sessions_for = \"ann\"\n", kNoTls, "",
+            "listener[0].reserved_sessions_for: has no effect: reserved_sessions is not set"},
+        Row{"AllSessionsReserved", "max_sessions = 3\nreserved_sessions = 3\nreserved_sessions_for = \"ann\"\n", kNoTls, "",
+            "listener[0].reserved_sessions: leaves no session for other users"},
+        Row{"FailedLoginDelayOfTheStartupTimeout", "failed_login_delay = \"8s\"\n", kNoTls, "",
+            "listener[0].failed_login_delay: is longer than half of limits.startup_timeout, which is the longest time that a login may wait"},
         Row{"AllowedStartupParametersOfRelayedLogins", "allowed_startup_parameters = \"options\"\n", kNoTls, "",
             "listener[0].allowed_startup_parameters: has no effect: no rule of this listener has method cert, peer or trust"},
         Row{"SaslMechanismsWithoutRelay", std::string(kTrust) + "sasl_mechanisms = \"verbatim\"\n", kNoTls, "",

@@ -1,0 +1,30 @@
+// The part of a client's address by which limits count: an IPv4 address, or the first 64 bits of an IPv6 address. One
+// customer of an IPv6 provider has a whole /64 (RFC 6177), and can use another address for each connection.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "proxy/base/socket_address.h"
+
+namespace pgveil::proxy {
+
+class ClientNetwork {
+ public:
+  // An IPv4-mapped IPv6 address counts as its IPv4 address. nullopt: the client uses a Unix socket.
+  [[nodiscard]] static std::optional<ClientNetwork> of(const KernelAddress& address);
+
+  // Returns for example "10.1.2.3" or "2001:db8:1:2::/64".
+  [[nodiscard]] std::string text() const;
+  auto operator<=>(const ClientNetwork& other) const = default;
+
+ private:
+  ClientNetwork(bool is_ipv6, std::uint64_t bits) : is_ipv6_(is_ipv6), bits_(bits) {}
+
+  bool is_ipv6_;
+  std::uint64_t bits_;  // in the byte order of the host
+};
+
+}  // namespace pgveil::proxy

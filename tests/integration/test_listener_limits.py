@@ -1,0 +1,293 @@
+"""The limits of one listener: each has an effect on those whom it is for, and on nobody else."""
+
+import contextlib
+import resource
+import socket
+import time
+
+import pytest
+
+from harness import wire
+from harness.pgveil import toml
+from harness.processes import eventually
+from harness.tls_clients import certificate, run_psql
+
+LEDGER = {"database": "ledger"}
+
+
+def client_from(address: str, proxy) -> wire.Client:
+    """With a source address of its own: all of 127.0.0.0/8 is this machine."""
+    return wire.Client(proxy.address, source=address)
+
+
+def refusal_of(client, **parameters) -> dict[str, str]:
+    client.send(wire.startup_message(**parameters))
+    error = client.receive_error()
+    assert client.receive_to_end() == b""
+    return error
+
+
+def test_a_listener_has_sessions_of_its_own(pgveil, postgres):
+    listener = {"address": "127.0.0.1:0", "upstream": "primary"}
+    proxy = pgveil(
+        configuration={
+            "listener": [{**listener, "max_sessions": 1}, listener],
+            "upstream": {"primary": postgres.unix_upstream()},
+        }
+    )
+    limited, free = proxy.addresses
+    with wire.Client(limited) as first, wire.Client(limited) as second, wire.Client(free) as third:
+        first.log_in(user="billing", **LEDGER)
+        error = refusal_of(second, user="billing", **LEDGER)
+        third.log_in(user="billing", **LEDGER)
+    assert (error["C"], error["M"]) == ("53300", "pgveil: sorry, too many clients already")
+    assert error["D"] == "All 1 sessions of this listener are in use."
+
+
+def test_a_session_that_has_ended_makes_room(pgveil, postgres):
+    limits = {"max_sessions": 1, "max_sessions_per_user": 1, "max_sessions_per_address": 1}
+    proxy = pgveil(postgres.unix_upstream(), listener=limits)
+    for _ in range(3):
+        ended = len(proxy.lines)
+        with proxy.connect() as client:
+            client.log_in(user="billing", **LEDGER)
+            client.send(wire.TERMINATE)
+            client.receive_to_end()
+        proxy.end_of_session(after=ended)
+
+
+def test_a_user_has_a_number_of_sessions(pgveil, postgres):
+    proxy = pgveil(postgres.unix_upstream(), listener={"max_sessions_per_user": 1})
+    with proxy.connect() as first, proxy.connect() as second, proxy.connect() as third:
+        first.log_in(user="billing", **LEDGER)
+        error = refusal_of(second, user="billing", **LEDGER)
+        third.log_in(user="orders", **LEDGER)
+    assert (error["C"], error["M"]) == ("53300", "pgveil: too many sessions of this user")
+    assert error["D"] == 'User "billing" has 1 sessions already.'
+    assert "reason=too_many_sessions_of_user" in proxy.log
+
+
+def test_an_address_has_a_number_of_sessions(pgveil, postgres):
+    proxy = pgveil(postgres.unix_upstream(), listener={"max_sessions_per_address": 1})
+    with (
+        client_from("127.0.0.2", proxy) as first,
+        client_from("127.0.0.2", proxy) as second,
+        client_from("127.0.0.3", proxy) as third,
+    ):
+        first.log_in(user="billing", **LEDGER)
+        error = refusal_of(second, user="billing", **LEDGER)
+        third.log_in(user="billing", **LEDGER)
+    assert (error["C"], error["M"]) == ("53300", "pgveil: too many sessions of this client address")
+    assert error["D"] == "127.0.0.2 has 1 sessions already."
+    assert "reason=too_many_sessions_of_address" in proxy.log
+
+
+def test_some_sessions_are_for_some_users(pgveil, postgres):
+    limits = {"max_sessions": 2, "reserved_sessions": 1, "reserved_sessions_for": "orders, postgres"}
+    proxy = pgveil(postgres.unix_upstream(), listener=limits)
+    with proxy.connect() as first, proxy.connect() as second, proxy.connect() as third, proxy.connect() as fourth:
+        first.log_in(user="billing", **LEDGER)
+        error = refusal_of(second, user="billing", **LEDGER)
+        third.log_in(user="orders", **LEDGER)
+        full = refusal_of(fourth, user="orders", **LEDGER)
+    assert (error["C"], error["M"]) == ("53300", "pgveil: remaining sessions are reserved for other users")
+    assert full["M"] == "pgveil: sorry, too many clients already"
+    assert "reason=sessions_reserved" in proxy.log
+
+
+def test_sessions_of_the_process_can_be_reserved(pgveil, postgres):
+    proxy = pgveil(
+        postgres.unix_upstream(),
+        listener={"reserved_sessions": 1, "reserved_sessions_for": "orders"},
+        limits={"max_sessions": 1 + 1},
+    )
+    with proxy.connect() as first, proxy.connect() as second, proxy.connect() as third:
+        first.log_in(user="billing", **LEDGER)
+        assert refusal_of(second, user="billing", **LEDGER)["C"] == "53300"
+        third.log_in(user="orders", **LEDGER)
+
+
+def test_an_address_has_a_rate_of_logins(pgveil, postgres):
+    proxy = pgveil(postgres.unix_upstream(), listener={"login_rate": "3/h"})
+    for _ in range(3):
+        with client_from("127.0.0.2", proxy) as client:
+            client.log_in(user="billing", **LEDGER)
+    with client_from("127.0.0.2", proxy) as fourth, client_from("127.0.0.3", proxy) as another:
+        error = refusal_of(fourth, user="billing", **LEDGER)
+        another.log_in(user="billing", **LEDGER)
+    assert (error["C"], error["M"]) == ("53300", "pgveil: too many logins of this client address")
+    assert error["D"] == '127.0.0.2 has had more logins than login_rate = "3/h" allows.'
+    assert "reason=login_rate_exceeded" in proxy.log
+
+
+def test_a_rate_of_logins_comes_back_with_time(pgveil, postgres):
+    proxy = pgveil(postgres.unix_upstream(), listener={"login_rate": "1/s"})
+    with proxy.connect() as client:
+        client.log_in(user="billing", **LEDGER)
+
+    def gets_in() -> bool:
+        with proxy.connect() as client:
+            client.send(wire.startup_message(user="billing", **LEDGER))
+            return client.receive_message()[0] == b"R"
+
+    started = time.monotonic()
+    eventually(gets_in)
+    assert time.monotonic() - started < 5
+
+
+def seconds_for(log_in) -> float:
+    started = time.monotonic()
+    log_in()
+    return time.monotonic() - started
+
+
+def refused_login(proxy, address: str) -> None:
+    """The server of `billing` does not know this database user."""
+    with client_from(address, proxy) as client:
+        client.send(wire.startup_message(user="nobody", **LEDGER))
+        assert client.receive_error()["C"] == "28000"
+
+
+def test_a_failed_login_delays_the_next_one_of_its_address(pgveil, postgres):
+    proxy = pgveil(postgres.unix_upstream(), listener={"failed_login_delay": "2s"})
+
+    def log_in(address: str) -> None:
+        with client_from(address, proxy) as client:
+            client.log_in(user="billing", **LEDGER)
+
+    with postgres.reconfigured(hba="local all billing trust\nlocal all all reject\n"):
+        assert seconds_for(lambda: refused_login(proxy, "127.0.0.2")) < 1
+        assert seconds_for(lambda: log_in("127.0.0.3")) < 1  # another address
+        assert 1 < seconds_for(lambda: log_in("127.0.0.2")) < 10
+        assert seconds_for(lambda: log_in("127.0.0.2")) < 1  # a login has succeeded
+
+
+def test_logins_at_once_after_a_failed_one_wait_for_each_other(pgveil, postgres):
+    """Otherwise many connections could try as many passwords at the same time."""
+    proxy = pgveil(postgres.unix_upstream(), listener={"failed_login_delay": "1s"}, limits={"startup_timeout": "5s"})
+    with postgres.reconfigured(hba="local all all reject\n"), contextlib.ExitStack() as stack:
+        refused_login(proxy, "127.0.0.2")
+        started = time.monotonic()
+        clients = [stack.enter_context(client_from("127.0.0.2", proxy)) for _ in range(6)]
+        for client in clients:
+            client.send(wire.startup_message(user="nobody", **LEDGER))
+        errors = []
+        for client in clients:
+            error = client.receive_error()
+            errors.append((error["C"], time.monotonic() - started))
+    # Those that would have to wait for longer than half of startup_timeout are refused at once.
+    waited = [seconds for code, seconds in errors if code == "28000"]
+    assert 1 <= len(waited) <= 3
+    assert all(seconds > number - 0.5 for number, seconds in enumerate(waited, 1))
+    assert [code for code, _ in errors].count("53300") == 6 - len(waited)
+    assert "reason=too_many_failed_logins" in proxy.log
+
+
+def test_a_refused_certificate_and_a_rule_are_failed_logins(pgveil, postgres):
+    proxy = pgveil(
+        postgres.unix_upstream(),
+        listener={"failed_login_delay": "2s", "hba": "host all billing all relay\nhost all all all reject"},
+    )
+    with proxy.connect() as client:
+        assert refusal_of(client, user="orders", **LEDGER)["C"] == "28000"
+    with proxy.connect() as client:
+        assert 1 < seconds_for(lambda: client.log_in(user="billing", **LEDGER)) < 10
+
+
+def test_a_session_ends_after_its_lifetime(pgveil, postgres):
+    proxy = pgveil(postgres.unix_upstream(), listener={"session_lifetime": "1s"})
+    with proxy.connect() as idle, proxy.connect() as busy:
+        idle.log_in(user="billing", **LEDGER)
+        busy.log_in(user="billing", **LEDGER)
+        busy.send(wire.query("BEGIN"))
+        busy.receive_until(b"Z")
+        error = idle.receive_error()
+        assert (error["S"], error["C"]) == ("FATAL", "57P01")
+        assert error["M"] == "pgveil: terminating connection due to session_lifetime"
+        assert idle.receive_to_end() == b""
+        # A transaction goes on, and has its answer.
+        assert busy.rows("SELECT 1")
+        busy.send(wire.query("COMMIT"))
+        assert busy.receive_until(b"Z")[-1] == (b"Z", b"I")
+        assert busy.receive_error()["C"] == "57P01"
+    assert "reason=session_lifetime" in proxy.end_of_session()
+
+
+def test_a_reload_keeps_the_counts(pgveil, postgres, folder):
+    def configuration(most: int) -> str:
+        return toml(
+            {
+                "listener": [
+                    {"address": "127.0.0.1:0", "upstream": "primary", "max_sessions": most, "max_sessions_per_user": most}
+                ],
+                "upstream": {"primary": postgres.unix_upstream()},
+            }
+        )
+
+    file = folder / "limits.toml"
+    file.write_text(configuration(1))
+    proxy = pgveil(flags=["--config", file])
+    with proxy.connect() as first, proxy.connect() as second, proxy.connect() as third:
+        first.log_in(user="billing", **LEDGER)
+        file.write_text(configuration(2))
+        proxy.reload()
+        with proxy.connect() as after, proxy.connect() as too_many:
+            after.log_in(user="billing", **LEDGER)
+            assert refusal_of(too_many, user="billing", **LEDGER)["C"] == "53300"
+        # These were accepted before the reload: the limit of then counts for them.
+        assert refusal_of(second, user="billing", **LEDGER)["C"] == "53300"
+        assert refusal_of(third, user="billing", **LEDGER)["C"] == "53300"
+
+
+def test_the_oldest_silent_client_makes_room(pgveil, postgres):
+    listener = {"address": "127.0.0.1:0", "upstream": "primary"}
+    proxy = pgveil(
+        configuration={
+            "listener": [{**listener, "max_unauthenticated_clients": 2}, listener],
+            "upstream": {"primary": postgres.unix_upstream()},
+            "limits": {"workers": 1},
+        }
+    )
+    limited, free = proxy.addresses
+    with wire.Client(free) as elsewhere, wire.Client(limited) as oldest, wire.Client(limited) as younger:
+        started = time.monotonic()
+        with wire.Client(limited) as client:
+            client.log_in(user="billing", **LEDGER)
+        assert time.monotonic() - started < 10
+        assert oldest.receive_to_end() == b""
+        assert "reason=made_room" in proxy.wait_for_line(r" session_closed .*reason=made_room.*").string
+        for client in (younger, elsewhere):
+            client.log_in(user="billing", **LEDGER)
+    assert "accept_paused" in proxy.log
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01"], ids=["silent", "part of a ClientHello"])
+def test_ten_thousand_half_open_connections_let_a_client_log_in(pgveil, postgres, authority, credentials, sent):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 10_000
+    if hard != resource.RLIM_INFINITY and hard < wanted + 200:
+        pytest.skip(f"the limit of open files is {hard}")
+    proxy = pgveil(postgres.unix_upstream(), listener=certificate(credentials))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    connections = []
+    try:
+        for _ in range(wanted):
+            connection = socket.socket()
+            connection.setblocking(False)
+            connections.append(connection)
+            with contextlib.suppress(BlockingIOError):
+                connection.connect(proxy.address)
+        if sent:
+            for connection in connections:
+                with contextlib.suppress(OSError):
+                    connection.send(sent)
+        proxy.wait_for_line(" accept_paused .*")
+        started = time.monotonic()
+        done = run_psql(proxy, authority, "SELECT 1", user="billing", dbname="ledger")
+        assert done.stdout == "1\n", done.stderr
+        assert time.monotonic() - started < 30
+    finally:
+        for connection in connections:
+            connection.close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert "reason=made_room" in proxy.log
