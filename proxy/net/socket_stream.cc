@@ -187,6 +187,10 @@ void SocketStream::note_out_of_memory() {
 void SocketStream::note_end_while_paused() {
   peer_gone_ = true;
   readable_ = true;
+  look_for_break();
+}
+
+void SocketStream::look_for_break() {
   pollfd now{.fd = descriptor_, .events = 0, .revents = 0};
   if (::poll(&now, 1, 0) <= 0) return;
   // POLLHUP: both sides have ended. finish() may have ended pgveil's side.

@@ -45,6 +45,7 @@ class SocketStream final : public Stream, private SocketWatch::Client {
   void resume_reading() override;
   void wake_at(std::size_t bytes) override;
   [[nodiscard]] bool write_broken() const override { return write_broken_; }
+  void look_for_break() override;
   void finish(Scratch& scratch, Finish how) override;
   void move_to(Ring& ring) override;
   [[nodiscard]] std::string error() const override;

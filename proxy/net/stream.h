@@ -92,6 +92,10 @@ class Stream {
   // sides of it.
   [[nodiscard]] virtual bool write_broken() const = 0;
 
+  // After the peer has ended its side, there is no event if it breaks the connection. Asks the kernel for it, so that
+  // write_broken() tells it from here on.
+  virtual void look_for_break() = 0;
+
   // Returns whether TLS announced the end with close_notify. If it is missing, an attacker may have ended the
   // connection. Without TLS this cannot be known.
   enum class CloseNotify { without_tls, missing, received };

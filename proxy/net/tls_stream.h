@@ -33,6 +33,7 @@ class TlsStream final : public Stream {
   void pause_reading() override { inner_->pause_reading(); }
   void resume_reading() override { inner_->resume_reading(); }
   [[nodiscard]] bool write_broken() const override { return failed_ || inner_->write_broken(); }
+  void look_for_break() override { inner_->look_for_break(); }
   [[nodiscard]] CloseNotify close_notify() const override {
     return close_notify_received_ ? CloseNotify::received : CloseNotify::missing;
   }

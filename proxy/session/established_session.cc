@@ -5,6 +5,9 @@
 namespace pgveil::proxy {
 namespace {
 
+// The time between two checks of a client that has ended its side.
+constexpr std::chrono::seconds kClientCheckInterval{1};
+
 EstablishedSession::State state_of(Relay::End end) {
   using State = EstablishedSession::State;
   switch (end) {
@@ -40,6 +43,7 @@ EstablishedSession::State EstablishedSession::advance() {
   const auto moved_before = moved();
   if (const auto end = relay_->advance(context_.scratch())) return state_of(*end);
   if (context_.limits().idle_timeout.count() > 0) note_activity(moved_before);
+  if (relay_->client_ended()) look_after_client();
   if (lifetime_ && lifetime_->passed()) end_when_idle({.reason = Reason::session_lifetime});
   if (end_when_idle_ && relay_->is_idle()) return State::ended_when_idle;
   if (relay_->in_bulk() || bulk_deadline_) look_after_bulk();
@@ -52,6 +56,16 @@ void EstablishedSession::note_activity(std::uint64_t moved_before) {
   const std::size_t waiting = context_.client->unwritten() + server_->unwritten();
   if (moved() != moved_before || waiting != waiting_) last_activity_ = time_now();
   waiting_ = waiting;
+}
+
+// A client that has ended its side may still wait for its last answer, however long the statement runs. One that is gone
+// is noticed by the reset that its kernel sends for a keepalive, or by the end of its Unix socket.
+void EstablishedSession::look_after_client() {
+  if (client_check_ && !client_check_->passed()) return;
+  if (!client_check_) client_check_ = std::make_unique<Deadline>(context_.services.loop, context_.owner);
+  context_.client->look_for_break();
+  if (context_.client->write_broken()) context_.owner.wake();
+  client_check_->set(kClientCheckInterval);
 }
 
 void EstablishedSession::look_after_bulk() {

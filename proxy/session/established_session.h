@@ -45,6 +45,7 @@ class EstablishedSession final : public Stage {
 
  private:
   [[nodiscard]] State check_silence();
+  void look_after_client();
   void note_activity(std::uint64_t moved_before);
   void look_after_bulk();
   [[nodiscard]] std::uint64_t moved() const { return relay_->bytes_to_client() + relay_->bytes_to_server(); }
@@ -59,6 +60,7 @@ class EstablishedSession final : public Stage {
   std::chrono::milliseconds last_activity_{0};   // of time_now(); updated only if a timeout needs it
   std::unique_ptr<const Ending> end_when_idle_;  // null: the session goes on
   std::unique_ptr<Deadline> lifetime_;           // null: without session_lifetime
+  std::unique_ptr<Deadline> client_check_;       // set while the client has ended its side
   std::size_t waiting_ = 0;                      // bytes not yet written at the last note_activity()
 };
 

@@ -342,7 +342,7 @@ def test_the_answer_to_a_long_statement_arrives(pgveil, scripted_server):
 
     server = scripted_server(script)
     proxy = pgveil(server.upstream(sslmode="disable"))
-    with proxy.connect() as client:
+    with proxy.connect(patience=60) as client:
         client.log_in(user="ann", database="ledger")
         client.send(wire.query("SELECT 1"))
         client.socket.shutdown(socket.SHUT_WR)

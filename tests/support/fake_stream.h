@@ -24,6 +24,7 @@ class FakeStream final : public proxy::Stream {
   bool finished = false;
   bool cut_off = false;  // by finish()
   bool broken = false;
+  bool breaks = false;  // look_for_break() finds that the peer has broken the connection
   bool fails_to_write = false;  // as TLS that cannot encrypt: a read returns the failure, without an event
   bool held = false;            // the stream itself holds `incoming`, so there is no event for it
   int reads = 0;
@@ -66,6 +67,7 @@ class FakeStream final : public proxy::Stream {
   void resume_reading() override { paused = false; }
   void wake_at(std::size_t bytes) override { wakes_at = bytes; }
   [[nodiscard]] bool write_broken() const override { return broken; }
+  void look_for_break() override { broken = broken || breaks; }
   void finish(proxy::Scratch& /*scratch*/, Finish how) override {
     finished = true;
     cut_off = how == Finish::cut_off;

@@ -159,6 +159,16 @@ TEST_F(AnEstablishedSession, WaitsWithoutALimitForTheLastAnswer) {
   EXPECT_FALSE(context_->deadline.left().has_value());
 }
 
+TEST_F(AnEstablishedSession, NoticesThatItsClientIsGoneAfterItsEnd) {
+  EstablishedSession& session = establish();
+  client_->end = Stream::Status::ended;
+  ASSERT_EQ(session.advance(), State::relaying);
+  client_->breaks = true;
+  State state = State::relaying;
+  ASSERT_TRUE(turn_until([&] { return (state = session.advance()) != State::relaying; }));
+  EXPECT_EQ(state, State::client_closed);
+}
+
 TEST_F(AnEstablishedSession, WaitsForTheLastAnswerUntilItsIdleTimeout) {
   EstablishedSession& session = establish("idle_timeout = \"50ms\"");
   client_->end = Stream::Status::ended;
