@@ -24,6 +24,8 @@ constexpr std::array kReasons{
                "the proxy is shutting down"},
     ReasonInfo{Reason::idle_timeout, "idle_timeout", sqlstate::kIdleSessionTimeout, Fault::none,
                "terminating connection due to idle-session timeout"},
+    ReasonInfo{Reason::no_longer_admitted, "no_longer_admitted", sqlstate::kAdminShutdown, Fault::none,
+               "terminating connection because it is no longer admitted"},
 
     ReasonInfo{Reason::client_lost, "client_lost", kSilent, Fault::client,
                "the connection to the client was lost"},

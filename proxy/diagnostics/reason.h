@@ -16,6 +16,7 @@ enum class Reason : std::uint8_t {
   shutting_down,
   draining,
   idle_timeout,
+  no_longer_admitted,
   // what a client did
   client_lost,
   client_closed_unexpectedly,

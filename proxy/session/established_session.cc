@@ -31,7 +31,10 @@ EstablishedSession::State state_of(Relay::End end) {
 }  // namespace
 
 EstablishedSession::EstablishedSession(SessionContext& context, LoggedInSession session)
-    : context_(context), server_(std::move(session.server)), relay_(std::move(session.relay)) {
+    : context_(context),
+      server_(std::move(session.server)),
+      relay_(std::move(session.relay)),
+      kept_login_(std::move(session.kept)) {
   if (Ring* ring = context_.services.ring) {
     context_.client->move_to(*ring);
     server_->move_to(*ring);
@@ -49,9 +52,14 @@ EstablishedSession::State EstablishedSession::advance() {
     last_activity_ = time_now();
     set_idle_deadline();
   }
-  if (is_draining_ && relay_->is_idle()) return State::drained;
+  if (ends_when_idle_ && relay_->is_idle()) return State::drained;
   if (relay_->in_bulk() || bulk_deadline_) look_after_bulk();
   return context_.deadline.passed() ? check_silence() : State::relaying;
+}
+
+void EstablishedSession::end_when_idle(Ending ending) {
+  kept_login_->ending = std::move(ending);
+  ends_when_idle_ = true;
 }
 
 void EstablishedSession::set_idle_deadline() {
@@ -103,7 +111,9 @@ Ending EstablishedSession::ending(State state) const {
     case State::server_lost:
       if (is_reset_after_error()) return closed_by_server(server_end());
       break;
-    case State::drained: return {.reason = Reason::shutting_down};
+    case State::drained:
+      if (kept_login_ && kept_login_->ending) return *kept_login_->ending;
+      return {.reason = Reason::shutting_down};
     case State::idle: return {.reason = Reason::idle_timeout};
     case State::unanswered: return unanswered_ending();
   }

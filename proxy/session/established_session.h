@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "proxy/session/kept_login.h"
 #include "proxy/session/login_exchange.h"
 #include "proxy/session/relay.h"
 #include "proxy/session/session_context.h"
@@ -24,7 +25,7 @@ class EstablishedSession final : public Stage {
     client_lost,
     server_closed,
     server_lost,
-    drained,     // idle outside a transaction, after drain()
+    drained,     // idle outside a transaction, after drain() or end_when_idle()
     idle,        // for longer than limits.idle_timeout
     unanswered,  // the client has ended its side, and the server has sent nothing since
   };
@@ -34,7 +35,11 @@ class EstablishedSession final : public Stage {
   // Forwards the bytes that have arrived.
   [[nodiscard]] State advance();
   // The session ends as soon as it is idle outside a transaction. The next advance() checks that, too.
-  void drain() { is_draining_ = true; }
+  void drain() { ends_when_idle_ = true; }
+  // Does the same, with an ending of its own. There must be a kept_login().
+  void end_when_idle(Ending ending);
+  // Returns what is kept of the login; nullptr: nothing, because reload.sessions was "keep".
+  [[nodiscard]] const KeptLogin* kept_login() const { return kept_login_.get(); }
   [[nodiscard]] Ending ending(State state) const;
 
   // Returns `none` inside a message to the client, which would read an error as a part of that message, and after a
@@ -59,7 +64,8 @@ class EstablishedSession final : public Stage {
   std::unique_ptr<Relay> relay_;
   std::unique_ptr<Deadline> bulk_deadline_;     // set while the relay is in bulk mode
   std::chrono::milliseconds last_activity_{0};  // of time_now(); updated only if a timeout needs it
-  bool is_draining_ = false;
+  std::unique_ptr<KeptLogin> kept_login_;
+  bool ends_when_idle_ = false;
   std::size_t waiting_ = 0;  // bytes not yet written at the last note_activity()
 };
 
