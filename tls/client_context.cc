@@ -1,5 +1,6 @@
 #include "tls/client_context.h"
 
+#include "tls/internal/chain_check.h"
 #include "tls/internal/handshake_settings.h"
 #include "tls/internal/key_shares.h"
 #include "tls/internal/openssl.h"
@@ -67,7 +68,8 @@ tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingError>> Cl
   if (!errors.empty()) return tl::unexpected(std::move(errors));
   auto key_shares = std::make_shared<KeyShares>(context.get());
   return std::shared_ptr<const ClientContext>(new ClientContext(
-      context.release(), {settings.certificate_common_name, settings.post_quantum, own_records},
+      context.release(),
+      {settings.certificate_common_name, settings.post_quantum, own_records, settings.keep_peer_chain},
       std::move(key_shares), nullptr, std::move(warnings)));
 }
 
@@ -85,6 +87,11 @@ tl::expected<std::shared_ptr<const ClientContext>, std::vector<SettingError>> Cl
   SSL_CTX_up_ref(context_);
   return std::shared_ptr<const ClientContext>(
       new ClientContext(context_, rules_, key_shares_, std::move(kept), std::move(warnings)));
+}
+
+std::optional<FailureReport> ClientContext::verify(const PeerChain& server, const std::string& host) const {
+  const ExpectedServer expected{.host = host, .common_name = rules_.common_name};
+  return check_chain(context_, server, &expected);
 }
 
 ClientContext::~ClientContext() {

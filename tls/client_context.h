@@ -3,12 +3,14 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
 #include <vector>
 
 #include "tls/credentials.h"
+#include "tls/failure.h"
 #include "tls/settings.h"
 
 // OpenSSL's own name for SSL_CTX, so that this header includes no header of OpenSSL.
@@ -40,6 +42,10 @@ class ClientContext {
   // Reasons why a server will refuse our own certificate, now or soon: it has expired, is not yet valid, or
   // expires within kExpiryNotice. They are determined when the context is built.
   [[nodiscard]] const std::vector<SettingError>& warnings() const { return warnings_; }
+  // Verifies the chain that a server has sent in an earlier handshake for `host`, as a handshake would do now: with the
+  // authorities and CRLs of this context, at the present time, and with the name in the certificate. Returns nullopt if
+  // the chain is valid. May be called from any thread. Throws std::bad_alloc.
+  [[nodiscard]] std::optional<FailureReport> verify(const PeerChain& server, const std::string& host) const;
 
  private:
   friend class Engine;
@@ -48,6 +54,7 @@ class ClientContext {
     CommonNameRule common_name;
     PostQuantum post_quantum;
     bool own_records;  // our record layer for TLS 1.3, with the ciphers that it supports
+    bool keep_peer_chain;
   };
   ClientContext(ssl_ctx_st* context, Rules rules, std::shared_ptr<KeyShares> key_shares,
                 std::unique_ptr<const OwnCertificate> own, std::vector<SettingError> warnings);

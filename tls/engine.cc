@@ -40,6 +40,7 @@ struct Engine::State {
   CommonNameRule common_name = CommonNameRule::fallback;
   PostQuantum post_quantum = PostQuantum::prefer;
   bool require_alpn = false;
+  bool keep_peer_chain = false;
   KeyShares* key_shares = nullptr;  // owned by the context; null on the server's side
   KeyShares::Choice key_share = KeyShares::Choice::own;
   Stage stage = Stage::handshaking;
@@ -232,6 +233,7 @@ Engine::Status check_handshake(State& state) {
     return refuse(state, Failure::no_application_protocol,
                   "direct TLS was established without ALPN protocol negotiation");
   auto established = std::make_unique<Established>(describe(state.ssl.get()));
+  if (state.keep_peer_chain) established->peer_chain = peer_chain(ssl);
   // The context offers and accepts no other groups, so this is a second check.
   if (state.post_quantum == PostQuantum::require && !is_hybrid(established->group))
     return refuse(state, Failure::no_common_parameters, "TLS was established without ML-KEM");
@@ -293,6 +295,7 @@ std::unique_ptr<Engine> Engine::to_server(std::shared_ptr<const ClientContext> c
   state->key_share = state->key_shares->choose(ssl, server.host, KeyShares::Clock::now());
   state->common_name = context->rules_.common_name;
   state->post_quantum = context->rules_.post_quantum;
+  state->keep_peer_chain = context->rules_.keep_peer_chain;
   state->context = std::move(context);
   SSL_set_verify(ssl, SSL_VERIFY_PEER, verify_callback);
   if (server.send_sni && is_sent_as_sni(server.host)) send_server_name(ssl, server.host);
@@ -305,6 +308,7 @@ std::unique_ptr<Engine> Engine::to_server(std::shared_ptr<const ClientContext> c
 std::unique_ptr<Engine> Engine::to_client(std::shared_ptr<const ServerContext> context, bool require_alpn) {
   auto state = make_state(context->context_, context->rules_.own_records);
   state->post_quantum = context->rules_.post_quantum;
+  state->keep_peer_chain = context->rules_.keep_peer_chain;
   state->context = std::move(context);
   SSL* ssl = state->ssl.get();
   SSL_set_verify(ssl, SSL_get_verify_mode(ssl), verify_callback);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -20,6 +21,8 @@ struct Established {
   std::string server_name;             // on the server's side: the name in the client's SNI; empty: none
   std::string own_sha256_fingerprint;  // of the certificate that we presented; empty: none
   std::optional<PeerCertificate> peer;
+  // Set only with HandshakeSettings::keep_peer_chain, and only if there is a `peer`.
+  std::shared_ptr<const PeerChain> peer_chain;
   // tls-server-end-point (RFC 5929) of the server's certificate, to which SCRAM-SHA-256-PLUS binds a login.
   // On the server's side it is of our certificate, on the client's side of the peer's. Empty: it is undefined
   // for that certificate.

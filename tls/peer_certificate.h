@@ -9,6 +9,9 @@
 
 namespace pgveil::tls {
 
+// The certificates that a peer has sent, each as DER. Its own certificate is the first one.
+using PeerChain = std::vector<std::vector<std::uint8_t>>;
+
 struct PeerCertificate {
   std::string subject;             // format of RFC 2253, as in PostgreSQL's clientname=DN
   std::string issuer;              // the same format

@@ -1,4 +1,6 @@
 #include "tls/server_context.h"
+
+#include "tls/internal/chain_check.h"
 #include "tls/internal/handshake_settings.h"
 #include "tls/internal/openssl.h"
 #include "tls/internal/policy.h"
@@ -68,6 +70,10 @@ std::string ServerContext::shown_certificate_text(std::string_view sha256_finger
   return leaf == nullptr ? "" : tls::shown_certificate_text(leaf, server_name);
 }
 
+std::optional<FailureReport> ServerContext::verify(const PeerChain& client) const {
+  return check_chain(context_, client, nullptr);
+}
+
 tl::expected<std::shared_ptr<const ServerContext>, std::vector<SettingError>> ServerContext::build(
     const ServerSettings& settings) {
   SslContext context(SSL_CTX_new(TLS_server_method()));
@@ -87,8 +93,9 @@ tl::expected<std::shared_ptr<const ServerContext>, std::vector<SettingError>> Se
   SSL_CTX_set_alpn_select_cb(context.get(), select_alpn, nullptr);
   if (!errors.empty()) return tl::unexpected(std::move(errors));
   certificates->serve(context.get());
-  return std::shared_ptr<const ServerContext>(new ServerContext(
-      context.release(), {settings.post_quantum, own_records}, std::move(certificates), std::move(warnings)));
+  return std::shared_ptr<const ServerContext>(
+      new ServerContext(context.release(), {settings.post_quantum, own_records, settings.keep_peer_chain},
+                        std::move(certificates), std::move(warnings)));
 }
 
 ServerContext::~ServerContext() {

@@ -3,12 +3,14 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
 #include <vector>
 
 #include "tls/credentials.h"
+#include "tls/failure.h"
 #include "tls/settings.h"
 
 // OpenSSL's own name for SSL_CTX, so that this header includes no header of OpenSSL.
@@ -40,12 +42,17 @@ class ServerContext {
   // the name that the client requested (SNI). Empty: no certificate of this context has that fingerprint.
   [[nodiscard]] std::string shown_certificate_text(std::string_view sha256_fingerprint,
                                                    const std::string& server_name) const;
+  // Verifies the chain that a client has sent in an earlier handshake, as a handshake would do now: with the
+  // authorities and CRLs of this context, and at the present time. Returns nullopt if the chain is valid. The context
+  // must have ssl_ca_file. May be called from any thread. Throws std::bad_alloc.
+  [[nodiscard]] std::optional<FailureReport> verify(const PeerChain& client) const;
 
  private:
   friend class Engine;
   struct Rules {
     PostQuantum post_quantum;
     bool own_records;  // our record layer for TLS 1.3, with the ciphers that it supports
+    bool keep_peer_chain;
   };
   ServerContext(ssl_ctx_st* context, Rules rules, std::unique_ptr<const ServerCertificates> certificates,
                 std::vector<SettingError> warnings);

@@ -42,6 +42,7 @@ struct HandshakeSettings {
   std::string ssl_signature_algorithms;  // empty: OpenSSL's default
   PostQuantum post_quantum = PostQuantum::prefer;
   Records records = Records::openssl;  // what handles records after the handshake
+  bool keep_peer_chain = false;        // in Established, so that a later context can verify it
 };
 
 // libpq's settings, under libpq's names. Empty: not set.

@@ -331,6 +331,17 @@ Decision AccessRules::decide(const ClientAttributes& attributes) const {
   return decision;
 }
 
+Decision AccessRules::decide_request(ClientAttributes attributes, bool names_database,
+                                     std::string& assigned_database) const {
+  assigned_database.clear();
+  Decision decision = decide(attributes);
+  const bool assigns = decision.rule != nullptr && decision.rule->assign && !decision.refusal;
+  if (!assigns || names_database) return decision;
+  assigned_database = decision.database_user;
+  attributes.database = assigned_database;
+  return decide(attributes);
+}
+
 bool AccessRules::may_admit(const KernelAddress& address) const {
   return hba_.may_admit({.is_unix = address.is_unix(),
                          .has_tls = true,

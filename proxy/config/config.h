@@ -194,8 +194,14 @@ struct LogConfig {
   std::string audit_file = {};  // for the audit records, as JSON lines; empty: they are in the log only
 };
 
+// What a reload does with the sessions that have begun before it.
+enum class ReloadSessions {
+  keep,        // nothing
+  revalidate,  // ends those that the new configuration would not admit
+};
 struct ReloadConfig {
   bool watch = true;  // reload when a file has changed
+  ReloadSessions sessions = ReloadSessions::keep;
 };
 
 struct Config {

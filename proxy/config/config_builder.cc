@@ -178,6 +178,9 @@ ParseResult ConfigBuilder::finish() && {
   for (auto& [name, upstream] : config.upstreams) upstream.tls.records = config.limits.tls_records;
   config.log = log.values;
   config.reload = reload.values;
+  const bool keeps_chains = config.reload.sessions == ReloadSessions::revalidate;
+  for (auto& listener : config.listeners) listener.tls.keep_peer_chain = keeps_chains;
+  for (auto& [name, upstream] : config.upstreams) upstream.tls.keep_peer_chain = keeps_chains;
   result.parsed.file = std::move(file_);
   result.parsed.locations = std::move(locations_);
   result.report = std::move(report_);

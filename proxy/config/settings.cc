@@ -484,6 +484,11 @@ std::span<const Setting<ReloadConfig>> reload_settings() {
                 setting<Boolean, &R::watch>(
                     "watch",
                     "Reloads when the content of the configuration or of a file that it names has changed.")),
+      with_flag(
+          "reload-sessions",
+          setting<OneOf<values::kReloadSessions>, &R::sessions>(
+              "sessions",
+              "Whether sessions outlast a reload that would not admit them; `revalidate` ends such sessions.")),
   };
   return kRows;
 }

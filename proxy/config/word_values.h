@@ -70,6 +70,8 @@ inline constexpr std::array kRelayEngines{Word<RelayEngine>{"auto", RelayEngine:
 inline constexpr std::array kTlsRecords{Word<tls::Records>{"auto", tls::Records::automatic},
                                         Word<tls::Records>{"openssl", tls::Records::openssl},
                                         Word<tls::Records>{"own", tls::Records::own}};
+inline constexpr std::array kReloadSessions{Word<ReloadSessions>{"keep", ReloadSessions::keep},
+                                            Word<ReloadSessions>{"revalidate", ReloadSessions::revalidate}};
 inline constexpr std::array kClientIdentityIn{
     Word<ClientIdentityIn>{"application_name", ClientIdentityIn::application_name},
     Word<ClientIdentityIn>{"options", ClientIdentityIn::options}};

@@ -25,6 +25,25 @@ std::uint32_t most_common_iterations(const std::vector<protocol::UserListEntry>&
   return most == count.end() ? otherwise : most->first;
 }
 
+// Returns the key of this process for fingerprint().
+const tls::Sha256& fingerprint_key() {
+  static const tls::Sha256 key = [] {
+    tls::Sha256 random{};
+    tls::fill_random(random);
+    return random;
+  }();
+  return key;
+}
+
+std::vector<std::uint8_t> bytes_of(const protocol::ScramSecret& secret) {
+  const std::string iterations = "scram " + std::to_string(secret.salting.iterations) + ' ';
+  std::vector<std::uint8_t> bytes(iterations.begin(), iterations.end());
+  for (const auto& part :
+       {secret.stored_key.view(), secret.server_key.view(), protocol::ByteView(secret.salting.salt)})
+    bytes.insert(bytes.end(), part.begin(), part.end());
+  return bytes;
+}
+
 }  // namespace
 
 tl::expected<UserSecrets, ConfigErrors> UserSecrets::load(const std::string& path, const std::string& key,
@@ -72,6 +91,17 @@ AuthUser UserSecrets::find(std::string_view user) const {
   AuthUser mock{protocol::mock_scram_secret(user, mock_key_.view(), iterations_, scram_hash()), nullptr};
   const auto found = users_.find(user);
   return found == users_.end() ? mock : found->second;
+}
+
+// The salt of a plain password depends on the whole file, so that the hash is of the password itself.
+std::optional<tls::Sha256> UserSecrets::fingerprint(std::string_view user) const {
+  const auto found = users_.find(user);
+  if (found == users_.end()) return std::nullopt;
+  const auto& [secret, password] = found->second;
+  if (!password) return tls::hmac_sha256(fingerprint_key(), bytes_of(secret));
+  const std::string_view text = password->view();
+  return tls::hmac_sha256(fingerprint_key(),
+                          {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});
 }
 
 }  // namespace pgveil::proxy

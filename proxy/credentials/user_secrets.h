@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
@@ -11,6 +12,7 @@
 #include "protocol/secret.h"
 #include "protocol/user_list.h"
 #include "proxy/config/config.h"
+#include "tls/digest.h"
 
 namespace pgveil::proxy {
 
@@ -34,6 +36,9 @@ class UserSecrets {
   // For an unknown user a secret that no proof is right for, with the salting that a known one could have.
   // The work is the same for both.
   [[nodiscard]] AuthUser find(std::string_view user) const;
+  // A hash of the user's secret as the file has it: two are equal if the secrets are. It is keyed with a random number of
+  // the process, so it tells nothing about the secret. nullopt: there is no such user.
+  [[nodiscard]] std::optional<tls::Sha256> fingerprint(std::string_view user) const;
   [[nodiscard]] std::size_t size() const { return users_.size(); }
 
  private:

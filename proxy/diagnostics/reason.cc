@@ -26,6 +26,8 @@ constexpr std::array kReasons{
                "terminating connection due to idle-session timeout"},
     ReasonInfo{Reason::session_lifetime, "session_lifetime", sqlstate::kAdminShutdown, Fault::none,
                "terminating connection due to session_lifetime"},
+    ReasonInfo{Reason::no_longer_admitted, "no_longer_admitted", sqlstate::kAdminShutdown, Fault::none,
+               "terminating connection because it is no longer admitted"},
 
     ReasonInfo{Reason::client_lost, "client_lost", kSilent, Fault::client,
                "the connection to the client was lost"},

@@ -17,6 +17,7 @@ enum class Reason : std::uint8_t {
   draining,
   idle_timeout,
   session_lifetime,
+  no_longer_admitted,
   // what a client did
   client_lost,
   client_closed_unexpectedly,

@@ -47,7 +47,9 @@ Worker::Worker(uv_loop_t* loop, unsigned number, SharedState& shared,
                 .login = {scram_key_cache_, password_commands_},
                 .preconnected = preconnected_,
                 .shared = shared,
-                .on_closed = [this](SessionId id) { on_closed(id); }},
+                .on_closed = [this](SessionId id) { on_closed(id); },
+                .newest_snapshot = &snapshot_},
+      revalidation_(loop, sessions_, number),
       reaper_(new uv_idle_t) {
   uv_idle_init(loop_, reaper_.get());
   reaper_->data = this;
@@ -99,6 +101,7 @@ void Worker::run() {
 void Worker::replace_snapshot(std::shared_ptr<const Snapshot> snapshot) {
   snapshot_ = std::move(snapshot);
   preconnected_.clear();
+  revalidation_.begin(snapshot_);
   try {
     scratch_.grow(snapshot_->limits.relay_buffer);
     preconnect();
@@ -136,6 +139,7 @@ void Worker::shut_down(std::function<void()> when_empty) {
   when_empty_ = std::move(when_empty);
   is_draining_ = false;
   preconnected_.clear();
+  revalidation_.stop();
   for (auto& [id, session] : sessions_) session->shut_down();
   if (sessions_.empty()) reap_soon();
 }
@@ -143,6 +147,7 @@ void Worker::shut_down(std::function<void()> when_empty) {
 std::size_t Worker::abandon() {
   when_empty_ = nullptr;
   preconnected_.clear();
+  revalidation_.stop();
   reap();
   const std::size_t abandoned = sessions_.size();
   sessions_.clear();

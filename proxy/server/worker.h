@@ -16,6 +16,7 @@
 #include "proxy/base/descriptor.h"
 #include "proxy/base/resolver.h"
 #include "proxy/net/io_uring.h"
+#include "proxy/server/revalidation.h"
 #include "proxy/session/session.h"
 #include "proxy/session/shared_state.h"
 #include "proxy/upstream/preconnect_pools.h"
@@ -46,7 +47,7 @@ class Worker final {
   // Begins a session. If the system lacks memory or another resource for it, closes the client's connection.
   void start_session(AcceptedConnection accepted);
   // Uses `snapshot` for pre-established connections and for sessions that begin from now on. Sessions that
-  // have begun keep their snapshot. If there is no memory, there are no pre-established connections. Must not
+  // have begun keep their snapshot; with reload.sessions = "revalidate", those that the new one would not admit end. If there is no memory, there are no pre-established connections. Must not
   // be called after shut_down().
   void replace_snapshot(std::shared_ptr<const Snapshot> snapshot);
   // Closes the connections of up to `count` clients that do not send their StartupMessage, beginning with the one that came
@@ -85,6 +86,7 @@ class Worker final {
   PreconnectPools preconnected_;
   SessionServices services_;
   std::unordered_map<SessionId, std::unique_ptr<Session>> sessions_;
+  Revalidation revalidation_;
   std::vector<SessionId> over_;  // destroyed in the next turn of the loop
   Handle<uv_idle_t> reaper_;
   std::function<void()> when_empty_;

@@ -15,10 +15,14 @@ namespace {
 // The interval at which a login that waits for the audit queue checks it again.
 constexpr std::chrono::milliseconds kAuditPause{100};
 
+bool names_database(const OpenedClient& client) {
+  return !client.startup.find("database").value_or("").empty();
+}
+
 }  // namespace
 
 Admission::Admission(SessionContext& context, OpenedClient client)
-    : context_(context), gate_(context), admitted_{.client = std::move(client), .tls_to_server = nullptr} {
+    : context_(context), gate_(context), admitted_{.client = std::move(client), .tls_to_server = nullptr, .kept = nullptr} {
   context_.observer.note_request(admitted_.client.startup);
 }
 
@@ -62,26 +66,19 @@ bool Admission::waits_for_audit() {
 }
 
 Decision Admission::decide() {
-  assigned_database_.clear();
   const OpenedClient& client = admitted_.client;
-  const AccessRules& rules = context_.policy().rules;
-  ClientAttributes attributes{.address = context_.client_address,
-                              .has_tls = client.tls != nullptr,
-                              .certificate = client.certificate(),
-                              .unix_user = client.unix_user,
-                              .user = client.startup.user(),
-                              .database = client.startup.database(),
-                              .physical_replication = client.startup.is_physical_replication(),
-                              .host_name = host_name_ ? host_name_->found() : std::nullopt};
-  Decision decision = rules.decide(attributes);
-  const bool assigns = decision.rule != nullptr && decision.rule->assign && !decision.refusal;
-  if (!assigns || !client.startup.find("database").value_or("").empty()) return decision;
-  // The client named no database, so it gets the database with the name of the assigned user. The rules decide
-  // whether the client may use that database.
-  assigned_database_ = decision.database_user;
-  context_.observer.note_database(assigned_database_);
-  attributes.database = assigned_database_;
-  return rules.decide(attributes);
+  const ClientAttributes attributes{.address = context_.client_address,
+                                    .has_tls = client.tls != nullptr,
+                                    .certificate = client.certificate(),
+                                    .unix_user = client.unix_user,
+                                    .user = client.startup.user(),
+                                    .database = client.startup.database(),
+                                    .physical_replication = client.startup.is_physical_replication(),
+                                    .host_name = host_name_ ? host_name_->found() : std::nullopt};
+  Decision decision =
+      context_.policy().rules.decide_request(attributes, names_database(client), assigned_database_);
+  if (!assigned_database_.empty()) context_.observer.note_database(assigned_database_);
+  return decision;
 }
 
 Admission::State Admission::admit(const Decision& decision) {
@@ -93,9 +90,27 @@ Admission::State Admission::admit(const Decision& decision) {
     return refuse(session_limit_ending(context_, *limit, database_user));
   context_.registration.leave_unauthenticated();
   admitted_.method = decision.rule->method;
+  if (context_.listener.snapshot().reload.sessions == ReloadSessions::revalidate)
+    admitted_.kept = keep_login(decision);
   if (auto refusal = prepare_startup(decision)) return refuse(*std::move(refusal));
   if (auto refusal = choose_certificate()) return refuse(*std::move(refusal));
   return State::admitted;
+}
+
+// Must be called before the StartupMessage is changed.
+std::unique_ptr<KeptLogin> Admission::keep_login(const Decision& decision) const {
+  const OpenedClient& client = admitted_.client;
+  auto kept = std::make_unique<KeptLogin>();
+  kept->user = client.startup.user();
+  kept->database = client.startup.database();
+  kept->names_database = names_database(client);
+  kept->physical_replication = client.startup.is_physical_replication();
+  kept->unix_user = client.unix_user;
+  if (host_name_) kept->host_name = host_name_->found();
+  kept->client_tls = client.tls;
+  kept->method = decision.rule->method;
+  kept->database_user = decision.database_user;
+  return kept;
 }
 
 // Changes the StartupMessage into the one that is sent to the server.

@@ -10,6 +10,7 @@
 #include "proxy/access/access_rules.h"
 #include "proxy/access/client_host_name.h"
 #include "proxy/session/client_opening.h"
+#include "proxy/session/kept_login.h"
 #include "proxy/session/login_limits.h"
 #include "proxy/session/session_context.h"
 #include "proxy/session/stage.h"
@@ -22,6 +23,7 @@ struct AdmittedClient {
   protocol::HbaMethod method = protocol::HbaMethod::reject;
   // The upstream's TLS context, or one with the certificate of the role. Null: without TLS.
   std::shared_ptr<const tls::ClientContext> tls_to_server;
+  std::unique_ptr<KeptLogin> kept;  // with reload.sessions = "revalidate"; LoginExchange completes it
 };
 
 class Admission final : public Stage {
@@ -43,6 +45,7 @@ class Admission final : public Stage {
   [[nodiscard]] bool waits_for_audit();
   [[nodiscard]] Decision decide();
   [[nodiscard]] State admit(const Decision& decision);
+  [[nodiscard]] std::unique_ptr<KeptLogin> keep_login(const Decision& decision) const;
   [[nodiscard]] std::optional<Ending> prepare_startup(const Decision& decision);
   [[nodiscard]] std::optional<Ending> choose_certificate();
   [[nodiscard]] State refuse(Ending ending);

@@ -22,7 +22,10 @@ EstablishedSession::State state_of(Relay::End end) {
 }  // namespace
 
 EstablishedSession::EstablishedSession(SessionContext& context, LoggedInSession session)
-    : context_(context), server_(std::move(session.server)), relay_(std::move(session.relay)) {
+    : context_(context),
+      server_(std::move(session.server)),
+      relay_(std::move(session.relay)),
+      kept_login_(std::move(session.kept)) {
   if (Ring* ring = context_.services.ring) {
     context_.client->move_to(*ring);
     server_->move_to(*ring);

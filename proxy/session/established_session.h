@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <memory>
 
+#include "proxy/session/kept_login.h"
 #include "proxy/session/login_exchange.h"
 #include "proxy/session/relay.h"
 #include "proxy/session/session_context.h"
@@ -35,6 +36,9 @@ class EstablishedSession final : public Stage {
   // The session ends with `ending` as soon as it is idle outside a transaction. The next advance() checks that, too.
   // After several calls, the first ending counts.
   void end_when_idle(Ending ending);
+  [[nodiscard]] bool ends_when_idle() const { return end_when_idle_ != nullptr; }
+  // Returns what is kept of the login; nullptr: nothing, because reload.sessions was "keep".
+  [[nodiscard]] const KeptLogin* kept_login() const { return kept_login_.get(); }
   [[nodiscard]] Ending ending(State state) const;
 
   // Returns `none` inside a message to the client, which would read an error as a part of that message, and after a
@@ -59,6 +63,7 @@ class EstablishedSession final : public Stage {
   std::unique_ptr<Deadline> bulk_deadline_;      // set while the relay is in bulk mode
   std::chrono::milliseconds last_activity_{0};   // of time_now(); updated only if a timeout needs it
   std::unique_ptr<const Ending> end_when_idle_;  // null: the session goes on
+  std::unique_ptr<const KeptLogin> kept_login_;
   std::unique_ptr<Deadline> lifetime_;           // null: without session_lifetime
   std::unique_ptr<Deadline> client_check_;       // set while the client has ended its side
   std::size_t waiting_ = 0;                      // bytes not yet written at the last note_activity()

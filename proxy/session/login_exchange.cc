@@ -263,7 +263,17 @@ LoggedInSession LoginExchange::take_session() {
     pass_on_unread();  // bytes that the client sent before ReadyForQuery belong to the session
     context_.client->resume_reading();
   }
-  return {.server = std::move(server_), .relay = std::move(relay_)};
+  if (kept_) keep_server();
+  return {.server = std::move(server_), .relay = std::move(relay_), .kept = std::move(kept_)};
+}
+
+// Completes what is kept of the login. This is done only now, because the hash takes longer for a user who exists.
+void LoginExchange::keep_server() {
+  if (method_ == protocol::HbaMethod::scram_sha_256)
+    kept_->secret = context_.policy().users.fingerprint(kept_->database_user);
+  if (!link_->tls()) return;
+  kept_->server_chain = link_->tls()->peer_chain;
+  kept_->server_host = link_->server()->host.host;
 }
 
 void LoginExchange::report(SessionObserver& observer) const {

@@ -20,7 +20,8 @@ namespace pgveil::proxy {
 // A session whose login is complete.
 struct LoggedInSession {
   std::unique_ptr<Stream> server;
-  std::unique_ptr<Relay> relay;  // between the client and `server`
+  std::unique_ptr<Relay> relay;               // between the client and `server`
+  std::unique_ptr<KeptLogin> kept = nullptr;  // with reload.sessions = "revalidate"
 };
 
 class LoginExchange final : public Stage {
@@ -78,6 +79,7 @@ class LoginExchange final : public Stage {
   void pass_on_unread();
   void send(LoginAnswers& answers);
   void note_refusal(std::string_view sqlstate);
+  void keep_server();
   void wipe_scratch(std::size_t size);
 
   [[nodiscard]] State fail(Ending ending);
@@ -99,7 +101,8 @@ class LoginExchange final : public Stage {
   protocol::Bytes unread_of_server_;           // read from the server and not yet passed on
   bool client_was_early_ = false;              // its bytes were sent directly after the StartupMessage
   bool server_has_spoken_ = false;
-  bool server_was_heard_ = false;  // messages of the server go to login_
+  bool server_was_heard_ = false;    // messages of the server go to login_
+  std::unique_ptr<KeptLogin> kept_;  // null: nothing is kept of the login
   Ending ending_;
 };
 

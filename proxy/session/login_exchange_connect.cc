@@ -14,7 +14,11 @@ namespace pgveil::proxy {
 // dials. If the server is to see a certificate of the role, always dials.
 LoginExchange::LoginExchange(SessionContext& context, AdmittedClient client,
                              std::unique_ptr<UpstreamLink> early)
-    : context_(context), client_(std::move(client.client)), method_(client.method), link_(std::move(early)) {
+    : context_(context),
+      client_(std::move(client.client)),
+      method_(client.method),
+      link_(std::move(early)),
+      kept_(std::move(client.kept)) {
   const auto& upstream = context_.policy().upstream;
   if (client.tls_to_server != upstream->tls) {
     if (link_) link_->close(context_.scratch());

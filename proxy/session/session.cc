@@ -173,7 +173,17 @@ Session::Phase Session::begin_relay(LoginExchange& login) {
   context_.observer.audit(nullptr);
   context_.observer.log_started();
   stage_ = std::make_unique<EstablishedSession>(context_, std::move(session));
+  check_newest_snapshot();
   return Phase::relay;
+}
+
+// Checks a session whose login has begun under one snapshot and ends under another one.
+void Session::check_newest_snapshot() {
+  const auto* newest = context_.services.newest_snapshot;
+  if (newest == nullptr || newest->get() == &context_.listener.snapshot()) return;
+  if ((*newest)->reload.sessions != ReloadSessions::revalidate) return;
+  ChainVerdicts verdicts;
+  static_cast<void>(check(**newest, verdicts));
 }
 
 Session::Phase Session::relay(EstablishedSession& established) {
@@ -222,6 +232,30 @@ void Session::drain() {
   } else if (phase_ >= Phase::authorize && phase_ < Phase::relay) {
     end_from_outside({.reason = Reason::draining});
   }
+}
+
+Session::Revalidation Session::revalidate(const Snapshot& snapshot, ChainVerdicts& verdicts) {
+  if (phase_ != Phase::relay) return Revalidation::not_due;
+  try {
+    const Revalidation result = check(snapshot, verdicts);
+    if (result == Revalidation::ending) advance();
+    return result;
+  } catch (const std::bad_alloc&) {
+    // Otherwise a certificate that is revoked could stay in use.
+    end_from_outside({.reason = Reason::out_of_memory});
+    return Revalidation::ending;
+  }
+}
+
+Session::Revalidation Session::check(const Snapshot& snapshot, ChainVerdicts& verdicts) {
+  auto& established = stage<EstablishedSession>();
+  const KeptLogin* login = established.kept_login();
+  if (login == nullptr) return Revalidation::without_data;
+  if (established.ends_when_idle()) return Revalidation::not_due;
+  auto ending = check_login(*login, context_.client_address, context_.listener, snapshot, verdicts);
+  if (!ending) return Revalidation::admitted;
+  established.end_when_idle(*std::move(ending));
+  return Revalidation::ending;
 }
 
 void Session::end_from_outside(const Ending& ending) {

@@ -12,6 +12,7 @@
 #include "proxy/session/client_opening.h"
 #include "proxy/session/closing.h"
 #include "proxy/session/established_session.h"
+#include "proxy/session/kept_login.h"
 #include "proxy/session/login_exchange.h"
 #include "proxy/session/session_context.h"
 
@@ -57,6 +58,15 @@ class Session final : public Wakeable {
   // Ends an established session as soon as it is idle outside a transaction. Refuses a client that is not logged in yet,
   // unless it may want to send a CancelRequest.
   void drain();
+  // Ends an established session as soon as it is idle outside a transaction, if `snapshot` would not admit it. A session
+  // in its login is not checked here: it asks SessionServices::newest_snapshot at the end of its login.
+  enum class Revalidation {
+    admitted,      // the session goes on
+    ending,        // it ends, now or at its next idle point
+    without_data,  // it goes on unchecked: it began while reload.sessions was "keep"
+    not_due,       // it is not established, or ends for an earlier call
+  };
+  [[nodiscard]] Revalidation revalidate(const Snapshot& snapshot, ChainVerdicts& verdicts);
   // Returns whether the end of the process waits for this session after drain(): the client is admitted, or its
   // CancelRequest is being forwarded, or its last bytes are being sent.
   [[nodiscard]] bool holds_drain() const {
@@ -71,6 +81,8 @@ class Session final : public Wakeable {
   [[nodiscard]] Phase admit(Admission& admission);
   [[nodiscard]] Phase log_in(LoginExchange& login);
   [[nodiscard]] Phase relay(EstablishedSession& established);
+  void check_newest_snapshot();
+  [[nodiscard]] Revalidation check(const Snapshot& snapshot, ChainVerdicts& verdicts);
   [[nodiscard]] Phase forward_cancel(CancelForward& cancel);
   [[nodiscard]] Phase close(Closing& closing);
 

@@ -38,6 +38,9 @@ struct SessionServices {
   SharedState& shared;
   // Is called by a session that has closed. The session must be destroyed later, not inside this call.
   std::function<void(SessionId)> on_closed;
+  // The snapshot of sessions that begin now. A session that began under an earlier one asks it at the end of its login.
+  // nullptr: there is only one snapshot.
+  const std::shared_ptr<const Snapshot>* newest_snapshot = nullptr;
 
   [[nodiscard]] LinkServices for_links() const { return {loop, handshake_queue, resolver}; }
 };

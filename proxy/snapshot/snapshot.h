@@ -57,6 +57,7 @@ class SnapshotListener {
       : snapshot_(std::move(snapshot)), policy_(&snapshot_->listeners.at(index)) {}
 
   [[nodiscard]] const ListenerPolicy& policy() const { return *policy_; }
+  [[nodiscard]] const Snapshot& snapshot() const { return *snapshot_; }
   [[nodiscard]] const LimitsConfig& limits() const { return snapshot_->limits; }
 
  private:

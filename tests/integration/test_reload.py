@@ -13,39 +13,11 @@ import psycopg2
 import pytest
 
 from harness.certificates import rehashed
-from harness.pgveil import IS_SANITIZED, RELAY, psql, toml
+from harness.pgveil import IS_SANITIZED, RELAY, psql
 from harness.postgres import PASSWORD
 from harness.processes import POSTGRES_BIN, Daemon, eventually, run
+from harness.reloadable import Reloadable
 from harness.secrets import secret_file
-
-
-class Reloadable:
-    """A pgveil whose file is written again before each reload."""
-
-    def __init__(self, folder, pgveil, configuration):
-        self.configuration = configuration
-        self.file = folder / "reloaded.toml"
-        self.write()
-        self.proxy = pgveil(flags=["--config", self.file], listeners=len(configuration["listener"]))
-
-    def write(self):
-        self.file.write_text(toml(self.configuration), encoding="utf-8")
-        self.file.chmod(0o600)
-
-    def reload(self) -> list[str]:
-        self.write()
-        return self.proxy.reload()
-
-    def reload_successfully(self) -> list[str]:
-        lines = self.reload()
-        assert re.search(r" I reloaded trigger=SIGHUP duration_ms=\d+$", lines[-1]), "\n".join(lines)
-        return lines
-
-    def reload_in_vain(self) -> list[str]:
-        lines = self.reload()
-        assert " E reload_failed trigger=SIGHUP errors=" in lines[-1], "\n".join(lines)
-        assert "pgveil continues with the configuration that it had" in lines[-1]
-        return lines
 
 
 @pytest.fixture

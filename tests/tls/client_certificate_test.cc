@@ -155,12 +155,22 @@ struct Scene {
   }
 };
 
+std::vector<const Identity*> intermediates_of(const Scene& scene) {
+  std::vector<const Identity*> chain;
+  for (const auto& intermediate : scene.intermediates) chain.push_back(intermediate.get());
+  return chain;
+}
+
+// Returns the verdict of the server's context on the certificate of the scene, without a handshake.
+std::string verdict_without_handshake(const Scene& scene) {
+  return text_of(Site::build(scene.settings)->verify(peer_chain_of(*scene.leaf, intermediates_of(scene))));
+}
+
 Acceptance connect(const Scene& scene, int version) {
   const auto client = openssl_client();
   SSL_CTX_set_min_proto_version(client.get(), version);
   SSL_CTX_set_max_proto_version(client.get(), version);
-  std::vector<const Identity*> chain;
-  for (const auto& intermediate : scene.intermediates) chain.push_back(intermediate.get());
+  const auto chain = intermediates_of(scene);
   if (scene.leaf) show(client.get(), *scene.leaf, chain);
   return accept(Site::build(scene.settings), client.get());
 }
@@ -187,6 +197,7 @@ TEST_P(GoodClientCertificate, IsTaken) {
     ASSERT_EQ(peer.has_value(), GetParam().subject != nullptr);
     if (peer) {
       EXPECT_EQ(peer->subject, GetParam().subject);
+      EXPECT_EQ(verdict_without_handshake(scene), "valid");
     }
   }
 }
@@ -274,6 +285,7 @@ TEST_P(BadClientCertificate, IsRefusedWithItsReason) {
     EXPECT_EQ(report.peer->sha256_fingerprint, fingerprint_of(scene.leaf->certificate()));
     EXPECT_FALSE(report.peer->serial.empty());
     EXPECT_TRUE(accepted.client->error().ends_with(GetParam().alert)) << accepted.client->error();
+    EXPECT_EQ(verdict_without_handshake(scene), text_of(report));
   }
 }
 

@@ -108,6 +108,28 @@ Bytes EngineEnd::close() {
   return {out.written().begin(), out.written().end()};
 }
 
+PeerChain peer_chain_of(const Identity& leaf, const std::vector<const Identity*>& intermediates) {
+  PeerChain chain;
+  const auto add = [&chain](const Identity& identity) {
+    Bytes der(static_cast<std::size_t>(i2d_X509(identity.certificate(), nullptr)));
+    unsigned char* end = der.data();
+    i2d_X509(identity.certificate(), &end);
+    chain.push_back(std::move(der));
+  };
+  add(leaf);
+  for (const Identity* each : intermediates) add(*each);
+  return chain;
+}
+
+std::string text_of(const std::optional<FailureReport>& report) {
+  if (!report) return "valid";
+  std::string text(name_of(report->failure));
+  for (const std::string& part :
+       {report->reason, std::to_string(report->depth), report->subject, report->issuer, report->detail})
+    text.append(" | ").append(part);
+  return text + " | " + (report->peer ? report->peer->sha256_fingerprint : "");
+}
+
 // --- OpenSslEnd ---
 
 OpenSslEnd::OpenSslEnd(SSL_CTX* context, Side side) : ssl_(SSL_new(context)) {

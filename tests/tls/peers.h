@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -84,6 +85,12 @@ class OpenSslEnd {
   Ssl ssl_;
   std::string error_;
 };
+
+// The chain as a peer sends it, in the form in which Established has it.
+[[nodiscard]] PeerChain peer_chain_of(const Identity& leaf,
+                                      const std::vector<const Identity*>& intermediates = {});
+// Returns all fields of a report, for comparisons; "valid" without a report.
+[[nodiscard]] std::string text_of(const std::optional<FailureReport>& report);
 
 // Functions that return one result of a handshake, for tables.
 inline std::string version_of(const Established& agreed) {

@@ -59,6 +59,7 @@ struct Scene {
 struct Shown {
   Engine::Status status = Engine::Status::failed;
   FailureReport report;
+  std::optional<FailureReport> without_handshake;  // the verdict of ClientContext::verify()
   std::string server_error;
 };
 
@@ -75,6 +76,8 @@ Shown show(Scene& scene, int version) {
   shown.status = shake_hands(client, server);
   shown.report = client.failure();
   shown.server_error = server.error();
+  shown.without_handshake =
+      Site::build(scene.settings)->verify(peer_chain_of(*scene.leaf, chain), scene.host);
   return shown;
 }
 
@@ -96,6 +99,7 @@ TEST_P(GoodServerCertificate, IsAccepted) {
     GetParam().prepare(scene);
     const auto shown = show(scene, version);
     EXPECT_EQ(shown.status, Engine::Status::ready) << shown.report.reason << ' ' << shown.report.detail;
+    EXPECT_EQ(text_of(shown.without_handshake), "valid");
   }
 }
 
@@ -162,6 +166,7 @@ TEST_P(BadServerCertificate, IsRefusedWithItsReason) {
     EXPECT_NE(shown.report.detail.find(GetParam().detail), std::string::npos) << shown.report.detail;
     EXPECT_NE(shown.server_error.find("alert"), std::string::npos)
         << "the server was told nothing: " << shown.server_error;
+    EXPECT_EQ(text_of(shown.without_handshake), text_of(shown.report));
   }
 }
 

@@ -1,5 +1,7 @@
 #include "tls/internal/handshake_values.h"
 
+#include <new>
+
 #include "tls/internal/certificate_values.h"
 #include "tls/internal/channel_binding.h"
 #include "tls/internal/handshake_settings.h"
@@ -13,6 +15,33 @@ namespace {
 bool has_signed(const SSL* ssl) {
   int signature = NID_undef;
   return SSL_get_signature_type_nid(ssl, &signature) == 1;
+}
+
+// A usual chain has 1 to 5 KiB. OpenSSL accepts 100 KiB.
+constexpr std::size_t kMaxSentChainBytes = 16'384;
+
+std::vector<std::uint8_t> der_of(const X509* certificate) {
+  const int size = i2d_X509(certificate, nullptr);
+  if (size <= 0) throw std::bad_alloc();
+  std::vector<std::uint8_t> der(static_cast<std::size_t>(size));
+  unsigned char* end = der.data();
+  if (i2d_X509(certificate, &end) != size) throw std::bad_alloc();
+  return der;
+}
+
+// Returns the leaf, and then the other certificates in `others`.
+PeerChain chain_of(const X509* leaf, const STACK_OF(X509) * others) {
+  PeerChain chain{der_of(leaf)};
+  for (int i = 0; i < sk_X509_num(others); ++i)
+    if (const X509* other = sk_X509_value(others, i); X509_cmp(other, leaf) != 0)
+      chain.push_back(der_of(other));
+  return chain;
+}
+
+std::size_t size_of(const PeerChain& chain) {
+  std::size_t size = 0;
+  for (const auto& certificate : chain) size += certificate.size();
+  return size;
 }
 
 }  // namespace
@@ -36,6 +65,14 @@ Established describe(SSL* ssl) {
   auto& end_point = is_server ? result.own_end_point : result.peer_end_point;
   if (server != nullptr) end_point = server_end_point_of(server).value_or(std::vector<std::uint8_t>{});
   return result;
+}
+
+std::shared_ptr<const PeerChain> peer_chain(const SSL* ssl) {
+  const X509* leaf = SSL_get0_peer_certificate(ssl);
+  if (leaf == nullptr) return nullptr;
+  PeerChain chain = chain_of(leaf, SSL_get_peer_cert_chain(ssl));
+  if (size_of(chain) > kMaxSentChainBytes) chain = chain_of(leaf, SSL_get0_verified_chain(ssl));
+  return std::make_shared<const PeerChain>(std::move(chain));
 }
 
 std::string_view agreed_protocol(const SSL* ssl) {

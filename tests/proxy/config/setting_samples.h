@@ -266,6 +266,8 @@ inline const std::vector<SettingSample>& setting_samples() {
        [](const Config& c) { return c.log.audit_file == "/audit.json"; }},
       {"reload", "watch", "false", "off", "2", "",
        [](const Config& c) { return !c.reload.watch; }},
+      {"reload", "sessions", R"("revalidate")", "revalidate", "end", "",
+       [](const Config& c) { return c.reload.sessions == ReloadSessions::revalidate; }},
   };
   return kSamples;
 }

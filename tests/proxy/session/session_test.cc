@@ -22,8 +22,9 @@ const std::string kLetIn("R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I", 15);
 // One session without a worker. Its client is one end of a socket pair.
 class ASession : public test::AStage {
  protected:
-  void accept(const std::string& host, SessionId id = kId) {
-    begin("hba = \"local all all relay\"", "host = \"" + host + '"');
+  // `more`: further sections of the configuration.
+  void accept(const std::string& host, SessionId id = kId, const std::string& more = "") {
+    begin("hba = \"local all all relay\"", "host = \"" + host + "\"\n" + more);
     context_.reset();  // the session creates its own context
     std::array<int, 2> ends{};
     ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends.data()), 0);
@@ -110,6 +111,113 @@ TEST_F(ASession, RefusesAClientThatComesDuringADrain) {
   session_->drain();  // the client may want to cancel
   send(kStartup);
   ASSERT_TRUE(turn_until([&] { return receive().find("C57P03") != std::string::npos; }));
+}
+
+constexpr const char* kRevalidate = "[reload]\nsessions = \"revalidate\"\n";
+const std::string kInTransaction("Z\0\0\0\x05T", 6);
+const std::string kIdle("Z\0\0\0\x05I", 6);
+const std::string kQuery("Q\0\0\0\x06;\0", 7);
+
+class ARevalidatedSession : public ASession {
+ protected:
+  using Result = Session::Revalidation;
+
+  void log_in(const std::string& more = kRevalidate) {
+    accept(folder_.path(""), kId, more);
+    send(kStartup);
+    ASSERT_TRUE(turn_until([&] { return server_.accept(); }));
+    server_.send(kLetIn);
+    ASSERT_TRUE(turn_until([&] { return receive() == kLetIn; }));
+  }
+  // Returns a snapshot of the same listener with other rules.
+  [[nodiscard]] std::shared_ptr<const Snapshot> with_rules(const std::string& hba) const {
+    return test::snapshot_of("[[listener]]\naddress = \"127.0.0.1:0\"\nupstream = \"a\"\nhba = \"" + hba +
+                             "\"\n[upstream.a]\nhost = \"" + folder_.path("") + "\"\n" + kRevalidate);
+  }
+  Result revalidate(const std::shared_ptr<const Snapshot>& snapshot) {
+    ChainVerdicts verdicts;
+    return session_->revalidate(*snapshot, verdicts);
+  }
+
+  std::shared_ptr<const Snapshot> good_ = with_rules("local all app relay");
+  std::shared_ptr<const Snapshot> bad_ = with_rules("local all others relay");
+};
+
+TEST_F(ARevalidatedSession, GoesOnIfItWouldBeAdmitted) {
+  log_in();
+  EXPECT_EQ(revalidate(good_), Result::admitted);
+  EXPECT_EQ(revalidate(snapshot_), Result::admitted);
+  EXPECT_EQ(receive(), kLetIn);
+}
+
+TEST_F(ARevalidatedSession, EndsAtOnceIfItIsIdleAndWouldNotBeAdmitted) {
+  log_in();
+  EXPECT_EQ(revalidate(bad_), Result::ending);
+  ASSERT_TRUE(turn_until([&] { return receive().find("no longer admitted") != std::string::npos; }));
+  EXPECT_NE(received_.find("C57P01"), std::string::npos);
+  EXPECT_EQ(shared_.sessions.taken(), 0U);
+  EXPECT_EQ(revalidate(bad_), Result::not_due);
+}
+
+TEST_F(ARevalidatedSession, EndsAfterItsTransaction) {
+  log_in();
+  send(kQuery);
+  std::string query;
+  ASSERT_TRUE(turn_until([&] { return (query += server_.received()) == kQuery || query.ends_with(kQuery); }));
+  server_.send(kInTransaction);
+  ASSERT_TRUE(turn_until([&] { return receive().ends_with(kInTransaction); }));
+  EXPECT_EQ(revalidate(bad_), Result::ending);
+  EXPECT_EQ(revalidate(good_), Result::not_due);  // it has lost its admission for good
+  send(kQuery);
+  query.clear();
+  ASSERT_TRUE(turn_until([&] { return (query += server_.received()) == kQuery; }));
+  EXPECT_TRUE(receive().ends_with(kInTransaction));
+  server_.send(kIdle);
+  ASSERT_TRUE(turn_until([&] { return receive().find("C57P01") != std::string::npos; }));
+  EXPECT_LT(received_.find(kIdle, kLetIn.size()), received_.find("C57P01"));
+}
+
+TEST_F(ARevalidatedSession, GoesOnUncheckedIfItBeganUnderKeep) {
+  log_in("");
+  EXPECT_EQ(revalidate(bad_), Result::without_data);
+  EXPECT_EQ(receive(), kLetIn);
+}
+
+TEST_F(ARevalidatedSession, IsCheckedAtTheEndOfItsLogin) {
+  std::shared_ptr<const Snapshot> newest;
+  services_.newest_snapshot = &newest;
+  accept(folder_.path(""), kId, kRevalidate);
+  newest = snapshot_;
+  send(kStartup);
+  ASSERT_TRUE(turn_until([&] { return server_.accept(); }));
+  newest = bad_;
+  EXPECT_EQ(revalidate(bad_), Result::not_due);
+  server_.send(kLetIn);
+  ASSERT_TRUE(turn_until([&] { return receive().find("C57P01") != std::string::npos; }));
+  EXPECT_TRUE(received_.starts_with(kLetIn));
+}
+
+TEST_F(ARevalidatedSession, IsNotCheckedAtTheEndOfItsLoginUnderKeep) {
+  std::shared_ptr<const Snapshot> newest = test::snapshot_of(
+      "[[listener]]\naddress = \"127.0.0.1:1\"\nupstream = \"a\"\n[upstream.a]\nhost = \"/nonexistent\"\n");
+  services_.newest_snapshot = &newest;
+  log_in();
+  EXPECT_EQ(receive(), kLetIn);
+}
+
+// For each allocation of the check and of the end that follows: it fails. Otherwise a certificate that is revoked could
+// stay in use.
+TEST_F(ARevalidatedSession, EndsIfThereIsNoMemoryForItsCheck) {
+  int allocations = 0;
+  for (bool has_failed = true; has_failed; ++allocations) {
+    received_.clear();
+    log_in();
+    const test::FailingAllocation failing(allocations);
+    EXPECT_EQ(revalidate(bad_), Result::ending) << allocations;
+    has_failed = failing.has_failed();
+    EXPECT_EQ(shared_.sessions.taken(), 0U) << allocations;
+  }
+  EXPECT_GT(allocations, 5);
 }
 
 // For each allocation of the end of an established session: it fails.
