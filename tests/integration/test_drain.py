@@ -1,8 +1,10 @@
 """SIGTERM: sessions finish their transactions, and no work is lost."""
 
+import re
 import select
 import signal
 import socket
+import subprocess
 import time
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from harness import wire
 from harness.cancelling import cancel_a_sleeping_query
 from harness.java import JDBC_DRIVER, compiled, newest_java
 from harness.postgres import PASSWORD
-from harness.processes import POSTGRES_BIN, Daemon, eventually
+from harness.processes import POSTGRES_BIN, Daemon, environment, eventually, run_or_fail
 
 FATAL_57P01 = ("FATAL", "57P01", "pgveil: terminating connection due to administrator command")
 
@@ -256,6 +258,58 @@ def test_pgbench_loses_no_transaction(pgveil, postgres):
     assert len(ends) == 9 and all("reason=shutting_down" in line or "reason=client_closed" in line for line in ends)
     assert postgres.admin("SELECT count(*) % 2 FROM counted", "ledger") == "0"
     assert bench.log.count("terminating connection due to administrator command") == 8, bench.log
+
+
+def test_psql_finishes_its_transaction(proxy, postgres, folder):
+    """It has a statement after COMMIT, which the server never gets."""
+    postgres.admin("DROP TABLE IF EXISTS typed; CREATE TABLE typed (n int)", "ledger")
+    out = folder / "out"
+    with open(out, "w", encoding="ascii") as file:
+        psql = subprocess.Popen(
+            [f"{POSTGRES_BIN}/psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", proxy.connection_string()],
+            stdin=subprocess.PIPE, stdout=file, stderr=subprocess.STDOUT, text=True, env=environment(),
+        )  # fmt: skip
+    psql.stdin.write("BEGIN;\nINSERT INTO typed VALUES (1);\nSELECT 'inserted';\n")
+    psql.stdin.flush()
+    eventually(lambda: "inserted" in out.read_text(encoding="ascii"))
+    drain(proxy)
+    psql.stdin.write("INSERT INTO typed VALUES (2);\nCOMMIT;\n")
+    psql.stdin.flush()
+    assert proxy.wait() == 0
+    psql.communicate("INSERT INTO typed VALUES (3);\n", timeout=20)
+    said = out.read_text(encoding="ascii")
+    assert psql.returncode == 2 and "terminating connection due to administrator command" in said, said
+    assert postgres.admin("SELECT n FROM typed ORDER BY n", "ledger").split() == ["1", "2"]
+
+
+def test_pg_recvlogical_continues_with_the_next_process(pgveil, postgres, folder):
+    """It is not idle, so it ends after drain_timeout. It connects again by itself, and misses no row."""
+    postgres.admin("DROP TABLE IF EXISTS streamed; CREATE TABLE streamed (n int)", "ledger")
+    listener = {"reuse_port": True}
+    first = pgveil(postgres.upstream(), listener=listener, limits={"drain_timeout": "1s"})
+    out = folder / "out"
+    slot = ("--dbname", first.connection_string(), "--slot", "drained_logical")
+    receiver = [f"{POSTGRES_BIN}/pg_recvlogical", *slot]
+    run_or_fail(*receiver, "--create-slot", "--plugin", "test_decoding")
+    stream = Daemon(*receiver, "--start", "--fsync-interval=1", "--status-interval=1", "--file", out)
+
+    def rows() -> set[str]:
+        return set(re.findall(r"n\[integer\]:(\d+)", out.read_text(encoding="ascii") if out.exists() else ""))
+
+    def insert(number: int) -> None:
+        postgres.admin(f"INSERT INTO streamed VALUES ({number})", "ledger")
+
+    insert(1)
+    eventually(lambda: rows() == {"1"})
+    pgveil(postgres.upstream(), listener={**listener, "address": f"127.0.0.1:{first.address[1]}"})
+    drain(first)
+    insert(2)
+    assert first.wait() == 0
+    insert(3)
+    eventually(lambda: rows() == {"1", "2", "3"})
+    assert "terminating connection due to administrator command" in stream.log
+    stream.stop(signal.SIGINT)
+    postgres.admin("SELECT pg_drop_replication_slot('drained_logical')", "ledger")
 
 
 class JdbcPool:
