@@ -27,17 +27,19 @@ VERIFIED = struct.pack("!HI", 1, 8) + b"verified"  # the row of a scripted serve
 
 
 class Changing:
-    """A pgveil of which a reload changes the listener, the upstream, the limits, and the content of every file."""
+    """A pgveil, and a reload that changes its listener, its upstream, its limits, and the content of every file."""
 
-    def __init__(self, folder, pgveil, authority, postgres, upstream=None, *, host="all", method="relay", network=None, **sections):
+    def __init__(self, folder, pgveil, authority, postgres, upstream=None, *, host="all", method="relay", network=None,
+                 connect_early=False, **sections):
         self.folder, self.authority, self.postgres, self.network = folder, authority, postgres, network
         (folder / "other-ca").mkdir()
-        self._other_authority = Authority(folder / "other-ca", "another root")
+        self.other_authority = Authority(folder / "other-ca", "another root")
         self._place_files(authority, f"host all billing {host} {method}\nhost all all all reject\n", "old secret")
         self.configuration = {
             "listener": [{
                 "address": "127.0.0.1:0", "upstream": "old", "tls": "optional", "hba_file": f"{folder}/hba",
                 "ssl_cert_file": f"{folder}/server.crt", "ssl_key_file": f"{folder}/server.key", "ssl_ca_file": f"{folder}/ca.crt",
+                **({"connect_early": True} if connect_early else {}),
             }],
             "upstream": {"old": upstream or postgres.unix_upstream()},
             "reload": {"watch": False},
@@ -61,10 +63,10 @@ class Changing:
         return client
 
     def change_everything(self) -> None:
-        self._place_files(self._other_authority, "host all orders all relay\n", "new secret")
-        self.configuration["listener"] = [{
-            **self.configuration["listener"][0], "address": "127.0.0.2:0", "upstream": "new", "database": "ledger",
-        }]  # fmt: skip
+        self._place_files(self.other_authority, "host all orders all relay\n", "new secret")
+        listener = self.configuration["listener"][0]
+        listener.update(address="127.0.0.2:0", upstream="new", database="ledger")
+        listener.pop("connect_early", None)
         self.configuration["upstream"] = {"new": self.postgres.unix_upstream()}
         self.configuration["limits"] = {"max_sessions": 1, "max_unauthenticated_clients": 1, "startup_timeout": "2s",
                                         "idle_timeout": "1s"}  # fmt: skip
@@ -156,6 +158,19 @@ def is_asked_over_tls(client: RawTls) -> None:
     client.socket.close()
 
 
+def is_served_after_a_reload(running: Changing, gate: Gate) -> None:
+    """By the scripted server of the old upstream. The gate holds it until the reload is done."""
+    client = running.connect()
+    client.send(START)
+    gate.wait_until_reached()
+    running.change_everything()
+    gate.open()
+    wait_until_logged_in(client)
+    assert client.rows("SELECT 1") == [VERIFIED]
+    client.close()
+    running.check()
+
+
 class BeforeTheNextBytes:
     """A socket that calls `action` once, before the next bytes that it has received are used."""
 
@@ -223,6 +238,21 @@ class TestAcceptTls:
         is_served_over_tls(RawTls(connection, context, server_side=False, name="localhost"))
         running.check()
 
+    def test_with_a_connection_that_was_made_early(self, changing, authority, scripted_server, credentials, folder):
+        server = scripted_server(verified_session(credentials))
+        running = changing(server.upstream(sslrootcert=f"{folder}/ca.crt"), connect_early=True)
+        client = running.connect()
+        client.send(wire.SSL_REQUEST)
+        assert client.receive(1) == b"S"
+        server.peer()
+        running.change_everything()
+        tls = RawTls(client.socket, context_for(authority), server_side=False, name="localhost")
+        client.socket.sendall(tls.encrypt(START, ASK))
+        assert b"verified" in tls.receive_until(wire.message(b"C", b"SELECT 1\0") + READY)
+        client.close()
+        running.check()
+        assert len(server.peers) == 1
+
     def test_a_client_that_fails(self, changing, authority):
         """It trusts the new authority only, and its session still has the certificate of the old one."""
         running = changing()
@@ -231,7 +261,7 @@ class TestAcceptTls:
         assert client.receive(1) == b"S"
         running.change_everything()
         with pytest.raises(ssl.SSLCertVerificationError):
-            RawTls(client.socket, context_for(running._other_authority), server_side=False, name="localhost")
+            RawTls(client.socket, context_for(running.other_authority), server_side=False, name="localhost")
         client.close()
         running.check()
 
@@ -288,7 +318,7 @@ class TestConnect:
             peer.serve()
 
         running = changing(scripted_server(script).upstream(sslrootcert=f"{folder}/ca.crt"))
-        self.reload_behind(running, gate)
+        is_served_after_a_reload(running, gate)
 
     def test_to_the_next_host_of_the_upstream(self, changing, scripted_server, credentials, gate, folder):
         """The first host fails after the reload has removed the upstream."""
@@ -303,20 +333,7 @@ class TestConnect:
             "host": "localhost,localhost", "hostaddr": "127.0.0.1,127.0.0.1",
             "port": ",".join(str(server.port) for server in servers), "sslrootcert": f"{folder}/ca.crt",
         })  # fmt: skip
-        self.reload_behind(running, gate)
-
-    @staticmethod
-    def reload_behind(running, gate) -> None:
-        """The gate holds the session until the reload is done."""
-        client = running.connect()
-        client.send(START)
-        gate.wait_until_reached()
-        running.change_everything()
-        gate.open()
-        wait_until_logged_in(client)
-        assert client.rows("SELECT 1") == [VERIFIED]
-        client.close()
-        running.check()
+        is_served_after_a_reload(running, gate)
 
 
 class TestVerifyUpstream:
@@ -333,7 +350,7 @@ class TestVerifyUpstream:
             peer.serve()
 
         running = changing(scripted_server(script).upstream(sslrootcert=f"{folder}/ca.crt"))
-        TestConnect.reload_behind(running, gate)
+        is_served_after_a_reload(running, gate)
 
 
 class TestLogIn:
@@ -370,7 +387,7 @@ class TestLogIn:
             server.upstream(sslrootcert=f"{folder}/ca.crt", require_auth="password", passfile=f"{folder}/passfile"),
             method="trust",
         )
-        TestConnect.reload_behind(running, gate)
+        is_served_after_a_reload(running, gate)
 
     @staticmethod
     def let_in(peer) -> None:
@@ -425,7 +442,7 @@ class TestForwardCancel:
             gate.wait()
 
         server = scripted_server(script)
-        return server
+        yield server
 
     @pytest.fixture
     def session(self, changing, server, folder):
