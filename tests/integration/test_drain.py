@@ -14,7 +14,7 @@ from harness import wire
 from harness.cancelling import cancel_a_sleeping_query
 from harness.java import JDBC_DRIVER, compiled, newest_java
 from harness.postgres import PASSWORD
-from harness.processes import POSTGRES_BIN, Daemon, environment, eventually, run_or_fail
+from harness.processes import PATIENCE, POSTGRES_BIN, Daemon, environment, eventually, run_or_fail
 
 FATAL_57P01 = ("FATAL", "57P01", "pgveil: terminating connection due to administrator command")
 
@@ -338,7 +338,7 @@ class JdbcPool:
     def wait_for_transactions(self) -> None:
         """Some of each thread."""
         before = self.counters()
-        eventually(lambda: all(now >= then + 20 for now, then in zip(self.counters(), before)))
+        eventually(lambda: all(now >= then + 20 for now, then in zip(self.counters(), before)), 4 * PATIENCE)
 
     def stop(self) -> None:
         self._end.touch()

@@ -179,11 +179,12 @@ class Rotation:
 
 
 class Pgbench:
-    """pgbench --connect with twenty transactions a second, until stop(). `transactions` is their number, and `errors` what it said of failures."""
+    """pgbench --connect, with five transactions a second, until stop(). `transactions` is their number, and `errors` the output of
+    runs that failed."""
 
     def __init__(self, script, connection_string: str):
         self.transactions, self.errors = 0, ""
-        self._command = (f"{POSTGRES_BIN}/pgbench", "--no-vacuum", "--connect", "--client=1", "--rate=20", "--time=3",
+        self._command = (f"{POSTGRES_BIN}/pgbench", "--no-vacuum", "--connect", "--client=1", "--rate=5", "--time=3",
                          "--file", script, connection_string)  # fmt: skip
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
