@@ -192,11 +192,11 @@ class Pgbench:
 
     def stop(self) -> None:
         self._stop.set()
-        self._thread.join(60)
+        self._thread.join(600)
 
     def _work(self) -> None:
         while not self._stop.is_set():
-            done = run(*self._command)
+            done = run(*self._command, timeout=600)  # the machine may be busy
             said = re.search(r"actually processed: (\d+)\nnumber of failed transactions: 0 ", done.stdout)
             if done.returncode != 0 or not said:
                 self.errors += done.stdout + done.stderr
