@@ -310,9 +310,11 @@ void Resolver::Lookup::on_addresses(void* self, int status, int /*timeouts*/, ar
   lookup.note(status);
 }
 
-void Resolver::Lookup::on_name(void* self, int status, int /*timeouts*/, char* node, char* /*service*/) {
+void Resolver::Lookup::on_name(void* self, int status, int timeouts, char* node, char* /*service*/) {
   auto& lookup = *static_cast<Lookup*>(self);
   if (status == ARES_EDESTRUCTION) return;
+  // After a timeout, c-ares 1.18 looks into the hosts file, and then reports that there is no name.
+  if (status == ARES_ENOTFOUND && timeouts > 0) status = ARES_ETIMEOUT;
   try {
     if (status == ARES_SUCCESS)
       lookup.answer_ = {.addresses = {}, .name = node == nullptr ? "" : node, .error = {}};

@@ -112,7 +112,7 @@ Ending wrong_peer(const ServerAddress& server, const std::string& required, cons
 Ending no_role_certificate(const UpstreamConfig& upstream, const std::string& role) {
   return {.reason = Reason::role_certificate_missing,
           .detail = fmt::format("There is no {}.crt in \"{}\".", role, upstream.role_certificates),
-          .hint = "Put the role's certificate and key there, and restart."};
+          .hint = "Put the role's certificate and key there, and reload pgveil."};
 }
 
 Ending tls_ending(const ServerAddress& server, const tls::FailureReport& failure) {

@@ -22,7 +22,7 @@ from harness.tree import Tree, Unavailable
 # psycopg2's libpq reads the environment of this process.
 os.environ.update(environment())
 for name in [name for name in os.environ if name.startswith("PG") and name not in environment()]:
-    if name != "PGVEIL":
+    if not name.startswith("PGVEIL"):
         del os.environ[name]
 
 

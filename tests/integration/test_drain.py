@@ -1,14 +1,20 @@
 """SIGTERM: sessions finish their transactions, and no work is lost."""
 
+import re
 import select
 import signal
+import socket
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
 from harness import wire
 from harness.cancelling import cancel_a_sleeping_query
-from harness.processes import POSTGRES_BIN, Daemon, eventually
+from harness.java import JDBC_DRIVER, compiled, newest_java
+from harness.postgres import PASSWORD
+from harness.processes import PATIENCE, POSTGRES_BIN, Daemon, environment, eventually, run_or_fail
 
 FATAL_57P01 = ("FATAL", "57P01", "pgveil: terminating connection due to administrator command")
 
@@ -252,3 +258,162 @@ def test_pgbench_loses_no_transaction(pgveil, postgres):
     assert len(ends) == 9 and all("reason=shutting_down" in line or "reason=client_closed" in line for line in ends)
     assert postgres.admin("SELECT count(*) % 2 FROM counted", "ledger") == "0"
     assert bench.log.count("terminating connection due to administrator command") == 8, bench.log
+
+
+def test_psql_finishes_its_transaction(proxy, postgres, folder):
+    """It has a statement after COMMIT, which the server never gets."""
+    postgres.admin("DROP TABLE IF EXISTS typed; CREATE TABLE typed (n int)", "ledger")
+    out = folder / "out"
+    with open(out, "w", encoding="ascii") as file:
+        psql = subprocess.Popen(
+            [f"{POSTGRES_BIN}/psql", "--no-psqlrc", "--quiet", "--tuples-only", "--no-align", proxy.connection_string()],
+            stdin=subprocess.PIPE, stdout=file, stderr=subprocess.STDOUT, text=True, env=environment(),
+        )  # fmt: skip
+    psql.stdin.write("BEGIN;\nINSERT INTO typed VALUES (1);\nSELECT 'inserted';\n")
+    psql.stdin.flush()
+    eventually(lambda: "inserted" in out.read_text(encoding="ascii"))
+    drain(proxy)
+    psql.stdin.write("INSERT INTO typed VALUES (2);\nCOMMIT;\n")
+    psql.stdin.flush()
+    assert proxy.wait() == 0
+    psql.communicate("INSERT INTO typed VALUES (3);\n", timeout=20)
+    said = out.read_text(encoding="ascii")
+    assert psql.returncode == 2 and "terminating connection due to administrator command" in said, said
+    assert postgres.admin("SELECT n FROM typed ORDER BY n", "ledger").split() == ["1", "2"]
+
+
+def test_pg_recvlogical_continues_with_the_next_process(pgveil, postgres, folder):
+    """It is not idle, so it ends after drain_timeout. It connects again by itself, and misses no row."""
+    postgres.admin("DROP TABLE IF EXISTS streamed; CREATE TABLE streamed (n int)", "ledger")
+    listener = {"reuse_port": True}
+    first = pgveil(postgres.upstream(), listener=listener, limits={"drain_timeout": "1s"})
+    out = folder / "out"
+    slot = ("--dbname", first.connection_string(), "--slot", "drained_logical")
+    receiver = [f"{POSTGRES_BIN}/pg_recvlogical", *slot]
+    run_or_fail(*receiver, "--create-slot", "--plugin", "test_decoding")
+    stream = Daemon(*receiver, "--start", "--fsync-interval=1", "--status-interval=1", "--file", out)
+
+    def rows() -> set[str]:
+        return set(re.findall(r"n\[integer\]:(\d+)", out.read_text(encoding="ascii") if out.exists() else ""))
+
+    def insert(number: int) -> None:
+        postgres.admin(f"INSERT INTO streamed VALUES ({number})", "ledger")
+
+    insert(1)
+    eventually(lambda: rows() == {"1"})
+    pgveil(postgres.upstream(), listener={**listener, "address": f"127.0.0.1:{first.address[1]}"})
+    drain(first)
+    insert(2)
+    assert first.wait() == 0
+    insert(3)
+    eventually(lambda: rows() == {"1", "2", "3"})
+    assert "terminating connection due to administrator command" in stream.log
+    stream.stop(signal.SIGINT)
+    postgres.admin("SELECT pg_drop_replication_slot('drained_logical')", "ledger")
+
+
+class JdbcPool:
+    """HikariCP with the JDBC driver, whose threads run short transactions; see drivers/Pool.java."""
+
+    THREADS = 6
+    CONNECTIONS = 8  # so that some are idle
+
+    def __init__(self, class_path: str, folder, postgres, url: str):
+        self._postgres = postgres
+        self._end, self._committed = folder / "end", folder / "committed"
+        postgres.admin(f"""
+            DROP TABLE IF EXISTS pooled, pool_counters;
+            CREATE TABLE pooled (thread int, number int);
+            CREATE TABLE pool_counters (thread int, n int);
+            INSERT INTO pool_counters SELECT i, 0 FROM generate_series(0, {self.THREADS - 1}) i;
+            GRANT ALL ON pooled, pool_counters TO app;
+        """, "ledger")  # fmt: skip
+        self.program = Daemon(newest_java(), "-Xmx64m", "-cp", class_path, "Pool", url, PASSWORD, self.CONNECTIONS, self.THREADS,
+                              self._end, self._committed)  # fmt: skip
+
+    def counters(self) -> list[int]:
+        """How many transactions of each thread are committed."""
+        return list(map(int, self._postgres.admin("SELECT n FROM pool_counters ORDER BY thread", "ledger").split()))
+
+    def wait_for_transactions(self) -> None:
+        """Some of each thread."""
+        before = self.counters()
+        eventually(lambda: all(now >= then + 20 for now, then in zip(self.counters(), before)), 4 * PATIENCE)
+
+    def stop(self) -> None:
+        self._end.touch()
+        assert self.program.wait() == 0, self.program.log
+
+    def failures(self) -> set[tuple[str, str]]:
+        """Steps of transactions and their SQLSTATEs."""
+        return {(line.split()[1], line.split()[2]) for line in self.program.lines if line.startswith("failed ")}
+
+    def refusals(self) -> set[str]:
+        """The SQLSTATEs of connections that the pool did not get."""
+        return {line.split()[1] for line in self.program.lines if line.startswith("refused ")}
+
+    def check_that_each_commit_is_there_once(self) -> None:
+        there = self._postgres.admin("SELECT thread, number FROM pooled", "ledger").split()
+        assert sorted(there) == sorted(self._committed.read_text(encoding="ascii").split())
+        counted = [sum(row.startswith(f"{thread}|") for row in there) for thread in range(self.THREADS)]
+        assert self.counters() == counted
+
+
+class TestAJdbcPool:
+    @pytest.fixture(scope="class")
+    def class_path(self, workplace):
+        folder = workplace / "pool"
+        folder.mkdir(exist_ok=True)
+        jars = [Path("/usr/share/java") / f"{name}.jar" for name in ("HikariCP", "slf4j-api", "slf4j-simple")]
+        found = compiled(Path(__file__).parent / "drivers/Pool.java", folder, JDBC_DRIVER, *jars)
+        if not found:
+            pytest.skip("libhikaricp-java, libpostgresql-jdbc-java or a JDK is not installed")
+        return found
+
+    def test_moves_to_a_second_process_without_a_refusal(self, pgveil, postgres, authority, credentials, folder, class_path):
+        """With TLS. Both processes listen on one port for a moment."""
+        listener = {
+            "ssl_cert_file": str(credentials.certificate), "ssl_key_file": str(credentials.key), "reuse_port": True,
+        }  # fmt: skip
+        limits = {"drain_delay": "1s", "drain_timeout": "20s"}
+        first = pgveil(postgres.upstream(), listener=listener, limits=limits)
+        port = first.address[1]
+        url = f"jdbc:postgresql://localhost:{port}/ledger?sslmode=verify-full&sslrootcert={authority.file}"
+        pool = JdbcPool(class_path, folder, postgres, url)
+        pool.wait_for_transactions()
+        second = pgveil(postgres.upstream(), listener={**listener, "address": f"127.0.0.1:{port}"}, limits=limits)
+        first.send_signal(signal.SIGTERM)
+        assert first.wait() == 0
+        pool.wait_for_transactions()
+        pool.stop()
+        assert "stopped abandoned_sessions=0" in first.log
+        assert pool.failures() == {("first", "57P01")}, pool.program.log
+        assert pool.refusals() == set(), pool.program.log
+        pool.check_that_each_commit_is_there_once()
+        assert "session_started" in second.log
+
+    def test_waits_for_the_next_process(self, pgveil, postgres, folder, class_path):
+        """Without TLS. One client keeps the old process in its drain until the pool has tried to connect."""
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            listener = {"address": f"127.0.0.1:{probe.getsockname()[1]}"}
+        first = pgveil(postgres.upstream(), listener=listener, limits={"drain_timeout": "20s"})
+        pool = JdbcPool(class_path, folder, postgres, f"jdbc:postgresql://127.0.0.1:{first.address[1]}/ledger?sslmode=disable")
+        pool.wait_for_transactions()
+        with first.connect() as last:
+            last.log_in(user="trusted", database="ledger")
+            last.rows("BEGIN")
+            drain(first)
+            pool.program.wait_for_line("^refused 57P03 ")
+            last.send(wire.query("COMMIT"))
+            last.receive_until(b"Z")
+            assert error_of(last) == FATAL_57P01
+        assert first.wait() == 0
+        pool.program.wait_for_line("^refused 08001 ")
+        pgveil(postgres.upstream(), listener=listener)
+        pool.wait_for_transactions()
+        pool.stop()
+        assert "stopped abandoned_sessions=0" in first.log
+        assert pool.failures() == {("first", "57P01")}, pool.program.log
+        # The second is "Connection refused", while no process listens.
+        assert pool.refusals() == {"57P03", "08001"}, pool.program.log
+        pool.check_that_each_commit_is_there_once()

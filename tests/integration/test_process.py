@@ -18,6 +18,7 @@ import time
 import pytest
 
 from harness import wire
+from harness.audit_pipe import LONG_NAME, Fifo, fill_audit
 from harness.pgveil import BINARY, EX_UNAVAILABLE, IS_SANITIZED, RELAY, toml
 from harness.postgres import PASSWORD
 from harness.processes import environment, eventually, run
@@ -105,43 +106,14 @@ def full_pipe():
     os.close(writer)
 
 
-class Fifo:
-    """An audit file that a test reads when it wants to."""
-
-    def __init__(self, folder):
-        self.path = folder / "audit"
-        os.mkfifo(self.path)
-        self.reader = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
-
-    def read(self) -> str:
-        """What comes, until nothing has come for a while."""
-        text = b""
-        while select.select([self.reader], [], [], 0.3)[0]:
-            text += os.read(self.reader, 1 << 20)
-        return text.decode()
-
-
 @pytest.fixture
 def fifo(folder):
     fifo = Fifo(folder)
     yield fifo
-    os.close(fifo.reader)
+    fifo.close()
 
 
 ONLY_BILLING = "local all billing relay\nlocal all all reject\n"
-# Each of its bytes takes six in a record.
-LONG_NAME = "\x01" * 63
-
-
-def fill_audit(proxy: Started) -> wire.Client:
-    """Has logins refused until one gets no answer, which it returns: the records of the others fill the queue."""
-    for _ in range(10_000):
-        client = proxy.connect()
-        client.send(wire.startup_message(user=LONG_NAME, database=LONG_NAME))
-        if not select.select([client.socket], [], [], 0.5)[0]:
-            return client
-        client.close()
-    raise AssertionError("every login was answered")
 
 
 class TestALogThatNobodyReads:

@@ -377,7 +377,7 @@ void warn_of_expiry(const OwnCertificate& own, const CertificateFiles& files,
     warnings.push_back(setting_error(
         files, files.cert_setting,
         "the certificate " + holder_of(certificate) + " in " + in_quotes(files.cert_file) + ' ' + fault,
-        "Have it renewed, then restart pgveil."));
+        "Have it renewed, then reload pgveil."));
   };
   check(own.leaf.get());
   for (int i = 0; i < sk_X509_num(own.chain.get()); ++i) check(sk_X509_value(own.chain.get(), i));

@@ -240,7 +240,7 @@ void warn_of_crls(SSL_CTX* context, const CrlFiles& files, std::vector<SettingEr
       warnings.push_back({setting,
                           named + " expired on " + utc_text(seconds_since_1970(next_update)) +
                               ": every certificate of this authority is refused",
-                          "Get its present CRL, then restart pgveil."});
+                          "Get its present CRL, then reload pgveil."});
     if (const auto begins = seconds_since_1970(X509_CRL_get0_lastUpdate(crl.get())); begins > now)
       warnings.push_back(
           {setting, named + " is not valid before " + utc_text(begins), "Check the clock of this machine."});

@@ -214,6 +214,16 @@ TEST_F(Lookups, FindTheNameOfAnAddress) {
   EXPECT_EQ(unknown->answer()->name, "");
 }
 
+TEST_F(Lookups, AskForTheNameOfAnAddressAgainAfterALostPacket) {
+  server_.lost["7.0.0.10.in-addr.arpa"] = 1;
+  server_.pointers["7.0.0.10.in-addr.arpa"] = "client.example.test";
+  const auto request = resolver("options timeout:1 attempts:2\n")
+                           .name_of(*kernel_address(SocketAddress{"10.0.0.7", 0, ""}), waiter_);
+  run();
+  ASSERT_TRUE(request->answer());
+  EXPECT_EQ(request->answer()->name, "client.example.test");
+}
+
 struct PatienceCase {
   std::string file;
   std::string variable;
