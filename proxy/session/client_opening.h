@@ -1,4 +1,5 @@
-// The first stage of a session: what a client sends up to its StartupMessage, and the TLS handshake with it.
+// The first stage of a session: the PROXY header of a trusted proxy, what a client sends up to its StartupMessage, and the
+// TLS handshake with it.
 #pragma once
 
 #include <memory>
@@ -33,7 +34,7 @@ struct OpenedClient {
 class ClientOpening final : public Stage {
  public:
   enum class State {
-    negotiating,      // GSSENCRequest, SSLRequest, direct TLS; or CancelRequest or StartupMessage at once
+    negotiating,  // PROXY header; GSSENCRequest, SSLRequest, direct TLS; or CancelRequest or StartupMessage at once
     accepting_tls,    // the TLS handshake
     reading_startup,  // StartupMessage or CancelRequest, inside TLS
     startup,          // take_client() may be called
@@ -49,13 +50,16 @@ class ClientOpening final : public Stage {
 
   [[nodiscard]] OpenedClient take_client();
   [[nodiscard]] protocol::CancelRequest take_cancel_request() { return negotiation_.take_cancel(); }
-  [[nodiscard]] bool inside_tls() const { return negotiation_.inside_tls(); }
+  // Returns the results of the handshake; null: without TLS.
+  [[nodiscard]] const tls::Established* client_tls() const { return tls_.get(); }
   [[nodiscard]] const Ending& ending() const { return ending_; }
 
   [[nodiscard]] ErrorFormat error_format() const override;
 
  private:
   [[nodiscard]] State negotiate();
+  [[nodiscard]] std::optional<Ending> take_proxy_header();
+  [[nodiscard]] std::optional<State> take_packet();
   [[nodiscard]] State begin_tls();
   [[nodiscard]] State accept_tls();
   [[nodiscard]] State finish_handshake();
@@ -63,6 +67,7 @@ class ClientOpening final : public Stage {
   [[nodiscard]] Ending early_leave() const;
   [[nodiscard]] Ending failed_handshake() const;
   [[nodiscard]] Ending failed_negotiation() const;
+  [[nodiscard]] Ending invalid_proxy_header(std::string detail) const;
 
   SessionContext& context_;
   State state_ = State::negotiating;  // never `failed`: after a failure, the state before it
@@ -72,7 +77,8 @@ class ClientOpening final : public Stage {
   std::shared_ptr<const tls::Established> tls_;
   std::string unix_user_;
   UnreadBytes unread_;
-  bool has_sent_ = false;  // negotiate() has read bytes of the client
+  bool awaits_proxy_header_;  // a PROXY header is expected, or possible
+  bool has_sent_ = false;     // negotiate() has read bytes of the client, other than a PROXY header
   Ending ending_;
 };
 

@@ -41,7 +41,7 @@ Session::Session(SessionServices& services, SessionRegistration registration, Se
       context_{.services = services,
                .owner = *this,
                .listener = std::move(listener),
-               .client_address = address,
+               .origin = ClientOrigin(address),
                .client = nullptr,
                .deadline = Deadline(services.loop, *this),
                .registration = std::move(registration),
@@ -116,9 +116,9 @@ Session::Phase Session::open(ClientOpening& opening) {
 // connections to servers than sessions.
 void Session::connect_early() {
   const ListenerPolicy& policy = context_.policy();
-  if (!policy.config.connect_early || !policy.rules.may_admit(context_.client_address)) return;
+  if (!policy.config.connect_early || !policy.rules.may_admit(context_.origin.address())) return;
   if (!context_.registration.enter_session(context_.limits().max_sessions)) return;
-  early_link_ = context_.dial(policy.upstream, policy.upstream->tls);
+  early_link_ = context_.dial(policy.upstream, policy.upstream->tls, nullptr);
 }
 
 // Drops the early connection without a message if it fails, ends, or sends bytes before the StartupMessage. Once the
@@ -134,7 +134,7 @@ void Session::advance_early() {
 Session::Phase Session::begin_cancel(ClientOpening& opening) {
   if (early_link_) early_link_->close(context_.scratch());
   early_link_.reset();
-  auto cancel = CancelForward::begin(context_, opening.take_cancel_request(), opening.inside_tls());
+  auto cancel = CancelForward::begin(context_, opening.take_cancel_request(), opening.client_tls());
   if (!cancel) return end(cancel.error());
   stage_ = *std::move(cancel);
   return Phase::forward_cancel;
@@ -254,9 +254,7 @@ bool Session::tell_client(const Ending& ending) {
   // A client that has asked for nothing yet gets no error at shutdown, only the end of the connection.
   const bool has_asked = phase_ != Phase::negotiate && phase_ != Phase::read_startup;
   if (ending.reason == Reason::shutting_down && !has_asked) return false;
-  const KernelAddress& address = context_.client_address;
-  const auto message =
-      last_message(ending, current_stage().error_format(), address.is_unix() || address.is_loopback());
+  const auto message = last_message(ending, current_stage().error_format(), context_.origin.is_local());
   if (message.empty()) return false;
   context_.client->write(context_.scratch(), message);
   return true;

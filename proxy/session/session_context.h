@@ -11,10 +11,10 @@
 
 #include "proxy/base/deadline.h"
 #include "proxy/base/resolver.h"
-#include "proxy/base/socket_address.h"
 #include "proxy/login/login_plan.h"
 #include "proxy/net/handshake_queue.h"
 #include "proxy/net/stream.h"
+#include "proxy/session/client_origin.h"
 #include "proxy/session/session_observer.h"
 #include "proxy/session/shared_state.h"
 #include "proxy/snapshot/snapshot.h"
@@ -46,7 +46,7 @@ struct SessionContext {
   SessionServices& services;
   Wakeable& owner;  // the session; it is woken when its stage may continue
   const SnapshotListener listener;
-  const KernelAddress client_address;
+  ClientOrigin origin;  // changed by ClientOpening only
   std::unique_ptr<Stream> client;
   Deadline deadline;  // of the stage
   SessionRegistration registration;
@@ -57,8 +57,10 @@ struct SessionContext {
   [[nodiscard]] Scratch& scratch() const { return services.scratch; }
 
   // Begins a connection to a server. All of its attempts together may take the remaining time of the deadline.
+  // `client_tls`: the TLS of the client, for send_proxy_protocol; null: without TLS.
   [[nodiscard]] std::unique_ptr<UpstreamLink> dial(std::shared_ptr<const Upstream> upstream,
                                                    std::shared_ptr<const tls::ClientContext> tls,
+                                                   const tls::Established* client_tls,
                                                    Course course = {}) const;
   // Passes the server of `link` to the observer. Formatting the address costs more than one step of a link,
   // so this is called only when the state of the link changes.

@@ -161,6 +161,12 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         Row{"UpstreamOfNoListener", "", kNoTls, std::string("[upstream.b]\n") + kNoTls,
             "upstream.b: no listener uses this upstream"},
+        Row{"EveryAddressIsAProxy", "proxy_protocol_from = \"10.0.0.0/8,::/0\"\n", kNoTls, "",
+            "listener[0].proxy_protocol_from: ::/0 trusts every client, which can then claim any address"},
+        Row{"NetworksOfClientsOfAProxyOnLoopback", "proxy_protocol_from = \"127.0.0.1\"\nhba = \"host all all 10.0.0.0/8 relay\"\n", kNoTls, "",
+            ""},
+        Row{"HostAloneOnAUnixSocketOfAProxy", "address = \"unix:/run/.s.PGSQL.5432\"\nproxy_protocol_from = \"unix\"\nhba = \"host all all all relay\"\n", kNoTls, "",
+            ""},
         Row{"LocalAloneOverTcp", "hba = \"local all all relay\"\n", kNoTls, "",
             "listener[0].hba: no rule matches the clients of this listener, so that no client can log in"},
         Row{"HostAloneOnAUnixSocket", "address = \"unix:/run/.s.PGSQL.5432\"\nhba = \"host all all all relay\"\n", kNoTls, "",
