@@ -72,9 +72,11 @@ std::optional<Ending> ClientOpening::take_proxy_header() {
   has_sent_ = !unread_.empty();
   unix_user_.clear();
   context_.observer.note_identity("");
+  const std::string proxy = context_.origin.address().text();
   context_.origin.apply(**header);
-  if (const auto* proxy = context_.origin.proxy())
-    context_.observer.note_proxied(context_.origin.address().text(), proxy->text());
+  if (!(*header)->addresses) return std::nullopt;
+  destination_ = (*header)->addresses->destination;
+  context_.observer.note_proxied(context_.origin.address().text(), proxy);
   return std::nullopt;
 }
 
@@ -136,6 +138,7 @@ ClientOpening::State ClientOpening::finish_handshake() {
 OpenedClient ClientOpening::take_client() {
   OpenedClient client{.startup = negotiation_.take_startup(),
                       .tls = tls_,
+                      .destination = destination_,
                       .unix_user = std::move(unix_user_),
                       .unread = std::move(unread_)};
   set_database(client.startup, context_.policy().config);

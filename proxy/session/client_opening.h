@@ -17,7 +17,8 @@ namespace pgveil::proxy {
 // A client that has sent its StartupMessage.
 struct OpenedClient {
   protocol::StartupMessage startup;
-  std::shared_ptr<const tls::Established> tls;  // null: without TLS
+  std::shared_ptr<const tls::Established> tls;         // null: without TLS
+  std::optional<protocol::ProxyEndpoint> destination;  // in its PROXY header; nullopt: none
   std::string unix_user;  // of the client's process on a Unix socket; empty: not needed, or unknown
   UnreadBytes unread;     // what it sent after the StartupMessage; may contain a password
 
@@ -25,6 +26,7 @@ struct OpenedClient {
   [[nodiscard]] const tls::PeerCertificate* certificate() const {
     return tls && tls->peer ? &*tls->peer : nullptr;
   }
+  [[nodiscard]] ClientConnection connection() const { return {.tls = tls.get(), .destination = destination}; }
   // The subject of the certificate, or the Unix user of the client's process.
   [[nodiscard]] std::string_view identity() const {
     return certificate() != nullptr ? certificate()->subject : unix_user;
@@ -50,8 +52,9 @@ class ClientOpening final : public Stage {
 
   [[nodiscard]] OpenedClient take_client();
   [[nodiscard]] protocol::CancelRequest take_cancel_request() { return negotiation_.take_cancel(); }
-  // Returns the results of the handshake; null: without TLS.
-  [[nodiscard]] const tls::Established* client_tls() const { return tls_.get(); }
+  [[nodiscard]] ClientConnection connection() const {
+    return {.tls = tls_.get(), .destination = destination_};
+  }
   [[nodiscard]] const Ending& ending() const { return ending_; }
 
   [[nodiscard]] ErrorFormat error_format() const override;
@@ -75,6 +78,7 @@ class ClientOpening final : public Stage {
   TlsStream* accepting_ = nullptr;  // the client's stream, during the TLS handshake
   std::optional<HandshakeQueue::Slot> handshake_slot_;
   std::shared_ptr<const tls::Established> tls_;
+  std::optional<protocol::ProxyEndpoint> destination_;
   std::string unix_user_;
   UnreadBytes unread_;
   bool awaits_proxy_header_;  // a PROXY header is expected, or possible

@@ -4,7 +4,6 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
-#include <utility>
 
 #include "proxy/config/ip_address.h"
 
@@ -31,32 +30,23 @@ protocol::ProxyEndpoint endpoint(const KernelAddress& address) {
 
 }  // namespace
 
-const KernelAddress* ClientOrigin::proxy() const {
-  return proxied_ && proxied_->destination ? &proxied_->connection : nullptr;
-}
-
 bool ClientOrigin::is_local() const {
-  return !proxied_ && (address_.is_unix() || address_.is_loopback());
+  return !has_header_ && (address_.is_unix() || address_.is_loopback());
 }
 
 void ClientOrigin::apply(const protocol::ProxyHeader& header) {
-  Proxied proxied{.connection = address_, .destination = {}};
-  if (header.addresses) {
-    const auto& [source, destination] = *header.addresses;
-    address_ = kernel_address(unmapped(source.address), source.port);
-    proxied.destination = {.address = unmapped(destination.address), .port = destination.port};
-  }
-  proxied_ = std::make_unique<const Proxied>(std::move(proxied));
+  has_header_ = true;
+  if (!header.addresses) return;
+  const auto& source = header.addresses->source;
+  address_ = kernel_address(unmapped(source.address), source.port);
 }
 
-protocol::ProxyHeader ClientOrigin::header_for_server(const KernelAddress& local) const {
-  if (!has_ip(address_)) return {};
-  if (proxied_ && proxied_->destination)
-    return {.addresses = protocol::ProxyAddresses{.source = endpoint(address_),
-                                                  .destination = *proxied_->destination}};
-  if (!has_ip(local)) return {};
-  return {.addresses =
-              protocol::ProxyAddresses{.source = endpoint(address_), .destination = endpoint(local)}};
+protocol::ProxyHeader ClientOrigin::header_for_server(
+    const std::optional<protocol::ProxyEndpoint>& destination, const KernelAddress& local) const {
+  if (!has_ip(address_) || (!destination && !has_ip(local))) return {};
+  protocol::ProxyEndpoint to = destination ? *destination : endpoint(local);
+  to.address = unmapped(to.address);
+  return {.addresses = protocol::ProxyAddresses{.source = endpoint(address_), .destination = to}};
 }
 
 }  // namespace pgveil::proxy

@@ -1,7 +1,6 @@
 // Where a client is: the address of its connection, or the one that a trusted proxy has told in a PROXY header.
 #pragma once
 
-#include <memory>
 #include <optional>
 
 #include "protocol/proxy_header.h"
@@ -16,8 +15,6 @@ class ClientOrigin {
 
   // Returns the address for rules, the log and the audit.
   [[nodiscard]] const KernelAddress& address() const { return address_; }
-  // Returns the address of the proxy; null: no PROXY header has told another address than that of the connection.
-  [[nodiscard]] const KernelAddress* proxy() const;
   // Returns whether the client is a program on this machine that has connected directly. Only such a client, an
   // application of the operator, gets details of errors.
   [[nodiscard]] bool is_local() const;
@@ -25,19 +22,17 @@ class ClientOrigin {
   // Applies the header of a trusted proxy. Is called before anything else uses the address.
   void apply(const protocol::ProxyHeader& header);
 
-  // Returns the header for a server that is a proxy, too. `local`: the end of the client's connection at pgveil. A client
-  // of a Unix socket gets a header without addresses.
-  [[nodiscard]] protocol::ProxyHeader header_for_server(const KernelAddress& local) const;
+  // Returns the header for a server that is a proxy, too. `destination`: the one in the client's header; nullopt: there
+  // was none. `local`: the end of the client's connection at pgveil. A client of a Unix socket gets a header without
+  // addresses.
+  [[nodiscard]] protocol::ProxyHeader header_for_server(
+      const std::optional<protocol::ProxyEndpoint>& destination, const KernelAddress& local) const;
 
  private:
-  struct Proxied {
-    KernelAddress connection;  // the proxy
-    std::optional<protocol::ProxyEndpoint>
-        destination;  // to which the client has connected; nullopt: not told
-  };
-
-  KernelAddress address_;
-  std::unique_ptr<const Proxied> proxied_;  // null: there was no header
+  // The flag is in the padding of the address: a session without a header is not larger for it.
+  [[no_unique_address]] KernelAddress address_;
+  bool has_header_ = false;
 };
+static_assert(sizeof(ClientOrigin) == sizeof(KernelAddress));
 
 }  // namespace pgveil::proxy

@@ -24,7 +24,7 @@ LoginExchange::LoginExchange(SessionContext& context, AdmittedClient client,
     is_preconnected_ = link_ != nullptr;
     context_.observer.note_preconnected(is_preconnected_);
   }
-  if (!link_) link_ = context_.dial(upstream, std::move(client.tls_to_server), client_.tls.get());
+  if (!link_) link_ = context_.dial(upstream, std::move(client.tls_to_server), client_.connection());
 }
 
 LoginExchange::State LoginExchange::connect() {
@@ -146,7 +146,7 @@ LoginExchange::State LoginExchange::dial_again(Connector::Failed how, const std:
   forget_attempt();
   is_preconnected_ = false;
   context_.observer.note_preconnected(false);
-  link_ = context_.dial(upstream, upstream->tls, client_.tls.get(), std::move(course));
+  link_ = context_.dial(upstream, upstream->tls, client_.connection(), std::move(course));
   return State::connecting;
 }
 

@@ -118,7 +118,7 @@ void Session::connect_early() {
   const ListenerPolicy& policy = context_.policy();
   if (!policy.config.connect_early || !policy.rules.may_admit(context_.origin.address())) return;
   if (!context_.registration.enter_session(context_.limits().max_sessions)) return;
-  early_link_ = context_.dial(policy.upstream, policy.upstream->tls, nullptr);
+  early_link_ = context_.dial(policy.upstream, policy.upstream->tls, {});
 }
 
 // Drops the early connection without a message if it fails, ends, or sends bytes before the StartupMessage. Once the
@@ -134,7 +134,7 @@ void Session::advance_early() {
 Session::Phase Session::begin_cancel(ClientOpening& opening) {
   if (early_link_) early_link_->close(context_.scratch());
   early_link_.reset();
-  auto cancel = CancelForward::begin(context_, opening.take_cancel_request(), opening.client_tls());
+  auto cancel = CancelForward::begin(context_, opening.take_cancel_request(), opening.connection());
   if (!cancel) return end(cancel.error());
   stage_ = *std::move(cancel);
   return Phase::forward_cancel;

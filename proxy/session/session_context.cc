@@ -34,10 +34,12 @@ protocol::Bytes proxy_header(const protocol::ProxyHeader& addresses, const tls::
 
 std::unique_ptr<UpstreamLink> SessionContext::dial(std::shared_ptr<const Upstream> upstream,
                                                    std::shared_ptr<const tls::ClientContext> tls,
-                                                   const tls::Established* client_tls, Course course) const {
+                                                   const ClientConnection& client_connection,
+                                                   Course course) const {
   protocol::Bytes header;
   if (upstream->config.send_proxy_protocol)
-    header = proxy_header(origin.header_for_server(client->local_address()), client_tls);
+    header = proxy_header(origin.header_for_server(client_connection.destination, client->local_address()),
+                          client_connection.tls);
   return std::make_unique<UpstreamLink>(services.for_links(), std::move(upstream), std::move(tls), owner,
                                         deadline.left().value_or(std::chrono::milliseconds(0)),
                                         std::move(course), std::move(header));

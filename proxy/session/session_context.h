@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "proxy/base/deadline.h"
 #include "proxy/base/resolver.h"
@@ -42,6 +43,12 @@ struct SessionServices {
   [[nodiscard]] LinkServices for_links() const { return {loop, handshake_queue, resolver}; }
 };
 
+// What is sent with send_proxy_protocol, beside the address of the client.
+struct ClientConnection {
+  const tls::Established* tls = nullptr;                    // null: without TLS
+  std::optional<protocol::ProxyEndpoint> destination = {};  // in the client's PROXY header; nullopt: none
+};
+
 struct SessionContext {
   SessionServices& services;
   Wakeable& owner;  // the session; it is woken when its stage may continue
@@ -57,10 +64,9 @@ struct SessionContext {
   [[nodiscard]] Scratch& scratch() const { return services.scratch; }
 
   // Begins a connection to a server. All of its attempts together may take the remaining time of the deadline.
-  // `client_tls`: the TLS of the client, for send_proxy_protocol; null: without TLS.
   [[nodiscard]] std::unique_ptr<UpstreamLink> dial(std::shared_ptr<const Upstream> upstream,
                                                    std::shared_ptr<const tls::ClientContext> tls,
-                                                   const tls::Established* client_tls,
+                                                   const ClientConnection& client_connection,
                                                    Course course = {}) const;
   // Passes the server of `link` to the observer. Formatting the address costs more than one step of a link,
   // so this is called only when the state of the link changes.

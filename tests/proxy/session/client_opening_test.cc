@@ -64,7 +64,7 @@ TEST_F(AClientOpening, NamesACancelRequest) {
   client_->incoming = {kCancelRequest};
   ASSERT_EQ(opening.advance(), State::cancel);
   EXPECT_EQ(opening.take_cancel_request().process_id, 7U);
-  EXPECT_EQ(opening.client_tls(), nullptr);
+  EXPECT_EQ(opening.connection().tls, nullptr);
 }
 
 const std::string kFromLoopback = "proxy_protocol_from = \"127.0.0.0/8\"";
@@ -75,7 +75,10 @@ TEST_F(AClientOpening, TakesTheAddressInAProxyHeaderAndPassesOnWhatFollows) {
   client_->incoming = {kProxyLine.substr(0, 3), kProxyLine.substr(3) + kStartup + "later"};
   ASSERT_EQ(opening.advance(), State::startup);
   EXPECT_EQ(context_->origin.address().text(), "192.0.2.7:56324");
-  EXPECT_EQ(opening.take_client().unread.size(), 5U);
+  const OpenedClient client = opening.take_client();
+  EXPECT_EQ(client.unread.size(), 5U);
+  ASSERT_TRUE(client.destination);
+  EXPECT_EQ(client.destination->port, 5432);
 }
 
 TEST_F(AClientOpening, ForgetsTheProcessOfAProxy) {
