@@ -2,15 +2,14 @@
 
 #include <fmt/format.h>
 #include <ifaddrs.h>
-#include <netinet/in.h>
 
 #include <algorithm>
-#include <cstring>
 #include <memory>
 #include <utility>
 
 #include "proxy/access/identity.h"
 #include "proxy/access/rule_files.h"
+#include "proxy/config/ip_address.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -21,19 +20,6 @@ using protocol::in_quotes;
 
 // Where the rules stand that nobody has written.
 constexpr std::string_view kBuiltIn = "built-in";
-
-protocol::IpAddress ip_address(const sockaddr& address) {
-  protocol::IpAddress ip;
-  if (address.sa_family == AF_INET) {
-    const auto& in = reinterpret_cast<const sockaddr_in&>(address);
-    std::memcpy(ip.bytes.data(), &in.sin_addr, sizeof in.sin_addr);
-  } else if (address.sa_family == AF_INET6) {
-    const auto& in6 = reinterpret_cast<const sockaddr_in6&>(address);
-    ip.is_ipv6 = true;
-    std::memcpy(ip.bytes.data(), &in6.sin6_addr, sizeof in6.sin6_addr);
-  }
-  return ip;
-}
 
 // This machine's addresses now, as PostgreSQL asks for them at each connection.
 std::vector<protocol::LocalNetwork> local_networks() {
@@ -236,10 +222,13 @@ class RuleCheck {
   }
 
  private:
-  // On a Unix socket and on loopback it is the operator's own machine that comes.
+  // On a Unix socket and on loopback it is the operator's own machine that comes. The clients of a proxy come from
+  // elsewhere, and a loopback address in its header is one of the proxy's machine.
   [[nodiscard]] bool is_trustworthy(const protocol::HbaRule& rule) const {
-    return rule.is_local || rule.only_loopback || listener_.address.is_loopback() ||
-           rule.clientcert != ClientCertificate::not_required;
+    if (rule.is_local || rule.clientcert != ClientCertificate::not_required) return true;
+    const auto& proxies = listener_.proxy_protocol_from;
+    if (!proxies.is_empty()) return rule.only_loopback && proxies.are_local();
+    return rule.only_loopback || listener_.address.is_loopback();
   }
   void complain(const protocol::HbaRule& rule, std::string message, std::string hint) const {
     errors_.push_back({rule.file, rule.line, key_, std::move(message), std::move(hint)});
@@ -261,7 +250,9 @@ std::string built_in_rules(const ListenerConfig& listener) {
   const auto both = [](const std::string& type, const std::string& rest) {
     return type + " all " + rest + '\n' + type + " replication " + rest + '\n';
   };
-  if (listener.address.is_unix()) return both("local", "all relay");
+  if (listener.address.is_unix())
+    return both("local", "all relay") +
+           (listener.proxy_protocol_from.is_empty() ? "" : both("host", "all all relay"));
   const std::string certificate = listener.tls.ssl_ca_file.empty() ? "" : " clientcert=verify-ca";
   switch (listener.tls_policy()) {
     case ListenerTls::require: return both("hostssl", "all all relay" + certificate);

@@ -263,6 +263,38 @@ Read<std::vector<std::string>> ServerNameList::read(const RawValue& raw) {
   return names;
 }
 
+Read<TrustedProxies> ProxyList::read(const RawValue& raw) {
+  std::vector<std::string> elements = raw.items;
+  if (raw.kind != RawValue::Kind::list) {
+    auto names = NameList::read(raw);
+    if (!names) return tl::unexpected(std::move(names).error());
+    elements = *std::move(names);
+  }
+  if (elements.empty())
+    return invalid("must not be empty", "Write the networks of the proxies, such as [\"10.0.0.0/8\"].");
+  TrustedProxies proxies;
+  for (const auto& element : elements) {
+    if (element == kUnixClients) {
+      proxies.unix_clients = true;
+    } else if (const auto network = parse_ip_network(element)) {
+      proxies.networks.push_back(*network);
+    } else {
+      return invalid(
+          "invalid network " + in_quotes(element),
+          "Write an address with a prefix length, such as \"10.0.0.0/8\" or \"fd00::/8\", or \"unix\" "
+          "for the clients of a Unix socket.");
+    }
+  }
+  return proxies;
+}
+
+std::string ProxyList::show(const TrustedProxies& value) {
+  std::vector<std::string> elements;
+  for (const auto& network : value.networks) elements.push_back(network.text());
+  if (value.unix_clients) elements.emplace_back(kUnixClients);
+  return joined(elements);
+}
+
 Read<std::vector<std::uint16_t>> PortList::read(const RawValue& raw) {
   const bool has_text = raw.kind == Kind::text || raw.kind == Kind::untyped || raw.kind == Kind::integer;
   if (!has_text) return invalid("requires a port", R"(Write a number, or a list such as "5432,5433".)");

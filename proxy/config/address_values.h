@@ -7,6 +7,7 @@
 
 #include "proxy/base/socket_address.h"
 #include "proxy/config/list_values.h"
+#include "proxy/config/trusted_proxies.h"
 #include "proxy/config/values.h"
 
 namespace pgveil::proxy::values {
@@ -42,6 +43,14 @@ struct NumericAddressList {
   [[nodiscard]] static std::string type() { return "string, comma list"; }
   [[nodiscard]] static Read<Value> read(const RawValue& raw);
   [[nodiscard]] static std::string show(const Value& value) { return joined(value); }
+};
+
+// Networks of proxies: ["10.0.0.0/8", "fd00::7"], or "unix" for the clients of a Unix socket.
+struct ProxyList {
+  using Value = TrustedProxies;
+  [[nodiscard]] static std::string type() { return "array of strings, or string with a comma list"; }
+  [[nodiscard]] static Read<Value> read(const RawValue& raw);
+  [[nodiscard]] static std::string show(const Value& value);
 };
 
 struct PortList {

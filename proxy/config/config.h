@@ -16,6 +16,7 @@
 #include "proxy/base/socket_address.h"
 #include "proxy/config/config_error.h"
 #include "proxy/config/require_auth.h"
+#include "proxy/config/trusted_proxies.h"
 #include "tls/settings.h"
 
 namespace pgveil::proxy {
@@ -33,6 +34,9 @@ enum class ListenerTls {
 
 // Whether a CancelRequest in plaintext is taken where TLS is required: psql's Ctrl-C sends no other.
 enum class PlaintextCancel { allow, deny };
+
+// Whether a proxy that may send a PROXY header must send it.
+enum class ProxyProtocol { required, optional };
 
 // Where the server reads the client's identity, as information.
 enum class ClientIdentityIn {
@@ -85,6 +89,8 @@ struct ListenerConfig {
   std::string upstream;  // the name of an upstream
   // Plaintext beyond loopback and Unix sockets gives up secrecy between client and pgveil.
   bool allow_plaintext_from_network = false;
+  TrustedProxies proxy_protocol_from;  // the proxies whose PROXY header is accepted
+  ProxyProtocol proxy_protocol = ProxyProtocol::required;
   std::optional<ListenerTls> tls_setting;
   tls::ServerCertificate certificate;  // the default one; its two files are empty where there is none
   tls::ServerSettings tls;             // with all certificates together, once the configuration is read
@@ -152,6 +158,7 @@ struct UpstreamConfig {
   std::chrono::milliseconds connect_timeout{10'000};     // of each address; 0: no limit of its own
   unsigned preconnect = 0;                               // connections made ahead, of all workers together
   std::chrono::milliseconds preconnect_max_age{30'000};  // below the server's authentication_timeout
+  bool send_proxy_protocol = false;  // a PROXY header with the client's address, before everything else
   bool keepalives = true;
   std::chrono::seconds keepalives_idle{0};      // 0: the system's
   std::chrono::seconds keepalives_interval{0};  // 0: the system's

@@ -244,6 +244,7 @@ void ConfigBuilder::check_listener(const SectionBuilder<ListenerConfig>& listene
 void ConfigBuilder::check_listener_address(const SectionBuilder<ListenerConfig>& listener) {
   const auto& address = listener.values.address;
   const auto policy = listener.values.tls_policy();
+  check_proxy_protocol(listener);
   if (policy == ListenerTls::require)
     refuse_without_effect(listener, "allow_plaintext_from_network", "this listener requires TLS");
   else if (address.is_unix() || address.is_loopback())
@@ -261,6 +262,21 @@ void ConfigBuilder::check_listener_address(const SectionBuilder<ListenerConfig>&
     if (has(listener, key))
       add_at(listener, key, "has no effect: " + address.text() + " is not a Unix socket",
              "Remove it, or use a Unix socket as the address.");
+}
+
+void ConfigBuilder::check_proxy_protocol(const SectionBuilder<ListenerConfig>& listener) {
+  const auto& address = listener.values.address;
+  const auto& proxies = listener.values.proxy_protocol_from;
+  if (!has(listener, "proxy_protocol_from"))
+    refuse_without_effect(listener, "proxy_protocol", "proxy_protocol_from is not set");
+  else if (address.is_unix() && !proxies.networks.empty())
+    add_at(listener, "proxy_protocol_from",
+           "contains a network, but the clients of a Unix socket have no IP address",
+           "Use " + spelled(listener, "proxy_protocol_from", "[\"unix\"]") + ".");
+  else if (!address.is_unix() && proxies.unix_clients)
+    add_at(listener, "proxy_protocol_from",
+           "contains \"unix\", but " + address.text() + " is not a Unix socket",
+           "Write the networks of the proxies.");
 }
 
 void ConfigBuilder::check_unix_listener(const SectionBuilder<ListenerConfig>& listener) {
@@ -412,6 +428,10 @@ void ConfigBuilder::check_early_upstream(const SectionBuilder<ListenerConfig>& l
                           named + " does not use TLS, so that connecting early saves no time");
   else if (upstream.preconnect > 0)
     refuse_without_effect(listener, "connect_early", named + " has preconnect, which is faster");
+  else if (upstream.send_proxy_protocol)
+    refuse_without_effect(
+        listener, "connect_early",
+        named + " has send_proxy_protocol, and the client's certificate is not known early");
   else if (!upstream.role_certificates.empty())
     refuse_without_effect(listener, "connect_early",
                           named + " has role_certificates, and the role is not known early");
@@ -552,6 +572,11 @@ void ConfigBuilder::check_credentials(const SectionBuilder<UpstreamSection>& ups
     refuse_both(
         upstream, "preconnect", "role_certificates",
         "Remove one of them: a connection that is made before its login cannot use the certificate of a role.");
+  if (upstream.values.config.preconnect > 0 && upstream.values.config.send_proxy_protocol)
+    refuse_both(
+        upstream, "preconnect", "send_proxy_protocol",
+        "Remove one of them: a connection that is made before its client is known cannot begin with the "
+        "client's address.");
   if (!has(upstream, "password_command"))
     for (const char* key : {"password_command_timeout", "password_command_ttl"})
       refuse_without_effect(upstream, key, "password_command is not set");

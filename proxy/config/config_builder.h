@@ -89,6 +89,7 @@ class ConfigBuilder {
   void put_certificates_together(SectionBuilder<ListenerConfig>& listener);
   void check_listener(const SectionBuilder<ListenerConfig>& listener);
   void check_listener_address(const SectionBuilder<ListenerConfig>& listener);
+  void check_proxy_protocol(const SectionBuilder<ListenerConfig>& listener);
   void check_unix_listener(const SectionBuilder<ListenerConfig>& listener);
   void check_listener_tls(const SectionBuilder<ListenerConfig>& listener);
   // Ciphers of versions of TLS that are not accepted.

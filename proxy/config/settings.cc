@@ -27,6 +27,7 @@ using values::OneOf;
 using values::Path;
 using values::Permissions;
 using values::PortList;
+using values::ProxyList;
 using values::RateValue;
 using values::RawValue;
 using values::read_hosts_and_ports;
@@ -137,6 +138,13 @@ std::span<const Setting<ListenerConfig>> listener_settings() {
           "allow_plaintext_from_network",
           "Allows plaintext clients from the network: everyone on the path can read and alter "
           "their sessions."),
+      setting<ProxyList, &L::proxy_protocol_from>(
+          "proxy_protocol_from",
+          "The proxies that send a PROXY header (versions 1 and 2) with the client's address: networks, or `unix` for "
+          "the clients of a Unix socket."),
+      setting<OneOf<values::kProxyProtocols>, &L::proxy_protocol>(
+          "proxy_protocol",
+          "`required` closes a connection from `proxy_protocol_from` without a PROXY header; `optional` takes both."),
       setting<values::ListenerTlsWord, &L::tls_setting>("tls",
                                                         "`require` refuses plaintext sessions, and is the "
                                                         "default with a certificate; `optional` takes both; "
@@ -328,6 +336,9 @@ std::span<const Setting<UpstreamSection>> upstream_settings() {
           "preconnect_max_age",
           "How long a connection of `preconnect` may wait for its session before it is renewed; less "
           "than the server's `authentication_timeout`.")),
+      setting<Boolean, &U::config, &C::send_proxy_protocol>(
+          "send_proxy_protocol",
+          "Sends a PROXY header (version 2) with the client's address and certificate, to a server that is a proxy, too."),
       setting<values::SessionAttributes, &U::target_session_attrs>("target_session_attrs",
                                                                    "Only `any` is supported."),
       setting<values::SslModeWord, &U::config, &C::sslmode>(

@@ -64,6 +64,8 @@ inline constexpr std::array kListenerTls{Word<ListenerTls>{"require", ListenerTl
                                          Word<ListenerTls>{"off", ListenerTls::off}};
 inline constexpr std::array kPlaintextCancels{Word<PlaintextCancel>{"allow", PlaintextCancel::allow},
                                               Word<PlaintextCancel>{"deny", PlaintextCancel::deny}};
+inline constexpr std::array kProxyProtocols{Word<ProxyProtocol>{"required", ProxyProtocol::required},
+                                            Word<ProxyProtocol>{"optional", ProxyProtocol::optional}};
 inline constexpr std::array kRelayEngines{Word<RelayEngine>{"auto", RelayEngine::automatic},
                                           Word<RelayEngine>{"io_uring", RelayEngine::io_uring},
                                           Word<RelayEngine>{"epoll", RelayEngine::epoll}};

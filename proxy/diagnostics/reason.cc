@@ -37,6 +37,8 @@ constexpr std::array kReasons{
                "the client closed the connection inside a message"},
     ReasonInfo{Reason::no_startup, "no_startup", kSilent, Fault::client,
                "the client closed before its StartupMessage"},
+    ReasonInfo{Reason::proxy_header_invalid, "proxy_header_invalid", kSilent, Fault::client,
+               "the connection does not begin with a valid PROXY header"},
     ReasonInfo{Reason::malformed_startup, "malformed_startup", kSilent, Fault::client,
                "the first bytes are not a PostgreSQL startup packet"},
     ReasonInfo{Reason::protocol_violation, "protocol_violation", sqlstate::kProtocolViolation, Fault::client,

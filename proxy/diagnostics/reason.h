@@ -23,6 +23,7 @@ enum class Reason : std::uint8_t {
   client_closed_unexpectedly,
   client_closed_in_message,
   no_startup,
+  proxy_header_invalid,
   malformed_startup,
   protocol_violation,
   unsupported_protocol,

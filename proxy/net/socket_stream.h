@@ -48,6 +48,7 @@ class SocketStream final : public Stream, private SocketWatch::Client {
   void look_for_break() override;
   void finish(Scratch& scratch, Finish how) override;
   void move_to(Ring& ring) override;
+  [[nodiscard]] KernelAddress local_address() const override { return bound_address(descriptor_); }
   [[nodiscard]] std::string error() const override;
 
   // Returns whether the peer has ended its side or broken the connection, as seen while reading was paused or by a read. For

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 
+#include "proxy/base/socket_address.h"
 #include "tls/engine.h"
 
 namespace pgveil::proxy {
@@ -108,6 +109,9 @@ class Stream {
 
   // From here on, `ring` reads and writes the bytes. It must outlive the stream.
   virtual void move_to(Ring& /*ring*/) {}
+
+  // Returns the address of pgveil's end of the connection; one of no family if it is not known.
+  [[nodiscard]] virtual KernelAddress local_address() const { return {}; }
 
   [[nodiscard]] virtual std::string error() const = 0;
   // Returns the failure of TLS after the handshake, for example if a server refuses pgveil's certificate (TLS

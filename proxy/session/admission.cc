@@ -45,8 +45,8 @@ Admission::State Admission::advance() {
 
   const Decision decision = decide();
   if (decision.needs_host_name) {
-    host_name_ =
-        std::make_unique<ClientHostName>(context_.services.resolver, context_.client_address, context_.owner);
+    host_name_ = std::make_unique<ClientHostName>(context_.services.resolver, context_.origin.address(),
+                                                  context_.owner);
     if (host_name_->found()) context_.owner.wake();  // from the hosts file
     return State::waiting;
   }
@@ -67,7 +67,7 @@ bool Admission::waits_for_audit() {
 
 Decision Admission::decide() {
   const OpenedClient& client = admitted_.client;
-  const ClientAttributes attributes{.address = context_.client_address,
+  const ClientAttributes attributes{.address = context_.origin.address(),
                                     .has_tls = client.tls != nullptr,
                                     .certificate = client.certificate(),
                                     .unix_user = client.unix_user,

@@ -14,11 +14,10 @@ constexpr std::chrono::seconds kCancelTimeout{10};
 
 // A request with a key that this process has not stored goes to the upstream's server if there is only one: another
 // replica of pgveil may have relayed the session.
-tl::expected<std::unique_ptr<CancelForward>, Ending> CancelForward::begin(SessionContext& context,
-                                                                          protocol::CancelRequest request,
-                                                                          bool inside_tls) {
+tl::expected<std::unique_ptr<CancelForward>, Ending> CancelForward::begin(
+    SessionContext& context, protocol::CancelRequest request, const ClientConnection& connection) {
   const ListenerPolicy& policy = context.policy();
-  if (policy.config.plaintext_cancel == PlaintextCancel::deny && policy.tls && !inside_tls)
+  if (policy.config.plaintext_cancel == PlaintextCancel::deny && policy.tls && connection.tls == nullptr)
     return tl::unexpected(Ending{.reason = Reason::plaintext_cancel_denied});
   const auto route = context.services.shared.cancel_routes.find(request);
   if (!route && policy.upstream->config.hosts.size() != 1)
@@ -29,7 +28,7 @@ tl::expected<std::unique_ptr<CancelForward>, Ending> CancelForward::begin(Sessio
   const auto& upstream = route ? route->upstream : policy.upstream;
   Course course;
   if (route) course.only = route->server;
-  auto link = context.dial(upstream, upstream->tls, std::move(course));
+  auto link = context.dial(upstream, upstream->tls, connection, std::move(course));
   // NOLINTNEXTLINE(cppcoreguidelines-owning-memory): the constructor is private
   return std::unique_ptr<CancelForward>(new CancelForward(context, std::move(request), std::move(link)));
 }

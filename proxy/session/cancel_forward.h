@@ -15,10 +15,10 @@ namespace pgveil::proxy {
 
 class CancelForward final : public Stage {
  public:
-  // Begins to connect to the server, or returns why the request is not forwarded. `inside_tls`: the request arrived
-  // inside TLS.
+  // Begins to connect to the server, or returns why the request is not forwarded. `connection`: the one in which the request
+  // arrived.
   [[nodiscard]] static tl::expected<std::unique_ptr<CancelForward>, Ending> begin(
-      SessionContext& context, protocol::CancelRequest request, bool inside_tls);
+      SessionContext& context, protocol::CancelRequest request, const ClientConnection& connection);
   ~CancelForward() override;
 
   // Returns how the session ends, or nullopt while the request is being forwarded.

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "protocol/proxy_header.h"
 #include "proxy/session/client_tls_failure.h"
 #include "proxy/session/session_bytes.h"
 #include "proxy/session/startup_parameters.h"
@@ -19,32 +20,26 @@ protocol::NegotiationPolicy negotiation_policy(const ListenerPolicy& listener) {
 ClientOpening::ClientOpening(SessionContext& context, std::string unix_user)
     : context_(context),
       negotiation_(negotiation_policy(context.policy())),
-      unix_user_(std::move(unix_user)) {
+      unix_user_(std::move(unix_user)),
+      awaits_proxy_header_(context.policy().config.proxy_protocol_from.contains(context.origin.address())) {
   context_.deadline.set(context_.limits().startup_timeout);
 }
 
 ClientOpening::State ClientOpening::advance() {
-  if (context_.deadline.passed()) return fail({.reason = Reason::startup_timeout});
+  if (context_.deadline.passed())
+    return fail({.reason = Reason::startup_timeout,
+                 .detail = awaits_proxy_header_ ? "The PROXY header did not arrive." : ""});
   const State next = state_ == State::accepting_tls ? accept_tls() : negotiate();
   if (next != State::failed) state_ = next;
   return next;
 }
 
 ClientOpening::State ClientOpening::negotiate() {
-  using Event = protocol::Negotiation::Event;
   for (;;) {
-    protocol::ByteReader in(unread_);
-    protocol::Bytes answer;
-    const auto event = negotiation_.advance(in, answer);
-    consume(unread_, in);
-    if (!answer.empty()) context_.client->write(context_.scratch(), answer);
-    switch (event) {
-      case Event::startup: return State::startup;
-      case Event::cancel: return State::cancel;
-      case Event::accept_tls: return begin_tls();
-      case Event::failed: return fail(failed_negotiation());
-      case Event::more: break;
-    }
+    if (awaits_proxy_header_)
+      if (auto refusal = take_proxy_header()) return fail(*std::move(refusal));
+    if (!awaits_proxy_header_)
+      if (const auto state = take_packet()) return *state;
     if (!context_.client->readable()) return state_;
     const auto read = context_.client->read(context_.scratch(), kStartupReadBytes);
     switch (read.status) {
@@ -57,6 +52,50 @@ ClientOpening::State ClientOpening::negotiate() {
     context_.observer.note_received(read.bytes.size());
     unread_.insert(unread_.end(), read.bytes.begin(), read.bytes.end());
   }
+}
+
+// Reads the PROXY header of a trusted proxy, once it is there. From here on the client is the one that it names: the
+// process at the other end of a Unix socket is that of the proxy, and says nothing about the client.
+std::optional<Ending> ClientOpening::take_proxy_header() {
+  if (unread_.empty()) return std::nullopt;
+  const bool is_optional = context_.policy().config.proxy_protocol == ProxyProtocol::optional;
+  if (is_optional && !protocol::begins_proxy_header(unread_.front())) {
+    awaits_proxy_header_ = false;
+    return std::nullopt;
+  }
+  protocol::ByteReader in(unread_);
+  const auto header = protocol::decode_proxy_header(in);
+  if (!header) return invalid_proxy_header(std::string(protocol::describe(header.error())));
+  if (!header->has_value()) return std::nullopt;
+  consume(unread_, in);
+  awaits_proxy_header_ = false;
+  has_sent_ = !unread_.empty();
+  unix_user_.clear();
+  context_.observer.note_identity("");
+  const std::string proxy = context_.origin.address().text();
+  context_.origin.apply(**header);
+  if (!(*header)->addresses) return std::nullopt;
+  destination_ = (*header)->addresses->destination;
+  context_.observer.note_proxied(context_.origin.address().text(), proxy);
+  return std::nullopt;
+}
+
+// Passes the bytes that have arrived to the negotiation. nullopt: it needs more.
+std::optional<ClientOpening::State> ClientOpening::take_packet() {
+  using Event = protocol::Negotiation::Event;
+  protocol::ByteReader in(unread_);
+  protocol::Bytes answer;
+  const auto event = negotiation_.advance(in, answer);
+  consume(unread_, in);
+  if (!answer.empty()) context_.client->write(context_.scratch(), answer);
+  switch (event) {
+    case Event::startup: return State::startup;
+    case Event::cancel: return State::cancel;
+    case Event::accept_tls: return begin_tls();
+    case Event::failed: return fail(failed_negotiation());
+    case Event::more: break;
+  }
+  return std::nullopt;
 }
 
 // Bytes that were read after the SSLRequest, or as direct TLS, are passed to the handshake only.
@@ -103,6 +142,7 @@ bool ClientOpening::waits_for_client() const {
 OpenedClient ClientOpening::take_client() {
   OpenedClient client{.startup = negotiation_.take_startup(),
                       .tls = tls_,
+                      .destination = destination_,
                       .unix_user = std::move(unix_user_),
                       .unread = std::move(unread_)};
   set_database(client.startup, context_.policy().config);
@@ -123,6 +163,8 @@ ClientOpening::State ClientOpening::fail(Ending ending) {
 // Returns the ending for a client that closed its connection before its StartupMessage, or whose first record after
 // the handshake cannot be read.
 Ending ClientOpening::early_leave() const {
+  if (awaits_proxy_header_ && has_sent_)
+    return invalid_proxy_header("The connection was closed inside the header.");
   std::string certificate;
   if (tls_)
     certificate =
@@ -135,6 +177,14 @@ Ending ClientOpening::early_leave() const {
                              .inside_tls = negotiation_.inside_tls(),
                              .declined = negotiation_.declined(),
                              .certificate = std::move(certificate)});
+}
+
+Ending ClientOpening::invalid_proxy_header(std::string detail) const {
+  return {.reason = Reason::proxy_header_invalid,
+          .detail = std::move(detail),
+          .hint =
+              "A client in proxy_protocol_from has to be a proxy that sends the header, as HAProxy does with "
+              "send-proxy-v2."};
 }
 
 Ending ClientOpening::failed_handshake() const {

@@ -1,4 +1,5 @@
-// The first stage of a session: what a client sends up to its StartupMessage, and the TLS handshake with it.
+// The first stage of a session: the PROXY header of a trusted proxy, what a client sends up to its StartupMessage, and the
+// TLS handshake with it.
 #pragma once
 
 #include <memory>
@@ -16,7 +17,8 @@ namespace pgveil::proxy {
 // A client that has sent its StartupMessage.
 struct OpenedClient {
   protocol::StartupMessage startup;
-  std::shared_ptr<const tls::Established> tls;  // null: without TLS
+  std::shared_ptr<const tls::Established> tls;         // null: without TLS
+  std::optional<protocol::ProxyEndpoint> destination;  // in its PROXY header; nullopt: none
   std::string unix_user;  // of the client's process on a Unix socket; empty: not needed, or unknown
   UnreadBytes unread;     // what it sent after the StartupMessage; may contain a password
 
@@ -24,6 +26,7 @@ struct OpenedClient {
   [[nodiscard]] const tls::PeerCertificate* certificate() const {
     return tls && tls->peer ? &*tls->peer : nullptr;
   }
+  [[nodiscard]] ClientConnection connection() const { return {.tls = tls.get(), .destination = destination}; }
   // The subject of the certificate, or the Unix user of the client's process.
   [[nodiscard]] std::string_view identity() const {
     return certificate() != nullptr ? certificate()->subject : unix_user;
@@ -33,7 +36,7 @@ struct OpenedClient {
 class ClientOpening final : public Stage {
  public:
   enum class State {
-    negotiating,      // GSSENCRequest, SSLRequest, direct TLS; or CancelRequest or StartupMessage at once
+    negotiating,  // PROXY header; GSSENCRequest, SSLRequest, direct TLS; or CancelRequest or StartupMessage at once
     accepting_tls,    // the TLS handshake
     reading_startup,  // StartupMessage or CancelRequest, inside TLS
     startup,          // take_client() may be called
@@ -52,13 +55,17 @@ class ClientOpening final : public Stage {
 
   [[nodiscard]] OpenedClient take_client();
   [[nodiscard]] protocol::CancelRequest take_cancel_request() { return negotiation_.take_cancel(); }
-  [[nodiscard]] bool inside_tls() const { return negotiation_.inside_tls(); }
+  [[nodiscard]] ClientConnection connection() const {
+    return {.tls = tls_.get(), .destination = destination_};
+  }
   [[nodiscard]] const Ending& ending() const { return ending_; }
 
   [[nodiscard]] ErrorFormat error_format() const override;
 
  private:
   [[nodiscard]] State negotiate();
+  [[nodiscard]] std::optional<Ending> take_proxy_header();
+  [[nodiscard]] std::optional<State> take_packet();
   [[nodiscard]] State begin_tls();
   [[nodiscard]] State accept_tls();
   [[nodiscard]] State finish_handshake();
@@ -66,6 +73,7 @@ class ClientOpening final : public Stage {
   [[nodiscard]] Ending early_leave() const;
   [[nodiscard]] Ending failed_handshake() const;
   [[nodiscard]] Ending failed_negotiation() const;
+  [[nodiscard]] Ending invalid_proxy_header(std::string detail) const;
 
   SessionContext& context_;
   State state_ = State::negotiating;  // never `failed`: after a failure, the state before it
@@ -73,9 +81,11 @@ class ClientOpening final : public Stage {
   TlsStream* accepting_ = nullptr;  // the client's stream, during the TLS handshake
   std::optional<HandshakeQueue::Slot> handshake_slot_;
   std::shared_ptr<const tls::Established> tls_;
+  std::optional<protocol::ProxyEndpoint> destination_;
   std::string unix_user_;
   UnreadBytes unread_;
-  bool has_sent_ = false;  // negotiate() has read bytes of the client
+  bool awaits_proxy_header_;  // a PROXY header is expected, or possible
+  bool has_sent_ = false;     // negotiate() has read bytes of the client, other than a PROXY header
   Ending ending_;
 };
 

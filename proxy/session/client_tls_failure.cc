@@ -59,7 +59,8 @@ struct OtherProtocol {
   std::string_view name;
 };
 constexpr std::string_view kHttp = "HTTP";
-constexpr std::string_view kProxyProtocol = "the PROXY protocol, which pgveil does not read";
+constexpr std::string_view kProxyProtocol =
+    "the PROXY protocol, which is accepted once and only from proxy_protocol_from";
 constexpr std::array kOtherProtocols{OtherProtocol{"GET ", kHttp},
                                      OtherProtocol{"POST", kHttp},
                                      OtherProtocol{"HEAD", kHttp},

@@ -28,7 +28,7 @@ LoginExchange::LoginExchange(SessionContext& context, AdmittedClient client,
     is_preconnected_ = link_ != nullptr;
     context_.observer.note_preconnected(is_preconnected_);
   }
-  if (!link_) link_ = context_.dial(upstream, std::move(client.tls_to_server));
+  if (!link_) link_ = context_.dial(upstream, std::move(client.tls_to_server), client_.connection());
 }
 
 LoginExchange::State LoginExchange::connect() {
@@ -150,7 +150,7 @@ LoginExchange::State LoginExchange::dial_again(Connector::Failed how, const std:
   forget_attempt();
   is_preconnected_ = false;
   context_.observer.note_preconnected(false);
-  link_ = context_.dial(upstream, upstream->tls, std::move(course));
+  link_ = context_.dial(upstream, upstream->tls, client_.connection(), std::move(course));
   return State::connecting;
 }
 

@@ -37,7 +37,7 @@ LoginGate::State LoginGate::advance() {
 LoginGate::State LoginGate::begin() {
   const ListenerLimits& limits = limits_of(context_);
   if (limits.login_rate.count == 0 && limits.failed_login_delay.count() == 0) return State::open;
-  const auto address = ClientNetwork::of(context_.client_address);
+  const auto address = ClientNetwork::of(context_.origin.address());
   if (!address) return State::open;
   LoginThrottle& logins = context_.registration.listener().logins;
   const auto now = LoginThrottle::Clock::now();
@@ -87,7 +87,7 @@ std::optional<Reason> enter_session(SessionContext& context, const std::string& 
   if (limits.max_sessions_per_user > 0 &&
       !context.registration.enter_user(database_user, limits.max_sessions_per_user))
     return Reason::too_many_sessions_of_user;
-  const auto address = ClientNetwork::of(context.client_address);
+  const auto address = ClientNetwork::of(context.origin.address());
   if (limits.max_sessions_per_address > 0 && address &&
       !context.registration.enter_address(*address, limits.max_sessions_per_address))
     return Reason::too_many_sessions_of_address;
@@ -102,7 +102,7 @@ Ending session_limit_ending(const SessionContext& context, Reason limit, const s
         fmt::format("User \"{}\" has {} sessions already.", database_user, limits.max_sessions_per_user);
     ending.hint = "Close sessions, or raise max_sessions_per_user of the listener.";
   } else if (limit == Reason::too_many_sessions_of_address) {
-    const auto address = ClientNetwork::of(context.client_address);
+    const auto address = ClientNetwork::of(context.origin.address());
     ending.detail = fmt::format("{} has {} sessions already.", address ? address->text() : "The client",
                                 limits.max_sessions_per_address);
     ending.hint = "Close sessions, or raise max_sessions_per_address of the listener.";
@@ -135,13 +135,13 @@ bool is_failed_login(Reason reason) {
 void note_failed_login(SessionContext& context) {
   const auto delay = limits_of(context).failed_login_delay;
   if (delay.count() == 0) return;
-  if (const auto address = ClientNetwork::of(context.client_address))
+  if (const auto address = ClientNetwork::of(context.origin.address()))
     context.registration.listener().logins.on_failed_login(*address, delay, LoginThrottle::Clock::now());
 }
 
 void note_successful_login(SessionContext& context) {
   if (limits_of(context).failed_login_delay.count() == 0) return;
-  if (const auto address = ClientNetwork::of(context.client_address))
+  if (const auto address = ClientNetwork::of(context.origin.address()))
     context.registration.listener().logins.on_login(*address);
 }
 

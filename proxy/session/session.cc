@@ -46,7 +46,7 @@ Session::Session(SessionServices& services, SessionRegistration registration, Se
       context_{.services = services,
                .owner = *this,
                .listener = std::move(listener),
-               .client_address = address,
+               .origin = ClientOrigin(address),
                .client = nullptr,
                .deadline = Deadline(services.loop, *this),
                .registration = std::move(registration),
@@ -121,9 +121,9 @@ Session::Phase Session::open(ClientOpening& opening) {
 // connections to servers than sessions.
 void Session::connect_early() {
   const ListenerPolicy& policy = context_.policy();
-  if (!policy.config.connect_early || !policy.rules.may_admit(context_.client_address)) return;
+  if (!policy.config.connect_early || !policy.rules.may_admit(context_.origin.address())) return;
   if (!context_.registration.enter_session(max_unreserved_sessions(context_.listener))) return;
-  early_link_ = context_.dial(policy.upstream, policy.upstream->tls);
+  early_link_ = context_.dial(policy.upstream, policy.upstream->tls, {});
 }
 
 // Drops the early connection without a message if it fails, ends, or sends bytes before the StartupMessage. Once the
@@ -139,7 +139,7 @@ void Session::advance_early() {
 Session::Phase Session::begin_cancel(ClientOpening& opening) {
   if (early_link_) early_link_->close(context_.scratch());
   early_link_.reset();
-  auto cancel = CancelForward::begin(context_, opening.take_cancel_request(), opening.inside_tls());
+  auto cancel = CancelForward::begin(context_, opening.take_cancel_request(), opening.connection());
   if (!cancel) return end(cancel.error());
   stage_ = *std::move(cancel);
   return Phase::forward_cancel;
@@ -252,7 +252,7 @@ Session::Revalidation Session::check(const Snapshot& snapshot, ChainVerdicts& ve
   const KeptLogin* login = established.kept_login();
   if (login == nullptr) return Revalidation::without_data;
   if (established.ends_when_idle()) return Revalidation::not_due;
-  auto ending = check_login(*login, context_.client_address, context_.listener, snapshot, verdicts);
+  auto ending = check_login(*login, context_.origin.address(), context_.listener, snapshot, verdicts);
   if (!ending) return Revalidation::admitted;
   established.end_when_idle(*std::move(ending));
   return Revalidation::ending;
@@ -315,9 +315,7 @@ bool Session::tell_client(const Ending& ending) {
   // A client that has asked for nothing yet gets no error at shutdown, only the end of the connection.
   const bool has_asked = phase_ != Phase::negotiate && phase_ != Phase::read_startup;
   if (ending.reason == Reason::shutting_down && !has_asked) return false;
-  const KernelAddress& address = context_.client_address;
-  const auto message =
-      last_message(ending, current_stage().error_format(), address.is_unix() || address.is_loopback());
+  const auto message = last_message(ending, current_stage().error_format(), context_.origin.is_local());
   if (message.empty()) return false;
   context_.client->write(context_.scratch(), message);
   return true;

@@ -8,13 +8,14 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 
 #include "proxy/base/deadline.h"
 #include "proxy/base/resolver.h"
-#include "proxy/base/socket_address.h"
 #include "proxy/login/login_plan.h"
 #include "proxy/net/handshake_queue.h"
 #include "proxy/net/stream.h"
+#include "proxy/session/client_origin.h"
 #include "proxy/session/session_observer.h"
 #include "proxy/session/shared_state.h"
 #include "proxy/snapshot/snapshot.h"
@@ -45,11 +46,17 @@ struct SessionServices {
   [[nodiscard]] LinkServices for_links() const { return {loop, handshake_queue, resolver}; }
 };
 
+// What is sent with send_proxy_protocol, beside the address of the client.
+struct ClientConnection {
+  const tls::Established* tls = nullptr;                    // null: without TLS
+  std::optional<protocol::ProxyEndpoint> destination = {};  // in the client's PROXY header; nullopt: none
+};
+
 struct SessionContext {
   SessionServices& services;
   Wakeable& owner;  // the session; it is woken when its stage may continue
   const SnapshotListener listener;
-  const KernelAddress client_address;
+  ClientOrigin origin;  // changed by ClientOpening only
   std::unique_ptr<Stream> client;
   Deadline deadline;  // of the stage
   SessionRegistration registration;
@@ -62,6 +69,7 @@ struct SessionContext {
   // Begins a connection to a server. All of its attempts together may take the remaining time of the deadline.
   [[nodiscard]] std::unique_ptr<UpstreamLink> dial(std::shared_ptr<const Upstream> upstream,
                                                    std::shared_ptr<const tls::ClientContext> tls,
+                                                   const ClientConnection& client_connection,
                                                    Course course = {}) const;
   // Passes the server of `link` to the observer. Formatting the address costs more than one step of a link,
   // so this is called only when the state of the link changes.

@@ -12,6 +12,11 @@ void SessionObserver::note_client(Client client) {
   record_->upstream = std::move(client.upstream);
 }
 
+void SessionObserver::note_proxied(std::string client, std::string proxy) {
+  record_->client = std::move(client);
+  record_->proxy = std::move(proxy);
+}
+
 void SessionObserver::note_refused_certificate(std::shared_ptr<const tls::PeerCertificate> certificate) {
   record_->refused_certificate = std::move(certificate);
 }

@@ -27,6 +27,8 @@ class SessionObserver {
     std::string upstream;  // name
   };
   void note_client(Client client);
+  // Stores the addresses that a PROXY header and its connection have.
+  void note_proxied(std::string client, std::string proxy);
   void note_client_tls(std::shared_ptr<const tls::Established> tls) { record_->client_tls = std::move(tls); }
   void note_refused_certificate(std::shared_ptr<const tls::PeerCertificate> certificate);
   void note_identity(std::string_view identity) { record_->identity = identity; }

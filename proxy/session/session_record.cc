@@ -48,8 +48,9 @@ std::string_view records_text(const std::shared_ptr<const tls::Established>& tls
 
 LogFields full_parties(const Record& record) {
   LogFields fields;
-  fields.add("client", record.client)
-      .add("listener", record.listener)
+  fields.add("client", record.client);
+  if (!record.proxy.empty()) fields.add("proxy", record.proxy);
+  fields.add("listener", record.listener)
       .add("worker", record.worker)
       .add("identity", record.identity)
       .add("user", record.user)
@@ -81,6 +82,7 @@ bool has_unix_server(const Record& record) {
 LogFields brief_parties(const Record& record, bool is_established) {
   LogFields fields;
   fields.add("client", record.client)
+      .add("proxy", record.proxy)
       .add("identity", record.identity)
       .add("user", record.user)
       .add("database", record.database);
@@ -293,6 +295,7 @@ void log_audit(const Record& record, const Ending* refusal) {
       .add("outcome", outcome_of(refusal))
       .add("reason", accepted ? "" : describe(refusal->reason).name)
       .add("client", record.client)
+      .add("proxy", record.proxy)
       .add("listener", record.listener);
   const bool is_verified = record.client_tls && record.client_tls->peer;
   add_certificate(audit, is_verified ? &*record.client_tls->peer : record.refused_certificate.get(),

@@ -15,9 +15,11 @@
 namespace pgveil::proxy {
 
 struct Record {
-  std::string session;   // unique in the process: "7f3a-2b"
-  unsigned worker = 0;   // number of its worker, from 1 on
-  std::string client;    // address
+  std::string session;  // unique in the process: "7f3a-2b"
+  unsigned worker = 0;  // number of its worker, from 1 on
+  std::string client;   // address
+  std::string
+      proxy;  // address of the proxy that has told the client's address in a PROXY header; empty: none
   std::string listener;  // address
   std::string
       identity;  // the subject of the client's certificate, or the user of the client's process on a Unix socket

@@ -22,14 +22,20 @@ using protocol::HbaMethod;
 using protocol::HbaRule;
 using values::in_quotes;
 
+// Whether the clients of this listener may have other addresses than its own suggests: those in PROXY headers.
+bool has_proxies(const ListenerConfig& listener) {
+  return !listener.proxy_protocol_from.is_empty();
+}
+
 // Whether clients of this listener can match a rule, by its type: of any kind, or with the TLS that the
 // listener has.
 bool can_match_by_family(const HbaRule& rule, const ListenerConfig& listener) {
-  return listener.address.is_unix() ? rule.is_local : !rule.is_local && !rule.matches_nobody;
+  if (rule.is_local) return listener.address.is_unix();
+  return !rule.matches_nobody && (!listener.address.is_unix() || has_proxies(listener));
 }
 bool can_match(const HbaRule& rule, const ListenerConfig& listener) {
   if (!can_match_by_family(rule, listener)) return false;
-  if (listener.address.is_unix()) return true;
+  if (rule.is_local) return true;
   const auto tls = listener.tls_policy();
   return !(rule.only_tls && tls == ListenerTls::off) && !(rule.only_plaintext && tls == ListenerTls::require);
 }
@@ -48,7 +54,8 @@ bool can_admit(const HbaRule& rule, const ListenerConfig& listener) {
   return rule.method != HbaMethod::reject && can_match(rule, listener);
 }
 bool can_admit_by_address(const HbaRule& rule, const ListenerConfig& listener) {
-  if (!can_admit(rule, listener) || listener.address.is_unix()) return can_admit(rule, listener);
+  if (!can_admit(rule, listener)) return false;
+  if (listener.address.is_unix() || has_proxies(listener)) return true;
   const auto addresses = listener.address.each();
   return std::any_of(addresses.begin(), addresses.end(),
                      [&](const SocketAddress& each) { return can_match_by_address(rule, each); });
@@ -99,6 +106,7 @@ class EffectCheck {
       refuse_without_effect(key + "sasl_mechanisms",
                             "a server without TLS offers no SCRAM-SHA-256-PLUS, and upstream " +
                                 in_quotes(listener.config.upstream) + " does not use TLS");
+    check_proxies(listener.config, key);
     check_maps(rules, key);
     check_types(listener, key);
     if (can_match_addresses(listener))
@@ -108,6 +116,14 @@ class EffectCheck {
            "no rule matches the addresses of the clients of this listener, so that no client can log in",
            "Write the networks of the clients, or all for every address.");
     check_client_certificates(listener, key);
+  }
+
+  void check_proxies(const ListenerConfig& listener, const std::string& key) const {
+    for (const auto& network : listener.proxy_protocol_from.networks)
+      if (network.prefix_bits == 0)
+        warn(key + "proxy_protocol_from",
+             network.text() + " trusts every client, which can then claim any address",
+             "Write the addresses of the proxies.");
   }
 
   void check_maps(const AccessRules& rules, const std::string& key) const {

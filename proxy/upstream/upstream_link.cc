@@ -20,10 +20,11 @@ constexpr KeepaliveTimes kCloseWatch{.idle = 3, .interval = 1, .count = 3};
 
 UpstreamLink::UpstreamLink(const LinkServices& services, std::shared_ptr<const Upstream> upstream,
                            std::shared_ptr<const tls::ClientContext> tls, Wakeable& owner,
-                           std::chrono::milliseconds budget, Course course)
+                           std::chrono::milliseconds budget, Course course, protocol::Bytes proxy_header)
     : loop_(services.loop),
       upstream_(std::move(upstream)),
       context_(std::move(tls)),
+      proxy_header_(std::move(proxy_header)),
       owner_(&owner),
       connector_(loop_, services.resolver, upstream_->config, *this, std::move(course)),
       connect_deadline_(loop_, *this),
@@ -154,6 +155,7 @@ UpstreamLink::Step UpstreamLink::connect(Scratch& scratch) {
     if (user != upstream_->config.requirepeer)
       return fail_at_server(wrong_peer(*server(), upstream_->config.requirepeer, user));
   }
+  if (!proxy_header_.empty()) socket_->write(scratch, proxy_header_);
   if (!wants_tls()) return finish();
   if (upstream_->config.sslnegotiation == SslNegotiation::direct) return begin_tls();
   protocol::Bytes request;

@@ -9,6 +9,7 @@
 #include <string>
 #include <string_view>
 
+#include "protocol/bytes.h"
 #include "protocol/upstream_greeting.h"
 #include "proxy/base/deadline.h"
 #include "proxy/net/handshake_queue.h"
@@ -37,10 +38,10 @@ class UpstreamLink final : private Wakeable {
   // The objects in `services`, and `owner`, must outlive the link. `tls`: the upstream's context, or a copy
   // with another client certificate. `budget`: the time for all attempts together. If further attempts are
   // possible, an attempt gets only its share of the remaining time. No attempt gets more than
-  // connect_timeout.
+  // connect_timeout. `proxy_header`: sent first on each connection; empty: none.
   UpstreamLink(const LinkServices& services, std::shared_ptr<const Upstream> upstream,
                std::shared_ptr<const tls::ClientContext> tls, Wakeable& owner,
-               std::chrono::milliseconds budget, Course course = {});
+               std::chrono::milliseconds budget, Course course = {}, protocol::Bytes proxy_header = {});
 
   [[nodiscard]] State advance(Scratch& scratch);
 
@@ -104,6 +105,7 @@ class UpstreamLink final : private Wakeable {
   uv_loop_t* loop_;
   const std::shared_ptr<const Upstream> upstream_;
   std::shared_ptr<const tls::ClientContext> context_;
+  const protocol::Bytes proxy_header_;
   Wakeable* owner_;
   Connector connector_;
   Deadline connect_deadline_;  // for the current address

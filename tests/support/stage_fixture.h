@@ -33,7 +33,7 @@ class AStage : public ::testing::Test {
     context_.reset(new proxy::SessionContext{.services = services_,
                                              .owner = owner_,
                                              .listener = proxy::SnapshotListener(snapshot_, 0),
-                                             .client_address = client_address_,
+                                             .origin = proxy::ClientOrigin(client_address_),
                                              .client = std::move(client),
                                              .deadline = proxy::Deadline(loop_.get(), owner_),
                                              .registration = proxy::SessionRegistration(shared_, usage_),

@@ -26,7 +26,7 @@ class ACancelForward : public test::AStage {
 
 TEST_F(ACancelForward, EndsAfterTheServerHasClosed) {
   begin("", "host = \"" + folder_.path("") + '"');
-  auto begun = CancelForward::begin(*context_, kRequest, false);
+  auto begun = CancelForward::begin(*context_, kRequest, {});
   ASSERT_TRUE(begun);
   CancelForward& cancel = **begun;
   EXPECT_EQ(shared_.unauthenticated_clients.count(), 0U);
@@ -47,7 +47,7 @@ TEST_F(ACancelForward, EndsAfterTheServerHasClosed) {
 
 TEST_F(ACancelForward, HasFailedIfTheServerResetsTheConnection) {
   begin("", "host = \"" + folder_.path("") + '"');
-  auto begun = CancelForward::begin(*context_, kRequest, false);
+  auto begun = CancelForward::begin(*context_, kRequest, {});
   ASSERT_TRUE(begun);
   ASSERT_TRUE(turn_until([&] {
     EXPECT_FALSE((*begun)->advance().has_value());
@@ -72,7 +72,7 @@ TEST_F(ACancelForward, GoesToTheServerOfItsSession) {
   session.add_cancel_route(kRequest, {.upstream = context_->policy().upstream,
                                       .server = {.host = upstream.config.hosts.at(1),
                                                  .address = *unix_address(folder_.path(".s.PGSQL.5432"))}});
-  auto begun = CancelForward::begin(*context_, kRequest, false);
+  auto begun = CancelForward::begin(*context_, kRequest, {});
   ASSERT_TRUE(begun);
   EXPECT_TRUE(turn_until([&] {
     EXPECT_FALSE((*begun)->advance().has_value());
@@ -93,7 +93,7 @@ TEST_F(ACancelForward, WipesTheKey) {
   begin("", "host = \"" + folder_.path("") + '"');
   const protocol::CancelRequest request{7, {key.begin(), key.end()}};
   tl::expected<std::unique_ptr<CancelForward>, Ending> begun;
-  watched([&] { begun = CancelForward::begin(*context_, request, false); });
+  watched([&] { begun = CancelForward::begin(*context_, request, {}); });
   ASSERT_TRUE(begun);
   std::string packet;
   ASSERT_TRUE(turn_until([&] {
@@ -112,17 +112,18 @@ TEST_F(ACancelForward, RefusesARequestWithoutTlsIfTheListenerDeniesThem) {
       "\"\nssl_key_file = \"" + folder_.write("server.key", identity.key_pem()) + "\"\n";
   const std::string upstream = "host = \"" + folder_.path("") + '"';
   begin(certificate + "plaintext_cancel = \"deny\"", upstream);
-  const auto refused = CancelForward::begin(*context_, kRequest, false);
+  const auto refused = CancelForward::begin(*context_, kRequest, {});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().reason, Reason::plaintext_cancel_denied);
-  EXPECT_TRUE(CancelForward::begin(*context_, kRequest, true)) << "inside TLS";
+  const tls::Established client_tls{};
+  EXPECT_TRUE(CancelForward::begin(*context_, kRequest, {.tls = &client_tls})) << "inside TLS";
   begin(certificate, upstream);
-  EXPECT_TRUE(CancelForward::begin(*context_, kRequest, false)) << "the default";
+  EXPECT_TRUE(CancelForward::begin(*context_, kRequest, {})) << "the default";
 }
 
 TEST_F(ACancelForward, RefusesAnUnknownKeyIfThereAreSeveralServers) {
   begin("", "host = \"/nonexistent," + folder_.path("") + '"');
-  const auto begun = CancelForward::begin(*context_, kRequest, false);
+  const auto begun = CancelForward::begin(*context_, kRequest, {});
   ASSERT_FALSE(begun);
   EXPECT_EQ(begun.error().reason, Reason::cancel_unknown);
 }
@@ -131,7 +132,7 @@ TEST_F(ACancelForward, RefusesARequestIfTooManyAreOnTheirWay) {
   while (shared_.cancels.acquire(256)) {
   }
   begin("", "host = \"" + folder_.path("") + '"');
-  const auto begun = CancelForward::begin(*context_, kRequest, false);
+  const auto begun = CancelForward::begin(*context_, kRequest, {});
   ASSERT_FALSE(begun);
   EXPECT_EQ(begun.error().reason, Reason::too_many_cancels);
 }

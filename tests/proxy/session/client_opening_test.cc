@@ -64,7 +64,65 @@ TEST_F(AClientOpening, NamesACancelRequest) {
   client_->incoming = {kCancelRequest};
   ASSERT_EQ(opening.advance(), State::cancel);
   EXPECT_EQ(opening.take_cancel_request().process_id, 7U);
-  EXPECT_FALSE(opening.inside_tls());
+  EXPECT_EQ(opening.connection().tls, nullptr);
+}
+
+const std::string kFromLoopback = "proxy_protocol_from = \"127.0.0.0/8\"";
+const std::string kProxyLine = "PROXY TCP4 192.0.2.7 198.51.100.9 56324 5432\r\n";
+
+TEST_F(AClientOpening, TakesTheAddressInAProxyHeaderAndPassesOnWhatFollows) {
+  ClientOpening& opening = open(kFromLoopback);
+  client_->incoming = {kProxyLine.substr(0, 3), kProxyLine.substr(3) + kStartup + "later"};
+  ASSERT_EQ(opening.advance(), State::startup);
+  EXPECT_EQ(context_->origin.address().text(), "192.0.2.7:56324");
+  const OpenedClient client = opening.take_client();
+  EXPECT_EQ(client.unread.size(), 5U);
+  ASSERT_TRUE(client.destination);
+  EXPECT_EQ(client.destination->port, 5432);
+}
+
+TEST_F(AClientOpening, ForgetsTheProcessOfAProxy) {
+  opening_.emplace(begin(kFromLoopback, "host = \"/nonexistent\""), "root");
+  client_->incoming = {"PROXY UNKNOWN\r\n" + kStartup};
+  ASSERT_EQ(opening_->advance(), State::startup);
+  EXPECT_EQ(opening_->take_client().unix_user, "");
+}
+
+TEST_F(AClientOpening, RefusesAProxyWithoutAHeader) {
+  ClientOpening& opening = open(kFromLoopback);
+  client_->incoming = {kStartup};
+  ASSERT_EQ(opening.advance(), State::failed);
+  EXPECT_EQ(opening.ending().reason, Reason::proxy_header_invalid);
+}
+
+TEST_F(AClientOpening, RefusesAProxyThatLeavesInsideItsHeader) {
+  ClientOpening& opening = open(kFromLoopback);
+  client_->incoming = {kProxyLine.substr(0, 3)};
+  client_->end = Stream::Status::ended;
+  ASSERT_EQ(opening.advance(), State::failed);
+  EXPECT_EQ(opening.ending().reason, Reason::proxy_header_invalid);
+}
+
+TEST_F(AClientOpening, HasSentNothingIfItIsAHeaderAlone) {
+  ClientOpening& opening = open(kFromLoopback);
+  client_->incoming = {kProxyLine};
+  client_->end = Stream::Status::ended;
+  ASSERT_EQ(opening.advance(), State::failed);
+  EXPECT_EQ(opening.ending().reason, Reason::no_startup);
+}
+
+TEST_F(AClientOpening, TakesNoProxyHeaderFromAnotherAddress) {
+  ClientOpening& opening = open("proxy_protocol_from = \"10.0.0.0/8\"");
+  client_->incoming = {kProxyLine + kStartup};
+  ASSERT_EQ(opening.advance(), State::failed);
+  EXPECT_EQ(opening.ending().reason, Reason::malformed_startup);
+  EXPECT_EQ(context_->origin.address().text(), "127.0.0.1:40000");
+}
+
+TEST_F(AClientOpening, NeedsNoProxyHeaderIfItIsOptional) {
+  ClientOpening& opening = open(kFromLoopback + "\nproxy_protocol = \"optional\"");
+  client_->incoming = {kStartup};
+  EXPECT_EQ(opening.advance(), State::startup);
 }
 
 TEST_F(AClientOpening, AnswersAnOldProtocolInItsOwnFormat) {

@@ -105,7 +105,7 @@ TEST_F(ALoginExchange, ClosesAnEarlyConnectionThatItCannotUse) {
   begin("hba = \"host all all all relay\"", "host = " + one_host());
   context_->deadline.set(snapshot_->limits.startup_timeout);
   const auto& upstream = context_->policy().upstream;
-  auto early = context_->dial(upstream, upstream->tls);
+  auto early = context_->dial(upstream, upstream->tls, {});
   ASSERT_TRUE(turn_until([&] {
     return early->advance(context_->scratch()) == UpstreamLink::State::established &&
            (server_.accept() || server_.is_connected());
