@@ -21,10 +21,12 @@ using protocol::in_quotes;
 // Where the rules stand that nobody has written.
 constexpr std::string_view kBuiltIn = "built-in";
 
-// This machine's addresses now, as PostgreSQL asks for them at each connection.
+// This machine's addresses now, as PostgreSQL asks for them at each connection. If the kernel does not tell them, for
+// example for lack of a descriptor, those of the last time.
 std::vector<protocol::LocalNetwork> local_networks() {
+  thread_local std::vector<protocol::LocalNetwork> last;
   ifaddrs* list = nullptr;
-  if (::getifaddrs(&list) != 0) return {};
+  if (::getifaddrs(&list) != 0) return last;
   const std::unique_ptr<ifaddrs, void (*)(ifaddrs*)> owned(list, ::freeifaddrs);
   std::vector<protocol::LocalNetwork> networks;
   for (const ifaddrs* each = list; each != nullptr; each = each->ifa_next) {
@@ -33,6 +35,7 @@ std::vector<protocol::LocalNetwork> local_networks() {
     if (family != AF_INET && family != AF_INET6) continue;
     networks.push_back({ip_address(*each->ifa_addr), ip_address(*each->ifa_netmask)});
   }
+  last = networks;
   return networks;
 }
 
@@ -225,9 +228,10 @@ class RuleCheck {
   // On a Unix socket and on loopback it is the operator's own machine that comes. The clients of a proxy come from
   // elsewhere, and a loopback address in its header is one of the proxy's machine.
   [[nodiscard]] bool is_trustworthy(const protocol::HbaRule& rule) const {
-    if (rule.is_local || rule.clientcert != ClientCertificate::not_required) return true;
+    if (rule.clientcert != ClientCertificate::not_required) return true;
     const auto& proxies = listener_.proxy_protocol_from;
     if (!proxies.is_empty()) return rule.only_loopback && proxies.are_local();
+    if (rule.is_local) return true;
     return rule.only_loopback || listener_.address.is_loopback();
   }
   void complain(const protocol::HbaRule& rule, std::string message, std::string hint) const {

@@ -37,10 +37,14 @@ const tls::Sha256& fingerprint_key() {
 
 std::vector<std::uint8_t> bytes_of(const protocol::ScramSecret& secret) {
   const std::string iterations = "scram " + std::to_string(secret.salting.iterations) + ' ';
-  std::vector<std::uint8_t> bytes(iterations.begin(), iterations.end());
-  for (const auto& part :
-       {secret.stored_key.view(), secret.server_key.view(), protocol::ByteView(secret.salting.salt)})
-    bytes.insert(bytes.end(), part.begin(), part.end());
+  const std::initializer_list<protocol::ByteView> parts{secret.stored_key.view(), secret.server_key.view(),
+                                                        protocol::ByteView(secret.salting.salt)};
+  std::size_t size = iterations.size();
+  for (const auto& part : parts) size += part.size();
+  std::vector<std::uint8_t> bytes;
+  bytes.reserve(size);  // a buffer that grows would leave copies of the keys behind
+  bytes.assign(iterations.begin(), iterations.end());
+  for (const auto& part : parts) bytes.insert(bytes.end(), part.begin(), part.end());
   return bytes;
 }
 
@@ -98,7 +102,12 @@ std::optional<tls::Sha256> UserSecrets::fingerprint(std::string_view user) const
   const auto found = users_.find(user);
   if (found == users_.end()) return std::nullopt;
   const auto& [secret, password] = found->second;
-  if (!password) return tls::hmac_sha256(fingerprint_key(), bytes_of(secret));
+  if (!password) {
+    auto bytes = bytes_of(secret);
+    const auto fingerprint = tls::hmac_sha256(fingerprint_key(), bytes);
+    tls::wipe(bytes);
+    return fingerprint;
+  }
   const std::string_view text = password->view();
   return tls::hmac_sha256(fingerprint_key(),
                           {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()});

@@ -15,6 +15,7 @@
 #include <cstring>
 #include <iterator>
 #include <limits>
+#include <new>
 #include <optional>
 #include <utility>
 
@@ -184,6 +185,16 @@ void set_max_unauthenticated(const ListenerLimits& limits, ListenerUsage& usage)
   usage.unauthenticated_clients.set_max(max == 0 ? std::numeric_limits<std::size_t>::max() : max);
 }
 
+// No exception may leave a callback of libuv.
+template <class Log>
+void log_if_there_is_memory(const Log& log) {
+  try {
+    log();
+  } catch (const std::bad_alloc&) {
+    return;
+  }
+}
+
 // Returns whether the error means that the machine has no IPv6, or no IPv4.
 bool is_missing_family(int error) {
   return error == EAFNOSUPPORT || error == EADDRNOTAVAIL;
@@ -346,13 +357,15 @@ void Listener::accept_all() {
 }
 
 void Listener::pause(int error) {
-  if (!std::exchange(out_of_descriptors_, true))
+  uv_poll_stop(poll_.get());
+  pause_.set(kDescriptorPause);
+  if (std::exchange(out_of_descriptors_, true)) return;
+  log_if_there_is_memory([&] {
     LogLine(LogLevel::error, "accept_failed")
         .add("listener", address_)
         .add("error", std::strerror(error))
         .add("hint", accept_hint(error));
-  uv_poll_stop(poll_.get());
-  pause_.set(kDescriptorPause);
+  });
 }
 
 // Returns whether a further client may be accepted. If not, clients wait in the kernel's queue until one may be.
@@ -364,12 +377,14 @@ bool Listener::has_room() {
   const auto now = std::chrono::steady_clock::now();
   if (full_told_ && now - *full_told_ < kFullTellPause) return false;
   full_told_ = now;
-  LogLine(LogLevel::warning, "accept_paused")
-      .add("listener", address_)
-      .add(
-          "hint",
-          "New connections wait: max_unauthenticated_clients of the listener or of limits is reached. Clients that do "
-          "not log in are closed to make room.");
+  log_if_there_is_memory([&] {
+    LogLine(LogLevel::warning, "accept_paused")
+        .add("listener", address_)
+        .add(
+            "hint",
+            "New connections wait: max_unauthenticated_clients of the listener or of limits is reached. Clients that "
+            "do not log in are closed to make room.");
+  });
   return false;
 }
 

@@ -2,7 +2,9 @@
 
 #include <cstdint>
 #include <new>
+#include <set>
 #include <utility>
+#include <vector>
 
 #include "proxy/diagnostics/log.h"
 
@@ -22,10 +24,13 @@ Revalidation::Revalidation(uv_loop_t* loop, const Sessions& sessions, unsigned w
 }
 
 void Revalidation::begin(std::shared_ptr<const Snapshot> snapshot) {
-  stop();
-  if (snapshot->reload.sessions != ReloadSessions::revalidate) return;
+  if (snapshot->reload.sessions != ReloadSessions::revalidate) return stop();
+  // The sessions that an interrupted pass has not checked come first.
+  std::vector<SessionId> unchecked;
+  if (pass_ && pass_->left) unchecked = *std::move(pass_->left);
   pass_.emplace();
   pass_->snapshot = std::move(snapshot);
+  pass_->first = std::move(unchecked);
   uv_idle_start(idle_.get(), [](uv_idle_t* idle) { static_cast<Revalidation*>(idle->data)->turn(); });
 }
 
@@ -49,8 +54,11 @@ void Revalidation::turn() {
 bool Revalidation::check_some(RevalidationPass& pass) {
   if (!pass.left) {
     std::vector<SessionId> ids;
-    ids.reserve(sessions_.size());
-    for (const auto& [id, session] : sessions_) ids.push_back(id);
+    ids.reserve(sessions_.size() + pass.first.size());
+    const std::set<SessionId> first(pass.first.begin(), pass.first.end());
+    for (const auto& [id, session] : sessions_)
+      if (!first.contains(id)) ids.push_back(id);
+    for (const SessionId id : pass.first) ids.push_back(id);  // the last one is checked first
     pass.left = std::move(ids);
   }
   const std::uint64_t end = uv_hrtime() + kTurn;

@@ -17,6 +17,7 @@ namespace pgveil::proxy {
 struct RevalidationPass {
   std::shared_ptr<const Snapshot> snapshot;
   std::optional<std::vector<SessionId>> left;  // nullopt: not collected yet
+  std::vector<SessionId> first;                // checked first: an interrupted pass has not checked them
   ChainVerdicts verdicts;
   std::size_t admitted = 0;
   std::size_t ended = 0;

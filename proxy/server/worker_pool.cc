@@ -125,7 +125,11 @@ bool WorkerPool::has_room(Wakeable& waiter, const std::shared_ptr<ListenerUsage>
   UnauthenticatedClients& of_listener = usage->unauthenticated_clients;
   const bool is_process_full = of_process.is_full();
   if (!is_process_full && !of_listener.is_full()) return true;
-  waiting_.push_back(&waiter);
+  try {
+    waiting_.push_back(&waiter);
+  } catch (const std::bad_alloc&) {
+    return false;  // the listener asks again soon
+  }
   if (is_process_full)
     make_room(nullptr, of_process.max());
   else
@@ -133,11 +137,21 @@ bool WorkerPool::has_room(Wakeable& waiter, const std::shared_ptr<ListenerUsage>
   return false;
 }
 
-// Asks each worker for a part of `max` places. If there is no memory for it, the listener asks again soon.
+// Asks the workers together for a part of `max` places, beginning with another worker at each call. Asks rarely, since a
+// worker looks at all its sessions. If there is no memory for it, the listener asks again soon.
 void WorkerPool::make_room(const std::shared_ptr<const ListenerUsage>& usage, std::size_t max) {
   constexpr std::size_t kPart = 16;
+  constexpr std::chrono::milliseconds kMinInterval{50};
+  const auto now = time_now();
+  if (now < room_asked_ + kMinInterval) return;
+  room_asked_ = now;
+  const std::size_t wanted = std::max<std::size_t>(1, max / kPart);
+  const std::size_t count = threads_.size();
+  const std::size_t first = first_asked_++;
   try {
-    for (const auto& thread : threads_) thread->make_room(usage, 1 + max / kPart / threads_.size());
+    for (std::size_t i = 0; i < count; ++i)
+      if (const std::size_t share = wanted / count + (i < wanted % count ? 1 : 0); share > 0)
+        threads_[(first + i) % count]->make_room(usage, share);
   } catch (const std::bad_alloc&) {
     return;
   }

@@ -3,6 +3,8 @@
 
 #include <uv.h>
 
+#include <chrono>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <span>
@@ -61,8 +63,10 @@ class WorkerPool {
   void on_room();
   void make_room(const std::shared_ptr<const ListenerUsage>& usage, std::size_t max);
 
-  Handle<uv_async_t> room_;         // a worker sends it when a client may be accepted again
-  std::vector<Wakeable*> waiting_;  // listeners that wait for this, in the order of their calls
+  Handle<uv_async_t> room_;                  // a worker sends it when a client may be accepted again
+  std::vector<Wakeable*> waiting_;           // listeners that wait for this, in the order of their calls
+  std::chrono::milliseconds room_asked_{0};  // the time_now() of the last order to make room
+  std::size_t first_asked_ = 0;              // the worker that gets the next order first
   SharedState shared_;
   SessionId last_id_;
   std::function<void()> when_empty_;

@@ -22,7 +22,9 @@ bool names_database(const OpenedClient& client) {
 }  // namespace
 
 Admission::Admission(SessionContext& context, OpenedClient client)
-    : context_(context), gate_(context), admitted_{.client = std::move(client), .tls_to_server = nullptr, .kept = nullptr} {
+    : context_(context),
+      gate_(context),
+      admitted_{.client = std::move(client), .tls_to_server = nullptr, .kept = nullptr} {
   context_.observer.note_request(admitted_.client.startup);
 }
 

@@ -38,6 +38,9 @@ class Admission final : public Stage {
 
   [[nodiscard]] State advance();
 
+  // Returns whether the login waits after a failed one of the same address.
+  [[nodiscard]] bool waits_at_gate() const { return gate_.waits(); }
+
   [[nodiscard]] AdmittedClient take_client();
   [[nodiscard]] const Ending& ending() const { return ending_; }
 

@@ -28,7 +28,10 @@ ClientOpening::ClientOpening(SessionContext& context, std::string unix_user)
 ClientOpening::State ClientOpening::advance() {
   if (context_.deadline.passed())
     return fail({.reason = Reason::startup_timeout,
-                 .detail = awaits_proxy_header_ ? "The PROXY header did not arrive." : ""});
+                 .detail = awaits_proxy_header_ && (has_sent_ || context_.policy().config.proxy_protocol ==
+                                                                     ProxyProtocol::required)
+                               ? "The PROXY header did not arrive."
+                               : ""});
   const State next = state_ == State::accepting_tls ? accept_tls() : negotiate();
   if (next != State::failed) state_ = next;
   return next;

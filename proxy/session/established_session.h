@@ -64,9 +64,9 @@ class EstablishedSession final : public Stage {
   std::chrono::milliseconds last_activity_{0};   // of time_now(); updated only if a timeout needs it
   std::unique_ptr<const Ending> end_when_idle_;  // null: the session goes on
   std::unique_ptr<const KeptLogin> kept_login_;
-  std::unique_ptr<Deadline> lifetime_;           // null: without session_lifetime
-  std::unique_ptr<Deadline> client_check_;       // set while the client has ended its side
-  std::size_t waiting_ = 0;                      // bytes not yet written at the last note_activity()
+  std::unique_ptr<Deadline> lifetime_;      // null: without session_lifetime
+  std::unique_ptr<Deadline> client_check_;  // set while the client has ended its side
+  std::size_t waiting_ = 0;                 // bytes not yet written at the last note_activity()
 };
 
 }  // namespace pgveil::proxy

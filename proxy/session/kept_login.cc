@@ -44,7 +44,11 @@ const ListenerPolicy* same_listener(const SnapshotListener& then, const Snapshot
 }
 
 // `whose`: "client" or "server".
-Ending bad_certificate(std::string_view whose, const tls::FailureReport& report) {
+// nullopt: the session goes on. A revocation list that is missing or out of date says nothing about the certificate: a new
+// login is refused then, but sessions do not end because a list is late.
+std::optional<Ending> bad_certificate(std::string_view whose, const ChainVerdicts::Verdict& verdict) {
+  if (!verdict || verdict->failure == tls::Failure::crl_unusable) return std::nullopt;
+  const tls::FailureReport& report = *verdict;
   return no_longer_admitted(fmt::format("The certificate of the {} is no longer accepted: {}.{}{}", whose,
                                         report.reason, report.detail.empty() ? "" : " ", report.detail));
 }
@@ -61,8 +65,7 @@ std::optional<Ending> check_client_tls(const KeptLogin& login, const ListenerPol
     return no_longer_admitted("The listener requires TLS now, and the session does not use it.");
   }
   if (!login.client_tls->peer_chain || !asks_for_certificates(policy)) return std::nullopt;
-  const auto& verdict = verdicts.of_client(*policy.tls, *login.client_tls->peer_chain);
-  return verdict ? std::optional(bad_certificate("client", *verdict)) : std::nullopt;
+  return bad_certificate("client", verdicts.of_client(*policy.tls, *login.client_tls->peer_chain));
 }
 
 Ending refused(const Ending& refusal) {
@@ -118,8 +121,7 @@ std::optional<Ending> check_secret(const KeptLogin& login, const ListenerPolicy&
 std::optional<Ending> check_server(const KeptLogin& login, const Upstream& upstream,
                                    ChainVerdicts& verdicts) {
   if (!login.server_chain || !upstream.tls) return std::nullopt;
-  const auto& verdict = verdicts.of_server(*upstream.tls, *login.server_chain, login.server_host);
-  return verdict ? std::optional(bad_certificate("server", *verdict)) : std::nullopt;
+  return bad_certificate("server", verdicts.of_server(*upstream.tls, *login.server_chain, login.server_host));
 }
 
 }  // namespace

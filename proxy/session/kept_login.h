@@ -34,7 +34,6 @@ struct KeptLogin {
   // The server. Null: without TLS.
   std::shared_ptr<const tls::PeerChain> server_chain;
   std::string server_host;  // for which its certificate was verified
-
 };
 
 // The verdicts on certificates during one pass over many sessions. A chain that many sessions have in common, such as

@@ -13,6 +13,9 @@ namespace {
 
 using std::chrono::milliseconds;
 
+// The maximum number of logins of one address that wait after a failed one.
+constexpr int kMaxWaitingLogins = 4;
+
 const ListenerLimits& limits_of(const SessionContext& context) {
   return context.policy().config.limits;
 }
@@ -31,7 +34,7 @@ SessionRegistration::MaxSessions max_sessions(const SnapshotListener& listener) 
 
 LoginGate::State LoginGate::advance() {
   if (!std::exchange(has_begun_, true)) return begin();
-  return wait_ && !wait_->passed() ? State::waiting : State::open;
+  return waits() ? State::waiting : State::open;
 }
 
 LoginGate::State LoginGate::begin() {
@@ -47,8 +50,10 @@ LoginGate::State LoginGate::begin() {
                                          address->text(), values::RateValue::show(limits.login_rate)),
                    .hint = "Keep connections open, use a pool, or raise login_rate of the listener."});
   if (limits.failed_login_delay.count() == 0) return State::open;
-  const auto latest =
-      now + context_.deadline.left().value_or(milliseconds(0)) / 2;  // the login needs the rest
+  // The login needs the rest of its time, and waiting clients use memory.
+  const auto longest = std::min(context_.deadline.left().value_or(milliseconds(0)) / 2,
+                                kMaxWaitingLogins * limits.failed_login_delay);
+  const auto latest = now + longest;
   const auto start = logins.reserve(*address, limits.failed_login_delay, now, latest);
   if (start <= now) return State::open;
   if (start > latest)
@@ -69,11 +74,11 @@ LoginGate::State LoginGate::refuse(Ending ending) {
 
 SessionRegistration::MaxSessions max_unreserved_sessions(const SnapshotListener& listener) {
   auto max = max_sessions(listener);
-  const std::size_t reserved = listener.policy().config.limits.reserved_sessions;
-  if (max.of_listener != 0)
-    max.of_listener -= reserved;
-  else
-    max.of_process -= reserved;
+  if (max.of_listener != 0) max.of_listener -= listener.policy().config.limits.reserved_sessions;
+  for (const ListenerPolicy& each : listener.snapshot().listeners) {
+    const ListenerLimits& limits = each.config.limits;
+    if (limits.max_sessions == 0) max.of_process -= std::min(max.of_process, limits.reserved_sessions);
+  }
   return max;
 }
 
@@ -114,7 +119,9 @@ Ending session_limit_ending(const SessionContext& context, Reason limit, const s
     ending.detail = fmt::format("All {} sessions of this listener are in use.", max.of_listener);
     ending.hint = "Raise max_sessions of the listener, or close sessions.";
   } else {
-    ending.detail = fmt::format("All {} sessions are in use.", max.of_process);
+    const bool has_reserved = max_unreserved_sessions(context.listener).of_process < max.of_process;
+    ending.detail =
+        fmt::format("All {} sessions are in use{}.", max.of_process, has_reserved ? " or reserved" : "");
     ending.hint = "Raise limits.max_sessions, or close sessions.";
   }
   return ending;

@@ -23,6 +23,7 @@ class LoginGate {
   // Counts the login at the first call. `waiting`: the owner is woken when the login may begin.
   [[nodiscard]] State advance();
   [[nodiscard]] const Ending& refusal() const { return refusal_; }
+  [[nodiscard]] bool waits() const { return wait_ && !wait_->passed(); }
 
  private:
   [[nodiscard]] State begin();

@@ -28,11 +28,7 @@ LoginThrottle::Clock::time_point LoginThrottle::reserve(const ClientNetwork& add
   Entry* entry = find(address);
   if (entry == nullptr || entry->next_login == Clock::time_point()) return now;
   const auto mine = std::max(now, entry->next_login);
-  // An address without a failed login for some time is like any other again.
-  if (now - entry->next_login > delay)
-    entry->next_login = Clock::time_point();
-  else if (mine <= latest)
-    entry->next_login = mine + delay;
+  if (mine <= latest) entry->next_login = mine + delay;
   return mine;
 }
 

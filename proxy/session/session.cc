@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "proxy/base/unix_peer.h"
+#include "proxy/diagnostics/log.h"
 #include "proxy/session/last_message.h"
 #include "proxy/session/login_limits.h"
 
@@ -168,11 +169,11 @@ Session::Phase Session::log_in(LoginExchange& login) {
 }
 
 Session::Phase Session::begin_relay(LoginExchange& login) {
-  LoggedInSession session = login.take_session();
+  auto established = std::make_unique<EstablishedSession>(context_, login.take_session());
   note_successful_login(context_);
   context_.observer.audit(nullptr);
   context_.observer.log_started();
-  stage_ = std::make_unique<EstablishedSession>(context_, std::move(session));
+  stage_ = std::move(established);
   check_newest_snapshot();
   return Phase::relay;
 }
@@ -180,7 +181,7 @@ Session::Phase Session::begin_relay(LoginExchange& login) {
 // Checks a session whose login has begun under one snapshot and ends under another one.
 void Session::check_newest_snapshot() {
   const auto* newest = context_.services.newest_snapshot;
-  if (newest == nullptr || newest->get() == &context_.listener.snapshot()) return;
+  if (newest == nullptr || (*newest)->number <= context_.listener.snapshot().number) return;
   if ((*newest)->reload.sessions != ReloadSessions::revalidate) return;
   ChainVerdicts verdicts;
   static_cast<void>(check(**newest, verdicts));
@@ -206,6 +207,7 @@ Session::Phase Session::close(Closing& closing) {
 }
 
 bool Session::may_make_room() const {
+  if (phase_ == Phase::authorize) return std::get<std::unique_ptr<Admission>>(stage_)->waits_at_gate();
   if (phase_ > Phase::read_startup) return false;
   const auto left = context_.deadline.left();
   return left && *left + kMinTimeToOpen < context_.limits().startup_timeout &&
@@ -227,7 +229,11 @@ void Session::make_room() {
 
 void Session::drain() {
   if (phase_ == Phase::relay) {
-    stage<EstablishedSession>().end_when_idle({.reason = Reason::shutting_down});
+    try {
+      stage<EstablishedSession>().end_when_idle({.reason = Reason::shutting_down});
+    } catch (const std::bad_alloc&) {
+      return end_from_outside({.reason = Reason::out_of_memory});
+    }
     advance();
   } else if (phase_ >= Phase::authorize && phase_ < Phase::relay) {
     end_from_outside({.reason = Reason::draining});
@@ -254,6 +260,9 @@ Session::Revalidation Session::check(const Snapshot& snapshot, ChainVerdicts& ve
   if (established.ends_when_idle()) return Revalidation::not_due;
   auto ending = check_login(*login, context_.origin.address(), context_.listener, snapshot, verdicts);
   if (!ending) return Revalidation::admitted;
+  LogLine(LogLevel::warning, "session_not_admitted")
+      .add("session", session_name(id_))
+      .add("detail", ending->detail);
   established.end_when_idle(*std::move(ending));
   return Revalidation::ending;
 }

@@ -47,7 +47,7 @@ class Session final : public Wakeable {
   // Ends the session because the process ends. Sends an error to the client if the protocol allows it, then closes.
   void shut_down() { end_from_outside({.reason = Reason::shutting_down}); }
   // Returns whether the session may give its place to a newer client: it has existed for kMinTimeToOpen, and waits
-  // for bytes of a client that has not sent its StartupMessage.
+  // for bytes of a client that has not sent its StartupMessage; or its login waits after a failed one.
   [[nodiscard]] bool may_make_room() const;
   // Closes the connection of such a client at once and without a message.
   void make_room();
@@ -64,7 +64,7 @@ class Session final : public Wakeable {
     admitted,      // the session goes on
     ending,        // it ends, now or at its next idle point
     without_data,  // it goes on unchecked: it began while reload.sessions was "keep"
-    not_due,       // it is not established, or ends for an earlier call
+    not_due,       // it is not established, or is already marked to end
   };
   [[nodiscard]] Revalidation revalidate(const Snapshot& snapshot, ChainVerdicts& verdicts);
   // Returns whether the end of the process waits for this session after drain(): the client is admitted, or its

@@ -30,9 +30,10 @@ class LimitCheck {
     if (limits_.max_unauthenticated_clients > process_.max_unauthenticated_clients)
       refuse("max_unauthenticated_clients",
              "limits.max_unauthenticated_clients is " + std::to_string(process_.max_unauthenticated_clients));
-    if (listener_.address.is_unix() && listener_.proxy_protocol_from.empty())
+    if (listener_.address.is_unix() && listener_.proxy_protocol_from.is_empty())
       for (const char* key : {"max_sessions_per_address", "login_rate", "failed_login_delay"})
-        refuse(key, "the clients of a Unix socket have no address, unless a proxy tells it (proxy_protocol_from)");
+        refuse(key,
+               "the clients of a Unix socket have no address, unless a proxy tells it (proxy_protocol_from)");
     check_reserved();
     check_delay();
   }

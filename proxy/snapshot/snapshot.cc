@@ -1,5 +1,7 @@
 #include "proxy/snapshot/snapshot.h"
 
+#include <atomic>
+#include <cstdint>
 #include <set>
 #include <string>
 #include <utility>
@@ -30,6 +32,8 @@ class SnapshotBuilder {
     report_.add_warnings(std::move(warnings_));
     if (report_.has_errors()) return tl::unexpected(std::move(report_));
     snapshot_->warnings = report_.warnings();
+    static std::atomic<std::uint64_t> last_number{0};
+    snapshot_->number = ++last_number;
     return snapshot_;
   }
 

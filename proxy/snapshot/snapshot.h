@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <map>
 #include <memory>
 #include <string>
@@ -39,6 +40,7 @@ struct ListenerPolicy {
 };
 
 struct Snapshot {
+  std::uint64_t number = 0;  // a later snapshot of the process has a larger one
   LimitsConfig limits;
   LogConfig log;
   ReloadConfig reload;

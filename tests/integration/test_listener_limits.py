@@ -8,6 +8,7 @@ import time
 import pytest
 
 from harness import wire
+from harness.haproxy import header
 from harness.pgveil import toml
 from harness.processes import eventually
 from harness.tls_clients import certificate, run_psql
@@ -80,6 +81,18 @@ def test_an_address_has_a_number_of_sessions(pgveil, postgres):
     assert (error["C"], error["M"]) == ("53300", "pgveil: too many sessions of this client address")
     assert error["D"] == "127.0.0.2 has 1 sessions already."
     assert "reason=too_many_sessions_of_address" in proxy.log
+
+
+def test_the_address_in_a_proxy_header_counts(pgveil, postgres):
+    limits = {"max_sessions_per_address": 1, "proxy_protocol_from": ["127.0.0.0/8"]}
+    proxy = pgveil(postgres.unix_upstream(), listener=limits)
+    with proxy.connect() as first, proxy.connect() as second, proxy.connect() as third:
+        first.send(header("192.0.2.7"))
+        first.log_in(user="billing", **LEDGER)
+        second.send(header("192.0.2.7"))
+        assert refusal_of(second, user="billing", **LEDGER)["C"] == "53300"
+        third.send(header("192.0.2.8"))
+        third.log_in(user="billing", **LEDGER)
 
 
 def test_some_sessions_are_for_some_users(pgveil, postgres):
@@ -240,12 +253,14 @@ def test_a_reload_keeps_the_counts(pgveil, postgres, folder):
 
 
 def test_the_oldest_silent_client_makes_room(pgveil, postgres):
+    """With one worker: several do not compare the ages of their clients."""
+    workers = 1
     listener = {"address": "127.0.0.1:0", "upstream": "primary"}
     proxy = pgveil(
         configuration={
             "listener": [{**listener, "max_unauthenticated_clients": 2}, listener],
             "upstream": {"primary": postgres.unix_upstream()},
-            "limits": {"workers": 1},
+            "limits": {"workers": workers},
         }
     )
     limited, free = proxy.addresses
@@ -259,6 +274,45 @@ def test_the_oldest_silent_client_makes_room(pgveil, postgres):
         for client in (younger, elsewhere):
             client.log_in(user="billing", **LEDGER)
     assert "accept_paused" in proxy.log
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_one_client_makes_room_for_another_one(pgveil, postgres, workers):
+    limits = {"workers": workers, "max_unauthenticated_clients": 3}
+    proxy = pgveil(postgres.unix_upstream(), limits=limits)
+    with proxy.connect(), proxy.connect(), proxy.connect(), proxy.connect() as client:
+        client.log_in(user="billing", **LEDGER)
+        assert proxy.log.count("reason=made_room") == 1
+
+
+def test_a_login_that_waits_after_a_failed_one_makes_room(pgveil, postgres):
+    """Otherwise few addresses could keep all others out."""
+    limits = {"workers": 1, "max_unauthenticated_clients": 2, "startup_timeout": "60s"}
+    proxy = pgveil(postgres.unix_upstream(), listener={"failed_login_delay": "15s"}, limits=limits)
+    with postgres.reconfigured(hba="local all billing trust\nlocal all all reject\n"):
+        refused_login(proxy, "127.0.0.2")
+        with client_from("127.0.0.2", proxy) as first, client_from("127.0.0.2", proxy) as second:
+            for waiting in (first, second):
+                waiting.send(wire.startup_message(user="billing", **LEDGER))
+            with client_from("127.0.0.3", proxy) as client:
+                assert seconds_for(lambda: client.log_in(user="billing", **LEDGER)) < 8
+            assert first.receive_to_end() == b""
+
+
+def test_sessions_that_are_reserved_in_the_process_are_not_for_other_listeners(pgveil, postgres):
+    listener = {"address": "127.0.0.1:0", "upstream": "primary"}
+    proxy = pgveil(
+        configuration={
+            "listener": [{**listener, "reserved_sessions": 1, "reserved_sessions_for": "orders"}, listener],
+            "upstream": {"primary": postgres.unix_upstream()},
+            "limits": {"max_sessions": 2},
+        }
+    )
+    reserving, other = proxy.addresses
+    with wire.Client(other) as first, wire.Client(other) as second, wire.Client(reserving) as third:
+        first.log_in(user="billing", **LEDGER)
+        assert refusal_of(second, user="billing", **LEDGER)["C"] == "53300"
+        third.log_in(user="orders", **LEDGER)
 
 
 @pytest.mark.parametrize("sent", [b"", b"\x16\x03\x01\x02\x00\x01"], ids=["silent", "part of a ClientHello"])

@@ -255,10 +255,14 @@ class TestServerCertificate:
         running = revalidating({"hba": "host all trusted 127.0.0.1/32 relay"}, upstreams=upstreams)
         session = connect(running.proxy, "trusted")
         running.revalidate(checked=1, ended=0)
-        # A list that has expired: a new connection to the server would be refused, too.
+        # A list that has expired refuses new connections, and says nothing about this certificate.
         shutil.copy(authority.revoke(age=2 * DAY, lifetime=DAY), crl)
+        running.revalidate(checked=1, ended=0)
+        assert_works(session)
+        shutil.copy(authority.revoke(postgres.credentials), crl)
         running.revalidate(checked=1, ended=1)
-        assert_ended(session, "could not be checked against a CRL")
+        assert re.search(r" W session_not_admitted session=\S+ detail=", running.proxy.log)
+        assert_ended(session, "The certificate of the server is no longer accepted")
 
     def test_of_a_server_that_is_not_configured_any_more(self, revalidating, scripted_server, upstreams, connect):
         """Only trust counts: its certificate is still good for the name that was verified."""

@@ -24,7 +24,7 @@ class FakeStream final : public proxy::Stream {
   bool finished = false;
   bool cut_off = false;  // by finish()
   bool broken = false;
-  bool breaks = false;  // look_for_break() finds that the peer has broken the connection
+  bool breaks = false;          // look_for_break() finds that the peer has broken the connection
   bool fails_to_write = false;  // as TLS that cannot encrypt: a read returns the failure, without an event
   bool held = false;            // the stream itself holds `incoming`, so there is no event for it
   int reads = 0;

@@ -190,11 +190,17 @@ TEST_F(ARevalidatedSession, IsCheckedAtTheEndOfItsLogin) {
   newest = snapshot_;
   send(kStartup);
   ASSERT_TRUE(turn_until([&] { return server_.accept(); }));
-  newest = bad_;
-  EXPECT_EQ(revalidate(bad_), Result::not_due);
+  newest = with_rules("local all others relay");
+  EXPECT_EQ(revalidate(newest), Result::not_due);
   server_.send(kLetIn);
   ASSERT_TRUE(turn_until([&] { return receive().find("C57P01") != std::string::npos; }));
   EXPECT_TRUE(received_.starts_with(kLetIn));
+}
+
+TEST_F(ARevalidatedSession, IsNotCheckedByAnOlderSnapshotThanItsOwn) {
+  services_.newest_snapshot = &bad_;  // the worker does not have the snapshot of the listener yet
+  log_in();
+  EXPECT_EQ(receive(), kLetIn);
 }
 
 TEST_F(ARevalidatedSession, IsNotCheckedAtTheEndOfItsLoginUnderKeep) {
