@@ -2,7 +2,6 @@
 // customer of an IPv6 provider has a whole /64 (RFC 6177), and can use another address for each connection.
 #pragma once
 
-#include <compare>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -18,7 +17,11 @@ class ClientNetwork {
 
   // Returns for example "10.1.2.3" or "2001:db8:1:2::/64".
   [[nodiscard]] std::string text() const;
-  auto operator<=>(const ClientNetwork& other) const = default;
+  bool operator==(const ClientNetwork& other) const = default;
+  // An order for maps.
+  bool operator<(const ClientNetwork& other) const {
+    return is_ipv6_ != other.is_ipv6_ ? other.is_ipv6_ : bits_ < other.bits_;
+  }
 
  private:
   ClientNetwork(bool is_ipv6, std::uint64_t bits) : is_ipv6_(is_ipv6), bits_(bits) {}

@@ -32,19 +32,30 @@ EstablishedSession::EstablishedSession(SessionContext& context, LoggedInSession 
   }
   last_activity_ = time_now();
   context_.deadline.set(context_.limits().idle_timeout);
+  needs_care_ = context_.limits().idle_timeout.count() > 0;
   const auto session_lifetime = context_.policy().config.limits.session_lifetime;
   if (session_lifetime.count() == 0) return;
   lifetime_ = std::make_unique<Deadline>(context_.services.loop, context_.owner);
   lifetime_->set(session_lifetime);
+  needs_care_ = true;
 }
 
 void EstablishedSession::end_when_idle(Ending ending) {
   if (!end_when_idle_) end_when_idle_ = std::make_unique<const Ending>(std::move(ending));
+  needs_care_ = true;
 }
 
 EstablishedSession::State EstablishedSession::advance() {
-  const auto moved_before = moved();
+  const auto moved_before = needs_care_ ? moved() : 0;
   if (const auto end = relay_->advance(context_.scratch())) return state_of(*end);
+  // Most sessions have none of these most of the time, and this function runs for each message.
+  if (!needs_care_ && !relay_->in_bulk() && !relay_->client_ended()) return State::relaying;
+  return take_care(moved_before);
+}
+
+// Does everything but forwarding bytes.
+EstablishedSession::State EstablishedSession::take_care(std::uint64_t moved_before) {
+  needs_care_ = true;
   if (context_.limits().idle_timeout.count() > 0) note_activity(moved_before);
   if (relay_->client_ended()) look_after_client();
   if (lifetime_ && lifetime_->passed()) end_when_idle({.reason = Reason::session_lifetime});

@@ -48,6 +48,7 @@ class EstablishedSession final : public Stage {
   [[nodiscard]] std::unique_ptr<Stream> release_server() override;
 
  private:
+  [[nodiscard]] State take_care(std::uint64_t moved_before);
   [[nodiscard]] State check_silence();
   void look_after_client();
   void note_activity(std::uint64_t moved_before);
@@ -62,6 +63,7 @@ class EstablishedSession final : public Stage {
   std::unique_ptr<Relay> relay_;
   std::unique_ptr<Deadline> bulk_deadline_;      // set while the relay is in bulk mode
   std::chrono::milliseconds last_activity_{0};   // of time_now(); updated only if a timeout needs it
+  bool needs_care_ = false;                      // take_care() is called in any case
   std::unique_ptr<const Ending> end_when_idle_;  // null: the session goes on
   std::unique_ptr<const KeptLogin> kept_login_;
   std::unique_ptr<Deadline> lifetime_;      // null: without session_lifetime

@@ -215,8 +215,10 @@ bool Session::may_make_room() const {
 }
 
 void Session::make_room() {
+  const Ending ending{.reason = Reason::made_room};
   try {
-    context_.observer.log_closed({.reason = Reason::made_room}, name_of(phase_));
+    if (has_startup()) context_.observer.audit(&ending);
+    context_.observer.log_closed(ending, name_of(phase_));
   } catch (const std::bad_alloc&) {
     // There is no memory for the log line.
   }

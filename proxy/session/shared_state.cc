@@ -14,7 +14,7 @@ constexpr std::size_t kMaxCancels = 256;
 
 SessionRegistration::SessionRegistration(SessionRegistration&& other) noexcept
     : shared_(other.shared_),
-      listener_(other.listener_),
+      listener_(std::move(other.listener_)),
       is_unauthenticated_(std::exchange(other.is_unauthenticated_, false)),
       is_session_(std::exchange(other.is_session_, false)),
       is_cancel_(std::exchange(other.is_cancel_, false)),

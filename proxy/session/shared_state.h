@@ -79,7 +79,7 @@ class SessionRegistration {
   void leave_session();
 
   SharedState& shared_;
-  std::shared_ptr<ListenerUsage> listener_;  // never null
+  std::shared_ptr<ListenerUsage> listener_;  // null only after a move
   bool is_unauthenticated_ = true;
   bool is_session_ = false;
   bool is_cancel_ = false;

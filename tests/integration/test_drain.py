@@ -375,7 +375,7 @@ class TestAJdbcPool:
         listener = {
             "ssl_cert_file": str(credentials.certificate), "ssl_key_file": str(credentials.key), "reuse_port": True,
         }  # fmt: skip
-        limits = {"drain_delay": "1s", "drain_timeout": "20s"}
+        limits = {"drain_delay": "5s", "drain_timeout": "20s"}
         first = pgveil(postgres.upstream(), listener=listener, limits=limits)
         port = first.address[1]
         url = f"jdbc:postgresql://localhost:{port}/ledger?sslmode=verify-full&sslrootcert={authority.file}"

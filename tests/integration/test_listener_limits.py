@@ -1,6 +1,7 @@
 """The limits of one listener: each has an effect on those whom it is for, and on nobody else."""
 
 import contextlib
+import re
 import resource
 import socket
 import time
@@ -288,7 +289,9 @@ def test_one_client_makes_room_for_another_one(pgveil, postgres, workers):
 def test_a_login_that_waits_after_a_failed_one_makes_room(pgveil, postgres):
     """Otherwise few addresses could keep all others out."""
     limits = {"workers": 1, "max_unauthenticated_clients": 2, "startup_timeout": "60s"}
-    proxy = pgveil(postgres.unix_upstream(), listener={"failed_login_delay": "15s"}, limits=limits)
+    proxy = pgveil(
+        postgres.unix_upstream(), listener={"failed_login_delay": "15s"}, limits=limits, log={"level": "debug"}
+    )
     with postgres.reconfigured(hba="local all billing trust\nlocal all all reject\n"):
         refused_login(proxy, "127.0.0.2")
         with client_from("127.0.0.2", proxy) as first, client_from("127.0.0.2", proxy) as second:
@@ -297,6 +300,7 @@ def test_a_login_that_waits_after_a_failed_one_makes_room(pgveil, postgres):
             with client_from("127.0.0.3", proxy) as client:
                 assert seconds_for(lambda: client.log_in(user="billing", **LEDGER)) < 8
             assert first.receive_to_end() == b""
+    assert re.search(" audit .*reason=made_room", proxy.log)
 
 
 def test_sessions_that_are_reserved_in_the_process_are_not_for_other_listeners(pgveil, postgres):

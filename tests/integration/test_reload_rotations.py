@@ -11,7 +11,7 @@ from harness.postgres import PASSWORD
 from harness.processes import POSTGRES_BIN, eventually, run
 
 # For the proof by hand: PGVEIL_ROTATIONS=1000, and pytest's --capture=no for the figures.
-ROTATIONS = int(os.environ.get("PGVEIL_ROTATIONS", "100"))
+ROTATIONS = int(os.environ.get("PGVEIL_ROTATIONS", "40"))
 WARM_UP = 40
 PASSPHRASE = "open sesame"
 
