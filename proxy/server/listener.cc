@@ -241,7 +241,8 @@ std::optional<gid_t> group_id(const std::string& name_or_number) {
 }
 
 tl::expected<std::vector<std::unique_ptr<Listener>>, OpenFailure> Listener::open(
-    uv_loop_t* loop, const SnapshotListener& listener, WorkerPool& workers) {
+    uv_loop_t* loop, const SnapshotListener& listener, WorkerPool& workers,
+    const std::shared_ptr<ListenerUsage>& usage) {
   const ListenerConfig& config = listener.policy().config;
   const bool may_choose_again = config.address.port == 0 && config.address.each().size() > 1;
   std::vector<OpenSocket> passed_over;
@@ -254,7 +255,6 @@ tl::expected<std::vector<std::unique_ptr<Listener>>, OpenFailure> Listener::open
   for (const auto& failure : opened->left_out)
     LogLine(LogLevel::info, "address_left_out").add("error", failure.text);
   std::vector<std::unique_ptr<Listener>> listeners;
-  const auto usage = workers.new_usage();
   for (auto& socket : opened->sockets) {
     auto watched = watch_socket(loop, std::move(socket.descriptor));
     if (!watched) {

@@ -34,10 +34,12 @@ struct OpenFailure {
 class Listener final : private Wakeable {
  public:
   // Binds and listens on each address that the address of `listener` includes. Accepted connections are passed to
-  // `workers`, which must outlive the listeners. All of these addresses count their clients together. If this machine does not support the family of one address (IPv4 or
-  // IPv6), and another address works, the unsupported address is skipped and logged.
+  // `workers`, which must outlive the listeners. All these addresses count their clients in `usage`. If this machine
+  // does not support the family of one address (IPv4 or IPv6), and another address works, the unsupported address is
+  // skipped and logged.
   [[nodiscard]] static tl::expected<std::vector<std::unique_ptr<Listener>>, OpenFailure> open(
-      uv_loop_t* loop, const SnapshotListener& listener, WorkerPool& workers);
+      uv_loop_t* loop, const SnapshotListener& listener, WorkerPool& workers,
+      const std::shared_ptr<ListenerUsage>& usage);
   // Closes the socket. Removes the file of a Unix socket, if the file still belongs to this socket.
   ~Listener();
   Listener(const Listener&) = delete;

@@ -45,7 +45,7 @@ class ListenerSet::Replacement {
     std::vector<std::size_t> in_use;
     for (std::size_t i = 0; i < wanted_.size(); ++i) {
       if (inherited_[i]) continue;
-      auto opened = set_.open(wanted_[i]);
+      auto opened = set_.open(wanted_[i], set_.workers_.new_usage());
       if (opened)
         next_[i] = *std::move(opened);
       else if (opened.error().error == EADDRINUSE && leaves_port(address_of(wanted_[i]).port))
@@ -110,7 +110,7 @@ class ListenerSet::Replacement {
         }
     std::vector<OpenFailure> failures;
     for (const std::size_t i : in_use) {
-      if (auto opened = set_.open(wanted_[i]))
+      if (auto opened = set_.open(wanted_[i], set_.workers_.new_usage()))
         next_[i] = *std::move(opened);
       else
         failures.push_back(std::move(opened).error());
@@ -118,7 +118,7 @@ class ListenerSet::Replacement {
     if (failures.empty()) return failures;
     next_.clear();
     for (const std::size_t old : closed) {
-      auto opened = set_.open(set_.groups_[old]->served);
+      auto opened = set_.open(set_.groups_[old]->served, set_.groups_[old]->usage);
       if (opened)
         set_.groups_[old] = *std::move(opened);
       else
@@ -149,10 +149,10 @@ void ListenerSet::leave_to_successor() {
 }
 
 tl::expected<std::unique_ptr<ListenerSet::Group>, OpenFailure> ListenerSet::open(
-    const SnapshotListener& wanted) {
-  auto listeners = Listener::open(loop_, wanted, workers_);
+    const SnapshotListener& wanted, const std::shared_ptr<ListenerUsage>& usage) {
+  auto listeners = Listener::open(loop_, wanted, workers_, usage);
   if (!listeners) return tl::unexpected(std::move(listeners).error());
-  return std::make_unique<Group>(Group{wanted, *std::move(listeners)});
+  return std::make_unique<Group>(Group{wanted, usage, *std::move(listeners)});
 }
 
 }  // namespace pgveil::proxy

@@ -44,12 +44,14 @@ class ListenerSet {
   // A [[listener]]. An address such as `localhost` has several sockets.
   struct Group {
     SnapshotListener served;
+    std::shared_ptr<ListenerUsage> usage;
     std::vector<std::unique_ptr<Listener>> listeners;
   };
   using Groups = std::vector<std::unique_ptr<Group>>;
   class Replacement;
 
-  [[nodiscard]] tl::expected<std::unique_ptr<Group>, OpenFailure> open(const SnapshotListener& wanted);
+  [[nodiscard]] tl::expected<std::unique_ptr<Group>, OpenFailure> open(
+      const SnapshotListener& wanted, const std::shared_ptr<ListenerUsage>& usage);
 
   uv_loop_t* loop_;
   WorkerPool& workers_;

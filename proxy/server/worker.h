@@ -47,11 +47,13 @@ class Worker final {
   // Begins a session. If the system lacks memory or another resource for it, closes the client's connection.
   void start_session(AcceptedConnection accepted);
   // Uses `snapshot` for pre-established connections and for sessions that begin from now on. Sessions that
-  // have begun keep their snapshot; with reload.sessions = "revalidate", those that the new one would not admit end. If there is no memory, there are no pre-established connections. Must not
+  // have begun keep their snapshot; with reload.sessions = "revalidate", those that the new one would not admit end.
+  // If there is no memory, there are no pre-established connections. Must not
   // be called after shut_down().
   void replace_snapshot(std::shared_ptr<const Snapshot> snapshot);
-  // Closes the connections of up to `count` clients that do not send their StartupMessage, beginning with the one that came
-  // first: newer clients wait for their places. Does nothing if there is room already. `usage`: of the listener whose clients may be closed; null: of any listener.
+  // Closes the connections of up to `count` clients for which Session::may_make_room() is true, beginning with the one
+  // that came first: newer clients wait for their places. Does nothing if there is room already. `usage`: of the
+  // listener whose clients may be closed; null: of any listener.
   void make_room(const ListenerUsage* usage, std::size_t count);
   // Ends each session as soon as it is idle outside a transaction, and refuses clients that are not logged in.
   // `when_empty` is called once no session is left but of clients that have not said yet what they want. CancelRequests

@@ -131,7 +131,7 @@ TEST_F(ReplacedSnapshots, LiveAsLongAsAnybodyBeganUnderThem) {
   constexpr unsigned kReplacements = 20;
   auto current = snapshot(16);
   std::optional<WorkerPool> workers(std::in_place, loop_.get(), current, 2);
-  auto listeners = Listener::open(loop_.get(), {current, 0}, *workers);
+  auto listeners = Listener::open(loop_.get(), {current, 0}, *workers, workers->new_usage());
   ASSERT_TRUE(listeners) << listeners.error().text;
   Listener& listener = *listeners->front();
   const std::string address = listener.address();
