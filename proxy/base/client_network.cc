@@ -18,11 +18,6 @@ std::optional<ClientNetwork> ClientNetwork::of(const KernelAddress& address) {
   if (address.family() != AF_INET6) return std::nullopt;
   sockaddr_in6 ipv6{};
   std::memcpy(&ipv6, address.get(), sizeof ipv6);
-  if (IN6_IS_ADDR_V4MAPPED(&ipv6.sin6_addr)) {
-    std::uint32_t ipv4 = 0;
-    std::memcpy(&ipv4, &ipv6.sin6_addr.s6_addr[12], sizeof ipv4);
-    return ClientNetwork(false, ntohl(ipv4));
-  }
   std::uint64_t network = 0;
   std::memcpy(&network, ipv6.sin6_addr.s6_addr, sizeof network);
   return ClientNetwork(true, be64toh(network));

@@ -12,7 +12,8 @@ namespace pgveil::proxy {
 
 class ClientNetwork {
  public:
-  // An IPv4-mapped IPv6 address counts as its IPv4 address. nullopt: the client uses a Unix socket.
+  // nullopt: the client uses a Unix socket. `address` is not an IPv4-mapped IPv6 address: no socket of pgveil takes both
+  // families, and ClientOrigin replaces one in a PROXY header.
   [[nodiscard]] static std::optional<ClientNetwork> of(const KernelAddress& address);
 
   // Returns for example "10.1.2.3" or "2001:db8:1:2::/64".

@@ -219,8 +219,9 @@ void Session::make_room() {
   try {
     if (has_startup()) context_.observer.audit(&ending);
     context_.observer.log_closed(ending, name_of(phase_));
+    if (early_link_) early_link_->close(context_.scratch());
   } catch (const std::bad_alloc&) {
-    // There is no memory for the log line.
+    // There is no memory for the log line, or for a regular end of the early connection.
   }
   early_link_.reset();
   context_.registration.leave();

@@ -23,11 +23,6 @@ TEST(ClientNetwork, IsThe64OfAnIpv6Address) {
   EXPECT_NE(network("2001:db8:1:2::1"), network("2001:db8:1:3::1"));
 }
 
-TEST(ClientNetwork, IsTheIpv4AddressOfAMappedOne) {
-  EXPECT_EQ(network("::ffff:192.0.2.1"), network("192.0.2.1"));
-  EXPECT_NE(network("::ffff:192.0.2.1"), network("::ffff:192.0.2.2"));
-}
-
 TEST(ClientNetwork, DiffersBetweenTheFamilies) {
   EXPECT_NE(network("0.0.0.1"), network("::1"));
 }
