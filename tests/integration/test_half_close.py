@@ -15,7 +15,7 @@ from harness.postgres import PASSWORD
 from harness.processes import eventually
 from harness.raw_tls import RawTls
 from harness.secrets import secret_file
-from harness.tls_clients import certificate
+from harness.tls_clients import certificate, tls_client
 
 TRUST = "local all all trust\nhost all all 127.0.0.1/32 trust\n"
 ON_BEHALF = "host all all 127.0.0.1/32 trust\n"
@@ -350,8 +350,9 @@ def test_the_answer_to_a_long_statement_arrives(pgveil, scripted_server):
     assert "reason=client_closed" in proxy.end_of_session()
 
 
-def test_a_client_that_is_gone_is_noticed_by_its_keepalives(pgveil, scripted_server):
-    """Its kernel resets the connection of a socket that no process has."""
+@pytest.mark.parametrize("kind", ["tcp", "tls", "unix"])
+def test_a_client_that_is_gone_is_noticed(pgveil, scripted_server, credentials, authority, folder, kind):
+    """Over TCP by its keepalives: its kernel resets the connection of a socket that no process has."""
     done = threading.Event()
 
     def script(peer):
@@ -360,15 +361,22 @@ def test_a_client_that_is_gone_is_noticed_by_its_keepalives(pgveil, scripted_ser
         done.wait(60)
 
     server = scripted_server(script)
-    proxy = pgveil(
-        server.upstream(sslmode="disable"),
-        listener={"tcp_keepalives_idle": "1s", "tcp_keepalives_interval": "1s"},
-    )
+    listener = {"tcp_keepalives_idle": "1s", "tcp_keepalives_interval": "1s"}
+    if kind == "tls":
+        listener.update(certificate(credentials))
+    elif kind == "unix":
+        listener = {"address": f"unix:{folder}/.s.PGSQL.5432"}
+    proxy = pgveil(server.upstream(sslmode="disable"), listener=listener)
     started = time.monotonic()
-    with proxy.connect() as client:
-        client.log_in(user="ann", database="ledger")
+    with tls_client(proxy, authority) if kind == "tls" else proxy.connect() as client:
+        client.send(wire.startup_message(user="ann", database="ledger"))
+        client.receive_until(b"Z")
         client.send(wire.query("SELECT 1"))
-        client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_LINGER2, 1)
+        if kind != "unix":
+            client.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_LINGER2, 1)
+        # The end of the client's side comes first: pgveil then waits for the last answer.
+        client.socket.shutdown(socket.SHUT_WR)
+        time.sleep(1.5)
     assert "reason=client_closed" in proxy.end_of_session()
     assert time.monotonic() - started < 20
     done.set()

@@ -253,6 +253,26 @@ def test_a_reload_keeps_the_counts(pgveil, postgres, folder):
         assert refusal_of(third, user="billing", **LEDGER)["C"] == "53300"
 
 
+def test_a_failed_reload_keeps_the_counts(pgveil, postgres, folder):
+    """Also if it has closed the listener's socket to make place for 0.0.0.0, which then could not be opened."""
+    file = folder / "limits.toml"
+
+    def write(address: str, **more) -> None:
+        listener = {"address": address, "upstream": "primary", "max_sessions": 1, **more}
+        file.write_text(toml({"listener": [listener], "upstream": {"primary": postgres.unix_upstream()}}))
+
+    with socket.create_server(("127.0.0.2", 0)) as another:
+        port = another.getsockname()[1]
+        write(f"127.0.0.1:{port}")
+        proxy = pgveil(flags=["--config", file])
+        with proxy.connect() as first:
+            first.log_in(user="billing", **LEDGER)
+            write(f"0.0.0.0:{port}", allow_plaintext_from_network=True)
+            assert "reload_failed" in proxy.reload()[-1]
+            with proxy.connect() as second:
+                assert refusal_of(second, user="billing", **LEDGER)["C"] == "53300"
+
+
 def test_the_oldest_silent_client_makes_room(pgveil, postgres):
     """With one worker: several do not compare the ages of their clients."""
     workers = 1

@@ -16,6 +16,7 @@ namespace {
 
 constexpr const char* kConfig =
     "[[listener]]\naddress = \"127.0.0.1:0\"\nupstream = \"a\"\nhba = \"local all all relay\"\n"
+    "max_sessions_per_user = 5\nsession_lifetime = \"1h\"\n"
     "[upstream.a]\nhost = \"/nonexistent\"\n";
 
 class WithoutMemory : public testing::Test {

@@ -113,6 +113,16 @@ TEST_F(ASession, RefusesAClientThatComesDuringADrain) {
   ASSERT_TRUE(turn_until([&] { return receive().find("C57P03") != std::string::npos; }));
 }
 
+TEST_F(ASession, MakesRoomOnlyOnceItsClientIsSilentForASecond) {
+  accept(folder_.path(""));
+  for (int turns = 0; turns < 10; ++turns) uv_run(loop_.get(), UV_RUN_NOWAIT);
+  EXPECT_FALSE(session_->may_make_room());
+  ASSERT_TRUE(turn_until([&] { return session_->may_make_room(); }));
+  session_->make_room();
+  EXPECT_EQ(shared_.unauthenticated_clients.count(), 0U);
+  ASSERT_TRUE(turn_until([&] { return closed_ == kId; }));
+}
+
 constexpr const char* kRevalidate = "[reload]\nsessions = \"revalidate\"\n";
 const std::string kInTransaction("Z\0\0\0\x05T", 6);
 const std::string kIdle("Z\0\0\0\x05I", 6);
