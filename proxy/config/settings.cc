@@ -262,15 +262,15 @@ std::span<const Setting<ListenerConfig>> listener_settings() {
           setting<Duration<milliseconds, 0, kLongest>, &L::tcp_user_timeout>(
               "tcp_user_timeout",
               "How long bytes to a client may stay unacknowledged or unread; `0s` is the system's default.")),
-      with_flag(
-          "listener-max-sessions",
-          setting<Integer<std::size_t, 0, kMaxSessions>, &L::limits, &M::max_sessions>(
-              "max_sessions", "Sessions of this listener at a time; 0 is no limit but that of the process.")),
+      with_flag("listener-max-sessions",
+                setting<Integer<std::size_t, 0, kMaxSessions>, &L::limits, &M::max_sessions>(
+                    "max_sessions",
+                    "Sessions of this listener at a time; 0: only the limit of the process counts.")),
       setting<Integer<std::size_t, 0, kMaxSessions>, &L::limits, &M::max_sessions_per_user>(
-          "max_sessions_per_user", "Sessions of one database user at a time; 0 is no limit."),
+          "max_sessions_per_user", "Sessions of one database user at a time; 0 sets no limit."),
       setting<Integer<std::size_t, 0, kMaxSessions>, &L::limits, &M::max_sessions_per_address>(
           "max_sessions_per_address",
-          "Sessions of one client address at a time, for IPv6 of one /64; 0 is no limit."),
+          "Sessions of one client address at a time (IPv6: of one /64); 0 sets no limit."),
       setting<Integer<std::size_t, 0, kMaxSessions>, &L::limits, &M::reserved_sessions>(
           "reserved_sessions",
           "Sessions of `max_sessions` that are kept for the users of `reserved_sessions_for`."),
@@ -281,7 +281,7 @@ std::span<const Setting<ListenerConfig>> listener_settings() {
           setting<Integer<std::size_t, 0, kMaxSessions>, &L::limits, &M::max_unauthenticated_clients>(
               "max_unauthenticated_clients",
               "Clients of this listener at a time that no rule has let in yet, for example in their TLS "
-              "handshake; 0 is no limit but that of the process.")),
+              "handshake; 0: only the limit of the process counts.")),
       setting<RateValue, &L::limits, &M::login_rate>(
           "login_rate",
           "Logins of one client address, such as `20/min`: as many at once, and then as many in each minute."),
