@@ -1,7 +1,6 @@
 #include "proxy/session/admission.h"
 
 #include <string>
-#include <string_view>
 #include <utility>
 
 #include "proxy/access/identity.h"
@@ -86,10 +85,8 @@ Decision Admission::decide() {
 Admission::State Admission::admit(const Decision& decision) {
   context_.observer.note_decision(decision);
   if (decision.refusal) return refuse(*decision.refusal);
-  const std::string database_user(decision.rule->assign ? std::string_view(decision.database_user)
-                                                        : admitted_.client.startup.user());
-  if (const auto limit = enter_session(context_, database_user))
-    return refuse(session_limit_ending(context_, *limit, database_user));
+  if (const auto limit = enter_session(context_, decision.database_user))
+    return refuse(session_limit_ending(context_, *limit, decision.database_user));
   context_.registration.leave_unauthenticated();
   admitted_.method = decision.rule->method;
   if (context_.listener.snapshot().reload.sessions == ReloadSessions::revalidate)

@@ -22,10 +22,10 @@ class Session final : public Wakeable {
  public:
   // In the order in which a session passes them. The names appear in the log.
   enum class Phase {
-    negotiate,        // GSSENCRequest, SSLRequest, direct TLS; or CancelRequest or StartupMessage at once
+    negotiate,        // PROXY header, SSLRequest, direct TLS; or CancelRequest or StartupMessage at once
     accept_tls,       // TLS handshake with the client
     read_startup,     // StartupMessage or CancelRequest, inside TLS
-    authorize,        // TLS policy, rules, identity, and limits.max_sessions
+    authorize,        // TLS policy, rules, identity, and limits
     connect,          // resolve the name, connect by TCP or Unix socket, SSLRequest
     verify_upstream,  // TLS handshake with the server: chain, name, CRL
     log_in,           // until the server's ReadyForQuery
