@@ -182,7 +182,7 @@ def test_whoever_comes_and_goes_leaves_nothing_behind(proxy, postgres):
     with proxy.connect() as client:
         client.log_in(user="trusted", database="ledger")
     proxy.end_of_session()
-    before = eventually(lambda: count if (count := proxy.descriptors()) else 0)
+    before = eventually(lambda: count if (count := proxy.sockets()) else 0)
 
     for number in range(2_000):
         with proxy.connect() as client:
@@ -192,6 +192,6 @@ def test_whoever_comes_and_goes_leaves_nothing_behind(proxy, postgres):
                 client.send(STARTUP[: number % len(STARTUP)])
             elif number % 100 == 3:
                 client.send(STARTUP)
-    eventually(lambda: proxy.descriptors() <= before)
+    eventually(lambda: proxy.sockets() <= before)
     eventually(lambda: postgres.admin("SELECT count(*) FROM pg_stat_activity WHERE usename = 'trusted'") == "0")
     assert_alive(proxy)

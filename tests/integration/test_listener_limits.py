@@ -312,11 +312,18 @@ def test_a_login_that_waits_after_a_failed_one_makes_room(pgveil, postgres):
     proxy = pgveil(
         postgres.unix_upstream(), listener={"failed_login_delay": "15s"}, limits=limits, log={"level": "debug"}
     )
-    with postgres.reconfigured(hba="local all billing trust\nlocal all all reject\n"):
+    refusing = postgres.reconfigured(hba="local all billing trust\nlocal all all reject\n")
+    with refusing, contextlib.ExitStack() as stack:
         refused_login(proxy, "127.0.0.2")
-        with client_from("127.0.0.2", proxy) as first, client_from("127.0.0.2", proxy) as second:
-            for waiting in (first, second):
-                waiting.send(wire.startup_message(user="billing", **LEDGER))
+        proxy.wait_for_line(" session_closed .*reason=login_failed")
+        with client_from("127.0.0.2", proxy) as first:
+            first.send(wire.startup_message(user="billing", **LEDGER))
+            # Once the only worker has served a whole session, it has also read the StartupMessage of the first client.
+            with client_from("127.0.0.3", proxy) as client:
+                client.log_in(user="billing", **LEDGER)
+            proxy.wait_for_line(" session_closed .*reason=client_closed")
+            second = stack.enter_context(client_from("127.0.0.2", proxy))
+            second.send(wire.startup_message(user="billing", **LEDGER))
             with client_from("127.0.0.3", proxy) as client:
                 assert seconds_for(lambda: client.log_in(user="billing", **LEDGER)) < 8
             assert first.receive_to_end() == b""

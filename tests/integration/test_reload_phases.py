@@ -48,7 +48,7 @@ class Changing:
         self._file = folder / "changing.toml"
         self._write()
         self.proxy = pgveil(flags=["--config", self._file], prefix=network.prefix if network else ())
-        self.descriptors = self.proxy.descriptors()
+        self.sockets = self.proxy.sockets()
 
     def entered(self):
         """Where clients find pgveil."""
@@ -56,10 +56,10 @@ class Changing:
 
     def connect(self) -> wire.Client:
         """Returns once pgveil has accepted the client."""
-        before = self.proxy.descriptors()
+        before = self.proxy.sockets()
         with self.entered():
             client = self.proxy.connect()
-        eventually(lambda: self.proxy.descriptors() > before)
+        eventually(lambda: self.proxy.sockets() > before)
         return client
 
     def change_everything(self) -> None:
@@ -77,14 +77,14 @@ class Changing:
 
     def check(self) -> None:
         """The sessions have left nothing, and new clients have the new configuration."""
-        eventually(lambda: self.proxy.descriptors() == self.descriptors)
+        eventually(lambda: self.proxy.sockets() == self.sockets)
         with self.connect() as client:
             client.send(START)
             assert 'user "billing"' in client.receive_error()["M"]
-        eventually(lambda: self.proxy.descriptors() == self.descriptors)
+        eventually(lambda: self.proxy.sockets() == self.sockets)
         with self.connect() as client:
             client.log_in(user="orders", database="ledger")
-        eventually(lambda: self.proxy.descriptors() == self.descriptors)
+        eventually(lambda: self.proxy.sockets() == self.sockets)
 
     def _place_files(self, authority, hba: str, secret: str) -> None:
         credentials = authority.issue("localhost", dns=["localhost"])
@@ -509,7 +509,7 @@ class TestClosing:
         client.send(wire.query("COPY t TO STDOUT"))
         running.proxy.wait_for_line("session_closed.* reason=idle_timeout")
         running.change_everything()
-        assert running.proxy.descriptors() > running.descriptors
+        assert running.proxy.sockets() > running.sockets
         assert len(client.receive_to_end()) > 60_000
         client.close()
         running.check()

@@ -236,7 +236,7 @@ def test_rotations_are_not_noticed_by_clients(folder, pgveil, postgres, authorit
     rotate(WARM_UP)  # until the memory is what it will be
     rotation.write_configuration(has_further_listener=False)
     proxy.reload()
-    descriptors = proxy.descriptors()
+    descriptors = proxy.descriptors_at_rest()
     clients = [Pgbench(script, connection_string(*way)) for way in ways]
     eventually(lambda: all(each.transactions or each.errors for each in clients))
     memory = proxy.resident_bytes()

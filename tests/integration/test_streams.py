@@ -139,8 +139,8 @@ def test_waiting_for_a_client_after_the_end_does_not_cost_the_processor(proxy):
         before = proxy.seconds_of_processor()
         client.send(wire.query("SELECT pg_terminate_backend(pg_backend_pid())"))
         client.receive_to_end()
-        descriptors = proxy.descriptors()
-        eventually(lambda: proxy.descriptors() < descriptors, patience=5)  # pgveil has stopped waiting
+        sockets = proxy.sockets()
+        eventually(lambda: proxy.sockets() < sockets, patience=5)  # pgveil has stopped waiting
         assert proxy.seconds_of_processor() - before < 0.3
 
 
@@ -171,11 +171,11 @@ def test_a_client_that_terminates_ends_its_session_at_the_server(proxy, postgres
 
 
 def test_what_a_session_held_is_free_soon_after_its_end(proxy):
-    before = proxy.descriptors()
+    before = proxy.sockets()
     for leave in (lambda client: client.send(wire.TERMINATE), lambda client: None):
         with logged_in(proxy) as client:
             leave(client)
-        eventually(lambda: proxy.descriptors() <= before, patience=1)
+        eventually(lambda: proxy.sockets() <= before, patience=1)
 
 
 def test_a_client_that_shuts_its_side_still_gets_its_answer(proxy):

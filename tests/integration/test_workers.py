@@ -121,10 +121,10 @@ def test_cancel_requests_are_limited_across_workers(start, authority):
                     "sslrootcert": str(authority.file)}  # fmt: skip
         proxy = start(4, upstream)
         request = wire.cancel_request(4711, b"abcd")
-        before = proxy.descriptors()
+        before = proxy.sockets()
         for _ in range(256):
             stack.enter_context(proxy.connect()).send(request)
-        eventually(lambda: proxy.descriptors() == before + 2 * 256)
+        eventually(lambda: proxy.sockets() == before + 2 * 256)
         with proxy.connect() as one_more:
             one_more.send(request)
             assert one_more.receive_to_end() == b""
@@ -189,13 +189,13 @@ def test_sigterm_in_a_burst_of_connections_leaves_nobody_hanging(start):
 @WORKERS
 def test_connections_that_have_come_and_gone_leave_no_descriptor(start, workers):
     proxy = start(workers)
-    before = proxy.descriptors()
+    before = proxy.sockets()
     for number in range(500):
         with proxy.connect() as client:
             if number % 2:
                 client.send(wire.SSL_REQUEST)
                 assert client.receive(1) == b"N"
-    eventually(lambda: proxy.descriptors() <= before)
+    eventually(lambda: proxy.sockets() <= before)
 
 
 def test_lines_of_all_workers_stay_whole(start, folder):

@@ -1,5 +1,6 @@
 """Child processes that cannot outlive the tests, in an environment that nobody has configured."""
 
+import contextlib
 import os
 import re
 import signal
@@ -120,7 +121,24 @@ class Daemon:
             raise AssertionError(f"pid {self.pid} did not end within {patience} s:\n{self.log}") from None
 
     def descriptors(self) -> int:
+        """All of them: files may be open for a moment, as at the start and during a reload."""
         return len(os.listdir(f"/proc/{self.pid}/fd"))
+
+    def descriptors_at_rest(self) -> int:
+        """Their number once it has not changed for a while."""
+        counts = [self.descriptors()]
+        while len(counts) < 10 or len(set(counts[-10:])) > 1:
+            time.sleep(0.02)
+            counts.append(self.descriptors())
+        return counts[-1]
+
+    def sockets(self) -> int:
+        """The descriptors that are sockets."""
+        count = 0
+        for number in os.listdir(f"/proc/{self.pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                count += os.readlink(f"/proc/{self.pid}/fd/{number}").startswith("socket:")
+        return count
 
     def resident_bytes(self) -> int:
         with open(f"/proc/{self.pid}/status", encoding="ascii") as status:
