@@ -39,6 +39,7 @@ enum class HbaMethod {
   peer,           // the operating system identifies the process at the other end of a Unix socket
   trust,
 };
+inline constexpr std::size_t kHbaMethods = static_cast<std::size_t>(HbaMethod::trust) + 1;
 [[nodiscard]] std::string_view name_of(HbaMethod method);
 
 enum class ClientCertificate { not_required, verify_ca, verify_full };  // clientcert=

@@ -1,4 +1,4 @@
-// pgveil [run|check]: see `pgveil --help`.
+// pgveil [run|check|probe]: see `pgveil --help`.
 
 #include <fcntl.h>
 #include <sys/prctl.h>
@@ -16,6 +16,7 @@
 #include "proxy/base/inherited_sockets.h"
 #include "proxy/commands/check.h"
 #include "proxy/commands/command_line.h"
+#include "proxy/commands/probe.h"
 #include "proxy/config/config_error.h"
 #include "proxy/config/config_report.h"
 #include "proxy/diagnostics/log.h"
@@ -101,6 +102,7 @@ int main(int argc, char** argv) {
     if (!invocation) return invocation.error();
     switch (invocation->command) {
       case Command::check: return run_check(invocation->parsed);
+      case Command::probe: return run_probe(invocation->probe);
       case Command::run:
         return run(std::move(*invocation), memory, [argc, argv] { return read_configuration(argc, argv); });
     }

@@ -81,6 +81,7 @@ void add_all_options(CLI::App& command, Arguments& arguments) {
   add_options(command, arguments, "Limits", limits_settings());
   add_options(command, arguments, "Log", log_settings());
   add_options(command, arguments, "Reload", reload_settings());
+  add_options(command, arguments, "Admin", admin_settings());
 }
 
 // --- what is wrong with the words ---
@@ -156,16 +157,17 @@ EarlyExit unexpected_argument(const std::string& word, const Arguments& argument
 }
 
 EarlyExit unknown_command(const std::string& word) {
-  const auto near = values::nearest(word, {"run", "check"});
+  const auto near = values::nearest(word, {"run", "check", "probe"});
   if (!near.empty()) return usage_error("unknown command " + in_quotes(word), values::did_you_mean(near));
-  return usage_error("unknown command" + shown(word), "The commands are run and check.");
+  return usage_error("unknown command" + shown(word), std::string(kCommands));
 }
 
 // What is wrong before a command has begun; nullopt: nothing, or --help and --version, which need none.
 std::optional<EarlyExit> check_command(const std::vector<std::string>& words) {
-  if (words.empty()) return usage_error("no command given", "The commands are run and check.");
+  if (words.empty()) return usage_error("no command given", std::string(kCommands));
   const std::string& first = words.front();
-  if (first == "run" || first == "check" || first == "--help" || first == "-h" || first == "--version")
+  if (first == "run" || first == "check" || first == "probe" || first == "--help" || first == "-h" ||
+      first == "--version")
     return std::nullopt;
   if (!first.starts_with('-')) return unknown_command(first);
   if (!is_option(name_of_option(first))) return unknown_option(first);
@@ -203,6 +205,24 @@ CLI::App& add_command(CLI::App& app, const char* name, const char* effect, Argum
   return command;
 }
 
+CLI::App& add_probe(CLI::App& app, Arguments& arguments) {
+  auto& command =
+      *app.add_subcommand("probe", "Asks a running pgveil for its health: exit code 0 is healthy.");
+  command.group("Commands");
+  command.allow_extras();
+  command
+      .add_option("what", arguments.probed,
+                  "live, ready or startup: the pages /livez, /readyz and /startupz.")
+      ->type_name("");
+  command
+      .add_option("--admin", arguments.admin_address,
+                  "The address of the section [admin]; default is the variable PGVEIL_ADMIN_ADDRESS.")
+      ->type_name("address");
+  command.add_option("--timeout", arguments.timeout, "How long to wait for the answer (default: 1s).")
+      ->type_name("duration");
+  return command;
+}
+
 // An EarlyExit after --help and --version, and for what CLI11 refuses.
 std::optional<EarlyExit> parse(CLI::App& app, const CLI::App& command, std::vector<std::string> words) {
   try {
@@ -220,10 +240,11 @@ std::optional<EarlyExit> parse(CLI::App& app, const CLI::App& command, std::vect
 
 }  // namespace
 
-EarlyExit usage_error(const std::string& message, const std::string& hint) {
+EarlyExit usage_error(const std::string& message, const std::string& hint, std::string_view command) {
   ConfigReport report;
   report.add_error(value_error(message, hint));
-  return {kExitUsage, "", report.lines() + "Run \"pgveil run --help\" to see all options.\n", report};
+  return {kExitUsage, "",
+          fmt::format("{}Run \"pgveil {} --help\" to see all options.\n", report.lines(), command), report};
 }
 
 tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> words, std::size_t width) {
@@ -234,9 +255,16 @@ tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> word
   auto& run = add_command(app, "run", "Relays sessions until SIGTERM.", arguments);
   auto& check =
       add_command(app, "check", "Loads everything as run would, and reports all errors.", arguments);
-  const bool is_check = words.front() == "check";
-  arguments.command = is_check ? Command::check : Command::run;
-  const auto& command = is_check ? check : run;
+  auto& probe = add_probe(app, arguments);
+  struct Choice {
+    Command command;
+    const CLI::App& app;
+  };
+  const Choice chosen = words.front() == "check"   ? Choice{Command::check, check}
+                        : words.front() == "probe" ? Choice{Command::probe, probe}
+                                                   : Choice{Command::run, run};
+  arguments.command = chosen.command;
+  const CLI::App& command = chosen.app;
   if (auto ending = parse(app, command, std::move(words))) return tl::unexpected(*std::move(ending));
   if (const auto rest = command.remaining(); !rest.empty())
     return tl::unexpected(unexpected_argument(rest.front(), arguments));
@@ -258,6 +286,7 @@ std::optional<NamesOutside> setting_of_key(std::string_view name) {
   look("limits", limits_settings());
   look("log", log_settings());
   look("reload", reload_settings());
+  look("admin", admin_settings());
   return found;
 }
 

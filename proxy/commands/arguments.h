@@ -21,7 +21,7 @@ inline constexpr std::string_view kConfigFlag = "--config";
 // The columns of --help if standard output is not a terminal.
 inline constexpr std::size_t kDefaultWidth = 80;
 
-enum class Command { run, check };
+enum class Command { run, check, probe };
 
 struct EarlyExit {
   int exit_code = kExitOk;
@@ -32,7 +32,11 @@ struct EarlyExit {
 
 struct Arguments {
   Command command = Command::run;
-  std::map<std::string, std::string, std::less<>> flags;  // by "--name"
+  std::map<std::string, std::string, std::less<>> flags;  // by "--name"; of `run` and `check`
+  // Of `probe`.
+  std::string probed;         // "live"
+  std::string admin_address;  // empty: not given
+  std::string timeout;        // empty: not given
 };
 
 // Parses `words`, which are without the program's name; `width` is that of --help in columns. An EarlyExit
@@ -40,8 +44,12 @@ struct Arguments {
 [[nodiscard]] tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> words,
                                                                  std::size_t width);
 
+inline constexpr std::string_view kCommands = "The commands are run, check and probe.";
+
 // "error: MESSAGE", the hint on a line of its own unless it is empty, and the option for help.
-[[nodiscard]] EarlyExit usage_error(const std::string& message, const std::string& hint = "");
+// `command`: whose options.
+[[nodiscard]] EarlyExit usage_error(const std::string& message, const std::string& hint = "",
+                                    std::string_view command = "run");
 
 // Calls `use` with the name of the section and the setting, for each setting of the sections that options describe.
 template <class Use>
@@ -51,6 +59,7 @@ void visit_settings(const Use& use) {
   for (const auto& setting : limits_settings()) use("Limits", setting);
   for (const auto& setting : log_settings()) use("Log", setting);
   for (const auto& setting : reload_settings()) use("Reload", setting);
+  for (const auto& setting : admin_settings()) use("Admin", setting);
 }
 
 // A setting by its key in the file, and the names that it has outside; these may be empty.

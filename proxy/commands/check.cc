@@ -142,6 +142,7 @@ std::string summary_of(const Snapshot& snapshot) {
       text += text_of(host) + (&host == &upstream->config.hosts.back() ? "" : ", ");
     text += "; " + tls_of(upstream->config) + '\n';
   }
+  if (snapshot.admin.address) text += "admin " + snapshot.admin.address->text() + ": health and metrics\n";
   return text + "No errors found.\n";
 }
 

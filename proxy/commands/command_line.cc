@@ -15,9 +15,11 @@
 #include <utility>
 
 #include "proxy/commands/help.h"
+#include "proxy/config/address_values.h"
 #include "proxy/config/config_builder.h"
 #include "proxy/config/config_error.h"
 #include "proxy/config/config_report.h"
+#include "proxy/config/number_values.h"
 #include "proxy/config/settings.h"
 #include "proxy/config/toml_reader.h"
 #include "proxy/credentials/secret_file.h"
@@ -244,6 +246,7 @@ std::optional<EarlyExit> read_settings(const Overrides& overrides, ConfigBuilder
   apply(overrides, limits_settings(), builder.limits, builder);
   apply(overrides, log_settings(), builder.log, builder);
   apply(overrides, reload_settings(), builder.reload, builder);
+  apply(overrides, admin_settings(), builder.admin, builder);
   return std::nullopt;
 }
 
@@ -254,11 +257,55 @@ void add_errors_of_loading(ParseResult& result) {
   if (!prepared) result.report.add_later(std::move(prepared.error().report), result.parsed.locations);
 }
 
+// --- pgveil probe ---
+
+EarlyExit probe_error(const std::string& message, const std::string& hint) {
+  return usage_error(message, hint, "probe");
+}
+
+EarlyExit invalid_value(const std::string& name, const std::string& text, const ConfigError& error) {
+  return usage_error(fmt::format("invalid value {} of {}: {}", in_quotes(text), name, error.message),
+                     error.hint);
+}
+
+tl::expected<Probe, EarlyExit> read_probe(const Arguments& arguments, const CommandLine& line) {
+  static const std::map<std::string, std::string> kPages{
+      {"live", "/livez"}, {"ready", "/readyz"}, {"startup", "/startupz"}};
+  const auto page = kPages.find(arguments.probed);
+  if (page == kPages.end())
+    return tl::unexpected(probe_error(arguments.probed.empty()
+                                          ? "probe requires live, ready or startup"
+                                          : "unknown probe " + in_quotes(arguments.probed),
+                                      "For example: pgveil probe ready --admin 127.0.0.1:9187"));
+  const auto variable = line.environment.find("PGVEIL_ADMIN_ADDRESS");
+  const bool is_variable = arguments.admin_address.empty() && variable != line.environment.end();
+  const std::string address = is_variable ? variable->second : arguments.admin_address;
+  if (address.empty())
+    return tl::unexpected(
+        probe_error("probe requires --admin", "Give the address of [admin], or set PGVEIL_ADMIN_ADDRESS."));
+  auto parsed = values::AdminAddress::read({RawValue::Kind::untyped, address});
+  if (!parsed)
+    return tl::unexpected(
+        invalid_value(is_variable ? "PGVEIL_ADMIN_ADDRESS" : "--admin", address, parsed.error()));
+  Probe probe{.address = *std::move(parsed), .page = page->second};
+  if (arguments.timeout.empty()) return probe;
+  using Timeout = values::Duration<std::chrono::milliseconds, 1, values::kDay>;
+  const auto timeout = Timeout::read({RawValue::Kind::untyped, arguments.timeout});
+  if (!timeout) return tl::unexpected(invalid_value("--timeout", arguments.timeout, timeout.error()));
+  probe.patience = *timeout;
+  return probe;
+}
+
 }  // namespace
 
 tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line) {
   auto arguments = parse_arguments(std::move(line.arguments), line.width);
   if (!arguments) return tl::unexpected(std::move(arguments).error());
+  if (arguments->command == Command::probe) {
+    auto probe = read_probe(*arguments, line);
+    if (!probe) return tl::unexpected(std::move(probe).error());
+    return Invocation{.command = Command::probe, .parsed = {}, .probe = *std::move(probe)};
+  }
 
   ConfigBuilder builder;
   check_variables(line, builder);
@@ -277,7 +324,7 @@ tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line) {
     wipe_secrets(result.parsed.config);
     return tl::unexpected(EarlyExit{kExitConfig, "", result.report.text(), result.report});
   }
-  return Invocation{arguments->command, std::move(result.parsed)};
+  return Invocation{.command = arguments->command, .parsed = std::move(result.parsed)};
 }
 
 namespace {

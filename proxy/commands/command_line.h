@@ -8,13 +8,15 @@
 #include <vector>
 
 #include "proxy/commands/arguments.h"
+#include "proxy/commands/probe.h"
 #include "proxy/config/config.h"
 
 namespace pgveil::proxy {
 
 struct Invocation {
   Command command = Command::run;
-  ParsedConfig parsed;
+  ParsedConfig parsed;  // of `run` and `check`
+  Probe probe = {};     // of `probe`
 };
 
 // Parses arguments, environment and the configuration file. Returns an exit code where there is nothing more

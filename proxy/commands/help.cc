@@ -101,10 +101,17 @@ std::string HelpFormatter::make_subcommand(const CLI::App* command) const {
 
 std::string HelpFormatter::make_usage(const CLI::App* app, std::string name) const {
   const bool is_command = app->get_parent() != nullptr;
+  if (app->get_name() == "probe") return "Usage: " + std::move(name) + " live|ready|startup [OPTION]...\n\n";
   return "Usage: " + std::move(name) + (is_command ? " [OPTION]...\n\n" : " COMMAND [OPTION]...\n\n");
 }
 
 std::string HelpFormatter::make_footer(const CLI::App* app) const {
+  if (app->get_name() == "probe")
+    return wrapped(
+               "Exit codes: 0 the answer is positive; 64 invalid command line; 69 the answer is negative, or there is "
+               "none.",
+               width_, 0) +
+           "\n\nExample:\n  pgveil probe ready --admin 127.0.0.1:9187\n";
   const std::string more =
       app->get_parent() == nullptr ? "Run \"pgveil run --help\" to see the options of a command.\n\n" : "";
   return more + wrapped(kEnd, width_, 0) + "\n\n" + std::string(kExamples);

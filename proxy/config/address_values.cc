@@ -130,6 +130,16 @@ std::optional<ConfigError> check_host(const std::string& host) {
   return std::nullopt;
 }
 
+// What is wrong with the path of a Unix socket; nullopt: nothing.
+std::optional<ConfigError> check_unix_path(const std::string& path) {
+  if (path.size() > kLongestUnixPath)
+    return value_error("Unix socket path is too long (" + std::to_string(path.size()) + " bytes, maximum " +
+                           std::to_string(kLongestUnixPath) + " bytes)",
+                       "Use a directory with a shorter path.");
+  if (path.find('\0') != std::string::npos) return value_error("contains a NUL byte", "Remove it.");
+  return std::nullopt;
+}
+
 // A path, or a name in the abstract namespace, to which clients add the same as to a directory.
 Read<SocketAddress> read_unix_listener(std::string path) {
   constexpr std::string_view kName = "/.s.PGSQL.";
@@ -143,11 +153,7 @@ Read<SocketAddress> read_unix_listener(std::string path) {
         "PostgreSQL clients do not look for a Unix socket at " + in_quotes(path),
         R"(Write "unix:DIR/.s.PGSQL.PORT", such as "unix:/run/pgveil/.s.PGSQL.5432", or "unix:@NAME" )"
         "for the abstract namespace.");
-  if (path.size() > kLongestUnixPath)
-    return invalid("Unix socket path is too long (" + std::to_string(path.size()) + " bytes, maximum " +
-                       std::to_string(kLongestUnixPath) + " bytes)",
-                   "Use a directory with a shorter path.");
-  if (path.find('\0') != std::string::npos) return invalid("contains a NUL byte", "Remove it.");
+  if (auto error = check_unix_path(path)) return tl::unexpected(*std::move(error));
   return SocketAddress{.host = "", .port = 0, .unix_path = std::move(path)};
 }
 
@@ -221,6 +227,21 @@ Read<SocketAddress> ListenAddress::read(const RawValue& raw) {
 
 std::string ListenAddress::show(const SocketAddress& value) {
   return value.host.empty() && !value.is_unix() ? "" : value.text();
+}
+
+Read<SocketAddress> AdminAddress::read(const RawValue& raw) {
+  constexpr std::string_view kUnix = "unix:";
+  const auto text = read_text(raw);
+  if (!text) return tl::unexpected(text.error());
+  if (!text->starts_with(kUnix)) return ListenAddress::read(raw);
+  SocketAddress address{.host = "", .port = 0, .unix_path = text->substr(kUnix.size())};
+  if (address.is_abstract())
+    return invalid("a Unix socket in the abstract namespace has no permissions", "Use a path.");
+  if (!address.unix_path.starts_with('/'))
+    return invalid(in_quotes(address.unix_path) + " is not an absolute path",
+                   "Write \"unix:PATH\", such as \"unix:/run/pgveil/admin.sock\".");
+  if (auto error = check_unix_path(address.unix_path)) return tl::unexpected(*std::move(error));
+  return address;
 }
 
 Read<std::vector<std::string>> HostList::read(const RawValue& raw) {

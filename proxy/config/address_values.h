@@ -22,6 +22,17 @@ struct ListenAddress {
   [[nodiscard]] static std::string show(const Value& value);
 };
 
+// The address of an HTTP server, or none: as a ListenAddress, but with any path for a Unix socket, and without names in the
+// abstract namespace, which have no permissions.
+struct AdminAddress {
+  using Value = std::optional<SocketAddress>;
+  [[nodiscard]] static std::string type() { return "address"; }
+  [[nodiscard]] static Read<SocketAddress> read(const RawValue& raw);
+  [[nodiscard]] static std::string show(const Value& value) {
+    return value ? ListenAddress::show(*value) : "";
+  }
+};
+
 // libpq's comma lists. An element of the first two may be empty where the other has one.
 struct HostList {
   using Value = std::vector<std::string>;

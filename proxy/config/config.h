@@ -211,12 +211,23 @@ struct ReloadConfig {
   ReloadSessions sessions = ReloadSessions::keep;
 };
 
+// The admin address: health, metrics and orders over HTTP.
+struct AdminConfig {
+  std::optional<SocketAddress> address;  // nullopt: there is none
+  bool allow_from_network = false;       // an address that is not loopback
+  unsigned unix_socket_permissions = 0700;
+  std::string unix_socket_group;                     // empty: the group of the process
+  std::chrono::milliseconds liveness_limit{10'000};  // for a turn of a worker's loop
+  bool allow_quit = false;                           // POST /quitquitquit
+};
+
 struct Config {
   std::vector<ListenerConfig> listeners;
   std::map<std::string, UpstreamConfig> upstreams;
   LimitsConfig limits;
   LogConfig log;
   ReloadConfig reload;
+  AdminConfig admin;
 };
 // Overwrites what must not stay in memory once the TLS contexts are built: each sslpassword.
 void wipe_secrets(Config& config);

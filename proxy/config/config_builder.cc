@@ -28,6 +28,10 @@ std::span<const Setting<UpstreamSection>> settings_of(const SectionBuilder<Upstr
   return upstream_settings();
 }
 
+std::span<const Setting<AdminConfig>> settings_of(const SectionBuilder<AdminConfig>&) {
+  return admin_settings();
+}
+
 template <class Section>
 bool is_from_file(const SectionBuilder<Section>& section) {
   return section.place.line > 0;
@@ -157,6 +161,8 @@ template void ConfigBuilder::set(SectionBuilder<LogConfig>&, const Setting<LogCo
                                  const SourceLocations::Place&);
 template void ConfigBuilder::set(SectionBuilder<ReloadConfig>&, const Setting<ReloadConfig>&,
                                  values::RawValue, const SourceLocations::Place&);
+template void ConfigBuilder::set(SectionBuilder<AdminConfig>&, const Setting<AdminConfig>&, values::RawValue,
+                                 const SourceLocations::Place&);
 
 ParseResult ConfigBuilder::finish() && {
   for (auto& upstream : upstreams_) check_upstream(upstream);
@@ -165,6 +171,7 @@ ParseResult ConfigBuilder::finish() && {
     check_listener(listener);
   }
   check_listeners_differ();
+  check_admin();
 
   ParseResult result;
   Config& config = result.parsed.config;
@@ -178,6 +185,7 @@ ParseResult ConfigBuilder::finish() && {
   for (auto& [name, upstream] : config.upstreams) upstream.tls.records = config.limits.tls_records;
   config.log = log.values;
   config.reload = reload.values;
+  config.admin = admin.values;
   const bool keeps_chains = config.reload.sessions == ReloadSessions::revalidate;
   for (auto& listener : config.listeners) listener.tls.keep_peer_chain = keeps_chains;
   for (auto& [name, upstream] : config.upstreams) upstream.tls.keep_peer_chain = keeps_chains;
@@ -262,6 +270,33 @@ void ConfigBuilder::check_listener_address(const SectionBuilder<ListenerConfig>&
     if (has(listener, key))
       add_at(listener, key, "has no effect: " + address.text() + " is not a Unix socket",
              "Remove it, or use a Unix socket as the address.");
+}
+
+void ConfigBuilder::check_admin() {
+  const auto& address = admin.values.address;
+  if (!address) {
+    if (has(admin, "address")) return;  // it is not valid
+    for (const auto& setting : admin_settings())
+      refuse_without_effect(admin, setting.key, "there is no address");
+    return;
+  }
+  if (!address->is_unix() && !address->is_loopback() && !admin.values.allow_from_network)
+    add_at(admin, "address",
+           address->text() + " can be reached from the network, without encryption and login",
+           "Use 127.0.0.1, [::1] or a Unix socket, or allow it with " +
+               spelled(admin, "allow_from_network", "true") + ".");
+  if (address->is_unix() || address->is_loopback())
+    refuse_without_effect(admin, "allow_from_network",
+                          address->text() + " cannot be reached from the network");
+  if (!address->is_unix())
+    for (const char* key : {"unix_socket_permissions", "unix_socket_group"})
+      refuse_without_effect(admin, key, address->text() + " is not a Unix socket");
+  for (const auto& listener : listeners_)
+    for (const SocketAddress& mine : address->each())
+      for (const SocketAddress& other : listener.values.address.each())
+        if ((mine.is_unix() || mine.port != 0) && overlap(mine, other))
+          return add_at(admin, "address", address->text() + " is also the address of a listener",
+                        "Use another port or path.");
 }
 
 void ConfigBuilder::check_proxy_protocol(const SectionBuilder<ListenerConfig>& listener) {

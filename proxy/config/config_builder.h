@@ -42,6 +42,7 @@ class ConfigBuilder {
   SectionBuilder<LimitsConfig> limits{{}, "limits", {}};
   SectionBuilder<LogConfig> log{{}, "log", {}};
   SectionBuilder<ReloadConfig> reload{{}, "reload", {}};
+  SectionBuilder<AdminConfig> admin{{}, "admin", {}};
 
   // The section is not moved while the builder exists.
   SectionBuilder<ListenerConfig>& add_listener(SourceLocations::Place place);
@@ -110,6 +111,7 @@ class ConfigBuilder {
   template <class Section>
   void refuse_without_effect(const SectionBuilder<Section>& section, std::string_view setting,
                              const std::string& why);
+  void check_admin();
   void check_upstream(SectionBuilder<UpstreamSection>& upstream);
   bool put_hosts_together(SectionBuilder<UpstreamSection>& upstream);
   void check_hosts(const SectionBuilder<UpstreamSection>& upstream);

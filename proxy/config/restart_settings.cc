@@ -20,11 +20,11 @@ void add_changed(std::string& names, std::string_view section, std::span<const S
 
 }  // namespace
 
-std::string changed_restart_settings(const LimitsConfig& old_limits, const LimitsConfig& new_limits,
-                                     const LogConfig& old_log, const LogConfig& new_log) {
+std::string changed_restart_settings(const ProcessSettings& before, const ProcessSettings& after) {
   std::string names;
-  add_changed(names, "limits", limits_settings(), old_limits, new_limits);
-  add_changed(names, "log", log_settings(), old_log, new_log);
+  add_changed(names, "limits", limits_settings(), before.limits, after.limits);
+  add_changed(names, "log", log_settings(), before.log, after.log);
+  add_changed(names, "admin", admin_settings(), before.admin, after.admin);
   return names;
 }
 

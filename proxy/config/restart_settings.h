@@ -7,9 +7,14 @@
 
 namespace pgveil::proxy {
 
+// The sections that are about the process as a whole.
+struct ProcessSettings {
+  LimitsConfig limits;
+  LogConfig log;
+  AdminConfig admin;
+};
 // Returns the names of the settings that need a restart and differ: "limits.workers, log.format". Empty: none.
-[[nodiscard]] std::string changed_restart_settings(const LimitsConfig& old_limits,
-                                                   const LimitsConfig& new_limits, const LogConfig& old_log,
-                                                   const LogConfig& new_log);
+[[nodiscard]] std::string changed_restart_settings(const ProcessSettings& before,
+                                                   const ProcessSettings& after);
 
 }  // namespace pgveil::proxy

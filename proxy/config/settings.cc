@@ -13,6 +13,7 @@
 namespace pgveil::proxy {
 namespace {
 
+using values::AdminAddress;
 using values::AuthMethodList;
 using values::Boolean;
 using values::CommandWords;
@@ -500,6 +501,39 @@ std::span<const Setting<ReloadConfig>> reload_settings() {
           setting<OneOf<values::kReloadSessions>, &R::sessions>(
               "sessions",
               "Whether sessions outlast a reload that would not admit them; `revalidate` ends such sessions.")),
+  };
+  return kRows;
+}
+
+std::span<const Setting<AdminConfig>> admin_settings() {
+  using A = AdminConfig;
+  static constexpr std::array kRows{
+      needs_restart(
+          with_flag("admin-address",
+                    setting<AdminAddress, &A::address>(
+                        "address",
+                        "Where health, metrics and orders are served over HTTP: a loopback address such as "
+                        "`127.0.0.1:9187`, or `unix:PATH`; default is nowhere."))),
+      needs_restart(with_flag(
+          "admin-allow-from-network",
+          setting<Boolean, &A::allow_from_network>(
+              "allow_from_network",
+              "Allows an address that is not loopback: everyone who reaches it may read metrics and reload."))),
+      needs_restart(
+          with_flag("admin-unix-socket-permissions",
+                    setting<Permissions, &A::unix_socket_permissions>(
+                        "unix_socket_permissions", "Who may connect to the Unix socket of `address`."))),
+      needs_restart(with_flag("admin-unix-socket-group",
+                              setting<Text, &A::unix_socket_group>(
+                                  "unix_socket_group", "The group of the Unix socket of `address`."))),
+      with_flag("admin-liveness-limit",
+                setting<Duration<milliseconds, 100, kLongest>, &A::liveness_limit>(
+                    "liveness_limit",
+                    "The time that a worker may take for one turn of its loop; with more, `/livez` fails.")),
+      with_flag("admin-allow-quit",
+                setting<Boolean, &A::allow_quit>(
+                    "allow_quit",
+                    "Lets `POST /quitquitquit` stop pgveil like SIGTERM, for the end of a Kubernetes Job.")),
   };
   return kRows;
 }

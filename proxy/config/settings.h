@@ -60,6 +60,7 @@ struct Setting {
 [[nodiscard]] std::span<const Setting<LimitsConfig>> limits_settings();
 [[nodiscard]] std::span<const Setting<LogConfig>> log_settings();
 [[nodiscard]] std::span<const Setting<ReloadConfig>> reload_settings();
+[[nodiscard]] std::span<const Setting<AdminConfig>> admin_settings();
 
 // "connect-timeout" for "connect_timeout".
 [[nodiscard]] std::string flag_name(std::string_view key);

@@ -62,6 +62,7 @@ std::string_view section_of(std::string_view key) {
   if (has_key(limits_settings(), key)) return "[limits]";
   if (has_key(log_settings(), key)) return "[log]";
   if (has_key(reload_settings(), key)) return "[reload]";
+  if (has_key(admin_settings(), key)) return "[admin]";
   return has_key(certificate_settings(), key) ? "a [[listener.certificate]]" : "";
 }
 
@@ -81,8 +82,10 @@ class TomlReader {
         read_single("log", node, log_settings(), builder_.log);
       else if (key == "reload")
         read_single("reload", node, reload_settings(), builder_.reload);
+      else if (key == "admin")
+        read_single("admin", node, admin_settings(), builder_.admin);
       else
-        complain_unknown(key, "", {"listener", "upstream", "limits", "log", "reload"});
+        complain_unknown(key, "", {"listener", "upstream", "limits", "log", "reload", "admin"});
     }
     for (const auto& [key, hint] : {std::pair{"listener", "Add [[listener]] with address and upstream."},
                                     std::pair{"upstream", "Add [upstream.NAME] with host."}})

@@ -2,6 +2,7 @@
 // interface and never change. docs/reasons.md lists them; a test compares the page with the table.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -94,6 +95,7 @@ enum class Reason : std::uint8_t {
   audit_unavailable,
   internal_error,
 };
+inline constexpr std::size_t kReasonCount = static_cast<std::size_t>(Reason::internal_error) + 1;
 
 // Who has to act. The level of the log line depends on it, so that a port scan does not cause an alarm.
 enum class Fault : std::uint8_t { none, client, upstream, operator_, pgveil };

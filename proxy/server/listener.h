@@ -16,20 +16,11 @@
 #include "proxy/base/socket_address.h"
 #include "proxy/config/config.h"
 #include "proxy/net/socket_stream.h"
+#include "proxy/server/listening_socket.h"
 #include "proxy/server/worker_pool.h"
 #include "proxy/snapshot/snapshot.h"
 
 namespace pgveil::proxy {
-
-// Returns the group that unix_socket_group names, by name or by number. nullopt: there is no such group.
-[[nodiscard]] std::optional<gid_t> group_id(const std::string& name_or_number);
-
-// Why an address cannot be listened on.
-struct OpenFailure {
-  std::string text;
-  std::string hint;  // sentences
-  int error = 0;     // errno; 0: the failure has no errno
-};
 
 class Listener final : private Wakeable {
  public:
@@ -72,7 +63,7 @@ class Listener final : private Wakeable {
   int descriptor_;
   std::string address_;
   const bool is_inherited_;
-  std::uint64_t socket_inode_ = 0;  // of a Unix socket's file that pgveil has made
+  std::optional<SocketFile> file_;
   Handle<uv_poll_t> poll_;
   Deadline pause_;  // set while the process has no descriptors or no memory, or has no room for clients
   bool out_of_descriptors_ = false;

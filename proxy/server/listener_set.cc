@@ -143,6 +143,22 @@ tl::expected<ListenerSet::Change, std::vector<OpenFailure>> ListenerSet::replace
   return replacement.finish();
 }
 
+// The sockets of `localhost` have one port.
+std::vector<ProcessState::Listener> ListenerSet::observe() const {
+  std::vector<ProcessState::Listener> observed;
+  for (const auto& group : groups_) {
+    if (group->listeners.empty()) continue;
+    const ListenerConfig& config = group->served.policy().config;
+    const std::string first = group->listeners.front()->address();
+    const bool is_localhost = config.address.host == kLocalhost;
+    observed.push_back(
+        {.address = is_localhost ? std::string(kLocalhost) + first.substr(first.rfind(':')) : first,
+         .upstream = config.upstream,
+         .usage = group->usage});
+  }
+  return observed;
+}
+
 void ListenerSet::leave_to_successor() {
   for (const auto& group : groups_)
     std::erase_if(group->listeners, [](const auto& listener) { return listener->leave_to_successor(); });

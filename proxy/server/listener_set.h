@@ -10,6 +10,7 @@
 #include <tl/expected.hpp>
 #include <vector>
 
+#include "proxy/admin/process_state.h"
 #include "proxy/server/listener.h"
 #include "proxy/server/worker_pool.h"
 #include "proxy/snapshot/snapshot.h"
@@ -35,6 +36,8 @@ class ListenerSet {
   // listened on, returns all such failures, and everything stays as it was.
   [[nodiscard]] tl::expected<Change, std::vector<OpenFailure>> replace(
       const std::shared_ptr<const Snapshot>& snapshot);
+  // What the admin thread may see of the listeners.
+  [[nodiscard]] std::vector<ProcessState::Listener> observe() const;
   // Closes the sockets of all addresses at which another process may listen: further clients are for that process.
   void leave_to_successor();
   // Closes all sockets.

@@ -26,7 +26,7 @@
 #include "proxy/config/values.h"
 #include "proxy/net/io_uring.h"
 #include "proxy/server/listen_hint.h"
-#include "proxy/server/listener.h"
+#include "proxy/server/listening_socket.h"
 #include "tls/digest.h"
 
 namespace pgveil::proxy {
@@ -41,6 +41,8 @@ constexpr std::uint64_t kSpareDescriptors = 64;
 // Without sessions, pgveil needs five descriptors for each worker, one for each listener, and kStartDescriptors.
 constexpr std::uint64_t kDescriptorsOfIdleWorker = 5;
 constexpr std::uint64_t kStartDescriptors = 15;
+// The loop of the admin thread, its sockets, and one connection.
+constexpr std::uint64_t kDescriptorsOfAdmin = 7;
 
 std::string system_error() {
   return std::strerror(errno);
@@ -129,6 +131,7 @@ class MachineCheck {
     const Config& config = parsed_.config;
     for (std::size_t i = 0; i < config.listeners.size(); ++i)
       check_listener(config.listeners[i], "listener[" + std::to_string(i) + ']');
+    if (config.admin.address) check_listener(listening_config(config.admin), "admin");
     for (const auto& [name, upstream] : config.upstreams) check_upstream(upstream, "upstream." + name);
     check_openssl();
     if (occasion == Occasion::start) check_limits(config);
@@ -231,6 +234,7 @@ class MachineCheck {
     std::uint64_t required =
         kStartDescriptors + kDescriptorsOfIdleWorker * worker_count(config.limits, granted_cpus());
     for (const ListenerConfig& listener : config.listeners) required += listener.address.each().size();
+    if (config.admin.address) required += kDescriptorsOfAdmin;
     rlimit limit{};
     if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_max < required)
       return add(Fault::machine, "",

@@ -4,6 +4,7 @@
 #include <uv.h>
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <cstdlib>
@@ -20,6 +21,7 @@
 #include <utility>
 #include <vector>
 
+#include "proxy/admin/admin_server.h"
 #include "proxy/base/child_process.h"
 #include "proxy/base/cpu_quota.h"
 #include "proxy/base/deadline.h"
@@ -155,8 +157,8 @@ class Server final : public Wakeable {
   Server(std::shared_ptr<const Snapshot> snapshot, ConfigSource source, unsigned workers,
          std::vector<std::unique_ptr<Ring>> rings)
       : worker_count_(workers),
-        start_limits_(snapshot->limits),
-        start_log_(snapshot->log),
+        start_settings_{snapshot->limits, snapshot->log, snapshot->admin},
+        relay_(rings.empty() ? "epoll" : "io_uring"),
         snapshot_(std::move(snapshot)) {
     workers_.emplace(loop_.get(), snapshot_, workers, std::move(rings));
     listeners_.emplace(loop_.get(), *workers_);
@@ -164,6 +166,11 @@ class Server final : public Wakeable {
                       [this](Reload reload) { on_reload(std::move(reload)); });
     reload_watch_.emplace(loop_.get(), *reloader_);
     stop_deadline_.emplace(loop_.get(), *this);
+    orders_.reset(new uv_async_t);
+    uv_async_init(loop_.get(), orders_.get(),
+                  [](uv_async_t* rung) { static_cast<Server*>(rung->data)->on_orders(); });
+    orders_->data = this;
+    state_.use(snapshot_, {});
   }
   ~Server() { close_everything(); }
   Server(const Server&) = delete;
@@ -205,7 +212,8 @@ class Server final : public Wakeable {
       reap_children();
     }
     log_warnings(snapshot_->warnings);
-    if (!listen(snapshot_)) return kExitUnavailable;
+    if (!open_admin_address() || !listen(snapshot_)) return kExitUnavailable;
+    state_.use(snapshot_, listeners_->observe());
     std::set<std::string> files;
     for (const auto& [path, digest] : snapshot_->files) files.insert(path);
     watch_files(std::move(files));
@@ -231,6 +239,41 @@ class Server final : public Wakeable {
                 "hint",
                 "Clients that connect there are not served. Set the address of a listener to it, or remove it from "
                 "the socket unit.");
+  }
+
+  // Serves health and metrics, if they are configured. Returns false, and logs why, if that is not possible.
+  bool open_admin_address() {
+    if (!snapshot_->admin.address) return true;
+    auto opened = open_listening_sockets(listening_config(snapshot_->admin));
+    if (!opened) {
+      LogLine(LogLevel::error, "listen_failed")
+          .add("error", opened.error().text)
+          .add("hint", opened.error().hint);
+      return false;
+    }
+    std::vector<Descriptor> sockets;
+    for (OpenSocket& socket : *opened) {
+      LogLine(LogLevel::info, "admin_listening")
+          .add("address", bound_address(socket.descriptor.get()).text());
+      admin_file_.emplace(*snapshot_->admin.address, socket.is_inherited);
+      sockets.push_back(std::move(socket.descriptor));
+    }
+    admin_.emplace(std::move(sockets), ObservedProcess{.state = state_,
+                                                       .facts = {.version = PGVEIL_VERSION, .relay = relay_},
+                                                       .workers = workers_->observe(),
+                                                       .reload = [this] { order(reload_ordered_); },
+                                                       .quit = [this] { order(quit_ordered_); }});
+    return true;
+  }
+
+  // Called in the admin thread.
+  void order(std::atomic<bool>& which) {
+    which = true;
+    uv_async_send(orders_.get());
+  }
+  void on_orders() {
+    if (reload_ordered_.exchange(false)) request_reload("POST /reload");
+    if (quit_ordered_.exchange(false) && stop_ == Stop::none) begin_to_stop("POST /quitquitquit", true);
   }
 
   // Listens on the addresses of `snapshot` only. Logs what has changed, or all failures.
@@ -259,6 +302,7 @@ class Server final : public Wakeable {
     bool is_used = false;
     try {
       is_used = use(reload);
+      state_.note_reload(is_used);
       watch_files(std::move(reload.files));
     } catch (const std::bad_alloc&) {
       // Without memory there may be no log line; what the reload has not changed yet stays as it was.
@@ -290,13 +334,14 @@ class Server final : public Wakeable {
     workers_->replace_snapshot(snapshot);
     change_log(snapshot->log);
     const std::string unchanged =
-        changed_restart_settings(start_limits_, snapshot->limits, start_log_, snapshot->log);
+        changed_restart_settings(start_settings_, {snapshot->limits, snapshot->log, snapshot->admin});
     if (!unchanged.empty())
       LogLine(LogLevel::warning, "restart_needed")
           .add("settings", unchanged)
           .add("hint", "Restart pgveil to use the new values of these settings.");
     if (snapshot->limits.tls_records != snapshot_->limits.tls_records) log_records(snapshot->limits);
     snapshot_ = snapshot;
+    state_.use(snapshot_, listeners_->observe());
     warn_of_unused_sockets();
     LogLine(LogLevel::info, "reloaded")
         .add("trigger", reload.trigger)
@@ -326,17 +371,26 @@ class Server final : public Wakeable {
     if (number == SIGCHLD) return reap_children();
     if (number == SIGHUP) {
       reopen_audit_file();
-      if (stop_ != Stop::none) return;
-      notify_reloading();
-      reloader_->request("SIGHUP", ReloadIf::always);
-      return;
+      return request_reload("SIGHUP");
     }
     if (stop_ != Stop::none) return close_everything();
+    begin_to_stop(number == SIGTERM ? "SIGTERM" : "SIGINT", number == SIGTERM);
+  }
+
+  void request_reload(const std::string& trigger) {
+    if (stop_ != Stop::none) return;
+    notify_reloading();
+    reloader_->request(trigger, ReloadIf::always);
+  }
+
+  // `trigger`: the signal or the request. Without `drains`, the sessions end at once.
+  void begin_to_stop(std::string_view trigger, bool drains) {
     notify_stopping();
-    LogLine(LogLevel::info, "stopping").add("signal", number == SIGTERM ? "SIGTERM" : "SIGINT");
+    state_.set_draining();
+    LogLine(LogLevel::info, "stopping").add("signal", trigger);
     reload_watch_->stop();
     reloader_->stop();
-    if (number == SIGINT) return end_sessions();
+    if (!drains) return end_sessions();
     listeners_->leave_to_successor();
     stop_ = Stop::delayed;
     if (snapshot_->limits.drain_delay.count() == 0) return drain();
@@ -374,6 +428,9 @@ class Server final : public Wakeable {
   // Keeps the workers if their threads do not end.
   void close_everything() {
     if (std::exchange(closed_, true)) return;
+    admin_file_.reset();
+    admin_.reset();
+    orders_.reset();
     reload_watch_->stop();
     reloader_->stop();
     listeners_.reset();
@@ -385,8 +442,8 @@ class Server final : public Wakeable {
   }
 
   const unsigned worker_count_;
-  const LimitsConfig start_limits_;
-  const LogConfig start_log_;
+  const ProcessSettings start_settings_;
+  const std::string relay_;
   Loop loop_;
   std::shared_ptr<const Snapshot> snapshot_;
   std::optional<WorkerPool> workers_;
@@ -395,6 +452,12 @@ class Server final : public Wakeable {
   std::optional<ReloadWatch> reload_watch_;
   std::vector<Handle<uv_signal_t>> signals_;
   std::optional<Deadline> stop_deadline_;
+  ProcessState state_;
+  Handle<uv_async_t> orders_;  // of the admin thread
+  std::atomic<bool> reload_ordered_{false};
+  std::atomic<bool> quit_ordered_{false};
+  std::optional<SocketFile> admin_file_;
+  std::optional<AdminServer> admin_;
   std::size_t abandoned_ = 0;
   Stop stop_ = Stop::none;
   bool closed_ = false;

@@ -97,6 +97,13 @@ std::function<void()> WorkerPool::begin_to_empty(std::function<void()> when_empt
   };
 }
 
+std::vector<ObservedWorker> WorkerPool::observe() {
+  std::vector<ObservedWorker> workers;
+  for (const auto& thread : threads_)
+    workers.push_back({.pulse = &thread->pulse(), .wake = [&thread = *thread] { thread.wake(); }});
+  return workers;
+}
+
 std::size_t WorkerPool::abandon() {
   // All threads get the order before this function waits for one of them.
   for (const auto& thread : threads_) thread->abandon();
@@ -117,7 +124,7 @@ std::size_t WorkerPool::abandon() {
 }
 
 std::shared_ptr<ListenerUsage> WorkerPool::new_usage() {
-  return std::make_shared<ListenerUsage>([this] { uv_async_send(room_.get()); });
+  return std::make_shared<ListenerUsage>([this] { uv_async_send(room_.get()); }, threads_.size());
 }
 
 bool WorkerPool::has_room(Wakeable& waiter, const std::shared_ptr<ListenerUsage>& usage) {

@@ -77,7 +77,13 @@ void WorkerThread::run() {
   ended_.set_value();
 }
 
+void WorkerThread::wake() {
+  const std::lock_guard lock(mutex_);
+  uv_async_send(bell_.get());
+}
+
 void WorkerThread::deliver() {
+  pulse_.answer();
   std::vector<Message> messages;
   {
     const std::lock_guard lock(mutex_);

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "proxy/base/handle.h"
+#include "proxy/diagnostics/worker_pulse.h"
 #include "proxy/net/io_uring.h"
 #include "proxy/server/worker.h"
 
@@ -38,6 +39,11 @@ class WorkerThread {
   void make_room(std::shared_ptr<const ListenerUsage> usage, std::size_t count);
   // The number of its sessions, including clients that were assigned to it but have no session yet.
   [[nodiscard]] std::size_t load() const;
+
+  // Tells whether the loop of the worker turns. It may be asked by another thread.
+  [[nodiscard]] WorkerPulse& pulse() { return pulse_; }
+  // Makes the worker answer the question of its pulse. May be called by any thread before abandon().
+  void wake();
 
   // Calls Worker::drain(). `when_empty` is called in the worker's thread.
   void drain(std::function<void()> when_empty);
@@ -84,6 +90,7 @@ class WorkerThread {
 
   Loop loop_;
   Worker worker_;
+  WorkerPulse pulse_;
   std::uint64_t given_ = 0;  // clients assigned so far
   bool is_abandoned_ = false;
 

@@ -51,9 +51,12 @@ Session::Session(SessionServices& services, SessionRegistration registration, Se
                .client = nullptr,
                .deadline = Deadline(services.loop, *this),
                .registration = std::move(registration),
-               .observer = SessionObserver()} {
+               .observer = SessionObserver()},
+      metrics_(context_.metrics()) {
   const ListenerPolicy& policy = context_.policy();
   std::string unix_user = wanted_unix_user(policy, address, client.descriptor.get());
+  metrics_.on_begin();
+  context_.observer.count_in(metrics_);
   context_.observer.note_client({.session = session_name(id),
                                  .worker = services.worker,
                                  .address = address.text(),
@@ -72,14 +75,25 @@ void Session::advance() {
   advancing_ = true;
   while (std::exchange(woken_, false)) {
     try {
-      for (Phase next = step(); next != phase_; next = step()) phase_ = next;
+      for (Phase next = step(); next != phase_; next = step()) change_phase(next);
     } catch (const std::bad_alloc&) {
-      phase_ = end_without_memory();
+      change_phase(end_without_memory());
       woken_ = phase_ != Phase::closed;
     }
   }
   advancing_ = false;
   if (phase_ == Phase::closed && !std::exchange(is_over_, true)) context_.services.on_closed(id_);
+}
+
+// The clock is read only for the phases whose duration is counted.
+void Session::change_phase(Phase next) {
+  metrics_.on_change(phase_, next);
+  const Phase last = std::exchange(phase_, next);
+  if (!SessionMetrics::is_timed(last) && !SessionMetrics::is_timed(next)) return;
+  const auto now = std::chrono::steady_clock::now();
+  if (SessionMetrics::is_timed(last)) metrics_.duration_of(last).add(now - phase_began_);
+  if (next == Phase::relay) metrics_.start.add(now - context_.observer.accepted());
+  phase_began_ = now;
 }
 
 // The phases of a session in their order. Each step returns the next phase, or its own phase if it must wait.
@@ -226,7 +240,7 @@ void Session::make_room() {
   early_link_.reset();
   context_.registration.leave();
   context_.registration.leave_unauthenticated();
-  phase_ = Phase::closed;
+  change_phase(Phase::closed);
   advance();
 }
 
@@ -273,9 +287,9 @@ Session::Revalidation Session::check(const Snapshot& snapshot, ChainVerdicts& ve
 void Session::end_from_outside(const Ending& ending) {
   if (phase_ == Phase::closing || phase_ == Phase::closed) return;
   try {
-    phase_ = end(ending);
+    change_phase(end(ending));
   } catch (const std::bad_alloc&) {
-    phase_ = end_without_memory();
+    change_phase(end_without_memory());
   }
   advance();
 }
@@ -340,23 +354,6 @@ bool Session::has_startup() const {
 
 Stage& Session::current_stage() {
   return std::visit([](const auto& stage) -> Stage& { return *stage; }, stage_);
-}
-
-std::string_view name_of(Session::Phase phase) {
-  switch (phase) {
-    case Session::Phase::negotiate: return "negotiate";
-    case Session::Phase::accept_tls: return "accept_tls";
-    case Session::Phase::read_startup: return "read_startup";
-    case Session::Phase::authorize: return "authorize";
-    case Session::Phase::connect: return "connect";
-    case Session::Phase::verify_upstream: return "verify_upstream";
-    case Session::Phase::log_in: return "log_in";
-    case Session::Phase::relay: return "relay";
-    case Session::Phase::forward_cancel: return "forward_cancel";
-    case Session::Phase::closing: return "closing";
-    case Session::Phase::closed: return "closed";
-  }
-  return "?";
 }
 
 }  // namespace pgveil::proxy

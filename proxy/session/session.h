@@ -1,6 +1,7 @@
 // The life of one client, from accept to the last byte.
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -15,25 +16,13 @@
 #include "proxy/session/kept_login.h"
 #include "proxy/session/login_exchange.h"
 #include "proxy/session/session_context.h"
+#include "proxy/session/session_phase.h"
 
 namespace pgveil::proxy {
 
 class Session final : public Wakeable {
  public:
-  // In the order in which a session passes them. The names appear in the log.
-  enum class Phase {
-    negotiate,        // PROXY header, SSLRequest, direct TLS; or CancelRequest or StartupMessage at once
-    accept_tls,       // TLS handshake with the client
-    read_startup,     // StartupMessage or CancelRequest, inside TLS
-    authorize,        // TLS policy, rules, identity, and limits
-    connect,          // resolve the name, connect by TCP or Unix socket, SSLRequest
-    verify_upstream,  // TLS handshake with the server: chain, name, CRL
-    log_in,           // until the server's ReadyForQuery
-    relay,            // bytes are forwarded in both directions until a side ends
-    forward_cancel,   // a CancelRequest is forwarded, until the server has closed
-    closing,          // the last error is sent, buffers are drained
-    closed,
-  };
+  using Phase = SessionPhase;
 
   // `services` must outlive the session. `registration` is of a client that the listener has counted.
   // `listener_address` is for the log.
@@ -75,6 +64,8 @@ class Session final : public Wakeable {
 
  private:
   void advance();
+  // It is not a part of advance(), which runs for every message and must use few registers.
+  [[gnu::noinline]] void change_phase(Phase next);
   [[nodiscard]] Phase step();
 
   [[nodiscard]] Phase open(ClientOpening& opening);
@@ -106,8 +97,10 @@ class Session final : public Wakeable {
 
   const SessionId id_;
   SessionContext context_;
+  SessionMetrics& metrics_;
   std::unique_ptr<UpstreamLink> early_link_;  // started before the client is admitted
   Phase phase_ = Phase::negotiate;
+  std::chrono::steady_clock::time_point phase_began_;  // only of phases whose duration is counted
   bool advancing_ = false;
   bool woken_ = false;
   bool is_over_ = false;     // on_closed() was called
@@ -116,7 +109,5 @@ class Session final : public Wakeable {
                std::unique_ptr<EstablishedSession>, std::unique_ptr<CancelForward>, std::unique_ptr<Closing>>
       stage_;
 };
-
-[[nodiscard]] std::string_view name_of(Session::Phase phase);
 
 }  // namespace pgveil::proxy

@@ -64,6 +64,9 @@ struct SessionContext {
 
   [[nodiscard]] const ListenerPolicy& policy() const { return listener.policy(); }
   [[nodiscard]] const LimitsConfig& limits() const { return listener.limits(); }
+  [[nodiscard]] SessionMetrics& metrics() const {
+    return *registration.listener().metrics[services.worker - 1];
+  }
   [[nodiscard]] Scratch& scratch() const { return services.scratch; }
 
   // Begins a connection to a server. All of its attempts together may take the remaining time of the deadline.

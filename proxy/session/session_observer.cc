@@ -37,7 +37,14 @@ void SessionObserver::note_server_sqlstate(std::string_view sqlstate) {
 
 void SessionObserver::audit(const Ending* refusal) {
   if (!record_ || std::exchange(record_->is_audited, true)) return;
+  count_login(refusal);
   log_audit(*record_, refusal);
+}
+
+void SessionObserver::count_login(const Ending* refusal) {
+  if (metrics_ == nullptr) return;
+  auto& logins = record_->method ? metrics_->of(*record_->method) : metrics_->logins_without_rule;
+  (refusal == nullptr ? logins.accepted : logins.refused).add();
 }
 
 void SessionObserver::log_started() {
@@ -47,14 +54,24 @@ void SessionObserver::log_started() {
 
 void SessionObserver::log_closed(const Ending& ending, std::string_view phase) {
   if (is_closed_) return;
-  Traffic traffic = relayed_;
-  traffic.received += record_ ? record_->received_bytes : established_->received_bytes;
+  Totals totals{.traffic = relayed_, .duration = std::chrono::steady_clock::now() - accepted()};
+  totals.traffic.received += record_ ? record_->received_bytes : established_->received_bytes;
+  count_end(ending, totals);
   if (record_) {
-    log_session_closed(*record_, traffic, ending, phase);
+    log_session_closed(*record_, totals, ending, phase);
   } else {
-    log_session_closed(*established_, traffic, ending);
+    log_session_closed(*established_, totals, ending);
   }
   is_closed_ = true;
+}
+
+void SessionObserver::count_end(const Ending& ending, const Totals& totals) {
+  SessionMetrics* metrics = std::exchange(metrics_, nullptr);
+  if (metrics == nullptr) return;
+  metrics->of(ending.reason).add();
+  metrics->session.add(totals.duration);
+  metrics->bytes_to_client.add(totals.traffic.sent);
+  metrics->bytes_to_server.add(totals.traffic.received);
 }
 
 }  // namespace pgveil::proxy

@@ -1,7 +1,8 @@
-// Collects the data of a session for the log and the audit. The stages only write to it: no decision depends on the
+// Collects the data of a session for the log, the audit and the metrics. The stages only write to it: no decision depends on the
 // collected data.
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <optional>
@@ -9,6 +10,7 @@
 #include <string_view>
 
 #include "protocol/startup.h"
+#include "proxy/session/session_metrics.h"
 #include "proxy/session/session_record.h"
 
 namespace pgveil::proxy {
@@ -17,6 +19,9 @@ class SessionObserver {
  public:
   // The session's duration counts from here.
   SessionObserver() : record_(std::make_unique<Record>()) {}
+
+  // Also counts the session from here on. `metrics` must outlive the observer.
+  void count_in(SessionMetrics& metrics) { metrics_ = &metrics; }
 
   // The functions up to note_received() must not be called after log_started().
   struct Client {
@@ -45,6 +50,11 @@ class SessionObserver {
   void note_server_method(std::string_view method) { record_->server_method = method; }
   void note_received(std::size_t bytes) { record_->received_bytes += bytes; }
 
+  // The time from which the session's duration counts.
+  [[nodiscard]] std::chrono::steady_clock::time_point accepted() const {
+    return record_ ? record_->accepted : established_->accepted;
+  }
+
   // Stores the SQLSTATE with which the server has refused the login or ended the session.
   void note_server_sqlstate(std::string_view sqlstate);
   // Stores the number of bytes that the relay has forwarded so far.
@@ -59,6 +69,10 @@ class SessionObserver {
   void log_closed(const Ending& ending, std::string_view phase);
 
  private:
+  void count_login(const Ending* refusal);
+  void count_end(const Ending& ending, const Totals& totals);
+
+  SessionMetrics* metrics_ = nullptr;             // null: the session is not counted
   std::unique_ptr<Record> record_;                // until log_started()
   std::optional<EstablishedRecord> established_;  // from then on
   Traffic relayed_;

@@ -137,17 +137,15 @@ struct Closing {
   std::string_view phase;
   bool was_established;
   const Parties& parties;
-  std::string_view rule;  // that decided
-  std::chrono::steady_clock::time_point accepted;
+  std::string_view rule;      // that decided
   std::string_view sqlstate;  // of the server; empty: that of the reason
   std::string_view earlier_attempts;
-  const Traffic& traffic;
+  const Totals& totals;
   const Ending& ending;
 
   [[nodiscard]] std::uint64_t milliseconds() const {
-    const auto duration = std::chrono::steady_clock::now() - accepted;
     return static_cast<std::uint64_t>(
-        std::chrono::duration_cast<std::chrono::milliseconds>(duration).count());
+        std::chrono::duration_cast<std::chrono::milliseconds>(totals.duration).count());
   }
 };
 
@@ -164,8 +162,8 @@ void add_every_key(LogLine& line, const Closing& closing) {
       .add("reason", describe(closing.ending.reason).name)
       .add("phase", closing.phase)
       .add_fields(closing.parties.full)
-      .add("sent_bytes", closing.traffic.sent)
-      .add("received_bytes", closing.traffic.received)
+      .add("sent_bytes", closing.totals.traffic.sent)
+      .add("received_bytes", closing.totals.traffic.received)
       .add("duration_ms", closing.milliseconds());
   add_ending(line, closing);
 }
@@ -176,7 +174,7 @@ void add_what_people_read(LogLine& line, const Closing& closing) {
   if (!closing.was_established) line.add("phase", closing.phase);
   line.add_fields(closing.parties.brief).add("duration_ms", closing.milliseconds());
   if (closing.was_established) {
-    line.add("sent", closing.traffic.sent).add("received", closing.traffic.received);
+    line.add("sent", closing.totals.traffic.sent).add("received", closing.totals.traffic.received);
   } else {
     line.add("rule", closing.rule);
   }
@@ -283,7 +281,7 @@ void add_tls(AuditRecord& audit, const TlsKeys& keys, const std::shared_ptr<cons
 void Record::take(const Decision& decision) {
   if (decision.rule == nullptr) return;
   rule = place_text(decision.rule->file, decision.rule->line);
-  method = protocol::name_of(decision.rule->method);
+  method = decision.rule->method;
   system_user = decision.system_user;
   map_line = place_text(decision.mapped.file, decision.mapped.line);
 }
@@ -302,7 +300,7 @@ void log_audit(const Record& record, const Ending* refusal) {
                   is_verified);
   audit.add("system_user", record.system_user)
       .add("rule", record.rule)
-      .add("method", record.method)
+      .add("method", record.method ? protocol::name_of(*record.method) : "")
       .add("map", record.map_line)
       .add("requested_user", record.requested_user)
       .add("user", record.user)
@@ -327,7 +325,7 @@ EstablishedRecord log_session_started(const Record& record) {
           .accepted = record.accepted};
 }
 
-void log_session_closed(const Record& record, const Traffic& traffic, const Ending& ending,
+void log_session_closed(const Record& record, const Totals& totals, const Ending& ending,
                         std::string_view phase) {
   const Parties parties = parties_of(record, false);
   log_closed({.session = record.session,
@@ -335,23 +333,21 @@ void log_session_closed(const Record& record, const Traffic& traffic, const Endi
               .was_established = false,
               .parties = parties,
               .rule = record.rule,
-              .accepted = record.accepted,
               .sqlstate = record.server_sqlstate,
               .earlier_attempts = record.earlier_attempts,
-              .traffic = traffic,
+              .totals = totals,
               .ending = ending});
 }
 
-void log_session_closed(const EstablishedRecord& record, const Traffic& traffic, const Ending& ending) {
+void log_session_closed(const EstablishedRecord& record, const Totals& totals, const Ending& ending) {
   log_closed({.session = record.session,
               .phase = "relay",
               .was_established = true,
               .parties = record.parties,
               .rule = "",
-              .accepted = record.accepted,
               .sqlstate = record.server_sqlstate,
               .earlier_attempts = record.earlier_attempts,
-              .traffic = traffic,
+              .totals = totals,
               .ending = ending});
 }
 

@@ -5,9 +5,11 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 
+#include "protocol/hba.h"
 #include "proxy/access/access_rules.h"
 #include "proxy/diagnostics/session_end.h"
 #include "tls/engine.h"
@@ -23,10 +25,10 @@ struct Record {
   std::string listener;  // address
   std::string
       identity;  // the subject of the client's certificate, or the user of the client's process on a Unix socket
-  std::string system_user;  // the name that was mapped
-  std::string rule;         // file and line: "/etc/pgveil/pg_hba.conf:7"
-  std::string method;       // of the rule
-  std::string map_line;     // file and line of the identity map; empty: no map was used
+  std::string system_user;                    // the name that was mapped
+  std::string rule;                           // file and line: "/etc/pgveil/pg_hba.conf:7"
+  std::optional<protocol::HbaMethod> method;  // of the rule; nullopt: no rule has matched
+  std::string map_line;                       // file and line of the identity map; empty: no map was used
   std::string requested_user;
   std::string user;  // that is sent to the server
   std::string database;
@@ -67,6 +69,12 @@ struct Traffic {
   std::uint64_t received = 0;  // from the client, its login included
 };
 
+// The numbers in the log line at the end of a session.
+struct Totals {
+  Traffic traffic;
+  std::chrono::steady_clock::duration duration{0};  // from accept
+};
+
 // Writes the audit record: the client, the rule and the map line that matched, and the user that it became;
 // or the reason why the login failed.
 void log_audit(const Record& record, const Ending* refusal);
@@ -75,8 +83,8 @@ void log_audit(const Record& record, const Ending* refusal);
 [[nodiscard]] EstablishedRecord log_session_started(const Record& record);
 // Write the log line at the end of a session. In the text format it has the most important fields; at level
 // debug a second line, session_record, has all fields.
-void log_session_closed(const Record& record, const Traffic& traffic, const Ending& ending,
+void log_session_closed(const Record& record, const Totals& totals, const Ending& ending,
                         std::string_view phase);
-void log_session_closed(const EstablishedRecord& record, const Traffic& traffic, const Ending& ending);
+void log_session_closed(const EstablishedRecord& record, const Totals& totals, const Ending& ending);
 
 }  // namespace pgveil::proxy

@@ -44,6 +44,7 @@ struct Snapshot {
   LimitsConfig limits;
   LogConfig log;
   ReloadConfig reload;
+  AdminConfig admin;
   std::vector<ListenerPolicy> listeners;                             // in the order of the configuration
   std::map<std::string, std::shared_ptr<const Upstream>> upstreams;  // by name
   ConfigErrors warnings;  // what works, but is probably not intended

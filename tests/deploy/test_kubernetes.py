@@ -1,12 +1,13 @@
 """The side-car of deploy/kubernetes, as kustomize renders it."""
 
 import shutil
-import socket
 
 import pytest
 import yaml
 
 from dockerfile import stages
+from harness.admin import Admin
+from harness.pgveil import BINARY, Pgveil
 from harness.processes import run, run_or_fail
 from project import ROOT, version
 
@@ -36,20 +37,6 @@ def sidecar(pod):
 def application(pod):
     (container,) = pod["containers"]
     return container
-
-
-@pytest.fixture
-def listening_socket():
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        yield listening
-
-
-@pytest.fixture
-def refusing_socket():
-    """Has a port of its own, on which nobody listens."""
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        yield bound
 
 
 def volume_of(pod, container, mount_path: str) -> dict:
@@ -114,16 +101,23 @@ def test_the_application_connects_to_the_listener(objects, application):
 
 
 @pytest.mark.parametrize("probe", ["startupProbe", "readinessProbe", "livenessProbe"])
-def test_its_probes_succeed_exactly_while_something_listens(sidecar, probe, listening_socket, refusing_socket):
+def test_its_probes_succeed_exactly_while_it_serves(objects, sidecar, probe):
     command = sidecar[probe]["exec"]["command"]
+    assert command[0] == "pgveil"
+    address = command[command.index("--admin") + 1]
+    assert f'[admin]\naddress = "{address}"' in objects["ConfigMap"]["data"]["pgveil.toml"]
+    proxy = Pgveil("--listen", "127.0.0.1:0", "--upstream", "/run", "--admin-address", "127.0.0.1:0")
+    admin = Admin(proxy)
 
-    def succeeds(target: socket.socket) -> bool:
-        script = command[-1].replace("/127.0.0.1/5432", f"/127.0.0.1/{target.getsockname()[1]}")
-        assert script != command[-1]
-        return run(*command[:-1], script).returncode == 0
+    def succeeds() -> bool:
+        words = [admin.text if word == address else word for word in command[1:]]
+        return run(BINARY, *words).returncode == 0
 
-    assert succeeds(listening_socket)
-    assert not succeeds(refusing_socket)
+    try:
+        assert succeeds()
+    finally:
+        proxy.stop()
+    assert not succeeds()
 
 
 def test_everything_has_its_share_of_the_machine(sidecar, application):

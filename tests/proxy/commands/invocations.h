@@ -40,8 +40,10 @@ inline Invocation understood(Words arguments, Variables environment = {}) {
                                 .upstreams = {{"", {}}},
                                 .limits = {},
                                 .log = {},
-                                .reload = {}},
-                     .locations = {}}};
+                                .reload = {},
+                                .admin = {}},
+                     .locations = {}},
+          .probe = {}};
 }
 inline Config config_of(Words arguments, Variables environment = {}) {
   return understood(std::move(arguments), std::move(environment)).parsed.config;

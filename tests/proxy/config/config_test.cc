@@ -32,7 +32,8 @@ Config config_of(const std::string& toml) {
                 .upstreams = {{"", {}}},
                 .limits = {},
                 .log = {},
-                .reload = {}};
+                .reload = {},
+                .admin = {}};
 }
 
 std::string name_of_sample(const testing::TestParamInfo<SettingSample>& row) {
@@ -444,7 +445,8 @@ INSTANTIATE_TEST_SUITE_P(Config, SecretOfTheFile,
                                          "sslpasword = '42'", "sslpassword = \"42\"\nsslpassword = \"42\""));
 
 TEST(Secrets, AreWipedFromAConfiguration) {
-  Config config{.listeners = {}, .upstreams = {{"a", {}}}, .limits = {}, .log = {}, .reload = {}};
+  Config config{
+      .listeners = {}, .upstreams = {{"a", {}}}, .limits = {}, .log = {}, .reload = {}, .admin = {}};
   config.upstreams["a"].tls.sslpassword = "open sesame";
   wipe_secrets(config);
   EXPECT_EQ(config.upstreams["a"].tls.sslpassword, "");

@@ -16,7 +16,7 @@
 namespace pgveil::proxy {
 
 struct SettingSample {
-  std::string section;  // "listener", "certificate", "upstream", "limits", "log", "reload"
+  std::string section;  // "listener", "certificate", "upstream", "limits", "log", "reload", "admin"
   std::string key;
   std::string toml;
   std::string outside;    // as a flag or variable gives it
@@ -274,6 +274,18 @@ inline const std::vector<SettingSample>& setting_samples() {
        [](const Config& c) { return !c.reload.watch; }},
       {"reload", "sessions", R"("revalidate")", "revalidate", "end", "",
        [](const Config& c) { return c.reload.sessions == ReloadSessions::revalidate; }},
+      {"admin", "address", R"("127.0.0.1:9187")", "127.0.0.1:9187", "9187", "",
+       [](const Config& c) { return c.admin.address && c.admin.address->port == 9187; }},
+      {"admin", "allow_from_network", "true", "on", "2", R"(address = "0.0.0.0:9187")",
+       [](const Config& c) { return c.admin.allow_from_network; }},
+      {"admin", "unix_socket_permissions", R"("0660")", "0660", "0999", R"(address = "unix:/run/admin")",
+       [](const Config& c) { return c.admin.unix_socket_permissions == 0660; }},
+      {"admin", "unix_socket_group", R"("monitoring")", "monitoring", "", R"(address = "unix:/run/admin")",
+       [](const Config& c) { return c.admin.unix_socket_group == "monitoring"; }},
+      {"admin", "liveness_limit", R"("3s")", "3s", "0s", R"(address = "127.0.0.1:9187")",
+       [](const Config& c) { return c.admin.liveness_limit == 3s; }},
+      {"admin", "allow_quit", "true", "on", "2", R"(address = "127.0.0.1:9187")",
+       [](const Config& c) { return c.admin.allow_quit; }},
   };
   return kSamples;
 }
@@ -288,6 +300,7 @@ void for_each_setting(const Use& use) {
   for (const auto& setting : limits_settings()) use(std::string("limits"), setting);
   for (const auto& setting : log_settings()) use(std::string("log"), setting);
   for (const auto& setting : reload_settings()) use(std::string("reload"), setting);
+  for (const auto& setting : admin_settings()) use(std::string("admin"), setting);
 }
 
 // What a test needs to know of a setting, whatever its section.
@@ -337,7 +350,8 @@ class TomlLines {
                                           {"upstream", "[upstream.primary]"},
                                           {"limits", "[limits]"},
                                           {"log", "[log]"},
-                                          {"reload", "[reload]"}}) {
+                                          {"reload", "[reload]"},
+                                          {"admin", "[admin]"}}) {
       const auto is_of_it = [&name = section](const Line& line) { return line.section == name; };
       if (std::any_of(lines_.begin(), lines_.end(), is_of_it)) text += header + '\n';
       for (const auto& line : lines_)

@@ -45,12 +45,12 @@ Record record() {
   record.upstream = "primary";
   record.server = "10.0.3.12:5432";
   record.rule = "/etc/pgveil/pg_hba.conf:7";
-  record.method = "scram-sha-256";
+  record.method = protocol::HbaMethod::scram_sha_256;
   record.server_tls = with_group("X25519MLKEM768");
   return record;
 }
 
-constexpr Traffic kTraffic{.sent = 35'210, .received = 2'100};
+constexpr Totals kTotals{.traffic = {.sent = 35'210, .received = 2'100}};
 const Ending no_place{.reason = Reason::too_many_sessions,
                       .detail = "All 10 sessions are in use.",
                       .hint = "Raise limits.max_sessions, or close sessions."};
@@ -66,7 +66,7 @@ std::vector<std::string> established_session(const LogConfig& config, const Reco
                                              const Ending& ending = {}) {
   CapturedLog log(config);
   const EstablishedRecord established = log_session_started(record);
-  log_session_closed(established, kTraffic, ending);
+  log_session_closed(established, kTotals, ending);
   return lines_of(log);
 }
 
@@ -76,7 +76,7 @@ std::vector<std::string> refused_session(const LogConfig& config) {
   refused.server.clear();
   refused.server_tls.reset();
   CapturedLog log(config);
-  log_session_closed(refused, kTraffic, no_place, "authorize");
+  log_session_closed(refused, kTotals, no_place, "authorize");
   return lines_of(log);
 }
 

@@ -1,0 +1,52 @@
+// The admin address: health, metrics and orders over HTTP, in a thread of its own, so that no client of it delays a
+// session.
+#pragma once
+
+#include <uv.h>
+
+#include <optional>
+#include <thread>
+#include <vector>
+
+#include "proxy/admin/http_listener.h"
+#include "proxy/admin/http_service.h"
+#include "proxy/admin/observed_process.h"
+#include "proxy/base/deadline.h"
+#include "proxy/base/descriptor.h"
+#include "proxy/base/handle.h"
+#include "proxy/config/config.h"
+
+namespace pgveil::proxy {
+
+class AdminServer final : private Wakeable {
+ public:
+  // Serves requests until the destructor is called. `sockets`: listening and non-blocking. Throws std::system_error if the system has no thread or no descriptors for it.
+  AdminServer(std::vector<Descriptor> sockets, ObservedProcess process);
+  ~AdminServer();
+  AdminServer(const AdminServer&) = delete;
+  AdminServer& operator=(const AdminServer&) = delete;
+
+ private:
+  using Response = HttpResponse;
+
+  // All of these run in the admin thread.
+  void wake() override;  // the time for the next question to the workers has come
+  void ask_workers();
+  void add_pages();
+  [[nodiscard]] Response live() const;
+  [[nodiscard]] Response ready() const;
+  [[nodiscard]] Response started() const;
+  [[nodiscard]] Response metrics(const HttpRequest& request) const;
+  [[nodiscard]] Response quit() const;
+  [[nodiscard]] Response reload() const;
+
+  const ObservedProcess process_;
+  Loop loop_;
+  HttpService service_;
+  std::optional<HttpListener> listener_;
+  std::optional<Deadline> next_question_;
+  Handle<uv_async_t> stop_;
+  std::thread thread_;
+};
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,101 @@
+#include "proxy/admin/http_connection.h"
+
+#include <sys/socket.h>
+
+#include <array>
+#include <cerrno>
+#include <new>
+#include <utility>
+
+namespace pgveil::proxy {
+namespace {
+
+constexpr std::size_t kReadSize = 4096;
+
+bool must_wait(ssize_t result) {
+  return result < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
+}
+
+}  // namespace
+
+HttpConnection::HttpConnection(uv_loop_t* loop, Descriptor client, Callbacks callbacks)
+    : descriptor_(std::move(client)), callbacks_(std::move(callbacks)), deadline_(loop, *this) {
+  auto poll = std::make_unique<uv_poll_t>();
+  if (uv_poll_init(loop, poll.get(), descriptor_.get()) != 0) throw std::bad_alloc();
+  poll->data = this;
+  poll_.reset(poll.release());
+  deadline_.set(kMaxDuration);
+}
+
+void HttpConnection::advance() {
+  try {
+    while (phase_ != Phase::over) {
+      const Phase next = step();
+      if (next == phase_) return watch();
+      phase_ = next;
+    }
+  } catch (const std::bad_alloc&) {
+    // Without memory there is no response.
+  }
+  finish();
+}
+
+HttpConnection::Phase HttpConnection::step() {
+  switch (phase_) {
+    case Phase::request: return read_request();
+    case Phase::response: return write_response();
+    case Phase::end: return discard();
+    case Phase::over: break;
+  }
+  return Phase::over;
+}
+
+// At most one read in each turn of the loop, so that no client delays the others.
+HttpConnection::Phase HttpConnection::read_request() {
+  std::array<char, kReadSize> bytes;  // NOLINT(cppcoreguidelines-pro-type-member-init): recv() fills it
+  const ssize_t size = ::recv(descriptor_.get(), bytes.data(), bytes.size(), 0);
+  if (must_wait(size)) return Phase::request;
+  if (size <= 0) return Phase::over;
+  switch (request_.add({bytes.data(), static_cast<std::size_t>(size)})) {
+    case HttpRequestReader::State::incomplete: return Phase::request;
+    case HttpRequestReader::State::refused:
+      response_ = bytes_of({.status = 400, .body = "this is not a request that pgveil accepts\n"}, false);
+      return Phase::response;
+    case HttpRequestReader::State::complete: break;
+  }
+  const HttpRequest request = request_.release();
+  response_ = bytes_of(callbacks_.answer(request), request.method == "HEAD");
+  return Phase::response;
+}
+
+HttpConnection::Phase HttpConnection::write_response() {
+  const ssize_t size = ::send(descriptor_.get(), response_.data(), response_.size(), MSG_NOSIGNAL);
+  if (must_wait(size)) return Phase::response;
+  if (size < 0) return Phase::over;
+  response_.erase(0, static_cast<std::size_t>(size));
+  if (!response_.empty()) return Phase::response;
+  ::shutdown(descriptor_.get(), SHUT_WR);
+  return Phase::end;
+}
+
+HttpConnection::Phase HttpConnection::discard() {
+  std::array<char, kReadSize> bytes;  // NOLINT(cppcoreguidelines-pro-type-member-init): recv() fills it
+  const ssize_t size = ::recv(descriptor_.get(), bytes.data(), bytes.size(), 0);
+  return size > 0 || must_wait(size) ? Phase::end : Phase::over;
+}
+
+void HttpConnection::watch() {
+  const int events = phase_ == Phase::response ? UV_WRITABLE : UV_READABLE;
+  uv_poll_start(poll_.get(), events, [](uv_poll_t* poll, int /*status*/, int /*events*/) {
+    static_cast<HttpConnection*>(poll->data)->advance();
+  });
+}
+
+void HttpConnection::finish() {
+  phase_ = Phase::over;
+  deadline_.clear();
+  poll_.reset();
+  if (callbacks_.on_over) std::exchange(callbacks_.on_over, nullptr)();
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,61 @@
+// One connection to the admin address: reads one request, sends one response, and closes. It runs in the loop of the
+// admin thread, never waits, and has a fixed time and memory for all of it.
+#pragma once
+
+#include <uv.h>
+
+#include <chrono>
+#include <functional>
+#include <string>
+
+#include "proxy/admin/http_message.h"
+#include "proxy/base/deadline.h"
+#include "proxy/base/descriptor.h"
+#include "proxy/base/handle.h"
+
+namespace pgveil::proxy {
+
+class HttpConnection final : private Wakeable {
+ public:
+  // The time from accept to the last byte of the response.
+  static constexpr std::chrono::seconds kMaxDuration{10};
+
+  struct Callbacks {
+    std::function<HttpResponse(const HttpRequest&)> answer;
+    // Is called once, when the connection is over. It must not destroy the connection at once.
+    std::function<void()> on_over;
+  };
+  // `client`: accepted, non-blocking. Call advance() once after the construction.
+  HttpConnection(uv_loop_t* loop, Descriptor client, Callbacks callbacks);
+  HttpConnection(const HttpConnection&) = delete;
+  HttpConnection& operator=(const HttpConnection&) = delete;
+
+  // Reads and writes what is possible now.
+  void advance();
+
+ private:
+  enum class Phase {
+    request,   // until a whole request has arrived
+    response,  // until the kernel has taken the whole response
+    end,       // until the client closes; a close() with unread bytes could lose the response
+    over,
+  };
+
+  void wake() override { finish(); }  // the time has passed
+  [[nodiscard]] Phase step();
+  [[nodiscard]] Phase read_request();
+  [[nodiscard]] Phase write_response();
+  [[nodiscard]] Phase discard();
+  void watch();
+  void finish();
+
+  Descriptor descriptor_;
+  Callbacks callbacks_;
+  Handle<uv_poll_t> poll_;
+  Deadline deadline_;
+  Phase phase_ = Phase::request;
+  HttpRequestReader request_;
+  std::string response_;  // not yet written
+};
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,94 @@
+#include "proxy/admin/http_message.h"
+
+#include <boost/beast/http/parser.hpp>
+#include <boost/beast/http/string_body.hpp>
+#include <boost/beast/http/write.hpp>
+#include <sstream>
+#include <utility>
+
+namespace pgveil::proxy {
+
+namespace beast = boost::beast;
+namespace http = beast::http;
+
+// A part of `bytes` that is not used yet is kept: Beast wants each line of the head in one piece.
+struct HttpRequestReader::Parser {
+  http::request_parser<http::string_body> parser;
+  std::string unused;
+};
+
+bool HttpRequest::has_parameter(std::string_view name) const {
+  std::string_view rest = query;
+  while (!rest.empty()) {
+    const auto end = std::min(rest.find('&'), rest.size());
+    const auto parameter = rest.substr(0, end);
+    if (parameter.substr(0, parameter.find('=')) == name) return true;
+    rest.remove_prefix(std::min(end + 1, rest.size()));
+  }
+  return false;
+}
+
+HttpRequestReader::HttpRequestReader() : parser_(std::make_unique<Parser>()) {
+  parser_->parser.header_limit(kMaxHead);
+  parser_->parser.body_limit(kMaxBody);
+  parser_->parser.eager(true);
+}
+HttpRequestReader::~HttpRequestReader() = default;
+
+HttpRequestReader::State HttpRequestReader::add(std::string_view bytes) {
+  auto& [parser, unused] = *parser_;
+  unused.append(bytes);
+  while (!parser.is_done() && !unused.empty()) {
+    beast::error_code error;
+    const std::size_t used = parser.put(boost::asio::buffer(unused), error);
+    unused.erase(0, used);
+    if (error == http::error::need_more) return State::incomplete;
+    if (error) return State::refused;
+  }
+  return parser.is_done() ? State::complete : State::incomplete;
+}
+
+HttpRequest HttpRequestReader::release() {
+  const auto message = parser_->parser.release();
+  const auto text = [](beast::string_view view) { return std::string(view.data(), view.size()); };
+  const std::string target = text(message.target());
+  const auto end = std::min(target.find('?'), target.size());
+  return {.method = text(message.method_string()),
+          .path = target.substr(0, end),
+          .query = target.substr(std::min(end + 1, target.size())),
+          .accept = text(message[http::field::accept]),
+          .origin = text(message[http::field::origin]),
+          .sec_fetch_site = text(message["Sec-Fetch-Site"])};
+}
+
+std::string bytes_of(const HttpResponse& response, bool is_for_head) {
+  constexpr unsigned kHttp11 = 11;
+  http::response<http::string_body> message(static_cast<http::status>(response.status), kHttp11);
+  message.set(http::field::content_type, response.content_type);
+  message.set(http::field::cache_control, "no-store");
+  message.set(http::field::connection, "close");
+  message.content_length(response.body.size());
+  if (!is_for_head) message.body() = response.body;
+  std::ostringstream bytes;
+  bytes << message.base();
+  return bytes.str() + message.body();
+}
+
+std::optional<HttpResponse> response_of(std::string_view bytes) {
+  if (bytes.empty()) return std::nullopt;
+  http::response_parser<http::string_body> parser;
+  parser.eager(true);
+  parser.body_limit(bytes.size());
+  beast::error_code error;
+  parser.put(boost::asio::buffer(bytes.data(), bytes.size()), error);
+  if (error && error != http::error::need_more) return std::nullopt;
+  if (!parser.is_done()) parser.put_eof(error);
+  if (!parser.is_done()) return std::nullopt;
+  const auto message = parser.release();
+  const auto type = message[http::field::content_type];
+  return HttpResponse{.status = static_cast<int>(message.result_int()),
+                      .body = message.body(),
+                      .content_type = std::string(type.data(), type.size())};
+}
+
+}  // namespace pgveil::proxy

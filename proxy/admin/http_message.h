@@ -1,0 +1,61 @@
+// HTTP/1.1 requests from bytes, and responses as bytes. Does no I/O. Boost.Beast parses and formats (decision 24).
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace pgveil::proxy {
+
+struct HttpRequest {
+  std::string method;          // "GET"
+  std::string path;            // without the query
+  std::string query;           // after the `?`; empty: there is none
+  std::string accept;          // the header field Accept; empty: not sent
+  std::string origin;          // the header field Origin
+  std::string sec_fetch_site;  // the header field Sec-Fetch-Site
+
+  // Returns whether the query has the parameter `name`, with or without a value.
+  [[nodiscard]] bool has_parameter(std::string_view name) const;
+};
+
+struct HttpResponse {
+  int status = 200;
+  std::string body = {};
+  std::string content_type = "text/plain; charset=utf-8";
+};
+
+// Takes the bytes of one request as they arrive.
+class HttpRequestReader {
+ public:
+  static constexpr std::size_t kMaxHead = std::size_t{8} << 10U;
+  static constexpr std::size_t kMaxBody = std::size_t{1} << 10U;
+
+  HttpRequestReader();
+  ~HttpRequestReader();
+  HttpRequestReader(const HttpRequestReader&) = delete;
+  HttpRequestReader& operator=(const HttpRequestReader&) = delete;
+
+  enum class State {
+    incomplete,
+    complete,
+    refused,  // not HTTP, or larger than the limits
+  };
+  // Bytes after the end of the request are ignored.
+  [[nodiscard]] State add(std::string_view bytes);
+  // Returns the request, which must be complete.
+  [[nodiscard]] HttpRequest release();
+
+ private:
+  struct Parser;
+  std::unique_ptr<Parser> parser_;
+};
+
+// Returns the bytes of a response, which says that the connection will be closed after it. HEAD: without the body.
+[[nodiscard]] std::string bytes_of(const HttpResponse& response, bool is_for_head);
+// Returns the response that `bytes` are, up to the end of the connection; nullopt: they are not one.
+[[nodiscard]] std::optional<HttpResponse> response_of(std::string_view bytes);
+
+}  // namespace pgveil::proxy

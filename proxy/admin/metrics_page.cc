@@ -1,0 +1,195 @@
+#include "proxy/admin/metrics_page.h"
+
+#include <uv.h>
+
+#include <chrono>
+#include <cstddef>
+#include <vector>
+
+#include "protocol/hba.h"
+#include "proxy/admin/metric_families.h"
+#include "proxy/admin/process_metrics.h"
+#include "tls/records_choice.h"
+#include "tls/version.h"
+
+namespace pgveil::proxy {
+namespace {
+
+using Families = std::vector<prometheus::MetricFamily>;
+using Listeners = std::vector<ProcessState::Listener>;
+
+double seconds_since_epoch(std::chrono::system_clock::time_point time) {
+  return std::chrono::duration<double>(time.time_since_epoch()).count();
+}
+
+// Returns the sum over all workers of what `value` returns for one.
+template <class Value>
+double sum_of(const ProcessState::Listener& listener, const Value& value) {
+  double sum = 0;
+  for (const auto& worker : listener.usage->metrics) sum += static_cast<double>(value(*worker));
+  return sum;
+}
+
+DurationHistogram::Sum sum_of(const ProcessState::Listener& listener,
+                              const DurationHistogram& (*histogram)(SessionMetrics&)) {
+  DurationHistogram::Sum sum;
+  for (const auto& worker : listener.usage->metrics) histogram(*worker).add_to(sum);
+  return sum;
+}
+
+template <SessionPhase Phase>
+const DurationHistogram& duration_of(SessionMetrics& metrics) {
+  return metrics.duration_of(Phase);
+}
+const DurationHistogram& start_of(SessionMetrics& metrics) {
+  return metrics.start;
+}
+const DurationHistogram& session_of(SessionMetrics& metrics) {
+  return metrics.session;
+}
+
+void add_build(const ObservedProcess& process, const ProcessState::Values& values, Families& to) {
+  const auto records = tls::choose_records(values.snapshot->limits.tls_records);
+  to.push_back(
+      MetricFamily::gauge("pgveil_build_info",
+                          "Versions, the engine that relays bytes, and who writes TLS records; always 1.")
+          .add({{"version", process.facts.version},
+                {"openssl", tls::openssl_version()},
+                {"libuv", uv_version_string()},
+                {"relay", process.facts.relay},
+                {"tls_records", records.own ? "own" : "openssl"}},
+               1)
+          .release());
+}
+
+void add_configuration(const ProcessState::Values& values, Families& to) {
+  to.push_back(MetricFamily::counter("pgveil_reloads_total", "Reloads of the configuration by outcome.")
+                   .add({{"outcome", "succeeded"}}, static_cast<double>(values.reloads))
+                   .add({{"outcome", "failed"}}, static_cast<double>(values.failed_reloads))
+                   .release());
+  to.push_back(MetricFamily::gauge("pgveil_last_reload_successful",
+                                   "1 if the last reload succeeded, or none has been; 0 if it failed.")
+                   .add({}, values.last_reload_failed ? 0 : 1)
+                   .release());
+  to.push_back(MetricFamily::gauge("pgveil_configuration_loaded_timestamp_seconds",
+                                   "When the configuration in use was loaded, in seconds since 1970.")
+                   .add({}, seconds_since_epoch(values.last_reload))
+                   .release());
+  to.push_back(MetricFamily::gauge("pgveil_draining", "1 while pgveil drains after SIGTERM, otherwise 0.")
+                   .add({}, values.is_draining ? 1 : 0)
+                   .release());
+}
+
+void add_workers(const ObservedProcess& process, const Listeners& listeners, Families& to) {
+  auto delays = MetricFamily::histogram(
+      "pgveil_worker_loop_delay_seconds",
+      "The time until a worker answers a question that it is asked about once a second.");
+  auto sessions = MetricFamily::gauge("pgveil_worker_sessions", "Connections of clients by worker.");
+  for (std::size_t i = 0; i < process.workers.size(); ++i) {
+    const MetricLabels labels{{"worker", std::to_string(i + 1)}};
+    DurationHistogram::Sum sum;
+    process.workers[i].pulse->delays().add_to(sum);
+    delays.add(labels, sum);
+    std::int64_t count = 0;
+    for (const auto& listener : listeners)
+      for (const Gauge& phase : listener.usage->metrics.at(i)->in_phase) count += phase.value();
+    sessions.add(labels, static_cast<double>(count));
+  }
+  to.push_back(delays.release());
+  to.push_back(sessions.release());
+}
+
+void add_sessions(const Listeners& listeners, Families& to) {
+  auto accepted = MetricFamily::counter("pgveil_connections_accepted_total",
+                                        "Connections of clients that were accepted.");
+  auto phases = MetricFamily::gauge("pgveil_sessions",
+                                    "Connections of clients at the moment, by the phase of the session.");
+  auto ended = MetricFamily::counter("pgveil_sessions_ended_total",
+                                     "Sessions that have ended, by reason; docs/reasons.md explains each.");
+  auto duration =
+      MetricFamily::histogram("pgveil_session_duration_seconds",
+                              "The time from accept to the end of a session, whatever its end was.");
+  for (const auto& listener : listeners) {
+    accepted.add({{"listener", listener.address}},
+                 sum_of(listener, [](const SessionMetrics& each) { return each.accepted.value(); }));
+    for (std::size_t i = 0; i + 1 < kSessionPhases; ++i)
+      phases.add(
+          {{"listener", listener.address}, {"phase", std::string(name_of(static_cast<SessionPhase>(i)))}},
+          sum_of(listener, [i](const SessionMetrics& each) { return each.in_phase.at(i).value(); }));
+    for (const ReasonInfo& reason : all_reasons())
+      ended.add({{"listener", listener.address}, {"reason", std::string(reason.name)}},
+                sum_of(listener, [&](const SessionMetrics& each) {
+                  return each.ended.at(static_cast<std::size_t>(reason.reason)).value();
+                }));
+    duration.add({{"listener", listener.address}}, sum_of(listener, session_of));
+  }
+  for (MetricFamily* family : {&accepted, &phases, &ended, &duration}) to.push_back(family->release());
+}
+
+void add_logins(const Listeners& listeners, Families& to) {
+  auto logins = MetricFamily::counter(
+      "pgveil_logins_total",
+      "Logins by the method of the rule that matched (`none`: no rule), and by their outcome.");
+  for (const auto& listener : listeners) {
+    const auto add = [&](std::string_view method, const auto& logins_of) {
+      for (const auto& [outcome, counter] : {std::pair("accepted", &SessionMetrics::Logins::accepted),
+                                             std::pair("refused", &SessionMetrics::Logins::refused)})
+        logins.add({{"listener", listener.address}, {"method", std::string(method)}, {"outcome", outcome}},
+                   sum_of(listener, [&, counter = counter](const SessionMetrics& each) {
+                     return (logins_of(each).*counter).value();
+                   }));
+    };
+    for (std::size_t i = 0; i < protocol::kHbaMethods; ++i)
+      add(
+          protocol::name_of(static_cast<protocol::HbaMethod>(i)),
+          [i](const SessionMetrics& each) -> const auto& { return each.logins.at(i); });
+    add(
+        "none", [](const SessionMetrics& each) -> const auto& { return each.logins_without_rule; });
+  }
+  to.push_back(logins.release());
+}
+
+void add_steps(const Listeners& listeners, Families& to) {
+  struct Step {
+    const char* name;
+    const char* help;
+    const DurationHistogram& (*histogram)(SessionMetrics&);
+  };
+  for (const Step& step : {
+           Step{"pgveil_client_handshake_seconds", "The TLS handshake with a client.",
+                duration_of<SessionPhase::accept_tls>},
+           Step{"pgveil_upstream_connect_seconds",
+                "From the look-up of the server's name to its answer to SSLRequest.",
+                duration_of<SessionPhase::connect>},
+           Step{"pgveil_upstream_handshake_seconds", "The TLS handshake with a server, and its verification.",
+                duration_of<SessionPhase::verify_upstream>},
+           Step{"pgveil_login_seconds", "From the StartupMessage to the server until its ReadyForQuery.",
+                duration_of<SessionPhase::log_in>},
+           Step{"pgveil_session_start_seconds", "From accept to the server's ReadyForQuery.", start_of},
+       }) {
+    auto family = MetricFamily::histogram(step.name, step.help);
+    for (const auto& listener : listeners)
+      family.add({{"listener", listener.address}}, sum_of(listener, step.histogram));
+    to.push_back(family.release());
+  }
+}
+
+}  // namespace
+
+HttpResponse metrics_page(const ObservedProcess& process, std::string_view accept) {
+  const ProcessState::Values values = process.state.values();
+  Families families;
+  add_build(process, values, families);
+  add_configuration(values, families);
+  add_workers(process, values.listeners, families);
+  add_sessions(values.listeners, families);
+  add_logins(values.listeners, families);
+  add_steps(values.listeners, families);
+  add_process_metrics(families);
+  if (accept.find("application/openmetrics-text") != std::string_view::npos)
+    return {.body = openmetrics_text(families),
+            .content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"};
+  return {.body = prometheus_text(families), .content_type = "text/plain; version=0.0.4; charset=utf-8"};
+}
+
+}  // namespace pgveil::proxy

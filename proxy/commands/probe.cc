@@ -1,0 +1,22 @@
+#include "proxy/commands/probe.h"
+
+#include <iostream>
+
+#include "proxy/admin/http_client.h"
+#include "proxy/base/exit_code.h"
+
+namespace pgveil::proxy {
+
+int run_probe(const Probe& probe) {
+  constexpr int kOk = 200;
+  const auto response = fetch(probe.address, "GET", probe.page, probe.patience);
+  if (!response) {
+    std::cerr << "error: " << response.error() << '\n' << std::flush;
+    return kExitUnavailable;
+  }
+  const bool is_positive = response->status == kOk;
+  (is_positive ? std::cout : std::cerr) << response->body << std::flush;
+  return is_positive ? kExitOk : kExitUnavailable;
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,394 @@
+"""The admin address: health, metrics and orders over HTTP, and `pgveil probe`."""
+
+import contextlib
+import ctypes
+import os
+import re
+import shutil
+import signal
+import socket
+import stat
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from harness import wire
+from harness.admin import Admin, labels, series
+from harness.pgveil import BINARY, EX_UNAVAILABLE, toml
+from harness.processes import eventually, run
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+LOOPBACK = {"address": "127.0.0.1:0"}
+
+
+@pytest.fixture
+def start(pgveil, postgres):
+    def start(admin=None, **sections):
+        proxy = pgveil(postgres.unix_upstream(), admin={**LOOPBACK, **(admin or {})}, **sections)
+        return proxy, Admin(proxy)
+
+    return start
+
+
+@contextlib.contextmanager
+def session(proxy):
+    with proxy.connect() as client:
+        client.log_in(user="billing", database="ledger")
+        yield client
+
+
+class TestHealth:
+    def test_of_a_pgveil_that_works(self, start):
+        _, admin = start()
+        assert admin.get("/livez") == (200, "all workers run\n")
+        assert admin.get("/readyz") == (200, "ready\n")
+        assert admin.get("/startupz") == (200, "started\n")
+        for what in ("live", "ready", "startup"):
+            done = admin.probe(what)
+            assert (done.returncode, done.stderr) == (0, "")
+
+    def test_of_a_pgveil_that_drains(self, start):
+        proxy, admin = start(limits={"drain_timeout": "20s"})
+        with session(proxy) as client:
+            client.rows("BEGIN")
+            proxy.send_signal(signal.SIGTERM)
+            eventually(lambda: admin.status("/readyz") == 503)
+            assert admin.get("/readyz")[1] == "pgveil drains: it stops\n"
+            done = admin.probe("ready")
+            assert (done.returncode, done.stdout, done.stderr) == (EX_UNAVAILABLE, "", "pgveil drains: it stops\n")
+            assert admin.status("/livez") == 200
+            assert admin.metrics()["pgveil_draining"] == 1
+        assert proxy.wait() == 0
+        assert admin.probe("live").returncode == EX_UNAVAILABLE
+
+    def test_after_a_reload_that_failed_and_one_that_succeeded(self, pgveil, postgres, folder):
+        file = folder / "changing.toml"
+        good = toml({"listener": [{"address": "127.0.0.1:0", "upstream": "a"}], "upstream": {"a": postgres.unix_upstream()},
+                     "admin": LOOPBACK, "reload": {"watch": False}})  # fmt: skip
+        file.write_text(good, encoding="utf-8")
+        proxy = pgveil(flags=["--config", file])
+        admin = Admin(proxy)
+        loaded = admin.metrics()["pgveil_configuration_loaded_timestamp_seconds"]
+        file.write_text("bad = 1\n" + good, encoding="utf-8")
+        assert "reload_failed" in proxy.reload()[-1]
+        assert admin.get("/readyz") == (503, "the last reload failed; the log has the errors\n")
+        assert admin.status("/livez") == 200
+        failed = admin.metrics()
+        assert failed["pgveil_last_reload_successful"] == 0
+        assert failed['pgveil_reloads_total{outcome="failed"}'] == 1
+        assert failed["pgveil_configuration_loaded_timestamp_seconds"] == loaded
+        file.write_text(good, encoding="utf-8")
+        assert admin.request("POST", "/reload") == (202, "a reload begins; /readyz and the log tell its result\n")
+        proxy.wait_for_line(' reloaded trigger="POST /reload"')
+        eventually(lambda: admin.status("/readyz") == 200)
+        succeeded = admin.metrics()
+        assert succeeded["pgveil_last_reload_successful"] == 1
+        assert succeeded['pgveil_reloads_total{outcome="succeeded"}'] == 1
+        assert succeeded["pgveil_configuration_loaded_timestamp_seconds"] > loaded
+
+    def test_of_a_worker_that_does_not_turn(self, start):
+        proxy, admin = start({"liveness_limit": "500ms"}, limits={"workers": 2, "core_dumps": True})
+        with stopped_thread(proxy, "worker-2"):
+            eventually(lambda: admin.status("/livez") == 503)
+            assert re.fullmatch(r"worker 2 has not completed a turn of its loop for \d+\.\d s\n", admin.get("/livez")[1])
+            assert admin.probe("live").returncode == EX_UNAVAILABLE
+            assert admin.status("/readyz") == 200
+        eventually(lambda: admin.status("/livez") == 200)
+        metrics = admin.metrics()
+        assert metrics['pgveil_worker_loop_delay_seconds_sum{worker="2"}'] > 0.4
+        assert metrics['pgveil_worker_loop_delay_seconds_sum{worker="1"}'] < 0.4
+
+    def test_needs_no_server(self, pgveil, folder):
+        proxy = pgveil({"host": str(folder)}, admin=LOOPBACK)
+        assert Admin(proxy).status("/readyz") == 200
+
+    def test_does_not_need_a_free_descriptor(self, start):
+        proxy, admin = start(limits={"workers": 1})
+        with contextlib.ExitStack() as stack:
+            limit = proxy.descriptors_at_rest() + 20
+            subprocess.run(["prlimit", f"--pid={proxy.pid}", f"--nofile={limit}"], check=True)
+            for _ in range(30):
+                stack.enter_context(proxy.connect())
+            proxy.wait_for_line(" accept_paused | no_descriptors | out_of_descriptors |accept_failed")
+            assert admin.status("/livez") == 200
+            assert admin.status("/metrics") == 200
+
+
+@contextlib.contextmanager
+def stopped_thread(proxy, name: str):
+    """PTRACE_INTERRUPT stops one thread; SIGSTOP would stop all."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    seize, interrupt, detach = 0x4206, 0x4207, 17
+    thread = next(int(task.name) for task in Path(f"/proc/{proxy.pid}/task").iterdir()
+                  if (task / "comm").read_text().strip() == name)  # fmt: skip
+    if libc.ptrace(seize, thread, None, None) != 0:
+        pytest.skip(f"ptrace: {os.strerror(ctypes.get_errno())}")
+    assert libc.ptrace(interrupt, thread, None, None) == 0
+    os.waitpid(thread, 0x40000000)  # __WALL
+    try:
+        yield
+    finally:
+        assert libc.ptrace(detach, thread, None, None) == 0
+
+
+class TestOrders:
+    def test_to_quit_are_refused_by_default(self, start):
+        proxy, admin = start()
+        status, text = admin.request("POST", "/quitquitquit")
+        assert (status, text) == (403, "not allowed; set allow_quit = true in [admin]\n")
+        assert admin.status("/readyz") == 200
+
+    def test_to_quit_drain(self, start):
+        proxy, admin = start({"allow_quit": True})
+        with session(proxy) as client:
+            client.rows("BEGIN")
+            assert admin.request("POST", "/quitquitquit") == (202, "pgveil stops\n")
+            proxy.wait_for_line(' stopping signal="POST /quitquitquit"')
+            client.send(wire.query("COMMIT"))
+            client.receive_until(b"Z")
+            assert client.receive_error()["C"] == "57P01"
+        assert proxy.wait() == 0
+
+    def test_of_web_pages_are_refused(self, start):
+        proxy, admin = start({"allow_quit": True})
+        for headers in ({"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+            for order in ("/quitquitquit", "/reload"):
+                assert admin.request("POST", order, headers=headers)[0] == 403
+        assert "stopping" not in proxy.log and "reload" not in proxy.log.split("admin_listening")[1]
+
+    def test_are_not_given_by_get(self, start):
+        proxy, admin = start({"allow_quit": True})
+        assert admin.status("/quitquitquit") == 405
+        assert admin.status("/reload") == 405
+        assert admin.status("/nothing") == 404
+
+
+class TestItsAddress:
+    def test_may_be_a_unix_socket_with_permissions(self, pgveil, postgres, folder):
+        path = folder / "admin.sock"
+        proxy = pgveil(postgres.unix_upstream(), admin={"address": f"unix:{path}"})
+        assert stat.S_IMODE(path.stat().st_mode) == 0o700
+        admin = Admin(proxy)
+        assert admin.status("/livez") == 200
+        assert admin.probe("ready").returncode == 0
+        proxy.stop()
+        assert not path.exists()
+
+    def test_has_the_permissions_that_are_set(self, pgveil, postgres, folder):
+        path = folder / "admin.sock"
+        pgveil(postgres.unix_upstream(), admin={"address": f"unix:{path}", "unix_socket_permissions": "0660"})
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+
+    def test_may_be_localhost(self, pgveil, postgres):
+        proxy = pgveil(postgres.unix_upstream(), admin={"address": "localhost:0"})
+        assert len(re.findall("admin_listening", proxy.log)) in (1, 2)
+        assert Admin(proxy).status("/livez") == 200
+
+    @pytest.mark.parametrize("admin, error", [
+        ({"address": "0.0.0.0:9187"}, "admin.address: 0.0.0.0:9187 can be reached from the network"),
+        ({"address": "unix:@admin"}, "a Unix socket in the abstract namespace has no permissions"),
+        ({"address": "unix:admin"}, "is not an absolute path"),
+        ({"address": "127.0.0.1:5432"}, "is also the address of a listener"),
+        ({"address": "127.0.0.1:9187", "unix_socket_group": "x"}, "127.0.0.1:9187 is not a Unix socket"),
+        ({"address": "127.0.0.1:9187", "allow_from_network": True}, "cannot be reached from the network"),
+        ({"allow_quit": True}, "admin.allow_quit: has no effect: there is no address"),
+    ])  # fmt: skip
+    def test_that_cannot_be_meant_is_refused(self, folder, admin, error):
+        file = folder / "refused.toml"
+        file.write_text(toml({"listener": [{"address": "127.0.0.1:5432", "upstream": "a"}], "upstream": {"a": {"host": "/run"}},
+                              "admin": admin}), encoding="utf-8")  # fmt: skip
+        for command in ("run", "check"):
+            done = run(BINARY, command, "--config", file)
+            assert done.returncode == 78 and error in done.stderr, done.stderr
+
+    def test_from_the_network_may_be_allowed(self, start):
+        _, admin = start({"address": "0.0.0.0:0", "allow_from_network": True})
+        assert admin.status("/livez") == 200
+
+    def test_that_is_in_use_ends_the_start(self, folder):
+        with socket.create_server(("127.0.0.1", 0)) as taken:
+            file = folder / "taken.toml"
+            address = f"127.0.0.1:{taken.getsockname()[1]}"
+            file.write_text(toml({"listener": [{"address": "127.0.0.1:0", "upstream": "a"}], "upstream": {"a": {"host": "/run"}},
+                                  "admin": {"address": address}}), encoding="utf-8")  # fmt: skip
+            done = run(BINARY, "run", "--config", file)
+            assert done.returncode == EX_UNAVAILABLE
+            assert f"cannot listen on {address}" in done.stderr
+
+    def test_needs_a_restart_to_change(self, pgveil, postgres, folder):
+        file = folder / "changing.toml"
+        content = {"listener": [{"address": "127.0.0.1:0", "upstream": "a"}], "upstream": {"a": postgres.unix_upstream()},
+                   "admin": LOOPBACK, "reload": {"watch": False}}  # fmt: skip
+        file.write_text(toml(content), encoding="utf-8")
+        proxy = pgveil(flags=["--config", file])
+        content["admin"] = {"address": f"unix:{folder}/admin.sock", "allow_quit": True}
+        file.write_text(toml(content), encoding="utf-8")
+        lines = "\n".join(proxy.reload())
+        assert "restart_needed settings=admin.address" in lines
+        assert Admin(proxy).request("POST", "/quitquitquit")[0] == 202  # this setting is changed by the reload
+        assert proxy.wait() == 0
+
+
+class TestHostileClients:
+    """None of them delays a session, or a probe."""
+
+    def test_that_send_nothing_or_no_end(self, start):
+        proxy, admin = start()
+        with session(proxy) as client, contextlib.ExitStack() as stack:
+            for number in range(1_000):
+                hostile = stack.enter_context(contextlib.closing(admin.connect()))
+                with contextlib.suppress(OSError):
+                    hostile.send([b"", b"G", b"GET / HTTP/1.1\r\nX: ", b"\x16\x03\x01"][number % 4])
+            assert client.rows("SELECT 1") != []
+            assert admin.status("/livez") == 200
+            eventually(lambda: proxy.sockets() < 200)
+
+    def test_that_send_an_endless_head(self, start):
+        _, admin = start()
+        with contextlib.closing(admin.connect()) as hostile:
+            with contextlib.suppress(OSError):
+                hostile.sendall(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 10_000)
+            with contextlib.suppress(ConnectionResetError):
+                assert hostile.recv(100).startswith(b"HTTP/1.1 400 ")
+        assert admin.status("/livez") == 200
+
+    def test_that_send_byte_by_byte_are_cut_off_in_time(self, start):
+        _, admin = start()
+        began = time.monotonic()
+        with contextlib.closing(admin.connect()) as hostile:
+            hostile.send(b"GET / HTTP/1.1\r\nX: ")
+            hostile.settimeout(0.2)
+            while time.monotonic() < began + 30:
+                with contextlib.suppress(TimeoutError):
+                    assert hostile.recv(1) == b""
+                    break
+                hostile.send(b"x")
+        assert 9 < time.monotonic() - began < 20
+
+    def test_that_do_not_read(self, start):
+        proxy, admin = start()
+        with contextlib.ExitStack() as stack:
+            for _ in range(50):
+                hostile = stack.enter_context(contextlib.closing(admin.connect()))
+                hostile.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+                hostile.send(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
+            assert admin.status("/metrics") == 200
+
+
+class TestMetrics:
+    def test_are_those_that_the_page_describes(self, start):
+        proxy, admin = start()
+        described = {}
+        for name, kind, names in re.findall(r"(?m)^\| `([a-z_]+)` \| (\w+) \| ([^|]*)\|", (DOCS / "metrics.md").read_text()):
+            described[name] = (kind, sorted(re.findall("`(.*?)`", names)))
+        text = admin.get("/metrics")[1]
+        found = {}
+        for name, kind in re.findall(r"(?m)^# TYPE (\S+) (\S+)$", text):
+            mine = {key for each, _ in series(text) for key in labels(each)
+                    if re.fullmatch(rf"{name}(_bucket|_sum|_count)?", each.split("{")[0])}  # fmt: skip
+            found[name] = (kind, sorted(mine - {"le"}))
+        assert found == described
+
+    def test_have_the_help_that_the_page_has(self, start):
+        _, admin = start()
+        page = (DOCS / "metrics.md").read_text()
+        for name, text in re.findall(r"(?m)^# HELP (\S+) (.*)$", admin.get("/metrics")[1]):
+            assert re.search(rf"(?m)^\| `{name}` ", page), text
+
+    def test_satisfy_promtool(self, start):
+        promtool = shutil.which("promtool")
+        assert promtool, "promtool is missing: install the package prometheus"
+        proxy, admin = start()
+        with session(proxy):
+            text = admin.get("/metrics")[1]
+        done = subprocess.run([promtool, "check", "metrics"], input=text, capture_output=True, text=True, check=False)
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+    def test_come_as_openmetrics_if_that_is_asked_for(self, start):
+        _, admin = start()
+        text = admin.get("/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})[1]
+        assert text.endswith("# EOF\n")
+        assert "# TYPE pgveil_connections_accepted counter\n" in text
+        assert "\npgveil_connections_accepted_total{" in text
+
+    def test_count_one_session(self, start):
+        proxy, admin = start()
+        listener = f'listener="127.0.0.1:{proxy.address[1]}"'
+        before = admin.metrics()
+        with session(proxy):
+            during = admin.metrics()
+        proxy.end_of_session()
+        after = eventually(lambda: now if (now := admin.metrics())[f'pgveil_sessions{{{listener},phase="closing"}}'] == 0 else None)
+        expected = {
+            f"pgveil_connections_accepted_total{{{listener}}}": 1,
+            f'pgveil_sessions_ended_total{{{listener},reason="client_closed"}}': 1,
+            f'pgveil_logins_total{{{listener},method="relay",outcome="accepted"}}': 1,
+            f"pgveil_session_duration_seconds_count{{{listener}}}": 1,
+            f"pgveil_session_start_seconds_count{{{listener}}}": 1,
+            f"pgveil_upstream_connect_seconds_count{{{listener}}}": 1,
+            f"pgveil_login_seconds_count{{{listener}}}": 1,
+        }
+        assert changes(before, after) == expected
+        assert during[f'pgveil_sessions{{{listener},phase="relay"}}'] == 1
+        assert sum(during[f'pgveil_worker_sessions{{worker="{n}"}}'] for n in workers(during)) == 1
+        assert sum(after[f'pgveil_worker_sessions{{worker="{n}"}}'] for n in workers(after)) == 0
+        assert 0 < after[f"pgveil_session_start_seconds_sum{{{listener}}}"] < 20
+
+    def test_count_a_session_with_tls_on_both_sides(self, pgveil, postgres, authority, credentials):
+        proxy = pgveil(
+            postgres.upstream(),
+            listener={"ssl_cert_file": str(credentials.certificate), "ssl_key_file": str(credentials.key)},
+            admin=LOOPBACK,
+        )
+        admin = Admin(proxy)
+        before = admin.metrics()
+        assert proxy.query("SELECT 1", **tls(proxy, authority)) == "1"
+        proxy.end_of_session()
+        counts = {name.split("{")[0] for name in changes(before, admin.metrics())}
+        assert {"pgveil_client_handshake_seconds_count", "pgveil_upstream_handshake_seconds_count"} <= counts
+
+    @pytest.mark.parametrize("method, hba, outcome", [
+        ("reject", "host all all all reject", "refused"), ("none", "host other all all relay", "refused"),
+        ("relay", "host all all all relay", "accepted"), ("trust", "host all all all trust", "accepted"),
+    ])  # fmt: skip
+    def test_count_logins_by_method_and_outcome(self, pgveil, postgres, method, hba, outcome):
+        proxy = pgveil(postgres.unix_upstream(), listener={"hba": hba}, admin=LOOPBACK)
+        admin = Admin(proxy)
+        before = admin.metrics()
+        with proxy.connect() as client:
+            client.send(wire.startup_message(user="billing", database="ledger"))
+            assert client.receive(1)
+        proxy.end_of_session()
+        found = {name: value for name, value in changes(before, admin.metrics()).items() if "logins_total" in name}
+        assert [labels(name) | {"count": value} for name, value in found.items()] == [
+            {"listener": f"127.0.0.1:{proxy.address[1]}", "method": method, "outcome": outcome, "count": 1}
+        ]
+
+    def test_of_a_listener_go_on_after_a_reload(self, start):
+        proxy, admin = start()
+        with session(proxy):
+            pass
+        proxy.end_of_session()
+        proxy.reload()
+        assert sum(value for name, value in admin.metrics().items() if name.startswith("pgveil_logins_total")) == 1
+
+
+def tls(proxy, authority) -> dict[str, str]:
+    return {"host": "localhost", "hostaddr": proxy.address[0], "sslmode": "verify-full", "sslrootcert": str(authority.file)}
+
+
+def workers(metrics) -> list[str]:
+    return [labels(name)["worker"] for name in metrics if name.startswith("pgveil_worker_sessions")]
+
+
+def changes(before, after) -> dict[str, float]:
+    """What sessions have changed, without times and buckets."""
+    return {
+        name: value - before.get(name, 0)
+        for name, value in after.items()
+        if name.startswith("pgveil_") and not re.match(r"pgveil_worker_loop|.*(_bucket|_sum)\b", name)
+        and value != before.get(name, 0)
+    }  # fmt: skip

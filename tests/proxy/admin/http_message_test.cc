@@ -1,0 +1,108 @@
+#include "proxy/admin/http_message.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace pgveil::proxy {
+namespace {
+
+using State = HttpRequestReader::State;
+
+constexpr std::string_view kRequest =
+    "GET /readyz?upstream=1&x HTTP/1.1\r\nHost: a\r\naccept: text/html\r\nOrigin: http://b\r\n\r\n";
+
+TEST(HttpRequestReader, ReadsARequestByteByByte) {
+  HttpRequestReader reader;
+  for (const char byte : kRequest.substr(0, kRequest.size() - 1))
+    ASSERT_EQ(reader.add({&byte, 1}), State::incomplete);
+  ASSERT_EQ(reader.add("\n"), State::complete);
+  const HttpRequest request = reader.release();
+  EXPECT_EQ(request.method, "GET");
+  EXPECT_EQ(request.path, "/readyz");
+  EXPECT_EQ(request.query, "upstream=1&x");
+  EXPECT_EQ(request.accept, "text/html");
+  EXPECT_EQ(request.origin, "http://b");
+  EXPECT_EQ(request.sec_fetch_site, "");
+}
+
+TEST(HttpRequestReader, ReadsTheBodyOfARequest) {
+  HttpRequestReader reader;
+  EXPECT_EQ(reader.add("POST /reload HTTP/1.1\r\nContent-Length: 2\r\n\r\na"), State::incomplete);
+  EXPECT_EQ(reader.add("b"), State::complete);
+  EXPECT_EQ(reader.release().path, "/reload");
+}
+
+TEST(HttpRequestReader, IgnoresWhatFollowsTheRequest) {
+  HttpRequestReader reader;
+  EXPECT_EQ(reader.add(std::string(kRequest) + "GET / HTTP/1.1\r\n"), State::complete);
+}
+
+struct Refused {
+  const char* name;
+  std::string bytes;
+};
+class ARequestThatIsRefused : public testing::TestWithParam<Refused> {};
+
+TEST_P(ARequestThatIsRefused, IsRefused) {
+  HttpRequestReader reader;
+  EXPECT_EQ(reader.add(GetParam().bytes), State::refused);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    HttpRequestReader, ARequestThatIsRefused,
+    testing::Values(
+        Refused{"TlsClientHello", std::string("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n", 13)},
+        Refused{"StartupMessage", std::string("\x00\x00\x00\x08\x04\xd2\x16\x2f\r\n\r\n", 12)},
+        Refused{"NoVersion", "GET /\r\n\r\n"}, Refused{"EndlessLine", "GET /" + std::string(10'000, 'a')},
+        Refused{"EndlessHead", "GET / HTTP/1.1\r\n" + std::string(10'000, 'a')},
+        Refused{"LargeBody", "POST / HTTP/1.1\r\nContent-Length: 1025\r\n\r\n"},
+        Refused{"TwoLengths", "POST / HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab"}),
+    [](const auto& row) { return std::string(row.param.name); });
+
+TEST(HttpRequestReader, LimitsABodyInChunks) {
+  HttpRequestReader reader;
+  EXPECT_EQ(reader.add("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n"), State::incomplete);
+  EXPECT_EQ(reader.add("1000\r\n" + std::string(0x1000, 'a') + "\r\n0\r\n\r\n"), State::refused);
+}
+
+TEST(HttpRequest, KnowsTheParametersOfItsQuery) {
+  const HttpRequest request{.method = "GET",
+                            .path = "/",
+                            .query = "upstream=1&x&yz=",
+                            .accept = "",
+                            .origin = "",
+                            .sec_fetch_site = ""};
+  for (const char* name : {"upstream", "x", "yz"}) EXPECT_TRUE(request.has_parameter(name)) << name;
+  for (const char* name : {"up", "y", "", "1"}) EXPECT_FALSE(request.has_parameter(name)) << name;
+}
+
+TEST(HttpResponse, IsWrittenWithItsLength) {
+  const std::string bytes = bytes_of({.status = 503, .body = "no\n"}, false);
+  EXPECT_TRUE(bytes.starts_with("HTTP/1.1 503 Service Unavailable\r\n")) << bytes;
+  EXPECT_TRUE(bytes.ends_with("\r\nContent-Length: 3\r\n\r\nno\n")) << bytes;
+  EXPECT_NE(bytes.find("Connection: close\r\n"), std::string::npos);
+}
+
+TEST(HttpResponse, HasNoBodyForHead) {
+  const std::string bytes = bytes_of({.status = 200, .body = "yes"}, true);
+  EXPECT_TRUE(bytes.ends_with("\r\nContent-Length: 3\r\n\r\n")) << bytes;
+}
+
+TEST(HttpResponse, IsReadAsItWasWritten) {
+  const HttpResponse written{.status = 202, .body = "begins", .content_type = "text/css"};
+  const auto read = response_of(bytes_of(written, false));
+  ASSERT_TRUE(read.has_value());
+  EXPECT_EQ(read->status, written.status);
+  EXPECT_EQ(read->body, written.body);
+  EXPECT_EQ(read->content_type, written.content_type);
+}
+
+TEST(HttpResponse, IsNotReadFromOtherBytes) {
+  EXPECT_FALSE(response_of("").has_value());
+  EXPECT_FALSE(response_of("N").has_value());
+  EXPECT_FALSE(response_of("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nshort").has_value());
+}
+
+}  // namespace
+}  // namespace pgveil::proxy
