@@ -80,6 +80,18 @@ void add_configuration(const ProcessState::Values& values, Families& to) {
                    .release());
 }
 
+void add_expiries(const ProcessState::Values& values, Families& to) {
+  auto expiries =
+      MetricFamily::gauge("pgveil_certificate_not_after_seconds",
+                          "When a certificate expires, or a CRL has to be replaced, in seconds since 1970.");
+  for (const tls::Expiry& expiry : values.snapshot->expiries)
+    expiries.add({{"kind", std::string(tls::name_of(expiry.kind))},
+                  {"subject", expiry.subject},
+                  {"file", expiry.file}},
+                 static_cast<double>(expiry.ends));
+  to.push_back(expiries.release());
+}
+
 void add_workers(const ObservedProcess& process, const Listeners& listeners, Families& to) {
   auto delays = MetricFamily::histogram(
       "pgveil_worker_loop_delay_seconds",
@@ -181,6 +193,7 @@ HttpResponse metrics_page(const ObservedProcess& process, std::string_view accep
   Families families;
   add_build(process, values, families);
   add_configuration(values, families);
+  add_expiries(values, families);
   add_workers(process, values.listeners, families);
   add_sessions(values.listeners, families);
   add_logins(values.listeners, families);

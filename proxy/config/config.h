@@ -197,7 +197,8 @@ enum class LogLevel { debug, info, warning, error };
 struct LogConfig {
   LogLevel level = LogLevel::info;
   LogFormat format = LogFormat::text;
-  bool session_start = true;    // a line when a session is established, beside the one at its end
+  bool session_start = true;  // a line when a session is established, beside the one at its end
+  std::chrono::seconds certificate_warning = std::chrono::hours(24 * 30);  // before one expires; 0: none
   std::string audit_file = {};  // for the audit records, as JSON lines; empty: they are in the log only
 };
 

@@ -483,6 +483,9 @@ std::span<const Setting<LogConfig>> log_settings() {
                 setting<Boolean, &L::session_start>(
                     "session_start",
                     "Writes a line when a session is established; the line at its end is always written.")),
+      setting<Duration<seconds, 0, 3'650 * values::kDay>, &L::certificate_warning>(
+          "certificate_warning",
+          "How long before a certificate or a CRL expires the log has a warning, once a day; `0s` is never."),
       needs_restart(setting<Path, &L::audit_file>(
           "audit_file", "A file for the audit records, as JSON lines; they do not depend on `level`.")),
   };

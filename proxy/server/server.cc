@@ -34,6 +34,7 @@
 #include "proxy/config/restart_settings.h"
 #include "proxy/diagnostics/log.h"
 #include "proxy/net/io_uring.h"
+#include "proxy/server/expiry_watch.h"
 #include "proxy/server/listener_set.h"
 #include "proxy/server/preparation.h"
 #include "proxy/server/reload_watch.h"
@@ -165,6 +166,7 @@ class Server final : public Wakeable {
     reloader_.emplace(loop_.get(), std::move(source), snapshot_->files,
                       [this](Reload reload) { on_reload(std::move(reload)); });
     reload_watch_.emplace(loop_.get(), *reloader_);
+    expiry_watch_.emplace(loop_.get());
     stop_deadline_.emplace(loop_.get(), *this);
     orders_.reset(new uv_async_t);
     uv_async_init(loop_.get(), orders_.get(),
@@ -214,6 +216,7 @@ class Server final : public Wakeable {
     log_warnings(snapshot_->warnings);
     if (!open_admin_address() || !listen(snapshot_)) return kExitUnavailable;
     state_.use(snapshot_, listeners_->observe());
+    expiry_watch_->watch(snapshot_->expiries, snapshot_->log.certificate_warning);
     std::set<std::string> files;
     for (const auto& [path, digest] : snapshot_->files) files.insert(path);
     watch_files(std::move(files));
@@ -342,6 +345,7 @@ class Server final : public Wakeable {
     if (snapshot->limits.tls_records != snapshot_->limits.tls_records) log_records(snapshot->limits);
     snapshot_ = snapshot;
     state_.use(snapshot_, listeners_->observe());
+    expiry_watch_->watch(snapshot_->expiries, snapshot_->log.certificate_warning);
     warn_of_unused_sockets();
     LogLine(LogLevel::info, "reloaded")
         .add("trigger", reload.trigger)
@@ -428,6 +432,7 @@ class Server final : public Wakeable {
   // Keeps the workers if their threads do not end.
   void close_everything() {
     if (std::exchange(closed_, true)) return;
+    expiry_watch_.reset();
     admin_file_.reset();
     admin_.reset();
     orders_.reset();
@@ -450,6 +455,7 @@ class Server final : public Wakeable {
   std::optional<ListenerSet> listeners_;
   std::optional<Reloader> reloader_;
   std::optional<ReloadWatch> reload_watch_;
+  std::optional<ExpiryWatch> expiry_watch_;
   std::vector<Handle<uv_signal_t>> signals_;
   std::optional<Deadline> stop_deadline_;
   ProcessState state_;

@@ -9,6 +9,7 @@
 #include "proxy/config/config_files.h"
 #include "proxy/config/values.h"
 #include "proxy/snapshot/effects.h"
+#include "proxy/snapshot/expiries.h"
 #include "proxy/snapshot/limit_effects.h"
 #include "tls/digest.h"
 
@@ -33,6 +34,7 @@ class SnapshotBuilder {
     report_.add_warnings(std::move(warnings_));
     if (report_.has_errors()) return tl::unexpected(std::move(report_));
     snapshot_->warnings = report_.warnings();
+    snapshot_->expiries = expiries_of(parsed_.config);
     static std::atomic<std::uint64_t> last_number{0};
     snapshot_->number = ++last_number;
     return snapshot_;

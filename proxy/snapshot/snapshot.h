@@ -19,6 +19,7 @@
 #include "proxy/credentials/user_secrets.h"
 #include "proxy/snapshot/file_digests.h"
 #include "tls/client_context.h"
+#include "tls/expiry.h"
 #include "tls/server_context.h"
 
 namespace pgveil::proxy {
@@ -47,7 +48,8 @@ struct Snapshot {
   AdminConfig admin;
   std::vector<ListenerPolicy> listeners;                             // in the order of the configuration
   std::map<std::string, std::shared_ptr<const Upstream>> upstreams;  // by name
-  ConfigErrors warnings;  // what works, but is probably not intended
+  ConfigErrors warnings;              // what works, but is probably not intended
+  std::vector<tls::Expiry> expiries;  // of the certificates and CRLs that the configuration names
   // Of all files and directories that were read for the snapshot, from before they were read: a file that changed while
   // it was read has another digest now.
   FileDigests files;

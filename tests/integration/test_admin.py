@@ -1,5 +1,6 @@
 """The admin address: health, metrics and orders over HTTP, and `pgveil probe`."""
 
+import calendar
 import contextlib
 import ctypes
 import os
@@ -16,6 +17,7 @@ import pytest
 
 from harness import wire
 from harness.admin import Admin, labels, series
+from harness.certificates import DAY, Authority
 from harness.pgveil import BINARY, EX_UNAVAILABLE, toml
 from harness.processes import eventually, run
 
@@ -279,8 +281,8 @@ class TestHostileClients:
 
 
 class TestMetrics:
-    def test_are_those_that_the_page_describes(self, start):
-        proxy, admin = start()
+    def test_are_those_that_the_page_describes(self, pgveil, postgres):
+        admin = Admin(pgveil(postgres.upstream(), admin=LOOPBACK))
         described = {}
         for name, kind, names in re.findall(r"(?m)^\| `([a-z_]+)` \| (\w+) \| ([^|]*)\|", (DOCS / "metrics.md").read_text()):
             described[name] = (kind, sorted(re.findall("`(.*?)`", names)))
@@ -392,3 +394,39 @@ def changes(before, after) -> dict[str, float]:
         if name.startswith("pgveil_") and not re.match(r"pgveil_worker_loop|.*(_bucket|_sum)\b", name)
         and value != before.get(name, 0)
     }  # fmt: skip
+
+
+class TestExpiry:
+    def test_is_a_metric_for_every_certificate_and_crl(self, pgveil, postgres, authority, credentials, folder):
+        client_ca = Authority(folder, "clients")
+        crl = client_ca.revoke()
+        proxy = pgveil(
+            postgres.upstream(),
+            listener={"ssl_cert_file": str(credentials.certificate), "ssl_key_file": str(credentials.key),
+                      "ssl_ca_file": str(client_ca.file), "ssl_crl_file": str(crl)},
+            admin=LOOPBACK,
+        )  # fmt: skip
+        found = {}
+        for name, value in Admin(proxy).metrics().items():
+            if name.startswith("pgveil_certificate_not_after_seconds"):
+                of = labels(name)
+                found[of["kind"], of["subject"], of["file"]] = value
+        assert set(found) == {
+            ("certificate", "CN=localhost", str(credentials.certificate)),
+            ("authority", "CN=clients", str(client_ca.file)),
+            ("crl", "CN=clients", str(crl)),
+            ("authority", "CN=test root", str(authority.file)),
+        }
+        end = run("openssl", "x509", "-noout", "-enddate", "-in", credentials.certificate).stdout
+        end = time.strptime(end.strip().removeprefix("notAfter="), "%b %d %H:%M:%S %Y GMT")
+        assert found["certificate", "CN=localhost", str(credentials.certificate)] == calendar.timegm(end)
+
+    def test_is_reported_before_it_comes(self, pgveil, postgres, authority):
+        short = authority.issue("localhost", dns=["localhost"], lifetime=10 * DAY, age=8 * DAY)
+        listener = {"ssl_cert_file": str(short.certificate), "ssl_key_file": str(short.key)}
+        proxy = pgveil(postgres.upstream(), listener=listener)
+        line = proxy.wait_for_line(" W certificate_expires .*").string
+        assert f"kind=certificate subject=CN=localhost file={short.certificate} " in line.replace('"', "")
+        silent = pgveil(postgres.upstream(), listener=listener, log={"certificate_warning": "0s"})
+        silent.psql("SELECT 1")
+        assert "certificate_expires" not in silent.log

@@ -293,7 +293,7 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"BooleanInQuotes", "upstream", R"(sslsni = "true")", "upstream.primary.sslsni", "requires a Boolean value", "without quotes"},
         Refused{"BooleanAsLibpqHasIt", "upstream", "sslsni = 1", "upstream.primary.sslsni", "requires a Boolean value", "true or false"},
         Refused{"UnknownKeyOfTheLimits", "limits", "max_session = 1", "limits.max_session", "unknown key", "\"max_sessions\""},
-        Refused{"UnknownKeyFarFromAll", "log", "colour = true", "log.colour", "unknown key", "level, format, session_start and audit_file"}),
+        Refused{"UnknownKeyFarFromAll", "log", "colour = true", "log.colour", "unknown key", "level, format, session_start, certificate_warning and audit_file"}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 

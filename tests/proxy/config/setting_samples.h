@@ -268,6 +268,8 @@ inline const std::vector<SettingSample>& setting_samples() {
        [](const Config& c) { return c.log.format == LogFormat::json; }},
       {"log", "session_start", "false", "off", "2", "",
        [](const Config& c) { return !c.log.session_start; }},
+      {"log", "certificate_warning", R"("14d")", "14d", "soon", "",
+       [](const Config& c) { return c.log.certificate_warning == std::chrono::hours(14 * 24); }},
       {"log", "audit_file", R"("/audit.json")", "/audit.json", "", "",
        [](const Config& c) { return c.log.audit_file == "/audit.json"; }},
       {"reload", "watch", "false", "off", "2", "",

@@ -1,0 +1,73 @@
+#include "tls/expiry.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <ctime>
+
+#include "tests/support/certificates.h"
+
+namespace pgveil::tls {
+namespace {
+
+using test::CertificateRequest;
+
+CertificateRequest named(const std::string& name, std::chrono::hours life) {
+  CertificateRequest request;
+  request.common_names = {name};
+  request.not_after = life;
+  return request;
+}
+
+// In hours from now.
+std::int64_t hours(std::int64_t time) {
+  return std::lround(static_cast<double>(time - std::time(nullptr)) / 3'600);
+}
+
+class ExpiryTest : public testing::Test {
+ protected:
+  test::TemporaryFolder folder_;
+  const test::Identity root_ = test::authority("root");
+};
+
+TEST_F(ExpiryTest, IsFoundForEachCertificateOfAFile) {
+  const auto leaf = test::issued_by(root_, named("leaf", std::chrono::hours(5)));
+  const auto key_between = leaf.certificate_pem() + leaf.key_pem() + root_.certificate_pem();
+  folder_.write("chain", key_between);
+  const auto found = expiries_in(folder_.path("chain"), Expiry::Kind::certificate);
+  ASSERT_EQ(found.size(), 2U);
+  EXPECT_EQ(found[0].subject, "CN=leaf");
+  EXPECT_EQ(found[0].file, folder_.path("chain"));
+  EXPECT_EQ(found[0].kind, Expiry::Kind::certificate);
+  EXPECT_EQ(hours(found[0].ends), 5);
+  EXPECT_EQ(hours(found[0].begins), -1);
+  EXPECT_EQ(found[1].subject, "CN=root");
+}
+
+TEST_F(ExpiryTest, OfACrlIsItsNextUpdate) {
+  folder_.write("crl", test::crl_pem(root_, {}, std::chrono::hours(7)));
+  const auto found = expiries_in(folder_.path("crl"), Expiry::Kind::authority);
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(found[0].kind, Expiry::Kind::crl);
+  EXPECT_EQ(found[0].subject, "CN=root");
+  EXPECT_EQ(hours(found[0].ends), 7);
+}
+
+TEST_F(ExpiryTest, IsTheLastOneOfSeveralWithOneSubject) {
+  folder_.write("both", test::self_signed(named("a", std::chrono::hours(2))).certificate_pem() +
+                            test::self_signed(named("a", std::chrono::hours(9))).certificate_pem() +
+                            test::self_signed(named("a", std::chrono::hours(4))).certificate_pem());
+  const auto found = expiries_in(folder_.path("both"), Expiry::Kind::authority);
+  ASSERT_EQ(found.size(), 1U);
+  EXPECT_EQ(hours(found[0].ends), 9);
+}
+
+TEST_F(ExpiryTest, IsNotFoundInOtherFiles) {
+  folder_.write("key", root_.key_pem("a passphrase"));
+  folder_.write("text", "not PEM");
+  for (const char* name : {"key", "text", "nothing"})
+    EXPECT_TRUE(expiries_in(folder_.path(name), Expiry::Kind::certificate).empty()) << name;
+}
+
+}  // namespace
+}  // namespace pgveil::tls

@@ -1,0 +1,69 @@
+#include "tls/expiry.h"
+
+#include <openssl/err.h>
+#include <openssl/pem.h>
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+#include "tls/internal/certificate_values.h"
+#include "tls/internal/file_content.h"
+#include "tls/internal/openssl.h"
+
+namespace pgveil::tls {
+namespace {
+
+struct FreedInfos {
+  void operator()(STACK_OF(X509_INFO) * infos) const noexcept {
+    sk_X509_INFO_pop_free(infos, X509_INFO_free);
+  }
+};
+using Infos = std::unique_ptr<STACK_OF(X509_INFO), FreedInfos>;
+
+void add(std::vector<Expiry>& to, Expiry expiry) {
+  const auto same = std::ranges::find_if(
+      to, [&](const Expiry& other) { return other.kind == expiry.kind && other.subject == expiry.subject; });
+  if (same == to.end())
+    to.push_back(std::move(expiry));
+  else if (same->ends < expiry.ends)
+    *same = std::move(expiry);
+}
+
+}  // namespace
+
+std::string_view name_of(Expiry::Kind kind) {
+  switch (kind) {
+    case Expiry::Kind::certificate: return "certificate";
+    case Expiry::Kind::authority: return "authority";
+    case Expiry::Kind::crl: return "crl";
+  }
+  return "?";
+}
+
+std::vector<Expiry> expiries_in(const std::string& file, Expiry::Kind kind) {
+  std::vector<Expiry> expiries;
+  const auto content = FileContent::read(file);
+  if (!content) return expiries;
+  std::string no_passphrase;  // an encrypted key in the file must not cause a prompt
+  const Infos infos(PEM_X509_INFO_read_bio(content->bio().get(), nullptr, nullptr, no_passphrase.data()));
+  ERR_clear_error();
+  for (int i = 0; infos && i < sk_X509_INFO_num(infos.get()); ++i) {
+    const X509_INFO* info = sk_X509_INFO_value(infos.get(), i);
+    if (info->x509 != nullptr)
+      add(expiries, {.file = file,
+                     .kind = kind,
+                     .subject = name_text(X509_get_subject_name(info->x509)),
+                     .begins = seconds_since_1970(X509_get0_notBefore(info->x509)),
+                     .ends = seconds_since_1970(X509_get0_notAfter(info->x509))});
+    if (info->crl == nullptr || X509_CRL_get0_nextUpdate(info->crl) == nullptr) continue;
+    add(expiries, {.file = file,
+                   .kind = Expiry::Kind::crl,
+                   .subject = name_text(X509_CRL_get_issuer(info->crl)),
+                   .begins = seconds_since_1970(X509_CRL_get0_lastUpdate(info->crl)),
+                   .ends = seconds_since_1970(X509_CRL_get0_nextUpdate(info->crl))});
+  }
+  return expiries;
+}
+
+}  // namespace pgveil::tls

@@ -1,0 +1,29 @@
+// When certificates and CRLs in files expire.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace pgveil::tls {
+
+struct Expiry {
+  enum class Kind { certificate, authority, crl };
+
+  std::string file;
+  Kind kind = Kind::certificate;
+  std::string subject;      // in the format of RFC 2253; of a CRL: its issuer
+  std::int64_t begins = 0;  // in seconds since 1970
+  std::int64_t ends = 0;    // of a CRL: the time of its next update
+
+  bool operator==(const Expiry& other) const = default;
+};
+[[nodiscard]] std::string_view name_of(Expiry::Kind kind);
+
+// Returns what is in a PEM file, in its order. `kind`: of its certificates. A CRL without the time of its next update, and
+// what cannot be read, is left out. If the file has several certificates of one kind and subject, as during the
+// replacement of an authority, returns only the one that expires last.
+[[nodiscard]] std::vector<Expiry> expiries_in(const std::string& file, Expiry::Kind kind);
+
+}  // namespace pgveil::tls
