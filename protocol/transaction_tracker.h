@@ -37,8 +37,10 @@ class TransactionTracker {
 
   // Returns true after a ReadyForQuery with status `I` that answers the client's last message. The caller has to know
   // whether a message of either side is incomplete.
-  [[nodiscard]] bool is_idle() const {
-    return status_ == 'I' && queries_ == 0 && tokens_.empty() && !copies_in_ && !streams_ && !is_uncertain_;
+  [[nodiscard]] bool is_idle() const { return status_ == 'I' && is_answered(); }
+  // Returns whether the server has answered the client's last message with ReadyForQuery, whatever its status.
+  [[nodiscard]] bool is_answered() const {
+    return queries_ == 0 && tokens_.empty() && !copies_in_ && !streams_ && !is_uncertain_;
   }
 
  private:

@@ -1,15 +1,16 @@
 #include "proxy/admin/admin_server.h"
 
-#include <fmt/format.h>
 #include <pthread.h>
 
 #include <algorithm>
 #include <chrono>
 #include <string>
+#include <string_view>
 #include <system_error>
 #include <utility>
 
-#include "proxy/admin/metrics_page.h"
+#include "proxy/admin/health.h"
+#include "proxy/admin/status_page.h"
 #include "proxy/base/signals_held_back.h"
 
 namespace pgveil::proxy {
@@ -21,6 +22,14 @@ constexpr milliseconds kMaxQuestionInterval{1'000};
 constexpr int kUnavailable = 503;
 constexpr int kAccepted = 202;
 constexpr int kForbidden = 403;
+
+// `reasons`: why not; one a line. `good`: the text if there are none.
+HttpResponse health(const std::vector<std::string>& reasons, std::string_view good) {
+  if (reasons.empty()) return {.body = std::string(good) + '\n'};
+  HttpResponse response{.status = kUnavailable};
+  for (const std::string& reason : reasons) response.body += reason + '\n';
+  return response;
+}
 
 }  // namespace
 
@@ -68,40 +77,23 @@ void AdminServer::add_pages() {
   service_.add_page("/livez", [this](const auto&) { return live(); });
   service_.add_page("/readyz", [this](const auto&) { return ready(); });
   service_.add_page("/startupz", [this](const auto&) { return started(); });
-  service_.add_page("/metrics", [this](const auto& request) { return metrics(request); });
+  service_.add_page("/metrics", [this](const auto& request) { return metrics_.answer(request.accept); });
+  service_.add_page("/status", [this](const auto&) { return status_page(process_, surveyor_); });
   service_.add_order("/quitquitquit", [this](const auto&) { return quit(); });
   service_.add_order("/reload", [this](const auto&) { return reload(); });
 }
 
 AdminServer::Response AdminServer::live() const {
-  const auto now = WorkerPulse::Clock::now();
-  const auto limit = process_.state.liveness_limit();
-  std::string text;
-  for (std::size_t i = 0; i < process_.workers.size(); ++i)
-    if (const auto silence = process_.workers[i].pulse->silence(now); silence && *silence > limit)
-      text += fmt::format("worker {} has not completed a turn of its loop for {:.1f} s\n", i + 1,
-                          std::chrono::duration<double>(*silence).count());
-  if (text.empty()) return {.body = "all workers run\n"};
-  return {.status = kUnavailable, .body = std::move(text)};
+  return health(why_not_live(process_), "all workers run");
 }
 
 AdminServer::Response AdminServer::ready() const {
-  const ProcessState::Values values = process_.state.values();
-  std::string text;
-  if (values.listeners.empty()) text += "no listener is open\n";
-  if (values.last_reload_failed) text += "the last reload failed; the log has the errors\n";
-  if (values.is_draining) text += "pgveil drains: it stops\n";
-  if (text.empty()) return {.body = "ready\n"};
-  return {.status = kUnavailable, .body = std::move(text)};
+  return health(why_not_ready(process_.state.values()), "ready");
 }
 
 AdminServer::Response AdminServer::started() const {
   if (!process_.state.values().listeners.empty()) return {.body = "started\n"};
   return {.status = kUnavailable, .body = "no listener is open yet\n"};
-}
-
-AdminServer::Response AdminServer::metrics(const HttpRequest& request) const {
-  return metrics_page(process_, request.accept);
 }
 
 AdminServer::Response AdminServer::quit() const {

@@ -10,6 +10,7 @@
 
 #include "proxy/admin/http_listener.h"
 #include "proxy/admin/http_service.h"
+#include "proxy/admin/metrics_page.h"
 #include "proxy/admin/observed_process.h"
 #include "proxy/base/deadline.h"
 #include "proxy/base/descriptor.h"
@@ -36,13 +37,14 @@ class AdminServer final : private Wakeable {
   [[nodiscard]] Response live() const;
   [[nodiscard]] Response ready() const;
   [[nodiscard]] Response started() const;
-  [[nodiscard]] Response metrics(const HttpRequest& request) const;
   [[nodiscard]] Response quit() const;
   [[nodiscard]] Response reload() const;
 
   const ObservedProcess process_;
   Loop loop_;
   HttpService service_;
+  Surveyor surveyor_{process_};
+  MetricsPage metrics_{process_, surveyor_};
   std::optional<HttpListener> listener_;
   std::optional<Deadline> next_question_;
   Handle<uv_async_t> stop_;

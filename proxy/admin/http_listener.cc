@@ -26,6 +26,9 @@ HttpListener::HttpListener(uv_loop_t* loop, std::vector<Descriptor> sockets,
     : loop_(loop), answer_(std::move(answer)), pause_(loop, *this), reserve_(open_reserve()) {
   reaper_.reset(new uv_idle_t);
   uv_idle_init(loop, reaper_.get());
+  // The timer is made here: there may be no memory for it later.
+  pause_.set(kPause);
+  pause_.clear();
   reaper_->data = this;
   for (Descriptor& descriptor : sockets) {
     auto poll = std::make_unique<uv_poll_t>();
@@ -46,20 +49,32 @@ void HttpListener::watch() {
   }
 }
 
+// Without a free descriptor, accept4() fails even if nobody waits. So at most one is given up for each event.
 void HttpListener::accept_some(const Socket& socket) {
+  bool gave_up = false;
   for (int accepted = 0; accepted < kMaxAccepts; ++accepted) {
     Descriptor client(::accept4(socket.descriptor.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-    const bool is_short = client.get() < 0 && (errno == EMFILE || errno == ENFILE);
-    if (is_short && reserve_.get() >= 0) {
-      reserve_ = Descriptor(-1);
+    if (client.get() >= 0) {
+      serve(std::move(client));
+      if (gave_up) return;
       continue;
     }
-    if (client.get() < 0) {
-      if (errno != EAGAIN && errno != EWOULDBLOCK && errno != ECONNABORTED && errno != EINTR) pause();
-      return;
-    }
-    serve(std::move(client));
+    const bool is_short = errno == EMFILE || errno == ENFILE;
+    if (is_short && !std::exchange(gave_up, true) && give_up_descriptor()) continue;
+    if (errno != EAGAIN && errno != EWOULDBLOCK && errno != ECONNABORTED && errno != EINTR) pause();
+    return;
   }
+}
+
+// A client that sends nothing may hold the last descriptor.
+bool HttpListener::give_up_descriptor() {
+  if (reserve_.get() >= 0) {
+    reserve_ = Descriptor(-1);
+    return true;
+  }
+  if (connections_.empty()) return false;
+  connections_.erase(connections_.begin());
+  return true;
 }
 
 void HttpListener::serve(Descriptor client) {
@@ -95,6 +110,7 @@ void HttpListener::pause() {
 }
 
 void HttpListener::wake() {
+  if (reserve_.get() < 0) reserve_ = open_reserve();
   watch();
 }
 

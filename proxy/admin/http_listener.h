@@ -38,6 +38,8 @@ class HttpListener final : private Wakeable {
 
   void wake() override;  // after a pause
   void accept_some(const Socket& socket);
+  // Makes a descriptor free. Returns false if there is none to give up.
+  [[nodiscard]] bool give_up_descriptor();
   void serve(Descriptor client);
   void close_later(std::uint64_t number);
   void pause();

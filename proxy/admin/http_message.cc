@@ -31,7 +31,6 @@ bool HttpRequest::has_parameter(std::string_view name) const {
 HttpRequestReader::HttpRequestReader() : parser_(std::make_unique<Parser>()) {
   parser_->parser.header_limit(kMaxHead);
   parser_->parser.body_limit(kMaxBody);
-  parser_->parser.eager(true);
 }
 HttpRequestReader::~HttpRequestReader() = default;
 
@@ -40,8 +39,11 @@ HttpRequestReader::State HttpRequestReader::add(std::string_view bytes) {
   unused.append(bytes);
   while (!parser.is_done() && !unused.empty()) {
     beast::error_code error;
+    // The head by itself: what follows it depends on it.
+    parser.eager(parser.is_header_done());
     const std::size_t used = parser.put(boost::asio::buffer(unused), error);
     unused.erase(0, used);
+    if (parser.is_header_done() && parser.chunked()) return State::refused;
     if (error == http::error::need_more) return State::incomplete;
     if (error) return State::refused;
   }

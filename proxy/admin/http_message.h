@@ -41,7 +41,7 @@ class HttpRequestReader {
   enum class State {
     incomplete,
     complete,
-    refused,  // not HTTP, or larger than the limits
+    refused,  // not HTTP, larger than the limits, or with a body in chunks, whose head has no limit
   };
   // Bytes after the end of the request are ignored.
   [[nodiscard]] State add(std::string_view bytes);

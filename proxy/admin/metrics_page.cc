@@ -7,8 +7,10 @@
 #include <vector>
 
 #include "protocol/hba.h"
+#include "proxy/admin/listener_totals.h"
 #include "proxy/admin/metric_families.h"
 #include "proxy/admin/process_metrics.h"
+#include "proxy/diagnostics/log.h"
 #include "tls/records_choice.h"
 #include "tls/version.h"
 
@@ -20,14 +22,6 @@ using Listeners = std::vector<ProcessState::Listener>;
 
 double seconds_since_epoch(std::chrono::system_clock::time_point time) {
   return std::chrono::duration<double>(time.time_since_epoch()).count();
-}
-
-// Returns the sum over all workers of what `value` returns for one.
-template <class Value>
-double sum_of(const ProcessState::Listener& listener, const Value& value) {
-  double sum = 0;
-  for (const auto& worker : listener.usage->metrics) sum += static_cast<double>(value(*worker));
-  return sum;
 }
 
 DurationHistogram::Sum sum_of(const ProcessState::Listener& listener,
@@ -92,20 +86,18 @@ void add_expiries(const ProcessState::Values& values, Families& to) {
   to.push_back(expiries.release());
 }
 
-void add_workers(const ObservedProcess& process, const Listeners& listeners, Families& to) {
+void add_workers(const ObservedProcess& process, const std::vector<SessionSurvey>& surveys, Families& to) {
   auto delays = MetricFamily::histogram(
       "pgveil_worker_loop_delay_seconds",
-      "The time until a worker answers a question that it is asked about once a second.");
-  auto sessions = MetricFamily::gauge("pgveil_worker_sessions", "Connections of clients by worker.");
+      "The time until a worker answers a question that it is asked at least once a second.");
+  auto sessions = MetricFamily::gauge(
+      "pgveil_worker_sessions", "Connections of clients by worker, those of removed listeners among them.");
   for (std::size_t i = 0; i < process.workers.size(); ++i) {
     const MetricLabels labels{{"worker", std::to_string(i + 1)}};
     DurationHistogram::Sum sum;
     process.workers[i].pulse->delays().add_to(sum);
     delays.add(labels, sum);
-    std::int64_t count = 0;
-    for (const auto& listener : listeners)
-      for (const Gauge& phase : listener.usage->metrics.at(i)->in_phase) count += phase.value();
-    sessions.add(labels, static_cast<double>(count));
+    sessions.add(labels, static_cast<double>(surveys.at(i).sessions()));
   }
   to.push_back(delays.release());
   to.push_back(sessions.release());
@@ -138,6 +130,26 @@ void add_sessions(const Listeners& listeners, Families& to) {
   for (MetricFamily* family : {&accepted, &phases, &ended, &duration}) to.push_back(family->release());
 }
 
+void add_activity(const Listeners& listeners, const std::vector<SessionSurvey>& surveys, Families& to) {
+  auto states =
+      MetricFamily::gauge("pgveil_established_sessions", "Established sessions by what they do now.");
+  auto bytes = MetricFamily::counter(
+      "pgveil_bytes_total", "Bytes of PostgreSQL's protocol that were passed on, without those of TLS.");
+  for (const auto& listener : listeners) {
+    const SessionSurvey::Entry sum = activity_of(listener, surveys);
+    for (std::size_t state = 0; state < kSessionStates; ++state)
+      states.add(
+          {{"listener", listener.address}, {"state", std::string(name_of(static_cast<SessionState>(state)))}},
+          static_cast<double>(sum.sessions.at(state)));
+    bytes.add({{"listener", listener.address}, {"direction", "to_client"}},
+              static_cast<double>(sum.bytes_to_client));
+    bytes.add({{"listener", listener.address}, {"direction", "to_server"}},
+              static_cast<double>(sum.bytes_to_server));
+  }
+  to.push_back(states.release());
+  to.push_back(bytes.release());
+}
+
 void add_logins(const Listeners& listeners, Families& to) {
   auto logins = MetricFamily::counter(
       "pgveil_logins_total",
@@ -159,6 +171,34 @@ void add_logins(const Listeners& listeners, Families& to) {
         "none", [](const SessionMetrics& each) -> const auto& { return each.logins_without_rule; });
   }
   to.push_back(logins.release());
+}
+
+void add_handshakes(const Listeners& listeners, Families& to) {
+  struct Side {
+    const char* name;
+    const char* help;
+    HandshakeCounts SessionMetrics::*counts;
+  };
+  for (const Side& side :
+       {Side{"pgveil_client_handshakes_total", "TLS handshakes with clients that were completed.",
+             &SessionMetrics::client_handshakes},
+        Side{"pgveil_upstream_handshakes_total",
+             "Verified TLS connections to servers that sessions have used.",
+             &SessionMetrics::upstream_handshakes}}) {
+    auto family = MetricFamily::counter(side.name, side.help);
+    for (const auto& listener : listeners) {
+      HandshakeCounts::Counts counts;
+      for (const auto& worker : listener.usage->metrics) ((*worker).*side.counts).add_to(counts);
+      for (const auto& [kind, count] : counts)
+        family.add({{"listener", listener.address},
+                    {"version", kind.version},
+                    {"cipher", kind.cipher},
+                    {"group", kind.group},
+                    {"post_quantum", kind.is_post_quantum ? "yes" : "no"}},
+                   static_cast<double>(count));
+    }
+    to.push_back(family.release());
+  }
 }
 
 void add_steps(const Listeners& listeners, Families& to) {
@@ -186,23 +226,51 @@ void add_steps(const Listeners& listeners, Families& to) {
   }
 }
 
-}  // namespace
+void add_lost_lines(Families& to) {
+  const LostLines lost = lost_lines();
+  to.push_back(MetricFamily::counter("pgveil_log_lines_lost_total",
+                                     "Lines of the log that could not be written, or were not read in time.")
+                   .add({}, static_cast<double>(lost.log_lines))
+                   .release());
+  to.push_back(MetricFamily::counter("pgveil_audit_records_lost_total",
+                                     "Audit records that are not in the audit file.")
+                   .add({}, static_cast<double>(lost.audit_records))
+                   .release());
+}
 
-HttpResponse metrics_page(const ObservedProcess& process, std::string_view accept) {
+Families all_families(const ObservedProcess& process, Surveyor& surveyor) {
   const ProcessState::Values values = process.state.values();
   Families families;
   add_build(process, values, families);
   add_configuration(values, families);
   add_expiries(values, families);
-  add_workers(process, values.listeners, families);
+  const auto& surveys = surveyor.survey();
+  add_workers(process, surveys, families);
   add_sessions(values.listeners, families);
+  add_activity(values.listeners, surveys, families);
   add_logins(values.listeners, families);
+  add_handshakes(values.listeners, families);
   add_steps(values.listeners, families);
+  add_lost_lines(families);
   add_process_metrics(families);
-  if (accept.find("application/openmetrics-text") != std::string_view::npos)
-    return {.body = openmetrics_text(families),
-            .content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"};
-  return {.body = prometheus_text(families), .content_type = "text/plain; version=0.0.4; charset=utf-8"};
+  return families;
+}
+
+}  // namespace
+
+HttpResponse MetricsPage::answer(std::string_view accept) {
+  const bool is_open_metrics = accept.find("application/openmetrics-text") != std::string_view::npos;
+  Page& page = is_open_metrics ? open_metrics_ : text_;
+  if (Clock::now() - page.made < kMaxAge) return page.response;
+  const Families families = all_families(process_, surveyor_);
+  if (is_open_metrics)
+    page.response = {.body = openmetrics_text(families),
+                     .content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8"};
+  else
+    page.response = {.body = prometheus_text(families),
+                     .content_type = "text/plain; version=0.0.4; charset=utf-8"};
+  page.made = Clock::now();
+  return page.response;
 }
 
 }  // namespace pgveil::proxy

@@ -157,7 +157,7 @@ EarlyExit unexpected_argument(const std::string& word, const Arguments& argument
 }
 
 EarlyExit unknown_command(const std::string& word) {
-  const auto near = values::nearest(word, {"run", "check", "probe"});
+  const auto near = values::nearest(word, {"run", "check", "probe", "status"});
   if (!near.empty()) return usage_error("unknown command " + in_quotes(word), values::did_you_mean(near));
   return usage_error("unknown command" + shown(word), std::string(kCommands));
 }
@@ -166,8 +166,8 @@ EarlyExit unknown_command(const std::string& word) {
 std::optional<EarlyExit> check_command(const std::vector<std::string>& words) {
   if (words.empty()) return usage_error("no command given", std::string(kCommands));
   const std::string& first = words.front();
-  if (first == "run" || first == "check" || first == "probe" || first == "--help" || first == "-h" ||
-      first == "--version")
+  if (first == "run" || first == "check" || first == "probe" || first == "status" || first == "--help" ||
+      first == "-h" || first == "--version")
     return std::nullopt;
   if (!first.starts_with('-')) return unknown_command(first);
   if (!is_option(name_of_option(first))) return unknown_option(first);
@@ -205,21 +205,35 @@ CLI::App& add_command(CLI::App& app, const char* name, const char* effect, Argum
   return command;
 }
 
-CLI::App& add_probe(CLI::App& app, Arguments& arguments) {
-  auto& command =
-      *app.add_subcommand("probe", "Asks a running pgveil for its health: exit code 0 is healthy.");
+// A command that asks the admin address of a running pgveil.
+CLI::App& add_query(CLI::App& app, const char* name, const char* effect, Arguments& arguments) {
+  auto& command = *app.add_subcommand(name, effect);
   command.group("Commands");
   command.allow_extras();
-  command
-      .add_option("what", arguments.probed,
-                  "live, ready or startup: the pages /livez, /readyz and /startupz.")
-      ->type_name("");
   command
       .add_option("--admin", arguments.admin_address,
                   "The address of the section [admin]; default is the variable PGVEIL_ADMIN_ADDRESS.")
       ->type_name("address");
   command.add_option("--timeout", arguments.timeout, "How long to wait for the answer (default: 1s).")
       ->type_name("duration");
+  return command;
+}
+
+CLI::App& add_status(CLI::App& app, Arguments& arguments) {
+  auto& command = add_query(app, "status", "Shows the state of a running pgveil.", arguments);
+  command.add_flag("--json", arguments.as_json, "Prints the state as JSON.");
+  command.add_flag("--watch", arguments.watches,
+                   "Shows it again every two seconds, until it is interrupted.");
+  return command;
+}
+
+CLI::App& add_probe(CLI::App& app, Arguments& arguments) {
+  auto& command =
+      add_query(app, "probe", "Asks a running pgveil for its health: exit code 0 is healthy.", arguments);
+  command
+      .add_option("what", arguments.probed,
+                  "live, ready or startup: the pages /livez, /readyz and /startupz.")
+      ->type_name("");
   return command;
 }
 
@@ -256,13 +270,15 @@ tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> word
   auto& check =
       add_command(app, "check", "Loads everything as run would, and reports all errors.", arguments);
   auto& probe = add_probe(app, arguments);
+  auto& status = add_status(app, arguments);
   struct Choice {
     Command command;
     const CLI::App& app;
   };
-  const Choice chosen = words.front() == "check"   ? Choice{Command::check, check}
-                        : words.front() == "probe" ? Choice{Command::probe, probe}
-                                                   : Choice{Command::run, run};
+  const Choice chosen = words.front() == "check"    ? Choice{Command::check, check}
+                        : words.front() == "probe"  ? Choice{Command::probe, probe}
+                        : words.front() == "status" ? Choice{Command::status, status}
+                                                    : Choice{Command::run, run};
   arguments.command = chosen.command;
   const CLI::App& command = chosen.app;
   if (auto ending = parse(app, command, std::move(words))) return tl::unexpected(*std::move(ending));

@@ -21,7 +21,7 @@ inline constexpr std::string_view kConfigFlag = "--config";
 // The columns of --help if standard output is not a terminal.
 inline constexpr std::size_t kDefaultWidth = 80;
 
-enum class Command { run, check, probe };
+enum class Command { run, check, probe, status };
 
 struct EarlyExit {
   int exit_code = kExitOk;
@@ -33,10 +33,12 @@ struct EarlyExit {
 struct Arguments {
   Command command = Command::run;
   std::map<std::string, std::string, std::less<>> flags;  // by "--name"; of `run` and `check`
-  // Of `probe`.
-  std::string probed;         // "live"
+  // Of `probe` and `status`.
   std::string admin_address;  // empty: not given
   std::string timeout;        // empty: not given
+  std::string probed;         // of `probe`: "live"
+  bool as_json = false;       // of `status`
+  bool watches = false;       // of `status`
 };
 
 // Parses `words`, which are without the program's name; `width` is that of --help in columns. An EarlyExit
@@ -44,7 +46,7 @@ struct Arguments {
 [[nodiscard]] tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> words,
                                                                  std::size_t width);
 
-inline constexpr std::string_view kCommands = "The commands are run, check and probe.";
+inline constexpr std::string_view kCommands = "The commands are run, check, probe and status.";
 
 // "error: MESSAGE", the hint on a line of its own unless it is empty, and the option for help.
 // `command`: whose options.

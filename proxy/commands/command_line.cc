@@ -257,43 +257,71 @@ void add_errors_of_loading(ParseResult& result) {
   if (!prepared) result.report.add_later(std::move(prepared.error().report), result.parsed.locations);
 }
 
-// --- pgveil probe ---
+// --- pgveil probe and pgveil status ---
 
-EarlyExit probe_error(const std::string& message, const std::string& hint) {
-  return usage_error(message, hint, "probe");
+std::string_view word_of(Command command) {
+  return command == Command::probe ? "probe" : "status";
 }
 
-EarlyExit invalid_value(const std::string& name, const std::string& text, const ConfigError& error) {
+EarlyExit invalid_value(const Arguments& arguments, const std::string& name, const std::string& text,
+                        const ConfigError& error) {
   return usage_error(fmt::format("invalid value {} of {}: {}", in_quotes(text), name, error.message),
-                     error.hint);
+                     error.hint, word_of(arguments.command));
 }
 
-tl::expected<Probe, EarlyExit> read_probe(const Arguments& arguments, const CommandLine& line) {
-  static const std::map<std::string, std::string> kPages{
-      {"live", "/livez"}, {"ready", "/readyz"}, {"startup", "/startupz"}};
-  const auto page = kPages.find(arguments.probed);
-  if (page == kPages.end())
-    return tl::unexpected(probe_error(arguments.probed.empty()
-                                          ? "probe requires live, ready or startup"
-                                          : "unknown probe " + in_quotes(arguments.probed),
-                                      "For example: pgveil probe ready --admin 127.0.0.1:9187"));
-  const auto variable = line.environment.find("PGVEIL_ADMIN_ADDRESS");
+tl::expected<SocketAddress, EarlyExit> read_admin_address(const Arguments& arguments,
+                                                          const CommandLine& line) {
+  constexpr const char* kVariable = "PGVEIL_ADMIN_ADDRESS";
+  const auto variable = line.environment.find(kVariable);
   const bool is_variable = arguments.admin_address.empty() && variable != line.environment.end();
   const std::string address = is_variable ? variable->second : arguments.admin_address;
   if (address.empty())
-    return tl::unexpected(
-        probe_error("probe requires --admin", "Give the address of [admin], or set PGVEIL_ADMIN_ADDRESS."));
+    return tl::unexpected(usage_error(fmt::format("{} requires --admin", word_of(arguments.command)),
+                                      "Give the address of [admin], or set PGVEIL_ADMIN_ADDRESS.",
+                                      word_of(arguments.command)));
   auto parsed = values::AdminAddress::read({RawValue::Kind::untyped, address});
-  if (!parsed)
-    return tl::unexpected(
-        invalid_value(is_variable ? "PGVEIL_ADMIN_ADDRESS" : "--admin", address, parsed.error()));
-  Probe probe{.address = *std::move(parsed), .page = page->second};
-  if (arguments.timeout.empty()) return probe;
+  if (parsed) return *std::move(parsed);
+  return tl::unexpected(
+      invalid_value(arguments, is_variable ? kVariable : "--admin", address, parsed.error()));
+}
+
+tl::expected<std::chrono::milliseconds, EarlyExit> read_timeout(const Arguments& arguments) {
   using Timeout = values::Duration<std::chrono::milliseconds, 1, values::kDay>;
-  const auto timeout = Timeout::read({RawValue::Kind::untyped, arguments.timeout});
-  if (!timeout) return tl::unexpected(invalid_value("--timeout", arguments.timeout, timeout.error()));
-  probe.patience = *timeout;
-  return probe;
+  if (arguments.timeout.empty()) return std::chrono::milliseconds(1'000);
+  auto timeout = Timeout::read({RawValue::Kind::untyped, arguments.timeout});
+  if (timeout) return *timeout;
+  return tl::unexpected(invalid_value(arguments, "--timeout", arguments.timeout, timeout.error()));
+}
+
+// The page that `pgveil probe` asks for.
+tl::expected<std::string, EarlyExit> read_probed_page(const Arguments& arguments) {
+  static const std::map<std::string, std::string> kPages{
+      {"live", "/livez"}, {"ready", "/readyz"}, {"startup", "/startupz"}};
+  const auto page = kPages.find(arguments.probed);
+  if (page != kPages.end()) return page->second;
+  return tl::unexpected(usage_error(arguments.probed.empty() ? "probe requires live, ready or startup"
+                                                             : "unknown probe " + in_quotes(arguments.probed),
+                                    "For example: pgveil probe ready --admin 127.0.0.1:9187", "probe"));
+}
+
+tl::expected<Invocation, EarlyExit> read_query(const Arguments& arguments, const CommandLine& line) {
+  Invocation invocation{.command = arguments.command, .parsed = {}};
+  if (arguments.command == Command::probe) {
+    auto page = read_probed_page(arguments);
+    if (!page) return tl::unexpected(std::move(page).error());
+    invocation.probe.page = *std::move(page);
+  }
+  auto address = read_admin_address(arguments, line);
+  if (!address) return tl::unexpected(std::move(address).error());
+  const auto patience = read_timeout(arguments);
+  if (!patience) return tl::unexpected(patience.error());
+  invocation.probe.address = *address;
+  invocation.probe.patience = *patience;
+  invocation.status = {.address = *std::move(address),
+                       .as_json = arguments.as_json,
+                       .watches = arguments.watches,
+                       .patience = *patience};
+  return invocation;
 }
 
 }  // namespace
@@ -301,11 +329,8 @@ tl::expected<Probe, EarlyExit> read_probe(const Arguments& arguments, const Comm
 tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line) {
   auto arguments = parse_arguments(std::move(line.arguments), line.width);
   if (!arguments) return tl::unexpected(std::move(arguments).error());
-  if (arguments->command == Command::probe) {
-    auto probe = read_probe(*arguments, line);
-    if (!probe) return tl::unexpected(std::move(probe).error());
-    return Invocation{.command = Command::probe, .parsed = {}, .probe = *std::move(probe)};
-  }
+  if (arguments->command == Command::probe || arguments->command == Command::status)
+    return read_query(*arguments, line);
 
   ConfigBuilder builder;
   check_variables(line, builder);

@@ -9,6 +9,7 @@
 
 #include "proxy/commands/arguments.h"
 #include "proxy/commands/probe.h"
+#include "proxy/commands/status.h"
 #include "proxy/config/config.h"
 
 namespace pgveil::proxy {
@@ -17,6 +18,7 @@ struct Invocation {
   Command command = Command::run;
   ParsedConfig parsed;  // of `run` and `check`
   Probe probe = {};     // of `probe`
+  StatusQuery status = {};
 };
 
 // Parses arguments, environment and the configuration file. Returns an exit code where there is nothing more

@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <charconv>
 #include <cstdlib>
 #include <cstring>
@@ -24,6 +25,27 @@ constexpr std::string_view kExamples =
   pgveil run --listen 127.0.0.1:5432 --upstream db01 --sslrootcert system
   pgveil check --config /etc/pgveil/pgveil.toml
 )";
+
+// A command that asks a running pgveil, and has no settings.
+struct Query {
+  std::string_view name;
+  std::string_view usage;
+  std::string_view exit_codes;
+  std::string_view example;
+};
+constexpr std::array kQueries{
+    Query{
+        "probe", " live|ready|startup [OPTION]...",
+        "Exit codes: 0 the answer is positive; 64 invalid command line; 69 the answer is negative, or there is none.",
+        "pgveil probe ready --admin 127.0.0.1:9187"},
+    Query{"status", " [OPTION]...", "Exit codes: 0 success; 64 invalid command line; 69 there is no answer.",
+          "pgveil status --admin unix:/run/pgveil/admin.sock --watch"},
+};
+
+const Query* find_query(std::string_view name) {
+  const auto* found = std::ranges::find(kQueries, name, &Query::name);
+  return found == kQueries.end() ? nullptr : found;
+}
 
 // The column where the description of an option begins.
 std::size_t name_width(std::size_t width) {
@@ -101,17 +123,14 @@ std::string HelpFormatter::make_subcommand(const CLI::App* command) const {
 
 std::string HelpFormatter::make_usage(const CLI::App* app, std::string name) const {
   const bool is_command = app->get_parent() != nullptr;
-  if (app->get_name() == "probe") return "Usage: " + std::move(name) + " live|ready|startup [OPTION]...\n\n";
+  if (const auto* query = find_query(app->get_name()); query != nullptr)
+    return "Usage: " + std::move(name) + std::string(query->usage) + "\n\n";
   return "Usage: " + std::move(name) + (is_command ? " [OPTION]...\n\n" : " COMMAND [OPTION]...\n\n");
 }
 
 std::string HelpFormatter::make_footer(const CLI::App* app) const {
-  if (app->get_name() == "probe")
-    return wrapped(
-               "Exit codes: 0 the answer is positive; 64 invalid command line; 69 the answer is negative, or there is "
-               "none.",
-               width_, 0) +
-           "\n\nExample:\n  pgveil probe ready --admin 127.0.0.1:9187\n";
+  if (const auto* query = find_query(app->get_name()); query != nullptr)
+    return wrapped(query->exit_codes, width_, 0) + "\n\nExample:\n  " + std::string(query->example) + '\n';
   const std::string more =
       app->get_parent() == nullptr ? "Run \"pgveil run --help\" to see the options of a command.\n\n" : "";
   return more + wrapped(kEnd, width_, 0) + "\n\n" + std::string(kExamples);

@@ -164,6 +164,9 @@ void append_flag(std::string& line, bool as_json, std::string_view key, std::opt
   line += as_json ? (*value ? "true" : "false") : (*value ? "yes" : "no");
 }
 
+std::atomic<std::uint64_t> lost_log_lines{0};
+std::atomic<std::uint64_t> lost_audit_records{0};
+
 // Logs the number of lost lines. If the log cannot be written at all, this cannot be reported.
 void tell_lost_lines(LogWriter::Loss loss, std::uint64_t lines, const std::string& why) {
   if (loss == LogWriter::Loss::dropped)
@@ -237,6 +240,11 @@ std::optional<AuditFileError> fifo_without_reader(const std::string& path) {
   return audit_file_error(path, ENXIO);
 }
 
+LostLines lost_lines() {
+  return {.log_lines = lost_log_lines.load(std::memory_order_relaxed),
+          .audit_records = lost_audit_records.load(std::memory_order_relaxed)};
+}
+
 std::optional<AuditFileError> start_log(const LogConfig& config) {
   writes_json = config.format == LogFormat::json;
   writes_session_start = config.session_start;
@@ -245,6 +253,7 @@ std::optional<AuditFileError> start_log(const LogConfig& config) {
   has_ended = false;
   LogWriter::Format format;
   format.level_prefixes = writes_to_journal();
+  format.lost_lines = &lost_log_lines;
   log_sink =
       std::make_shared<LogWriter>(STDERR_FILENO, LogWriter::WhenFull::drop_oldest, tell_lost_lines, format);
   auto logger = std::make_shared<spdlog::logger>("pgveil", log_sink);
@@ -259,6 +268,7 @@ std::optional<AuditFileError> start_log(const LogConfig& config) {
   if (audit_file.get() < 0) return audit_file_error(config.audit_file, errno);
   LogWriter::Format audit_format;
   audit_format.begins_inside_line = ends_inside_line(config.audit_file);
+  audit_format.lost_lines = &lost_audit_records;
   audit_sink = std::make_shared<LogWriter>(audit_file.get(), LogWriter::WhenFull::keep, tell_lost_records,
                                            audit_format);
   audit_log = std::make_shared<spdlog::logger>("audit", audit_sink);

@@ -35,6 +35,13 @@ void reopen_audit_file();
 // Returns false if a thread hangs: the process must then end without destructors.
 [[nodiscard]] bool stop_log();
 
+// The lines of the log and the audit records that were lost since the start. May be called by any thread.
+struct LostLines {
+  std::uint64_t log_lines = 0;
+  std::uint64_t audit_records = 0;
+};
+[[nodiscard]] LostLines lost_lines();
+
 // Returns whether a login may continue: its audit record will be written, or there is no audit file. May be called by
 // any thread.
 [[nodiscard]] bool audit_has_room();

@@ -45,6 +45,7 @@ LogWriter::LogWriter(int descriptor, WhenFull when_full, OnLoss on_loss, Format 
       when_full_(when_full),
       on_loss_(std::move(on_loss)),
       level_prefixes_(format.level_prefixes),
+      lost_lines_(format.lost_lines),
       inside_line_(format.begins_inside_line),
       formatter_(std::make_unique<spdlog::pattern_formatter>()),
       thread_([this] { run(); }) {}
@@ -105,13 +106,20 @@ void LogWriter::log(const spdlog::details::log_msg& message) {
 void LogWriter::count_lost_line() {
   const std::lock_guard lock(mutex_);
   ++dropped_;
+  note_lost(1);
+}
+
+void LogWriter::note_lost(std::uint64_t lines) {
+  if (lost_lines_ != nullptr) lost_lines_->fetch_add(lines, std::memory_order_relaxed);
 }
 
 // Drops a quarter of the lines, so that the rest is not moved for every new line.
 void LogWriter::drop_oldest() {
   const auto end = lines_.find('\n', kMaxBytes / 4);
   const auto size = end == std::string::npos ? lines_.size() : end + 1;
-  dropped_ += lines_of(std::string_view(lines_).substr(0, size));
+  const auto dropped = lines_of(std::string_view(lines_).substr(0, size));
+  dropped_ += dropped;
+  note_lost(dropped);
   lines_.erase(0, size);
   queued_.fetch_sub(size, std::memory_order_relaxed);
 }
@@ -162,6 +170,7 @@ void LogWriter::write_out(std::string_view batch) {
   if (written) return;
   queued_.fetch_sub(batch.size(), std::memory_order_relaxed);
   const std::string why = given_up_ ? "nobody read them before the process ended" : std::strerror(errno);
+  note_lost(lines_of(batch));
   on_loss_(Loss::unwritable, lines_of(batch), why);
 }
 

@@ -36,6 +36,8 @@ class LogWriter final : public spdlog::sinks::sink {
     bool level_prefixes =
         false;  // "<6>" and the like before each line, for the systemd journal (sd-daemon(3))
     bool begins_inside_line = false;  // the last line of the file is not complete
+    // Counts each lost line at once, while OnLoss is called only once the reader takes lines again. Null: nothing does.
+    std::atomic<std::uint64_t>* lost_lines = nullptr;
   };
   // The time for which stop() waits for the reader.
   struct Patience {
@@ -77,6 +79,7 @@ class LogWriter final : public spdlog::sinks::sink {
   void run();
   void write_lines();
   void drop_oldest();
+  void note_lost(std::uint64_t lines);
   void write_out(std::string_view batch);
   [[nodiscard]] bool write_piece(std::string_view& rest);
   [[nodiscard]] bool interrupt_thread(std::unique_lock<std::mutex>& lock);
@@ -85,6 +88,7 @@ class LogWriter final : public spdlog::sinks::sink {
   const WhenFull when_full_;
   const OnLoss on_loss_;
   const bool level_prefixes_;
+  std::atomic<std::uint64_t>* const lost_lines_;
   bool inside_line_;                      // used by the thread: the last byte written was not a line feed
   std::atomic<std::size_t> queued_{0};    // bytes of lines_ and of the batch that is being written
   std::atomic<std::uint64_t> pieces_{0};  // the number of successful writes

@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "proxy/admin/http_listener.h"
 #include "proxy/base/descriptor.h"
 #include "proxy/base/exit_code.h"
 #include "proxy/base/inherited_sockets.h"
@@ -317,6 +318,7 @@ std::optional<DescriptorShortage> descriptor_shortage(const Snapshot& snapshot, 
                                      snapshot.limits.max_unauthenticated_clients +
                                      kDescriptorsOfWorker * workers + kSpareDescriptors};
   for (const auto& [name, upstream] : snapshot.upstreams) found.wanted += upstream->config.preconnect;
+  if (snapshot.admin.address) found.wanted += HttpListener::kMaxConnections;
   return found.limit < found.wanted ? std::optional(found) : std::nullopt;
 }
 

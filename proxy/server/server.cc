@@ -230,9 +230,12 @@ class Server final : public Wakeable {
   // The service manager may have opened sockets for addresses that the configuration does not have.
   void warn_of_unused_sockets() const {
     std::set<std::string> used;
-    for (const ListenerPolicy& listener : snapshot_->listeners)
-      for (const SocketAddress& each : listener.config.address.each())
+    const auto use = [&](const SocketAddress& address) {
+      for (const SocketAddress& each : address.each())
         if (const auto bindable = kernel_address(each)) used.insert(bindable->text());
+    };
+    for (const ListenerPolicy& listener : snapshot_->listeners) use(listener.config.address);
+    if (start_settings_.admin.address) use(*start_settings_.admin.address);
     for (const InheritedSocket& socket : inherited_sockets())
       if (!used.contains(socket.address))
         LogLine(LogLevel::warning, "socket_not_used")
@@ -275,7 +278,10 @@ class Server final : public Wakeable {
     uv_async_send(orders_.get());
   }
   void on_orders() {
-    if (reload_ordered_.exchange(false)) request_reload("POST /reload");
+    if (reload_ordered_.exchange(false)) {
+      reopen_audit_file();
+      request_reload("POST /reload");
+    }
     if (quit_ordered_.exchange(false) && stop_ == Stop::none) begin_to_stop("POST /quitquitquit", true);
   }
 
@@ -303,12 +309,15 @@ class Server final : public Wakeable {
 
   void on_reload(Reload reload) {
     bool is_used = false;
+    bool is_noted = false;
     try {
       is_used = use(reload);
       state_.note_reload(is_used);
+      is_noted = true;
       watch_files(std::move(reload.files));
     } catch (const std::bad_alloc&) {
       // Without memory there may be no log line; what the reload has not changed yet stays as it was.
+      if (!is_noted) state_.note_reload(false);
     }
     if (reloader_->is_another_requested()) return;
     notify_ready(is_used ? "serves clients; the last reload succeeded"
@@ -334,6 +343,7 @@ class Server final : public Wakeable {
     log_warnings(snapshot->warnings);
     warn_of_few_descriptors(*snapshot, worker_count_);
     if (!listen(snapshot)) return fail(1);
+    state_.use(snapshot, listeners_->observe());
     workers_->replace_snapshot(snapshot);
     change_log(snapshot->log);
     const std::string unchanged =
@@ -344,7 +354,6 @@ class Server final : public Wakeable {
           .add("hint", "Restart pgveil to use the new values of these settings.");
     if (snapshot->limits.tls_records != snapshot_->limits.tls_records) log_records(snapshot->limits);
     snapshot_ = snapshot;
-    state_.use(snapshot_, listeners_->observe());
     expiry_watch_->watch(snapshot_->expiries, snapshot_->log.certificate_warning);
     warn_of_unused_sockets();
     LogLine(LogLevel::info, "reloaded")

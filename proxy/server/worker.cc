@@ -64,6 +64,7 @@ void Worker::start_session(AcceptedConnection accepted) {
 
 // Returns the new session. If it cannot begin, logs the reason and returns nullptr.
 Session* Worker::begin(AcceptedConnection& accepted) {
+  const std::shared_ptr<ListenerUsage> usage = accepted.usage;
   SessionRegistration registration(shared_, std::move(accepted.usage));
   try {
     // on_closed() and reap() must not allocate memory.
@@ -74,6 +75,7 @@ Session* Worker::begin(AcceptedConnection& accepted) {
       log_not_begun(
           Reason::out_of_resources, accepted, number_,
           std::string("The client's socket cannot be watched: ") + std::strerror(socket.error()) + '.');
+      usage->metrics[number_ - 1]->on_not_begun(Reason::out_of_resources);
       return nullptr;
     }
     session =
@@ -82,6 +84,7 @@ Session* Worker::begin(AcceptedConnection& accepted) {
     return session.get();
   } catch (const std::bad_alloc&) {
     log_not_begun(Reason::out_of_memory, accepted, number_, "");
+    usage->metrics[number_ - 1]->on_not_begun(Reason::out_of_memory);
   }
   return nullptr;
 }
@@ -125,6 +128,13 @@ void Worker::make_room(const ListenerUsage* usage, std::size_t count) {
   std::ranges::partial_sort(silent, silent.begin() + static_cast<std::ptrdiff_t>(count));
   silent.resize(count);
   for (const SessionId id : silent) sessions_.at(id)->make_room();
+}
+
+SessionSurvey Worker::survey() const {
+  SessionSurvey survey;
+  survey.set_sessions(sessions_.size());
+  for (const auto& [id, session] : sessions_) session->add_to(survey);
+  return survey;
 }
 
 void Worker::drain(std::function<void()> when_empty) {

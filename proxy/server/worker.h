@@ -55,6 +55,8 @@ class Worker final {
   // that came first: newer clients wait for their places. Does nothing if there is room already. `usage`: of the
   // listener whose clients may be closed; null: of any listener.
   void make_room(const ListenerUsage* usage, std::size_t count);
+  // Returns what the established sessions do now. Throws std::bad_alloc.
+  [[nodiscard]] SessionSurvey survey() const;
   // Ends each session as soon as it is idle outside a transaction, and refuses clients that are not logged in.
   // `when_empty` is called once no session is left but of clients that have not said yet what they want. CancelRequests
   // are still forwarded.

@@ -2,6 +2,7 @@
 
 #include <pthread.h>
 
+#include <new>
 #include <string>
 #include <utility>
 
@@ -82,8 +83,19 @@ void WorkerThread::wake() {
   uv_async_send(bell_.get());
 }
 
-void WorkerThread::deliver() {
+// If there is no memory for a survey, the thread that has asked gets the last one.
+void WorkerThread::answer_questions() {
   pulse_.answer();
+  if (!survey_.is_asked()) return;
+  try {
+    survey_.answer(worker_.survey());
+  } catch (const std::bad_alloc&) {
+    return;
+  }
+}
+
+void WorkerThread::deliver() {
+  answer_questions();
   std::vector<Message> messages;
   {
     const std::lock_guard lock(mutex_);

@@ -19,6 +19,7 @@
 #include "proxy/diagnostics/worker_pulse.h"
 #include "proxy/net/io_uring.h"
 #include "proxy/server/worker.h"
+#include "proxy/session/survey_box.h"
 
 namespace pgveil::proxy {
 
@@ -42,7 +43,9 @@ class WorkerThread {
 
   // Tells whether the loop of the worker turns. It may be asked by another thread.
   [[nodiscard]] WorkerPulse& pulse() { return pulse_; }
-  // Makes the worker answer the question of its pulse. May be called by any thread before abandon().
+  // A survey of its sessions, for another thread that has asked for it.
+  [[nodiscard]] SurveyBox& survey() { return survey_; }
+  // Makes the worker answer the questions of its pulse and for a survey. May be called by any thread before abandon().
   void wake();
 
   // Calls Worker::drain(). `when_empty` is called in the worker's thread.
@@ -81,6 +84,7 @@ class WorkerThread {
   // These functions run in the worker's thread.
   void run();
   void deliver();
+  void answer_questions();
   void take(AcceptedConnection accepted) { worker_.start_session(std::move(accepted)); }
   void take(NewSnapshot snapshot) { worker_.replace_snapshot(std::move(snapshot)); }
   void take(const MakeRoom& order) { worker_.make_room(order.usage.get(), order.count); }
@@ -91,6 +95,7 @@ class WorkerThread {
   Loop loop_;
   Worker worker_;
   WorkerPulse pulse_;
+  SurveyBox survey_;
   std::uint64_t given_ = 0;  // clients assigned so far
   bool is_abandoned_ = false;
 

@@ -143,6 +143,16 @@ ErrorFormat EstablishedSession::error_format() const {
                                                                    : ErrorFormat::none;
 }
 
+SessionActivity EstablishedSession::activity() const {
+  if (!relay_) return {};  // as in report()
+  const SessionState state = relay_->is_idle()            ? SessionState::idle
+                             : relay_->waits_for_client() ? SessionState::in_transaction
+                                                          : SessionState::active;
+  return {.state = state,
+          .bytes_to_client = relay_->bytes_to_client(),
+          .bytes_to_server = relay_->bytes_to_server()};
+}
+
 void EstablishedSession::report(SessionObserver& observer) const {
   if (!relay_) return;  // end() has called release_server(), and then ran out of memory
   observer.note_relayed({.sent = relay_->bytes_to_client(), .received = relay_->bytes_to_server()});

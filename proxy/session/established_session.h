@@ -11,6 +11,7 @@
 #include "proxy/session/login_exchange.h"
 #include "proxy/session/relay.h"
 #include "proxy/session/session_context.h"
+#include "proxy/session/session_survey.h"
 #include "proxy/session/side_end.h"
 #include "proxy/session/stage.h"
 
@@ -40,6 +41,7 @@ class EstablishedSession final : public Stage {
   // Returns what is kept of the login; nullptr: nothing, because reload.sessions was "keep".
   [[nodiscard]] const KeptLogin* kept_login() const { return kept_login_.get(); }
   [[nodiscard]] Ending ending(State state) const;
+  [[nodiscard]] SessionActivity activity() const;
 
   // Returns `none` inside a message to the client, which would read an error as a part of that message, and after a
   // FATAL error of the server, which is then the last message.

@@ -64,6 +64,11 @@ class Relay {
   [[nodiscard]] bool is_idle() const {
     return transactions_.is_idle() && to_client_.boundary.at_boundary() && to_server_.boundary.at_boundary();
   }
+  // Whether the session waits for its client, outside or inside a transaction.
+  [[nodiscard]] bool waits_for_client() const {
+    return transactions_.is_answered() && to_client_.boundary.at_boundary() &&
+           to_server_.boundary.at_boundary();
+  }
   // The last message of the server was an ErrorResponse that ends the session.
   [[nodiscard]] bool server_gave_up() const;
   // The SQLSTATE of that message; empty if it is unknown.

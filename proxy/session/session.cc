@@ -55,8 +55,6 @@ Session::Session(SessionServices& services, SessionRegistration registration, Se
       metrics_(context_.metrics()) {
   const ListenerPolicy& policy = context_.policy();
   std::string unix_user = wanted_unix_user(policy, address, client.descriptor.get());
-  metrics_.on_begin();
-  context_.observer.count_in(metrics_);
   context_.observer.note_client({.session = session_name(id),
                                  .worker = services.worker,
                                  .address = address.text(),
@@ -65,6 +63,8 @@ Session::Session(SessionServices& services, SessionRegistration registration, Se
   context_.observer.note_identity(unix_user);
   context_.client = std::make_unique<SocketStream>(std::move(client), *this, true);
   stage_ = std::make_unique<ClientOpening>(context_, std::move(unix_user));
+  metrics_.on_begin();  // from here on nothing throws
+  context_.observer.count_in(metrics_);
 }
 
 // Runs the session until it must wait. Every libuv callback stores its event and then calls this function. It may be
@@ -230,6 +230,7 @@ bool Session::may_make_room() const {
 
 void Session::make_room() {
   const Ending ending{.reason = Reason::made_room};
+  context_.observer.count_end(ending);
   try {
     if (has_startup()) context_.observer.audit(&ending);
     context_.observer.log_closed(ending, name_of(phase_));
@@ -242,6 +243,11 @@ void Session::make_room() {
   context_.registration.leave_unauthenticated();
   change_phase(Phase::closed);
   advance();
+}
+
+void Session::add_to(SessionSurvey& survey) const {
+  if (phase_ == Phase::relay)
+    survey.add(metrics_, std::get<std::unique_ptr<EstablishedSession>>(stage_)->activity());
 }
 
 void Session::drain() {
@@ -323,11 +329,10 @@ Session::Phase Session::end(const Ending& ending) {
 Session::Phase Session::end_without_memory() {
   const Ending ending{.reason = Reason::out_of_memory};
   try {
+    if (phase_ == Phase::relay) current_stage().report(context_.observer);
+    context_.observer.count_end(ending);
     if (phase_ < Phase::relay || phase_ == Phase::forward_cancel) return end(ending);
-    if (phase_ == Phase::relay) {
-      current_stage().report(context_.observer);
-      context_.observer.log_closed(ending, name_of(phase_));
-    }
+    if (phase_ == Phase::relay) context_.observer.log_closed(ending, name_of(phase_));
   } catch (const std::bad_alloc&) {
     // There is no memory even for the last log line.
   }

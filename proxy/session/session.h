@@ -44,6 +44,8 @@ class Session final : public Wakeable {
   [[nodiscard]] bool is_of(const ListenerUsage& usage) const {
     return &context_.registration.listener() == &usage;
   }
+  // Adds an established session to the survey.
+  void add_to(SessionSurvey& survey) const;
   // Ends an established session as soon as it is idle outside a transaction. Refuses a client that is not logged in yet,
   // unless it may want to send a CancelRequest.
   void drain();

@@ -3,12 +3,15 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 
 #include "protocol/hba.h"
 #include "proxy/diagnostics/metrics.h"
 #include "proxy/diagnostics/reason.h"
+#include "proxy/session/handshake_counts.h"
 #include "proxy/session/session_phase.h"
 
 namespace pgveil::proxy {
@@ -20,7 +23,9 @@ struct SessionMetrics {
     Counter refused;
   };
 
-  Counter accepted;  // connections of clients
+  const std::uint64_t number =
+      next_number();  // unique in the process, unlike an address, which may be used again
+  Counter accepted;   // connections of clients
   std::array<Gauge, kSessionPhases> in_phase;
   std::array<Counter, kReasonCount> ended;  // by reason
   std::array<Logins, protocol::kHbaMethods> logins;
@@ -30,14 +35,26 @@ struct SessionMetrics {
   std::array<DurationHistogram, kSessionPhases> phase_duration;
   DurationHistogram start;  // from accept to the server's ReadyForQuery
   DurationHistogram session{DurationHistogram::kOfSessions};
+  HandshakeCounts client_handshakes;
+  HandshakeCounts upstream_handshakes;
   // Of sessions that have ended.
   Counter bytes_to_client;
   Counter bytes_to_server;
+
+  [[nodiscard]] static std::uint64_t next_number() {
+    static std::atomic<std::uint64_t> last{0};
+    return ++last;
+  }
 
   // Call these when a session begins, and when it changes its phase.
   void on_begin() {
     accepted.add();
     of(SessionPhase::negotiate).add(1);
+  }
+  // Call this for a client whose session could not begin.
+  void on_not_begun(Reason reason) {
+    accepted.add();
+    of(reason).add();
   }
   void on_change(SessionPhase from, SessionPhase to) {
     of(from).add(-1);

@@ -17,6 +17,16 @@ void SessionObserver::note_proxied(std::string client, std::string proxy) {
   record_->proxy = std::move(proxy);
 }
 
+void SessionObserver::note_client_tls(std::shared_ptr<const tls::Established> tls) {
+  if (metrics_ != nullptr && tls) metrics_->client_handshakes.add(*tls);
+  record_->client_tls = std::move(tls);
+}
+
+void SessionObserver::note_server_tls(std::shared_ptr<const tls::Established> tls) {
+  if (metrics_ != nullptr && tls) metrics_->upstream_handshakes.add(*tls);
+  record_->server_tls = std::move(tls);
+}
+
 void SessionObserver::note_refused_certificate(std::shared_ptr<const tls::PeerCertificate> certificate) {
   record_->refused_certificate = std::move(certificate);
 }
@@ -54,9 +64,7 @@ void SessionObserver::log_started() {
 
 void SessionObserver::log_closed(const Ending& ending, std::string_view phase) {
   if (is_closed_) return;
-  Totals totals{.traffic = relayed_, .duration = std::chrono::steady_clock::now() - accepted()};
-  totals.traffic.received += record_ ? record_->received_bytes : established_->received_bytes;
-  count_end(ending, totals);
+  const Totals totals = count_end(ending);
   if (record_) {
     log_session_closed(*record_, totals, ending, phase);
   } else {
@@ -65,13 +73,15 @@ void SessionObserver::log_closed(const Ending& ending, std::string_view phase) {
   is_closed_ = true;
 }
 
-void SessionObserver::count_end(const Ending& ending, const Totals& totals) {
-  SessionMetrics* metrics = std::exchange(metrics_, nullptr);
-  if (metrics == nullptr) return;
-  metrics->of(ending.reason).add();
-  metrics->session.add(totals.duration);
-  metrics->bytes_to_client.add(totals.traffic.sent);
-  metrics->bytes_to_server.add(totals.traffic.received);
+Totals SessionObserver::count_end(const Ending& ending) {
+  Totals totals{.traffic = relayed_, .duration = std::chrono::steady_clock::now() - accepted()};
+  totals.traffic.received += record_ ? record_->received_bytes : established_->received_bytes;
+  if (metrics_ == nullptr || std::exchange(is_counted_, true)) return totals;
+  metrics_->of(ending.reason).add();
+  metrics_->session.add(totals.duration);
+  metrics_->bytes_to_client.add(totals.traffic.sent);
+  metrics_->bytes_to_server.add(totals.traffic.received);
+  return totals;
 }
 
 }  // namespace pgveil::proxy

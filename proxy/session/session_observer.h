@@ -34,7 +34,7 @@ class SessionObserver {
   void note_client(Client client);
   // Stores the addresses that a PROXY header and its connection have.
   void note_proxied(std::string client, std::string proxy);
-  void note_client_tls(std::shared_ptr<const tls::Established> tls) { record_->client_tls = std::move(tls); }
+  void note_client_tls(std::shared_ptr<const tls::Established> tls);
   void note_refused_certificate(std::shared_ptr<const tls::PeerCertificate> certificate);
   void note_identity(std::string_view identity) { record_->identity = identity; }
   // Stores the user and the database that the client asks for.
@@ -45,7 +45,8 @@ class SessionObserver {
   void note_startup(const protocol::StartupMessage& startup);
   void note_preconnected(bool is_preconnected) { record_->preconnected = is_preconnected; }
   void note_server(std::string address) { record_->server = std::move(address); }
-  void note_server_tls(std::shared_ptr<const tls::Established> tls) { record_->server_tls = std::move(tls); }
+  // Null: this server has refused, and another one is tried.
+  void note_server_tls(std::shared_ptr<const tls::Established> tls);
   void note_earlier_attempts(std::string_view attempts) { record_->earlier_attempts = attempts; }
   void note_server_method(std::string_view method) { record_->server_method = method; }
   void note_received(std::size_t bytes) { record_->received_bytes += bytes; }
@@ -60,6 +61,9 @@ class SessionObserver {
   // Stores the number of bytes that the relay has forwarded so far.
   void note_relayed(const Traffic& traffic) { relayed_ = traffic; }
 
+  // Counts the end of the session, at the first call. log_closed() calls it; it is for an end without memory for a log line.
+  // Returns the session's bytes and duration so far.
+  Totals count_end(const Ending& ending);
   // Writes the audit record of the login when its result is known; later calls do nothing. nullptr: it has succeeded.
   void audit(const Ending* refusal);
   // Writes the first log line of the session. From here on only the data of its last line is kept.
@@ -70,13 +74,13 @@ class SessionObserver {
 
  private:
   void count_login(const Ending* refusal);
-  void count_end(const Ending& ending, const Totals& totals);
 
   SessionMetrics* metrics_ = nullptr;             // null: the session is not counted
   std::unique_ptr<Record> record_;                // until log_started()
   std::optional<EstablishedRecord> established_;  // from then on
   Traffic relayed_;
-  bool is_closed_ = false;  // the last log line is written
+  bool is_counted_ = false;  // the end of the session
+  bool is_closed_ = false;   // the last log line is written
 };
 
 }  // namespace pgveil::proxy

@@ -3,6 +3,8 @@
 import calendar
 import contextlib
 import ctypes
+import http.server
+import json
 import os
 import re
 import shutil
@@ -10,6 +12,7 @@ import signal
 import socket
 import stat
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -19,7 +22,7 @@ from harness import wire
 from harness.admin import Admin, labels, series
 from harness.certificates import DAY, Authority
 from harness.pgveil import BINARY, EX_UNAVAILABLE, toml
-from harness.processes import eventually, run
+from harness.processes import Daemon, eventually, run
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 LOOPBACK = {"address": "127.0.0.1:0"}
@@ -210,6 +213,13 @@ class TestItsAddress:
         _, admin = start({"address": "0.0.0.0:0", "allow_from_network": True})
         assert admin.status("/livez") == 200
 
+    def test_reopens_the_audit_file_at_an_order_to_reload(self, start, folder):
+        file = folder / "audit.json"
+        proxy, admin = start(log={"audit_file": str(file)})
+        file.rename(folder / "audit.json.1")
+        assert admin.request("POST", "/reload")[0] == 202
+        eventually(file.exists)
+
     def test_that_is_in_use_ends_the_start(self, folder):
         with socket.create_server(("127.0.0.1", 0)) as taken:
             file = folder / "taken.toml"
@@ -270,6 +280,16 @@ class TestHostileClients:
                 hostile.send(b"x")
         assert 9 < time.monotonic() - began < 20
 
+    def test_that_use_the_last_descriptor_do_not_keep_probes_out(self, start):
+        proxy, admin = start(limits={"workers": 1})
+        with contextlib.ExitStack() as stack:
+            limit = proxy.descriptors_at_rest()
+            subprocess.run(["prlimit", f"--pid={proxy.pid}", f"--nofile={limit}"], check=True)
+            for _ in range(3):
+                stack.enter_context(contextlib.closing(admin.connect()))
+            for _ in range(3):
+                assert admin.status("/livez") == 200
+
     def test_that_do_not_read(self, start):
         proxy, admin = start()
         with contextlib.ExitStack() as stack:
@@ -281,8 +301,11 @@ class TestHostileClients:
 
 
 class TestMetrics:
-    def test_are_those_that_the_page_describes(self, pgveil, postgres):
-        admin = Admin(pgveil(postgres.upstream(), admin=LOOPBACK))
+    def test_are_those_that_the_page_describes(self, pgveil, postgres, authority, credentials):
+        listener = {"ssl_cert_file": str(credentials.certificate), "ssl_key_file": str(credentials.key)}
+        proxy = pgveil(postgres.upstream(), listener=listener, admin=LOOPBACK)
+        proxy.query("SELECT 1", **tls(proxy, authority))
+        admin = Admin(proxy)
         described = {}
         for name, kind, names in re.findall(r"(?m)^\| `([a-z_]+)` \| (\w+) \| ([^|]*)\|", (DOCS / "metrics.md").read_text()):
             described[name] = (kind, sorted(re.findall("`(.*?)`", names)))
@@ -293,12 +316,6 @@ class TestMetrics:
                     if re.fullmatch(rf"{name}(_bucket|_sum|_count)?", each.split("{")[0])}  # fmt: skip
             found[name] = (kind, sorted(mine - {"le"}))
         assert found == described
-
-    def test_have_the_help_that_the_page_has(self, start):
-        _, admin = start()
-        page = (DOCS / "metrics.md").read_text()
-        for name, text in re.findall(r"(?m)^# HELP (\S+) (.*)$", admin.get("/metrics")[1]):
-            assert re.search(rf"(?m)^\| `{name}` ", page), text
 
     def test_satisfy_promtool(self, start):
         promtool = shutil.which("promtool")
@@ -320,7 +337,8 @@ class TestMetrics:
         proxy, admin = start()
         listener = f'listener="127.0.0.1:{proxy.address[1]}"'
         before = admin.metrics()
-        with session(proxy):
+        with session(proxy) as client:
+            client.rows("SELECT 1")
             during = admin.metrics()
         proxy.end_of_session()
         after = eventually(lambda: now if (now := admin.metrics())[f'pgveil_sessions{{{listener},phase="closing"}}'] == 0 else None)
@@ -333,7 +351,9 @@ class TestMetrics:
             f"pgveil_upstream_connect_seconds_count{{{listener}}}": 1,
             f"pgveil_login_seconds_count{{{listener}}}": 1,
         }
-        assert changes(before, after) == expected
+        moved = {name: value for name, value in changes(before, after).items() if "bytes_total" in name}
+        assert {labels(name)["direction"] for name in moved} == {"to_client", "to_server"}
+        assert changes(before, after) == expected | moved
         assert during[f'pgveil_sessions{{{listener},phase="relay"}}'] == 1
         assert sum(during[f'pgveil_worker_sessions{{worker="{n}"}}'] for n in workers(during)) == 1
         assert sum(after[f'pgveil_worker_sessions{{worker="{n}"}}'] for n in workers(after)) == 0
@@ -349,8 +369,17 @@ class TestMetrics:
         before = admin.metrics()
         assert proxy.query("SELECT 1", **tls(proxy, authority)) == "1"
         proxy.end_of_session()
-        counts = {name.split("{")[0] for name in changes(before, admin.metrics())}
-        assert {"pgveil_client_handshake_seconds_count", "pgveil_upstream_handshake_seconds_count"} <= counts
+        after = eventually(
+            lambda: now if len(changes(before, now := admin.metrics())) >= 9 else None
+        )
+        changed = changes(before, after)
+        assert {"pgveil_client_handshake_seconds_count", "pgveil_upstream_handshake_seconds_count"} <= {
+            name.split("{")[0] for name in changed
+        }
+        for side in ("client", "upstream"):
+            (kind,) = [labels(name) for name in changed if name.startswith(f"pgveil_{side}_handshakes_total")]
+            assert kind["version"] == "TLSv1.3" and kind["cipher"].startswith("TLS_"), kind
+            assert kind["post_quantum"] == ("yes" if "MLKEM" in kind["group"] else "no"), kind
 
     @pytest.mark.parametrize("method, hba, outcome", [
         ("reject", "host all all all reject", "refused"), ("none", "host other all all relay", "refused"),
@@ -368,6 +397,53 @@ class TestMetrics:
         assert [labels(name) | {"count": value} for name, value in found.items()] == [
             {"listener": f"127.0.0.1:{proxy.address[1]}", "method": method, "outcome": outcome, "count": 1}
         ]
+
+    def test_tell_what_established_sessions_do(self, start):
+        proxy, admin = start(limits={"workers": 2})
+        listener = f'listener="127.0.0.1:{proxy.address[1]}"'
+
+        def states() -> dict[str, float]:
+            found = {name: value for name, value in admin.metrics().items() if name.startswith("pgveil_established_sessions")}
+            return {labels(name)["state"]: value for name, value in found.items() if value}
+
+        def bytes_to(direction: str) -> float:
+            return admin.metrics()[f'pgveil_bytes_total{{{listener},direction="{direction}"}}']
+
+        with session(proxy) as one, session(proxy) as two, session(proxy) as three:
+            eventually(lambda: states() == {"idle": 3})
+            one.rows("BEGIN")
+            two.send(wire.query("SELECT pg_sleep(5)"))
+            eventually(lambda: states() == {"idle": 1, "in_transaction": 1, "active": 1})
+            before = bytes_to("to_client")
+            three.rows("SELECT repeat('x', 1000000)")
+            eventually(lambda: 1_000_000 <= bytes_to("to_client") - before < 1_001_000)
+            one.rows("ROLLBACK")
+            eventually(lambda: states() == {"idle": 2, "active": 1})
+            last = bytes_to("to_client")
+        # The sum never becomes smaller when sessions end.
+        for _ in range(8):
+            now = bytes_to("to_client")
+            assert now >= last
+            last = now
+        eventually(lambda: states() == {})
+        assert bytes_to("to_client") >= last
+
+    def test_that_wait_for_a_worker_that_hangs_are_late_by_little(self, start):
+        proxy, admin = start(limits={"workers": 2, "core_dumps": True})
+        with session(proxy):
+            eventually(lambda: sum(value for name, value in admin.metrics().items() if "established" in name) == 1)
+            with stopped_thread(proxy, "worker-1"):
+                began = time.monotonic()
+                count = sum(value for name, value in admin.metrics().items() if "established" in name)
+                assert time.monotonic() - began < 1.5
+                assert count == 1
+
+    def test_count_lost_audit_records(self, start):
+        proxy, admin = start(log={"audit_file": "/dev/full"})
+        with session(proxy):
+            pass
+        proxy.wait_for_line(" audit_records_lost ")
+        eventually(lambda: admin.metrics()["pgveil_audit_records_lost_total"] >= 1)
 
     def test_of_a_listener_go_on_after_a_reload(self, start):
         proxy, admin = start()
@@ -430,3 +506,70 @@ class TestExpiry:
         silent = pgveil(postgres.upstream(), listener=listener, log={"certificate_warning": "0s"})
         silent.psql("SELECT 1")
         assert "certificate_expires" not in silent.log
+
+
+class TestStatus:
+    def test_is_that_of_the_process(self, start, folder):
+        hba = "host all nobody all reject\nhost all all all relay"
+        proxy, admin = start(limits={"workers": 2}, listener={"hba": hba})
+        with session(proxy), session(proxy) as client:
+            client.rows("BEGIN")
+            with proxy.connect() as refused:
+                refused.send(wire.startup_message(user="nobody", database="ledger"))
+                refused.receive_error()
+            proxy.wait_for_line(" session_closed .*reason=rejected_by_rule")
+            status = json.loads(admin.get("/status")[1])
+        (listener,) = status["listeners"]
+        assert listener["address"] == f"127.0.0.1:{proxy.address[1]}" and listener["upstream"] == "primary"
+        assert listener["accepted"] == 3
+        assert listener["sessions"]["established"] == {"idle": 1, "in_transaction": 1, "active": 0}
+        assert listener["sessions"]["phases"]["relay"] == 2
+        assert listener["logins"] == {"accepted": 2, "refused": 1}
+        assert listener["ended"] == {"rejected_by_rule": 1}
+        assert listener["bytes"]["to_client"] > 0 < listener["bytes"]["to_server"]
+        assert (status["ready"], status["live"], status["problems"], status["workers"]) == (True, True, [], 2)
+        assert status["uptime_seconds"] < 60
+
+    def test_has_the_keys_that_the_page_describes(self, pgveil, postgres):
+        status = json.loads(Admin(pgveil(postgres.upstream(), admin=LOOPBACK)).get("/status")[1])
+        page = (DOCS / "monitoring.md").read_text().split("The keys of `/status`:")[1].split("\n## ")[0]
+        described = [key for row in re.findall(r"(?m)^\| (`.*?`) \|", page) for key in re.findall("`(.*?)`", row)]
+        assert sorted(described) == sorted(status)
+        for key in ("listeners", "certificates"):
+            for inner in status[key][0]:
+                assert f"`{inner}`" in page, inner
+
+    def test_is_shown_in_a_terminal(self, start):
+        proxy, admin = start()
+        done = run(BINARY, "status", "--admin", admin.text)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert re.match(r"pgveil \S+: ready, up \d+ s\n", done.stdout)
+        assert re.search(rf"(?m)^127.0.0.1:{proxy.address[1]} +primary +0 +0 ", done.stdout)
+        done = run(BINARY, "status", "--json", "--admin", admin.text)
+        assert json.loads(done.stdout)["schema"] == 1
+        proxy.stop()
+        assert run(BINARY, "status", "--admin", admin.text).returncode == EX_UNAVAILABLE
+
+    def test_is_shown_again_and_again(self, start):
+        _, admin = start()
+        watching = Daemon("bash", "-c", f"{BINARY} status --watch --admin {admin.text} >&2")
+        try:
+            watching.wait_for_lines("pgveil .*: ready", 2)
+        finally:
+            watching.stop()
+
+    def test_of_another_web_server_is_an_error(self):
+        with http.server.HTTPServer(("127.0.0.1", 0), http.server.SimpleHTTPRequestHandler) as server:
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            address = f"127.0.0.1:{server.server_address[1]}"
+            for more in ((), ("--json",)):
+                done = run(BINARY, "status", "--admin", address, *more)
+                assert (done.returncode, done.stdout) == (EX_UNAVAILABLE, "")
+                assert done.stderr == f"error: {address} is not the admin address of a pgveil of this version\n"
+            server.shutdown()
+
+    def test_of_a_silent_server_is_an_error(self):
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            address = f"127.0.0.1:{server.getsockname()[1]}"
+            done = run(BINARY, "status", "--admin", address, "--timeout", "300ms")
+            assert (done.returncode, done.stderr) == (EX_UNAVAILABLE, "error: no answer in time\n")

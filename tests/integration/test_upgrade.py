@@ -9,6 +9,7 @@ import psycopg2
 import pytest
 
 from harness import wire
+from harness.admin import Admin
 from harness.pgveil import EX_UNAVAILABLE, psql
 from harness.processes import eventually
 
@@ -146,6 +147,12 @@ class TestSocketActivation:
             line = proxy.wait_for_line(" W socket_not_used ").string
             assert f"name=other address=127.0.0.1:{port} " in line
             assert proxy.log.count("socket_not_used") == 1
+
+    def test_uses_a_socket_for_the_admin_address(self, activated):
+        with socket.create_server(("127.0.0.1", 0)) as server, socket.create_server(("127.0.0.1", 0)) as other:
+            proxy = activated(server, other, names="used:admin", admin={"address": f"127.0.0.1:{other.getsockname()[1]}"})
+            assert Admin(proxy).status("/livez") == 200
+            assert "socket_not_used" not in proxy.log
 
     def test_refuses_a_socket_for_both_families(self, activated):
         with socket.create_server(("::", 0), family=socket.AF_INET6, dualstack_ipv6=True) as server:

@@ -4,6 +4,7 @@ import http.client
 import json
 import re
 import socket
+import time
 
 from harness.pgveil import BINARY, parse_address
 from harness.processes import run
@@ -54,7 +55,8 @@ class Admin:
         return client
 
     def metrics(self) -> dict[str, float]:
-        """Each series with its value: {'pgveil_sessions{listener="...",phase="relay"}': 1.0}."""
+        """Each series with its value now: {'pgveil_sessions{listener="...",phase="relay"}': 1.0}."""
+        time.sleep(0.21)  # then the page is made anew
         status, text = self.get("/metrics")
         assert status == 200
         return dict(series(text))

@@ -43,7 +43,8 @@ inline Invocation understood(Words arguments, Variables environment = {}) {
                                 .reload = {},
                                 .admin = {}},
                      .locations = {}},
-          .probe = {}};
+          .probe = {},
+          .status = {}};
 }
 inline Config config_of(Words arguments, Variables environment = {}) {
   return understood(std::move(arguments), std::move(environment)).parsed.config;

@@ -1,0 +1,44 @@
+// What is counted of the sessions of one listener, summed over the workers.
+#pragma once
+
+#include <chrono>
+#include <vector>
+
+#include "proxy/admin/observed_process.h"
+#include "proxy/session/session_survey.h"
+
+namespace pgveil::proxy {
+
+// Asks the workers what their sessions do.
+class Surveyor {
+ public:
+  // The workers are not asked again before, so that many requests cost little.
+  static constexpr std::chrono::milliseconds kMaxAge{200};
+
+  explicit Surveyor(const ObservedProcess& process) : process_(process) {}
+
+  // Returns the answer of each worker, and waits up to 100 ms for it. A worker that does not answer in time counts as it did
+  // before, and is not waited for again until it has answered.
+  [[nodiscard]] const std::vector<SessionSurvey>& survey();
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  const ObservedProcess& process_;
+  std::vector<SessionSurvey> surveys_;
+  Clock::time_point asked_{};
+};
+
+// Returns the sum of the surveys for one listener.
+[[nodiscard]] SessionSurvey::Entry activity_of(const ProcessState::Listener& listener,
+                                               const std::vector<SessionSurvey>& surveys);
+
+// Returns the sum over all workers of what `value` returns for the metrics of one.
+template <class Value>
+double sum_of(const ProcessState::Listener& listener, const Value& value) {
+  double sum = 0;
+  for (const auto& worker : listener.usage->metrics) sum += static_cast<double>(value(*worker));
+  return sum;
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,13 @@
+// The page /status: the state of the process as JSON, for `pgveil status` and for programs. docs/monitoring.md describes its
+// keys.
+#pragma once
+
+#include "proxy/admin/http_message.h"
+#include "proxy/admin/listener_totals.h"
+#include "proxy/admin/observed_process.h"
+
+namespace pgveil::proxy {
+
+[[nodiscard]] HttpResponse status_page(const ObservedProcess& process, Surveyor& surveyor);
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,165 @@
+#include "proxy/commands/status.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "proxy/admin/http_client.h"
+#include "proxy/base/exit_code.h"
+
+namespace pgveil::proxy {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using Row = std::vector<std::string>;
+
+// Columns with two blanks between them. The first row is the head.
+std::string table(const std::vector<Row>& rows) {
+  std::vector<std::size_t> widths(rows.front().size());
+  for (const Row& row : rows)
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  std::string text;
+  for (const Row& row : rows) {
+    std::string line;
+    for (std::size_t i = 0; i < row.size(); ++i) line += fmt::format("{:<{}}  ", row[i], widths[i]);
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + '\n';
+  }
+  return text;
+}
+
+std::string size_text(std::uint64_t bytes) {
+  constexpr std::array kUnits{"B", "kB", "MB", "GB", "TB", "PB"};
+  constexpr double kStep = 1000;
+  auto value = static_cast<double>(bytes);
+  std::size_t unit = 0;
+  for (; value >= kStep && unit + 1 < kUnits.size(); ++unit) value /= kStep;
+  return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, kUnits.at(unit));
+}
+
+std::string duration_text(std::int64_t seconds) {
+  constexpr std::int64_t kMinute = 60, kHour = 60 * kMinute, kDay = 24 * kHour;
+  if (seconds >= kDay) return fmt::format("{} d {} h", seconds / kDay, seconds % kDay / kHour);
+  if (seconds >= kHour) return fmt::format("{} h {} min", seconds / kHour, seconds % kHour / kMinute);
+  return seconds >= kMinute ? fmt::format("{} min", seconds / kMinute) : fmt::format("{} s", seconds);
+}
+
+std::string number(const Json& value) {
+  return std::to_string(value.get<std::int64_t>());
+}
+
+// Clients that are neither established nor leaving.
+std::string logging_in(const Json& phases) {
+  std::int64_t count = 0;
+  for (const auto& [phase, sessions] : phases.items())
+    if (phase != "relay" && phase != "closing" && phase != "forward_cancel")
+      count += sessions.get<std::int64_t>();
+  return std::to_string(count);
+}
+
+std::string listeners_text(const Json& listeners) {
+  std::vector<Row> rows{{"LISTENER", "UPSTREAM", "ESTABLISHED", "IDLE", "IN TRANSACTION", "ACTIVE",
+                         "LOGGING IN", "LOGINS", "REFUSED", "TO CLIENT", "TO SERVER"}};
+  for (const Json& listener : listeners) {
+    const Json& phases = listener.at("sessions").at("phases");
+    const Json& states = listener.at("sessions").at("established");
+    rows.push_back({listener.at("address"), listener.at("upstream"), number(phases.at("relay")),
+                    number(states.at("idle")), number(states.at("in_transaction")),
+                    number(states.at("active")), logging_in(phases),
+                    number(listener.at("logins").at("accepted")), number(listener.at("logins").at("refused")),
+                    size_text(listener.at("bytes").at("to_client").get<std::uint64_t>()),
+                    size_text(listener.at("bytes").at("to_server").get<std::uint64_t>())});
+  }
+  return table(rows);
+}
+
+// The most frequent ones first.
+std::string ends_text(const Json& listeners) {
+  std::vector<std::pair<std::int64_t, std::string>> ends;
+  for (const Json& listener : listeners)
+    for (const auto& [reason, count] : listener.at("ended").items()) {
+      const auto same = std::ranges::find(ends, reason, &std::pair<std::int64_t, std::string>::second);
+      if (same == ends.end())
+        ends.emplace_back(count.get<std::int64_t>(), reason);
+      else
+        same->first += count.get<std::int64_t>();
+    }
+  if (ends.empty()) return "";
+  std::ranges::stable_sort(ends, std::ranges::greater(), &std::pair<std::int64_t, std::string>::first);
+  std::vector<Row> rows{{"SESSIONS ENDED", "COUNT"}};
+  for (const auto& [count, reason] : ends) rows.push_back({reason, std::to_string(count)});
+  return '\n' + table(rows);
+}
+
+std::string certificates_text(const Json& certificates) {
+  if (certificates.empty()) return "";
+  std::vector<Row> rows{{"CERTIFICATE", "SUBJECT", "DAYS LEFT", "FILE"}};
+  for (const Json& each : certificates)
+    rows.push_back({each.at("kind"), each.at("subject"), number(each.at("days_left")), each.at("file")});
+  return '\n' + table(rows);
+}
+
+std::string text_of(const Json& status) {
+  const Json& configuration = status.at("configuration");
+  std::string text = fmt::format(
+      "pgveil {}: {}, up {}\n{}, relay by {}, TLS records by {}, workers: {}\n"
+      "configuration loaded {}; reloads: {}, failed: {}\n",
+      status.at("version").get<std::string>(), status.at("ready").get<bool>() ? "ready" : "not ready",
+      duration_text(status.at("uptime_seconds").get<std::int64_t>()), status.at("openssl").get<std::string>(),
+      status.at("relay").get<std::string>(), status.at("tls_records") == "own" ? "pgveil" : "OpenSSL",
+      number(status.at("workers")), configuration.at("loaded").get<std::string>(),
+      number(configuration.at("reloads").at("succeeded")), number(configuration.at("reloads").at("failed")));
+  for (const Json& problem : status.at("problems")) text += "problem: " + problem.get<std::string>() + '\n';
+  const Json& listeners = status.at("listeners");
+  return text + '\n' + listeners_text(listeners) + ends_text(listeners) +
+         certificates_text(status.at("certificates"));
+}
+
+int print(const StatusQuery& query) {
+  constexpr std::string_view kClearScreen = "\x1b[H\x1b[2J";
+  const auto response = fetch(query.address, "GET", "/status", query.patience);
+  if (!response) {
+    std::cerr << "error: " << response.error() << '\n' << std::flush;
+    return kExitUnavailable;
+  }
+  const std::string text = status_text(response->body);
+  if (text.empty()) {
+    std::cerr << "error: " << query.address.text()
+              << " is not the admin address of a pgveil of this version\n"
+              << std::flush;
+    return kExitUnavailable;
+  }
+  if (query.watches && !query.as_json) std::cout << kClearScreen;
+  std::cout << (query.as_json ? response->body : text) << std::flush;
+  return kExitOk;
+}
+
+}  // namespace
+
+std::string status_text(std::string_view json) {
+  try {
+    return text_of(Json::parse(json));
+  } catch (const Json::exception&) {
+    return "";
+  }
+}
+
+int run_status(const StatusQuery& query) {
+  constexpr std::chrono::seconds kInterval{2};
+  int exit_code = print(query);
+  while (query.watches && exit_code == kExitOk && std::cout) {
+    std::this_thread::sleep_for(kInterval);
+    exit_code = print(query);
+  }
+  return exit_code;
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,53 @@
+#include "proxy/session/handshake_counts.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <string>
+
+namespace pgveil::proxy {
+namespace {
+
+tls::Established agreed(const std::string& version, const std::string& group, bool post_quantum) {
+  tls::Established established;
+  established.version = version;
+  established.cipher = "TLS_AES_256_GCM_SHA384";
+  established.group = group;
+  established.post_quantum = post_quantum;
+  return established;
+}
+
+TEST(HandshakeCounts, CountsEachKind) {
+  HandshakeCounts one, other;
+  one.add(agreed("TLSv1.3", "X25519", false));
+  one.add(agreed("TLSv1.3", "X25519", false));
+  one.add(agreed("TLSv1.3", "X25519MLKEM768", true));
+  other.add(agreed("TLSv1.3", "X25519", false));
+  other.add(agreed("TLSv1.2", "X25519", false));
+  HandshakeCounts::Counts sum;
+  one.add_to(sum);
+  other.add_to(sum);
+  ASSERT_EQ(sum.size(), 3U);
+  const auto count_of = [&](const std::string& version, const std::string& group) {
+    return sum.at({.version = version, .cipher = "TLS_AES_256_GCM_SHA384", .group = group});
+  };
+  EXPECT_EQ(count_of("TLSv1.3", "X25519"), 3U);
+  EXPECT_EQ(count_of("TLSv1.3", "X25519MLKEM768"), 1U);
+  EXPECT_EQ(count_of("TLSv1.2", "X25519"), 1U);
+  EXPECT_TRUE(std::ranges::any_of(sum, [](const auto& kind) { return kind.first.is_post_quantum; }));
+}
+
+TEST(HandshakeCounts, HasABoundedNumberOfKinds) {
+  HandshakeCounts counts;
+  for (std::size_t number = 0; number < 2 * HandshakeCounts::kMaxKinds; ++number)
+    counts.add(agreed("TLSv1.3", std::to_string(number), false));
+  counts.add(agreed("TLSv1.3", "0", false));
+  HandshakeCounts::Counts sum;
+  counts.add_to(sum);
+  EXPECT_EQ(sum.size(), HandshakeCounts::kMaxKinds + 1);
+  EXPECT_EQ(sum.at({.version = "other", .cipher = "other", .group = "other"}), HandshakeCounts::kMaxKinds);
+  EXPECT_EQ(sum.at({.version = "TLSv1.3", .cipher = "TLS_AES_256_GCM_SHA384", .group = "0"}), 2U);
+}
+
+}  // namespace
+}  // namespace pgveil::proxy
