@@ -253,6 +253,20 @@ def test_a_reload_keeps_the_counts(pgveil, postgres, folder):
         assert refusal_of(third, user="billing", **LEDGER)["C"] == "53300"
 
 
+@contextlib.contextmanager
+def port_in_use_at(address: str):
+    """A port that is in use at this address, and free at 127.0.0.1."""
+    while True:
+        with socket.create_server((address, 0)) as held:
+            port = held.getsockname()[1]
+            try:
+                socket.create_server(("127.0.0.1", port)).close()
+            except OSError:
+                continue
+            yield port
+            return
+
+
 def test_a_failed_reload_keeps_the_counts(pgveil, postgres, folder):
     """Also if it has closed the listener's socket to make place for 0.0.0.0, which then could not be opened."""
     file = folder / "limits.toml"
@@ -261,8 +275,7 @@ def test_a_failed_reload_keeps_the_counts(pgveil, postgres, folder):
         listener = {"address": address, "upstream": "primary", "max_sessions": 1, **more}
         file.write_text(toml({"listener": [listener], "upstream": {"primary": postgres.unix_upstream()}}))
 
-    with socket.create_server(("127.0.0.2", 0)) as another:
-        port = another.getsockname()[1]
+    with port_in_use_at("127.0.0.2") as port:
         write(f"127.0.0.1:{port}")
         proxy = pgveil(flags=["--config", file])
         with proxy.connect() as first:
