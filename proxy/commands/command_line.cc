@@ -295,10 +295,10 @@ tl::expected<std::chrono::milliseconds, EarlyExit> read_timeout(const Arguments&
 
 // The page that `pgveil probe` asks for.
 tl::expected<std::string, EarlyExit> read_probed_page(const Arguments& arguments) {
-  static const std::map<std::string, std::string> kPages{
+  static const std::map<std::string, std::string> pages{
       {"live", "/livez"}, {"ready", "/readyz"}, {"startup", "/startupz"}};
-  const auto page = kPages.find(arguments.probed);
-  if (page != kPages.end()) return page->second;
+  const auto page = pages.find(arguments.probed);
+  if (page != pages.end()) return page->second;
   return tl::unexpected(usage_error(arguments.probed.empty() ? "probe requires live, ready or startup"
                                                              : "unknown probe " + in_quotes(arguments.probed),
                                     "For example: pgveil probe ready --admin 127.0.0.1:9187", "probe"));
