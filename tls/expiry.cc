@@ -1,25 +1,18 @@
 #include "tls/expiry.h"
 
 #include <openssl/err.h>
-#include <openssl/pem.h>
+#include <openssl/x509.h>
 
 #include <algorithm>
-#include <memory>
 #include <utility>
 
 #include "tls/internal/certificate_values.h"
 #include "tls/internal/file_content.h"
 #include "tls/internal/openssl.h"
+#include "tls/internal/trust.h"
 
 namespace pgveil::tls {
 namespace {
-
-struct FreedInfos {
-  void operator()(STACK_OF(X509_INFO) * infos) const noexcept {
-    sk_X509_INFO_pop_free(infos, X509_INFO_free);
-  }
-};
-using Infos = std::unique_ptr<STACK_OF(X509_INFO), FreedInfos>;
 
 void add(std::vector<Expiry>& to, Expiry expiry) {
   const auto same = std::ranges::find_if(
@@ -45,8 +38,7 @@ std::vector<Expiry> expiries_in(const std::string& file, Expiry::Kind kind) {
   std::vector<Expiry> expiries;
   const auto content = FileContent::read(file);
   if (!content) return expiries;
-  std::string no_passphrase;  // an encrypted key in the file must not cause a prompt
-  const Infos infos(PEM_X509_INFO_read_bio(content->bio().get(), nullptr, nullptr, no_passphrase.data()));
+  const Infos infos = content->infos();
   ERR_clear_error();
   for (int i = 0; infos && i < sk_X509_INFO_num(infos.get()); ++i) {
     const X509_INFO* info = sk_X509_INFO_value(infos.get(), i);
@@ -64,6 +56,10 @@ std::vector<Expiry> expiries_in(const std::string& file, Expiry::Kind kind) {
                    .ends = seconds_since_1970(X509_CRL_get0_nextUpdate(info->crl))});
   }
   return expiries;
+}
+
+std::vector<std::string> crl_files_in(const std::string& directory) {
+  return hashed_crls(directory);
 }
 
 }  // namespace pgveil::tls

@@ -26,4 +26,7 @@ struct Expiry {
 // replacement of an authority, returns only the one that expires last.
 [[nodiscard]] std::vector<Expiry> expiries_in(const std::string& file, Expiry::Kind kind);
 
+// Returns the files of a CRL directory that OpenSSL finds, as `openssl rehash` has named them.
+[[nodiscard]] std::vector<std::string> crl_files_in(const std::string& directory);
+
 }  // namespace pgveil::tls

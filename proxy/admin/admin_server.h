@@ -21,7 +21,8 @@ namespace pgveil::proxy {
 
 class AdminServer final : private Wakeable {
  public:
-  // Serves requests until the destructor is called. `sockets`: listening and non-blocking. Throws std::system_error if the system has no thread or no descriptors for it.
+  // Serves requests until the destructor is called. `sockets`: listening and non-blocking. Throws std::system_error if the
+  // system has no thread or no descriptors for it.
   AdminServer(std::vector<Descriptor> sockets, ObservedProcess process);
   ~AdminServer();
   AdminServer(const AdminServer&) = delete;

@@ -11,8 +11,8 @@
 
 namespace pgveil::proxy {
 
-// Sends a request without a body, and waits for the response, all of it at most for `patience`. Returns the reason if there
-// is no response.
+// Sends a request without a body, and waits for the response, all of it at most for `patience`. Otherwise
+// returns why there is no response.
 [[nodiscard]] tl::expected<HttpResponse, std::string> fetch(const SocketAddress& address,
                                                             std::string_view method, std::string_view target,
                                                             std::chrono::milliseconds patience);

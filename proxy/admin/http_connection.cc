@@ -35,7 +35,7 @@ void HttpConnection::advance() {
       phase_ = next;
     }
   } catch (const std::bad_alloc&) {
-    // Without memory there is no response.
+    // The client gets no response if there is no memory for it.
   }
   finish();
 }

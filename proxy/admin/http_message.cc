@@ -17,17 +17,6 @@ struct HttpRequestReader::Parser {
   std::string unused;
 };
 
-bool HttpRequest::has_parameter(std::string_view name) const {
-  std::string_view rest = query;
-  while (!rest.empty()) {
-    const auto end = std::min(rest.find('&'), rest.size());
-    const auto parameter = rest.substr(0, end);
-    if (parameter.substr(0, parameter.find('=')) == name) return true;
-    rest.remove_prefix(std::min(end + 1, rest.size()));
-  }
-  return false;
-}
-
 HttpRequestReader::HttpRequestReader() : parser_(std::make_unique<Parser>()) {
   parser_->parser.header_limit(kMaxHead);
   parser_->parser.body_limit(kMaxBody);
@@ -54,10 +43,8 @@ HttpRequest HttpRequestReader::release() {
   const auto message = parser_->parser.release();
   const auto text = [](beast::string_view view) { return std::string(view.data(), view.size()); };
   const std::string target = text(message.target());
-  const auto end = std::min(target.find('?'), target.size());
   return {.method = text(message.method_string()),
-          .path = target.substr(0, end),
-          .query = target.substr(std::min(end + 1, target.size())),
+          .path = target.substr(0, target.find('?')),
           .accept = text(message[http::field::accept]),
           .origin = text(message[http::field::origin]),
           .sec_fetch_site = text(message["Sec-Fetch-Site"])};

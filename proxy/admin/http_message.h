@@ -12,13 +12,9 @@ namespace pgveil::proxy {
 struct HttpRequest {
   std::string method;          // "GET"
   std::string path;            // without the query
-  std::string query;           // after the `?`; empty: there is none
   std::string accept;          // the header field Accept; empty: not sent
   std::string origin;          // the header field Origin
   std::string sec_fetch_site;  // the header field Sec-Fetch-Site
-
-  // Returns whether the query has the parameter `name`, with or without a value.
-  [[nodiscard]] bool has_parameter(std::string_view name) const;
 };
 
 struct HttpResponse {

@@ -14,7 +14,7 @@ bool is_from_other_origin(const HttpRequest& request) {
 HttpResponse HttpService::answer(const HttpRequest& request) const {
   const bool is_page = pages_.contains(request.path);
   const bool is_order = orders_.contains(request.path);
-  if (!is_page && !is_order) return {.status = 404, .body = "there is no such page\n"};
+  if (!is_page && !is_order) return {.status = 404, .body = "page not found\n"};
   if (is_page && (request.method == "GET" || request.method == "HEAD"))
     return pages_.find(request.path)->second(request);
   if (!is_order || request.method != "POST")

@@ -36,9 +36,10 @@ struct Query {
 constexpr std::array kQueries{
     Query{
         "probe", " live|ready|startup [OPTION]...",
-        "Exit codes: 0 the answer is positive; 64 invalid command line; 69 the answer is negative, or there is none.",
+        "Exit codes: 0 the answer is positive; 64 invalid command line; 69 the answer is negative, or pgveil does not answer.",
         "pgveil probe ready --admin 127.0.0.1:9187"},
-    Query{"status", " [OPTION]...", "Exit codes: 0 success; 64 invalid command line; 69 there is no answer.",
+    Query{"status", " [OPTION]...",
+          "Exit codes: 0 success; 64 invalid command line; 69 pgveil does not answer.",
           "pgveil status --admin unix:/run/pgveil/admin.sock --watch"},
 };
 

@@ -26,7 +26,6 @@ class ExpiryWatch final : private Wakeable {
   // Watches these from here on, in place of those before. Warns at once of those that expire soon, unless it has done so
   // within the last day. A notice of 0 means no warnings.
   void watch(std::vector<tls::Expiry> expiries, std::chrono::seconds notice);
-  void stop() { next_look_.clear(); }
 
  private:
   void wake() override { look(); }

@@ -73,6 +73,9 @@ Listener::Listener(uv_loop_t* loop, SnapshotListener served, WorkerPool& workers
       poll_(std::move(socket.poll)),
       pause_(loop, *this) {
   file_.emplace(served_.policy().config.address, is_inherited_);
+  // The timer is made here: there may be no memory for it later.
+  pause_.set(kDescriptorPause);
+  pause_.clear();
   poll_->data = this;
   set_max_unauthenticated(served_.policy().config.limits, *usage_);
   watch();

@@ -4,7 +4,6 @@
 #include <filesystem>
 #include <set>
 #include <string>
-#include <string_view>
 #include <system_error>
 #include <utility>
 
@@ -13,11 +12,6 @@ namespace {
 
 using tls::Expiry;
 
-// Returns whether OpenSSL finds a CRL under this name, such as "5fa4b2c1.r0".
-bool is_hashed_crl(std::string_view name) {
-  return name.find_first_not_of("0123456789abcdef") == 8 && name.substr(8, 2) == ".r";
-}
-
 class Collector {
  public:
   void add_file(const std::string& file, Expiry::Kind kind) {
@@ -25,16 +19,19 @@ class Collector {
     auto found = tls::expiries_in(file, kind);
     std::ranges::move(found, std::back_inserter(expiries_));
   }
-  // Adds the files whose name `is_wanted` accepts, in the order of their names.
-  template <class IsWanted>
-  void add_directory(const std::string& directory, Expiry::Kind kind, const IsWanted& is_wanted) {
+  void add_crl_directory(const std::string& directory) {
+    if (directory.empty()) return;
+    for (const std::string& path : tls::crl_files_in(directory)) add_file(path, Expiry::Kind::crl);
+  }
+  // Adds ROLE.crt of each role, in the order of their names.
+  void add_role_certificates(const std::string& directory) {
     if (directory.empty()) return;
     std::set<std::string> paths;
     std::error_code error;
     for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end;
          entry.increment(error))
-      if (is_wanted(entry->path().filename().string())) paths.insert(entry->path());
-    for (const std::string& path : paths) add_file(path, kind);
+      if (entry->path().extension() == ".crt") paths.insert(entry->path());
+    for (const std::string& path : paths) add_file(path, Expiry::Kind::certificate);
   }
   [[nodiscard]] std::vector<Expiry> release() { return std::move(expiries_); }
 
@@ -52,7 +49,7 @@ std::vector<Expiry> expiries_of(const Config& config) {
       collector.add_file(certificate.ssl_cert_file, Expiry::Kind::certificate);
     collector.add_file(listener.tls.ssl_ca_file, Expiry::Kind::authority);
     collector.add_file(listener.tls.ssl_crl_file, Expiry::Kind::crl);
-    collector.add_directory(listener.tls.ssl_crl_dir, Expiry::Kind::crl, is_hashed_crl);
+    collector.add_crl_directory(listener.tls.ssl_crl_dir);
   }
   for (const auto& [name, upstream] : config.upstreams) {
     if (!upstream.uses_tls()) continue;
@@ -61,9 +58,8 @@ std::vector<Expiry> expiries_of(const Config& config) {
     if (settings.sslrootcert != tls::kSystemTrust)
       collector.add_file(settings.sslrootcert, Expiry::Kind::authority);
     collector.add_file(settings.sslcrl, Expiry::Kind::crl);
-    collector.add_directory(settings.sslcrldir, Expiry::Kind::crl, is_hashed_crl);
-    collector.add_directory(upstream.role_certificates, Expiry::Kind::certificate,
-                            [](std::string_view file) { return file.ends_with(".crt"); });
+    collector.add_crl_directory(settings.sslcrldir);
+    collector.add_role_certificates(upstream.role_certificates);
   }
   return collector.release();
 }

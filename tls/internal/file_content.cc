@@ -85,6 +85,11 @@ Bio FileContent::bio() const {
   return bio;
 }
 
+Infos FileContent::infos() const {
+  std::string no_passphrase;  // an encrypted key in the file must not cause a prompt
+  return Infos(PEM_X509_INFO_read_bio(bio().get(), nullptr, nullptr, no_passphrase.data()));
+}
+
 bool is_end_of_pem() {
   const unsigned long error = ERR_peek_last_error();
   if (ERR_GET_LIB(error) != ERR_LIB_PEM || ERR_GET_REASON(error) != PEM_R_NO_START_LINE) return false;

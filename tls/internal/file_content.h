@@ -2,8 +2,10 @@
 // read. This header is internal to tls/.
 #pragma once
 
+#include <openssl/x509.h>
 #include <sys/stat.h>
 
+#include <memory>
 #include <span>
 #include <string>
 #include <tl/expected.hpp>
@@ -30,6 +32,14 @@ class OpenFile {
   struct stat status_;
 };
 
+// The certificates, CRLs and keys of a PEM file.
+struct FreedInfos {
+  void operator()(STACK_OF(X509_INFO) * infos) const noexcept {
+    sk_X509_INFO_pop_free(infos, X509_INFO_free);
+  }
+};
+using Infos = std::unique_ptr<STACK_OF(X509_INFO), FreedInfos>;
+
 // The content of an open file. It may be a key, so the destructor wipes it.
 class FileContent {
  public:
@@ -45,6 +55,9 @@ class FileContent {
 
   // Returns a BIO that reads from the beginning. This object must outlive it.
   [[nodiscard]] Bio bio() const;
+  // Returns all that is in a PEM file, except for an encrypted key. Null: it cannot be read, and OpenSSL's error queue has
+  // the reason.
+  [[nodiscard]] Infos infos() const;
   [[nodiscard]] std::span<const unsigned char> bytes() const { return bytes_; }
 
  private:

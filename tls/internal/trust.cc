@@ -27,21 +27,6 @@
 namespace pgveil::tls {
 namespace {
 
-// Returns the files that `openssl rehash` has made. OpenSSL finds a CRL only under a name such as
-// "5fa4b2c1.r0".
-std::vector<std::string> hashed_crls(const std::string& directory) {
-  std::vector<std::string> paths;
-  std::error_code error;
-  for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end;
-       entry.increment(error)) {
-    const std::string name = entry->path().filename();
-    if (name.find_first_not_of("0123456789abcdef") == 8 && name.compare(8, 2, ".r") == 0)
-      paths.push_back(entry->path());
-  }
-  std::sort(paths.begin(), paths.end());
-  return paths;
-}
-
 int find_crl_alone(X509_LOOKUP* lookup, X509_LOOKUP_TYPE type, const X509_NAME* name, X509_OBJECT* found) {
   if (type != X509_LU_CRL) return 0;
   return X509_LOOKUP_meth_get_get_by_subject(X509_LOOKUP_hash_dir())(lookup, type, name, found);
@@ -162,19 +147,11 @@ void add(X509_STORE* store, X509_CRL* crl) {
   if (X509_STORE_add_crl(store, crl) != 1) throw std::bad_alloc();
 }
 
-struct FreedInfos {
-  void operator()(STACK_OF(X509_INFO) * infos) const noexcept {
-    sk_X509_INFO_pop_free(infos, X509_INFO_free);
-  }
-};
-using Infos = std::unique_ptr<STACK_OF(X509_INFO), FreedInfos>;
-
 // Adds the certificates and CRLs of a file to the context's store, as SSL_CTX_load_verify_file() does with a
 // file that it opens itself. Returns OpenSSL's error, or nothing.
 std::optional<std::string> add_authorities(SSL_CTX* context, const FileContent& content) {
   ERR_clear_error();
-  std::string no_passphrase;  // an encrypted key in the file must not cause a prompt
-  const Infos infos(PEM_X509_INFO_read_bio(content.bio().get(), nullptr, nullptr, no_passphrase.data()));
+  const Infos infos = content.infos();
   if (!infos) return take_openssl_error();
   X509_STORE* store = SSL_CTX_get_cert_store(context);
   int count = 0;
@@ -282,6 +259,19 @@ std::optional<SettingError> fault_of_directory(const CrlFiles& crls) {
 }
 
 }  // namespace
+
+std::vector<std::string> hashed_crls(const std::string& directory) {
+  std::vector<std::string> paths;
+  std::error_code error;
+  for (std::filesystem::directory_iterator entry(directory, error), end; !error && entry != end;
+       entry.increment(error)) {
+    const std::string name = entry->path().filename();
+    if (name.find_first_not_of("0123456789abcdef") == 8 && name.compare(8, 2, ".r") == 0)
+      paths.push_back(entry->path());
+  }
+  std::sort(paths.begin(), paths.end());
+  return paths;
+}
 
 void trust_servers_of(SSL_CTX* context, const std::string& file, std::vector<SettingError>& errors,
                       std::vector<SettingError>& warnings) {

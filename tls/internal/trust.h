@@ -19,6 +19,10 @@ void trust_servers_of(SSL_CTX* context, const std::string& file, std::vector<Set
 void ask_for_certificates_of(SSL_CTX* context, const std::string& file, std::vector<SettingError>& errors,
                              std::vector<SettingError>& warnings);
 
+// Returns the files that `openssl rehash` has made in a directory of CRLs, in the order of their names. OpenSSL finds a CRL
+// only under a name such as "5fa4b2c1.r0".
+[[nodiscard]] std::vector<std::string> hashed_crls(const std::string& directory);
+
 // The CRL files, with the names of their settings. Empty: not set.
 struct CrlFiles {
   std::string_view file_setting;

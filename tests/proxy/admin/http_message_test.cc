@@ -20,7 +20,6 @@ TEST(HttpRequestReader, ReadsARequestByteByByte) {
   const HttpRequest request = reader.release();
   EXPECT_EQ(request.method, "GET");
   EXPECT_EQ(request.path, "/readyz");
-  EXPECT_EQ(request.query, "upstream=1&x");
   EXPECT_EQ(request.accept, "text/html");
   EXPECT_EQ(request.origin, "http://b");
   EXPECT_EQ(request.sec_fetch_site, "");
@@ -67,17 +66,6 @@ TEST(HttpRequestReader, RefusesABodyInChunks) {
   EXPECT_EQ(reader.add("\n"), State::refused);
   HttpRequestReader at_once;
   EXPECT_EQ(at_once.add("POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n1;aaaaaaaa"), State::refused);
-}
-
-TEST(HttpRequest, KnowsTheParametersOfItsQuery) {
-  const HttpRequest request{.method = "GET",
-                            .path = "/",
-                            .query = "upstream=1&x&yz=",
-                            .accept = "",
-                            .origin = "",
-                            .sec_fetch_site = ""};
-  for (const char* name : {"upstream", "x", "yz"}) EXPECT_TRUE(request.has_parameter(name)) << name;
-  for (const char* name : {"up", "y", "", "1"}) EXPECT_FALSE(request.has_parameter(name)) << name;
 }
 
 TEST(HttpResponse, IsWrittenWithItsLength) {

@@ -15,16 +15,14 @@ class AService : public testing::Test {
     });
   }
   [[nodiscard]] int status_of(const std::string& method, const std::string& path) const {
-    return service_
-        .answer(
-            {.method = method, .path = path, .query = "", .accept = "", .origin = "", .sec_fetch_site = ""})
+    return service_.answer({.method = method, .path = path, .accept = "", .origin = "", .sec_fetch_site = ""})
         .status;
   }
   [[nodiscard]] int status_of_post(const std::string& origin, const std::string& sec_fetch_site) const {
     return service_
         .answer({.method = "POST",
                  .path = "/reload",
-                 .query = "",
+
                  .accept = "",
                  .origin = origin,
                  .sec_fetch_site = sec_fetch_site})
