@@ -356,7 +356,7 @@ class TestPreEstablishedConnections:
     def test_are_made_anew(self, reloadable, scripted_server, credentials, authority):
         server = scripted_server(lambda peer: peer.accept_tls(credentials))
         running = reloadable(server.upstream(sslrootcert=str(authority.file), preconnect=2))
-        eventually(lambda: len(server.peers) == 2)
+        server.wait_for_encrypted(2)  # one that is still in its handshake would end without close_notify
         running.reload_successfully()
         eventually(lambda: len(server.peers) == 4)
         assert server.finished_peer(0).rest == server.finished_peer(1).rest == b""

@@ -397,8 +397,7 @@ class TestConnectionsMadeAhead:
 
         server = scripted_server(script)
         proxy = pgveil(server.upstream(preconnect=2, **trust), limits={"workers": 1})
-        eventually(lambda: len(server.peers) == 2)
-        time.sleep(0.2)
+        server.wait_for_encrypted(2)
         log_in(proxy)
         proxy.wait_for_line("preconnect_failed.* detail=.*takes no connections now")
         line = proxy.wait_for_line("session_started.*").string
@@ -410,8 +409,7 @@ class TestConnectionsMadeAhead:
 
         server = scripted_server(script)
         proxy = pgveil(server.upstream(preconnect=3, **trust), limits={"workers": 1, "startup_timeout": "2s"})
-        eventually(lambda: len(server.peers) == 3)
-        time.sleep(0.2)
+        server.wait_for_encrypted(3)
         assert 0.9 < log_in(proxy) < 1.9
         assert log_in(proxy) < 0.9  # the others are not trusted any more
 
@@ -448,6 +446,5 @@ class TestConnectionsMadeAhead:
             listener={"address": f"unix:{folder}/.s.PGSQL.7100"}, limits={"workers": 1, "startup_timeout": "3s"},
             prefix=slow_line.prefix,
         )  # fmt: skip
-        eventually(lambda: len(first.peers) == 3)
-        time.sleep(0.3)
+        first.wait_for_encrypted(3)
         return slow_line, proxy, second

@@ -20,6 +20,7 @@ class Peer(wire.Conversation):
         self.startup: bytes | None = None  # the StartupMessage, without its length word
         self.rest: bytes | None = None  # what came between the last word of the script and the client's end
         self.error: Exception | None = None
+        self.encrypted = threading.Event()  # the TLS handshake is complete at both ends, if it is TLS 1.3
         self.finished = threading.Event()
 
     def receive_ssl_request(self) -> None:
@@ -41,6 +42,7 @@ class Peer(wire.Conversation):
             for limit, value in limits.items():
                 setattr(context, limit, value)
         self.socket = context.wrap_socket(self.socket, server_side=True)
+        self.encrypted.set()
 
     def accept_tls(self, credentials: Credentials, **settings) -> None:
         """The regular beginning: SSLRequest, `S`, handshake."""
@@ -99,6 +101,11 @@ class ScriptedServer:
         peer = self.peer(number)
         assert peer.finished.wait(PATIENCE), "the script does not end"
         return peer
+
+    def wait_for_encrypted(self, count: int) -> None:
+        """Until the TLS handshakes of the first `count` connections are complete."""
+        for number in range(count):
+            assert self.peer(number).encrypted.wait(PATIENCE), f"no TLS handshake with connection {number}"
 
     def stop(self) -> None:
         with contextlib.suppress(OSError):  # may be stopped before
