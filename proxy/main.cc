@@ -1,4 +1,4 @@
-// pgveil [run|check|probe|status]: see `pgveil --help`.
+// pgveil [run|check|probe|status|sessions|terminate]: see `pgveil --help`.
 
 #include <fcntl.h>
 #include <sys/prctl.h>
@@ -17,6 +17,7 @@
 #include "proxy/commands/check.h"
 #include "proxy/commands/command_line.h"
 #include "proxy/commands/probe.h"
+#include "proxy/commands/sessions.h"
 #include "proxy/commands/status.h"
 #include "proxy/config/config_error.h"
 #include "proxy/config/config_report.h"
@@ -105,6 +106,8 @@ int main(int argc, char** argv) {
       case Command::check: return run_check(invocation->parsed);
       case Command::probe: return run_probe(invocation->probe);
       case Command::status: return run_status(invocation->status);
+      case Command::sessions: return run_sessions(invocation->sessions);
+      case Command::terminate: return run_terminate(invocation->termination);
       case Command::run:
         return run(std::move(*invocation), memory, [argc, argv] { return read_configuration(argc, argv); });
     }

@@ -4,13 +4,16 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <string>
 #include <string_view>
 #include <system_error>
 #include <utility>
 
 #include "proxy/admin/health.h"
+#include "proxy/admin/sessions_page.h"
 #include "proxy/admin/status_page.h"
+#include "proxy/admin/upstream_verdict.h"
 #include "proxy/base/signals_held_back.h"
 
 namespace pgveil::proxy {
@@ -21,7 +24,11 @@ using std::chrono::milliseconds;
 constexpr milliseconds kMaxQuestionInterval{1'000};
 constexpr int kUnavailable = 503;
 constexpr int kAccepted = 202;
+constexpr int kBadRequest = 400;
 constexpr int kForbidden = 403;
+constexpr int kNotFound = 404;
+constexpr std::string_view kNotLocal =
+    "sessions are shown and ended only if the admin address is loopback or a Unix socket\n";
 
 // `reasons`: why not; one a line. `good`: the text if there are none.
 HttpResponse health(const std::vector<std::string>& reasons, std::string_view good) {
@@ -75,10 +82,12 @@ void AdminServer::ask_workers() {
 
 void AdminServer::add_pages() {
   service_.add_page("/livez", [this](const auto&) { return live(); });
-  service_.add_page("/readyz", [this](const auto&) { return ready(); });
+  service_.add_page("/readyz", [this](const auto& request) { return ready(request); });
   service_.add_page("/startupz", [this](const auto&) { return started(); });
   service_.add_page("/metrics", [this](const auto& request) { return metrics_.answer(request.accept); });
   service_.add_page("/status", [this](const auto&) { return status_page(process_, surveyor_); });
+  service_.add_page("/sessions", [this](const auto&) { return sessions(); });
+  service_.add_order("/terminate", [this](const auto& request) { return terminate(request); });
   service_.add_order("/quitquitquit", [this](const auto&) { return quit(); });
   service_.add_order("/reload", [this](const auto&) { return reload(); });
 }
@@ -87,13 +96,33 @@ AdminServer::Response AdminServer::live() const {
   return health(why_not_live(process_), "all workers run");
 }
 
-AdminServer::Response AdminServer::ready() const {
-  return health(why_not_ready(process_.state.values()), "ready");
+AdminServer::Response AdminServer::ready(const HttpRequest& request) const {
+  const ProcessState::Values values = process_.state.values();
+  auto reasons = why_not_ready(values);
+  if (query_value(request, "upstream") == "1")
+    std::ranges::move(why_upstreams_not_ready(*values.snapshot), std::back_inserter(reasons));
+  return health(reasons, "ready");
 }
 
 AdminServer::Response AdminServer::started() const {
   if (!process_.state.values().listeners.empty()) return {.body = "started\n"};
   return {.status = kUnavailable, .body = "no listener is open yet\n"};
+}
+
+// Who is connected, and the end of sessions, are not for everyone in a network.
+AdminServer::Response AdminServer::sessions() {
+  if (!process_.facts.admin_is_local) return {.status = kForbidden, .body = std::string(kNotLocal)};
+  return sessions_page(session_lister_.sessions());
+}
+
+AdminServer::Response AdminServer::terminate(const HttpRequest& request) {
+  if (!process_.facts.admin_is_local) return {.status = kForbidden, .body = std::string(kNotLocal)};
+  const auto name = query_value(request, "session");
+  if (!name) return {.status = kBadRequest, .body = "use POST /terminate?session=SESSION\n"};
+  const auto found = find_session(session_lister_.sessions(), *name);
+  if (!found) return {.status = kNotFound, .body = "there is no session " + *name + '\n'};
+  process_.workers.at(found->worker).terminate(found->id);
+  return {.status = kAccepted, .body = "session " + *name + " ends\n"};
 }
 
 AdminServer::Response AdminServer::quit() const {

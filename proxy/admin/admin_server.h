@@ -12,6 +12,7 @@
 #include "proxy/admin/http_service.h"
 #include "proxy/admin/metrics_page.h"
 #include "proxy/admin/observed_process.h"
+#include "proxy/admin/sessions_page.h"
 #include "proxy/base/deadline.h"
 #include "proxy/base/descriptor.h"
 #include "proxy/base/handle.h"
@@ -36,16 +37,19 @@ class AdminServer final : private Wakeable {
   void ask_workers();
   void add_pages();
   [[nodiscard]] Response live() const;
-  [[nodiscard]] Response ready() const;
+  [[nodiscard]] Response ready(const HttpRequest& request) const;
   [[nodiscard]] Response started() const;
   [[nodiscard]] Response quit() const;
   [[nodiscard]] Response reload() const;
+  [[nodiscard]] Response sessions();
+  [[nodiscard]] Response terminate(const HttpRequest& request);
 
   const ObservedProcess process_;
   Loop loop_;
   HttpService service_;
   Surveyor surveyor_{process_};
   MetricsPage metrics_{process_, surveyor_};
+  SessionLister session_lister_{process_};
   std::optional<HttpListener> listener_;
   std::optional<Deadline> next_question_;
   Handle<uv_async_t> stop_;

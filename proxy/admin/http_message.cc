@@ -1,5 +1,6 @@
 #include "proxy/admin/http_message.h"
 
+#include <algorithm>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
@@ -43,11 +44,25 @@ HttpRequest HttpRequestReader::release() {
   const auto message = parser_->parser.release();
   const auto text = [](beast::string_view view) { return std::string(view.data(), view.size()); };
   const std::string target = text(message.target());
+  const std::size_t path_end = std::min(target.find('?'), target.size());
   return {.method = text(message.method_string()),
-          .path = target.substr(0, target.find('?')),
+          .path = target.substr(0, path_end),
+          .query = target.substr(std::min(path_end + 1, target.size())),
           .accept = text(message[http::field::accept]),
           .origin = text(message[http::field::origin]),
           .sec_fetch_site = text(message["Sec-Fetch-Site"])};
+}
+
+std::optional<std::string> query_value(const HttpRequest& request, std::string_view name) {
+  std::string_view rest = request.query;
+  while (!rest.empty()) {
+    const std::string_view parameter = rest.substr(0, rest.find('&'));
+    rest.remove_prefix(std::min(parameter.size() + 1, rest.size()));
+    const std::size_t equals = std::min(parameter.find('='), parameter.size());
+    if (parameter.substr(0, equals) == name)
+      return std::string(parameter.substr(std::min(equals + 1, parameter.size())));
+  }
+  return std::nullopt;
 }
 
 std::string bytes_of(const HttpResponse& response, bool is_for_head) {

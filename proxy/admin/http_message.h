@@ -10,12 +10,16 @@
 namespace pgveil::proxy {
 
 struct HttpRequest {
-  std::string method;          // "GET"
-  std::string path;            // without the query
-  std::string accept;          // the header field Accept; empty: not sent
-  std::string origin;          // the header field Origin
-  std::string sec_fetch_site;  // the header field Sec-Fetch-Site
+  std::string method;               // "GET"
+  std::string path;                 // without the query
+  std::string query = {};           // after the "?"; empty: none
+  std::string accept = {};          // the header field Accept; empty: not sent
+  std::string origin = {};          // the header field Origin
+  std::string sec_fetch_site = {};  // the header field Sec-Fetch-Site
 };
+
+// Returns the value of a parameter of the query, as it is written there; nullopt: it is not there.
+[[nodiscard]] std::optional<std::string> query_value(const HttpRequest& request, std::string_view name);
 
 struct HttpResponse {
   int status = 200;

@@ -1,27 +1,8 @@
 #include "proxy/admin/listener_totals.h"
 
 #include <cstddef>
-#include <utility>
 
 namespace pgveil::proxy {
-
-const std::vector<SessionSurvey>& Surveyor::survey() {
-  constexpr std::chrono::milliseconds kPatience{100};
-  const auto now = Clock::now();
-  if (!surveys_.empty() && now - asked_ < kMaxAge) return surveys_;
-  asked_ = now;
-  std::vector<Clock::time_point> deadlines;
-  for (const ObservedWorker& worker : process_.workers) {
-    deadlines.push_back(worker.survey->is_asked() ? now : now + kPatience);
-    worker.survey->ask();
-    worker.wake();
-  }
-  std::vector<SessionSurvey> surveys;
-  for (std::size_t i = 0; i < process_.workers.size(); ++i)
-    surveys.push_back(process_.workers[i].survey->wait_until(deadlines[i]));
-  surveys_ = std::move(surveys);
-  return surveys_;
-}
 
 SessionSurvey::Entry activity_of(const ProcessState::Listener& listener,
                                  const std::vector<SessionSurvey>& surveys) {

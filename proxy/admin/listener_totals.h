@@ -2,6 +2,8 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
+#include <utility>
 #include <vector>
 
 #include "proxy/admin/observed_process.h"
@@ -9,24 +11,55 @@
 
 namespace pgveil::proxy {
 
-// Asks the workers what their sessions do.
-class Surveyor {
+// Asks all workers the same question.
+template <class Answer>
+class Questioner {
  public:
   // The workers are not asked again before, so that many requests cost little.
   static constexpr std::chrono::milliseconds kMaxAge{200};
 
-  explicit Surveyor(const ObservedProcess& process) : process_(process) {}
+  // `box`: the one of a worker for the question.
+  Questioner(const ObservedProcess& process, AnswerBox<Answer>* ObservedWorker::*box)
+      : process_(process), box_(box) {}
 
   // Returns the answer of each worker, and waits up to 100 ms for it. A worker that does not answer in time counts as it did
   // before, and is not waited for again until it has answered.
-  [[nodiscard]] const std::vector<SessionSurvey>& survey();
+  [[nodiscard]] const std::vector<Answer>& answers() {
+    const auto now = Clock::now();
+    if (answers_.empty() || now - asked_ >= kMaxAge) ask(now);
+    return answers_;
+  }
 
  private:
   using Clock = std::chrono::steady_clock;
 
+  void ask(Clock::time_point now) {
+    constexpr std::chrono::milliseconds kPatience{100};
+    asked_ = now;
+    std::vector<Clock::time_point> deadlines;
+    for (const ObservedWorker& worker : process_.workers) {
+      deadlines.push_back((worker.*box_)->is_asked() ? now : now + kPatience);
+      (worker.*box_)->ask();
+      worker.wake();
+    }
+    std::vector<Answer> answers;
+    for (std::size_t i = 0; i < process_.workers.size(); ++i)
+      answers.push_back((process_.workers[i].*box_)->wait_until(deadlines[i]));
+    answers_ = std::move(answers);
+  }
+
   const ObservedProcess& process_;
-  std::vector<SessionSurvey> surveys_;
+  AnswerBox<Answer>* ObservedWorker::*const box_;
+  std::vector<Answer> answers_;
   Clock::time_point asked_{};
+};
+
+// Asks the workers what their sessions do.
+class Surveyor : private Questioner<SessionSurvey> {
+ public:
+  using Questioner::kMaxAge;
+  explicit Surveyor(const ObservedProcess& process) : Questioner(process, &ObservedWorker::survey) {}
+  [[nodiscard]] const std::vector<SessionSurvey>& survey() { return answers(); }
 };
 
 // Returns the sum of the surveys for one listener.

@@ -10,6 +10,7 @@
 #include "proxy/admin/listener_totals.h"
 #include "proxy/admin/metric_families.h"
 #include "proxy/admin/process_metrics.h"
+#include "proxy/admin/upstream_verdict.h"
 #include "proxy/diagnostics/log.h"
 #include "tls/records_choice.h"
 #include "tls/version.h"
@@ -84,6 +85,35 @@ void add_expiries(const ProcessState::Values& values, Families& to) {
                   {"file", expiry.file}},
                  static_cast<double>(expiry.ends));
   to.push_back(expiries.release());
+}
+
+// A series that cannot be known yet is left out.
+void add_upstreams(const ProcessState::Values& values, Families& to) {
+  auto up =
+      MetricFamily::gauge("pgveil_upstream_up",
+                          "1 if the last connection to the upstream was established, and verified unless "
+                          "it is without TLS; 0 if it failed.");
+  auto connected = MetricFamily::gauge("pgveil_upstream_last_connected_timestamp_seconds",
+                                       "When a connection to the upstream was last established, by the "
+                                       "verification that it passed.");
+  auto failed = MetricFamily::gauge("pgveil_upstream_last_failed_timestamp_seconds",
+                                    "When an attempt to connect to the upstream last failed; 0: never.");
+  auto expiry =
+      MetricFamily::gauge("pgveil_upstream_certificate_not_after_seconds",
+                          "When the certificate that a server of the upstream has last shown expires.");
+  for (const auto& upstream : used_upstreams(*values.snapshot)) {
+    const UpstreamStatus::Values status = upstream->status->values();
+    const std::string& name = upstream->config.name;
+    if (status.last_attempt()) up.add({{"upstream", name}}, status.has_failed ? 0 : 1);
+    if (status.connected)
+      connected.add({{"upstream", name}, {"verification", status.tls ? "verify-full" : "none"}},
+                    seconds_since_epoch(time_of_day(*status.connected)));
+    failed.add({{"upstream", name}}, status.failed ? seconds_since_epoch(time_of_day(*status.failed)) : 0);
+    if (status.tls && status.tls->peer)
+      expiry.add({{"upstream", name}, {"subject", status.tls->peer->subject}},
+                 static_cast<double>(status.tls->peer->not_after));
+  }
+  for (MetricFamily* family : {&up, &connected, &failed, &expiry}) to.push_back(family->release());
 }
 
 void add_workers(const ObservedProcess& process, const std::vector<SessionSurvey>& surveys, Families& to) {
@@ -244,6 +274,7 @@ Families all_families(const ObservedProcess& process, Surveyor& surveyor) {
   add_build(process, values, families);
   add_configuration(values, families);
   add_expiries(values, families);
+  add_upstreams(values, families);
   const auto& surveys = surveyor.survey();
   add_workers(process, surveys, families);
   add_sessions(values.listeners, families);

@@ -8,20 +8,25 @@
 
 #include "proxy/admin/process_state.h"
 #include "proxy/diagnostics/worker_pulse.h"
-#include "proxy/session/survey_box.h"
+#include "proxy/session/answer_box.h"
+#include "proxy/session/session_list.h"
+#include "proxy/session/session_survey.h"
 
 namespace pgveil::proxy {
 
 struct ObservedWorker {
   WorkerPulse* pulse;
-  SurveyBox* survey;
-  std::function<void()> wake;  // makes the worker answer the questions of both
+  AnswerBox<SessionSurvey>* survey;
+  AnswerBox<SessionList>* sessions;
+  std::function<void()> wake;                // makes the worker answer the questions of all three
+  std::function<void(SessionId)> terminate;  // ends the session with this number, if it is one of this worker
 };
 
 // What does not change while the process runs.
 struct ProcessFacts {
   std::string version;
-  std::string relay;  // "epoll" or "io_uring"
+  std::string relay;           // "epoll" or "io_uring"
+  bool admin_is_local = true;  // the admin address is loopback or a Unix socket
   std::chrono::system_clock::time_point started = std::chrono::system_clock::now();
 };
 

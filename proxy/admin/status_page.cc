@@ -8,10 +8,12 @@
 #include <cstdint>
 #include <ctime>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "proxy/admin/health.h"
+#include "proxy/admin/upstream_verdict.h"
 #include "tls/records_choice.h"
 #include "tls/version.h"
 
@@ -80,16 +82,49 @@ Json listeners_of(const ProcessState::Values& values, const std::vector<SessionS
   return listeners;
 }
 
-Json certificates_of(const ProcessState::Values& values) {
+std::int64_t days_until(std::int64_t time) {
   constexpr std::int64_t kDay = 86'400;
+  return (time - std::time(nullptr)) / kDay;
+}
+
+Json certificates_of(const ProcessState::Values& values) {
   Json certificates = Json::array();
   for (const tls::Expiry& expiry : values.snapshot->expiries)
     certificates.push_back({{"kind", tls::name_of(expiry.kind)},
                             {"subject", expiry.subject},
                             {"file", expiry.file},
                             {"not_after", utc(static_cast<std::time_t>(expiry.ends))},
-                            {"days_left", (expiry.ends - std::time(nullptr)) / kDay}});
+                            {"days_left", days_until(expiry.ends)}});
   return certificates;
+}
+
+Json time_or_null(const std::optional<UpstreamStatus::Time>& time) {
+  return time ? Json(utc(std::chrono::system_clock::to_time_t(time_of_day(*time)))) : Json();
+}
+
+Json certificate_of(const UpstreamStatus::Values& values) {
+  if (!values.tls || !values.tls->peer) return {};
+  const tls::PeerCertificate& certificate = *values.tls->peer;
+  return {{"subject", certificate.subject},
+          {"not_after", utc(static_cast<std::time_t>(certificate.not_after))},
+          {"days_left", days_until(certificate.not_after)}};
+}
+
+Json upstreams_of(const ProcessState::Values& values) {
+  Json upstreams = Json::array();
+  for (const auto& upstream : used_upstreams(*values.snapshot)) {
+    const UpstreamStatus::Values status = upstream->status->values();
+    upstreams.push_back({{"name", upstream->config.name},
+                         {"sslmode", upstream->tls ? "verify-full" : "disable"},
+                         {"verdict", name_of(verdict_of(status))},
+                         {"problem", status.has_failed ? Json(status.problem) : Json()},
+                         {"server", status.server ? Json(status.server->text()) : Json()},
+                         {"last_connected", time_or_null(status.connected)},
+                         {"last_failed", time_or_null(status.failed)},
+                         {"tls", status.tls ? Json(status.tls->version) : Json()},
+                         {"certificate", certificate_of(status)}});
+  }
+  return upstreams;
 }
 
 Json configuration_of(const ProcessState::Values& values) {
@@ -127,6 +162,7 @@ HttpResponse status_page(const ObservedProcess& process, Surveyor& surveyor) {
       {"workers", process.workers.size()},
       {"configuration", configuration_of(values)},
       {"listeners", listeners_of(values, surveyor.survey())},
+      {"upstreams", upstreams_of(values)},
       {"certificates", certificates_of(values)},
   };
   // A name in a certificate may not be UTF-8.

@@ -1,17 +1,20 @@
 #include "proxy/commands/arguments.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <uv.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
+#include <map>
 #include <memory>
 #include <span>
 #include <sstream>
 #include <utility>
 
 #include "proxy/commands/help.h"
+#include "proxy/commands/sessions.h"
 #include "proxy/config/config_error.h"
 #include "proxy/config/config_report.h"
 #include "proxy/config/password_filter.h"
@@ -156,8 +159,24 @@ EarlyExit unexpected_argument(const std::string& word, const Arguments& argument
                      "Each value follows the name of its option. Put a value with blanks in quotes.");
 }
 
+constexpr std::array<std::pair<Command, std::string_view>, 6> kCommandNames{
+    {{Command::run, "run"},
+     {Command::check, "check"},
+     {Command::probe, "probe"},
+     {Command::status, "status"},
+     {Command::sessions, "sessions"},
+     {Command::terminate, "terminate"}}};
+
+std::optional<Command> command_of(std::string_view word) {
+  for (const auto& [command, name] : kCommandNames)
+    if (name == word) return command;
+  return std::nullopt;
+}
+
 EarlyExit unknown_command(const std::string& word) {
-  const auto near = values::nearest(word, {"run", "check", "probe", "status"});
+  std::vector<std::string_view> names;
+  for (const auto& [command, name] : kCommandNames) names.push_back(name);
+  const auto near = values::nearest(word, names);
   if (!near.empty()) return usage_error("unknown command " + in_quotes(word), values::did_you_mean(near));
   return usage_error("unknown command" + shown(word), std::string(kCommands));
 }
@@ -166,9 +185,7 @@ EarlyExit unknown_command(const std::string& word) {
 std::optional<EarlyExit> check_command(const std::vector<std::string>& words) {
   if (words.empty()) return usage_error("no command given", std::string(kCommands));
   const std::string& first = words.front();
-  if (first == "run" || first == "check" || first == "probe" || first == "status" || first == "--help" ||
-      first == "-h" || first == "--version")
-    return std::nullopt;
+  if (command_of(first) || first == "--help" || first == "-h" || first == "--version") return std::nullopt;
   if (!first.starts_with('-')) return unknown_command(first);
   if (!is_option(name_of_option(first))) return unknown_option(first);
   return usage_error("no command before the option " + in_quotes(name_of_option(first)),
@@ -227,6 +244,38 @@ CLI::App& add_status(CLI::App& app, Arguments& arguments) {
   return command;
 }
 
+CLI::App& add_sessions(CLI::App& app, Arguments& arguments) {
+  auto& command = add_query(app, "sessions", "Lists the sessions of a running pgveil.", arguments);
+  const std::string keys = fmt::format("{}", fmt::join(session_keys(), ", "));
+  command
+      .add_option(
+          "--sort", arguments.sort,
+          fmt::format("The column by which the list is sorted: {} (default: age, the oldest first).", keys))
+      ->type_name("key");
+  command
+      .add_option(
+          "--filter", arguments.filters,
+          "Lists only sessions whose column matches, such as user=billing or client=10.1.*; may be given "
+          "several times.")
+      ->type_name("key=pattern")
+      ->expected(1)
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+  command.add_flag("--json", arguments.as_json, "Prints the sessions as JSON.");
+  command.add_flag("--watch", arguments.watches,
+                   "Shows them again every two seconds, until it is interrupted.");
+  return command;
+}
+
+CLI::App& add_terminate(CLI::App& app, Arguments& arguments) {
+  auto& command =
+      add_query(app, "terminate", "Ends a session of a running pgveil with SQLSTATE 57P01.", arguments);
+  command
+      .add_option("session", arguments.session,
+                  "The name of the session, as `pgveil sessions` and the log show it.")
+      ->type_name("");
+  return command;
+}
+
 CLI::App& add_probe(CLI::App& app, Arguments& arguments) {
   auto& command =
       add_query(app, "probe", "Asks a running pgveil for its health: exit code 0 is healthy.", arguments);
@@ -234,6 +283,8 @@ CLI::App& add_probe(CLI::App& app, Arguments& arguments) {
       .add_option("what", arguments.probed,
                   "live, ready or startup: the pages /livez, /readyz and /startupz.")
       ->type_name("");
+  command.add_flag("--upstream", arguments.of_upstreams,
+                   "With ready: also requires a verified connection to each upstream (/readyz?upstream=1).");
   return command;
 }
 
@@ -261,6 +312,10 @@ EarlyExit usage_error(const std::string& message, const std::string& hint, std::
           fmt::format("{}Run \"pgveil {} --help\" to see all options.\n", report.lines(), command), report};
 }
 
+std::string_view name_of(Command command) {
+  return std::ranges::find(kCommandNames, command, &std::pair<Command, std::string_view>::first)->second;
+}
+
 tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> words, std::size_t width) {
   if (auto error = check_command(words)) return tl::unexpected(*std::move(error));
   Arguments arguments;
@@ -271,16 +326,13 @@ tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> word
       add_command(app, "check", "Loads everything as run would, and reports all errors.", arguments);
   auto& probe = add_probe(app, arguments);
   auto& status = add_status(app, arguments);
-  struct Choice {
-    Command command;
-    const CLI::App& app;
-  };
-  const Choice chosen = words.front() == "check"    ? Choice{Command::check, check}
-                        : words.front() == "probe"  ? Choice{Command::probe, probe}
-                        : words.front() == "status" ? Choice{Command::status, status}
-                                                    : Choice{Command::run, run};
-  arguments.command = chosen.command;
-  const CLI::App& command = chosen.app;
+  auto& sessions = add_sessions(app, arguments);
+  auto& terminate = add_terminate(app, arguments);
+  const std::map<Command, const CLI::App*> apps{
+      {Command::run, &run},       {Command::check, &check},       {Command::probe, &probe},
+      {Command::status, &status}, {Command::sessions, &sessions}, {Command::terminate, &terminate}};
+  arguments.command = command_of(words.front()).value_or(Command::run);  // also with --help and --version
+  const CLI::App& command = *apps.at(arguments.command);
   if (auto ending = parse(app, command, std::move(words))) return tl::unexpected(*std::move(ending));
   if (const auto rest = command.remaining(); !rest.empty())
     return tl::unexpected(unexpected_argument(rest.front(), arguments));

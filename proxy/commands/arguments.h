@@ -21,7 +21,7 @@ inline constexpr std::string_view kConfigFlag = "--config";
 // The columns of --help if standard output is not a terminal.
 inline constexpr std::size_t kDefaultWidth = 80;
 
-enum class Command { run, check, probe, status };
+enum class Command { run, check, probe, status, sessions, terminate };
 
 struct EarlyExit {
   int exit_code = kExitOk;
@@ -33,20 +33,28 @@ struct EarlyExit {
 struct Arguments {
   Command command = Command::run;
   std::map<std::string, std::string, std::less<>> flags;  // by "--name"; of `run` and `check`
-  // Of `probe` and `status`.
-  std::string admin_address;  // empty: not given
-  std::string timeout;        // empty: not given
-  std::string probed;         // of `probe`: "live"
-  bool as_json = false;       // of `status`
-  bool watches = false;       // of `status`
+  // Of the commands that ask a running pgveil.
+  std::string admin_address;         // empty: not given
+  std::string timeout;               // empty: not given
+  std::string probed;                // of `probe`: "live"
+  bool of_upstreams = false;         // of `probe`
+  bool as_json = false;              // of `status` and `sessions`
+  bool watches = false;              // of `status` and `sessions`
+  std::string sort;                  // of `sessions`; empty: not given
+  std::vector<std::string> filters;  // of `sessions`: "KEY=PATTERN"
+  std::string session;               // of `terminate`
 };
 
 // Parses `words`, which are without the program's name; `width` is that of --help in columns. An EarlyExit
 // after --help and --version, and after errors. No part of a word that may be a password is in it.
+// Returns the word for a command.
+[[nodiscard]] std::string_view name_of(Command command);
+
 [[nodiscard]] tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> words,
                                                                  std::size_t width);
 
-inline constexpr std::string_view kCommands = "The commands are run, check, probe and status.";
+inline constexpr std::string_view kCommands =
+    "The commands are run, check, probe, status, sessions and terminate.";
 
 // "error: MESSAGE", the hint on a line of its own unless it is empty, and the option for help.
 // `command`: whose options.

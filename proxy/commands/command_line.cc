@@ -1,6 +1,7 @@
 #include "proxy/commands/command_line.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -257,16 +258,12 @@ void add_errors_of_loading(ParseResult& result) {
   if (!prepared) result.report.add_later(std::move(prepared.error().report), result.parsed.locations);
 }
 
-// --- pgveil probe and pgveil status ---
-
-std::string_view word_of(Command command) {
-  return command == Command::probe ? "probe" : "status";
-}
+// --- the commands that ask a running pgveil ---
 
 EarlyExit invalid_value(const Arguments& arguments, const std::string& name, const std::string& text,
                         const ConfigError& error) {
   return usage_error(fmt::format("invalid value {} of {}: {}", in_quotes(text), name, error.message),
-                     error.hint, word_of(arguments.command));
+                     error.hint, name_of(arguments.command));
 }
 
 tl::expected<SocketAddress, EarlyExit> read_admin_address(const Arguments& arguments,
@@ -276,9 +273,9 @@ tl::expected<SocketAddress, EarlyExit> read_admin_address(const Arguments& argum
   const bool is_variable = arguments.admin_address.empty() && variable != line.environment.end();
   const std::string address = is_variable ? variable->second : arguments.admin_address;
   if (address.empty())
-    return tl::unexpected(usage_error(fmt::format("{} requires --admin", word_of(arguments.command)),
+    return tl::unexpected(usage_error(fmt::format("{} requires --admin", name_of(arguments.command)),
                                       "Give the address of [admin], or set PGVEIL_ADMIN_ADDRESS.",
-                                      word_of(arguments.command)));
+                                      name_of(arguments.command)));
   auto parsed = values::AdminAddress::read({RawValue::Kind::untyped, address});
   if (parsed) return *std::move(parsed);
   return tl::unexpected(
@@ -304,23 +301,72 @@ tl::expected<std::string, EarlyExit> read_probed_page(const Arguments& arguments
                                     "For example: pgveil probe ready --admin 127.0.0.1:9187", "probe"));
 }
 
+tl::expected<Probe, EarlyExit> read_probe(const Arguments& arguments) {
+  auto page = read_probed_page(arguments);
+  if (!page) return tl::unexpected(std::move(page).error());
+  if (!arguments.of_upstreams) return Probe{.address = {}, .page = *std::move(page)};
+  if (arguments.probed == "ready") return Probe{.address = {}, .page = *page + "?upstream=1"};
+  return tl::unexpected(
+      usage_error("--upstream requires ready", "Only readiness may depend on upstreams.", "probe"));
+}
+
+bool is_session_key(std::string_view key) {
+  return std::ranges::find(session_keys(), key) != session_keys().end();
+}
+
+EarlyExit unknown_key(std::string_view option, const std::string& key) {
+  return usage_error(fmt::format("unknown column {} in {}", in_quotes(key), option),
+                     fmt::format("The columns are {}.", fmt::join(session_keys(), ", ")), "sessions");
+}
+
+tl::expected<SessionsQuery, EarlyExit> read_sessions_query(const Arguments& arguments) {
+  SessionsQuery query;
+  if (!arguments.sort.empty()) query.sort = arguments.sort;
+  if (!is_session_key(query.sort)) return tl::unexpected(unknown_key("--sort", query.sort));
+  for (const std::string& text : arguments.filters) {
+    const std::size_t equals = text.find('=');
+    if (equals == std::string::npos)
+      return tl::unexpected(usage_error(fmt::format("invalid value {} of --filter", in_quotes(text)),
+                                        "Write a column, \"=\", and a pattern: --filter user=billing",
+                                        "sessions"));
+    query.filters.push_back({text.substr(0, equals), text.substr(equals + 1)});
+    if (!is_session_key(query.filters.back().key))
+      return tl::unexpected(unknown_key("--filter", query.filters.back().key));
+  }
+  return query;
+}
+
 tl::expected<Invocation, EarlyExit> read_query(const Arguments& arguments, const CommandLine& line) {
   Invocation invocation{.command = arguments.command, .parsed = {}};
   if (arguments.command == Command::probe) {
-    auto page = read_probed_page(arguments);
-    if (!page) return tl::unexpected(std::move(page).error());
-    invocation.probe.page = *std::move(page);
+    auto probe = read_probe(arguments);
+    if (!probe) return tl::unexpected(std::move(probe).error());
+    invocation.probe = *std::move(probe);
   }
+  if (arguments.command == Command::sessions) {
+    auto query = read_sessions_query(arguments);
+    if (!query) return tl::unexpected(std::move(query).error());
+    invocation.sessions = *std::move(query);
+  }
+  if (arguments.command == Command::terminate && arguments.session.empty())
+    return tl::unexpected(usage_error("terminate requires the name of a session",
+                                      "`pgveil sessions` lists them, and the log shows them as session=...",
+                                      "terminate"));
+  invocation.termination.session = arguments.session;
+  invocation.status.as_json = invocation.sessions.as_json = arguments.as_json;
+  invocation.status.watches = invocation.sessions.watches = arguments.watches;
   auto address = read_admin_address(arguments, line);
   if (!address) return tl::unexpected(std::move(address).error());
   const auto patience = read_timeout(arguments);
   if (!patience) return tl::unexpected(patience.error());
-  invocation.probe.address = *address;
-  invocation.probe.patience = *patience;
-  invocation.status = {.address = *std::move(address),
-                       .as_json = arguments.as_json,
-                       .watches = arguments.watches,
-                       .patience = *patience};
+  const auto set = [&](auto& query) {
+    query.address = *address;
+    query.patience = *patience;
+  };
+  set(invocation.probe);
+  set(invocation.status);
+  set(invocation.sessions);
+  set(invocation.termination);
   return invocation;
 }
 
@@ -329,7 +375,7 @@ tl::expected<Invocation, EarlyExit> read_query(const Arguments& arguments, const
 tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line) {
   auto arguments = parse_arguments(std::move(line.arguments), line.width);
   if (!arguments) return tl::unexpected(std::move(arguments).error());
-  if (arguments->command == Command::probe || arguments->command == Command::status)
+  if (arguments->command != Command::run && arguments->command != Command::check)
     return read_query(*arguments, line);
 
   ConfigBuilder builder;

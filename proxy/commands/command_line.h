@@ -9,6 +9,7 @@
 
 #include "proxy/commands/arguments.h"
 #include "proxy/commands/probe.h"
+#include "proxy/commands/sessions.h"
 #include "proxy/commands/status.h"
 #include "proxy/config/config.h"
 
@@ -16,9 +17,11 @@ namespace pgveil::proxy {
 
 struct Invocation {
   Command command = Command::run;
-  ParsedConfig parsed;  // of `run` and `check`
-  Probe probe = {};     // of `probe`
-  StatusQuery status = {};
+  ParsedConfig parsed;           // of `run` and `check`
+  Probe probe = {};              // of `probe`
+  StatusQuery status = {};       // of `status`
+  SessionsQuery sessions = {};   // of `sessions`
+  Termination termination = {};  // of `terminate`
 };
 
 // Parses arguments, environment and the configuration file. Returns an exit code where there is nothing more

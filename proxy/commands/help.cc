@@ -33,14 +33,21 @@ struct Query {
   std::string_view exit_codes;
   std::string_view example;
 };
+constexpr std::string_view kQueryExitCodes =
+    "Exit codes: 0 success; 64 invalid command line; 69 pgveil does not answer.";
 constexpr std::array kQueries{
     Query{
         "probe", " live|ready|startup [OPTION]...",
         "Exit codes: 0 the answer is positive; 64 invalid command line; 69 the answer is negative, or pgveil does not answer.",
         "pgveil probe ready --admin 127.0.0.1:9187"},
-    Query{"status", " [OPTION]...",
-          "Exit codes: 0 success; 64 invalid command line; 69 pgveil does not answer.",
+    Query{"status", " [OPTION]...", kQueryExitCodes,
           "pgveil status --admin unix:/run/pgveil/admin.sock --watch"},
+    Query{"sessions", " [OPTION]...", kQueryExitCodes,
+          "pgveil sessions --admin 127.0.0.1:9187 --filter user=billing --sort to_client"},
+    Query{
+        "terminate", " SESSION [OPTION]...",
+        "Exit codes: 0 the session ends; 64 invalid command line; 69 there is no such session, or pgveil does not answer.",
+        "pgveil terminate 7f3a-2b --admin 127.0.0.1:9187"},
 };
 
 const Query* find_query(std::string_view name) {

@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <cstddef>
 #include <cstdint>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -14,43 +12,13 @@
 
 #include "proxy/admin/http_client.h"
 #include "proxy/base/exit_code.h"
+#include "proxy/commands/terminal_table.h"
 
 namespace pgveil::proxy {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using Row = std::vector<std::string>;
-
-// Columns with two blanks between them. The first row is the head.
-std::string table(const std::vector<Row>& rows) {
-  std::vector<std::size_t> widths(rows.front().size());
-  for (const Row& row : rows)
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  std::string text;
-  for (const Row& row : rows) {
-    std::string line;
-    for (std::size_t i = 0; i < row.size(); ++i) line += fmt::format("{:<{}}  ", row[i], widths[i]);
-    line.erase(line.find_last_not_of(' ') + 1);
-    text += line + '\n';
-  }
-  return text;
-}
-
-std::string size_text(std::uint64_t bytes) {
-  constexpr std::array kUnits{"B", "kB", "MB", "GB", "TB", "PB"};
-  constexpr double kStep = 1000;
-  auto value = static_cast<double>(bytes);
-  std::size_t unit = 0;
-  for (; value >= kStep && unit + 1 < kUnits.size(); ++unit) value /= kStep;
-  return unit == 0 ? fmt::format("{} B", bytes) : fmt::format("{:.1f} {}", value, kUnits.at(unit));
-}
-
-std::string duration_text(std::int64_t seconds) {
-  constexpr std::int64_t kMinute = 60, kHour = 60 * kMinute, kDay = 24 * kHour;
-  if (seconds >= kDay) return fmt::format("{} d {} h", seconds / kDay, seconds % kDay / kHour);
-  if (seconds >= kHour) return fmt::format("{} h {} min", seconds / kHour, seconds % kHour / kMinute);
-  return seconds >= kMinute ? fmt::format("{} min", seconds / kMinute) : fmt::format("{} s", seconds);
-}
+using Row = TableRow;
 
 std::string number(const Json& value) {
   return std::to_string(value.get<std::int64_t>());
@@ -99,6 +67,22 @@ std::string ends_text(const Json& listeners) {
   return '\n' + table(rows);
 }
 
+std::string upstreams_text(const Json& upstreams) {
+  std::vector<Row> rows{{"UPSTREAM", "VERDICT", "SERVER", "LAST CONNECTED", "CERTIFICATE DAYS LEFT"}};
+  std::string problems;
+  for (const Json& each : upstreams) {
+    const auto text = [&](const char* key) {
+      return each.at(key).is_null() ? std::string("-") : each.at(key).get<std::string>();
+    };
+    const Json& certificate = each.at("certificate");
+    rows.push_back({each.at("name"), each.at("verdict"), text("server"), text("last_connected"),
+                    certificate.is_null() ? "-" : number(certificate.at("days_left"))});
+    if (!each.at("problem").is_null())
+      problems += fmt::format("upstream {}: {}\n", each.at("name").get<std::string>(), text("problem"));
+  }
+  return rows.size() == 1 ? "" : '\n' + table(rows) + problems;
+}
+
 std::string certificates_text(const Json& certificates) {
   if (certificates.empty()) return "";
   std::vector<Row> rows{{"CERTIFICATE", "SUBJECT", "DAYS LEFT", "FILE"}};
@@ -119,8 +103,8 @@ std::string text_of(const Json& status) {
       number(configuration.at("reloads").at("succeeded")), number(configuration.at("reloads").at("failed")));
   for (const Json& problem : status.at("problems")) text += "problem: " + problem.get<std::string>() + '\n';
   const Json& listeners = status.at("listeners");
-  return text + '\n' + listeners_text(listeners) + ends_text(listeners) +
-         certificates_text(status.at("certificates"));
+  return text + '\n' + listeners_text(listeners) + upstreams_text(status.at("upstreams")) +
+         ends_text(listeners) + certificates_text(status.at("certificates"));
 }
 
 int print(const StatusQuery& query) {

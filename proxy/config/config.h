@@ -217,9 +217,10 @@ struct AdminConfig {
   std::optional<SocketAddress> address;  // nullopt: there is none
   bool allow_from_network = false;       // an address that is not loopback
   unsigned unix_socket_permissions = 0700;
-  std::string unix_socket_group;                     // empty: the group of the process
-  std::chrono::milliseconds liveness_limit{10'000};  // for a turn of a worker's loop
-  bool allow_quit = false;                           // POST /quitquitquit
+  std::string unix_socket_group;                              // empty: the group of the process
+  std::chrono::milliseconds liveness_limit{10'000};           // for a turn of a worker's loop
+  bool allow_quit = false;                                    // POST /quitquitquit
+  std::chrono::milliseconds upstream_check_interval{10'000};  // 0: upstreams are not checked
 };
 
 struct Config {

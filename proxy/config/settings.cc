@@ -537,6 +537,12 @@ std::span<const Setting<AdminConfig>> admin_settings() {
                 setting<Boolean, &A::allow_quit>(
                     "allow_quit",
                     "Lets `POST /quitquitquit` stop pgveil like SIGTERM, for the end of a Kubernetes Job.")),
+      with_flag(
+          "admin-upstream-check-interval",
+          setting<Duration<milliseconds, 0, values::kDay>, &A::upstream_check_interval>(
+              "upstream_check_interval",
+              "The time without a connection to an upstream after which pgveil connects to check it, for `/readyz?upstream=1`; "
+              "0 is never.")),
   };
   return kRows;
 }

@@ -20,6 +20,8 @@ constexpr std::array kReasons{
                "the cancel request was passed to the server"},
     ReasonInfo{Reason::shutting_down, "shutting_down", sqlstate::kAdminShutdown, Fault::none,
                "terminating connection due to administrator command"},
+    ReasonInfo{Reason::terminated, "terminated", sqlstate::kAdminShutdown, Fault::none,
+               "terminating connection due to administrator command"},
     ReasonInfo{Reason::draining, "draining", sqlstate::kCannotConnectNow, Fault::none,
                "the proxy is shutting down"},
     ReasonInfo{Reason::idle_timeout, "idle_timeout", sqlstate::kIdleSessionTimeout, Fault::none,

@@ -15,6 +15,7 @@ enum class Reason : std::uint8_t {
   server_closed,
   cancel_forwarded,
   shutting_down,
+  terminated,
   draining,
   idle_timeout,
   session_lifetime,

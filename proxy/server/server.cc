@@ -264,11 +264,15 @@ class Server final : public Wakeable {
       admin_file_.emplace(*snapshot_->admin.address, socket.is_inherited);
       sockets.push_back(std::move(socket.descriptor));
     }
-    admin_.emplace(std::move(sockets), ObservedProcess{.state = state_,
-                                                       .facts = {.version = PGVEIL_VERSION, .relay = relay_},
-                                                       .workers = workers_->observe(),
-                                                       .reload = [this] { order(reload_ordered_); },
-                                                       .quit = [this] { order(quit_ordered_); }});
+    admin_.emplace(std::move(sockets),
+                   ObservedProcess{.state = state_,
+                                   .facts = {.version = PGVEIL_VERSION,
+                                             .relay = relay_,
+                                             .admin_is_local = snapshot_->admin.address->is_unix() ||
+                                                               snapshot_->admin.address->is_loopback()},
+                                   .workers = workers_->observe(),
+                                   .reload = [this] { order(reload_ordered_); },
+                                   .quit = [this] { order(quit_ordered_); }});
     return true;
   }
 
@@ -343,6 +347,7 @@ class Server final : public Wakeable {
     log_warnings(snapshot->warnings);
     warn_of_few_descriptors(*snapshot, worker_count_);
     if (!listen(snapshot)) return fail(1);
+    take_over_status(*snapshot);
     state_.use(snapshot, listeners_->observe());
     workers_->replace_snapshot(snapshot);
     change_log(snapshot->log);
@@ -360,6 +365,15 @@ class Server final : public Wakeable {
         .add("trigger", reload.trigger)
         .add("duration_ms", static_cast<std::uint64_t>(reload.duration.count()));
     return true;
+  }
+
+  // What was last seen of an upstream stays known until it is checked again, unless its servers are others now.
+  void take_over_status(const Snapshot& next) const {
+    for (const auto& [name, upstream] : next.upstreams) {
+      const auto earlier = snapshot_->upstreams.find(name);
+      if (earlier != snapshot_->upstreams.end() && earlier->second->config.hosts == upstream->config.hosts)
+        upstream->status->take_over(*earlier->second->status);
+    }
   }
 
   static void log_configuration(LogLevel level, std::string_view key, const ConfigError& error) {

@@ -91,6 +91,7 @@ Session* Worker::begin(AcceptedConnection& accepted) {
 
 void Worker::run() {
   preconnect();
+  check_upstreams();
   if (!ring_) {
     uv_run(loop_, UV_RUN_DEFAULT);
     return;
@@ -103,13 +104,14 @@ void Worker::run() {
 // exception may leave a callback of libuv.
 void Worker::replace_snapshot(std::shared_ptr<const Snapshot> snapshot) {
   snapshot_ = std::move(snapshot);
-  preconnected_.clear();
+  stop_connecting();
   revalidation_.begin(snapshot_);
   try {
     scratch_.grow(snapshot_->limits.relay_buffer);
     preconnect();
+    check_upstreams();
   } catch (const std::bad_alloc&) {
-    preconnected_.clear();
+    stop_connecting();
   }
 }
 
@@ -137,10 +139,24 @@ SessionSurvey Worker::survey() const {
   return survey;
 }
 
+SessionList Worker::list() const {
+  SessionList list;
+  list.reserve(sessions_.size());
+  for (const auto& [id, session] : sessions_)
+    if (ListedSession listed = session->list(); listed.phase != SessionPhase::closed)
+      list.push_back(std::move(listed));
+  return list;
+}
+
+void Worker::terminate(SessionId id) {
+  const auto session = sessions_.find(id);
+  if (session != sessions_.end()) session->second->terminate();
+}
+
 void Worker::drain(std::function<void()> when_empty) {
   when_empty_ = std::move(when_empty);
   is_draining_ = true;
-  preconnected_.clear();
+  stop_connecting();
   for (auto& [id, session] : sessions_) session->drain();
   if (is_empty()) reap_soon();
 }
@@ -148,7 +164,7 @@ void Worker::drain(std::function<void()> when_empty) {
 void Worker::shut_down(std::function<void()> when_empty) {
   when_empty_ = std::move(when_empty);
   is_draining_ = false;
-  preconnected_.clear();
+  stop_connecting();
   revalidation_.stop();
   for (auto& [id, session] : sessions_) session->shut_down();
   if (sessions_.empty()) reap_soon();
@@ -156,7 +172,7 @@ void Worker::shut_down(std::function<void()> when_empty) {
 
 std::size_t Worker::abandon() {
   when_empty_ = nullptr;
-  preconnected_.clear();
+  stop_connecting();
   revalidation_.stop();
   reap();
   const std::size_t abandoned = sessions_.size();
@@ -175,6 +191,23 @@ void Worker::preconnect() {
                         std::make_unique<PreconnectPool>(services_.for_links(), scratch_, upstream, share,
                                                          snapshot_->limits.startup_timeout, number_));
   }
+}
+
+// Only what a listener uses is checked.
+void Worker::check_upstreams() {
+  const AdminConfig& admin = snapshot_->admin;
+  if (number_ != 1 || !admin.address || admin.upstream_check_interval.count() == 0) return;
+  for (const auto& upstream : used_upstreams(*snapshot_)) {
+    upstream_checks_.push_back(std::make_unique<UpstreamCheck>(services_.for_links(), scratch_, upstream,
+                                                               admin.upstream_check_interval,
+                                                               snapshot_->limits.startup_timeout));
+    upstream_checks_.back()->start();
+  }
+}
+
+void Worker::stop_connecting() {
+  preconnected_.clear();
+  upstream_checks_.clear();
 }
 
 // The session calls this function, so it must not be destroyed here; the loop destroys it later.

@@ -20,6 +20,7 @@
 #include "proxy/session/session.h"
 #include "proxy/session/shared_state.h"
 #include "proxy/upstream/preconnect_pools.h"
+#include "proxy/upstream/upstream_check.h"
 
 namespace pgveil::proxy {
 
@@ -42,14 +43,13 @@ class Worker final {
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;
 
-  // Starts the pre-established connections, and runs the loop until it has no active handle.
+  // Starts the pre-established connections and the checks of upstreams, and runs the loop until it has no active handle.
   void run();
   // Begins a session. If the system lacks memory or another resource for it, closes the client's connection.
   void start_session(AcceptedConnection accepted);
-  // Uses `snapshot` for pre-established connections and for sessions that begin from now on. Sessions that
+  // Uses `snapshot` for pre-established connections, for checks of upstreams, and for sessions that begin from now on. Sessions that
   // have begun keep their snapshot; with reload.sessions = "revalidate", those that the new one would not admit end.
-  // If there is no memory, there are no pre-established connections. Must not
-  // be called after shut_down().
+  // If there is no memory, there are no pre-established connections and no checks. Must not be called after shut_down().
   void replace_snapshot(std::shared_ptr<const Snapshot> snapshot);
   // Closes the connections of up to `count` clients for which Session::may_make_room() is true, beginning with the one
   // that came first: newer clients wait for their places. Does nothing if there is room already. `usage`: of the
@@ -57,6 +57,10 @@ class Worker final {
   void make_room(const ListenerUsage* usage, std::size_t count);
   // Returns what the established sessions do now. Throws std::bad_alloc.
   [[nodiscard]] SessionSurvey survey() const;
+  // Returns all sessions. Throws std::bad_alloc.
+  [[nodiscard]] SessionList list() const;
+  // Ends the session with this number, if there is one.
+  void terminate(SessionId id);
   // Ends each session as soon as it is idle outside a transaction, and refuses clients that are not logged in.
   // `when_empty` is called once no session is left but of clients that have not said yet what they want. CancelRequests
   // are still forwarded.
@@ -72,6 +76,8 @@ class Worker final {
  private:
   [[nodiscard]] Session* begin(AcceptedConnection& accepted);
   void preconnect();
+  void check_upstreams();
+  void stop_connecting();
   void on_closed(SessionId id);
   void reap();
   void reap_soon();
@@ -88,6 +94,7 @@ class Worker final {
   ScramKeyCache scram_key_cache_;
   PasswordCommands password_commands_;
   PreconnectPools preconnected_;
+  std::vector<std::unique_ptr<UpstreamCheck>> upstream_checks_;  // of the first worker only
   SessionServices services_;
   std::unordered_map<SessionId, std::unique_ptr<Session>> sessions_;
   Revalidation revalidation_;

@@ -100,9 +100,11 @@ std::function<void()> WorkerPool::begin_to_empty(std::function<void()> when_empt
 std::vector<ObservedWorker> WorkerPool::observe() {
   std::vector<ObservedWorker> workers;
   for (const auto& thread : threads_)
-    workers.push_back({.pulse = &thread->pulse(), .survey = &thread->survey(), .wake = [&thread = *thread] {
-                         thread.wake();
-                       }});
+    workers.push_back({.pulse = &thread->pulse(),
+                       .survey = &thread->survey(),
+                       .sessions = &thread->sessions(),
+                       .wake = [&thread = *thread] { thread.wake(); },
+                       .terminate = [&thread = *thread](SessionId id) { thread.terminate(id); }});
   return workers;
 }
 

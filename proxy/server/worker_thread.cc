@@ -45,6 +45,10 @@ void WorkerThread::make_room(std::shared_ptr<const ListenerUsage> usage, std::si
   post(MakeRoom{std::move(usage), count});
 }
 
+void WorkerThread::terminate(SessionId id) {
+  post(Terminate{id});
+}
+
 void WorkerThread::drain(std::function<void()> when_empty) {
   post(Drain{std::move(when_empty)});
 }
@@ -83,12 +87,12 @@ void WorkerThread::wake() {
   uv_async_send(bell_.get());
 }
 
-// If there is no memory for a survey, the thread that has asked gets the last one.
+// If there is no memory for an answer, the thread that has asked gets the last one.
 void WorkerThread::answer_questions() {
   pulse_.answer();
-  if (!survey_.is_asked()) return;
   try {
-    survey_.answer(worker_.survey());
+    if (survey_.is_asked()) survey_.answer(worker_.survey());
+    if (list_.is_asked()) list_.answer(worker_.list());
   } catch (const std::bad_alloc&) {
     return;
   }

@@ -19,7 +19,7 @@
 #include "proxy/diagnostics/worker_pulse.h"
 #include "proxy/net/io_uring.h"
 #include "proxy/server/worker.h"
-#include "proxy/session/survey_box.h"
+#include "proxy/session/answer_box.h"
 
 namespace pgveil::proxy {
 
@@ -44,8 +44,12 @@ class WorkerThread {
   // Tells whether the loop of the worker turns. It may be asked by another thread.
   [[nodiscard]] WorkerPulse& pulse() { return pulse_; }
   // A survey of its sessions, for another thread that has asked for it.
-  [[nodiscard]] SurveyBox& survey() { return survey_; }
-  // Makes the worker answer the questions of its pulse and for a survey. May be called by any thread before abandon().
+  [[nodiscard]] AnswerBox<SessionSurvey>& survey() { return survey_; }
+  // A list of its sessions, for another thread that has asked for it.
+  [[nodiscard]] AnswerBox<SessionList>& sessions() { return list_; }
+  // Calls Worker::terminate(). May be called by any thread before abandon().
+  void terminate(SessionId id);
+  // Makes the worker answer the questions of its pulse, for a survey and for a list. May be called by any thread before abandon().
   void wake();
 
   // Calls Worker::drain(). `when_empty` is called in the worker's thread.
@@ -71,12 +75,16 @@ class WorkerThread {
     std::function<void()> when_empty;
   };
   struct Abandon {};
+  struct Terminate {
+    SessionId id;
+  };
   struct MakeRoom {
     std::shared_ptr<const ListenerUsage> usage;
     std::size_t count;
   };
   using NewSnapshot = std::shared_ptr<const Snapshot>;
-  using Message = std::variant<AcceptedConnection, NewSnapshot, MakeRoom, Drain, ShutDown, Abandon>;
+  using Message =
+      std::variant<AcceptedConnection, NewSnapshot, MakeRoom, Terminate, Drain, ShutDown, Abandon>;
 
   void start();
   void post(Message message);
@@ -88,6 +96,7 @@ class WorkerThread {
   void take(AcceptedConnection accepted) { worker_.start_session(std::move(accepted)); }
   void take(NewSnapshot snapshot) { worker_.replace_snapshot(std::move(snapshot)); }
   void take(const MakeRoom& order) { worker_.make_room(order.usage.get(), order.count); }
+  void take(Terminate order) { worker_.terminate(order.id); }
   void take(Drain order) { worker_.drain(std::move(order.when_empty)); }
   void take(ShutDown order) { worker_.shut_down(std::move(order.when_empty)); }
   void take(Abandon order);
@@ -95,7 +104,8 @@ class WorkerThread {
   Loop loop_;
   Worker worker_;
   WorkerPulse pulse_;
-  SurveyBox survey_;
+  AnswerBox<SessionSurvey> survey_;
+  AnswerBox<SessionList> list_;
   std::uint64_t given_ = 0;  // clients assigned so far
   bool is_abandoned_ = false;
 

@@ -14,11 +14,6 @@
 namespace pgveil::proxy {
 namespace {
 
-// Returns for example "7f3a-2b": the run of the program, and the number of the session in it.
-std::string session_name(SessionId id) {
-  return fmt::format("{:04x}-{:x}", id >> 32U, id & 0xffffffffU);
-}
-
 // Returns the user of the client's process on a Unix socket, if a rule or log_client_identity needs it.
 std::string wanted_unix_user(const ListenerPolicy& policy, const KernelAddress& address, int descriptor) {
   const bool is_wanted = policy.rules.asks_for_peer() || policy.config.log_client_identity;
@@ -39,6 +34,10 @@ bool cuts_off_client(Reason reason) {
 }
 
 }  // namespace
+
+std::string session_name(SessionId id) {
+  return fmt::format("{:04x}-{:x}", id >> 32U, id & 0xffffffffU);
+}
 
 Session::Session(SessionServices& services, SessionRegistration registration, SessionId id,
                  WatchedSocket client, const KernelAddress& address, SnapshotListener listener,
@@ -186,7 +185,7 @@ Session::Phase Session::begin_relay(LoginExchange& login) {
   auto established = std::make_unique<EstablishedSession>(context_, login.take_session());
   note_successful_login(context_);
   context_.observer.audit(nullptr);
-  context_.observer.log_started();
+  context_.observer.log_started(context_.listener.snapshot().admin.address.has_value());
   stage_ = std::move(established);
   check_newest_snapshot();
   return Phase::relay;
@@ -248,6 +247,17 @@ void Session::make_room() {
 void Session::add_to(SessionSurvey& survey) const {
   if (phase_ == Phase::relay)
     survey.add(metrics_, std::get<std::unique_ptr<EstablishedSession>>(stage_)->activity());
+}
+
+ListedSession Session::list() const {
+  ListedSession listed{.id = id_,
+                       .phase = phase_,
+                       .accepted = context_.observer.accepted(),
+                       .activity = std::nullopt,
+                       .details = context_.observer.details()};
+  if (phase_ == Phase::relay)
+    listed.activity = std::get<std::unique_ptr<EstablishedSession>>(stage_)->activity();
+  return listed;
 }
 
 void Session::drain() {

@@ -16,6 +16,7 @@
 #include "proxy/session/kept_login.h"
 #include "proxy/session/login_exchange.h"
 #include "proxy/session/session_context.h"
+#include "proxy/session/session_list.h"
 #include "proxy/session/session_phase.h"
 
 namespace pgveil::proxy {
@@ -46,6 +47,11 @@ class Session final : public Wakeable {
   }
   // Adds an established session to the survey.
   void add_to(SessionSurvey& survey) const;
+  // Returns what an operator wants to know of the session.
+  [[nodiscard]] ListedSession list() const;
+  // Ends the session because the operator wants that, whatever it does. Sends an error to the client if the protocol allows
+  // it.
+  void terminate() { end_from_outside({.reason = Reason::terminated}); }
   // Ends an established session as soon as it is idle outside a transaction. Refuses a client that is not logged in yet,
   // unless it may want to send a CancelRequest.
   void drain();

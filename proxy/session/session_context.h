@@ -16,6 +16,7 @@
 #include "proxy/net/handshake_queue.h"
 #include "proxy/net/stream.h"
 #include "proxy/session/client_origin.h"
+#include "proxy/session/session_list.h"
 #include "proxy/session/session_observer.h"
 #include "proxy/session/shared_state.h"
 #include "proxy/snapshot/snapshot.h"
@@ -23,8 +24,6 @@
 #include "proxy/upstream/upstream_link.h"
 
 namespace pgveil::proxy {
-
-using SessionId = std::uint64_t;
 
 // Objects of a worker that its sessions use, in the thread of the worker. They outlive the sessions.
 struct SessionServices {

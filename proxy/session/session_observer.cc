@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "proxy/session/session_details.h"
+
 namespace pgveil::proxy {
 
 void SessionObserver::note_client(Client client) {
@@ -57,9 +59,14 @@ void SessionObserver::count_login(const Ending* refusal) {
   (refusal == nullptr ? logins.accepted : logins.refused).add();
 }
 
-void SessionObserver::log_started() {
+void SessionObserver::log_started(bool keeps_details) {
   established_ = log_session_started(*record_);
+  if (keeps_details) established_->details = details_of(*record_).pack();
   record_.reset();
+}
+
+std::string SessionObserver::details() const {
+  return record_ ? details_of(*record_).pack() : established_->details;
 }
 
 void SessionObserver::log_closed(const Ending& ending, std::string_view phase) {

@@ -67,7 +67,10 @@ class SessionObserver {
   // Writes the audit record of the login when its result is known; later calls do nothing. nullptr: it has succeeded.
   void audit(const Ending* refusal);
   // Writes the first log line of the session. From here on only the data of its last line is kept.
-  void log_started();
+  // `keeps_details`: for details() of the established session.
+  void log_started(bool keeps_details = false);
+  // Returns SessionDetails::pack() of the session; empty: they were not kept.
+  [[nodiscard]] std::string details() const;
   // Writes the last log line; later calls do nothing, as for an end that ran out of memory after its log line.
   // `phase`: the phase in which the session ends.
   void log_closed(const Ending& ending, std::string_view phase);

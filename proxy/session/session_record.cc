@@ -236,6 +236,7 @@ std::string_view outcome_of(const Ending* ending) {
     case Reason::client_closed_in_message:  // for example inside its answer to the request for a password
     case Reason::client_lost:
     case Reason::shutting_down:
+    case Reason::terminated:
     case Reason::draining: return "incomplete";
     default: return "refused";
   }

@@ -62,6 +62,7 @@ struct EstablishedRecord {
   std::uint64_t received_bytes = 0;
   std::chrono::steady_clock::time_point accepted;
   std::string server_sqlstate = {};  // with which the server ended the session
+  std::string details = {};          // SessionDetails::pack(); empty: nobody asks for them
 };
 
 struct Traffic {

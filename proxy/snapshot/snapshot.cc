@@ -1,5 +1,7 @@
 #include "proxy/snapshot/snapshot.h"
 
+#include <algorithm>
+
 #include <atomic>
 #include <cstdint>
 #include <set>
@@ -216,6 +218,16 @@ class SnapshotBuilder {
 
 tl::expected<std::shared_ptr<const Snapshot>, ConfigReport> build_snapshot(const ParsedConfig& parsed) {
   return SnapshotBuilder(parsed).build();
+}
+
+std::vector<std::shared_ptr<const Upstream>> used_upstreams(const Snapshot& snapshot) {
+  std::vector<std::shared_ptr<const Upstream>> used;
+  for (const auto& [name, upstream] : snapshot.upstreams)
+    if (std::ranges::any_of(snapshot.listeners, [&upstream = upstream](const ListenerPolicy& listener) {
+          return listener.upstream == upstream;
+        }))
+      used.push_back(upstream);
+  return used;
 }
 
 }  // namespace pgveil::proxy

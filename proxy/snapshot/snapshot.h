@@ -18,6 +18,7 @@
 #include "proxy/credentials/upstream_credentials.h"
 #include "proxy/credentials/user_secrets.h"
 #include "proxy/snapshot/file_digests.h"
+#include "proxy/snapshot/upstream_status.h"
 #include "tls/client_context.h"
 #include "tls/expiry.h"
 #include "tls/server_context.h"
@@ -29,6 +30,8 @@ struct Upstream {
   std::shared_ptr<const tls::ClientContext>
       tls;  // null with sslmode = "disable" or where all hosts are Unix sockets
   UpstreamCredentials held;
+  // What is seen of it while the snapshot is used. It is the only part that changes.
+  std::shared_ptr<UpstreamStatus> status = std::make_shared<UpstreamStatus>();
 };
 
 // What a listener's sessions are judged by.
@@ -54,6 +57,9 @@ struct Snapshot {
   // it was read has another digest now.
   FileDigests files;
 };
+
+// Returns each upstream that a listener uses, once, in the order of their names.
+[[nodiscard]] std::vector<std::shared_ptr<const Upstream>> used_upstreams(const Snapshot& snapshot);
 
 // One listener of a snapshot. It keeps the snapshot: another one may take its place at any time.
 class SnapshotListener {

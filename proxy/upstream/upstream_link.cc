@@ -26,6 +26,7 @@ UpstreamLink::UpstreamLink(const LinkServices& services, std::shared_ptr<const U
       context_(std::move(tls)),
       proxy_header_(std::move(proxy_header)),
       owner_(&owner),
+      counts_for_status_(context_ == upstream_->tls && !course.only),
       connector_(loop_, services.resolver, upstream_->config, *this, std::move(course)),
       connect_deadline_(loop_, *this),
       slot_(services.handshake_queue, *this),
@@ -114,8 +115,10 @@ bool UpstreamLink::leave_host(const std::string& what) {
 
 Ending UpstreamLink::timed_out(std::string_view owed) const {
   const std::string last = connector_.describe_attempt(pending(owed));
-  return connector_.failure(Connector::Failed::timed_out,
-                            report() + (report().empty() || last.empty() ? "" : " ") + last);
+  Ending ending = connector_.failure(Connector::Failed::timed_out,
+                                     report() + (report().empty() || last.empty() ? "" : " ") + last);
+  if (step_ != Step::done) note_failure(ending);
+  return ending;
 }
 
 Ending UpstreamLink::hung_up(const std::string& what) const {
@@ -214,6 +217,7 @@ UpstreamLink::Step UpstreamLink::shake_hands(Scratch& scratch) {
 
 UpstreamLink::Step UpstreamLink::finish() {
   connect_deadline_.clear();
+  if (counts_for_status_) upstream_->status->note_connected(server()->address, tls_);
   return Step::done;
 }
 
@@ -227,7 +231,12 @@ UpstreamLink::Step UpstreamLink::next_address(Connector::Failed how, const std::
 UpstreamLink::Step UpstreamLink::fail(Ending ending) {
   connect_deadline_.clear();
   failure_ = std::move(ending);
+  note_failure(failure_);
   return Step::failed;
+}
+
+void UpstreamLink::note_failure(const Ending& ending) const {
+  if (counts_for_status_) upstream_->status->note_failed(ending.detail);
 }
 
 // Ends with the server's failure first, and then the failures of earlier attempts.

@@ -79,7 +79,8 @@ class UpstreamLink final : private Wakeable {
   [[nodiscard]] bool leave_host(const std::string& what);
 
   // Returns the ending if the time is over now: the result of every attempt, and what the last one was
-  // waiting for. `owed`: what the server of an established link has not done yet.
+  // waiting for. `owed`: what the server of an established link has not done yet. A link that is not established counts as
+  // failed in the status of its upstream.
   [[nodiscard]] Ending timed_out(std::string_view owed) const;
   // Returns the ending for a server that has closed the established connection before its first byte. `what` says how.
   [[nodiscard]] Ending hung_up(const std::string& what) const;
@@ -101,12 +102,15 @@ class UpstreamLink final : private Wakeable {
   [[nodiscard]] std::string pending(std::string_view owed) const;
   [[nodiscard]] bool may_hang_up() const;
   [[nodiscard]] bool wants_tls() const;
+  void note_failure(const Ending& ending) const;
 
   uv_loop_t* loop_;
   const std::shared_ptr<const Upstream> upstream_;
   std::shared_ptr<const tls::ClientContext> context_;
   const protocol::Bytes proxy_header_;
   Wakeable* owner_;
+  // Whether the link tells of the upstream as a whole, and not of one server or of one user's certificate.
+  const bool counts_for_status_;
   Connector connector_;
   Deadline connect_deadline_;  // for the current address
   protocol::UpstreamGreeting greeting_;

@@ -23,6 +23,7 @@ BINARY = Path(os.environ.get("PGVEIL", Path(__file__).resolve().parents[3] / "bu
 RELAY = {name: value for name, value in os.environ.items() if name in ("PGVEIL_RELAY", "PGVEIL_TLS_RECORDS")}
 
 # How it ends where it cannot start, after sysexits.h.
+EX_USAGE = 64
 EX_UNAVAILABLE = 69  # an address cannot be listened on, or the kernel has no io_uring for us
 EX_CONFIG = 78  # errors in the configuration
 

@@ -108,6 +108,11 @@ class Cluster:
         ).strip()  # fmt: skip
 
     @property
+    def lines(self) -> list[str]:
+        """Its log."""
+        return self._postmaster.lines
+
+    @property
     def address(self) -> tuple[str, int]:
         return "127.0.0.1", self.port
 

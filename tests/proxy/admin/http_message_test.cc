@@ -20,6 +20,10 @@ TEST(HttpRequestReader, ReadsARequestByteByByte) {
   const HttpRequest request = reader.release();
   EXPECT_EQ(request.method, "GET");
   EXPECT_EQ(request.path, "/readyz");
+  EXPECT_EQ(request.query, "upstream=1&x");
+  EXPECT_EQ(query_value(request, "upstream"), "1");
+  EXPECT_EQ(query_value(request, "x"), "");
+  EXPECT_EQ(query_value(request, "up"), std::nullopt);
   EXPECT_EQ(request.accept, "text/html");
   EXPECT_EQ(request.origin, "http://b");
   EXPECT_EQ(request.sec_fetch_site, "");

@@ -23,6 +23,12 @@ constexpr std::string_view kStatus = R"({
      "sessions": {"phases": {"relay": 0}, "established": {"idle": 0, "in_transaction": 0, "active": 0}},
      "logins": {"accepted": 0, "refused": 0}, "bytes": {"to_client": 0, "to_server": 0},
      "ended": {"password_wrong": 3}}],
+  "upstreams": [
+    {"name": "primary", "sslmode": "verify-full", "verdict": "verified", "problem": null, "server": "10.0.0.1:5432",
+     "last_connected": "2026-11-30T12:00:00Z", "last_failed": null, "tls": "TLSv1.3",
+     "certificate": {"subject": "CN=db", "not_after": "2027-01-01T00:00:00Z", "days_left": 31}},
+    {"name": "b", "sslmode": "disable", "verdict": "failed", "problem": "The server refused.", "server": null,
+     "last_connected": null, "last_failed": "2026-11-30T12:00:00Z", "tls": null, "certificate": null}],
   "certificates": [{"kind": "crl", "subject": "CN=ca", "file": "/ca.crl", "not_after": "2026-12-01T00:00:00Z",
                     "days_left": -2}]
 })";
@@ -38,6 +44,11 @@ TEST(StatusText, IsForATerminal) {
       "LISTENER        UPSTREAM  ESTABLISHED  IDLE  IN TRANSACTION  ACTIVE  LOGGING IN  LOGINS  REFUSED  TO CLIENT  TO SERVER\n"
       "127.0.0.1:5432  primary   6            3     2               1       3           12      5        1.2 MB     999 B\n"
       "unix:/run/a     b         0            0     0               0       0           0       0        0 B        0 B\n"
+      "\n"
+      "UPSTREAM  VERDICT   SERVER         LAST CONNECTED        CERTIFICATE DAYS LEFT\n"
+      "primary   verified  10.0.0.1:5432  2026-11-30T12:00:00Z  31\n"
+      "b         failed    -              -                     -\n"
+      "upstream b: The server refused.\n"
       "\n"
       "SESSIONS ENDED  COUNT\n"
       "password_wrong  8\n"

@@ -288,6 +288,8 @@ inline const std::vector<SettingSample>& setting_samples() {
        [](const Config& c) { return c.admin.liveness_limit == 3s; }},
       {"admin", "allow_quit", "true", "on", "2", R"(address = "127.0.0.1:9187")",
        [](const Config& c) { return c.admin.allow_quit; }},
+      {"admin", "upstream_check_interval", R"("30s")", "30s", "2d", R"(address = "127.0.0.1:9187")",
+       [](const Config& c) { return c.admin.upstream_check_interval == 30s; }},
   };
   return kSamples;
 }

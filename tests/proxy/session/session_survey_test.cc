@@ -5,7 +5,7 @@
 #include <array>
 #include <chrono>
 
-#include "proxy/session/survey_box.h"
+#include "proxy/session/answer_box.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -30,8 +30,8 @@ TEST(SessionSurvey, AddsUpTheSessionsOfEachListener) {
   EXPECT_EQ(survey.find(third), nullptr);
 }
 
-TEST(SurveyBox, ReturnsTheLastAnswerIfThereIsNoNewOne) {
-  SurveyBox box;
+TEST(AnswerBox, ReturnsTheLastAnswerIfThereIsNoNewOne) {
+  AnswerBox<SessionSurvey> box;
   SessionMetrics metrics;
   SessionSurvey survey;
   survey.add(metrics, {.state = SessionState::idle, .bytes_to_client = 1, .bytes_to_server = 1});

@@ -1,0 +1,21 @@
+// Text for a terminal: tables, sizes and durations.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace pgveil::proxy {
+
+using TableRow = std::vector<std::string>;
+
+// Returns columns with two blanks between them. The first row is the head; all rows have the same size.
+[[nodiscard]] std::string table(const std::vector<TableRow>& rows);
+
+// Returns for example "512 B" or "1.5 MB".
+[[nodiscard]] std::string size_text(std::uint64_t bytes);
+
+// Returns for example "5 s", "3 min", "2 h 5 min" or "4 d 1 h".
+[[nodiscard]] std::string duration_text(std::int64_t seconds);
+
+}  // namespace pgveil::proxy

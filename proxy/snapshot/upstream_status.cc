@@ -1,0 +1,38 @@
+#include "proxy/snapshot/upstream_status.h"
+
+#include <utility>
+
+#include "proxy/base/deadline.h"
+
+namespace pgveil::proxy {
+
+void UpstreamStatus::note_connected(const KernelAddress& server,
+                                    std::shared_ptr<const tls::Established> tls) {
+  const Time now = time_now();
+  const std::lock_guard lock(mutex_);
+  values_.connected = now;
+  values_.server = server;
+  values_.tls.swap(tls);  // the earlier one is destroyed after the lock
+  values_.has_failed = false;
+}
+
+void UpstreamStatus::note_failed(std::string problem) {
+  const Time now = time_now();
+  const std::lock_guard lock(mutex_);
+  values_.failed = now;
+  values_.problem.swap(problem);
+  values_.has_failed = true;
+}
+
+void UpstreamStatus::take_over(const UpstreamStatus& earlier) {
+  Values values = earlier.values();
+  const std::lock_guard lock(mutex_);
+  values_ = std::move(values);
+}
+
+UpstreamStatus::Values UpstreamStatus::values() const {
+  const std::lock_guard lock(mutex_);
+  return values_;
+}
+
+}  // namespace pgveil::proxy
