@@ -10,10 +10,15 @@ SessionSurvey::Entry activity_of(const ProcessState::Listener& listener,
   for (std::size_t worker = 0; worker < surveys.size(); ++worker) {
     const SessionMetrics& metrics = *listener.usage->metrics.at(worker);
     const SessionSurvey::Entry* found = surveys[worker].find(metrics);
-    for (std::size_t state = 0; state < kSessionStates && found != nullptr; ++state)
-      sum.sessions.at(state) += found->sessions.at(state);
-    sum.bytes_to_client += found != nullptr ? found->bytes_to_client : metrics.bytes_to_client.value();
-    sum.bytes_to_server += found != nullptr ? found->bytes_to_server : metrics.bytes_to_server.value();
+    const SessionSurvey::Entry entry = found != nullptr ? *found : SessionSurvey::of_ended(metrics);
+    for (std::size_t state = 0; state < kSessionStates; ++state)
+      sum.sessions.at(state) += entry.sessions.at(state);
+    sum.bytes_to_client += entry.bytes_to_client;
+    sum.bytes_to_server += entry.bytes_to_server;
+    sum.messages_to_client += entry.messages_to_client;
+    sum.messages_to_server += entry.messages_to_server;
+    sum.paused_by_client += entry.paused_by_client;
+    sum.paused_by_server += entry.paused_by_server;
   }
   return sum;
 }

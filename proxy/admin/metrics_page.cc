@@ -18,6 +18,8 @@
 namespace pgveil::proxy {
 namespace {
 
+constexpr double kNano = 1e-9;
+
 using Families = std::vector<prometheus::MetricFamily>;
 using Listeners = std::vector<ProcessState::Listener>;
 
@@ -116,6 +118,39 @@ void add_upstreams(const ProcessState::Values& values, Families& to) {
   for (MetricFamily* family : {&up, &connected, &failed, &expiry}) to.push_back(family->release());
 }
 
+void add_preconnects(const ProcessState::Values& values, Families& to) {
+  using Counts = UpstreamStatus::Preconnects;
+  auto family = MetricFamily::counter("pgveil_preconnect_events_total",
+                                      "What has become of pre-established connections.");
+  for (const auto& upstream : used_upstreams(*values.snapshot)) {
+    if (upstream->config.preconnect == 0) continue;
+    const Counts counts = upstream->status->preconnects();
+    for (const auto& [event, count] :
+         {std::pair("made", counts.made), std::pair("taken", counts.taken),
+          std::pair("missed", counts.missed), std::pair("renewed", counts.renewed),
+          std::pair("failed", counts.failed)})
+      family.add({{"upstream", upstream->config.name}, {"event", event}}, static_cast<double>(count));
+  }
+  to.push_back(family.release());
+}
+
+void add_lookups(const ObservedProcess& process, Families& to) {
+  double succeeded = 0, failed = 0, seconds = 0;
+  for (const ObservedWorker& worker : process.workers) {
+    succeeded += static_cast<double>(worker.lookups->succeeded.load(std::memory_order_relaxed));
+    failed += static_cast<double>(worker.lookups->failed.load(std::memory_order_relaxed));
+    seconds += kNano * static_cast<double>(worker.lookups->nanoseconds.load(std::memory_order_relaxed));
+  }
+  to.push_back(
+      MetricFamily::counter("pgveil_dns_lookups_total", "Look-ups of names and addresses by outcome.")
+          .add({{"outcome", "succeeded"}}, succeeded)
+          .add({{"outcome", "failed"}}, failed)
+          .release());
+  to.push_back(MetricFamily::counter("pgveil_dns_lookup_seconds_total", "The time that look-ups have taken.")
+                   .add({}, seconds)
+                   .release());
+}
+
 void add_workers(const ObservedProcess& process, const std::vector<SessionSurvey>& surveys, Families& to) {
   auto delays = MetricFamily::histogram(
       "pgveil_worker_loop_delay_seconds",
@@ -165,6 +200,12 @@ void add_activity(const Listeners& listeners, const std::vector<SessionSurvey>& 
       MetricFamily::gauge("pgveil_established_sessions", "Established sessions by what they do now.");
   auto bytes = MetricFamily::counter(
       "pgveil_bytes_total", "Bytes of PostgreSQL's protocol that were passed on, without those of TLS.");
+  auto messages = MetricFamily::counter("pgveil_messages_total",
+                                        "Complete messages of PostgreSQL's protocol that were passed on.");
+  auto paused =
+      MetricFamily::counter("pgveil_relay_paused_seconds_total",
+                            "The time in which sessions did not read from one side, because the other "
+                            "side was slow to read.");
   for (const auto& listener : listeners) {
     const SessionSurvey::Entry sum = activity_of(listener, surveys);
     for (std::size_t state = 0; state < kSessionStates; ++state)
@@ -175,9 +216,16 @@ void add_activity(const Listeners& listeners, const std::vector<SessionSurvey>& 
               static_cast<double>(sum.bytes_to_client));
     bytes.add({{"listener", listener.address}, {"direction", "to_server"}},
               static_cast<double>(sum.bytes_to_server));
+    messages.add({{"listener", listener.address}, {"direction", "to_client"}},
+                 static_cast<double>(sum.messages_to_client));
+    messages.add({{"listener", listener.address}, {"direction", "to_server"}},
+                 static_cast<double>(sum.messages_to_server));
+    paused.add({{"listener", listener.address}, {"slow_side", "client"}},
+               kNano * static_cast<double>(sum.paused_by_client));
+    paused.add({{"listener", listener.address}, {"slow_side", "server"}},
+               kNano * static_cast<double>(sum.paused_by_server));
   }
-  to.push_back(states.release());
-  to.push_back(bytes.release());
+  for (MetricFamily* family : {&states, &bytes, &messages, &paused}) to.push_back(family->release());
 }
 
 void add_logins(const Listeners& listeners, Families& to) {
@@ -231,6 +279,26 @@ void add_handshakes(const Listeners& listeners, Families& to) {
   }
 }
 
+void add_failed_handshakes(const Listeners& listeners, Families& to) {
+  auto family = MetricFamily::counter(
+      "pgveil_failed_handshakes_total",
+      "TLS handshakes that failed, or that the peer rejected afterwards, by cause and by the alert of the peer.");
+  const auto add = [&](const ProcessState::Listener& listener, const std::string& side,
+                       FailedHandshakeCounts SessionMetrics::*counts_of) {
+    FailedHandshakeCounts::Counts counts;
+    for (const auto& worker : listener.usage->metrics) ((*worker).*counts_of).add_to(counts);
+    for (const auto& [kind, count] : counts)
+      family.add(
+          {{"listener", listener.address}, {"side", side}, {"failure", kind.failure}, {"alert", kind.alert}},
+          static_cast<double>(count));
+  };
+  for (const auto& listener : listeners) {
+    add(listener, "client", &SessionMetrics::failed_client_handshakes);
+    add(listener, "server", &SessionMetrics::failed_upstream_handshakes);
+  }
+  to.push_back(family.release());
+}
+
 void add_steps(const Listeners& listeners, Families& to) {
   struct Step {
     const char* name;
@@ -275,12 +343,15 @@ Families all_families(const ObservedProcess& process, Surveyor& surveyor) {
   add_configuration(values, families);
   add_expiries(values, families);
   add_upstreams(values, families);
+  add_preconnects(values, families);
+  add_lookups(process, families);
   const auto& surveys = surveyor.survey();
   add_workers(process, surveys, families);
   add_sessions(values.listeners, families);
   add_activity(values.listeners, surveys, families);
   add_logins(values.listeners, families);
   add_handshakes(values.listeners, families);
+  add_failed_handshakes(values.listeners, families);
   add_steps(values.listeners, families);
   add_lost_lines(families);
   add_process_metrics(families);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "proxy/admin/process_state.h"
+#include "proxy/base/resolver.h"
 #include "proxy/diagnostics/worker_pulse.h"
 #include "proxy/session/answer_box.h"
 #include "proxy/session/session_list.h"
@@ -18,6 +19,7 @@ struct ObservedWorker {
   WorkerPulse* pulse;
   AnswerBox<SessionSurvey>* survey;
   AnswerBox<SessionList>* sessions;
+  const Resolver::Counts* lookups;
   std::function<void()> wake;                // makes the worker answer the questions of all three
   std::function<void(SessionId)> terminate;  // ends the session with this number, if it is one of this worker
 };

@@ -85,7 +85,10 @@ class Resolver::Lookup {
     timer_->data = this;
     waiting_.reserve(1);  // so that the first request can join without an allocation
   }
-  ~Lookup() { close_channel(); }
+  ~Lookup() {
+    if (done_) count();
+    close_channel();
+  }
   Lookup(const Lookup&) = delete;
   Lookup& operator=(const Lookup&) = delete;
 
@@ -95,7 +98,10 @@ class Resolver::Lookup {
     if (!done_) set_timer();
     return done_;
   }
-  [[nodiscard]] Answer take_answer() { return std::move(answer_); }
+  [[nodiscard]] Answer take_answer() {
+    has_failed_ = !answer_.error.empty();
+    return std::move(answer_);
+  }
 
   // `attempts`: the number of attempts that have timed out for the request; -1 if the running attempt must not count.
   void join(Request& request, int attempts) {
@@ -118,6 +124,7 @@ class Resolver::Lookup {
   };
 
   void begin_attempt();
+  void count();
   void ask();
   void forget() { resolver_.lookups_.erase(resolver_.lookups_.find(key_)); }  // destroys this
   void close_channel();
@@ -142,10 +149,19 @@ class Resolver::Lookup {
   int attempts_ = 1;   // number of timeouts after which a request fails
   bool done_ = false;  // the running attempt has ended
   bool timed_out_ = false;
+  bool has_failed_ = false;  // of an answer that was taken
+  const std::uint64_t began_ = uv_hrtime();
   bool is_answering_ = false;
   Answer answer_;
   std::vector<Request*> waiting_;
 };
+
+void Resolver::Lookup::count() {
+  Counts& counts = resolver_.counts_;
+  const bool has_failed = has_failed_ || timed_out_ || !answer_.error.empty();
+  (has_failed ? counts.failed : counts.succeeded).fetch_add(1, std::memory_order_relaxed);
+  counts.nanoseconds.fetch_add(uv_hrtime() - began_, std::memory_order_relaxed);
+}
 
 void Resolver::Lookup::begin_attempt() {
   close_channel();

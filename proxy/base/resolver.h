@@ -5,6 +5,7 @@
 
 #include <uv.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <map>
@@ -41,6 +42,12 @@ class Resolver {
     std::string error;                     // the reason if nothing was found
   };
   class Request;
+  // Look-ups that have ended. Any thread may read them.
+  struct Counts {
+    std::atomic<std::uint64_t> succeeded{0};
+    std::atomic<std::uint64_t> failed{0};
+    std::atomic<std::uint64_t> nanoseconds{0};  // of all of them together
+  };
 
   explicit Resolver(uv_loop_t* loop) : Resolver(loop, Settings{}) {}
   Resolver(uv_loop_t* loop, Settings settings);
@@ -53,6 +60,7 @@ class Resolver {
   // request is destroyed.
   [[nodiscard]] std::unique_ptr<Request> addresses_of(const std::string& name, Wakeable& waiter);
   [[nodiscard]] std::unique_ptr<Request> name_of(const KernelAddress& address, Wakeable& waiter);
+  [[nodiscard]] const Counts& counts() const { return counts_; }
 
  private:
   class Lookup;
@@ -62,6 +70,7 @@ class Resolver {
 
   uv_loop_t* loop_;
   const Settings settings_;
+  Counts counts_;
   std::map<Key, std::unique_ptr<Lookup>> lookups_;  // that are running
 };
 

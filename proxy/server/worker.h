@@ -70,6 +70,8 @@ class Worker final {
   // Drops the remaining sessions without a message. Returns their number.
   [[nodiscard]] std::size_t abandon();
 
+  // The look-ups of names. May be read by any thread.
+  [[nodiscard]] const Resolver::Counts& lookups() const { return resolver_.counts(); }
   // The number of sessions that have begun and are destroyed. May be called from any thread.
   [[nodiscard]] std::uint64_t ended() const { return ended_.load(std::memory_order_relaxed); }
 

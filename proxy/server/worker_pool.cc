@@ -103,6 +103,7 @@ std::vector<ObservedWorker> WorkerPool::observe() {
     workers.push_back({.pulse = &thread->pulse(),
                        .survey = &thread->survey(),
                        .sessions = &thread->sessions(),
+                       .lookups = &thread->lookups(),
                        .wake = [&thread = *thread] { thread.wake(); },
                        .terminate = [&thread = *thread](SessionId id) { thread.terminate(id); }});
   return workers;

@@ -43,6 +43,7 @@ class WorkerThread {
 
   // Tells whether the loop of the worker turns. It may be asked by another thread.
   [[nodiscard]] WorkerPulse& pulse() { return pulse_; }
+  [[nodiscard]] const Resolver::Counts& lookups() const { return worker_.lookups(); }
   // A survey of its sessions, for another thread that has asked for it.
   [[nodiscard]] AnswerBox<SessionSurvey>& survey() { return survey_; }
   // A list of its sessions, for another thread that has asked for it.

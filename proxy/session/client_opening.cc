@@ -123,6 +123,7 @@ ClientOpening::State ClientOpening::accept_tls() {
     case TlsStream::Handshake::waiting: return State::accepting_tls;
     case TlsStream::Handshake::failed:
       context_.observer.note_refused_certificate(accepting_->failure().peer);
+      context_.observer.note_failed_client_handshake(accepting_->failure());
       return fail(failed_handshake());
     case TlsStream::Handshake::done: break;
   }
@@ -173,7 +174,10 @@ Ending ClientOpening::early_leave() const {
     certificate =
         context_.policy().tls->shown_certificate_text(tls_->own_sha256_fingerprint, tls_->server_name);
   const Stream& client = *context_.client;
-  if (const auto* failure = client.tls_failure()) return client_tls_ending(*failure, certificate);
+  if (const auto* failure = client.tls_failure()) {
+    context_.observer.note_failed_client_handshake(*failure);
+    return client_tls_ending(*failure, certificate);
+  }
   return early_leave_ending({.error = client.error(),
                              .has_sent = has_sent_ || negotiation_.inside_tls(),
                              .inside_packet = !unread_.empty(),

@@ -1,31 +1,38 @@
 #include "proxy/session/handshake_counts.h"
 
-#include <new>
+#include <string_view>
 
 namespace pgveil::proxy {
+namespace {
 
-void HandshakeCounts::add(const tls::Established& established) noexcept {
-  try {
-    Kind kind{.version = established.version,
-              .cipher = established.cipher,
-              .group = established.group,
-              .is_post_quantum = established.post_quantum};
-    const std::lock_guard lock(mutex_);
-    if (counts_.size() >= kMaxKinds && !counts_.contains(kind))
-      kind = {.version = "other", .cipher = "other", .group = "other"};
-    ++counts_[kind];
-  } catch (const std::bad_alloc&) {
-    return;
-  }
+// OpenSSL's text for an alert of the peer is, for example, "tlsv1 alert unknown ca".
+std::string_view alert_in(std::string_view reason) {
+  constexpr std::string_view kMark = " alert ";
+  const std::size_t mark = reason.find(kMark);
+  return mark == std::string_view::npos ? std::string_view() : reason.substr(mark + kMark.size());
 }
 
-void HandshakeCounts::add_to(Counts& sum) const {
-  Counts copy;
-  {
-    const std::lock_guard lock(mutex_);
-    copy = counts_;
-  }
-  for (const auto& [kind, count] : copy) sum[kind] += count;
+}  // namespace
+
+HandshakeKind::HandshakeKind(const tls::Established& established)
+    : version(established.version),
+      cipher(established.cipher),
+      group(established.group),
+      is_post_quantum(established.post_quantum) {}
+
+HandshakeKind HandshakeKind::other() {
+  HandshakeKind kind;
+  kind.version = kind.cipher = kind.group = "other";
+  return kind;
+}
+
+FailedHandshakeKind::FailedHandshakeKind(const tls::FailureReport& report)
+    : failure(tls::name_of(report.failure)), alert(alert_in(report.reason)) {}
+
+FailedHandshakeKind FailedHandshakeKind::other() {
+  FailedHandshakeKind kind;
+  kind.failure = kind.alert = "other";
+  return kind;
 }
 
 }  // namespace pgveil::proxy

@@ -277,8 +277,7 @@ void LoginExchange::keep_server() {
 }
 
 void LoginExchange::report(SessionObserver& observer) const {
-  if (relay_)
-    observer.note_relayed({.sent = relay_->bytes_to_client(), .received = relay_->bytes_to_server()});
+  if (relay_) observer.note_relayed(traffic_of(*relay_));
 }
 
 std::unique_ptr<Stream> LoginExchange::release_server() {
@@ -327,7 +326,10 @@ Ending LoginExchange::timeout_ending() const {
 // StartupMessage accepts no connections now: a load balancer without servers does the same.
 Ending LoginExchange::lost_server_ending() {
   if (auto refused = refused_ending()) return *std::move(refused);
-  if (const auto* failure = server_->tls_failure()) return tls_ending(*link_->server(), *failure);
+  if (const auto* failure = server_->tls_failure()) {
+    context_.observer.note_failed_server_handshake(*failure);
+    return tls_ending(*link_->server(), *failure);
+  }
   if (relay_->client_ended()) return left_client_ending();
   const std::string error = server_->error();
   const bool is_cut = error.empty() && server_->close_notify() == Stream::CloseNotify::missing;

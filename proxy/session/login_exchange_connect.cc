@@ -42,7 +42,10 @@ LoginExchange::State LoginExchange::connect() {
   switch (state) {
     case UpstreamLink::State::connecting: return State::connecting;
     case UpstreamLink::State::verifying: return State::verifying;
-    case UpstreamLink::State::failed: return fail(link_->failure());
+    case UpstreamLink::State::failed:
+      if (const auto* failure = link_->tls_failure())
+        context_.observer.note_failed_server_handshake(*failure);
+      return fail(link_->failure());
     case UpstreamLink::State::established: return begin_login();
   }
   return State::connecting;

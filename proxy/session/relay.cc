@@ -1,6 +1,7 @@
 #include "proxy/session/relay.h"
 
 #include <algorithm>
+#include <ctime>
 
 #include "protocol/backend.h"
 #include "protocol/frontend.h"
@@ -8,15 +9,29 @@
 
 namespace pgveil::proxy {
 
+namespace {
+
+// A side may be paused several times for each MiB, and this clock costs a third of the exact one.
+std::chrono::nanoseconds coarse_time() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  return std::chrono::seconds(now.tv_sec) + std::chrono::nanoseconds(now.tv_nsec);
+}
+
+}  // namespace
+
 void Relay::follow_to_client(ByteView bytes) {
   to_client_.boundary.follow(bytes, [this](char type, std::uint8_t last_byte) {
+    ++to_client_.messages;
     transactions_.on_backend_message(type, last_byte);
   });
 }
 
 void Relay::follow_to_server(ByteView bytes) {
-  to_server_.boundary.follow(
-      bytes, [this](char type, std::uint8_t /*last_byte*/) { transactions_.on_frontend_message(type); });
+  to_server_.boundary.follow(bytes, [this](char type, std::uint8_t /*last_byte*/) {
+    ++to_server_.messages;
+    transactions_.on_frontend_message(type);
+  });
 }
 
 std::optional<Relay::End> Relay::advance(Scratch& scratch) {
@@ -76,10 +91,16 @@ bool Relay::server_gave_up() const {
   return boundary.at_boundary() && boundary.last_type() == protocol::kErrorResponse && !server_goes_on_;
 }
 
+std::chrono::nanoseconds Relay::paused(const Direction& direction) {
+  return direction.paused_before +
+         (direction.paused ? coarse_time() - direction.paused_since : std::chrono::nanoseconds(0));
+}
+
 Stream::Status Relay::move(Direction& direction, Scratch& scratch) {
   if (direction.paused) {
     if (direction.to.unwritten() > direction.resume_below) return Stream::Status::blocked;
     direction.paused = false;
+    direction.paused_before += coarse_time() - direction.paused_since;
     direction.from.resume_reading();
   }
   for (int reads = 0; may_read(direction.from, reads); ++reads) {
@@ -98,6 +119,7 @@ Stream::Status Relay::move(Direction& direction, Scratch& scratch) {
     direction.to.write(scratch, read.bytes);
     if (const auto waiting = direction.to.unwritten(); waiting > 0) {
       direction.paused = true;
+      direction.paused_since = coarse_time();
       direction.resume_below = waiting / 2;
       direction.from.pause_reading();
       break;

@@ -76,6 +76,12 @@ class Relay {
 
   [[nodiscard]] std::uint64_t bytes_to_server() const { return to_server_.bytes; }
   [[nodiscard]] std::uint64_t bytes_to_client() const { return to_client_.bytes; }
+  // Complete messages.
+  [[nodiscard]] std::uint64_t messages_to_server() const { return to_server_.messages; }
+  [[nodiscard]] std::uint64_t messages_to_client() const { return to_client_.messages; }
+  // Return how long one side was not read because the opposite one was slow to read. The resolution is a few milliseconds.
+  [[nodiscard]] std::chrono::nanoseconds paused_by_server() const { return paused(to_server_); }
+  [[nodiscard]] std::chrono::nanoseconds paused_by_client() const { return paused(to_client_); }
 
  private:
   struct Direction {
@@ -83,6 +89,9 @@ class Relay {
     Stream& to;
     protocol::BoundaryTracker boundary = {};
     std::uint64_t bytes = 0;
+    std::uint64_t messages = 0;
+    std::chrono::nanoseconds paused_before{0};  // in all pauses that are over
+    std::chrono::nanoseconds paused_since{0};   // of coarse_time()
     std::size_t resume_below = 0;  // low watermark: `from` is resumed once `to` holds no more bytes than this
     bool paused = false;
     bool in_bulk = false;
@@ -90,6 +99,7 @@ class Relay {
     std::uint64_t looked_at = 0;   // `bytes` at the last look_after_bulk()
   };
 
+  [[nodiscard]] static std::chrono::nanoseconds paused(const Direction& direction);
   [[nodiscard]] Stream::Status move(Direction& direction, Scratch& scratch);
   [[nodiscard]] Stream::Status end_client(Scratch& scratch);
   void note_server_error(ByteView bytes);

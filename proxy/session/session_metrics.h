@@ -37,9 +37,15 @@ struct SessionMetrics {
   DurationHistogram session{DurationHistogram::kOfSessions};
   HandshakeCounts client_handshakes;
   HandshakeCounts upstream_handshakes;
+  FailedHandshakeCounts failed_client_handshakes;
+  FailedHandshakeCounts failed_upstream_handshakes;
   // Of sessions that have ended.
   Counter bytes_to_client;
   Counter bytes_to_server;
+  Counter messages_to_client;
+  Counter messages_to_server;
+  Counter paused_by_client;  // in nanoseconds
+  Counter paused_by_server;
 
   [[nodiscard]] static std::uint64_t next_number() {
     static std::atomic<std::uint64_t> last{0};

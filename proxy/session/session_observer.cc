@@ -6,6 +6,15 @@
 
 namespace pgveil::proxy {
 
+Traffic traffic_of(const Relay& relay) {
+  return {.sent = relay.bytes_to_client(),
+          .received = relay.bytes_to_server(),
+          .messages_to_client = relay.messages_to_client(),
+          .messages_to_server = relay.messages_to_server(),
+          .paused_by_client = relay.paused_by_client(),
+          .paused_by_server = relay.paused_by_server()};
+}
+
 void SessionObserver::note_client(Client client) {
   record_->session = std::move(client.session);
   record_->worker = client.worker;
@@ -27,6 +36,14 @@ void SessionObserver::note_client_tls(std::shared_ptr<const tls::Established> tl
 void SessionObserver::note_server_tls(std::shared_ptr<const tls::Established> tls) {
   if (metrics_ != nullptr && tls) metrics_->upstream_handshakes.add(*tls);
   record_->server_tls = std::move(tls);
+}
+
+void SessionObserver::note_failed_client_handshake(const tls::FailureReport& failure) {
+  if (metrics_ != nullptr) metrics_->failed_client_handshakes.add(failure);
+}
+
+void SessionObserver::note_failed_server_handshake(const tls::FailureReport& failure) {
+  if (metrics_ != nullptr) metrics_->failed_upstream_handshakes.add(failure);
 }
 
 void SessionObserver::note_refused_certificate(std::shared_ptr<const tls::PeerCertificate> certificate) {
@@ -88,6 +105,10 @@ Totals SessionObserver::count_end(const Ending& ending) {
   metrics_->session.add(totals.duration);
   metrics_->bytes_to_client.add(totals.traffic.sent);
   metrics_->bytes_to_server.add(totals.traffic.received);
+  metrics_->messages_to_client.add(totals.traffic.messages_to_client);
+  metrics_->messages_to_server.add(totals.traffic.messages_to_server);
+  metrics_->paused_by_client.add(static_cast<std::uint64_t>(totals.traffic.paused_by_client.count()));
+  metrics_->paused_by_server.add(static_cast<std::uint64_t>(totals.traffic.paused_by_server.count()));
   return totals;
 }
 

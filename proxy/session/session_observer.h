@@ -10,10 +10,14 @@
 #include <string_view>
 
 #include "protocol/startup.h"
+#include "proxy/session/relay.h"
 #include "proxy/session/session_metrics.h"
 #include "proxy/session/session_record.h"
 
 namespace pgveil::proxy {
+
+// Returns what the relay has forwarded so far.
+[[nodiscard]] Traffic traffic_of(const Relay& relay);
 
 class SessionObserver {
  public:
@@ -35,6 +39,9 @@ class SessionObserver {
   // Stores the addresses that a PROXY header and its connection have.
   void note_proxied(std::string client, std::string proxy);
   void note_client_tls(std::shared_ptr<const tls::Established> tls);
+  // Count a handshake that failed, or that the peer rejected afterwards, as TLS 1.3 permits.
+  void note_failed_client_handshake(const tls::FailureReport& failure);
+  void note_failed_server_handshake(const tls::FailureReport& failure);
   void note_refused_certificate(std::shared_ptr<const tls::PeerCertificate> certificate);
   void note_identity(std::string_view identity) { record_->identity = identity; }
   // Stores the user and the database that the client asks for.

@@ -68,6 +68,11 @@ struct EstablishedRecord {
 struct Traffic {
   std::uint64_t sent = 0;      // to the client, after its login
   std::uint64_t received = 0;  // from the client, its login included
+  // Of the relay: complete messages, and the time in which one side was not read because the other one was slow.
+  std::uint64_t messages_to_client = 0;
+  std::uint64_t messages_to_server = 0;
+  std::chrono::nanoseconds paused_by_client{0};
+  std::chrono::nanoseconds paused_by_server{0};
 };
 
 // The numbers in the log line at the end of a session.

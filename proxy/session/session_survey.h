@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -25,6 +26,10 @@ struct SessionActivity {
   SessionState state = SessionState::idle;
   std::uint64_t bytes_to_client = 0;
   std::uint64_t bytes_to_server = 0;
+  std::uint64_t messages_to_client = 0;
+  std::uint64_t messages_to_server = 0;
+  std::chrono::nanoseconds paused_by_client{0};
+  std::chrono::nanoseconds paused_by_server{0};
 };
 
 class SessionSurvey {
@@ -35,11 +40,17 @@ class SessionSurvey {
     // Of these sessions, and of all sessions that have ended before.
     std::uint64_t bytes_to_client = 0;
     std::uint64_t bytes_to_server = 0;
+    std::uint64_t messages_to_client = 0;
+    std::uint64_t messages_to_server = 0;
+    std::uint64_t paused_by_client = 0;  // in nanoseconds
+    std::uint64_t paused_by_server = 0;
   };
 
   // Called in the thread of the worker. `sessions`: all connections of clients, established or not.
   void set_sessions(std::size_t sessions) { sessions_ = sessions; }
   [[nodiscard]] std::size_t sessions() const { return sessions_; }
+  // Returns the entry of a listener without established sessions.
+  [[nodiscard]] static Entry of_ended(const SessionMetrics& metrics);
   // Called in the thread of the worker.
   void add(const SessionMetrics& metrics, const SessionActivity& activity);
   // Returns what was added for the listener; null: it has no established session in this worker.

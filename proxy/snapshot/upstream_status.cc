@@ -26,8 +26,20 @@ void UpstreamStatus::note_failed(std::string problem) {
 
 void UpstreamStatus::take_over(const UpstreamStatus& earlier) {
   Values values = earlier.values();
+  const Preconnects preconnects = earlier.preconnects();
   const std::lock_guard lock(mutex_);
   values_ = std::move(values);
+  preconnects_ = preconnects;
+}
+
+void UpstreamStatus::count(std::uint64_t Preconnects::*what) {
+  const std::lock_guard lock(mutex_);
+  ++(preconnects_.*what);
+}
+
+UpstreamStatus::Preconnects UpstreamStatus::preconnects() const {
+  const std::lock_guard lock(mutex_);
+  return preconnects_;
 }
 
 UpstreamStatus::Values UpstreamStatus::values() const {

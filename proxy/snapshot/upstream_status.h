@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -31,6 +32,17 @@ class UpstreamStatus {
 
   void note_connected(const KernelAddress& server, std::shared_ptr<const tls::Established> tls);
   void note_failed(std::string problem);
+  // What has become of pre-established connections since the start of the process.
+  struct Preconnects {
+    std::uint64_t made = 0;
+    std::uint64_t taken = 0;    // by a session
+    std::uint64_t missed = 0;   // sessions for which none was ready
+    std::uint64_t renewed = 0;  // closed because of their age
+    std::uint64_t failed = 0;   // attempts that failed, and connections that the server closed
+  };
+  void count(std::uint64_t Preconnects::*what);
+  [[nodiscard]] Preconnects preconnects() const;
+
   // Uses the values of the same upstream in the snapshot before.
   void take_over(const UpstreamStatus& earlier);
 
@@ -39,6 +51,7 @@ class UpstreamStatus {
  private:
   mutable std::mutex mutex_;
   Values values_;
+  Preconnects preconnects_;
 };
 
 }  // namespace pgveil::proxy

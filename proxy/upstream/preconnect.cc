@@ -30,11 +30,11 @@ PreconnectPool::~PreconnectPool() {
   LogLine(LogLevel::info, "preconnect_stopped")
       .add("upstream", upstream_->config.name)
       .add("worker", worker_)
-      .add("made", made_)
-      .add("taken", taken_)
-      .add("missed", missed_)
-      .add("renewed", renewed_)
-      .add("failed", failed_);
+      .add("made", counts_.made)
+      .add("taken", counts_.taken)
+      .add("missed", counts_.missed)
+      .add("renewed", counts_.renewed)
+      .add("failed", counts_.failed);
 }
 
 std::unique_ptr<UpstreamLink> PreconnectPool::take(Wakeable& owner) {
@@ -54,10 +54,10 @@ std::unique_ptr<UpstreamLink> PreconnectPool::take(Wakeable& owner) {
     auto link = std::move(entry->link);
     entries_.erase(entry);
     link->hand_to(owner);
-    ++taken_;
+    count(&Counts::taken);
     return link;
   }
-  ++missed_;
+  count(&Counts::missed);
   return nullptr;
 }
 
@@ -74,6 +74,11 @@ void PreconnectPool::distrust(const ServerAddress& server, const Ending& why) {
     entry->link->close(scratch_);
     entry = entries_.erase(entry);
   }
+}
+
+void PreconnectPool::count(std::uint64_t Counts::*what) {
+  ++(counts_.*what);
+  upstream_->status->count(what);
 }
 
 void PreconnectPool::wake() {
@@ -122,7 +127,7 @@ bool PreconnectPool::advance(Entry& entry) {
       entry.is_ready = true;
       entry.link->watch_closely();
       entry.since = now();
-      ++made_;
+      count(&Counts::made);
       return true;
     case UpstreamLink::State::failed: fail(entry, entry.link->failure()); return false;
     case UpstreamLink::State::connecting:
@@ -144,7 +149,7 @@ void PreconnectPool::renew() {
   if (old == entries_.end() || (ready <= wanted_ && !schedule_.is_failing())) return;
   old->link->close(scratch_);
   entries_.erase(old);
-  ++renewed_;
+  count(&Counts::renewed);
   wake();
 }
 
@@ -168,7 +173,7 @@ void PreconnectPool::dial() {
 
 // Writes one log line per outage, for any number of connections and for any time.
 void PreconnectPool::fail(const Entry& entry, const Ending& ending) {
-  ++failed_;
+  count(&Counts::failed);
   if (!schedule_.failed(now(), entry.is_probe)) return;
   const auto& server = entry.link->server();
   LogLine(LogLevel::warning, "preconnect_failed")

@@ -43,6 +43,9 @@ class PreconnectPool final : private Wakeable {
   };
   using Entries = std::list<Entry>;
 
+  using Counts = UpstreamStatus::Preconnects;
+
+  void count(std::uint64_t Counts::*what);
   void wake() override;
   void advance_or_wait();
   void advance();
@@ -66,12 +69,7 @@ class PreconnectPool final : private Wakeable {
   Handle<uv_idle_t> advancer_;  // callbacks only set it: a link must not be destroyed in its own callback
   Deadline alarm_;
 
-  // Statistics for the log.
-  std::uint64_t made_ = 0;
-  std::uint64_t taken_ = 0;
-  std::uint64_t missed_ = 0;   // sessions for which no connection was ready
-  std::uint64_t renewed_ = 0;  // closed because of their age
-  std::uint64_t failed_ = 0;   // failed attempts, and connections that the server closed
+  Counts counts_;  // for the log
 };
 
 }  // namespace pgveil::proxy

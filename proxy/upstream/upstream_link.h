@@ -63,6 +63,10 @@ class UpstreamLink final : private Wakeable {
   // Returns the results of the handshake; null for a plaintext upstream.
   [[nodiscard]] const std::shared_ptr<const tls::Established>& tls() const { return tls_; }
   [[nodiscard]] const Ending& failure() const { return failure_; }
+  // Returns why the TLS handshake of the last attempt failed; nullptr: something else has failed.
+  [[nodiscard]] const tls::FailureReport* tls_failure() const {
+    return step_ == Step::failed && tls_stream_ ? &tls_stream_->failure() : nullptr;
+  }
   // Returns one sentence for each failed attempt.
   [[nodiscard]] const std::string& report() const { return connector_.report(); }
   // Returns such a sentence for the current attempt.

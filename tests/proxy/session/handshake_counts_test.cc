@@ -45,8 +45,25 @@ TEST(HandshakeCounts, HasABoundedNumberOfKinds) {
   HandshakeCounts::Counts sum;
   counts.add_to(sum);
   EXPECT_EQ(sum.size(), HandshakeCounts::kMaxKinds + 1);
-  EXPECT_EQ(sum.at({.version = "other", .cipher = "other", .group = "other"}), HandshakeCounts::kMaxKinds);
+  EXPECT_EQ(sum.at(HandshakeKind::other()), HandshakeCounts::kMaxKinds);
   EXPECT_EQ(sum.at({.version = "TLSv1.3", .cipher = "TLS_AES_256_GCM_SHA384", .group = "0"}), 2U);
+}
+
+TEST(FailedHandshakeCounts, CountsTheCauseAndTheAlertOfThePeer) {
+  FailedHandshakeCounts counts;
+  counts.add(
+      tls::FailureReport{.failure = tls::Failure::rejected_by_peer, .reason = "tlsv1 alert unknown ca"});
+  counts.add(
+      tls::FailureReport{.failure = tls::Failure::rejected_by_peer, .reason = "tlsv1 alert unknown ca"});
+  counts.add(tls::FailureReport{.failure = tls::Failure::expired, .reason = "certificate has expired"});
+  FailedHandshakeCounts::Counts sum;
+  counts.add_to(sum);
+  ASSERT_EQ(sum.size(), 2U);
+  EXPECT_EQ(sum.begin()->first.failure, "expired");
+  EXPECT_EQ(sum.begin()->first.alert, "");
+  EXPECT_EQ(sum.rbegin()->first.failure, "rejected_by_peer");
+  EXPECT_EQ(sum.rbegin()->first.alert, "unknown ca");
+  EXPECT_EQ(sum.rbegin()->second, 2U);
 }
 
 }  // namespace
