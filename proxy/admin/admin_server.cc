@@ -33,16 +33,18 @@ HttpResponse health(const std::vector<std::string>& reasons, std::string_view go
 
 }  // namespace
 
-AdminServer::AdminServer(std::vector<Descriptor> sockets, ObservedProcess process)
-    : process_(std::move(process)), stop_(new uv_async_t) {
+AdminServer::AdminServer(std::vector<Descriptor> sockets, ObservedProcess process, AcceptedHosts hosts)
+    : process_(std::move(process)), service_(hosts), stop_(new uv_async_t) {
   // Once the handle is closed, run() returns when everything else is closed, too.
   uv_async_init(loop_.get(), stop_.get(), [](uv_async_t* stop) {
     auto& server = *static_cast<AdminServer*>(stop->data);
     server.listener_.reset();
     server.next_question_.reset();
+    server.recorder_.reset();
     server.stop_.reset();
   });
   stop_->data = this;
+  recorder_.emplace(loop_.get(), process_, surveyor_);
   add_pages();
   listener_.emplace(loop_.get(), std::move(sockets),
                     [this](const HttpRequest& request) { return service_.answer(request); });
@@ -78,7 +80,8 @@ void AdminServer::add_pages() {
   service_.add_page("/readyz", [this](const auto&) { return ready(); });
   service_.add_page("/startupz", [this](const auto&) { return started(); });
   service_.add_page("/metrics", [this](const auto& request) { return metrics_.answer(request.accept); });
-  service_.add_page("/status", [this](const auto&) { return status_page(process_, surveyor_); });
+  service_.add_page("/status",
+                    [this](const auto&) { return status_page(process_, surveyor_, recorder_->history()); });
   service_.add_order("/quitquitquit", [this](const auto&) { return quit(); });
   service_.add_order("/reload", [this](const auto&) { return reload(); });
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
 #include <vector>
 
 #include "proxy/admin/observed_process.h"
@@ -32,6 +33,22 @@ class Surveyor {
 // Returns the sum of the surveys for one listener.
 [[nodiscard]] SessionSurvey::Entry activity_of(const ProcessState::Listener& listener,
                                                const std::vector<SessionSurvey>& surveys);
+
+// The clients of one listener by what they do.
+struct PhaseGroups {
+  std::uint64_t logging_in = 0;  // they are not established yet
+  std::uint64_t established = 0;
+  std::uint64_t leaving = 0;  // sessions that end, and cancel requests
+};
+[[nodiscard]] PhaseGroups phase_groups_of(const ProcessState::Listener& listener);
+
+// Returns the number of logins with this outcome, whatever rule matched.
+[[nodiscard]] std::uint64_t logins_of(const ProcessState::Listener& listener,
+                                      Counter SessionMetrics::Logins::*outcome);
+
+// Returns the durations that `histogram` returns for the metrics of a worker, over all workers.
+[[nodiscard]] DurationHistogram::Sum durations_of(const ProcessState::Listener& listener,
+                                                  const DurationHistogram& (*histogram)(SessionMetrics&));
 
 // Returns the sum over all workers of what `value` returns for the metrics of one.
 template <class Value>

@@ -8,6 +8,7 @@
 
 #include "proxy/admin/process_state.h"
 #include "proxy/diagnostics/worker_pulse.h"
+#include "proxy/session/shared_state.h"
 #include "proxy/session/survey_box.h"
 
 namespace pgveil::proxy {
@@ -28,6 +29,7 @@ struct ProcessFacts {
 // The objects outlive the admin server, which calls the functions in its thread.
 struct ObservedProcess {
   const ProcessState& state;
+  const SharedState& shared;
   ProcessFacts facts;
   std::vector<ObservedWorker> workers;
   std::function<void()> reload;  // as SIGHUP

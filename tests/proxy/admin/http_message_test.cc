@@ -20,6 +20,7 @@ TEST(HttpRequestReader, ReadsARequestByteByByte) {
   const HttpRequest request = reader.release();
   EXPECT_EQ(request.method, "GET");
   EXPECT_EQ(request.path, "/readyz");
+  EXPECT_EQ(request.host, "a");
   EXPECT_EQ(request.accept, "text/html");
   EXPECT_EQ(request.origin, "http://b");
   EXPECT_EQ(request.sec_fetch_site, "");
@@ -73,6 +74,19 @@ TEST(HttpResponse, IsWrittenWithItsLength) {
   EXPECT_TRUE(bytes.starts_with("HTTP/1.1 503 Service Unavailable\r\n")) << bytes;
   EXPECT_TRUE(bytes.ends_with("\r\nContent-Length: 3\r\n\r\nno\n")) << bytes;
   EXPECT_NE(bytes.find("Connection: close\r\n"), std::string::npos);
+}
+
+TEST(HttpResponse, CannotBeUsedByPagesOfOtherOriginsOrAsAnotherType) {
+  const std::string bytes = bytes_of({.body = "yes"}, false);
+  EXPECT_NE(bytes.find("Cache-Control: no-store\r\n"), std::string::npos) << bytes;
+  EXPECT_NE(bytes.find("X-Content-Type-Options: nosniff\r\n"), std::string::npos) << bytes;
+  EXPECT_NE(bytes.find("Cross-Origin-Resource-Policy: same-origin\r\n"), std::string::npos) << bytes;
+}
+
+TEST(HttpResponse, HasFurtherFields) {
+  const std::string bytes = bytes_of({.fields = {{"Referrer-Policy", "no-referrer"}, {"X-A", "b"}}}, false);
+  EXPECT_NE(bytes.find("Referrer-Policy: no-referrer\r\n"), std::string::npos) << bytes;
+  EXPECT_NE(bytes.find("X-A: b\r\n"), std::string::npos) << bytes;
 }
 
 TEST(HttpResponse, HasNoBodyForHead) {
