@@ -9,6 +9,7 @@
 #include <system_error>
 #include <utility>
 
+#include "proxy/admin/browser_page.h"
 #include "proxy/admin/health.h"
 #include "proxy/admin/status_page.h"
 #include "proxy/base/signals_held_back.h"
@@ -76,6 +77,7 @@ void AdminServer::ask_workers() {
 }
 
 void AdminServer::add_pages() {
+  service_.add_page("/", [page = browser_page()](const auto&) { return page; });
   service_.add_page("/livez", [this](const auto&) { return live(); });
   service_.add_page("/readyz", [this](const auto&) { return ready(); });
   service_.add_page("/startupz", [this](const auto&) { return started(); });
