@@ -1,6 +1,7 @@
 #include "proxy/admin/history_recorder.h"
 
 #include <cstddef>
+#include <new>
 
 #include "proxy/session/session_phase.h"
 
@@ -31,7 +32,11 @@ HistoryRecorder::HistoryRecorder(uv_loop_t* loop, const ObservedProcess& process
 }
 
 void HistoryRecorder::wake() {
-  take_sample();
+  try {
+    take_sample();
+  } catch (const std::bad_alloc&) {
+    // Without memory, the history has a gap.
+  }
   next_.set(kInterval);
 }
 
