@@ -10,6 +10,7 @@
 #include <system_error>
 #include <utility>
 
+#include "proxy/admin/browser_page.h"
 #include "proxy/admin/health.h"
 #include "proxy/admin/sessions_page.h"
 #include "proxy/admin/status_page.h"
@@ -40,16 +41,18 @@ HttpResponse health(const std::vector<std::string>& reasons, std::string_view go
 
 }  // namespace
 
-AdminServer::AdminServer(std::vector<Descriptor> sockets, ObservedProcess process)
-    : process_(std::move(process)), stop_(new uv_async_t) {
+AdminServer::AdminServer(std::vector<Descriptor> sockets, ObservedProcess process, AcceptedHosts hosts)
+    : process_(std::move(process)), service_(hosts), stop_(new uv_async_t) {
   // Once the handle is closed, run() returns when everything else is closed, too.
   uv_async_init(loop_.get(), stop_.get(), [](uv_async_t* stop) {
     auto& server = *static_cast<AdminServer*>(stop->data);
     server.listener_.reset();
     server.next_question_.reset();
+    server.recorder_.reset();
     server.stop_.reset();
   });
   stop_->data = this;
+  recorder_.emplace(loop_.get(), process_, surveyor_);
   add_pages();
   listener_.emplace(loop_.get(), std::move(sockets),
                     [this](const HttpRequest& request) { return service_.answer(request); });
@@ -81,11 +84,13 @@ void AdminServer::ask_workers() {
 }
 
 void AdminServer::add_pages() {
+  service_.add_page("/", [page = browser_page()](const auto&) { return page; });
   service_.add_page("/livez", [this](const auto&) { return live(); });
   service_.add_page("/readyz", [this](const auto& request) { return ready(request); });
   service_.add_page("/startupz", [this](const auto&) { return started(); });
   service_.add_page("/metrics", [this](const auto& request) { return metrics_.answer(request.accept); });
-  service_.add_page("/status", [this](const auto&) { return status_page(process_, surveyor_); });
+  service_.add_page("/status",
+                    [this](const auto&) { return status_page(process_, surveyor_, recorder_->history()); });
   service_.add_page("/sessions", [this](const auto&) { return sessions(); });
   service_.add_order("/terminate", [this](const auto& request) { return terminate(request); });
   service_.add_order("/quitquitquit", [this](const auto&) { return quit(); });

@@ -8,10 +8,12 @@
 #include <thread>
 #include <vector>
 
+#include "proxy/admin/history_recorder.h"
 #include "proxy/admin/http_listener.h"
 #include "proxy/admin/http_service.h"
 #include "proxy/admin/metrics_page.h"
 #include "proxy/admin/observed_process.h"
+#include "proxy/admin/request_host.h"
 #include "proxy/admin/sessions_page.h"
 #include "proxy/base/deadline.h"
 #include "proxy/base/descriptor.h"
@@ -24,7 +26,7 @@ class AdminServer final : private Wakeable {
  public:
   // Serves requests until the destructor is called. `sockets`: listening and non-blocking. Throws std::system_error if the
   // system has no thread or no descriptors for it.
-  AdminServer(std::vector<Descriptor> sockets, ObservedProcess process);
+  AdminServer(std::vector<Descriptor> sockets, ObservedProcess process, AcceptedHosts hosts);
   ~AdminServer();
   AdminServer(const AdminServer&) = delete;
   AdminServer& operator=(const AdminServer&) = delete;
@@ -48,6 +50,7 @@ class AdminServer final : private Wakeable {
   Loop loop_;
   HttpService service_;
   Surveyor surveyor_{process_};
+  std::optional<HistoryRecorder> recorder_;
   MetricsPage metrics_{process_, surveyor_};
   SessionLister session_lister_{process_};
   std::optional<HttpListener> listener_;

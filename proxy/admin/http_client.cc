@@ -95,8 +95,9 @@ tl::expected<HttpResponse, std::string> fetch(const SocketAddress& address, std:
   const auto deadline = Clock::now() + patience;
   const auto socket = connect_to_any(address, deadline);
   if (!socket) return tl::unexpected(socket.error());
+  const std::string host = address.is_unix() ? "localhost" : address.text();
   const std::string request = fmt::format(
-      "{} {} HTTP/1.1\r\nHost: pgveil\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", method, target);
+      "{} {} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n", method, target, host);
   if (auto failed = send_all(socket->get(), request, deadline)) return tl::unexpected(*std::move(failed));
   const auto received = receive_to_end(socket->get(), deadline);
   if (!received) return tl::unexpected(received.error());

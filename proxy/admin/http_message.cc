@@ -48,6 +48,7 @@ HttpRequest HttpRequestReader::release() {
   return {.method = text(message.method_string()),
           .path = target.substr(0, path_end),
           .query = target.substr(std::min(path_end + 1, target.size())),
+          .host = text(message[http::field::host]),
           .accept = text(message[http::field::accept]),
           .origin = text(message[http::field::origin]),
           .sec_fetch_site = text(message["Sec-Fetch-Site"])};
@@ -70,6 +71,9 @@ std::string bytes_of(const HttpResponse& response, bool is_for_head) {
   http::response<http::string_body> message(static_cast<http::status>(response.status), kHttp11);
   message.set(http::field::content_type, response.content_type);
   message.set(http::field::cache_control, "no-store");
+  message.set("X-Content-Type-Options", "nosniff");
+  message.set("Cross-Origin-Resource-Policy", "same-origin");
+  for (const auto& [name, value] : response.fields) message.set(name, value);
   message.set(http::field::connection, "close");
   message.content_length(response.body.size());
   if (!is_for_head) message.body() = response.body;

@@ -6,6 +6,8 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace pgveil::proxy {
 
@@ -13,6 +15,7 @@ struct HttpRequest {
   std::string method;               // "GET"
   std::string path;                 // without the query
   std::string query = {};           // after the "?"; empty: none
+  std::string host = {};            // the header field Host; empty: not sent
   std::string accept = {};          // the header field Accept; empty: not sent
   std::string origin = {};          // the header field Origin
   std::string sec_fetch_site = {};  // the header field Sec-Fetch-Site
@@ -25,6 +28,7 @@ struct HttpResponse {
   int status = 200;
   std::string body = {};
   std::string content_type = "text/plain; charset=utf-8";
+  std::vector<std::pair<std::string, std::string>> fields = {};  // further header fields, by name
 };
 
 // Takes the bytes of one request as they arrive.

@@ -12,6 +12,11 @@ bool is_from_other_origin(const HttpRequest& request) {
 }  // namespace
 
 HttpResponse HttpService::answer(const HttpRequest& request) const {
+  if (!accepts(hosts_, request.host))
+    return {
+        .status = 421,
+        .body =
+            "requests for this host name are refused; use an IP address or localhost, or a Unix socket\n"};
   const bool is_page = pages_.contains(request.path);
   const bool is_order = orders_.contains(request.path);
   if (!is_page && !is_order) return {.status = 404, .body = "page not found\n"};

@@ -6,12 +6,16 @@
 #include <string>
 
 #include "proxy/admin/http_message.h"
+#include "proxy/admin/request_host.h"
 
 namespace pgveil::proxy {
 
 class HttpService {
  public:
   using Handler = std::function<HttpResponse(const HttpRequest&)>;
+
+  // Requests for other hosts get status 421.
+  explicit HttpService(AcceptedHosts hosts) : hosts_(hosts) {}
 
   // `path` is the whole path of a request. A page also answers HEAD requests.
   void add_page(const std::string& path, Handler handler) { pages_[path] = std::move(handler); }
@@ -22,6 +26,7 @@ class HttpService {
 
  private:
   using Handlers = std::map<std::string, Handler, std::less<>>;
+  const AcceptedHosts hosts_;
   Handlers pages_;
   Handlers orders_;
 };

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <utility>
 #include <vector>
 
@@ -65,6 +66,22 @@ class Surveyor : private Questioner<SessionSurvey> {
 // Returns the sum of the surveys for one listener.
 [[nodiscard]] SessionSurvey::Entry activity_of(const ProcessState::Listener& listener,
                                                const std::vector<SessionSurvey>& surveys);
+
+// The clients of one listener by what they do.
+struct PhaseGroups {
+  std::uint64_t logging_in = 0;  // they are not established yet
+  std::uint64_t established = 0;
+  std::uint64_t leaving = 0;  // sessions that end, and cancel requests
+};
+[[nodiscard]] PhaseGroups phase_groups_of(const ProcessState::Listener& listener);
+
+// Returns the number of logins with this outcome, whatever rule matched.
+[[nodiscard]] std::uint64_t logins_of(const ProcessState::Listener& listener,
+                                      Counter SessionMetrics::Logins::*outcome);
+
+// Returns the durations that `histogram` returns for the metrics of a worker, over all workers.
+[[nodiscard]] DurationHistogram::Sum durations_of(const ProcessState::Listener& listener,
+                                                  const DurationHistogram& (*histogram)(SessionMetrics&));
 
 // Returns the sum over all workers of what `value` returns for the metrics of one.
 template <class Value>

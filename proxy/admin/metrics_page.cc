@@ -27,13 +27,6 @@ double seconds_since_epoch(std::chrono::system_clock::time_point time) {
   return std::chrono::duration<double>(time.time_since_epoch()).count();
 }
 
-DurationHistogram::Sum sum_of(const ProcessState::Listener& listener,
-                              const DurationHistogram& (*histogram)(SessionMetrics&)) {
-  DurationHistogram::Sum sum;
-  for (const auto& worker : listener.usage->metrics) histogram(*worker).add_to(sum);
-  return sum;
-}
-
 template <SessionPhase Phase>
 const DurationHistogram& duration_of(SessionMetrics& metrics) {
   return metrics.duration_of(Phase);
@@ -190,7 +183,7 @@ void add_sessions(const Listeners& listeners, Families& to) {
                 sum_of(listener, [&](const SessionMetrics& each) {
                   return each.ended.at(static_cast<std::size_t>(reason.reason)).value();
                 }));
-    duration.add({{"listener", listener.address}}, sum_of(listener, session_of));
+    duration.add({{"listener", listener.address}}, durations_of(listener, session_of));
   }
   for (MetricFamily* family : {&accepted, &phases, &ended, &duration}) to.push_back(family->release());
 }
@@ -319,7 +312,7 @@ void add_steps(const Listeners& listeners, Families& to) {
        }) {
     auto family = MetricFamily::histogram(step.name, step.help);
     for (const auto& listener : listeners)
-      family.add({{"listener", listener.address}}, sum_of(listener, step.histogram));
+      family.add({{"listener", listener.address}}, durations_of(listener, step.histogram));
     to.push_back(family.release());
   }
 }

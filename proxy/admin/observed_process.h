@@ -12,6 +12,7 @@
 #include "proxy/session/answer_box.h"
 #include "proxy/session/session_list.h"
 #include "proxy/session/session_survey.h"
+#include "proxy/session/shared_state.h"
 
 namespace pgveil::proxy {
 
@@ -35,6 +36,7 @@ struct ProcessFacts {
 // The objects outlive the admin server, which calls the functions in its thread.
 struct ObservedProcess {
   const ProcessState& state;
+  const SharedState& shared;
   ProcessFacts facts;
   std::vector<ObservedWorker> workers;
   std::function<void()> reload;  // as SIGHUP

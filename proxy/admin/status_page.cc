@@ -10,10 +10,15 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "proxy/admin/health.h"
+#include "proxy/admin/history_recorder.h"
+#include "proxy/admin/listener_status.h"
+#include "proxy/admin/process_usage.h"
 #include "proxy/admin/upstream_verdict.h"
+#include "proxy/config/password_filter.h"
 #include "tls/records_choice.h"
 #include "tls/version.h"
 
@@ -24,62 +29,6 @@ using Json = nlohmann::ordered_json;
 
 std::string utc(std::time_t time) {
   return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(time));
-}
-
-template <class Value>
-std::uint64_t count_of(const ProcessState::Listener& listener, const Value& value) {
-  return static_cast<std::uint64_t>(sum_of(listener, value));
-}
-
-Json sessions_of(const ProcessState::Listener& listener, const SessionSurvey::Entry& activity) {
-  Json phases = Json::object();
-  for (std::size_t i = 0; i + 1 < kSessionPhases; ++i)
-    phases[std::string(name_of(static_cast<SessionPhase>(i)))] =
-        count_of(listener, [i](const SessionMetrics& each) { return each.in_phase.at(i).value(); });
-  Json states = Json::object();
-  for (std::size_t i = 0; i < kSessionStates; ++i)
-    states[std::string(name_of(static_cast<SessionState>(i)))] = activity.sessions.at(i);
-  return {{"phases", std::move(phases)}, {"established", std::move(states)}};
-}
-
-// Reasons that have not occurred are left out.
-Json ends_of(const ProcessState::Listener& listener) {
-  Json ends = Json::object();
-  for (const ReasonInfo& reason : all_reasons()) {
-    const auto count = count_of(listener, [&](const SessionMetrics& each) {
-      return each.ended.at(static_cast<std::size_t>(reason.reason)).value();
-    });
-    if (count > 0) ends[std::string(reason.name)] = count;
-  }
-  return ends;
-}
-
-Json logins_of(const ProcessState::Listener& listener) {
-  const auto sum = [&](Counter SessionMetrics::Logins::*outcome) {
-    return count_of(listener, [outcome](const SessionMetrics& each) {
-      std::uint64_t all = (each.logins_without_rule.*outcome).value();
-      for (const auto& method : each.logins) all += (method.*outcome).value();
-      return all;
-    });
-  };
-  return {{"accepted", sum(&SessionMetrics::Logins::accepted)},
-          {"refused", sum(&SessionMetrics::Logins::refused)}};
-}
-
-Json listeners_of(const ProcessState::Values& values, const std::vector<SessionSurvey>& surveys) {
-  Json listeners = Json::array();
-  for (const auto& listener : values.listeners) {
-    const auto activity = activity_of(listener, surveys);
-    listeners.push_back(
-        {{"address", listener.address},
-         {"upstream", listener.upstream},
-         {"accepted", count_of(listener, [](const SessionMetrics& each) { return each.accepted.value(); })},
-         {"sessions", sessions_of(listener, activity)},
-         {"logins", logins_of(listener)},
-         {"bytes", {{"to_client", activity.bytes_to_client}, {"to_server", activity.bytes_to_server}}},
-         {"ended", ends_of(listener)}});
-  }
-  return listeners;
 }
 
 std::int64_t days_until(std::int64_t time) {
@@ -96,6 +45,24 @@ Json certificates_of(const ProcessState::Values& values) {
                             {"not_after", utc(static_cast<std::time_t>(expiry.ends))},
                             {"days_left", days_until(expiry.ends)}});
   return certificates;
+}
+
+// A time that has not been is null.
+Json utc_or_null(const std::optional<std::chrono::system_clock::time_point>& time) {
+  return time ? Json(utc(std::chrono::system_clock::to_time_t(*time))) : Json();
+}
+
+// The log says the same.
+Json mistakes_of(const ProcessState::Values& values) {
+  Json mistakes = Json::array();
+  if (!values.mistakes) return mistakes;
+  for (const ConfigError& mistake : *values.mistakes)
+    mistakes.push_back({{"file", values::without_passwords(mistake.file)},
+                        {"line", mistake.line > 0 ? Json(mistake.line) : Json()},
+                        {"setting", mistake.key},
+                        {"message", values::without_passwords(mistake.message)},
+                        {"hint", values::without_passwords(mistake.hint)}});
+  return mistakes;
 }
 
 Json time_or_null(const std::optional<UpstreamStatus::Time>& time) {
@@ -130,15 +97,65 @@ Json upstreams_of(const ProcessState::Values& values) {
 Json configuration_of(const ProcessState::Values& values) {
   return {{"loaded", utc(std::chrono::system_clock::to_time_t(values.last_reload))},
           {"last_reload_succeeded", !values.last_reload_failed},
-          {"reloads", {{"succeeded", values.reloads}, {"failed", values.failed_reloads}}}};
+          {"reloads", {{"succeeded", values.reloads}, {"failed", values.failed_reloads}}},
+          {"last_failure", utc_or_null(values.last_failure)},
+          {"mistakes", mistakes_of(values)}};
+}
+
+// A number that cannot be read is null.
+Json number_or_null(const std::optional<double>& number) {
+  return number ? Json(static_cast<std::uint64_t>(*number)) : Json();
+}
+
+Json limits_of(const ObservedProcess& process, const ProcessState::Values& values,
+               const ProcessUsage& usage) {
+  const LimitsConfig& limits = values.snapshot->limits;
+  return {
+      {"sessions", {{"used", process.shared.sessions.taken()}, {"max", limits.max_sessions}}},
+      {"unauthenticated_clients",
+       {{"used", process.shared.unauthenticated_clients.count()},
+        {"max", limits.max_unauthenticated_clients}}},
+      {"descriptors",
+       {{"used", number_or_null(usage.open_descriptors)}, {"max", number_or_null(usage.max_descriptors)}}}};
+}
+
+Json worker_loops_of(const ObservedProcess& process, const std::vector<SessionSurvey>& surveys) {
+  Json loops = Json::array();
+  for (std::size_t i = 0; i < process.workers.size(); ++i) {
+    DurationHistogram::Sum delays;
+    process.workers[i].pulse->delays().add_to(delays);
+    loops.push_back(
+        {{"worker", i + 1}, {"sessions", surveys.at(i).sessions()}, {"delay", quantiles_of(delays)}});
+  }
+  return loops;
+}
+
+Json sample_of(const SessionSample& sample) {
+  Json json{{"time", utc(std::chrono::system_clock::to_time_t(sample.time))},
+            {"logging_in", sample.logging_in}};
+  for (std::size_t i = 0; i < kSessionStates; ++i)
+    json[std::string(name_of(static_cast<SessionState>(i)))] = sample.established.at(i);
+  json["leaving"] = sample.leaving;
+  json["logins_refused"] = sample.logins_refused;
+  json["bytes_to_client"] = sample.bytes_to_client;
+  json["bytes_to_server"] = sample.bytes_to_server;
+  return json;
+}
+
+Json history_of(const SessionHistory& history) {
+  Json samples = Json::array();
+  for (const SessionSample& sample : history.samples()) samples.push_back(sample_of(sample));
+  return {{"interval_seconds", HistoryRecorder::kInterval.count()}, {"samples", std::move(samples)}};
 }
 
 }  // namespace
 
-HttpResponse status_page(const ObservedProcess& process, Surveyor& surveyor) {
+HttpResponse status_page(const ObservedProcess& process, Surveyor& surveyor, const SessionHistory& history) {
   const ProcessState::Values values = process.state.values();
   const auto started = process.facts.started;
   const auto uptime = std::chrono::system_clock::now() - started;
+  const ProcessUsage usage = process_usage();
+  const auto& surveys = surveyor.survey();
   const auto not_ready = why_not_ready(values);
   const auto not_live = why_not_live(process);
   const Json status{
@@ -161,9 +178,13 @@ HttpResponse status_page(const ObservedProcess& process, Surveyor& surveyor) {
        }()},
       {"workers", process.workers.size()},
       {"configuration", configuration_of(values)},
-      {"listeners", listeners_of(values, surveyor.survey())},
+      {"listeners", status_of_listeners(values, surveys)},
       {"upstreams", upstreams_of(values)},
       {"certificates", certificates_of(values)},
+      {"limits", limits_of(process, values, usage)},
+      {"memory", {{"resident_bytes", number_or_null(usage.resident_bytes)}}},
+      {"worker_loops", worker_loops_of(process, surveys)},
+      {"history", history_of(history)},
   };
   // A name in a certificate may not be UTF-8.
   return {.body = status.dump(2, ' ', false, Json::error_handler_t::replace) + '\n',

@@ -5,9 +5,11 @@
 #include "proxy/admin/http_message.h"
 #include "proxy/admin/listener_totals.h"
 #include "proxy/admin/observed_process.h"
+#include "proxy/admin/session_history.h"
 
 namespace pgveil::proxy {
 
-[[nodiscard]] HttpResponse status_page(const ObservedProcess& process, Surveyor& surveyor);
+[[nodiscard]] HttpResponse status_page(const ObservedProcess& process, Surveyor& surveyor,
+                                       const SessionHistory& history);
 
 }  // namespace pgveil::proxy

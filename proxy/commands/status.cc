@@ -20,6 +20,13 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Row = TableRow;
 
+std::string latency_text(double seconds) {
+  constexpr double kMilliseconds = 1e3, kMicroseconds = 1e6;  // in a second
+  if (seconds >= 1) return fmt::format("{:.1f} s", seconds);
+  if (seconds >= 1e-3) return fmt::format("{:.1f} ms", seconds * kMilliseconds);
+  return fmt::format("{:.0f} us", seconds * kMicroseconds);
+}
+
 std::string number(const Json& value) {
   return std::to_string(value.get<std::int64_t>());
 }
@@ -47,6 +54,48 @@ std::string listeners_text(const Json& listeners) {
                     size_text(listener.at("bytes").at("to_server").get<std::uint64_t>())});
   }
   return table(rows);
+}
+
+// Half of all steps are shorter than the first time, 99 % than the second one.
+std::string latency_cell(const Json& latency) {
+  if (latency.is_null()) return "-";
+  return fmt::format("{} / {}", latency_text(latency.at("p50").get<double>()),
+                     latency_text(latency.at("p99").get<double>()));
+}
+
+std::string latencies_text(const Json& listeners) {
+  std::vector<Row> rows{
+      {"50 % / 99 % SHORTER THAN", "CLIENT TLS", "CONNECT", "SERVER TLS", "LOGIN", "START"}};
+  for (const Json& listener : listeners) {
+    const Json& latencies = listener.at("latencies");
+    if (latencies.at("start").is_null()) continue;
+    Row row{listener.at("address")};
+    for (const auto& [step, latency] : latencies.items()) row.push_back(latency_cell(latency));
+    rows.push_back(std::move(row));
+  }
+  return rows.size() > 1 ? '\n' + table(rows) : "";
+}
+
+// "sessions 6 of 10000". A number that is not known is a question mark.
+std::string limit_text(std::string_view name, const Json& limit) {
+  const auto text = [](const Json& value) { return value.is_null() ? "?" : number(value); };
+  return fmt::format("{} {} of {}", name, text(limit.at("used")), text(limit.at("max")));
+}
+
+std::string limits_text(const Json& limits) {
+  return fmt::format("limits: {}, {}, {}\n", limit_text("sessions", limits.at("sessions")),
+                     limit_text("clients that log in", limits.at("unauthenticated_clients")),
+                     limit_text("descriptors", limits.at("descriptors")));
+}
+
+// "mistake: pgveil.toml:12: listener.address: invalid port"
+std::string mistake_text(const Json& mistake) {
+  auto place = mistake.at("file").get<std::string>();
+  if (!mistake.at("line").is_null()) place += ':' + number(mistake.at("line"));
+  std::string text = "mistake: ";
+  for (const std::string& part : {place, mistake.at("setting").get<std::string>()})
+    if (!part.empty()) text += part + ": ";
+  return text + mistake.at("message").get<std::string>() + '\n';
 }
 
 // The most frequent ones first.
@@ -102,9 +151,12 @@ std::string text_of(const Json& status) {
       number(status.at("workers")), configuration.at("loaded").get<std::string>(),
       number(configuration.at("reloads").at("succeeded")), number(configuration.at("reloads").at("failed")));
   for (const Json& problem : status.at("problems")) text += "problem: " + problem.get<std::string>() + '\n';
+  for (const Json& mistake : configuration.at("mistakes")) text += mistake_text(mistake);
+  text += limits_text(status.at("limits"));
   const Json& listeners = status.at("listeners");
-  return text + '\n' + listeners_text(listeners) + upstreams_text(status.at("upstreams")) +
-         ends_text(listeners) + certificates_text(status.at("certificates"));
+  return text + '\n' + listeners_text(listeners) + latencies_text(listeners) +
+         upstreams_text(status.at("upstreams")) + ends_text(listeners) +
+         certificates_text(status.at("certificates"));
 }
 
 int print(const StatusQuery& query) {

@@ -154,7 +154,8 @@ std::vector<ProcessState::Listener> ListenerSet::observe() const {
     observed.push_back(
         {.address = is_localhost ? std::string(kLocalhost) + first.substr(first.rfind(':')) : first,
          .upstream = config.upstream,
-         .usage = group->usage});
+         .usage = group->usage,
+         .limits = config.limits});
   }
   return observed;
 }

@@ -214,7 +214,7 @@ class Server final : public Wakeable {
       reap_children();
     }
     log_warnings(snapshot_->warnings);
-    if (!open_admin_address() || !listen(snapshot_)) return kExitUnavailable;
+    if (!open_admin_address() || !listen(snapshot_).empty()) return kExitUnavailable;
     state_.use(snapshot_, listeners_->observe());
     expiry_watch_->watch(snapshot_->expiries, snapshot_->log.certificate_warning);
     std::set<std::string> files;
@@ -266,13 +266,15 @@ class Server final : public Wakeable {
     }
     admin_.emplace(std::move(sockets),
                    ObservedProcess{.state = state_,
+                                   .shared = workers_->shared(),
                                    .facts = {.version = PGVEIL_VERSION,
                                              .relay = relay_,
                                              .admin_is_local = snapshot_->admin.address->is_unix() ||
                                                                snapshot_->admin.address->is_loopback()},
                                    .workers = workers_->observe(),
                                    .reload = [this] { order(reload_ordered_); },
-                                   .quit = [this] { order(quit_ordered_); }});
+                                   .quit = [this] { order(quit_ordered_); }},
+                   accepted_hosts(snapshot_->admin));
     return true;
   }
 
@@ -289,19 +291,22 @@ class Server final : public Wakeable {
     if (quit_ordered_.exchange(false) && stop_ == Stop::none) begin_to_stop("POST /quitquitquit", true);
   }
 
-  // Listens on the addresses of `snapshot` only. Logs what has changed, or all failures.
-  bool listen(const std::shared_ptr<const Snapshot>& snapshot) {
+  // Listens on the addresses of `snapshot` only. Logs what has changed. Otherwise logs and returns all failures.
+  ConfigErrors listen(const std::shared_ptr<const Snapshot>& snapshot) {
     const auto change = listeners_->replace(snapshot);
     if (!change) {
-      for (const OpenFailure& failure : change.error())
+      ConfigErrors failures;
+      for (const OpenFailure& failure : change.error()) {
         LogLine(LogLevel::error, "listen_failed").add("error", failure.text).add("hint", failure.hint);
-      return false;
+        failures.push_back(value_error(failure.text, failure.hint));
+      }
+      return failures;
     }
     for (const auto& [address, upstream] : change->added)
       LogLine(LogLevel::info, "listening").add("address", address).add("upstream", upstream);
     for (const std::string& address : change->removed)
       LogLine(LogLevel::info, "not_listening").add("address", address);
-    return true;
+    return {};
   }
 
   void watch_files(std::set<std::string> files) {
@@ -315,38 +320,45 @@ class Server final : public Wakeable {
     bool is_used = false;
     bool is_noted = false;
     try {
-      is_used = use(reload);
-      state_.note_reload(is_used);
+      const auto used = use(reload);
+      is_used = used.has_value();
+      note(used);
       is_noted = true;
       watch_files(std::move(reload.files));
     } catch (const std::bad_alloc&) {
       // Without memory there may be no log line; what the reload has not changed yet stays as it was.
-      if (!is_noted) state_.note_reload(false);
+      if (!is_noted) state_.note_failed_reload(nullptr);
     }
     if (reloader_->is_another_requested()) return;
     notify_ready(is_used ? "serves clients; the last reload succeeded"
                          : "serves clients; the last reload failed, see the log");
   }
 
-  // Uses what was loaded. Returns false, and logs why, if it cannot be used.
-  [[nodiscard]] bool use(const Reload& reload) {
-    const auto fail = [&](std::size_t errors) {
+  // For the admin address.
+  void note(const tl::expected<void, ConfigErrors>& used) {
+    if (used) return state_.note_reload();
+    state_.note_failed_reload(std::make_shared<const ConfigErrors>(used.error()));
+  }
+
+  // Uses what was loaded. Logs and returns what is wrong, if it cannot be used.
+  [[nodiscard]] tl::expected<void, ConfigErrors> use(const Reload& reload) {
+    const auto fail = [&](ConfigErrors mistakes, std::size_t errors) {
       LogLine(LogLevel::error, "reload_failed")
           .add("trigger", reload.trigger)
           .add("errors", errors)
           .add("hint",
                "pgveil continues with the configuration that it had. Correct the errors, and reload again.");
-      return false;
+      return tl::unexpected(std::move(mistakes));
     };
     if (!reload.loaded) {
       const ConfigErrors errors = reload.loaded.error().errors();
       for (const ConfigError& error : errors) log_configuration(LogLevel::error, "error", error);
-      return fail(errors.size());
+      return fail(errors, errors.size());
     }
     const auto& snapshot = *reload.loaded;
     log_warnings(snapshot->warnings);
     warn_of_few_descriptors(*snapshot, worker_count_);
-    if (!listen(snapshot)) return fail(1);
+    if (ConfigErrors failures = listen(snapshot); !failures.empty()) return fail(std::move(failures), 1);
     take_over_status(*snapshot);
     state_.use(snapshot, listeners_->observe());
     workers_->replace_snapshot(snapshot);
@@ -364,7 +376,7 @@ class Server final : public Wakeable {
     LogLine(LogLevel::info, "reloaded")
         .add("trigger", reload.trigger)
         .add("duration_ms", static_cast<std::uint64_t>(reload.duration.count()));
-    return true;
+    return {};
   }
 
   // What was last seen of an upstream stays known until it is checked again, unless its servers are others now.

@@ -36,6 +36,8 @@ class WorkerPool {
   // Calls Worker::replace_snapshot() of all workers, and uses the new limits.max_unauthenticated_clients. A client of
   // assign() has the snapshot of its listener.
   void replace_snapshot(const std::shared_ptr<const Snapshot>& snapshot);
+  // What all sessions share.
+  [[nodiscard]] const SharedState& shared() const { return shared_; }
   // What the admin thread may see of the workers, before abandon().
   [[nodiscard]] std::vector<ObservedWorker> observe();
   // The number of sessions of each worker.

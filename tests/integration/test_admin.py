@@ -520,7 +520,7 @@ class TestStatus:
                 refused.send(wire.startup_message(user="nobody", database="ledger"))
                 refused.receive_error()
             proxy.wait_for_line(" session_closed .*reason=rejected_by_rule")
-            status = json.loads(admin.get("/status")[1])
+            status = admin.state()
         (listener,) = status["listeners"]
         assert listener["address"] == f"127.0.0.1:{proxy.address[1]}" and listener["upstream"] == "primary"
         assert listener["accepted"] == 3
@@ -533,13 +533,43 @@ class TestStatus:
         assert status["uptime_seconds"] < 60
 
     def test_has_the_keys_that_the_page_describes(self, pgveil, postgres):
-        status = json.loads(Admin(pgveil(postgres.upstream(), admin=LOOPBACK)).get("/status")[1])
+        status = Admin(pgveil(postgres.upstream(), admin=LOOPBACK)).state()
         page = (DOCS / "monitoring.md").read_text().split("The keys of `/status`:")[1].split("\n## ")[0]
         described = [key for row in re.findall(r"(?m)^\| (`.*?`) \|", page) for key in re.findall("`(.*?)`", row)]
         assert sorted(described) == sorted(status)
-        for key in ("listeners", "certificates"):
-            for inner in status[key][0]:
+        for part in (status["listeners"][0], status["certificates"][0], status["configuration"], status["limits"],
+                     status["memory"], status["worker_loops"][0], status["history"], status["history"]["samples"][0],
+                     status["listeners"][0]["latencies"], status["listeners"][0]["limits"]):  # fmt: skip
+            for inner in part:
                 assert f"`{inner}`" in page, inner
+
+    def test_has_a_history(self, start):
+        proxy, admin = start(listener={"hba": "host all nobody all reject\nhost all all all relay"})
+        (first,) = eventually(lambda: admin.state()["history"]["samples"])
+        assert (first["idle"], first["logins_refused"], first["bytes_to_client"]) == (0, 0, 0)
+        with session(proxy) as client:
+            client.rows("BEGIN")
+            with proxy.connect() as refused:
+                refused.send(wire.startup_message(user="nobody", database="ledger"))
+                refused.receive_error()
+            second = eventually(lambda: samples[1] if len(samples := admin.state()["history"]["samples"]) > 1 else None)
+        seconds = [calendar.timegm(time.strptime(each["time"], "%Y-%m-%dT%H:%M:%SZ")) for each in (first, second)]
+        assert 4 <= seconds[1] - seconds[0] <= 7
+        assert (second["idle"], second["in_transaction"], second["logging_in"], second["logins_refused"]) == (0, 1, 0, 1)
+        assert second["bytes_to_client"] > 0 < second["bytes_to_server"]
+
+    def test_has_the_use_of_limits(self, start):
+        proxy, admin = start(limits={"max_sessions": 7}, listener={"max_sessions": 5})
+        with session(proxy), session(proxy), proxy.connect() as silent:
+            silent.send(b"\0")
+            eventually(lambda: admin.state()["limits"]["unauthenticated_clients"]["used"] == 1)
+            status = admin.state()
+        assert status["limits"]["sessions"] == {"used": 2, "max": 7}
+        assert status["limits"]["unauthenticated_clients"]["max"] == 1000
+        assert status["listeners"][0]["limits"]["sessions"] == {"used": 2, "max": 5}
+        assert status["listeners"][0]["limits"]["unauthenticated_clients"] == {"used": 1, "max": None}
+        assert 10 < status["limits"]["descriptors"]["used"] < status["limits"]["descriptors"]["max"]
+        assert status["memory"]["resident_bytes"] > 1_000_000
 
     def test_is_shown_in_a_terminal(self, start):
         proxy, admin = start()

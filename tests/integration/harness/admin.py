@@ -61,6 +61,13 @@ class Admin:
         assert status == 200
         return dict(series(text))
 
+    def state(self) -> dict:
+        """What /status says now."""
+        time.sleep(0.21)  # then the workers are asked again
+        status, text = self.get("/status")
+        assert status == 200
+        return json.loads(text)
+
     def probe(self, what: str, *more: str):
         return run(BINARY, "probe", what, "--admin", self.text, *more)
 

@@ -24,6 +24,7 @@ TEST(HttpRequestReader, ReadsARequestByteByByte) {
   EXPECT_EQ(query_value(request, "upstream"), "1");
   EXPECT_EQ(query_value(request, "x"), "");
   EXPECT_EQ(query_value(request, "up"), std::nullopt);
+  EXPECT_EQ(request.host, "a");
   EXPECT_EQ(request.accept, "text/html");
   EXPECT_EQ(request.origin, "http://b");
   EXPECT_EQ(request.sec_fetch_site, "");
@@ -77,6 +78,19 @@ TEST(HttpResponse, IsWrittenWithItsLength) {
   EXPECT_TRUE(bytes.starts_with("HTTP/1.1 503 Service Unavailable\r\n")) << bytes;
   EXPECT_TRUE(bytes.ends_with("\r\nContent-Length: 3\r\n\r\nno\n")) << bytes;
   EXPECT_NE(bytes.find("Connection: close\r\n"), std::string::npos);
+}
+
+TEST(HttpResponse, CannotBeUsedByPagesOfOtherOriginsOrAsAnotherType) {
+  const std::string bytes = bytes_of({.body = "yes"}, false);
+  EXPECT_NE(bytes.find("Cache-Control: no-store\r\n"), std::string::npos) << bytes;
+  EXPECT_NE(bytes.find("X-Content-Type-Options: nosniff\r\n"), std::string::npos) << bytes;
+  EXPECT_NE(bytes.find("Cross-Origin-Resource-Policy: same-origin\r\n"), std::string::npos) << bytes;
+}
+
+TEST(HttpResponse, HasFurtherFields) {
+  const std::string bytes = bytes_of({.fields = {{"Referrer-Policy", "no-referrer"}, {"X-A", "b"}}}, false);
+  EXPECT_NE(bytes.find("Referrer-Policy: no-referrer\r\n"), std::string::npos) << bytes;
+  EXPECT_NE(bytes.find("X-A: b\r\n"), std::string::npos) << bytes;
 }
 
 TEST(HttpResponse, HasNoBodyForHead) {

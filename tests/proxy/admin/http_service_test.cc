@@ -7,7 +7,7 @@ namespace {
 
 class AService : public testing::Test {
  protected:
-  AService() {
+  explicit AService(AcceptedHosts hosts = AcceptedHosts::any) : service_(hosts) {
     service_.add_page("/livez", [](const HttpRequest&) { return HttpResponse{.body = "live"}; });
     service_.add_order("/reload", [this](const HttpRequest&) {
       ++reloads_;
@@ -15,18 +15,26 @@ class AService : public testing::Test {
     });
   }
   [[nodiscard]] int status_of(const std::string& method, const std::string& path) const {
-    return service_.answer({.method = method, .path = path, .accept = "", .origin = "", .sec_fetch_site = ""})
-        .status;
+    HttpRequest request;
+    request.method = method;
+    request.path = path;
+    return service_.answer(request).status;
   }
   [[nodiscard]] int status_of_post(const std::string& origin, const std::string& sec_fetch_site) const {
-    return service_
-        .answer({.method = "POST",
-                 .path = "/reload",
-
-                 .accept = "",
-                 .origin = origin,
-                 .sec_fetch_site = sec_fetch_site})
-        .status;
+    HttpRequest request;
+    request.method = "POST";
+    request.path = "/reload";
+    request.origin = origin;
+    request.sec_fetch_site = sec_fetch_site;
+    return service_.answer(request).status;
+  }
+  [[nodiscard]] HttpResponse answer_for_host(const std::string& method, const std::string& path,
+                                             const std::string& host) const {
+    HttpRequest request;
+    request.method = method;
+    request.path = path;
+    request.host = host;
+    return service_.answer(request);
   }
 
   HttpService service_;
@@ -54,6 +62,21 @@ TEST_F(AService, TakesNoOrderOfAPageOfAnotherOrigin) {
   EXPECT_EQ(reloads_, 0);
   EXPECT_EQ(status_of_post("http://127.0.0.1:9187", "same-origin"), 202);
   EXPECT_EQ(reloads_, 1);
+}
+
+class AServiceOfLocalHosts : public AService {
+ protected:
+  AServiceOfLocalHosts() : AService(AcceptedHosts::local) {}
+};
+
+TEST_F(AServiceOfLocalHosts, AnswersRequestsForThisMachineOnly) {
+  EXPECT_EQ(answer_for_host("GET", "/livez", "127.0.0.1:9187").status, 200);
+  EXPECT_EQ(answer_for_host("POST", "/reload", "rebound.example").status, 421);
+  EXPECT_EQ(reloads_, 0);
+  const HttpResponse refused = answer_for_host("GET", "/livez", "rebound.example");
+  EXPECT_EQ(refused.status, 421);
+  EXPECT_EQ(refused.body,
+            "requests for this host name are refused; use an IP address or localhost, or a Unix socket\n");
 }
 
 }  // namespace
