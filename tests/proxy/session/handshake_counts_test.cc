@@ -17,6 +17,13 @@ tls::Established agreed(const std::string& version, const std::string& group, bo
   return established;
 }
 
+tls::FailureReport failure(tls::Failure failure, const std::string& reason) {
+  tls::FailureReport report;
+  report.failure = failure;
+  report.reason = reason;
+  return report;
+}
+
 TEST(HandshakeCounts, CountsEachKind) {
   HandshakeCounts one, other;
   one.add(agreed("TLSv1.3", "X25519", false));
@@ -29,7 +36,7 @@ TEST(HandshakeCounts, CountsEachKind) {
   other.add_to(sum);
   ASSERT_EQ(sum.size(), 3U);
   const auto count_of = [&](const std::string& version, const std::string& group) {
-    return sum.at({.version = version, .cipher = "TLS_AES_256_GCM_SHA384", .group = group});
+    return sum.at(HandshakeKind(agreed(version, group, false)));
   };
   EXPECT_EQ(count_of("TLSv1.3", "X25519"), 3U);
   EXPECT_EQ(count_of("TLSv1.3", "X25519MLKEM768"), 1U);
@@ -46,16 +53,14 @@ TEST(HandshakeCounts, HasABoundedNumberOfKinds) {
   counts.add_to(sum);
   EXPECT_EQ(sum.size(), HandshakeCounts::kMaxKinds + 1);
   EXPECT_EQ(sum.at(HandshakeKind::other()), HandshakeCounts::kMaxKinds);
-  EXPECT_EQ(sum.at({.version = "TLSv1.3", .cipher = "TLS_AES_256_GCM_SHA384", .group = "0"}), 2U);
+  EXPECT_EQ(sum.at(HandshakeKind(agreed("TLSv1.3", "0", false))), 2U);
 }
 
 TEST(FailedHandshakeCounts, CountsTheCauseAndTheAlertOfThePeer) {
   FailedHandshakeCounts counts;
-  counts.add(
-      tls::FailureReport{.failure = tls::Failure::rejected_by_peer, .reason = "tlsv1 alert unknown ca"});
-  counts.add(
-      tls::FailureReport{.failure = tls::Failure::rejected_by_peer, .reason = "tlsv1 alert unknown ca"});
-  counts.add(tls::FailureReport{.failure = tls::Failure::expired, .reason = "certificate has expired"});
+  counts.add(failure(tls::Failure::rejected_by_peer, "tlsv1 alert unknown ca"));
+  counts.add(failure(tls::Failure::rejected_by_peer, "tlsv1 alert unknown ca"));
+  counts.add(failure(tls::Failure::expired, "certificate has expired"));
   FailedHandshakeCounts::Counts sum;
   counts.add_to(sum);
   ASSERT_EQ(sum.size(), 2U);
