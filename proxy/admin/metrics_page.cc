@@ -10,6 +10,7 @@
 #include "proxy/admin/listener_totals.h"
 #include "proxy/admin/metric_families.h"
 #include "proxy/admin/process_metrics.h"
+#include "proxy/diagnostics/audit.h"
 #include "proxy/diagnostics/log.h"
 #include "tls/records_choice.h"
 #include "tls/version.h"
@@ -227,14 +228,13 @@ void add_steps(const Listeners& listeners, Families& to) {
 }
 
 void add_lost_lines(Families& to) {
-  const LostLines lost = lost_lines();
   to.push_back(MetricFamily::counter("pgveil_log_lines_lost_total",
                                      "Lines of the log that could not be written, or were not read in time.")
-                   .add({}, static_cast<double>(lost.log_lines))
+                   .add({}, static_cast<double>(lost_log_lines()))
                    .release());
   to.push_back(MetricFamily::counter("pgveil_audit_records_lost_total",
-                                     "Audit records that are not in the audit file.")
-                   .add({}, static_cast<double>(lost.audit_records))
+                                     "Audit records that could not be written to the target of the audit.")
+                   .add({}, static_cast<double>(lost_audit_records()))
                    .release());
 }
 

@@ -68,7 +68,7 @@ class SessionObserver {
   void audit(const Ending* refusal);
   // Writes the first log line of the session. From here on only the data of its last line is kept.
   void log_started();
-  // Writes the last log line; later calls do nothing, as for an end that ran out of memory after its log line.
+  // Writes the last log line and, if the session was established, its last audit record; later calls do nothing, as for an end that ran out of memory after its log line.
   // `phase`: the phase in which the session ends.
   void log_closed(const Ending& ending, std::string_view phase);
 
