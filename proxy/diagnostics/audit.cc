@@ -58,6 +58,10 @@ spdlog::level::level_enum severity_of(AuditOutcome outcome) {
   return is_warning ? spdlog::level::warn : spdlog::level::info;
 }
 
+LogLevel level_in_log() {
+  return log_is_json() ? LogLevel::info : LogLevel::debug;
+}
+
 bool may_be_lost(AuditOutcome outcome) {
   return outcome != AuditOutcome::accepted && outcome != AuditOutcome::ended;
 }
@@ -276,10 +280,14 @@ void on_omitted_record(std::function<void()> callback) {
   omitted_callback = std::move(callback);
 }
 
+bool AuditRecord::is_wanted() {
+  return writer || should_log(level_in_log());
+}
+
 AuditRecord::AuditRecord(AuditOutcome outcome, std::string_view session) : outcome_(outcome) {
   constexpr std::size_t kUsualRecord = 1024;
-  if (outcome != AuditOutcome::ended)
-    line_.emplace(log_is_json() ? LogLevel::info : LogLevel::debug, kAuditEvent);
+  if (outcome != AuditOutcome::ended && should_log(level_in_log()))
+    line_.emplace(level_in_log(), kAuditEvent);
   if (line_ && log_is_json()) line_->add("schema", kAuditSchema);
   if (writer && !has_ended) {
     json_.reserve(kUsualRecord);

@@ -72,6 +72,9 @@ enum class AuditOutcome {
 // debug in text), unless its outcome is `ended`: the log has the line session_closed for it.
 class AuditRecord {
  public:
+  // Returns whether the record of a login is written anywhere: to the target or to the log.
+  [[nodiscard]] static bool is_wanted();
+
   // If the target accepts no records and the queue is full, records of `refused`, `abandoned` and `omitted` are lost, and
   // counted. The others are not lost, unless `fail` is `open`.
   AuditRecord(AuditOutcome outcome, std::string_view session);

@@ -321,6 +321,7 @@ void Record::take(const Decision& decision) {
 }
 
 void log_audit(const Record& record, const Ending* refusal) {
+  if (!AuditRecord::is_wanted()) return;
   const bool accepted = refusal == nullptr;
   if (!accepted && !is_verified(record) && !may_audit_stranger()) return;
   AuditRecord audit(outcome_of(refusal), record.session);

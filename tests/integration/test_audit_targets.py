@@ -1,11 +1,13 @@
 """Where audit records are written, and what happens if they cannot be: [audit] target, file, socket, syslog_facility, fail."""
 
+import json
 import os
 import re
 import select
 import socket
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -175,6 +177,76 @@ class TestTheJournal:
         with LogSocket(folder / "journal") as daemon:
             log_in(start({"target": "journald", "socket": str(folder / "journal"), "syslog_facility": "local0"}))
             assert parse_journal(daemon.receive())["SYSLOG_FACILITY"] == "16"
+
+
+JOURNALD = Path("/lib/systemd/systemd-journald")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount")
+@pytest.mark.skipif(not JOURNALD.exists() or not Path("/etc/machine-id").exists(), reason="there is no systemd-journald")
+class TestARealJournal:
+    """A journald with its sockets and its files in a folder of the test, and a /run of its own."""
+
+    SCRIPT = """set -e
+        mount -t tmpfs tmpfs /run
+        mkdir -p /run/systemd/journal /run/log/journal
+        mount --bind "$1" /run/systemd/journal
+        mount --bind "$2" /run/log/journal
+        exec "$3"
+        """
+
+    @pytest.fixture
+    def journald(self, folder):
+        sockets, files = folder / "sockets", folder / "files"
+        sockets.mkdir()
+        files.mkdir()
+        running = []
+
+        def start():
+            running.append(subprocess.Popen(
+                ["setpriv", "--pdeathsig", "KILL", "--", "unshare", "--mount", "sh", "-c", self.SCRIPT, "sh", sockets, files, JOURNALD],
+                stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))  # fmt: skip
+            eventually(lambda: not connect_error(sockets / "socket"))
+            return running[-1]
+
+        self.socket, self.files = sockets / "socket", files
+        yield start
+        for process in running:
+            process.kill()
+            process.wait()
+
+    def entries(self) -> list[dict]:
+        done = run("journalctl", "--directory", self.files, "--output", "json", "--identifier", "pgveil")
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def test_has_the_records(self, start, journald):
+        journald()
+        proxy = start({"target": "journald", "socket": str(self.socket)})
+        log_in(proxy)
+        proxy.psql("SELECT 1", user="eve")
+        entries = eventually(lambda: len(found := self.entries()) == 3 and found)
+        assert [parse(each["MESSAGE"])["outcome"] for each in entries] == ["accepted", "ended", "refused"]
+        assert [each["PRIORITY"] for each in entries] == ["6", "6", "4"]
+        assert {(each["SYSLOG_FACILITY"], each["_PID"], each["_TRANSPORT"]) for each in entries} == {
+            ("10", str(proxy.pid), "journal")}  # fmt: skip
+
+    def test_has_those_too_that_came_while_it_was_restarted(self, start, journald):
+        first = journald()
+        proxy = start({"target": "journald", "socket": str(self.socket)})
+        log_in(proxy)
+        eventually(lambda: len(self.entries()) == 2)
+        first.terminate()
+        first.wait()
+        log_in(proxy, "orders")
+        proxy.wait_for_line(r' E audit_blocked detail="Connection refused"')
+        journald()
+        entries = eventually(lambda: len(found := self.entries()) == 4 and found)
+        assert [parse(each["MESSAGE"])["user"] for each in entries] == ["billing"] * 2 + ["orders"] * 2
+
+
+def connect_error(path) -> int:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as probe:
+        return probe.connect_ex(str(path))
 
 
 @pytest.mark.parametrize("target, daemon", [("syslog", "a syslog daemon"), ("journald", "systemd-journald")])
