@@ -36,6 +36,7 @@ std::atomic<bool> is_full{false};  // reported since there was room last
 // After stop_audit(), no record is begun. The logger stays: another thread may still be at a record.
 std::atomic<bool> has_ended{false};
 std::atomic<std::uint64_t> lost_records{0};
+std::atomic<std::uint64_t> omitted_records{0};
 
 StrangerLimit stranger_limit;
 std::mutex omitted_mutex;  // for omitted_callback
@@ -244,6 +245,14 @@ std::uint64_t lost_audit_records() {
   return lost_records.load(std::memory_order_relaxed);
 }
 
+std::uint64_t omitted_audit_records() {
+  return omitted_records.load(std::memory_order_relaxed);
+}
+
+bool audit_is_blocked() {
+  return writer && !is_fail_open && (writer->is_failing() || !writer->has_room());
+}
+
 bool audit_has_room() {
   if (!writer || is_fail_open.load(std::memory_order_relaxed)) return true;
   if (writer->is_failing()) return false;  // tell_lost_records() has said so
@@ -260,11 +269,13 @@ bool audits_ends() {
 }
 
 bool may_audit_stranger() {
-  switch (stranger_limit.ask(std::chrono::steady_clock::now())) {
-    case StrangerLimit::Answer::write: write_omitted_records(); return true;
-    case StrangerLimit::Answer::omit: return false;
-    case StrangerLimit::Answer::omit_first: break;
+  const auto answer = stranger_limit.ask(std::chrono::steady_clock::now());
+  if (answer == StrangerLimit::Answer::write) {
+    write_omitted_records();
+    return true;
   }
+  omitted_records.fetch_add(1, std::memory_order_relaxed);
+  if (answer == StrangerLimit::Answer::omit) return false;
   const std::lock_guard lock(omitted_mutex);
   if (omitted_callback) omitted_callback();
   return false;
@@ -298,8 +309,9 @@ AuditRecord::AuditRecord(AuditOutcome outcome, std::string_view session) : outco
 
 AuditRecord::~AuditRecord() {
   if (json_.empty()) return;
+  const bool is_complete = std::uncaught_exceptions() == exceptions_;
   // The limit is twice the number of bytes at which logins wait.
-  if (!is_fail_open && may_be_lost(outcome_) && !writer->has_room(2)) {
+  if (!is_complete || (!is_fail_open && may_be_lost(outcome_) && !writer->has_room(2))) {
     writer->count_lost_line();
   } else {
     logger->log(severity_of(outcome_), json_);

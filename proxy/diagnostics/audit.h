@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <optional>
 #include <string>
@@ -42,12 +43,16 @@ void change_audit(const AuditConfig& config);
 // does that, too.
 void reopen_audit_file();
 
-// Returns the number of records that were lost since the start. May be called by any thread.
+// Return the number of records since the start that were lost, and that were omitted because of `stranger_rate`. May be
+// called by any thread.
 [[nodiscard]] std::uint64_t lost_audit_records();
+[[nodiscard]] std::uint64_t omitted_audit_records();
 
 // Returns whether a login may continue: its audit record will be written; or there is no target, or `fail` is `open`. May
 // be called by any thread.
 [[nodiscard]] bool audit_has_room();
+// Returns whether logins have to wait, as audit_has_room(), and logs nothing.
+[[nodiscard]] bool audit_is_blocked();
 // Returns whether the ends of sessions have records: there is a target.
 [[nodiscard]] bool audits_ends();
 
@@ -76,7 +81,8 @@ class AuditRecord {
   [[nodiscard]] static bool is_wanted();
 
   // If the target accepts no records and the queue is full, records of `refused`, `abandoned` and `omitted` are lost, and
-  // counted. The others are not lost, unless `fail` is `open`.
+  // counted. The others are not lost, unless `fail` is `open`. A record that is not complete, because an exception was
+  // thrown, is lost, too.
   AuditRecord(AuditOutcome outcome, std::string_view session);
   ~AuditRecord();
   AuditRecord(const AuditRecord&) = delete;
@@ -90,8 +96,9 @@ class AuditRecord {
 
  private:
   const AuditOutcome outcome_;
-  std::optional<LogLine> line_;  // nullopt: it is not in the log
-  std::string json_;             // for the target; empty: there is none
+  const int exceptions_ = std::uncaught_exceptions();  // when the record was begun
+  std::optional<LogLine> line_;                        // nullopt: it is not in the log
+  std::string json_;                                   // for the target; empty: there is none
 };
 
 }  // namespace pgveil::proxy

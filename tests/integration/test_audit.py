@@ -11,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 
 from harness import wire
+from harness.admin import Admin
 from harness.audit import logins, parse, records, to_file, wait_for_records
 from harness.certificates import DAY, Authority
 from harness.pgveil import BINARY, EX_CONFIG, toml
@@ -317,8 +318,9 @@ class TestStrangers:
     def test_over_the_rate_are_counted(self, pgveil, postgres, folder):
         file = folder / "audit.json"
         proxy = pgveil(postgres.unix_upstream(), listener={"hba": "host all all all reject"},
-                       audit=to_file(file, stranger_rate="5/h"))  # fmt: skip
+                       audit=to_file(file, stranger_rate="5/h"), admin={"address": "127.0.0.1:0"})  # fmt: skip
         self.come(proxy, 40)
+        assert Admin(proxy).metrics()["pgveil_audit_records_omitted_total"] == 35
         # Nothing else comes: the number is written within a second or two.
         (omitted,) = wait_for_records(file, 1, "omitted")
         assert [each["outcome"] for each in records(file)[:5]] == ["refused"] * 5

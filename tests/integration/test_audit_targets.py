@@ -344,8 +344,11 @@ class TestFail:
                 client.receive_error()
 
     def test_closed_has_logins_wait_and_then_refuses_them(self, start, fifo):
-        proxy = start(to_file(fifo.path, fail="closed"), limits={"startup_timeout": "1500ms"})
+        proxy = start(to_file(fifo.path, fail="closed"), limits={"startup_timeout": "1500ms"}, admin={"address": "127.0.0.1:0"})
+        admin = Admin(proxy)
+        assert admin.metrics()["pgveil_audit_blocked"] == 0
         with fill_audit(proxy) as client:
+            assert admin.metrics()["pgveil_audit_blocked"] == 1
             assert client.receive_error()["C"] == "57P03"
 
     def test_open_lets_logins_in_and_counts_the_lost_records(self, start, fifo):
@@ -358,6 +361,7 @@ class TestFail:
         else:
             raise AssertionError("no record was lost")
         log_in(proxy)
+        assert admin.metrics()["pgveil_audit_blocked"] == 0
         text = fifo.read()
         # The oldest are lost, so the last record is there.
         last = [parse(line) for line in text.splitlines()][-1]

@@ -9,6 +9,7 @@
 #include <filesystem>
 #include <fstream>
 #include <memory>
+#include <new>
 #include <optional>
 #include <regex>
 #include <string>
@@ -16,6 +17,7 @@
 
 #include "proxy/base/descriptor.h"
 #include "tests/support/captured_log.h"
+#include "tests/support/failing_memory.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -310,6 +312,30 @@ TEST(SessionAudit, LimitsTheRecordsOfStrangersOnly) {
   EXPECT_EQ(with(R"("outcome":"accepted")"), 3);
   EXPECT_EQ(with(R"("outcome":"refused")"), 4);
   EXPECT_EQ(with(R"("outcome":"omitted","omitted":2})"), 1);
+}
+
+TEST(SessionAudit, HasNoRecordForWhichThereIsTooLittleMemory) {
+  const AuditFile file;
+  CapturedLog log(text_log, file.config());
+  Record large = record();
+  large.user = std::string(10'000, 'x');
+  const auto lost_before = lost_audit_records();
+  std::uint64_t failed = 0;
+  bool has_failed = true;
+  for (int allocations = 0; has_failed; ++allocations) {
+    const test::FailingAllocation failing(allocations);
+    try {
+      log_audit(large, nullptr);
+    } catch (const std::bad_alloc&) {
+      // The record may have been begun, or not.
+    }
+    has_failed = failing.has_failed();
+    failed += has_failed ? 1 : 0;
+  }
+  static_cast<void>(log.lines());
+  EXPECT_GT(failed, 2U);
+  EXPECT_GT(lost_audit_records(), lost_before);
+  for (const auto& each : file.records()) EXPECT_TRUE(each.ends_with(R"("sqlstate":null})"));
 }
 
 TEST(SessionAudit, SaysThatACertificateWasNotVerified) {
