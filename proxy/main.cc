@@ -21,6 +21,7 @@
 #include "proxy/commands/status.h"
 #include "proxy/config/config_error.h"
 #include "proxy/config/config_report.h"
+#include "proxy/diagnostics/audit.h"
 #include "proxy/diagnostics/log.h"
 #include "proxy/server/preparation.h"
 #include "proxy/server/server.h"
@@ -58,7 +59,8 @@ void ignore_signals_of_writes() {
 }
 
 int end_log(int exit_code) {
-  if (!stop_log()) std::_Exit(exit_code);
+  const bool has_audit_ended = stop_audit();  // its losses are lines of the log
+  if (!stop_log() || !has_audit_ended) std::_Exit(exit_code);
   return exit_code;
 }
 
@@ -76,15 +78,17 @@ int run(Invocation invocation, const HiddenMemory& memory, ConfigSource source) 
   }
   ConfigReport report;
   try {
-    if (const auto problem = start_log((*snapshot)->log)) {
+    start_log((*snapshot)->log);
+    if (const auto problem = start_audit((*snapshot)->audit)) {
       report.add_error(
-          invocation.parsed.locations.error_at("log.audit_file", problem->message, problem->hint));
+          invocation.parsed.locations.error_at(problem->setting, problem->message, problem->hint));
       print(report);
       return end_log(kExitConfig);
     }
   } catch (const std::system_error& error) {
-    report.add_error(value_error(std::string("could not create the thread of the log: ") + error.what(),
-                                 "Raise the limit of threads (TasksMax, ulimit -u)."));
+    report.add_error(
+        value_error(std::string("could not create the thread of the log or of the audit: ") + error.what(),
+                    "Raise the limit of threads (TasksMax, ulimit -u)."));
     print(report);
     return end_log(kExitUnavailable);
   }

@@ -4,6 +4,9 @@
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
 #include <vector>
 
 #include "protocol/hba.h"
@@ -11,6 +14,7 @@
 #include "proxy/admin/metric_families.h"
 #include "proxy/admin/process_metrics.h"
 #include "proxy/admin/upstream_verdict.h"
+#include "proxy/diagnostics/audit.h"
 #include "proxy/diagnostics/log.h"
 #include "tls/records_choice.h"
 #include "tls/version.h"
@@ -317,15 +321,22 @@ void add_steps(const Listeners& listeners, Families& to) {
   }
 }
 
-void add_lost_lines(Families& to) {
-  const LostLines lost = lost_lines();
-  to.push_back(MetricFamily::counter("pgveil_log_lines_lost_total",
-                                     "Lines of the log that could not be written, or were not read in time.")
-                   .add({}, static_cast<double>(lost.log_lines))
-                   .release());
-  to.push_back(MetricFamily::counter("pgveil_audit_records_lost_total",
-                                     "Audit records that are not in the audit file.")
-                   .add({}, static_cast<double>(lost.audit_records))
+void add_counter(Families& to, std::string name, std::string help, std::uint64_t value) {
+  to.push_back(
+      MetricFamily::counter(std::move(name), std::move(help)).add({}, static_cast<double>(value)).release());
+}
+
+void add_lines_and_records(Families& to) {
+  add_counter(to, "pgveil_log_lines_lost_total",
+              "Lines of the log that could not be written, or were not read in time.", lost_log_lines());
+  add_counter(to, "pgveil_audit_records_lost_total",
+              "Audit records that could not be written to the target of the audit.", lost_audit_records());
+  add_counter(to, "pgveil_audit_records_omitted_total",
+              "Audit records of strangers that were not written because of audit.stranger_rate.",
+              omitted_audit_records());
+  to.push_back(MetricFamily::gauge("pgveil_audit_blocked",
+                                   "1 while audit records cannot be written and logins wait, otherwise 0.")
+                   .add({}, audit_is_blocked() ? 1 : 0)
                    .release());
 }
 
@@ -346,7 +357,7 @@ Families all_families(const ObservedProcess& process, Surveyor& surveyor) {
   add_handshakes(values.listeners, families);
   add_failed_handshakes(values.listeners, families);
   add_steps(values.listeners, families);
-  add_lost_lines(families);
+  add_lines_and_records(families);
   add_process_metrics(families);
   return families;
 }

@@ -83,6 +83,7 @@ void add_all_options(CLI::App& command, Arguments& arguments) {
   add_options(command, arguments, "Upstream", upstream_settings());
   add_options(command, arguments, "Limits", limits_settings());
   add_options(command, arguments, "Log", log_settings());
+  add_options(command, arguments, "Audit", audit_settings());
   add_options(command, arguments, "Reload", reload_settings());
   add_options(command, arguments, "Admin", admin_settings());
 }
@@ -353,6 +354,7 @@ std::optional<NamesOutside> setting_of_key(std::string_view name) {
   look("upstream", upstream_settings());
   look("limits", limits_settings());
   look("log", log_settings());
+  look("audit", audit_settings());
   look("reload", reload_settings());
   look("admin", admin_settings());
   return found;

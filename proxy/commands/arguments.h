@@ -68,6 +68,7 @@ void visit_settings(const Use& use) {
   for (const auto& setting : upstream_settings()) use("Upstream", setting);
   for (const auto& setting : limits_settings()) use("Limits", setting);
   for (const auto& setting : log_settings()) use("Log", setting);
+  for (const auto& setting : audit_settings()) use("Audit", setting);
   for (const auto& setting : reload_settings()) use("Reload", setting);
   for (const auto& setting : admin_settings()) use("Admin", setting);
 }

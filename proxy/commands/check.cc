@@ -8,7 +8,7 @@
 #include "proxy/base/exit_code.h"
 #include "proxy/config/config_error.h"
 #include "proxy/config/config_report.h"
-#include "proxy/diagnostics/log.h"
+#include "proxy/diagnostics/audit.h"
 #include "proxy/login/login_forecast.h"
 #include "proxy/server/preparation.h"
 
@@ -116,9 +116,9 @@ int run_check(const ParsedConfig& parsed) {
     return snapshot.error().exit_code;
   }
   // This is not a part of prepare(): `run` opens the FIFO only once, so that its reader sees no end of file.
-  if (const auto problem = fifo_without_reader((*snapshot)->log.audit_file)) {
+  if (const auto problem = fifo_without_reader((*snapshot)->audit)) {
     ConfigReport report;
-    report.add_error(parsed.locations.error_at("log.audit_file", problem->message, problem->hint));
+    report.add_error(parsed.locations.error_at(problem->setting, problem->message, problem->hint));
     std::cerr << report.text() << std::flush;
     return kExitConfig;
   }

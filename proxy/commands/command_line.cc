@@ -246,6 +246,7 @@ std::optional<EarlyExit> read_settings(const Overrides& overrides, ConfigBuilder
   }
   apply(overrides, limits_settings(), builder.limits, builder);
   apply(overrides, log_settings(), builder.log, builder);
+  apply(overrides, audit_settings(), builder.audit, builder);
   apply(overrides, reload_settings(), builder.reload, builder);
   apply(overrides, admin_settings(), builder.admin, builder);
   return std::nullopt;

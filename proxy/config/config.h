@@ -199,7 +199,38 @@ struct LogConfig {
   LogFormat format = LogFormat::text;
   bool session_start = true;  // a line when a session is established, beside the one at its end
   std::chrono::seconds certificate_warning = std::chrono::hours(24 * 30);  // before one expires; 0: none
-  std::string audit_file = {};  // for the audit records, as JSON lines; empty: they are in the log only
+};
+
+// Where the audit records are written, besides the log.
+enum class AuditTarget { none, file, journald, syslog, standard_output };
+// What happens if they cannot be written.
+enum class AuditFailure {
+  closed,  // logins wait, and are refused in the end
+  open,    // records are lost, and counted
+};
+// The facilities of syslog(3) that a program may use.
+enum class SyslogFacility : unsigned {
+  user = 1,
+  daemon = 3,
+  auth = 4,
+  authpriv = 10,
+  local0 = 16,
+  local1,
+  local2,
+  local3,
+  local4,
+  local5,
+  local6,
+  local7,
+};
+struct AuditConfig {
+  AuditTarget target = AuditTarget::none;
+  std::string file;    // of target `file`
+  std::string socket;  // of `journald` or `syslog`; empty: the usual one
+  SyslogFacility syslog_facility = SyslogFacility::authpriv;
+  AuditFailure fail = AuditFailure::closed;
+  // Of records of clients that were not admitted and have no verified identity.
+  Rate stranger_rate{.count = 10, .interval = std::chrono::seconds(1)};
 };
 
 // What a reload does with the sessions that have begun before it.
@@ -228,6 +259,7 @@ struct Config {
   std::map<std::string, UpstreamConfig> upstreams;
   LimitsConfig limits;
   LogConfig log;
+  AuditConfig audit;
   ReloadConfig reload;
   AdminConfig admin;
 };

@@ -28,6 +28,10 @@ std::span<const Setting<UpstreamSection>> settings_of(const SectionBuilder<Upstr
   return upstream_settings();
 }
 
+std::span<const Setting<AuditConfig>> settings_of(const SectionBuilder<AuditConfig>&) {
+  return audit_settings();
+}
+
 std::span<const Setting<AdminConfig>> settings_of(const SectionBuilder<AdminConfig>&) {
   return admin_settings();
 }
@@ -159,6 +163,8 @@ template void ConfigBuilder::set(SectionBuilder<LimitsConfig>&, const Setting<Li
                                  values::RawValue, const SourceLocations::Place&);
 template void ConfigBuilder::set(SectionBuilder<LogConfig>&, const Setting<LogConfig>&, values::RawValue,
                                  const SourceLocations::Place&);
+template void ConfigBuilder::set(SectionBuilder<AuditConfig>&, const Setting<AuditConfig>&, values::RawValue,
+                                 const SourceLocations::Place&);
 template void ConfigBuilder::set(SectionBuilder<ReloadConfig>&, const Setting<ReloadConfig>&,
                                  values::RawValue, const SourceLocations::Place&);
 template void ConfigBuilder::set(SectionBuilder<AdminConfig>&, const Setting<AdminConfig>&, values::RawValue,
@@ -171,6 +177,7 @@ ParseResult ConfigBuilder::finish() && {
     check_listener(listener);
   }
   check_listeners_differ();
+  check_audit();
   check_admin();
 
   ParseResult result;
@@ -184,6 +191,7 @@ ParseResult ConfigBuilder::finish() && {
   for (auto& listener : config.listeners) listener.tls.records = config.limits.tls_records;
   for (auto& [name, upstream] : config.upstreams) upstream.tls.records = config.limits.tls_records;
   config.log = log.values;
+  config.audit = audit.values;
   config.reload = reload.values;
   config.admin = admin.values;
   const bool keeps_chains = config.reload.sessions == ReloadSessions::revalidate;
@@ -270,6 +278,20 @@ void ConfigBuilder::check_listener_address(const SectionBuilder<ListenerConfig>&
     if (has(listener, key))
       add_at(listener, key, "has no effect: " + address.text() + " is not a Unix socket",
              "Remove it, or use a Unix socket as the address.");
+}
+
+void ConfigBuilder::check_audit() {
+  const AuditTarget target = audit.values.target;
+  const bool has_socket = target == AuditTarget::syslog || target == AuditTarget::journald;
+  if (target == AuditTarget::file && !has(audit, "file"))
+    add_at(audit, "file", "is missing",
+           fmt::format("Set {}.", spelled(audit, "file", "\"/var/log/pgveil/audit.json\"")));
+  if (target != AuditTarget::file && has(audit, "file"))
+    add_at(audit, "file", "has no effect: target is not \"file\"",
+           fmt::format("Set {}, or remove it.", spelled(audit, "target", "\"file\"")));
+  for (const char* key : {"socket", "syslog_facility"})
+    if (!has_socket) refuse_without_effect(audit, key, "target is neither \"syslog\" nor \"journald\"");
+  if (target == AuditTarget::none) refuse_without_effect(audit, "fail", "there is no target");
 }
 
 void ConfigBuilder::check_admin() {

@@ -41,8 +41,16 @@ class ConfigBuilder {
  public:
   SectionBuilder<LimitsConfig> limits{{}, "limits", {}};
   SectionBuilder<LogConfig> log{{}, "log", {}};
+  SectionBuilder<AuditConfig> audit{{}, "audit", {}};
   SectionBuilder<ReloadConfig> reload{{}, "reload", {}};
   SectionBuilder<AdminConfig> admin{{}, "admin", {}};
+
+  // Stores where the file has a section that there is once: its errors are then about the file.
+  template <class Section>
+  void note_place(SectionBuilder<Section>& section, const SourceLocations::Place& place) {
+    locations_.note(section.key, place);
+    section.place = place;
+  }
 
   // The section is not moved while the builder exists.
   SectionBuilder<ListenerConfig>& add_listener(SourceLocations::Place place);
@@ -111,6 +119,7 @@ class ConfigBuilder {
   template <class Section>
   void refuse_without_effect(const SectionBuilder<Section>& section, std::string_view setting,
                              const std::string& why);
+  void check_audit();
   void check_admin();
   void check_upstream(SectionBuilder<UpstreamSection>& upstream);
   bool put_hosts_together(SectionBuilder<UpstreamSection>& upstream);

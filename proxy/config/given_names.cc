@@ -34,6 +34,7 @@ std::string given_name(std::string_view word, std::string_view key, bool is_vari
   if (key.starts_with("upstream.")) return given_name(word, upstream_settings(), is_variable);
   if (key.starts_with("limits.")) return given_name(word, limits_settings(), is_variable);
   if (key.starts_with("log.")) return given_name(word, log_settings(), is_variable);
+  if (key.starts_with("audit.")) return given_name(word, audit_settings(), is_variable);
   if (key.starts_with("admin.")) return given_name(word, admin_settings(), is_variable);
   return given_name(word, reload_settings(), is_variable);
 }

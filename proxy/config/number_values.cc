@@ -120,6 +120,11 @@ std::string RateValue::show(const Rate& value) {
   return std::to_string(value.count) + '/' + std::string(unit->name);
 }
 
+Read<Rate> RateOrNone::read(const RawValue& raw) {
+  const bool may_be_zero = raw.kind == Kind::integer || raw.kind == Kind::text || raw.kind == Kind::untyped;
+  return may_be_zero && raw.text == "0" ? Rate{} : RateValue::read(raw);
+}
+
 Read<std::size_t> read_size(const RawValue& raw, std::size_t min, std::size_t max) {
   if (const bool bare = !raw.text.empty() && split_unit(raw.text).second.empty(); bare)
     return invalid(

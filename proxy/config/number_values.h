@@ -63,6 +63,16 @@ struct RateValue {
   [[nodiscard]] static std::string show(const Value& value);
 };
 
+// A rate, or "0" for no limit, for a setting that has a limit by default.
+struct RateOrNone {
+  using Value = Rate;
+  [[nodiscard]] static std::string type() { return "rate, 1/d to 1000000/s, or 0"; }
+  [[nodiscard]] static Read<Value> read(const RawValue& raw);
+  [[nodiscard]] static std::string show(const Value& value) {
+    return value.count == 0 ? "0" : RateValue::show(value);
+  }
+};
+
 [[nodiscard]] Read<std::size_t> read_size(const RawValue& raw, std::size_t min, std::size_t max);
 [[nodiscard]] std::string show_size(std::size_t bytes);
 

@@ -24,6 +24,7 @@ std::string changed_restart_settings(const ProcessSettings& before, const Proces
   std::string names;
   add_changed(names, "limits", limits_settings(), before.limits, after.limits);
   add_changed(names, "log", log_settings(), before.log, after.log);
+  add_changed(names, "audit", audit_settings(), before.audit, after.audit);
   add_changed(names, "admin", admin_settings(), before.admin, after.admin);
   return names;
 }

@@ -11,6 +11,7 @@ namespace pgveil::proxy {
 struct ProcessSettings {
   LimitsConfig limits;
   LogConfig log;
+  AuditConfig audit;
   AdminConfig admin;
 };
 // Returns the names of the settings that need a restart and differ: "limits.workers, log.format". Empty: none.

@@ -29,6 +29,7 @@ using values::Path;
 using values::Permissions;
 using values::PortList;
 using values::ProxyList;
+using values::RateOrNone;
 using values::RateValue;
 using values::RawValue;
 using values::read_hosts_and_ports;
@@ -486,8 +487,41 @@ std::span<const Setting<LogConfig>> log_settings() {
       setting<Duration<seconds, 0, 3'650 * values::kDay>, &L::certificate_warning>(
           "certificate_warning",
           "How long before a certificate or a CRL expires the log has a warning, once a day; `0s` is never."),
-      needs_restart(setting<Path, &L::audit_file>(
-          "audit_file", "A file for the audit records, as JSON lines; they do not depend on `level`.")),
+  };
+  return kRows;
+}
+
+std::span<const Setting<AuditConfig>> audit_settings() {
+  using A = AuditConfig;
+  static constexpr std::array kRows{
+      needs_restart(
+          with_flag("audit-target",
+                    setting<OneOf<values::kAuditTargets>, &A::target>(
+                        "target", "Where the audit records are written; `none` leaves them to the log."))),
+      needs_restart(with_flag(
+          "audit-file",
+          setting<Path, &A::file>("file", "The file of target `file`: a JSON object in each line."))),
+      needs_restart(with_flag(
+          "audit-socket", setting<Path, &A::socket>(
+                              "socket",
+                              "The Unix socket of the log daemon; default is `/dev/log` for `syslog`, and "
+                              "`/run/systemd/journal/socket` for `journald`."))),
+      needs_restart(
+          with_flag("audit-syslog-facility",
+                    setting<OneOf<values::kSyslogFacilities>, &A::syslog_facility>(
+                        "syslog_facility", "The facility of the records in syslog and in the journal."))),
+      with_flag(
+          "audit-fail",
+          setting<OneOf<values::kAuditFailures>, &A::fail>(
+              "fail",
+              "If records cannot be written: `closed` has logins wait and then refuses them, `open` goes on "
+              "and counts the lost records.")),
+      with_flag(
+          "audit-stranger-rate",
+          setting<RateOrNone, &A::stranger_rate>(
+              "stranger_rate",
+              "How many records are written of clients that are not admitted and have no verified identity; "
+              "the others are counted.")),
   };
   return kRows;
 }

@@ -59,6 +59,7 @@ struct Setting {
 [[nodiscard]] std::span<const Setting<UpstreamSection>> upstream_settings();
 [[nodiscard]] std::span<const Setting<LimitsConfig>> limits_settings();
 [[nodiscard]] std::span<const Setting<LogConfig>> log_settings();
+[[nodiscard]] std::span<const Setting<AuditConfig>> audit_settings();
 [[nodiscard]] std::span<const Setting<ReloadConfig>> reload_settings();
 [[nodiscard]] std::span<const Setting<AdminConfig>> admin_settings();
 

@@ -61,6 +61,7 @@ std::string_view section_of(std::string_view key) {
   if (has_key(upstream_settings(), key)) return "an [upstream.NAME]";
   if (has_key(limits_settings(), key)) return "[limits]";
   if (has_key(log_settings(), key)) return "[log]";
+  if (has_key(audit_settings(), key)) return "[audit]";
   if (has_key(reload_settings(), key)) return "[reload]";
   if (has_key(admin_settings(), key)) return "[admin]";
   return has_key(certificate_settings(), key) ? "a [[listener.certificate]]" : "";
@@ -80,12 +81,14 @@ class TomlReader {
         read_single("limits", node, limits_settings(), builder_.limits);
       else if (key == "log")
         read_single("log", node, log_settings(), builder_.log);
+      else if (key == "audit")
+        read_single("audit", node, audit_settings(), builder_.audit);
       else if (key == "reload")
         read_single("reload", node, reload_settings(), builder_.reload);
       else if (key == "admin")
         read_single("admin", node, admin_settings(), builder_.admin);
       else
-        complain_unknown(key, "", {"listener", "upstream", "limits", "log", "reload", "admin"});
+        complain_unknown(key, "", {"listener", "upstream", "limits", "log", "audit", "reload", "admin"});
     }
     for (const auto& [key, hint] : {std::pair{"listener", "Add [[listener]] with address and upstream."},
                                     std::pair{"upstream", "Add [upstream.NAME] with host."}})
@@ -190,10 +193,12 @@ class TomlReader {
   template <class Section>
   void read_single(const std::string& name, toml::node& node, std::span<const Setting<Section>> settings,
                    SectionBuilder<Section>& section) {
-    if (auto* table = node.as_table())
+    if (auto* table = node.as_table()) {
+      builder_.note_place(section, place_of(file_, node.source()));
       read_section(*table, settings, section);
-    else
+    } else {
       complain(node, name, "must be a table", "Write [" + name + "], once.");
+    }
   }
 
   template <class Section>

@@ -57,6 +57,24 @@ inline constexpr std::array kLogLevels{
     Word<LogLevel>{"warning", LogLevel::warning}, Word<LogLevel>{"error", LogLevel::error}};
 inline constexpr std::array kLogFormats{Word<LogFormat>{"text", LogFormat::text},
                                         Word<LogFormat>{"json", LogFormat::json}};
+inline constexpr std::array kAuditTargets{
+    Word<AuditTarget>{"none", AuditTarget::none}, Word<AuditTarget>{"file", AuditTarget::file},
+    Word<AuditTarget>{"journald", AuditTarget::journald}, Word<AuditTarget>{"syslog", AuditTarget::syslog},
+    Word<AuditTarget>{"stdout", AuditTarget::standard_output}};
+inline constexpr std::array kAuditFailures{Word<AuditFailure>{"closed", AuditFailure::closed},
+                                           Word<AuditFailure>{"open", AuditFailure::open}};
+inline constexpr std::array kSyslogFacilities{Word<SyslogFacility>{"authpriv", SyslogFacility::authpriv},
+                                              Word<SyslogFacility>{"auth", SyslogFacility::auth},
+                                              Word<SyslogFacility>{"daemon", SyslogFacility::daemon},
+                                              Word<SyslogFacility>{"user", SyslogFacility::user},
+                                              Word<SyslogFacility>{"local0", SyslogFacility::local0},
+                                              Word<SyslogFacility>{"local1", SyslogFacility::local1},
+                                              Word<SyslogFacility>{"local2", SyslogFacility::local2},
+                                              Word<SyslogFacility>{"local3", SyslogFacility::local3},
+                                              Word<SyslogFacility>{"local4", SyslogFacility::local4},
+                                              Word<SyslogFacility>{"local5", SyslogFacility::local5},
+                                              Word<SyslogFacility>{"local6", SyslogFacility::local6},
+                                              Word<SyslogFacility>{"local7", SyslogFacility::local7}};
 inline constexpr std::array kSaslMechanisms{Word<SaslMechanisms>{"strip", SaslMechanisms::strip},
                                             Word<SaslMechanisms>{"verbatim", SaslMechanisms::verbatim}};
 inline constexpr std::array kListenerTls{Word<ListenerTls>{"require", ListenerTls::require},

@@ -1,21 +1,21 @@
 #include "proxy/diagnostics/log_writer.h"
 
-#include <poll.h>
+#include <fmt/format.h>
 #include <pthread.h>
 #include <spdlog/pattern_formatter.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <iterator>
 #include <utility>
 
 namespace pgveil::proxy {
 namespace {
 
-// If so many bytes are queued, they are written without waiting for more. It is also the maximum size of one write: a
-// pipe holds as much, so that stop() notices progress. An empty buffer keeps at most twice as much memory.
+// If so many bytes are queued, they are written without waiting for more. An empty buffer keeps at most twice as much
+// memory.
 constexpr std::size_t kManyBytes = std::size_t{64} << 10U;
 
 // The pause between two interrupts of a thread that must end, and their maximum number.
@@ -26,25 +26,25 @@ std::uint64_t lines_of(std::string_view text) {
   return static_cast<std::uint64_t>(std::count(text.begin(), text.end(), '\n'));
 }
 
-// Returns the level of syslog(3) as systemd reads it before a line.
-std::string_view journal_prefix(spdlog::level::level_enum level) {
+// Returns the level of syslog(3).
+unsigned severity_of(spdlog::level::level_enum level) {
   switch (level) {
     case spdlog::level::trace:
-    case spdlog::level::debug: return "<7>";
-    case spdlog::level::warn: return "<4>";
-    case spdlog::level::err: return "<3>";
-    case spdlog::level::critical: return "<2>";
-    default: return "<6>";
+    case spdlog::level::debug: return 7;
+    case spdlog::level::warn: return 4;
+    case spdlog::level::err: return 3;
+    case spdlog::level::critical: return 2;
+    default: return 6;
   }
 }
 
 }  // namespace
 
-LogWriter::LogWriter(int descriptor, WhenFull when_full, OnLoss on_loss, Format format)
-    : descriptor_(descriptor),
+LogWriter::LogWriter(std::unique_ptr<LogOutput> output, WhenFull when_full, OnLoss on_loss, Format format)
+    : output_(std::move(output)),
       when_full_(when_full),
       on_loss_(std::move(on_loss)),
-      level_prefixes_(format.level_prefixes),
+      priority_facility_(format.priority_facility),
       lost_lines_(format.lost_lines),
       inside_line_(format.begins_inside_line),
       formatter_(std::make_unique<spdlog::pattern_formatter>()),
@@ -88,10 +88,8 @@ bool LogWriter::interrupt_thread(std::unique_lock<std::mutex>& lock) {
 
 void LogWriter::log(const spdlog::details::log_msg& message) {
   spdlog::memory_buf_t line;
-  if (level_prefixes_) {
-    const std::string_view prefix = journal_prefix(message.level);
-    line.append(prefix.data(), prefix.data() + prefix.size());
-  }
+  if (priority_facility_)
+    fmt::format_to(std::back_inserter(line), "<{}>", 8 * *priority_facility_ + severity_of(message.level));
   std::unique_lock lock(mutex_);
   formatter_->format(message, line);
   if (when_full_ == WhenFull::drop_oldest && lines_.size() + line.size() > kMaxBytes) drop_oldest();
@@ -158,41 +156,84 @@ void LogWriter::write_lines() {
   }
 }
 
-// Ends an incomplete line first, for example one that was cut off by a full disk.
+// Writes all lines. Lines that cannot be written are lost, or are tried again.
 void LogWriter::write_out(std::string_view batch) {
-  std::string_view line_feed = "\n";
-  bool written = !inside_line_ || batch.empty() || write_piece(line_feed);
-  while (written && !batch.empty()) {
-    const auto before = batch.size();
-    written = write_piece(batch);
-    queued_.fetch_sub(before - batch.size(), std::memory_order_relaxed);
+  if (batch.empty()) return;
+  for (std::string_view rest = batch; !write_all(batch, rest);) {
+    const int error = errno;
+    if (error == EMSGSIZE) {
+      skip_line(rest);
+    } else if (given_up_) {
+      return lose(rest, "nobody read them before the process ended");
+    } else if (when_full_ != WhenFull::keep || !waits_to_retry(rest, error)) {
+      return lose(rest, std::strerror(error));
+    }
   }
-  if (written) return;
-  queued_.fetch_sub(batch.size(), std::memory_order_relaxed);
-  const std::string why = given_up_ ? "nobody read them before the process ended" : std::strerror(errno);
-  note_lost(lines_of(batch));
-  on_loss_(Loss::unwritable, lines_of(batch), why);
+  is_failing_ = false;
+}
+
+// Ends an incomplete line first, for example one that was cut off by a full disk. `rest` is the end of `batch` that is not
+// written yet. Returns false if it cannot be written; errno has the reason, and `rest` begins with a whole line.
+bool LogWriter::write_all(std::string_view batch, std::string_view& rest) {
+  if (output_->prepare()) inside_line_ = false;
+  std::string_view line_feed = "\n";
+  bool written = !inside_line_ || write_piece(line_feed);
+  while (written && !rest.empty()) {
+    const auto before = rest.size();
+    written = write_piece(rest);
+    queued_.fetch_sub(before - rest.size(), std::memory_order_relaxed);
+  }
+  if (!written) begin_cut_line_again(batch, rest);
+  return written;
+}
+
+// Moves `rest` back to the begin of a line that was written in part.
+void LogWriter::begin_cut_line_again(std::string_view batch, std::string_view& rest) {
+  const auto written = batch.substr(0, batch.size() - rest.size());
+  const auto cut = written.size() - (written.rfind('\n') + 1);  // npos + 1 is 0
+  rest = batch.substr(written.size() - cut);
+  queued_.fetch_add(cut, std::memory_order_relaxed);
+}
+
+// Waits before the next attempt. Returns false if there is none, because the process ends.
+bool LogWriter::waits_to_retry(std::string_view rest, int error) {
+  if (!is_failing_.exchange(true)) on_loss_(Loss::delayed, lines_of(rest), std::strerror(error));
+  std::unique_lock lock(mutex_);
+  if (stopping_) return false;
+  has_work_.wait_for(lock, kRetryPause, [this] { return stopping_; });
+  return true;
+}
+
+void LogWriter::skip_line(std::string_view& rest) {
+  const auto line = rest.substr(0, rest.find('\n') + 1);
+  lose(line, std::strerror(EMSGSIZE));
+  rest.remove_prefix(line.size());
+}
+
+void LogWriter::lose(std::string_view lines, const std::string& why) {
+  is_failing_ = false;
+  queued_.fetch_sub(lines.size(), std::memory_order_relaxed);
+  note_lost(lines_of(lines));
+  on_loss_(Loss::unwritable, lines_of(lines), why);
 }
 
 // Writes the front of `rest` and removes it from `rest`. Returns false if it cannot be written; errno has the reason.
 bool LogWriter::write_piece(std::string_view& rest) {
   while (!given_up_) {
-    const std::size_t size = std::min(rest.size(), kManyBytes);
-    const ssize_t written = ::write(descriptor_, rest.data(), size);
+    const ssize_t written = output_->write(rest);
     if (written >= 0) {
       if (written > 0) inside_line_ = rest[static_cast<std::size_t>(written) - 1] != '\n';
       rest.remove_prefix(static_cast<std::size_t>(written));
       ++pieces_;
       return true;
     }
-    if (errno == EAGAIN) {  // another process that shares the descriptor has made it non-blocking
-      pollfd room{.fd = descriptor_, .events = POLLOUT, .revents = 0};
-      ::poll(&room, 1, -1);
-    } else if (errno != EINTR) {
-      return false;
-    }
+    if (errno != EINTR) return false;
   }
   return false;
+}
+
+void count_failures(spdlog::logger& logger, std::shared_ptr<LogWriter> writer) {
+  logger.set_error_handler([writer = std::move(writer)](const std::string&) { writer->count_lost_line(); });
 }
 
 }  // namespace pgveil::proxy

@@ -1,8 +1,9 @@
-// Writes log lines to a descriptor, in a thread that writes many lines with one call. The thread that logs only formats
+// Writes log lines to an output, in a thread that writes many lines with one call. The thread that logs only formats
 // its line. With spdlog's own queue, each line would cost a wake-up of the writer and a write.
 #pragma once
 
 #include <spdlog/formatter.h>
+#include <spdlog/logger.h>
 #include <spdlog/sinks/sink.h>
 
 #include <atomic>
@@ -13,28 +14,39 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <utility>
 
+#include "proxy/diagnostics/log_output.h"
+
 namespace pgveil::proxy {
 
 class LogWriter final : public spdlog::sinks::sink {
  public:
-  // What log() does if the queue is full, because the reader is slow or gone. It never waits.
+  // What happens if the queue is full, because the reader is slow or gone, or if lines cannot be written, for example
+  // because the disk is full. log() never waits.
   enum class WhenFull {
-    drop_oldest,  // the oldest lines are lost
-    keep,  // the queue grows: the caller checks has_room() before it begins an action that needs a line
+    drop_oldest,  // the oldest lines are lost, and those that cannot be written
+    // The queue grows, and lines are written once that is possible again, at the latest by stop(). The caller checks
+    // has_room() before it begins an action that needs a line.
+    keep,
   };
-  enum class Loss { dropped, unwritable };
-  // The thread that writes calls it with the number of lines that are lost.
+  enum class Loss {
+    dropped,     // lost, because the queue was full
+    unwritable,  // lost, because they could not be written
+    delayed,     // not lost: they cannot be written now, and wait
+  };
+  // The thread that writes calls it with the number of lines; with `delayed` once until lines are written again.
   using OnLoss = std::function<void(Loss loss, std::uint64_t lines, const std::string& why)>;
 
   // The beginning of each line, and the state of the file.
   struct Format {
-    bool level_prefixes =
-        false;  // "<6>" and the like before each line, for the systemd journal (sd-daemon(3))
+    // "<6>" and the like before each line: the priority, as in sd-daemon(3) and RFC 5424. It has this facility of
+    // syslog(3); nullopt: there is no prefix.
+    std::optional<unsigned> priority_facility = std::nullopt;
     bool begins_inside_line = false;  // the last line of the file is not complete
     // Counts each lost line at once, while OnLoss is called only once the reader takes lines again. Null: nothing does.
     std::atomic<std::uint64_t>* lost_lines = nullptr;
@@ -48,12 +60,16 @@ class LogWriter final : public spdlog::sinks::sink {
   static constexpr std::size_t kMaxBytes = std::size_t{4} << 20U;
   // The time that the first line in the queue waits for further lines.
   static constexpr std::chrono::milliseconds kGathering{5};
+  // The time between two attempts to write lines that are kept.
+  static constexpr std::chrono::milliseconds kRetryPause{100};
 
-  // The caller keeps the descriptor, which must outlive the writer. Throws std::system_error if the system has no thread
-  // for it.
+  // Throw std::system_error if the system has no thread for it. The caller keeps a descriptor, which must outlive the
+  // writer.
   LogWriter(int descriptor, WhenFull when_full, OnLoss on_loss)
       : LogWriter(descriptor, when_full, std::move(on_loss), Format{}) {}
-  LogWriter(int descriptor, WhenFull when_full, OnLoss on_loss, Format format);
+  LogWriter(int descriptor, WhenFull when_full, OnLoss on_loss, Format format)
+      : LogWriter(std::make_unique<DescriptorOutput>(descriptor), when_full, std::move(on_loss), format) {}
+  LogWriter(std::unique_ptr<LogOutput> output, WhenFull when_full, OnLoss on_loss, Format format);
   ~LogWriter() override { static_cast<void>(stop(Patience{})); }
   LogWriter(const LogWriter&) = delete;
   LogWriter& operator=(const LogWriter&) = delete;
@@ -67,6 +83,10 @@ class LogWriter final : public spdlog::sinks::sink {
   [[nodiscard]] bool has_room(std::size_t times = 1) const {
     return queued_.load(std::memory_order_relaxed) < times * kMaxBytes;
   }
+  // Returns whether lines wait because they cannot be written. May be called by any thread.
+  [[nodiscard]] bool is_failing() const { return is_failing_.load(std::memory_order_relaxed); }
+  // May be called by any thread.
+  void set_when_full(WhenFull when_full) { when_full_ = when_full; }
   // Counts a line that was not logged.
   void count_lost_line();
 
@@ -81,18 +101,24 @@ class LogWriter final : public spdlog::sinks::sink {
   void drop_oldest();
   void note_lost(std::uint64_t lines);
   void write_out(std::string_view batch);
+  [[nodiscard]] bool write_all(std::string_view batch, std::string_view& rest);
   [[nodiscard]] bool write_piece(std::string_view& rest);
+  void begin_cut_line_again(std::string_view batch, std::string_view& rest);
+  [[nodiscard]] bool waits_to_retry(std::string_view rest, int error);
+  void skip_line(std::string_view& rest);
+  void lose(std::string_view lines, const std::string& why);
   [[nodiscard]] bool interrupt_thread(std::unique_lock<std::mutex>& lock);
 
-  const int descriptor_;
-  const WhenFull when_full_;
+  const std::unique_ptr<LogOutput> output_;
+  std::atomic<WhenFull> when_full_;
   const OnLoss on_loss_;
-  const bool level_prefixes_;
+  const std::optional<unsigned> priority_facility_;
   std::atomic<std::uint64_t>* const lost_lines_;
   bool inside_line_;                      // used by the thread: the last byte written was not a line feed
   std::atomic<std::size_t> queued_{0};    // bytes of lines_ and of the batch that is being written
   std::atomic<std::uint64_t> pieces_{0};  // the number of successful writes
   std::atomic<bool> given_up_{false};
+  std::atomic<bool> is_failing_{false};
   std::mutex mutex_;  // for all members below
   std::condition_variable has_work_;
   std::condition_variable has_ended_;
@@ -103,5 +129,9 @@ class LogWriter final : public spdlog::sinks::sink {
   bool ended_ = false;
   std::thread thread_;
 };
+
+// Lets the writer count the lines for which the logger has no memory. spdlog's own handler writes to standard error, which
+// may block.
+void count_failures(spdlog::logger& logger, std::shared_ptr<LogWriter> writer);
 
 }  // namespace pgveil::proxy

@@ -25,6 +25,7 @@
 #include "proxy/base/inherited_sockets.h"
 #include "proxy/base/socket_address.h"
 #include "proxy/config/values.h"
+#include "proxy/diagnostics/audit.h"
 #include "proxy/net/io_uring.h"
 #include "proxy/server/listen_hint.h"
 #include "proxy/server/listening_socket.h"
@@ -136,7 +137,8 @@ class MachineCheck {
     for (const auto& [name, upstream] : config.upstreams) check_upstream(upstream, "upstream." + name);
     check_openssl();
     if (occasion == Occasion::start) check_limits(config);
-    check_audit_file(config.log.audit_file);
+    if (config.audit.target == AuditTarget::file) check_audit_file(config.audit.file);
+    if (occasion == Occasion::start) check_audit_socket(config.audit);
   }
 
   [[nodiscard]] const ConfigReport& report() const { return report_; }
@@ -259,7 +261,7 @@ class MachineCheck {
   void check_audit_file(const std::string& path) {
     if (path.empty()) return;
     const auto complain = [&](const std::string& why) {
-      add(Fault::setting, "log.audit_file", in_quotes(path) + " cannot be opened for writing: " + why,
+      add(Fault::setting, "audit.file", in_quotes(path) + " cannot be opened for writing: " + why,
           "Name a file that the user of this process may write.");
     };
     struct stat file {};
@@ -271,6 +273,11 @@ class MachineCheck {
     }
     if (errno != ENOENT) return complain(system_error());
     if (const auto why = why_no_file_in(directory_of(target_of(path)))) complain(*why);
+  }
+
+  void check_audit_socket(const AuditConfig& audit) {
+    if (auto error = socket_without_daemon(audit))
+      add(Fault::machine, error->setting, std::move(error->message), std::move(error->hint));
   }
 
   // Returns the path at which a file would be created: the end of a chain of symbolic links.

@@ -21,10 +21,10 @@ struct Unprepared {
 };
 
 // Builds the snapshot with build_snapshot(), and checks that the objects that the settings name exist on this
-// machine: addresses, directories of sockets, groups, programs, the audit file, io_uring. Returns all
+// machine: addresses, directories of sockets, groups, programs, the audit file or socket, io_uring. Returns all
 // errors together. Creates no file. Does not report that another process uses an address: that process may
 // be the pgveil that will be replaced.
-// On a reload, io_uring is not checked: it cannot be switched on or off then.
+// On a reload, io_uring and the socket of the audit are not checked: they do not change then.
 enum class Occasion { start, reload };
 [[nodiscard]] tl::expected<std::shared_ptr<const Snapshot>, Unprepared> prepare(
     const ParsedConfig& parsed, Occasion occasion = Occasion::start);

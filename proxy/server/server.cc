@@ -32,10 +32,12 @@
 #include "proxy/base/signals_held_back.h"
 #include "proxy/config/password_filter.h"
 #include "proxy/config/restart_settings.h"
+#include "proxy/diagnostics/audit.h"
 #include "proxy/diagnostics/log.h"
 #include "proxy/net/io_uring.h"
 #include "proxy/server/expiry_watch.h"
 #include "proxy/server/listener_set.h"
+#include "proxy/server/omitted_records.h"
 #include "proxy/server/preparation.h"
 #include "proxy/server/reload_watch.h"
 #include "proxy/server/worker_pool.h"
@@ -158,7 +160,7 @@ class Server final : public Wakeable {
   Server(std::shared_ptr<const Snapshot> snapshot, ConfigSource source, unsigned workers,
          std::vector<std::unique_ptr<Ring>> rings)
       : worker_count_(workers),
-        start_settings_{snapshot->limits, snapshot->log, snapshot->admin},
+        start_settings_{snapshot->limits, snapshot->log, snapshot->audit, snapshot->admin},
         relay_(rings.empty() ? "epoll" : "io_uring"),
         snapshot_(std::move(snapshot)) {
     workers_.emplace(loop_.get(), snapshot_, workers, std::move(rings));
@@ -167,6 +169,7 @@ class Server final : public Wakeable {
                       [this](Reload reload) { on_reload(std::move(reload)); });
     reload_watch_.emplace(loop_.get(), *reloader_);
     expiry_watch_.emplace(loop_.get());
+    omitted_records_.emplace(loop_.get());
     stop_deadline_.emplace(loop_.get(), *this);
     orders_.reset(new uv_async_t);
     uv_async_init(loop_.get(), orders_.get(),
@@ -193,6 +196,7 @@ class Server final : public Wakeable {
     close_everything();
     if (!workers_ && !reloader_->is_busy()) return exit_code;
     // A thread does not end, and a destructor would wait for it.
+    static_cast<void>(stop_audit());
     static_cast<void>(stop_log());
     std::_Exit(exit_code);
   }
@@ -363,8 +367,9 @@ class Server final : public Wakeable {
     state_.use(snapshot, listeners_->observe());
     workers_->replace_snapshot(snapshot);
     change_log(snapshot->log);
-    const std::string unchanged =
-        changed_restart_settings(start_settings_, {snapshot->limits, snapshot->log, snapshot->admin});
+    change_audit(snapshot->audit);
+    const std::string unchanged = changed_restart_settings(
+        start_settings_, {snapshot->limits, snapshot->log, snapshot->audit, snapshot->admin});
     if (!unchanged.empty())
       LogLine(LogLevel::warning, "restart_needed")
           .add("settings", unchanged)
@@ -468,6 +473,7 @@ class Server final : public Wakeable {
   void close_everything() {
     if (std::exchange(closed_, true)) return;
     expiry_watch_.reset();
+    omitted_records_.reset();
     admin_file_.reset();
     admin_.reset();
     orders_.reset();
@@ -491,6 +497,7 @@ class Server final : public Wakeable {
   std::optional<Reloader> reloader_;
   std::optional<ReloadWatch> reload_watch_;
   std::optional<ExpiryWatch> expiry_watch_;
+  std::optional<OmittedRecords> omitted_records_;
   std::vector<Handle<uv_signal_t>> signals_;
   std::optional<Deadline> stop_deadline_;
   ProcessState state_;

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "proxy/access/identity.h"
-#include "proxy/diagnostics/log.h"
+#include "proxy/diagnostics/audit.h"
 #include "proxy/session/startup_parameters.h"
 #include "proxy/upstream/upstream_failure.h"
 
@@ -156,8 +156,8 @@ Admission::State Admission::refuse(Ending ending) {
 Ending Admission::timeout_ending() const {
   if (audit_pause_)
     return {.reason = Reason::audit_unavailable,
-            .detail = "The audit file took no records within limits.startup_timeout.",
-            .hint = "Look after the reader of audit_file, or its disk."};
+            .detail = "The target of the audit took no records within limits.startup_timeout.",
+            .hint = "Look after the reader of the audit records, its daemon or its disk; see the log."};
   return {.reason = Reason::startup_timeout, .detail = "The client's host name was not found in time."};
 }
 

@@ -92,6 +92,7 @@ void SessionObserver::log_closed(const Ending& ending, std::string_view phase) {
   if (record_) {
     log_session_closed(*record_, totals, ending, phase);
   } else {
+    log_audit_end(*established_, totals, ending);
     log_session_closed(*established_, totals, ending);
   }
   is_closed_ = true;

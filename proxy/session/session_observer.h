@@ -78,7 +78,8 @@ class SessionObserver {
   void log_started(bool keeps_details = false);
   // Returns SessionDetails::pack() of the session; empty: they were not kept.
   [[nodiscard]] std::string details() const;
-  // Writes the last log line; later calls do nothing, as for an end that ran out of memory after its log line.
+  // Writes the last log line and, if the session was established, its last audit record; later calls do nothing, as for
+  // an end that ran out of memory after its log line.
   // `phase`: the phase in which the session ends.
   void log_closed(const Ending& ending, std::string_view phase);
 

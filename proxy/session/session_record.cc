@@ -5,7 +5,9 @@
 #include <utility>
 #include <vector>
 
+#include "proxy/diagnostics/audit.h"
 #include "proxy/diagnostics/log.h"
+#include "proxy/diagnostics/log_text.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -132,6 +134,11 @@ std::string_view message_of(const Ending& ending) {
   return reason.fault == Fault::none ? std::string_view() : reason.message;
 }
 
+std::uint64_t milliseconds(const Totals& totals) {
+  return static_cast<std::uint64_t>(
+      std::chrono::duration_cast<std::chrono::milliseconds>(totals.duration).count());
+}
+
 struct Closing {
   const std::string& session;
   std::string_view phase;
@@ -142,11 +149,6 @@ struct Closing {
   std::string_view earlier_attempts;
   const Totals& totals;
   const Ending& ending;
-
-  [[nodiscard]] std::uint64_t milliseconds() const {
-    return static_cast<std::uint64_t>(
-        std::chrono::duration_cast<std::chrono::milliseconds>(totals.duration).count());
-  }
 };
 
 void add_ending(LogLine& line, const Closing& closing) {
@@ -164,7 +166,7 @@ void add_every_key(LogLine& line, const Closing& closing) {
       .add_fields(closing.parties.full)
       .add("sent_bytes", closing.totals.traffic.sent)
       .add("received_bytes", closing.totals.traffic.received)
-      .add("duration_ms", closing.milliseconds());
+      .add("duration_ms", milliseconds(closing.totals));
   add_ending(line, closing);
 }
 
@@ -172,7 +174,7 @@ void add_every_key(LogLine& line, const Closing& closing) {
 void add_what_people_read(LogLine& line, const Closing& closing) {
   line.add("session", closing.session).add("reason", describe(closing.ending.reason).name);
   if (!closing.was_established) line.add("phase", closing.phase);
-  line.add_fields(closing.parties.brief).add("duration_ms", closing.milliseconds());
+  line.add_fields(closing.parties.brief).add("duration_ms", milliseconds(closing.totals));
   if (closing.was_established) {
     line.add("sent", closing.totals.traffic.sent).add("received", closing.totals.traffic.received);
   } else {
@@ -229,17 +231,30 @@ std::string alternative_names(const tls::PeerCertificate& certificate) {
 }
 
 // Returns whether the login was accepted, was refused by a decision of pgveil or the server, or ended without one.
-std::string_view outcome_of(const Ending* ending) {
-  if (ending == nullptr) return "accepted";
+AuditOutcome outcome_of(const Ending* ending) {
+  if (ending == nullptr) return AuditOutcome::accepted;
   switch (ending->reason) {
     case Reason::client_closed:             // psql does this to ask its user for a password
     case Reason::client_closed_in_message:  // for example inside its answer to the request for a password
     case Reason::client_lost:
     case Reason::shutting_down:
     case Reason::terminated:
-    case Reason::draining: return "incomplete";
-    default: return "refused";
+    case Reason::draining: return AuditOutcome::abandoned;
+    default: return AuditOutcome::refused;
   }
+}
+
+// Returns whether the client has proved who it is: by its certificate, or as the user of its process.
+bool is_verified(const Record& record) {
+  return (record.client_tls && record.client_tls->peer) || !record.identity.empty();
+}
+
+// Returns for example "2027-03-31T12:00:00Z".
+std::string rfc3339_text(std::int64_t seconds) {
+  std::string text = tls::utc_text(seconds);  // "2027-03-31 12:00:00 UTC"
+  text.replace(text.rfind(' '), std::string::npos, "Z");
+  text.replace(text.find(' '), 1, "T");
+  return text;
 }
 
 // Adds the fields of a certificate. Values of an unverified certificate are cut: any client can send one with
@@ -254,7 +269,26 @@ void add_certificate(AuditRecord& audit, const tls::PeerCertificate* certificate
   add("serial", certificate != nullptr ? certificate->serial : "");
   add("fingerprint", certificate != nullptr ? certificate->sha256_fingerprint : "");
   add("names", certificate != nullptr ? alternative_names(*certificate) : "");
-  add("not_after", certificate != nullptr ? tls::utc_text(certificate->not_after) : "");
+  add("not_after", certificate != nullptr ? rfc3339_text(certificate->not_after) : "");
+  audit.add_flag("certificate_verified", certificate != nullptr ? std::optional(is_verified) : std::nullopt);
+}
+
+// Returns the fields that the record of the end repeats from that of the login. The copy has no unused capacity.
+std::string audit_fields_of_end(const Record& record) {
+  std::string fields;
+  const auto add = [&fields](std::string_view key, std::string_view value) {
+    append_field(fields, true, key, value);
+  };
+  add("client", record.client);
+  add("proxy", record.proxy);
+  add("listener", record.listener);
+  add("system_user", record.system_user);
+  add("user", record.user);
+  add("database", record.database);
+  add("upstream", record.upstream);
+  add("server", record.server);
+  fields.shrink_to_fit();
+  return fields;
 }
 
 struct TlsKeys {
@@ -288,17 +322,17 @@ void Record::take(const Decision& decision) {
 }
 
 void log_audit(const Record& record, const Ending* refusal) {
+  if (!AuditRecord::is_wanted()) return;
   const bool accepted = refusal == nullptr;
-  AuditRecord audit(!accepted);
-  audit.add("session", record.session)
-      .add("outcome", outcome_of(refusal))
-      .add("reason", accepted ? "" : describe(refusal->reason).name)
+  if (!accepted && !is_verified(record) && !may_audit_stranger()) return;
+  AuditRecord audit(outcome_of(refusal), record.session);
+  audit.add("reason", accepted ? "" : describe(refusal->reason).name)
       .add("client", record.client)
       .add("proxy", record.proxy)
       .add("listener", record.listener);
-  const bool is_verified = record.client_tls && record.client_tls->peer;
-  add_certificate(audit, is_verified ? &*record.client_tls->peer : record.refused_certificate.get(),
-                  is_verified);
+  const bool has_verified = record.client_tls && record.client_tls->peer;
+  add_certificate(audit, has_verified ? &*record.client_tls->peer : record.refused_certificate.get(),
+                  has_verified);
   audit.add("system_user", record.system_user)
       .add("rule", record.rule)
       .add("method", record.method ? protocol::name_of(*record.method) : "")
@@ -316,6 +350,19 @@ void log_audit(const Record& record, const Ending* refusal) {
   audit.add("sqlstate", accepted ? "" : sqlstate_of(record.server_sqlstate, *refusal));
 }
 
+void log_audit_end(EstablishedRecord& record, const Totals& totals, const Ending& ending) {
+  if (record.audit.empty()) return;
+  AuditRecord(AuditOutcome::ended, record.session)
+      .add("reason", describe(ending.reason).name)
+      .add_json(record.audit)
+      .add("duration_ms", milliseconds(totals))
+      .add("sent_bytes", totals.traffic.sent)
+      .add("received_bytes", totals.traffic.received)
+      .add("detail", detail_of(ending))
+      .add("sqlstate", sqlstate_of(record.server_sqlstate, ending));
+  record.audit.clear();
+}
+
 EstablishedRecord log_session_started(const Record& record) {
   Parties parties = parties_of(record, true);
   if (logs_session_start()) log_started(record, parties);
@@ -323,7 +370,9 @@ EstablishedRecord log_session_started(const Record& record) {
           .parties = std::move(parties),
           .earlier_attempts = record.earlier_attempts,
           .received_bytes = record.received_bytes,
-          .accepted = record.accepted};
+          .accepted = record.accepted,
+          .server_sqlstate = {},
+          .audit = audits_ends() ? audit_fields_of_end(record) : std::string()};
 }
 
 void log_session_closed(const Record& record, const Totals& totals, const Ending& ending,

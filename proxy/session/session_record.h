@@ -1,5 +1,5 @@
 // The data of a session for observers only: for the audit record once the login is decided, for the log line
-// at the start of the relay, and for the log line at the end of the session.
+// at the start of the relay, and for the log line and the audit record at the end of the session.
 #pragma once
 
 #include <chrono>
@@ -63,6 +63,7 @@ struct EstablishedRecord {
   std::chrono::steady_clock::time_point accepted;
   std::string server_sqlstate = {};  // with which the server ended the session
   std::string details = {};          // SessionDetails::pack(); empty: nobody asks for them
+  std::string audit = {};            // fields of the audit record at the end, in JSON; empty: there is none
 };
 
 struct Traffic {
@@ -82,8 +83,11 @@ struct Totals {
 };
 
 // Writes the audit record: the client, the rule and the map line that matched, and the user that it became;
-// or the reason why the login failed.
+// or the reason why the login failed. The record of a client without a verified identity may only be counted
+// (audit.stranger_rate).
 void log_audit(const Record& record, const Ending* refusal);
+// Writes the audit record at the end of a session. A second call does nothing.
+void log_audit_end(EstablishedRecord& record, const Totals& totals, const Ending& ending);
 
 // Writes the line at the start of a session, unless log.session_start is off.
 [[nodiscard]] EstablishedRecord log_session_started(const Record& record);

@@ -24,6 +24,7 @@ class SnapshotBuilder {
     snapshot_->limits = parsed.config.limits;
     snapshot_->log = parsed.config.log;
     snapshot_->reload = parsed.config.reload;
+    snapshot_->audit = parsed.config.audit;
     snapshot_->admin = parsed.config.admin;
     snapshot_->files = digest_files(config_files(parsed));
   }

@@ -47,6 +47,7 @@ struct Snapshot {
   std::uint64_t number = 0;  // a later snapshot of the process has a larger one
   LimitsConfig limits;
   LogConfig log;
+  AuditConfig audit;
   ReloadConfig reload;
   AdminConfig admin;
   std::vector<ListenerPolicy> listeners;                             // in the order of the configuration

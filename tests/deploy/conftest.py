@@ -50,7 +50,7 @@ class Files:
         group = grp.getgrgid(os.getgid()).gr_name
         for pattern, replacement in (
             (r'(?m)^(address\s*=\s*)"unix:/run/pgveil/', rf'\1"unix:{self.directory}/'),
-            (r'(?m)^(audit_file\s*=\s*)"[^"]*/', rf'\1"{self.directory}/'),
+            (r'(?m)^(file\s*=\s*)"[^"]*/', rf'\1"{self.directory}/'),
             (r'(?m)^(unix_socket_group\s*=\s*)"[^"]*"', rf'\1"{group}"'),
             (r'(?m)^(password_command\s*=\s*)\["[^"]*"', r'\1["/bin/true"'),
         ):

@@ -70,7 +70,7 @@ def test_it_may_write_where_the_examples_do(example):
     assert settings("ProtectSystem") == ["strict"]
     writable = [f"/var/log/{name}/" for name in settings("LogsDirectory")]
     writable += [f"/run/{name}/" for name in settings("RuntimeDirectory")]
-    written = re.findall(r'(?m)^(?:audit_file = "|address = "unix:)([^"]+)"', example.read_text())
+    written = re.findall(r'(?m)^(?:file = "|address = "unix:)([^"]+)"', example.read_text())
     assert [path for path in written if not path.startswith(tuple(writable))] == []
 
 

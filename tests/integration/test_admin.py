@@ -20,6 +20,7 @@ import pytest
 
 from harness import wire
 from harness.admin import Admin, labels, series
+from harness.audit import to_file
 from harness.certificates import DAY, Authority
 from harness.pgveil import BINARY, EX_UNAVAILABLE, toml
 from harness.processes import Daemon, eventually, run
@@ -215,7 +216,7 @@ class TestItsAddress:
 
     def test_reopens_the_audit_file_at_an_order_to_reload(self, start, folder):
         file = folder / "audit.json"
-        proxy, admin = start(log={"audit_file": str(file)})
+        proxy, admin = start(audit=to_file(file))
         file.rename(folder / "audit.json.1")
         assert admin.request("POST", "/reload")[0] == 202
         eventually(file.exists)
@@ -441,7 +442,7 @@ class TestMetrics:
                 assert count == 1
 
     def test_count_lost_audit_records(self, start):
-        proxy, admin = start(log={"audit_file": "/dev/full"})
+        proxy, admin = start(audit=to_file("/dev/full", fail="open"))
         with session(proxy):
             pass
         proxy.wait_for_line(" audit_records_lost ")

@@ -8,6 +8,7 @@ import subprocess
 import pytest
 
 from harness import io_uring
+from harness.audit import to_file
 from harness.pgveil import BINARY, EX_CONFIG, EX_UNAVAILABLE, toml
 from harness.processes import PATIENCE, environment, run
 
@@ -47,8 +48,8 @@ def test_an_audit_file_that_cannot_be_opened_is_reported(complaint, folder, path
     (folder / "dangling").symlink_to(folder / "missing" / "audit.json")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(str(folder / "socket"))
-    said = complaint(configuration(log={"audit_file": f"{folder}/{path}"}), EX_CONFIG)
-    assert re.search(r'pgveil\.toml:\d+: log\.audit_file: ".*" cannot be opened for writing: ', said)
+    said = complaint(configuration(audit=to_file(f"{folder}/{path}")), EX_CONFIG)
+    assert re.search(r'pgveil\.toml:\d+: audit\.file: ".*" cannot be opened for writing: ', said)
 
 
 def test_a_limit_of_open_files_that_is_too_low_to_start_is_reported(complaint, pgveil):
@@ -63,7 +64,7 @@ def test_a_limit_of_open_files_that_is_too_low_to_start_is_reported(complaint, p
 
 def test_a_fifo_for_the_audit_that_nobody_reads_is_reported(complaint, folder):
     os.mkfifo(folder / "fifo")
-    said = complaint(configuration(log={"audit_file": f"{folder}/fifo"}), EX_CONFIG)
+    said = complaint(configuration(audit=to_file(f"{folder}/fifo")), EX_CONFIG)
     assert 'fifo" cannot be opened for writing: no process reads the FIFO\n' in said
     assert "Start the program that reads it first." in said
 
@@ -71,7 +72,7 @@ def test_a_fifo_for_the_audit_that_nobody_reads_is_reported(complaint, folder):
 def test_a_fifo_for_the_audit_that_is_read_is_not_reported(folder):
     os.mkfifo(folder / "fifo")
     file = folder / "pgveil.toml"
-    file.write_text(toml(configuration(log={"audit_file": f"{folder}/fifo"})))
+    file.write_text(toml(configuration(audit=to_file(f"{folder}/fifo"))))
     reader = os.open(folder / "fifo", os.O_RDONLY | os.O_NONBLOCK)
     assert run(BINARY, "check", "--config", file).returncode == 0
     os.close(reader)
@@ -81,7 +82,7 @@ def test_an_audit_file_that_can_be_created_is_not_created_by_a_check(folder):
     file, audit = folder / "pgveil.toml", folder / "audit.json"
     (folder / "link").symlink_to(audit)
     for path in audit, folder / "link":
-        file.write_text(toml(configuration(log={"audit_file": str(path)})))
+        file.write_text(toml(configuration(audit=to_file(path))))
         assert run(BINARY, "check", "--config", file).returncode == 0
         assert not audit.exists()
     audit.write_text("a record\n")
@@ -151,9 +152,9 @@ class TestAsAnotherUser:
     def test_what_it_may_not_write_is_reported(self, complaint, folder):
         (folder / "audit.json").write_text("")
         said = complaint(configuration({"address": f"unix:{folder}/.s.PGSQL.5432"},
-                                       log={"audit_file": f"{folder}/audit.json"}), EX_CONFIG, AS_NOBODY)  # fmt: skip
+                                       audit=to_file(f"{folder}/audit.json")), EX_CONFIG, AS_NOBODY)  # fmt: skip
         assert re.search("address: no socket can be created in .*: Permission denied", said)
-        assert re.search("log.audit_file: .* cannot be opened for writing: Permission denied", said)
+        assert re.search("audit.file: .* cannot be opened for writing: Permission denied", said)
 
     def test_a_group_that_it_is_not_in_is_reported(self, complaint, folder):
         folder.chmod(0o777)
@@ -210,20 +211,20 @@ def test_everything_is_reported_at_once(complaint, folder):
             {"address": "127.0.0.1:0", "upstream": "a", **TRUST, "auth_file": f"{folder}/missing"},
         ],
         "upstream": {"a": {"host": "/run", "password_command": ["no-such-program"]}},
-        "log": {"audit_file": f"{folder}/missing/audit.json"},
+        "audit": to_file(f"{folder}/missing/audit.json"),
     }
     said = complaint(wrong, EX_CONFIG)
     for key in ("listener[0].address", "listener[0].unix_socket_group", "listener[1].address", "listener[2].auth_file",
-                "upstream.a.password_command", "log.audit_file"):  # fmt: skip
+                "upstream.a.password_command", "audit.file"):  # fmt: skip
         assert re.search(rf"pgveil\.toml:\d+: {re.escape(key)}: ", said), said
     # And beside an error that is found before anything is loaded.
-    wrong["log"]["format"] = "xml"
+    wrong["log"] = {"format": "xml"}
     said = complaint(wrong, EX_CONFIG)
-    assert "log.format" in said and "log.audit_file" in said and "listener[1].address" in said
+    assert "log.format" in said and "audit.file" in said and "listener[1].address" in said
 
 
 def test_errors_and_warnings_begin_with_what_they_are_and_are_counted(complaint, folder):
-    wrong = configuration(log={"audit_file": f"{folder}/missing/audit.json"})
+    wrong = configuration(audit=to_file(f"{folder}/missing/audit.json"))
     wrong["upstream"]["unused"] = {"host": "/run"}
     lines = complaint(wrong, EX_CONFIG).splitlines()
     beginnings = [line.split(":")[0] for line in lines]

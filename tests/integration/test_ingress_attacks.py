@@ -9,6 +9,7 @@ from cryptography import x509
 from cryptography.x509.oid import NameOID
 
 from harness import wire
+from harness.audit import logins, to_file
 from harness.certificates import DAY
 from harness.pgveil import BINARY, psql, toml
 from harness.postgres import PASSWORD
@@ -20,10 +21,10 @@ CERT = "hostssl all all all cert"
 
 @pytest.fixture
 def start(pgveil, postgres, authority, credentials):
-    def start(hba=CERT, ident="", upstream=None, log=None, **listener):
+    def start(hba=CERT, ident="", upstream=None, log=None, audit=None, **listener):
         settings = {"ssl_ca_file": str(authority.file), "hba": hba, **({"ident": ident} if ident else {}), **listener}
         return pgveil(upstream or postgres.unix_upstream(), listener=certificate(credentials, **settings),
-                      **({"log": log} if log else {}))  # fmt: skip
+                      log=log or {}, audit=audit or {})  # fmt: skip
 
     return start
 
@@ -220,57 +221,57 @@ def test_names_are_compared_as_postgres_compares_them(names, rules, pgveil, post
 class TestAudit:
     def test_every_refusal_has_one_record(self, start, authority, folder):
         file = folder / "audit.json"
-        proxy = start("hostssl all billing all cert", log={"audit_file": str(file)})
+        proxy = start("hostssl all billing all cert", audit=to_file(file))
         run_psql(proxy, authority, "SELECT 1", user="billing", **shown(None))
         run_psql(proxy, authority, "SELECT 1", user="billing", **shown(authority.issue_to_client("orders")))
         run_psql(proxy, authority, "SELECT 1", user="app", **shown(authority.issue_to_client("app")))
         run_psql(proxy, authority, "SELECT 1", user="billing", sslmode="disable")
         proxy.wait_for_lines("session_closed", 4)
         assert proxy.stop() == 0
-        reasons = [json.loads(line)["reason"] for line in file.read_text().splitlines()]
+        reasons = [record["reason"] for record in logins(file)]
         assert reasons == ["client_certificate_required", "identity_not_mapped", "rejected_by_rule", "tls_required"]
 
     def test_a_certificate_that_was_refused_is_audited(self, start, authority, folder):
         file = folder / "audit.json"
-        proxy = start(log={"audit_file": str(file)})
+        proxy = start(audit=to_file(file))
         run_psql(proxy, authority, "SELECT 1", user="billing", **shown(authority.issue_to_client("x", age=3 * DAY)))
         proxy.end_of_session()
         assert proxy.stop() == 0
-        records = [json.loads(line) for line in file.read_text().splitlines()]
+        records = logins(file)
         assert [each["reason"] for each in records] == ["client_certificate_invalid"]
 
     def test_names_of_any_bytes_stay_json(self, start, authority, folder):
         file = folder / "audit.json"
-        proxy = start("hostssl all all 127.0.0.0/8 trust", log={"audit_file": str(file)})
+        proxy = start("hostssl all all 127.0.0.0/8 trust", audit=to_file(file))
         with tls_client(proxy, authority) as client:
             client.send(wire.startup_packet(struct.pack("!I", wire.PROTOCOL_3_0) +
                                             b"user\0a\xff\"\n\x1b[31m{}\0database\0\xc3(\0\0"))
             client.receive_to_end()
         proxy.end_of_session()
         assert proxy.stop() == 0
-        record, = map(json.loads, file.read_text().splitlines())
+        record, = logins(file)
         assert record["outcome"] == "refused"
 
     def test_a_password_is_in_no_record(self, pgveil, postgres, authority, credentials, folder):
         file = folder / "audit.json"
         proxy = pgveil(postgres.unix_upstream(), listener=certificate(credentials),
-                       log={"audit_file": str(file), "level": "debug"})  # fmt: skip
+                       audit=to_file(file), log={"level": "debug"})  # fmt: skip
         run_psql(proxy, authority, "SELECT 1")
         run_psql(proxy, authority, "SELECT 1", user="old")
         run_psql(proxy, authority, "SELECT 1", password="a wrong guess")
         proxy.wait_for_lines("session_closed", 3)
         assert proxy.stop() == 0
-        assert len(file.read_text().splitlines()) == 3
+        assert len(logins(file)) == 3
         for text in file.read_text(), proxy.log:
             assert PASSWORD not in text and "wrong guess" not in text
 
     def test_an_upstream_that_is_down_is_audited_as_refused(self, start, authority, folder):
         file = folder / "audit.json"
-        proxy = start(upstream={"host": str(folder), "port": 1}, log={"audit_file": str(file)})
+        proxy = start(upstream={"host": str(folder), "port": 1}, audit=to_file(file))
         run_psql(proxy, authority, "SELECT 1", user="billing", **shown(authority.issue_to_client("billing")))
         proxy.end_of_session()
         assert proxy.stop() == 0
-        record, = map(json.loads, file.read_text().splitlines())
+        record, = logins(file)
         assert (record["outcome"], record["reason"]) == ("refused", "upstream_unreachable")
 
 
@@ -298,7 +299,7 @@ def test_the_audit_file_does_not_depend_on_the_level_of_the_log(level, postgres,
     configuration.write_text(toml({
         "listener": [{"address": f"unix:{socket}", "upstream": "a", "hba": "local all all trust"}],
         "upstream": {"a": postgres.unix_upstream()},
-        "log": {"audit_file": str(file), "level": level},
+        "audit": to_file(file), "log": {"level": level},
     }), encoding="utf-8")  # fmt: skip
     daemon = Daemon(BINARY, "run", "--config", configuration)
     try:
@@ -307,7 +308,7 @@ def test_the_audit_file_does_not_depend_on_the_level_of_the_log(level, postgres,
         assert done.stdout == "1\n", done.stderr
     finally:
         assert daemon.stop() == 0
-    record, = map(json.loads, file.read_text().splitlines())
+    record, = logins(file)
     assert record["outcome"] == "accepted"
 
 

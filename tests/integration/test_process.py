@@ -2,7 +2,6 @@
 
 import contextlib
 import fcntl
-import json
 import os
 import random
 import re
@@ -18,6 +17,7 @@ import time
 import pytest
 
 from harness import wire
+from harness.audit import parse, records, to_file, wait_for_records
 from harness.audit_pipe import LONG_NAME, Fifo, fill_audit
 from harness.pgveil import BINARY, EX_UNAVAILABLE, IS_SANITIZED, RELAY, toml
 from harness.postgres import PASSWORD
@@ -44,12 +44,12 @@ def fill(descriptor: int) -> None:
 class Started:
     """pgveil on a Unix socket, so that nobody has to read its log to find it."""
 
-    def __init__(self, folder, upstream: dict, prefix=(), stderr=None, limits=None, log=None, **listener):
+    def __init__(self, folder, upstream: dict, prefix=(), stderr=None, limits=None, log=None, audit=None, **listener):
         self.address = str(folder / ".s.PGSQL.5432")
         file = folder / "pgveil.toml"
         file.write_text(toml({
             "listener": [{"address": f"unix:{self.address}", "upstream": "primary", **listener}],
-            "upstream": {"primary": upstream}, "limits": limits or {}, "log": log or {},
+            "upstream": {"primary": upstream}, "limits": limits or {}, "log": log or {}, "audit": audit or {},
         }))  # fmt: skip
         self.process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", "--", *map(str, prefix), BINARY, "run", "--config", file],
@@ -143,7 +143,7 @@ class TestAnAuditFileThatTakesNoRecords:
     @pytest.fixture
     def proxy(self, start, postgres, fifo):
         def begin(**limits):
-            return start(postgres.unix_upstream(), hba=ONLY_BILLING, log={"audit_file": str(fifo.path), "level": "error"},
+            return start(postgres.unix_upstream(), hba=ONLY_BILLING, audit=to_file(fifo.path), log={"level": "error"},
                          limits=limits)  # fmt: skip
 
         return begin
@@ -158,10 +158,10 @@ class TestAnAuditFileThatTakesNoRecords:
                 waiting.send(wire.startup_message(user="billing", database="ledger"))
                 assert not select.select([waiting.socket], [], [], 0.3)[0]
                 assert established.rows("SELECT 1")
-                records = fifo.read()
+                text = fifo.read()
                 waiting.receive_until(b"Z")
-                records += fifo.read()
-        outcomes = [(record["outcome"], record["user"]) for record in map(json.loads, records.splitlines())]
+                text += fifo.read()
+        outcomes = [(record["outcome"], record["user"]) for record in map(parse, text.splitlines())]
         assert outcomes.count(("accepted", "billing")) == 2
 
     def test_does_not_keep_sigterm_from_ending_the_process(self, proxy):
@@ -178,7 +178,7 @@ class TestAnAuditFileThatTakesNoRecords:
     def test_is_told_once(self, start, postgres, fifo):
         reader, writer = os.pipe()
         proxy = start(postgres.unix_upstream(), hba=ONLY_BILLING, stderr=writer,
-                      log={"audit_file": str(fifo.path), "level": "error"})  # fmt: skip
+                      audit=to_file(fifo.path), log={"level": "error"})  # fmt: skip
         os.close(writer)
         with fill_audit(proxy), proxy.connect() as another:
             another.send(wire.startup_message(user=LONG_NAME))
@@ -190,6 +190,34 @@ class TestAnAuditFileThatTakesNoRecords:
         assert re.search(r" audit_records_lost lines=\d+ detail=\"nobody read them before the process ended\"", log)
 
 
+class Log:
+    """A pipe for standard error."""
+
+    def __init__(self):
+        self.reader, self.writer = os.pipe()
+        self.text = ""
+
+    def close_writer(self) -> None:
+        os.close(self.writer)
+
+    def close(self) -> None:
+        os.close(self.reader)
+
+    def read_until(self, is_enough) -> None:
+        while not is_enough(self.text):
+            assert select.select([self.reader], [], [], 20)[0], self.text
+            self.text += os.read(self.reader, 1 << 16).decode()
+
+    def read_to_end(self) -> str:
+        while piece := os.read(self.reader, 1 << 16):
+            self.text += piece.decode()
+        return self.text
+
+
+def lost_records(log: str) -> int:
+    return sum(map(int, re.findall(r"audit_records_lost lines=(\d+) ", log)))
+
+
 class TestAnAuditFileOnAFullDisk:
     """A limit on the size of files is as a disk that is full: the kernel takes a part of what is written."""
 
@@ -197,37 +225,74 @@ class TestAnAuditFileOnAFullDisk:
         with proxy.connect() as client:
             client.log_in(user="billing", database="ledger")
 
-    def test_has_its_next_record_on_a_line_of_its_own(self, start, postgres, folder):
-        file = folder / "audit.json"
-        reader, writer = os.pipe()
-        proxy = start(postgres.unix_upstream(), log={"audit_file": str(file), "level": "error"}, stderr=writer)
-        os.close(writer)
-        self.log_in(proxy)
-        whole = eventually(lambda: file.exists() and file.stat().st_size)
-        run("prlimit", f"--pid={proxy.pid}", f"--fsize={whole + 100}:unlimited")
-        self.log_in(proxy)
-        eventually(lambda: file.stat().st_size == whole + 100)
-        assert select.select([reader], [], [], 20)[0]
+    def fill(self, proxy, file) -> int:
+        """Leaves 100 bytes for the next record. Returns the size that the file then cannot exceed."""
+        full = file.stat().st_size + 100
+        run("prlimit", f"--pid={proxy.pid}", f"--fsize={full}:unlimited")
+        return full
+
+    def empty(self, proxy) -> None:
         run("prlimit", f"--pid={proxy.pid}", "--fsize=unlimited")
+
+    @pytest.fixture
+    def started(self, start, postgres, folder):
+        """Starts pgveil with an audit file in which one session is recorded; also returns its log."""
+        logs = []
+
+        def begin(**audit):
+            file = folder / "audit.json"
+            logs.append(Log())
+            proxy = start(postgres.unix_upstream(), audit=to_file(file, **audit), log={"level": "error"},
+                          stderr=logs[-1].writer)  # fmt: skip
+            logs[-1].close_writer()
+            self.log_in(proxy)
+            wait_for_records(file, 1, "ended")
+            return proxy, file, logs[-1]
+
+        yield begin
+        for log in logs:
+            log.close()
+
+    def test_has_every_record_once_there_is_room_again(self, started):
+        proxy, file, log = started()
+        full = self.fill(proxy, file)
         self.log_in(proxy)
-        eventually(lambda: file.read_text().count("\n") == 3)
+        eventually(lambda: file.stat().st_size == full)
+        with proxy.connect() as waiting:
+            waiting.send(wire.startup_message(user="billing", database="ledger"))
+            assert not select.select([waiting.socket], [], [], 0.5)[0]
+            self.empty(proxy)
+            waiting.receive_until(b"Z")
         proxy.seconds_to_end()
-        log = b"".join(iter(lambda: os.read(reader, 1 << 16), b"")).decode()
-        os.close(reader)
-        first, incomplete, last = file.read_text().splitlines()
-        assert [json.loads(line)["outcome"] for line in (first, last)] == ["accepted", "accepted"]
+        first, end, incomplete, *whole = file.read_text().splitlines()
+        assert [parse(line)["outcome"] for line in (first, end, *whole)] == ["accepted", "ended"] * 3
+        assert len(incomplete) == 100 and whole[0].startswith(incomplete)
+        assert 'audit_blocked detail="File too large"' in log.read_to_end() and "audit_records_lost" not in log.text
+
+    def test_that_fails_open_has_its_next_record_on_a_line_of_its_own(self, started):
+        proxy, file, log = started(fail="open")
+        full = self.fill(proxy, file)
+        self.log_in(proxy)
+        self.log_in(proxy)
+        log.read_until(lambda text: lost_records(text) == 4)
+        assert file.stat().st_size == full
+        self.empty(proxy)
+        self.log_in(proxy)
+        proxy.seconds_to_end()
+        first, end, incomplete, *whole = file.read_text().splitlines()
         assert len(incomplete) == 100
-        assert 'audit_records_lost lines=1 detail="File too large"' in log
+        assert [parse(line)["outcome"] for line in (first, end, *whole)] == ["accepted", "ended"] * 2
+        assert lost_records(log.read_to_end()) == 4 and "audit_blocked" not in log.text
 
     def test_is_continued_on_a_new_line_after_a_restart(self, start, postgres, folder):
         file = folder / "audit.json"
         file.write_text('{"time":"2026-')
-        proxy = start(postgres.unix_upstream(), log={"audit_file": str(file)})
+        proxy = start(postgres.unix_upstream(), audit=to_file(file))
         self.log_in(proxy)
         proxy.seconds_to_end()
-        incomplete, record = file.read_text().splitlines()
+        incomplete, *whole = file.read_text().splitlines()
         assert incomplete == '{"time":"2026-'
-        assert json.loads(record)["outcome"] == "accepted"
+        assert [parse(line)["outcome"] for line in whole] == ["accepted", "ended"]
 
 
 class TestTheEnd:
@@ -303,7 +368,7 @@ class TestDescriptorsThatAreClosedAtTheStart:
     def test_are_not_those_of_other_files(self, start, postgres, folder):
         file = folder / "audit.json"
         shell = ("sh", "-c", 'exec "$@" 0<&- 1>&- 2>&-', "sh")
-        proxy = start(postgres.unix_upstream(), prefix=shell, log={"audit_file": str(file), "level": "debug"},
+        proxy = start(postgres.unix_upstream(), prefix=shell, audit=to_file(file), log={"level": "debug"},
                       limits={"core_dumps": True})  # or only root may see its descriptors; fmt: skip
         with proxy.connect() as client:
             client.log_in(user="billing", database="ledger")
@@ -311,7 +376,7 @@ class TestDescriptorsThatAreClosedAtTheStart:
         files = [os.readlink(f"/proc/{proxy.pid}/fd/{descriptor}") for descriptor in (0, 1, 2)]
         proxy.seconds_to_end()
         assert files == ["/dev/null"] * 3
-        assert [json.loads(line)["event"] for line in file.read_text().splitlines()] == ["audit"]
+        assert [record["outcome"] for record in records(file)] == ["accepted", "ended"]
 
 
 class TestPasswordCommands:

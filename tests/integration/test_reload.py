@@ -12,6 +12,7 @@ import time
 import psycopg2
 import pytest
 
+from harness.audit import to_file
 from harness.certificates import rehashed
 from harness.pgveil import RELAY, psql
 from harness.postgres import PASSWORD
@@ -110,13 +111,14 @@ class TestReload:
     def test_says_which_settings_need_a_restart(self, reloadable, folder):
         running = reloadable(limits={"workers": 1})
         running.configuration["limits"] = {"workers": 2, "relay": "epoll", "core_dumps": True, "idle_timeout": "1h"}
-        running.configuration["log"] = {"format": "json", "audit_file": str(folder / "audit.json")}
+        running.configuration["log"] = {"format": "json"}
+        running.configuration["audit"] = to_file(folder / "audit.json", fail="open")
         lines = running.reload_successfully()
         found = [line for line in lines if " W restart_needed " in line]
         assert len(found) == 1
         # A variable wins over the file.
         relay = "" if "PGVEIL_RELAY" in RELAY else "limits.relay, "
-        assert (f'settings="limits.core_dumps, limits.workers, {relay}log.format, log.audit_file" '
+        assert (f'settings="limits.core_dumps, limits.workers, {relay}log.format, audit.target, audit.file" '
                 'hint="Restart pgveil') in found[0]  # fmt: skip
         assert not (folder / "audit.json").exists()
 
@@ -328,7 +330,7 @@ class TestFiles:
 
     def test_audit_file_that_was_renamed(self, reloadable, folder):
         audit = folder / "audit.json"
-        running = reloadable(log={"audit_file": str(audit)})
+        running = reloadable(audit=to_file(audit))
         running.proxy.query("SELECT 1", user="billing")
         eventually(lambda: '"user":"billing"' in audit.read_text(encoding="utf-8"))
         audit.rename(folder / "audit.json.1")
@@ -339,7 +341,7 @@ class TestFiles:
 
     def test_audit_file_that_was_renamed_although_the_configuration_is_wrong(self, reloadable, folder):
         audit = folder / "audit.json"
-        running = reloadable(log={"audit_file": str(audit)})
+        running = reloadable(audit=to_file(audit))
         audit.rename(folder / "audit.json.1")
         running.configuration["listener"][0]["hba"] = "nonsense"
         running.reload_in_vain()

@@ -11,6 +11,7 @@ import threading
 import pytest
 
 from harness import wire
+from harness.audit import to_file
 from harness.audit_pipe import Fifo, fill_audit
 from harness.certificates import Authority
 from harness.network import Names
@@ -295,7 +296,7 @@ class TestAuthorize:
 
     def test_a_client_that_waits_for_room_in_the_audit_file(self, changing, folder):
         audit = Fifo(folder)
-        running = changing(log={"audit_file": str(audit.path)})
+        running = changing(audit=to_file(audit.path))
         with fill_audit(running.proxy) as refused, running.connect() as client:
             client.send(START)
             running.change_everything()

@@ -1,10 +1,10 @@
 """Who reads and writes the records of TLS 1.3: OpenSSL, or pgveil's own code."""
 
-import json
 import re
 
 import pytest
 
+from harness.audit import logins, to_file
 from harness.pgveil import BINARY, EX_CONFIG, EX_UNAVAILABLE, toml
 from harness.processes import environment, run
 from harness.tls_clients import answer, certificate, run_psql
@@ -29,10 +29,10 @@ def test_the_log_says_what_is_used_and_why(pgveil, postgres, setting, engine, be
 def test_the_audit_says_it_of_both_connections(pgveil, postgres, authority, credentials, folder, setting):
     file = folder / "audit.json"
     proxy = pgveil(postgres.upstream(), listener=certificate(credentials), limits={"tls_records": setting},
-                   log={"audit_file": str(file)})  # fmt: skip
+                   audit=to_file(file))  # fmt: skip
     assert answer(run_psql(proxy, authority, "SELECT 1", channel_binding="disable")) == "1"
     assert proxy.stop() == 0
-    records = json.loads(file.read_text().splitlines()[-1])
+    records = logins(file)[-1]
     assert (records["client_records"], records["server_records"]) == (setting, setting)
 
 
@@ -40,10 +40,10 @@ def test_the_audit_says_it_of_both_connections(pgveil, postgres, authority, cred
 def test_tls_1_2_has_the_records_of_openssl(pgveil, postgres, authority, credentials, folder, version):
     file = folder / "audit.json"
     listener = certificate(credentials, ssl_max_protocol_version=version)
-    proxy = pgveil(postgres.upstream(), listener=listener, limits={"tls_records": "own"}, log={"audit_file": str(file)})
+    proxy = pgveil(postgres.upstream(), listener=listener, limits={"tls_records": "own"}, audit=to_file(file))
     assert answer(run_psql(proxy, authority, "SELECT 1", channel_binding="disable")) == "1"
     assert proxy.stop() == 0
-    records = json.loads(file.read_text().splitlines()[-1])
+    records = logins(file)[-1]
     assert records["client_records"] == {"TLSv1.2": "openssl", "TLSv1.3": "own"}[version]
 
 

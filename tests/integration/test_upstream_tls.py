@@ -1,10 +1,10 @@
 """The TLS settings of an upstream, towards a real server: each shows its effect."""
 
-import json
 import ssl
 
 import pytest
 
+from harness.audit import logins, to_file
 from harness.tls_clients import certificate, tls_socket
 
 HAS_ML_KEM = ssl.OPENSSL_VERSION_INFO >= (3, 5)
@@ -57,7 +57,7 @@ def test_a_server_of_old_ciphers_alone_needs_a_setting(pgveil, postgres):
 
 def test_log_and_audit_say_whether_the_key_exchange_is_post_quantum(pgveil, postgres, authority, credentials, folder):
     audit = folder / "audit.json"
-    proxy = pgveil(postgres.upstream(), listener=certificate(credentials), log={"audit_file": str(audit), "level": "debug"})
+    proxy = pgveil(postgres.upstream(), listener=certificate(credentials), audit=to_file(audit), log={"level": "debug"})
     with tls_socket(proxy, authority, name="localhost"):
         pass
     line = proxy.record_of_session()
@@ -65,7 +65,7 @@ def test_log_and_audit_say_whether_the_key_exchange_is_post_quantum(pgveil, post
     assert f" client_post_quantum={word} " in line and " client_group=" in line
     assert proxy.psql("SELECT 1", sslmode="require", user="trusted").returncode == 0
     assert proxy.stop() == 0
-    record = json.loads(audit.read_text().splitlines()[-1])
+    record = logins(audit)[-1]
     assert record["client_post_quantum"] is HAS_ML_KEM
     assert record["server_post_quantum"] in (True, False) and record["server_group"]
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from harness import wire
+from harness.audit import to_file, wait_for_records
 from harness.cancelling import cancel_a_sleeping_query
 from harness.processes import eventually
 
@@ -21,8 +22,9 @@ WORKERS = pytest.mark.parametrize("workers", [1, 2, 4])
 
 @pytest.fixture
 def start(pgveil, postgres):
-    def start(workers, upstream=None, *, log=None, **limits):
-        return pgveil(upstream or postgres.upstream(), limits={"workers": workers, **limits}, log=log or {})
+    def start(workers, upstream=None, *, log=None, audit=None, **limits):
+        return pgveil(upstream or postgres.upstream(), limits={"workers": workers, **limits}, log=log or {},
+                      audit=audit or {})  # fmt: skip
 
     return start
 
@@ -200,7 +202,7 @@ def test_connections_that_have_come_and_gone_leave_no_descriptor(start, workers)
 
 def test_lines_of_all_workers_stay_whole(start, folder):
     audit = folder / "audit.json"
-    proxy = start(4, log={"audit_file": str(audit)})
+    proxy = start(4, audit=to_file(audit))
 
     def come_and_go():
         for _ in range(10):
@@ -216,5 +218,5 @@ def test_lines_of_all_workers_stay_whole(start, folder):
     named = values(proxy, "session_started", "session")
     assert len(set(named)) == len(named) == 80
     # A file of its own, written many records at a time, and not when the log is.
-    eventually(lambda: audit.read_text().count("\n") >= 80)
-    assert sorted(json.loads(line)["session"] for line in audit.read_text().splitlines()) == sorted(named)
+    for outcome in "accepted", "ended":
+        assert sorted(record["session"] for record in wait_for_records(audit, 80, outcome)) == sorted(named)

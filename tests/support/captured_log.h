@@ -1,4 +1,5 @@
-// Captures the log for a test: the text that is written to standard error while the object exists.
+// Captures the log for a test: the text that is written to standard error while the object exists. It begins and ends the
+// audit, too.
 #pragma once
 
 #include <sys/mman.h>
@@ -12,17 +13,19 @@
 #include <vector>
 
 #include "proxy/base/descriptor.h"
+#include "proxy/diagnostics/audit.h"
 #include "proxy/diagnostics/log.h"
 
 namespace pgveil::test {
 
 class CapturedLog {
  public:
-  explicit CapturedLog(const proxy::LogConfig& config)
+  explicit CapturedLog(const proxy::LogConfig& config, const proxy::AuditConfig& audit = {})
       : standard_error_(::dup(STDERR_FILENO)), file_(::memfd_create("log", MFD_CLOEXEC)) {
     if (standard_error_.get() < 0 || file_.get() < 0) throw std::runtime_error("no descriptor");
     ::dup2(file_.get(), STDERR_FILENO);
-    if (const auto error = proxy::start_log(config)) throw std::runtime_error(error->message);
+    proxy::start_log(config);
+    if (const auto error = proxy::start_audit(audit)) throw std::runtime_error(error->message);
   }
   ~CapturedLog() { stop(); }
   CapturedLog(const CapturedLog&) = delete;
@@ -48,6 +51,7 @@ class CapturedLog {
   }
   void stop() {
     if (standard_error_.get() < 0) return;
+    static_cast<void>(proxy::stop_audit());
     static_cast<void>(proxy::stop_log());
     ::dup2(standard_error_.get(), STDERR_FILENO);
     standard_error_ = proxy::Descriptor(-1);

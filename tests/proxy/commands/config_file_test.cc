@@ -41,7 +41,7 @@ TEST(CommandLine, RefusesOtherSettingsBesideAFile) {
   for (const auto& sample : setting_samples()) {
     const auto names = names_of(sample);
     if (names.flag.empty() || names.section == "limits" || names.section == "log" ||
-        names.section == "reload" || names.section == "admin")
+        names.section == "audit" || names.section == "reload" || names.section == "admin")
       continue;
     const auto ending = ending_of({"run", "--config", file.path(), names.flag, sample.outside});
     EXPECT_EQ(ending.exit_code, kExitUsage) << names.flag;

@@ -40,6 +40,7 @@ inline Invocation understood(Words arguments, Variables environment = {}) {
                                 .upstreams = {{"", {}}},
                                 .limits = {},
                                 .log = {},
+                                .audit = {},
                                 .reload = {},
                                 .admin = {}},
                      .locations = {}},

@@ -32,6 +32,7 @@ Config config_of(const std::string& toml) {
                 .upstreams = {{"", {}}},
                 .limits = {},
                 .log = {},
+                .audit = {},
                 .reload = {},
                 .admin = {}};
 }
@@ -293,9 +294,24 @@ INSTANTIATE_TEST_SUITE_P(
         Refused{"BooleanInQuotes", "upstream", R"(sslsni = "true")", "upstream.primary.sslsni", "requires a Boolean value", "without quotes"},
         Refused{"BooleanAsLibpqHasIt", "upstream", "sslsni = 1", "upstream.primary.sslsni", "requires a Boolean value", "true or false"},
         Refused{"UnknownKeyOfTheLimits", "limits", "max_session = 1", "limits.max_session", "unknown key", "\"max_sessions\""},
-        Refused{"UnknownKeyFarFromAll", "log", "colour = true", "log.colour", "unknown key", "level, format, session_start, certificate_warning and audit_file"}),
+        Refused{"AuditFileWithoutFile", "audit", R"(target = "file")", "audit.file", "is missing", "Set file = \"/var/log/pgveil/audit.json\"."},
+        Refused{"AuditFileWithoutTarget", "audit", R"(file = "/a.json")", "audit.file", "has no effect: target is not \"file\"", "Set target = \"file\", or remove it."},
+        Refused{"AuditFileOfTheJournal", "audit", "target = \"journald\"\nfile = \"/a.json\"", "audit.file", "has no effect", "target = \"file\""},
+        Refused{"AuditSocketOfAFile", "audit", "target = \"file\"\nfile = \"/a.json\"\nsocket = \"/dev/log\"", "audit.socket", "has no effect: target is neither \"syslog\" nor \"journald\"", "Remove"},
+        Refused{"AuditFacilityOfStandardOutput", "audit", "target = \"stdout\"\nsyslog_facility = \"auth\"", "audit.syslog_facility", "has no effect", "Remove"},
+        Refused{"AuditFailureWithoutTarget", "audit", R"(fail = "open")", "audit.fail", "has no effect: there is no target", "Remove"},
+        Refused{"AuditTargetThatIsUnknown", "audit", R"(target = "kafka")", "audit.target", "invalid value \"kafka\"", "\"journald\""},
+        Refused{"AuditRateWithoutUnit", "audit", R"(stranger_rate = "10")", "audit.stranger_rate", "invalid rate \"10\"", "\"20/min\""},
+        Refused{"UnknownKeyFarFromAll", "log", "colour = true", "log.colour", "unknown key", "level, format, session_start and certificate_warning"}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
+
+TEST(Config, HasNoLimitOfAuditRecordsWithARateOfZero) {
+  for (const char* zero : {"0", "\"0\""}) {
+    const Config config = config_of(TomlLines().set("audit", std::string("stranger_rate = ") + zero).text());
+    EXPECT_EQ(config.audit.stranger_rate.count, 0U);
+  }
+}
 
 TEST(Config, NamesASettingOfAFewWordsOnceInAnError) {
   const auto message_of = [](TomlLines toml) { return errors_of(toml.text()).at(0).message; };
@@ -445,8 +461,13 @@ INSTANTIATE_TEST_SUITE_P(Config, SecretOfTheFile,
                                          "sslpasword = '42'", "sslpassword = \"42\"\nsslpassword = \"42\""));
 
 TEST(Secrets, AreWipedFromAConfiguration) {
-  Config config{
-      .listeners = {}, .upstreams = {{"a", {}}}, .limits = {}, .log = {}, .reload = {}, .admin = {}};
+  Config config{.listeners = {},
+                .upstreams = {{"a", {}}},
+                .limits = {},
+                .log = {},
+                .audit = {},
+                .reload = {},
+                .admin = {}};
   config.upstreams["a"].tls.sslpassword = "open sesame";
   wipe_secrets(config);
   EXPECT_EQ(config.upstreams["a"].tls.sslpassword, "");

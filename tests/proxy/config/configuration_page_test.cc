@@ -57,7 +57,8 @@ std::vector<std::string> expected_lines() {
 
 TEST(ConfigurationPage, HasEveryKeyWithTypeDefaultFlagAndEffectAndNoOther) {
   std::vector<std::string> headings;
-  for (const char* section : {"listener", "certificate", "upstream", "limits", "log", "reload", "admin"})
+  for (const char* section :
+       {"listener", "certificate", "upstream", "limits", "log", "audit", "reload", "admin"})
     headings.push_back(heading_of(section));
   std::vector<std::string> found;
   for (const auto& line : lines_of(text_of(kRoot / "docs/configuration.md"))) {

@@ -16,7 +16,7 @@
 namespace pgveil::proxy {
 
 struct SettingSample {
-  std::string section;  // "listener", "certificate", "upstream", "limits", "log", "reload", "admin"
+  std::string section;  // "listener", "certificate", "upstream", "limits", "log", "audit", "reload", "admin"
   std::string key;
   std::string toml;
   std::string outside;    // as a flag or variable gives it
@@ -270,8 +270,18 @@ inline const std::vector<SettingSample>& setting_samples() {
        [](const Config& c) { return !c.log.session_start; }},
       {"log", "certificate_warning", R"("14d")", "14d", "soon", "",
        [](const Config& c) { return c.log.certificate_warning == std::chrono::hours(14 * 24); }},
-      {"log", "audit_file", R"("/audit.json")", "/audit.json", "", "",
-       [](const Config& c) { return c.log.audit_file == "/audit.json"; }},
+      {"audit", "target", R"("stdout")", "stdout", "kafka", "",
+       [](const Config& c) { return c.audit.target == AuditTarget::standard_output; }},
+      {"audit", "file", R"("/audit.json")", "/audit.json", "", R"(target = "file")",
+       [](const Config& c) { return c.audit.file == "/audit.json"; }},
+      {"audit", "socket", R"("/run/log")", "/run/log", "", R"(target = "syslog")",
+       [](const Config& c) { return c.audit.socket == "/run/log"; }},
+      {"audit", "syslog_facility", R"("local3")", "local3", "mail", R"(target = "journald")",
+       [](const Config& c) { return c.audit.syslog_facility == SyslogFacility::local3; }},
+      {"audit", "fail", R"("open")", "open", "maybe", R"(target = "stdout")",
+       [](const Config& c) { return c.audit.fail == AuditFailure::open; }},
+      {"audit", "stranger_rate", R"("20/min")", "20/min", "20", "",
+       [](const Config& c) { return c.audit.stranger_rate == Rate{20, 1min}; }},
       {"reload", "watch", "false", "off", "2", "",
        [](const Config& c) { return !c.reload.watch; }},
       {"reload", "sessions", R"("revalidate")", "revalidate", "end", "",
@@ -303,6 +313,7 @@ void for_each_setting(const Use& use) {
   for (const auto& setting : upstream_settings()) use(std::string("upstream"), setting);
   for (const auto& setting : limits_settings()) use(std::string("limits"), setting);
   for (const auto& setting : log_settings()) use(std::string("log"), setting);
+  for (const auto& setting : audit_settings()) use(std::string("audit"), setting);
   for (const auto& setting : reload_settings()) use(std::string("reload"), setting);
   for (const auto& setting : admin_settings()) use(std::string("admin"), setting);
 }
@@ -354,6 +365,7 @@ class TomlLines {
                                           {"upstream", "[upstream.primary]"},
                                           {"limits", "[limits]"},
                                           {"log", "[log]"},
+                                          {"audit", "[audit]"},
                                           {"reload", "[reload]"},
                                           {"admin", "[admin]"}}) {
       const auto is_of_it = [&name = section](const Line& line) { return line.section == name; };

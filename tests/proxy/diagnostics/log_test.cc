@@ -1,10 +1,7 @@
 #include "proxy/diagnostics/log.h"
 
 #include <gtest/gtest.h>
-#include <unistd.h>
 
-#include <filesystem>
-#include <fstream>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -61,20 +58,11 @@ TEST(Log, TakesNothingAfterItsEnd) {
 }
 
 // Another thread may be at a line when the log ends.
-TEST(Log, MayEndBeforeALineOrARecordIsComplete) {
-  const auto path = testing::TempDir() + "audit-" + std::to_string(::getpid()) + ".json";
-  {
-    CapturedLog log({.audit_file = path});
-    LogLine line(LogLevel::error, "too_late");
-    AuditRecord record(false);
-    EXPECT_TRUE(log.lines().empty());
-    line.add("key", "value");
-    record.add("key", "value");
-    EXPECT_TRUE(audit_has_room());
-  }
-  std::ifstream file(path);
-  EXPECT_EQ(file.get(), std::ifstream::traits_type::eof()) << "a record was written";
-  std::filesystem::remove(path);
+TEST(Log, MayEndBeforeALineIsComplete) {
+  CapturedLog log(text_log);
+  LogLine line(LogLevel::error, "too_late");
+  EXPECT_TRUE(log.lines().empty());
+  line.add("key", "value");
 }
 
 TEST(Log, HasTheFieldsThatSeveralLinesShareAsItsOwn) {
@@ -148,31 +136,6 @@ INSTANTIATE_TEST_SUITE_P(
         Written{"Surrogate", "\xed\xa0\x80", R"("\u00ed\u00a0\u0080")"}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
-
-std::string audit_line(const LogConfig& config) {
-  return line_of(config, [] { AuditRecord(true).add("user", "ann").add("map", "").add_flag("pq", true); });
-}
-
-TEST(AuditRecord, IsALineOfLevelDebugInText) {
-  EXPECT_EQ(audit_line(text_log), "0 lines");
-  EXPECT_EQ(audit_line({.level = LogLevel::debug}), "D audit user=ann pq=yes");
-}
-
-TEST(AuditRecord, IsALineOfLevelInfoInJson) {
-  EXPECT_EQ(audit_line(json_log), R"({"level":"info","event":"audit","user":"ann","map":null,"pq":true})");
-  EXPECT_EQ(audit_line({.level = LogLevel::warning, .format = LogFormat::json}), "0 lines");
-}
-
-TEST(AuditRecord, IsInTheFileWhateverTheLevelAndTheFormat) {
-  const auto path = testing::TempDir() + "audit-" + std::to_string(::getpid()) + ".json";
-  EXPECT_EQ(audit_line({.level = LogLevel::error, .audit_file = path}), "0 lines");
-  std::ifstream file(path);
-  std::string line;
-  std::getline(file, line);
-  EXPECT_EQ(line.substr(line.find(R"("level")")),
-            R"("level":"info","event":"audit","user":"ann","map":null,"pq":true})");
-  std::filesystem::remove(path);
-}
 
 }  // namespace
 }  // namespace pgveil::proxy

@@ -58,10 +58,15 @@ struct Pipe {
 struct Lost {
   std::atomic<std::uint64_t> dropped = 0;
   std::atomic<std::uint64_t> unwritable = 0;
+  std::atomic<std::uint64_t> delays = 0;
 
   LogWriter::OnLoss counter() {
     return [this](LogWriter::Loss loss, std::uint64_t lines, const std::string& /*why*/) {
-      (loss == LogWriter::Loss::dropped ? dropped : unwritable) += lines;
+      switch (loss) {
+        case LogWriter::Loss::dropped: dropped += lines; break;
+        case LogWriter::Loss::unwritable: unwritable += lines; break;
+        case LogWriter::Loss::delayed: ++delays; break;
+      }
     };
   }
 };
@@ -255,7 +260,7 @@ TEST_F(LogWriterTest, StopsAtAReaderThatIsSlowWithoutEnd) {
 }
 
 TEST_F(LogWriterTest, MarksTheLevelOfEachLineForTheJournal) {
-  format_.level_prefixes = true;
+  format_.priority_facility = 0;
   open(LogWriter::WhenFull::drop_oldest);
   logger_->set_level(spdlog::level::trace);
   for (const auto level :
@@ -263,6 +268,15 @@ TEST_F(LogWriterTest, MarksTheLevelOfEachLineForTheJournal) {
     logger_->log(level, "a line");
   close();
   EXPECT_EQ(pipe_.read_to_end(), "<7>a line\n<6>a line\n<4>a line\n<3>a line\n");
+}
+
+TEST_F(LogWriterTest, HasTheFacilityInThePriority) {
+  format_.priority_facility = 10;
+  open(LogWriter::WhenFull::keep);
+  logger_->log(spdlog::level::info, "a line");
+  logger_->log(spdlog::level::warn, "a line");
+  close();
+  EXPECT_EQ(pipe_.read_to_end(), "<86>a line\n<84>a line\n");
 }
 
 TEST_F(LogWriterTest, BeginsOnALineOfItsOwn) {
@@ -275,41 +289,98 @@ TEST_F(LogWriterTest, BeginsOnALineOfItsOwn) {
 }
 
 // A file of limited size is as a disk that is full: the kernel takes a part of what is written.
-TEST_F(LogWriterTest, BeginsANewLineAfterOneThatTheDiskTookInPart) {
-  std::string name = "/tmp/pgveil-log-XXXXXX";
-  const Descriptor file(::mkostemp(name.data(), O_CLOEXEC | O_APPEND));
-  ASSERT_GE(file.get(), 0);
-  ASSERT_EQ(::unlink(name.c_str()), 0);
-  const auto content = [&] {
+class FullDisk {
+ public:
+  FullDisk() : file_(::open("/tmp", O_TMPFILE | O_RDWR | O_CLOEXEC | O_APPEND, 0600)) {
+    EXPECT_GE(file_.get(), 0);
+    std::signal(SIGXFSZ, SIG_IGN);
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+  }
+  ~FullDisk() {
+    set_room(before_.rlim_cur);
+    std::signal(SIGXFSZ, SIG_DFL);
+  }
+  FullDisk(const FullDisk&) = delete;
+  FullDisk& operator=(const FullDisk&) = delete;
+
+  [[nodiscard]] Descriptor descriptor() const { return Descriptor(::fcntl(file_.get(), F_DUPFD_CLOEXEC, 0)); }
+  void set_room(rlim_t bytes) const {
+    const rlimit limit{.rlim_cur = bytes, .rlim_max = before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &limit);
+  }
+  void free() const { set_room(before_.rlim_cur); }
+  [[nodiscard]] std::string content() const {
     std::string text(100, '\0');
-    text.resize(static_cast<std::size_t>(::pread(file.get(), text.data(), text.size(), 0)));
+    text.resize(static_cast<std::size_t>(::pread(file_.get(), text.data(), text.size(), 0)));
     return text;
-  };
-  pipe_.writer = Descriptor(::fcntl(file.get(), F_DUPFD_CLOEXEC, 0));
-  open(LogWriter::WhenFull::keep);
-  std::signal(SIGXFSZ, SIG_IGN);
-  rlimit before{};
-  ::getrlimit(RLIMIT_FSIZE, &before);
-  const rlimit small{.rlim_cur = 6, .rlim_max = before.rlim_max};
-  ::setrlimit(RLIMIT_FSIZE, &small);
+  }
+
+ private:
+  Descriptor file_;
+  rlimit before_{};
+};
+
+TEST_F(LogWriterTest, BeginsANewLineAfterOneThatTheDiskTookInPart) {
+  const FullDisk disk;
+  pipe_.writer = disk.descriptor();
+  open(LogWriter::WhenFull::drop_oldest);
+  disk.set_room(6);
   say("one");
   say("two");
   while (lost_.unwritable == 0) std::this_thread::yield();
-  ::setrlimit(RLIMIT_FSIZE, &before);
+  disk.free();
   say("three");
   close();
-  std::signal(SIGXFSZ, SIG_DFL);
-  EXPECT_EQ(content(), "one\ntw\nthree\n");
+  EXPECT_EQ(disk.content(), "one\ntw\nthree\n");
   EXPECT_EQ(lost_.unwritable, 1u);
+}
+
+TEST_F(LogWriterTest, WritesLinesThatAreKeptOnceThereIsRoomAgain) {
+  const FullDisk disk;
+  pipe_.writer = disk.descriptor();
+  open(LogWriter::WhenFull::keep);
+  disk.set_room(6);
+  say("one");
+  say("two");
+  while (!sink_->is_failing()) std::this_thread::yield();
+  say("three");
+  disk.free();
+  while (sink_->is_failing()) std::this_thread::yield();
+  close();
+  EXPECT_EQ(disk.content(), "one\ntw\ntwo\nthree\n");
+  EXPECT_EQ(lost_.unwritable, 0u);
+  EXPECT_EQ(lost_.delays, 1u);
 }
 
 TEST_F(LogWriterTest, CountsWhatCannotBeWritten) {
   pipe_.writer = Descriptor(::open("/dev/full", O_WRONLY | O_CLOEXEC));
-  open(LogWriter::WhenFull::keep);
+  open(LogWriter::WhenFull::drop_oldest);
   say("one");
   say("two");
   close();
   EXPECT_EQ(lost_.unwritable, 2u);
+}
+
+TEST_F(LogWriterTest, CountsAtItsEndWhatWasKeptAndCannotBeWritten) {
+  pipe_.writer = Descriptor(::open("/dev/full", O_WRONLY | O_CLOEXEC));
+  open(LogWriter::WhenFull::keep);
+  say("one");
+  while (!sink_->is_failing()) std::this_thread::yield();
+  EXPECT_EQ(lost_.unwritable, 0u);
+  say("two");
+  close();
+  EXPECT_EQ(lost_.unwritable, 2u);
+}
+
+TEST_F(LogWriterTest, StopsKeepingWhatCannotBeWrittenWhenToldTo) {
+  pipe_.writer = Descriptor(::open("/dev/full", O_WRONLY | O_CLOEXEC));
+  open(LogWriter::WhenFull::keep);
+  say("one");
+  while (!sink_->is_failing()) std::this_thread::yield();
+  sink_->set_when_full(LogWriter::WhenFull::drop_oldest);
+  while (lost_.unwritable == 0) std::this_thread::yield();
+  EXPECT_FALSE(sink_->is_failing());
+  close();
 }
 
 TEST_F(LogWriterTest, WritesToADescriptorThatDoesNotBlock) {

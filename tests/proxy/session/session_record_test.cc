@@ -1,13 +1,23 @@
 #include "proxy/session/session_record.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <chrono>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <new>
 #include <optional>
 #include <regex>
 #include <string>
 #include <vector>
 
+#include "proxy/base/descriptor.h"
 #include "tests/support/captured_log.h"
+#include "tests/support/failing_memory.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -224,6 +234,124 @@ TEST(SessionLog, DoesNotSayThatAKeyExchangeHasNoGroup) {
   Record rsa = record();
   rsa.server_tls = with_group("-");
   EXPECT_EQ(established_session(debug_log, rsa)[2].find(" group="), std::string::npos);
+}
+
+// An audit file, whose records can be read once the log has ended.
+class AuditFile {
+ public:
+  AuditFile() {
+    std::string name = testing::TempDir() + "audit-XXXXXX";
+    const Descriptor file(::mkostemp(name.data(), O_CLOEXEC));
+    path_ = name;
+  }
+  ~AuditFile() { std::filesystem::remove(path_); }
+  AuditFile(const AuditFile&) = delete;
+  AuditFile& operator=(const AuditFile&) = delete;
+
+  [[nodiscard]] AuditConfig config() const {
+    return {.target = AuditTarget::file, .file = path_, .socket = ""};
+  }
+  // Returns the records without their times.
+  [[nodiscard]] std::vector<std::string> records() const {
+    std::ifstream file(path_);
+    std::vector<std::string> records;
+    for (std::string line; std::getline(file, line);)
+      records.push_back(line.substr(line.find(R"("schema")")));
+    return records;
+  }
+
+ private:
+  std::string path_;
+};
+
+TEST(SessionAudit, HasARecordOfTheEndOfAnEstablishedSession) {
+  const AuditFile file;
+  CapturedLog log(text_log, file.config());
+  Record mapped = record();
+  mapped.system_user = "spiffe://prod/app";
+  EstablishedRecord established = log_session_started(mapped);
+  established.server_sqlstate = "57P01";
+  const Totals totals{.traffic = {.sent = 35'210, .received = 2'100},
+                      .duration = std::chrono::milliseconds(1'250)};
+  log_audit_end(established, totals, {.reason = Reason::server_closed, .detail = "The server said so."});
+  log_audit_end(established, totals, {});  // once only
+  static_cast<void>(log.lines());
+  EXPECT_EQ(
+      file.records(),
+      std::vector<std::string>{
+          R"("schema":1,"event":"audit","session":"7f3a-2b","outcome":"ended","reason":"server_closed",)"
+          R"("client":"10.0.3.7:51544","proxy":null,"listener":"10.0.3.1:5432",)"
+          R"("system_user":"spiffe://prod/app","user":"app","database":"ledger","upstream":"primary",)"
+          R"("server":"10.0.3.12:5432","duration_ms":1250,"sent_bytes":35210,"received_bytes":2100,)"
+          R"("detail":"The server said so.","sqlstate":"57P01"})"});
+}
+
+TEST(SessionAudit, KeepsNothingForTheEndWithoutATarget) {
+  CapturedLog log(json_log);
+  EXPECT_EQ(log_session_started(record()).audit, "");
+}
+
+TEST(SessionAudit, LimitsTheRecordsOfStrangersOnly) {
+  const AuditFile file;
+  AuditConfig config = file.config();
+  config.stranger_rate = {.count = 1, .interval = std::chrono::hours(1)};
+  CapturedLog log(text_log, config);
+  Record known = record();
+  known.identity = "app";  // the user of the process at the other end of a Unix socket
+  for (int i = 0; i < 3; ++i) {
+    log_audit(known, &no_place);
+    log_audit(record(), &no_place);
+    log_audit(record(), nullptr);
+  }
+  static_cast<void>(log.lines());
+  const auto records = file.records();
+  const auto with = [&records](const std::string& part) {
+    return std::count_if(records.begin(), records.end(),
+                         [&part](const auto& each) { return each.find(part) != std::string::npos; });
+  };
+  EXPECT_EQ(with(R"("outcome":"accepted")"), 3);
+  EXPECT_EQ(with(R"("outcome":"refused")"), 4);
+  EXPECT_EQ(with(R"("outcome":"omitted","omitted":2})"), 1);
+}
+
+TEST(SessionAudit, HasNoRecordForWhichThereIsTooLittleMemory) {
+  const AuditFile file;
+  CapturedLog log(text_log, file.config());
+  Record large = record();
+  large.user = std::string(10'000, 'x');
+  const auto lost_before = lost_audit_records();
+  std::uint64_t failed = 0;
+  bool has_failed = true;
+  for (int allocations = 0; has_failed; ++allocations) {
+    const test::FailingAllocation failing(allocations);
+    try {
+      log_audit(large, nullptr);
+    } catch (const std::bad_alloc&) {
+      // The record may have been begun, or not.
+    }
+    has_failed = failing.has_failed();
+    failed += has_failed ? 1 : 0;
+  }
+  static_cast<void>(log.lines());
+  EXPECT_GT(failed, 2U);
+  EXPECT_GT(lost_audit_records(), lost_before);
+  for (const auto& each : file.records()) EXPECT_TRUE(each.ends_with(R"("sqlstate":null})"));
+}
+
+TEST(SessionAudit, SaysThatACertificateWasNotVerified) {
+  const AuditFile file;
+  CapturedLog log(text_log, file.config());
+  Record refused = record();
+  auto certificate = std::make_shared<tls::PeerCertificate>();
+  certificate->subject = "CN=eve";
+  refused.refused_certificate = std::move(certificate);
+  log_audit(refused, &no_place);
+  log_audit(record(), &no_place);
+  static_cast<void>(log.lines());
+  const auto records = file.records();
+  ASSERT_EQ(records.size(), 2U);
+  EXPECT_NE(records[0].find(R"("certificate_verified":false)"), std::string::npos) << records[0];
+  EXPECT_NE(records[1].find(R"("certificate_verified":null)"), std::string::npos) << records[1];
 }
 
 }  // namespace

@@ -1,0 +1,34 @@
+#include "proxy/server/omitted_records.h"
+
+#include <chrono>
+#include <new>
+
+#include "proxy/diagnostics/audit.h"
+
+namespace pgveil::proxy {
+namespace {
+
+constexpr std::chrono::seconds kPause{1};
+
+}  // namespace
+
+OmittedRecords::OmittedRecords(uv_loop_t* loop) : pause_(loop, *this), first_omitted_(new uv_async_t) {
+  uv_async_init(loop, first_omitted_.get(),
+                [](uv_async_t* rung) { static_cast<OmittedRecords*>(rung->data)->pause_.set(kPause); });
+  first_omitted_->data = this;
+  on_omitted_record([rung = first_omitted_.get()] { uv_async_send(rung); });
+}
+
+OmittedRecords::~OmittedRecords() {
+  on_omitted_record(nullptr);
+}
+
+void OmittedRecords::wake() {
+  try {
+    write_omitted_records();
+  } catch (const std::bad_alloc&) {
+    // Without memory there is no record. The next one has the records that are omitted from now on.
+  }
+}
+
+}  // namespace pgveil::proxy
