@@ -6,9 +6,13 @@
 #include <array>
 #include <cstddef>
 
+#include "proxy/diagnostics/log_text.h"
+
 namespace pgveil::proxy {
 
-std::string table(const std::vector<TableRow>& rows) {
+std::string table(std::vector<TableRow> rows) {
+  for (TableRow& row : rows)
+    for (std::string& cell : row) cell = printable(cell);
   std::vector<std::size_t> widths(rows.front().size());
   for (const TableRow& row : rows)
     for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());

@@ -9,8 +9,9 @@ namespace pgveil::proxy {
 
 using TableRow = std::vector<std::string>;
 
-// Returns columns with two blanks between them. The first row is the head; all rows have the same size.
-[[nodiscard]] std::string table(const std::vector<TableRow>& rows);
+// Returns columns with two blanks between them. The first row is the head; all rows have the same size. What a client has
+// sent is escaped, so that the terminal does not act on it.
+[[nodiscard]] std::string table(std::vector<TableRow> rows);
 
 // Returns for example "512 B" or "1.5 MB".
 [[nodiscard]] std::string size_text(std::uint64_t bytes);

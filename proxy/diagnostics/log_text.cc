@@ -62,12 +62,9 @@ void append_key(std::string& line, bool as_json, std::string_view key) {
   line += as_json ? "\":" : "=";
 }
 
-}  // namespace
-
 // Other characters than harmless, valid UTF-8 become \uXXXX, so that a client cannot write a line of its own, or change
 // how another line looks.
-void append_quoted(std::string& out, std::string_view value) {
-  out += '"';
+void append_escaped(std::string& out, std::string_view value, bool is_in_quotes) {
   while (!value.empty()) {
     const auto* end = std::find_if_not(value.begin(), value.end(), is_printable);
     out.append(value.begin(), end);
@@ -79,12 +76,25 @@ void append_quoted(std::string& out, std::string_view value) {
     if (valid == 0 || must_be_escaped(c)) {
       fmt::format_to(std::back_inserter(out), "\\u{:04x}", static_cast<unsigned>(c));
     } else {
-      if (c == '"' || c == '\\') out += '\\';
+      if (is_in_quotes && (c == '"' || c == '\\')) out += '\\';
       out += piece;
     }
     value.remove_prefix(piece.size());
   }
+}
+
+}  // namespace
+
+void append_quoted(std::string& out, std::string_view value) {
   out += '"';
+  append_escaped(out, value, true);
+  out += '"';
+}
+
+std::string printable(std::string_view value) {
+  std::string text;
+  append_escaped(text, value, false);
+  return text;
 }
 
 void append_null(std::string& line, bool as_json, std::string_view key) {

@@ -12,6 +12,10 @@ namespace pgveil::proxy {
 // control characters, whatever bytes the value has.
 void append_quoted(std::string& out, std::string_view value);
 
+// Returns the value without quotes, for a terminal. It is valid UTF-8 without control characters; other bytes are escaped as
+// \uXXXX.
+[[nodiscard]] std::string printable(std::string_view value);
+
 // Append a key with its value. A value that is empty or unknown is left out of text, and is null in JSON.
 void append_field(std::string& line, bool as_json, std::string_view key, std::string_view value);
 void append_number(std::string& line, bool as_json, std::string_view key, std::uint64_t value);
