@@ -16,7 +16,7 @@ namespace {
 constexpr std::size_t kMinWidth = 40;
 constexpr std::size_t kNameWidth = 30;  // of options; a longer name has a line of its own
 constexpr std::string_view kEnd =
-    R"(Every option can be set by an environment variable instead: PGVEIL_SSLROOTCERT is --sslrootcert, and PGVEIL_STARTUP_TIMEOUT is --startup-timeout. An option overrides its variable. The options of the groups Limits and Log override the configuration file; those of the groups Listener and Upstream cannot be combined with a file. The passphrase of --sslkey is read from PGVEIL_SSLPASSWORD or from the file, not from an option.
+    R"(Every option can be set by an environment variable instead: PGVEIL_SSLROOTCERT is --sslrootcert, and PGVEIL_STARTUP_TIMEOUT is --startup-timeout. An option overrides its variable. The options of the groups Limits, Log, Audit, Reload and Admin override the configuration file; those of the groups Listener and Upstream cannot be combined with a file. The passphrase of --sslkey is read from PGVEIL_SSLPASSWORD or from the file, not from an option.
 
 Exit codes: 0 success; 64 invalid command line; 66 the configuration file cannot be read; 69 an address cannot be used for listening, or io_uring is not available; 70 internal error of pgveil; 78 invalid setting in the file, an option or a variable.)";
 // Not wrapped, so that they can be copied.
