@@ -1,9 +1,11 @@
 // What is counted of the sessions of one listener, summed over the workers.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -29,6 +31,14 @@ class Questioner {
     const auto now = Clock::now();
     if (answers_.empty() || now - asked_ >= kMaxAge) ask(now);
     return answers_;
+  }
+
+  // Asks now. Returns nullopt if a worker has not answered in time.
+  [[nodiscard]] std::optional<std::vector<Answer>> present_answers() {
+    ask(Clock::now());
+    const bool is_late = std::ranges::any_of(
+        process_.workers, [this](const ObservedWorker& worker) { return (worker.*box_)->is_asked(); });
+    return is_late ? std::nullopt : std::optional(answers_);
   }
 
  private:

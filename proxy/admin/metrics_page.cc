@@ -106,8 +106,8 @@ void add_upstreams(const ProcessState::Values& values, Families& to) {
     if (status.last_attempt()) up.add({{"upstream", name}}, status.has_failed ? 0 : 1);
     if (status.connected)
       connected.add({{"upstream", name}, {"verification", status.tls ? "verify-full" : "none"}},
-                    seconds_since_epoch(time_of_day(*status.connected)));
-    failed.add({{"upstream", name}}, status.failed ? seconds_since_epoch(time_of_day(*status.failed)) : 0);
+                    seconds_since_epoch(status.connected_at));
+    failed.add({{"upstream", name}}, status.failed ? seconds_since_epoch(status.failed_at) : 0);
     if (status.tls && status.tls->peer)
       expiry.add({{"upstream", name}, {"subject", status.tls->peer->subject}},
                  static_cast<double>(status.tls->peer->not_after));

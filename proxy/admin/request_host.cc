@@ -32,7 +32,7 @@ bool is_ip_address(std::string_view name) {
 }  // namespace
 
 AcceptedHosts accepted_hosts(const AdminConfig& config) {
-  const bool is_local = config.address && config.address->is_loopback() && !config.allow_from_network;
+  const bool is_local = config.address && config.address->is_loopback();
   return is_local ? AcceptedHosts::local : AcceptedHosts::any;
 }
 

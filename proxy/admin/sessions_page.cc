@@ -37,13 +37,13 @@ void add_activity(const ListedSession& session, Json& to) {
 
 void add_details(const ListedSession& session, Json& to) {
   const SessionDetails details = SessionDetails::unpack(session.details);
-  to["listener"] = details.listener;
-  to["client"] = details.client;
+  to["listener"] = text_or_null(details.listener);
+  to["client"] = text_or_null(details.client);
   to["identity"] = text_or_null(details.identity);
   to["user"] = text_or_null(details.user);
   to["database"] = text_or_null(details.database);
   to["rule"] = text_or_null(details.rule);
-  to["upstream"] = details.upstream;
+  to["upstream"] = text_or_null(details.upstream);
   to["server"] = text_or_null(details.server);
   to["client_tls"] = text_or_null(details.client_tls);
   to["server_tls"] = text_or_null(details.server_tls);
@@ -67,16 +67,15 @@ HttpResponse sessions_page(const std::vector<SessionList>& sessions) {
   Json list = Json::array();
   for (const Row& row : oldest_first(sessions)) list.push_back(json_of(row));
   const Json page{{"schema", 1}, {"sessions", std::move(list)}};
-  // A name that a client has sent may not be UTF-8.
-  return {.body = page.dump(2, ' ', false, Json::error_handler_t::replace) + '\n',
+  // A name that a client has sent may not be UTF-8, and a terminal may show it.
+  return {.body = page.dump(2, ' ', true, Json::error_handler_t::replace) + '\n',
           .content_type = "application/json"};
 }
 
-std::optional<SessionPlace> find_session(const std::vector<SessionList>& sessions, std::string_view name) {
-  for (std::size_t worker = 0; worker < sessions.size(); ++worker)
-    for (const ListedSession& session : sessions[worker])
-      if (session_name(session.id) == name) return SessionPlace{worker, session.id};
-  return std::nullopt;
+bool is_listed(const std::vector<SessionList>& sessions, SessionId id) {
+  return std::ranges::any_of(sessions, [id](const SessionList& list) {
+    return std::ranges::find(list, id, &ListedSession::id) != list.end();
+  });
 }
 
 }  // namespace pgveil::proxy

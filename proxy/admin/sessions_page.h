@@ -2,9 +2,7 @@
 // describes its keys.
 #pragma once
 
-#include <cstddef>
 #include <optional>
-#include <string_view>
 #include <vector>
 
 #include "proxy/admin/http_message.h"
@@ -20,17 +18,14 @@ class SessionLister : private Questioner<SessionList> {
   explicit SessionLister(const ObservedProcess& process) : Questioner(process, &ObservedWorker::sessions) {}
   // The list of each worker.
   [[nodiscard]] const std::vector<SessionList>& sessions() { return answers(); }
+  // The same, asked now. Returns nullopt if a worker has not answered in time.
+  [[nodiscard]] std::optional<std::vector<SessionList>> present_sessions() { return present_answers(); }
 };
 
 // The oldest session comes first.
 [[nodiscard]] HttpResponse sessions_page(const std::vector<SessionList>& sessions);
 
-struct SessionPlace {
-  std::size_t worker;  // from 0 on
-  SessionId id;
-};
-// Returns where the session with this name is; nullopt: nowhere.
-[[nodiscard]] std::optional<SessionPlace> find_session(const std::vector<SessionList>& sessions,
-                                                       std::string_view name);
+// Returns whether the session is in the lists.
+[[nodiscard]] bool is_listed(const std::vector<SessionList>& sessions, SessionId id);
 
 }  // namespace pgveil::proxy

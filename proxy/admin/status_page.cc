@@ -65,10 +65,6 @@ Json mistakes_of(const ProcessState::Values& values) {
   return mistakes;
 }
 
-Json time_or_null(const std::optional<UpstreamStatus::Time>& time) {
-  return time ? Json(utc(std::chrono::system_clock::to_time_t(time_of_day(*time)))) : Json();
-}
-
 Json certificate_of(const UpstreamStatus::Values& values) {
   if (!values.tls || !values.tls->peer) return {};
   const tls::PeerCertificate& certificate = *values.tls->peer;
@@ -81,15 +77,18 @@ Json upstreams_of(const ProcessState::Values& values) {
   Json upstreams = Json::array();
   for (const auto& upstream : used_upstreams(*values.snapshot)) {
     const UpstreamStatus::Values status = upstream->status->values();
-    upstreams.push_back({{"name", upstream->config.name},
-                         {"sslmode", upstream->tls ? "verify-full" : "disable"},
-                         {"verdict", name_of(verdict_of(status))},
-                         {"problem", status.has_failed ? Json(status.problem) : Json()},
-                         {"server", status.server ? Json(status.server->text()) : Json()},
-                         {"last_connected", time_or_null(status.connected)},
-                         {"last_failed", time_or_null(status.failed)},
-                         {"tls", status.tls ? Json(status.tls->version) : Json()},
-                         {"certificate", certificate_of(status)}});
+    upstreams.push_back(
+        {{"name", upstream->config.name},
+         {"sslmode", upstream->config.sslmode == SslMode::disable ? "disable" : "verify-full"},
+         {"verdict", name_of(verdict_of(status))},
+         {"problem", status.has_failed ? Json(status.problem) : Json()},
+         {"server", status.server ? Json(status.server->text()) : Json()},
+         {"last_connected",
+          status.connected ? Json(utc(std::chrono::system_clock::to_time_t(status.connected_at))) : Json()},
+         {"last_failed",
+          status.failed ? Json(utc(std::chrono::system_clock::to_time_t(status.failed_at))) : Json()},
+         {"tls", status.tls ? Json(status.tls->version) : Json()},
+         {"certificate", certificate_of(status)}});
   }
   return upstreams;
 }
@@ -186,8 +185,8 @@ HttpResponse status_page(const ObservedProcess& process, Surveyor& surveyor, con
       {"worker_loops", worker_loops_of(process, surveys)},
       {"history", history_of(history)},
   };
-  // A name in a certificate may not be UTF-8.
-  return {.body = status.dump(2, ' ', false, Json::error_handler_t::replace) + '\n',
+  // The name of a file may not be UTF-8, and a terminal may show it.
+  return {.body = status.dump(2, ' ', true, Json::error_handler_t::replace) + '\n',
           .content_type = "application/json"};
 }
 

@@ -8,14 +8,14 @@ namespace pgveil::proxy {
 namespace {
 
 // Empty: it is ready.
-std::string why_not_ready(const Upstream& upstream, const AdminConfig& admin) {
+std::string why_not_ready(const Upstream& upstream, const Snapshot& snapshot) {
   const UpstreamStatus::Values values = upstream.status->values();
   const std::string name = fmt::format("upstream {}: ", upstream.config.name);
   if (values.has_failed) return name + values.problem;
   if (!values.connected) return name + "no connection has been made yet";
   const auto age = time_now() - *values.connected;
-  const auto limit = 2 * admin.upstream_check_interval + upstream.config.connect_timeout;
-  if (admin.upstream_check_interval.count() == 0 || age <= limit) return "";
+  const auto limit = 2 * snapshot.admin.upstream_check_interval + snapshot.limits.startup_timeout;
+  if (snapshot.admin.upstream_check_interval.count() == 0 || age <= limit) return "";
   return fmt::format("{}the last connection was made {} s ago", name, age.count() / 1000);
 }
 
@@ -37,14 +37,10 @@ UpstreamVerdict verdict_of(const UpstreamStatus::Values& values) {
   return values.tls ? UpstreamVerdict::verified : UpstreamVerdict::unencrypted;
 }
 
-std::chrono::system_clock::time_point time_of_day(UpstreamStatus::Time time) {
-  return std::chrono::system_clock::now() - (time_now() - time);
-}
-
 std::vector<std::string> why_upstreams_not_ready(const Snapshot& snapshot) {
   std::vector<std::string> reasons;
   for (const auto& upstream : used_upstreams(snapshot))
-    if (std::string reason = why_not_ready(*upstream, snapshot.admin); !reason.empty())
+    if (std::string reason = why_not_ready(*upstream, snapshot); !reason.empty())
       reasons.push_back(std::move(reason));
   return reasons;
 }

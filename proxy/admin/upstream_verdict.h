@@ -1,7 +1,6 @@
 // What the status of an upstream means to an operator.
 #pragma once
 
-#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -21,11 +20,8 @@ enum class UpstreamVerdict : std::uint8_t {
 [[nodiscard]] std::string_view name_of(UpstreamVerdict verdict);
 [[nodiscard]] UpstreamVerdict verdict_of(const UpstreamStatus::Values& values);
 
-// Returns a time of UpstreamStatus as a time of day.
-[[nodiscard]] std::chrono::system_clock::time_point time_of_day(UpstreamStatus::Time time);
-
 // Returns why an upstream of a listener cannot be used, one text for each: its last connection failed, or none has succeeded
-// within two times upstream_check_interval, since a check may be under way.
+// within two times upstream_check_interval and startup_timeout, which a check may take.
 [[nodiscard]] std::vector<std::string> why_upstreams_not_ready(const Snapshot& snapshot);
 
 }  // namespace pgveil::proxy

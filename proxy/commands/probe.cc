@@ -4,6 +4,7 @@
 
 #include "proxy/admin/http_client.h"
 #include "proxy/base/exit_code.h"
+#include "proxy/commands/terminal_table.h"
 
 namespace pgveil::proxy {
 
@@ -15,7 +16,7 @@ int run_probe(const Probe& probe) {
     return kExitUnavailable;
   }
   const bool is_positive = response->status == kOk;
-  (is_positive ? std::cout : std::cerr) << response->body << std::flush;
+  (is_positive ? std::cout : std::cerr) << printable_lines(response->body) << std::flush;
   return is_positive ? kExitOk : kExitUnavailable;
 }
 

@@ -101,7 +101,7 @@ std::string text_of(const std::vector<Json>& sessions) {
 }
 
 int print_error(std::string_view error) {
-  std::cerr << "error: " << error << '\n' << std::flush;
+  std::cerr << "error: " << printable_lines(error) << '\n' << std::flush;
   return kExitUnavailable;
 }
 
@@ -139,7 +139,8 @@ std::span<const std::string_view> session_keys() {
 std::string sessions_text(std::string_view json, const SessionsQuery& query) {
   try {
     const auto sessions = selected(Json::parse(json).at("sessions"), query);
-    return query.as_json ? Json{{"schema", 1}, {"sessions", sessions}}.dump(2) + '\n' : text_of(sessions);
+    return query.as_json ? Json{{"schema", 1}, {"sessions", sessions}}.dump(2, ' ', true) + '\n'
+                         : text_of(sessions);
   } catch (const Json::exception&) {
     return "";
   }

@@ -13,7 +13,6 @@
 #include "proxy/admin/http_client.h"
 #include "proxy/base/exit_code.h"
 #include "proxy/commands/terminal_table.h"
-#include "proxy/diagnostics/log_text.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -96,7 +95,7 @@ std::string mistake_text(const Json& mistake) {
   std::string text = "mistake: ";
   for (const std::string& part : {place, mistake.at("setting").get<std::string>()})
     if (!part.empty()) text += part + ": ";
-  return text + mistake.at("message").get<std::string>();
+  return text + mistake.at("message").get<std::string>() + '\n';
 }
 
 // The most frequent ones first.
@@ -128,8 +127,7 @@ std::string upstreams_text(const Json& upstreams) {
     rows.push_back({each.at("name"), each.at("verdict"), text("server"), text("last_connected"),
                     certificate.is_null() ? "-" : number(certificate.at("days_left"))});
     if (!each.at("problem").is_null())
-      problems += fmt::format("upstream {}: {}\n", printable(each.at("name").get<std::string>()),
-                              printable(text("problem")));
+      problems += fmt::format("upstream {}: {}\n", each.at("name").get<std::string>(), text("problem"));
   }
   return rows.size() == 1 ? "" : '\n' + table(rows) + problems;
 }
@@ -152,9 +150,8 @@ std::string text_of(const Json& status) {
       status.at("relay").get<std::string>(), status.at("tls_records") == "own" ? "pgveil" : "OpenSSL",
       number(status.at("workers")), configuration.at("loaded").get<std::string>(),
       number(configuration.at("reloads").at("succeeded")), number(configuration.at("reloads").at("failed")));
-  for (const Json& problem : status.at("problems"))
-    text += "problem: " + printable(problem.get<std::string>()) + '\n';
-  for (const Json& mistake : configuration.at("mistakes")) text += printable(mistake_text(mistake)) + '\n';
+  for (const Json& problem : status.at("problems")) text += "problem: " + problem.get<std::string>() + '\n';
+  for (const Json& mistake : configuration.at("mistakes")) text += mistake_text(mistake);
   text += limits_text(status.at("limits"));
   const Json& listeners = status.at("listeners");
   return text + '\n' + listeners_text(listeners) + latencies_text(listeners) +
@@ -177,7 +174,7 @@ int print(const StatusQuery& query) {
     return kExitUnavailable;
   }
   if (query.watches && !query.as_json) std::cout << kClearScreen;
-  std::cout << (query.as_json ? response->body : text) << std::flush;
+  std::cout << printable_lines(query.as_json ? response->body : text) << std::flush;
   return kExitOk;
 }
 

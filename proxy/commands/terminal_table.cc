@@ -13,7 +13,8 @@ namespace pgveil::proxy {
 std::string table(std::vector<TableRow> rows) {
   for (TableRow& row : rows)
     for (std::string& cell : row) cell = printable(cell);
-  std::vector<std::size_t> widths(rows.front().size());
+  std::vector<std::size_t> widths;
+  for (const TableRow& row : rows) widths.resize(std::max(widths.size(), row.size()));
   for (const TableRow& row : rows)
     for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
   std::string text;
@@ -24,6 +25,17 @@ std::string table(std::vector<TableRow> rows) {
     text += line + '\n';
   }
   return text;
+}
+
+std::string printable_lines(std::string_view text) {
+  std::string lines;
+  while (!text.empty()) {
+    const std::size_t end = std::min(text.find('\n'), text.size());
+    lines += printable(text.substr(0, end));
+    if (end < text.size()) lines += '\n';
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return lines;
 }
 
 std::string size_text(std::uint64_t bytes) {

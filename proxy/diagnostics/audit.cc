@@ -12,6 +12,7 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <iterator>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -302,7 +303,7 @@ AuditRecord::AuditRecord(AuditOutcome outcome, std::string_view session) : outco
   if (line_ && log_is_json()) line_->add("schema", kAuditSchema);
   if (writer && !has_ended) {
     json_.reserve(kUsualRecord);
-    json_ = fmt::format(R"("schema":{},"event":"{}")", kAuditSchema, kAuditEvent);
+    fmt::format_to(std::back_inserter(json_), R"("schema":{},"event":"{}")", kAuditSchema, kAuditEvent);
   }
   add("session", session).add("outcome", name_of(outcome));
 }

@@ -1,6 +1,7 @@
 #include "proxy/diagnostics/log_output.h"
 
 #include <fcntl.h>
+#include <fmt/format.h>
 #include <poll.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -15,6 +16,7 @@
 #include <cstddef>
 #include <cstdlib>
 #include <cstring>
+#include <new>
 #include <utility>
 
 #include "proxy/diagnostics/log.h"
@@ -28,10 +30,17 @@ constexpr std::size_t kMaxWrite = std::size_t{64} << 10U;
 // open() must not wait for a reader of a FIFO, but write() must wait for room. On failure, errno has the reason.
 Descriptor open_for_lines(const std::string& path) {
   constexpr int kFlags = O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC;
-  constexpr mode_t kMode = 0666;  // less what umask says
+  constexpr mode_t kMode = 0640;  // less what umask says
   Descriptor file(::open(path.c_str(), kFlags | O_NONBLOCK, kMode));
   if (file.get() >= 0) ::fcntl(file.get(), F_SETFL, O_APPEND);
   return file;
+}
+
+// Returns the size of as many whole lines as one write may have. A line that is longer is written in pieces.
+std::size_t size_of_write(std::string_view lines) {
+  if (lines.size() <= kMaxWrite) return lines.size();
+  const std::size_t last_end = lines.rfind('\n', kMaxWrite - 1);
+  return last_end == std::string_view::npos ? kMaxWrite : last_end + 1;
 }
 
 // Returns whether the daemon at the other end of a socket is gone.
@@ -59,8 +68,9 @@ Descriptor sealed_file(const std::array<iovec, 3>& parts) {
   if (file.get() < 0) return file;
   std::size_t size = 0;
   for (const iovec& part : parts) size += part.iov_len;
-  const bool is_whole =
-      ::writev(file.get(), parts.data(), static_cast<int>(parts.size())) == static_cast<ssize_t>(size);
+  const ssize_t written = ::writev(file.get(), parts.data(), static_cast<int>(parts.size()));
+  if (written >= 0 && written < static_cast<ssize_t>(size)) errno = ENOSPC;
+  const bool is_whole = written == static_cast<ssize_t>(size);
   if (!is_whole || ::fcntl(file.get(), F_ADD_SEALS, kSeals) != 0) return Descriptor(-1);
   return file;
 }
@@ -79,17 +89,20 @@ bool send_descriptor(int socket, int descriptor) {
   return ::sendmsg(socket, &message, MSG_NOSIGNAL) >= 0;
 }
 
-// Returns the fields before the message of a journal entry. `priority` is that of RFC 5424: facility and severity.
-std::string journal_fields(unsigned priority) {
+// Returns the fields before the message of a journal entry, without an allocation. `priority` is that of RFC 5424: facility
+// and severity.
+std::string_view journal_fields(unsigned priority, std::array<char, 128>& buffer) {
   constexpr unsigned kSeverities = 8;
-  return "SYSLOG_IDENTIFIER=pgveil\nSYSLOG_FACILITY=" + std::to_string(priority / kSeverities) +
-         "\nPRIORITY=" + std::to_string(priority % kSeverities) + "\nMESSAGE=";
+  const auto end = fmt::format_to_n(buffer.data(), buffer.size(),
+                                    "SYSLOG_IDENTIFIER=pgveil\nSYSLOG_FACILITY={}\nPRIORITY={}\nMESSAGE=",
+                                    priority / kSeverities, priority % kSeverities);
+  return {buffer.data(), std::min(end.size, buffer.size())};
 }
 
 }  // namespace
 
 ssize_t DescriptorOutput::write(std::string_view lines) {
-  const ssize_t written = ::write(descriptor_, lines.data(), std::min(lines.size(), kMaxWrite));
+  const ssize_t written = ::write(descriptor_, lines.data(), size_of_write(lines));
   // Another process that shares the descriptor may have made it non-blocking.
   if (written < 0 && errno == EAGAIN) {
     pollfd room{.fd = descriptor_, .events = POLLOUT, .revents = 0};
@@ -109,8 +122,10 @@ bool NamedFileOutput::prepare() {
   {
     const std::lock_guard lock(mutex_);
     const bool is_right = !was_moved() || reopen();
+    const int error = errno;
     if (!is_right) report_failure(has_failed_);
     has_failed_ = !is_right;
+    removed_error_ = !is_right && is_removed() ? error : 0;
   }
   return is_new_.exchange(false);
 }
@@ -140,10 +155,28 @@ bool NamedFileOutput::reopen() {
 void NamedFileOutput::report_failure(bool is_repeated) {
   const int error = errno;
   if (is_repeated) return;
-  LogLine(LogLevel::error, "audit_file_not_opened")
-      .add("file", path_)
-      .add("error", std::strerror(error))
-      .add("hint", "Records go to the file that is open. Let the user of this process write the new file.");
+  try {
+    LogLine(LogLevel::error, "audit_file_not_opened")
+        .add("file", path_)
+        .add("error", std::strerror(error))
+        .add("hint",
+             "Let the user of this process write the new file. Until then, records go to the file that is "
+             "open, unless it was removed.");
+  } catch (const std::bad_alloc&) {
+    return;  // there is no memory for the line
+  }
+}
+
+// What is written to a file without a name is gone once the process ends.
+ssize_t NamedFileOutput::write(std::string_view lines) {
+  if (removed_error_ == 0) return output_.write(lines);
+  errno = removed_error_;
+  return -1;
+}
+
+bool NamedFileOutput::is_removed() const {
+  struct stat open {};
+  return ::fstat(file_.get(), &open) == 0 && S_ISREG(open.st_mode) && open.st_nlink == 0;
 }
 
 ssize_t DatagramOutput::write(std::string_view lines) {
@@ -162,8 +195,9 @@ bool DatagramOutput::send_line(std::string_view line) {
 // The journal reads "<86>..." only in lines of the syslog protocol.
 bool JournalOutput::send_line(std::string_view line) {
   const auto end = line.find('>');
-  const std::string fields =
-      journal_fields(static_cast<unsigned>(std::strtoul(line.data() + 1, nullptr, 10)));
+  std::array<char, 128> buffer{};
+  const auto fields =
+      journal_fields(static_cast<unsigned>(std::strtoul(line.data() + 1, nullptr, 10)), buffer);
   const std::array parts{part_of(fields), part_of(line.substr(end + 1)), part_of("\n")};
   if (send_parts(descriptor(), parts)) return true;
   if (errno != EMSGSIZE && errno != ENOBUFS) return false;

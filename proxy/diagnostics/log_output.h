@@ -47,7 +47,8 @@ class NamedFileOutput final : public LogOutput {
   [[nodiscard]] static std::unique_ptr<NamedFileOutput> open(const std::string& path);
 
   [[nodiscard]] bool prepare() override;
-  [[nodiscard]] ssize_t write(std::string_view lines) override { return output_.write(lines); }
+  // Fails if the file was removed and another one cannot be created.
+  [[nodiscard]] ssize_t write(std::string_view lines) override;
   // Opens the file again if it was renamed or removed. Logs a failure; the old file then stays in use. May be called by
   // any thread.
   void reopen_if_moved();
@@ -57,6 +58,7 @@ class NamedFileOutput final : public LogOutput {
       : path_(std::move(path)), file_(std::move(file)), output_(file_.get()) {}
   [[nodiscard]] bool was_moved() const;
   [[nodiscard]] bool reopen();
+  [[nodiscard]] bool is_removed() const;
   void report_failure(bool is_repeated);
 
   const std::string path_;
@@ -65,6 +67,8 @@ class NamedFileOutput final : public LogOutput {
   std::mutex mutex_;  // for was_moved() and reopen()
   std::atomic<bool> is_new_{false};
   bool has_failed_ = false;  // the last attempt to open the file again, in prepare()
+  int removed_error_ =
+      0;  // why the file that was removed has no successor; 0: it was not removed, or has one
 };
 
 // The Unix socket of a log daemon, which takes each line as a datagram. If the daemon is gone, each write tries to connect

@@ -148,7 +148,7 @@ void LogWriter::write_lines() {
     batch.swap(lines_);
     const auto dropped = std::exchange(dropped_, 0);
     lock.unlock();
-    if (dropped > 0) on_loss_(Loss::dropped, dropped, "they are not read as fast as they come");
+    if (dropped > 0) tell_loss(Loss::dropped, dropped, "they are not read as fast as they come");
     write_out(batch);
     batch.clear();
     if (batch.capacity() > 2 * kManyBytes) batch = std::string();
@@ -197,7 +197,7 @@ void LogWriter::begin_cut_line_again(std::string_view batch, std::string_view& r
 
 // Waits before the next attempt. Returns false if there is none, because the process ends.
 bool LogWriter::waits_to_retry(std::string_view rest, int error) {
-  if (!is_failing_.exchange(true)) on_loss_(Loss::delayed, lines_of(rest), std::strerror(error));
+  if (!is_failing_.exchange(true)) tell_loss(Loss::delayed, lines_of(rest), std::strerror(error));
   std::unique_lock lock(mutex_);
   if (stopping_) return false;
   has_work_.wait_for(lock, kRetryPause, [this] { return stopping_; });
@@ -210,11 +210,20 @@ void LogWriter::skip_line(std::string_view& rest) {
   rest.remove_prefix(line.size());
 }
 
-void LogWriter::lose(std::string_view lines, const std::string& why) {
+// An exception would end the process, since no other function of the thread catches it.
+void LogWriter::tell_loss(Loss loss, std::uint64_t lines, const char* why) const {
+  try {
+    on_loss_(loss, lines, why);
+  } catch (const std::bad_alloc&) {
+    return;  // the loss is counted all the same
+  }
+}
+
+void LogWriter::lose(std::string_view lines, const char* why) {
   is_failing_ = false;
   queued_.fetch_sub(lines.size(), std::memory_order_relaxed);
   note_lost(lines_of(lines));
-  on_loss_(Loss::unwritable, lines_of(lines), why);
+  tell_loss(Loss::unwritable, lines_of(lines), why);
 }
 
 // Writes the front of `rest` and removes it from `rest`. Returns false if it cannot be written; errno has the reason.

@@ -106,7 +106,8 @@ class LogWriter final : public spdlog::sinks::sink {
   void begin_cut_line_again(std::string_view batch, std::string_view& rest);
   [[nodiscard]] bool waits_to_retry(std::string_view rest, int error);
   void skip_line(std::string_view& rest);
-  void lose(std::string_view lines, const std::string& why);
+  void lose(std::string_view lines, const char* why);
+  void tell_loss(Loss loss, std::uint64_t lines, const char* why) const;
   [[nodiscard]] bool interrupt_thread(std::unique_lock<std::mutex>& lock);
 
   const std::unique_ptr<LogOutput> output_;

@@ -16,6 +16,9 @@ OmittedRecords::OmittedRecords(uv_loop_t* loop) : pause_(loop, *this), first_omi
   uv_async_init(loop, first_omitted_.get(),
                 [](uv_async_t* rung) { static_cast<OmittedRecords*>(rung->data)->pause_.set(kPause); });
   first_omitted_->data = this;
+  // The timer is made here: there may be no memory for it later.
+  pause_.set(kPause);
+  pause_.clear();
   on_omitted_record([rung = first_omitted_.get()] { uv_async_send(rung); });
 }
 

@@ -384,12 +384,17 @@ class Server final : public Wakeable {
     return {};
   }
 
-  // What was last seen of an upstream stays known until it is checked again, unless its servers are others now.
+  // What was last seen of an upstream stays known until it is checked again, which happens at once. It does not if the servers
+  // are others now, or if there are no checks.
   void take_over_status(const Snapshot& next) const {
     for (const auto& [name, upstream] : next.upstreams) {
       const auto earlier = snapshot_->upstreams.find(name);
-      if (earlier != snapshot_->upstreams.end() && earlier->second->config.hosts == upstream->config.hosts)
-        upstream->status->take_over(*earlier->second->status);
+      if (earlier == snapshot_->upstreams.end()) continue;
+      const UpstreamConfig& before = earlier->second->config;
+      const bool is_same =
+          before.hosts == upstream->config.hosts && before.sslmode == upstream->config.sslmode;
+      upstream->status->take_over(*earlier->second->status,
+                                  is_same && next.admin.upstream_check_interval.count() > 0);
     }
   }
 

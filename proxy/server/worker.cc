@@ -90,8 +90,7 @@ Session* Worker::begin(AcceptedConnection& accepted) {
 }
 
 void Worker::run() {
-  preconnect();
-  check_upstreams();
+  connect_ahead();
   if (!ring_) {
     uv_run(loop_, UV_RUN_DEFAULT);
     return;
@@ -106,13 +105,7 @@ void Worker::replace_snapshot(std::shared_ptr<const Snapshot> snapshot) {
   snapshot_ = std::move(snapshot);
   stop_connecting();
   revalidation_.begin(snapshot_);
-  try {
-    scratch_.grow(snapshot_->limits.relay_buffer);
-    preconnect();
-    check_upstreams();
-  } catch (const std::bad_alloc&) {
-    stop_connecting();
-  }
+  connect_ahead();
 }
 
 void Worker::make_room(const ListenerUsage* usage, std::size_t count) {
@@ -176,6 +169,7 @@ std::size_t Worker::abandon() {
   revalidation_.stop();
   reap();
   const std::size_t abandoned = sessions_.size();
+  for (auto& [id, session] : sessions_) session->log_abandoned();
   sessions_.clear();
   return abandoned;
 }
@@ -190,6 +184,16 @@ void Worker::preconnect() {
     preconnected_.start(upstream,
                         std::make_unique<PreconnectPool>(services_.for_links(), scratch_, upstream, share,
                                                          snapshot_->limits.startup_timeout, number_));
+  }
+}
+
+void Worker::connect_ahead() {
+  try {
+    scratch_.grow(snapshot_->limits.relay_buffer);
+    preconnect();
+    check_upstreams();
+  } catch (const std::bad_alloc&) {
+    stop_connecting();
   }
 }
 

@@ -77,6 +77,7 @@ class Worker final {
 
  private:
   [[nodiscard]] Session* begin(AcceptedConnection& accepted);
+  void connect_ahead();
   void preconnect();
   void check_upstreams();
   void stop_connecting();

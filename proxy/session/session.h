@@ -49,6 +49,8 @@ class Session final : public Wakeable {
   void add_to(SessionSurvey& survey) const;
   // Returns what an operator wants to know of the session.
   [[nodiscard]] ListedSession list() const;
+  // Writes the last log line and audit record of a session that is dropped without a message.
+  void log_abandoned();
   // Ends the session because the operator wants that, whatever it does. Sends an error to the client if the protocol allows
   // it.
   void terminate() { end_from_outside({.reason = Reason::terminated}); }

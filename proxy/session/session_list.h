@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "proxy/session/session_details.h"
@@ -17,6 +18,9 @@ using SessionId = std::uint64_t;
 
 // Returns for example "7f3a-2b": the run of the program, and the number of the session in it.
 [[nodiscard]] std::string session_name(SessionId id);
+
+// Returns the number of the session with this name; nullopt: it is not such a name.
+[[nodiscard]] std::optional<SessionId> session_id(std::string_view name);
 
 struct ListedSession {
   SessionId id = 0;

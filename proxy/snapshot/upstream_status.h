@@ -25,6 +25,9 @@ class UpstreamStatus {
     std::optional<Time> failed;                   // the last attempt that failed
     std::string problem;                          // of this attempt
     bool has_failed = false;                      // the last attempt of all
+    // The same times by the clock of the day.
+    std::chrono::system_clock::time_point connected_at;
+    std::chrono::system_clock::time_point failed_at;
 
     // When the last attempt ended; nullopt: there was none.
     [[nodiscard]] std::optional<Time> last_attempt() const { return has_failed ? failed : connected; }
@@ -32,6 +35,9 @@ class UpstreamStatus {
 
   void note_connected(const KernelAddress& server, std::shared_ptr<const tls::Established> tls);
   void note_failed(std::string problem);
+  // Sets whether an outage has been logged. Returns whether that is a change.
+  [[nodiscard]] bool set_outage(bool is_outage);
+
   // What has become of pre-established connections since the start of the process.
   struct Preconnects {
     std::uint64_t made = 0;
@@ -43,14 +49,15 @@ class UpstreamStatus {
   void count(std::uint64_t Preconnects::*what);
   [[nodiscard]] Preconnects preconnects() const;
 
-  // Uses the values of the same upstream in the snapshot before.
-  void take_over(const UpstreamStatus& earlier);
+  // Continues the counts of the same upstream in the snapshot before; and what was seen of it, if `keeps_values`.
+  void take_over(const UpstreamStatus& earlier, bool keeps_values);
 
   [[nodiscard]] Values values() const;
 
  private:
   mutable std::mutex mutex_;
   Values values_;
+  bool is_outage_ = false;
   Preconnects preconnects_;
 };
 

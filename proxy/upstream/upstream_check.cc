@@ -59,6 +59,7 @@ void UpstreamCheck::advance_or_wait() {
 
 void UpstreamCheck::advance() {
   if (!link_) {
+    look_for_recovery();
     if (const Time wait = until_next(); wait.count() > 0) return alarm_.set(wait);
     dial();
   }
@@ -82,26 +83,41 @@ void UpstreamCheck::dial() {
 
 // Writes one log line for each outage, and one for its end.
 void UpstreamCheck::end(const Ending* failure) {
-  const bool was_failing = std::exchange(is_failing_, failure != nullptr);
-  is_first_ = false;
-  if (failure != nullptr && !was_failing)
+  last_check_ = time_now();
+  if (failure != nullptr) upstream_->status->note_failed(failure->detail);
+  if (!upstream_->status->set_outage(failure != nullptr)) {
+    // It is as it was.
+  } else if (failure != nullptr) {
     LogLine(LogLevel::warning, "upstream_check_failed")
         .add("upstream", upstream_->config.name)
         .add("reason", describe(failure->reason).name)
         .add("detail", failure->detail)
         .add("hint", failure->hint);
-  if (failure == nullptr && was_failing)
-    LogLine(LogLevel::info, "upstream_check_recovered").add("upstream", upstream_->config.name);
+  } else {
+    log_recovery();
+  }
   link_->close(scratch_);
   link_.reset();
   alarm_.set(interval_);
 }
 
-// Zero or less: now.
+// Zero or less: now. A failure of a session does not put the next check off.
 UpstreamCheck::Time UpstreamCheck::until_next() const {
-  if (is_first_) return Time(0);
-  const auto last = upstream_->status->values().last_attempt();
-  return last ? *last + interval_ - time_now() : Time(0);
+  if (!last_check_) return Time(0);
+  const Time last = std::max(*last_check_, upstream_->status->values().connected.value_or(Time(0)));
+  return last + interval_ - time_now();
+}
+
+// A session may have found that the server is there again.
+void UpstreamCheck::look_for_recovery() {
+  const auto values = upstream_->status->values();
+  if (last_check_ && values.connected > last_check_ && !values.has_failed &&
+      upstream_->status->set_outage(false))
+    log_recovery();
+}
+
+void UpstreamCheck::log_recovery() const {
+  LogLine(LogLevel::info, "upstream_check_recovered").add("upstream", upstream_->config.name);
 }
 
 }  // namespace pgveil::proxy

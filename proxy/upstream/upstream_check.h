@@ -6,6 +6,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 
 #include "proxy/base/deadline.h"
 #include "proxy/base/handle.h"
@@ -36,6 +37,8 @@ class UpstreamCheck final : private Wakeable {
   void dial();
   void end(const Ending* failure);
   [[nodiscard]] Time until_next() const;
+  void look_for_recovery();
+  void log_recovery() const;
 
   uv_loop_t* loop_;
   Scratch& scratch_;
@@ -45,8 +48,7 @@ class UpstreamCheck final : private Wakeable {
   const Time attempt_timeout_;
   std::unique_ptr<UpstreamLink> link_;  // null: no check is under way
   Time began_{0};                       // when link_ was dialled
-  bool is_first_ = true;                // no check has ended yet
-  bool is_failing_ = false;             // the last check has failed
+  std::optional<Time> last_check_;      // when the last check ended
   Handle<uv_idle_t> advancer_;  // callbacks only set it: a link must not be destroyed in its own callback
   Deadline alarm_;
 };

@@ -1,6 +1,7 @@
 #include "proxy/upstream/upstream_link.h"
 
 #include <algorithm>
+#include <new>
 
 #include "proxy/base/unix_peer.h"
 #include "proxy/upstream/upstream_failure.h"
@@ -85,7 +86,11 @@ std::optional<Ending> UpstreamLink::broken_silence(Scratch& scratch) {
 }
 
 void UpstreamLink::close(Scratch& scratch) {
-  if (step_ == Step::done && tls_stream_) tls_stream_->finish(scratch, Stream::Finish::complete);
+  try {
+    if (step_ == Step::done && tls_stream_) tls_stream_->finish(scratch, Stream::Finish::complete);
+  } catch (const std::bad_alloc&) {
+    return;  // the server sees an end without close_notify
+  }
 }
 
 std::unique_ptr<Stream> UpstreamLink::take_stream() {
@@ -115,10 +120,8 @@ bool UpstreamLink::leave_host(const std::string& what) {
 
 Ending UpstreamLink::timed_out(std::string_view owed) const {
   const std::string last = connector_.describe_attempt(pending(owed));
-  Ending ending = connector_.failure(Connector::Failed::timed_out,
-                                     report() + (report().empty() || last.empty() ? "" : " ") + last);
-  if (step_ != Step::done) note_failure(ending);
-  return ending;
+  return connector_.failure(Connector::Failed::timed_out,
+                            report() + (report().empty() || last.empty() ? "" : " ") + last);
 }
 
 Ending UpstreamLink::hung_up(const std::string& what) const {
@@ -235,8 +238,11 @@ UpstreamLink::Step UpstreamLink::fail(Ending ending) {
   return Step::failed;
 }
 
+// How much time an attempt has depends on the client, and descriptors are pgveil's own.
 void UpstreamLink::note_failure(const Ending& ending) const {
-  if (counts_for_status_) upstream_->status->note_failed(ending.detail);
+  const bool is_of_server =
+      ending.reason != Reason::upstream_timed_out && ending.reason != Reason::out_of_resources;
+  if (counts_for_status_ && is_of_server) upstream_->status->note_failed(ending.detail);
 }
 
 // Ends with the server's failure first, and then the failures of earlier attempts.

@@ -83,8 +83,7 @@ class UpstreamLink final : private Wakeable {
   [[nodiscard]] bool leave_host(const std::string& what);
 
   // Returns the ending if the time is over now: the result of every attempt, and what the last one was
-  // waiting for. `owed`: what the server of an established link has not done yet. A link that is not established counts as
-  // failed in the status of its upstream.
+  // waiting for. `owed`: what the server of an established link has not done yet.
   [[nodiscard]] Ending timed_out(std::string_view owed) const;
   // Returns the ending for a server that has closed the established connection before its first byte. `what` says how.
   [[nodiscard]] Ending hung_up(const std::string& what) const;

@@ -33,10 +33,25 @@ TEST(UpstreamStatus, IsThatOfTheLastAttempt) {
 TEST(UpstreamStatus, IsTakenOver) {
   UpstreamStatus earlier;
   earlier.note_failed("refused");
-  UpstreamStatus status;
-  status.take_over(earlier);
+  earlier.count(&UpstreamStatus::Preconnects::made);
+  UpstreamStatus status, of_other_servers;
+  status.take_over(earlier, true);
   EXPECT_TRUE(status.values().has_failed);
   EXPECT_EQ(status.values().problem, "refused");
+  EXPECT_EQ(status.preconnects().made, 1U);
+  of_other_servers.take_over(earlier, false);
+  EXPECT_FALSE(of_other_servers.values().has_failed);
+  EXPECT_EQ(of_other_servers.preconnects().made, 1U);
+}
+
+TEST(UpstreamStatus, TellsWhenAnOutageBeginsAndEnds) {
+  UpstreamStatus status;
+  EXPECT_FALSE(status.set_outage(false));
+  EXPECT_TRUE(status.set_outage(true));
+  EXPECT_FALSE(status.set_outage(true));
+  UpstreamStatus next;
+  next.take_over(status, false);
+  EXPECT_TRUE(next.set_outage(false));
 }
 
 }  // namespace
