@@ -417,7 +417,7 @@ class TestConnectionsMadeAhead:
         line, proxy, _ = cut_off
         line.cut()
         assert 0.9 < self.enter(line, proxy) < 2.9
-        assert "preconnect_failed" in proxy.log  # with the first, all are gone
+        proxy.wait_for_line("preconnect_failed")  # with the first, all are gone
         assert self.enter(line, proxy) < 2.9
 
     def test_a_host_that_is_gone_is_noticed_without_a_login(self, cut_off):
