@@ -237,11 +237,14 @@ CLI::App& add_query(CLI::App& app, const char* name, const char* effect, Argumen
   return command;
 }
 
+void add_view(CLI::App& command, Arguments& arguments) {
+  command.add_flag("--json", arguments.as_json, "Prints JSON.");
+  command.add_flag("--watch", arguments.watches, "Prints again every two seconds, until it is interrupted.");
+}
+
 CLI::App& add_status(CLI::App& app, Arguments& arguments) {
   auto& command = add_query(app, "status", "Shows the state of a running pgveil.", arguments);
-  command.add_flag("--json", arguments.as_json, "Prints the state as JSON.");
-  command.add_flag("--watch", arguments.watches,
-                   "Shows it again every two seconds, until it is interrupted.");
+  add_view(command, arguments);
   return command;
 }
 
@@ -261,9 +264,7 @@ CLI::App& add_sessions(CLI::App& app, Arguments& arguments) {
       ->type_name("key=pattern")
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
-  command.add_flag("--json", arguments.as_json, "Prints the sessions as JSON.");
-  command.add_flag("--watch", arguments.watches,
-                   "Shows them again every two seconds, until it is interrupted.");
+  add_view(command, arguments);
   return command;
 }
 

@@ -4,6 +4,7 @@
 
 #include "proxy/admin/http_client.h"
 #include "proxy/base/exit_code.h"
+#include "proxy/commands/shown_page.h"
 #include "proxy/commands/terminal_table.h"
 
 namespace pgveil::proxy {
@@ -11,10 +12,7 @@ namespace pgveil::proxy {
 int run_probe(const Probe& probe) {
   constexpr int kOk = 200;
   const auto response = fetch(probe.address, "GET", probe.page, probe.patience);
-  if (!response) {
-    std::cerr << "error: " << response.error() << '\n' << std::flush;
-    return kExitUnavailable;
-  }
+  if (!response) return print_error(response.error());
   const bool is_positive = response->status == kOk;
   (is_positive ? std::cout : std::cerr) << printable_lines(response->body) << std::flush;
   return is_positive ? kExitOk : kExitUnavailable;

@@ -8,10 +8,10 @@
 #include <cstdint>
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <thread>
 
 #include "proxy/admin/http_client.h"
 #include "proxy/base/exit_code.h"
+#include "proxy/commands/shown_page.h"
 #include "proxy/commands/terminal_table.h"
 
 namespace pgveil::proxy {
@@ -100,31 +100,6 @@ std::string text_of(const std::vector<Json>& sessions) {
   return table(rows);
 }
 
-int print_error(std::string_view error) {
-  std::cerr << "error: " << printable_lines(error) << '\n' << std::flush;
-  return kExitUnavailable;
-}
-
-// The answer of the admin address, which ends with a line feed.
-int print_refusal(std::string body) {
-  body.erase(body.find_last_not_of('\n') + 1);
-  return print_error(body);
-}
-
-int print(const SessionsQuery& query) {
-  constexpr std::string_view kClearScreen = "\x1b[H\x1b[2J";
-  constexpr int kOk = 200;
-  const auto response = fetch(query.address, "GET", "/sessions", query.patience);
-  if (!response) return print_error(response.error());
-  if (response->status != kOk) return print_refusal(response->body);
-  const std::string text = sessions_text(response->body, query);
-  if (text.empty())
-    return print_error(query.address.text() + " is not the admin address of a pgveil of this version");
-  if (query.watches && !query.as_json) std::cout << kClearScreen;
-  std::cout << text << std::flush;
-  return kExitOk;
-}
-
 // Only letters, digits and "-" are in the name of a session.
 bool is_session_name(std::string_view name) {
   return !name.empty() && name.find_first_not_of("0123456789abcdef-") == std::string_view::npos;
@@ -147,13 +122,12 @@ std::string sessions_text(std::string_view json, const SessionsQuery& query) {
 }
 
 int run_sessions(const SessionsQuery& query) {
-  constexpr std::chrono::seconds kInterval{2};
-  int exit_code = print(query);
-  while (query.watches && exit_code == kExitOk && std::cout) {
-    std::this_thread::sleep_for(kInterval);
-    exit_code = print(query);
-  }
-  return exit_code;
+  return show({.address = query.address,
+               .path = "/sessions",
+               .clears_screen = !query.as_json,
+               .watches = query.watches,
+               .patience = query.patience,
+               .text_of = [&query](std::string_view json) { return sessions_text(json, query); }});
 }
 
 int run_terminate(const Termination& termination) {
@@ -163,7 +137,7 @@ int run_terminate(const Termination& termination) {
       fetch(termination.address, "POST", "/terminate?session=" + termination.session, termination.patience);
   if (!response) return print_error(response.error());
   if (response->status != kAccepted) return print_refusal(response->body);
-  std::cout << response->body << std::flush;
+  std::cout << printable_lines(response->body) << std::flush;
   return kExitOk;
 }
 

@@ -4,14 +4,11 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <iostream>
 #include <nlohmann/json.hpp>
-#include <thread>
 #include <utility>
 #include <vector>
 
-#include "proxy/admin/http_client.h"
-#include "proxy/base/exit_code.h"
+#include "proxy/commands/shown_page.h"
 #include "proxy/commands/terminal_table.h"
 
 namespace pgveil::proxy {
@@ -159,25 +156,6 @@ std::string text_of(const Json& status) {
          certificates_text(status.at("certificates"));
 }
 
-int print(const StatusQuery& query) {
-  constexpr std::string_view kClearScreen = "\x1b[H\x1b[2J";
-  const auto response = fetch(query.address, "GET", "/status", query.patience);
-  if (!response) {
-    std::cerr << "error: " << response.error() << '\n' << std::flush;
-    return kExitUnavailable;
-  }
-  const std::string text = status_text(response->body);
-  if (text.empty()) {
-    std::cerr << "error: " << query.address.text()
-              << " is not the admin address of a pgveil of this version\n"
-              << std::flush;
-    return kExitUnavailable;
-  }
-  if (query.watches && !query.as_json) std::cout << kClearScreen;
-  std::cout << printable_lines(query.as_json ? response->body : text) << std::flush;
-  return kExitOk;
-}
-
 }  // namespace
 
 std::string status_text(std::string_view json) {
@@ -189,13 +167,16 @@ std::string status_text(std::string_view json) {
 }
 
 int run_status(const StatusQuery& query) {
-  constexpr std::chrono::seconds kInterval{2};
-  int exit_code = print(query);
-  while (query.watches && exit_code == kExitOk && std::cout) {
-    std::this_thread::sleep_for(kInterval);
-    exit_code = print(query);
-  }
-  return exit_code;
+  const auto text_of = [&query](std::string_view json) {
+    std::string text = status_text(json);
+    return query.as_json && !text.empty() ? std::string(json) : text;
+  };
+  return show({.address = query.address,
+               .path = "/status",
+               .clears_screen = !query.as_json,
+               .watches = query.watches,
+               .patience = query.patience,
+               .text_of = text_of});
 }
 
 }  // namespace pgveil::proxy

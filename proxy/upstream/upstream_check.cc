@@ -81,21 +81,11 @@ void UpstreamCheck::dial() {
                                          attempt_timeout_, Course{}, local_proxy_header(upstream_->config));
 }
 
-// Writes one log line for each outage, and one for its end.
+// Null: the check has succeeded.
 void UpstreamCheck::end(const Ending* failure) {
   last_check_ = time_now();
   if (failure != nullptr) upstream_->status->note_failed(failure->detail);
-  if (!upstream_->status->set_outage(failure != nullptr)) {
-    // It is as it was.
-  } else if (failure != nullptr) {
-    LogLine(LogLevel::warning, "upstream_check_failed")
-        .add("upstream", upstream_->config.name)
-        .add("reason", describe(failure->reason).name)
-        .add("detail", failure->detail)
-        .add("hint", failure->hint);
-  } else {
-    log_recovery();
-  }
+  if (upstream_->status->set_outage(failure != nullptr)) log_change(failure);
   link_->close(scratch_);
   link_.reset();
   alarm_.set(interval_);
@@ -113,11 +103,21 @@ void UpstreamCheck::look_for_recovery() {
   const auto values = upstream_->status->values();
   if (last_check_ && values.connected > last_check_ && !values.has_failed &&
       upstream_->status->set_outage(false))
-    log_recovery();
+    log_change(nullptr);
 }
 
-void UpstreamCheck::log_recovery() const {
-  LogLine(LogLevel::info, "upstream_check_recovered").add("upstream", upstream_->config.name);
+// One line for each outage, and one for its end.
+void UpstreamCheck::log_change(const Ending* failure) const {
+  const std::string& name = upstream_->config.name;
+  if (failure == nullptr) {
+    LogLine(LogLevel::info, "upstream_check_recovered").add("upstream", name);
+    return;
+  }
+  LogLine(LogLevel::warning, "upstream_check_failed")
+      .add("upstream", name)
+      .add("reason", describe(failure->reason).name)
+      .add("detail", failure->detail)
+      .add("hint", failure->hint);
 }
 
 }  // namespace pgveil::proxy

@@ -38,7 +38,7 @@ class UpstreamCheck final : private Wakeable {
   void end(const Ending* failure);
   [[nodiscard]] Time until_next() const;
   void look_for_recovery();
-  void log_recovery() const;
+  void log_change(const Ending* failure) const;
 
   uv_loop_t* loop_;
   Scratch& scratch_;
