@@ -22,6 +22,7 @@ void ReloadWatch::watch(std::set<std::string> files) {
 void ReloadWatch::stop() {
   watch_.reset();
   collect_.clear();
+  reloader_.forget_changes();
 }
 
 void ReloadWatch::wake() {

@@ -54,6 +54,10 @@ void Reloader::request(const std::string& trigger, ReloadIf when) {
   begin();
 }
 
+void Reloader::forget_changes() {
+  if (next_ && next_->when == ReloadIf::changed && !must_read_again_) next_.reset();
+}
+
 void Reloader::stop() {
   on_loaded_ = nullptr;
   pause_.clear();
@@ -110,7 +114,8 @@ void Reloader::on_done() {
   is_busy_ = false;
   auto loaded = std::exchange(loaded_, std::nullopt);
   if (!on_loaded_) return;
-  if (std::exchange(changed_while_read_, false) && !next_) next_ = request_;
+  must_read_again_ = std::exchange(changed_while_read_, false);
+  if (must_read_again_ && !next_) next_ = request_;
   const bool has_failed = loaded && !*loaded;
   // The next attempt reads what has changed meanwhile.
   if (has_failed && attempts_ < kAttempts && next_ && next_->when == ReloadIf::changed) next_.reset();

@@ -47,6 +47,9 @@ class Reloader final : private Wakeable {
   // on_loaded is called, since files may just be written: a certificate, and then its key. If a reload is running,
   // another one follows it, also if a file changed while it was read.
   void request(const std::string& trigger, ReloadIf when);
+  // Drops a request of ReloadIf::changed that waits for the end of a reload, since nobody watches the files any more. A file
+  // that has changed while it was read is read again all the same.
+  void forget_changes();
   // on_loaded is not called any more.
   void stop();
   // Whether another reload follows the one that on_loaded is called for.
@@ -77,12 +80,13 @@ class Reloader final : private Wakeable {
   Request request_;          // of this reload
   int attempts_ = 0;         // of this reload
   std::optional<Request> next_;
+  bool must_read_again_ = false;  // next_ is for files that have changed while they were read
   std::chrono::steady_clock::time_point begin_;
 
   // A thread of the pool uses these while is_busy_ is true.
-  FileDigests files_;           // of the last reload that was carried out
-  std::set<std::string> read_;  // what this attempt has read, or would have read
-  bool changed_while_read_ = false;
+  FileDigests files_;                // of the last reload that was carried out
+  std::set<std::string> read_;       // what this attempt has read, or would have read
+  bool changed_while_read_ = false;  // in this attempt
   std::optional<tl::expected<std::shared_ptr<const Snapshot>, ConfigReport>>
       loaded_;  // nullopt: nothing has changed
 };

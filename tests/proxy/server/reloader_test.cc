@@ -46,8 +46,11 @@ class ReloaderTest : public testing::Test {
   std::atomic<int> loads_{0};
   std::function<tl::expected<ParsedConfig, ConfigReport>(int number)> read_;  // runs in a thread of the pool
   std::vector<Reload> reloads_;
-  Reloader reloader_{
-      loop_.get(), source(), {}, [this](Reload reload) { reloads_.push_back(std::move(reload)); }};
+  std::function<void()> on_reload_ = [] {};
+  Reloader reloader_{loop_.get(), source(), {}, [this](Reload reload) {
+                       reloads_.push_back(std::move(reload));
+                       on_reload_();
+                     }};
 };
 
 TEST_F(ReloaderTest, LoadsASnapshot) {
@@ -99,6 +102,34 @@ TEST_F(ReloaderTest, ReportsTheErrorsOfPreparation) {
   run_until(1);
   EXPECT_FALSE(reloads_.at(0).loaded.has_value());
 }
+
+class ReloaderForgets : public ReloaderTest, public testing::WithParamInterface<bool> {};
+
+// A reload turns the watch off, and the change before that was noticed while it loaded.
+TEST_P(ReloaderForgets, ChangesThatNobodyWatchesAnyMore) {
+  const std::string rules = folder_.write("hba", "local all all trust\n");
+  std::promise<void> go;
+  const auto may_go = go.get_future().share();
+  read_ = [may_go, rules](int number) {
+    if (number == 2) may_go.wait();
+    auto parsed = good_configuration();
+    parsed->config.listeners[0].hba.file = rules;
+    return parsed;
+  };
+  reloader_.request("first", ReloadIf::always);
+  run_until(1);
+  reloader_.request("second", ReloadIf::always);
+  reloader_.request("file_watch", ReloadIf::changed);
+  on_reload_ = [&] {
+    folder_.write("hba", "local all orders trust\n");
+    if (GetParam()) reloader_.forget_changes();
+  };
+  go.set_value();
+  run_until(3);
+  EXPECT_EQ(reloads_.size(), GetParam() ? 2U : 3U);
+}
+INSTANTIATE_TEST_SUITE_P(Or, ReloaderForgets, testing::Bool(),
+                         [](const auto& test) { return test.param ? "Forgets" : "DoesNotForget"; });
 
 TEST_F(ReloaderTest, LoadsOnceMoreIfItIsAskedWhileItLoads) {
   std::promise<void> go;
