@@ -175,8 +175,8 @@ std::optional<Command> command_of(std::string_view word) {
 }
 
 EarlyExit unknown_command(const std::string& word) {
-  std::vector<std::string_view> names;
-  for (const auto& [command, name] : kCommandNames) names.push_back(name);
+  std::vector<std::string_view> names(kCommandNames.size());
+  std::ranges::transform(kCommandNames, names.begin(), &std::pair<Command, std::string_view>::second);
   const auto near = values::nearest(word, names);
   if (!near.empty()) return usage_error("unknown command " + in_quotes(word), values::did_you_mean(near));
   return usage_error("unknown command" + shown(word), std::string(kCommands));
