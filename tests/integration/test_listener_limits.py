@@ -10,6 +10,7 @@ import pytest
 
 from harness import wire
 from harness.haproxy import header
+from harness.network import port_in_use_at
 from harness.pgveil import toml
 from harness.processes import eventually
 from harness.tls_clients import certificate, run_psql
@@ -251,20 +252,6 @@ def test_a_reload_keeps_the_counts(pgveil, postgres, folder):
         # These were accepted before the reload: the limit of then counts for them.
         assert refusal_of(second, user="billing", **LEDGER)["C"] == "53300"
         assert refusal_of(third, user="billing", **LEDGER)["C"] == "53300"
-
-
-@contextlib.contextmanager
-def port_in_use_at(address: str):
-    """A port that is in use at this address, and free at 127.0.0.1."""
-    while True:
-        with socket.create_server((address, 0)) as held:
-            port = held.getsockname()[1]
-            try:
-                socket.create_server(("127.0.0.1", port)).close()
-            except OSError:
-                continue
-            yield port
-            return
 
 
 def test_a_failed_reload_keeps_the_counts(pgveil, postgres, folder):

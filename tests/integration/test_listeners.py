@@ -14,7 +14,7 @@ import uuid
 import pytest
 
 from harness import wire
-from harness.network import FAR, LINK_LOCAL, NEAR
+from harness.network import FAR, LINK_LOCAL, NEAR, port_in_use_at
 from harness.pgveil import BINARY, EX_UNAVAILABLE, parse_address, psql
 from harness.processes import eventually, run
 from harness.scripted_server import verified_session
@@ -46,8 +46,7 @@ class TestLocalhost:
                 socket.create_connection(address)
 
     def test_takes_no_port_that_one_family_has_in_use(self, postgres, refusal):
-        with socket.create_server(("::1", 0), family=socket.AF_INET6) as other:
-            port = other.getsockname()[1]
+        with port_in_use_at("::1") as port:
             said = refusal(postgres.unix_upstream(), EX_UNAVAILABLE, address=f"localhost:{port}")
         assert f"cannot listen on [::1]:{port}: bind: Address already in use" in said
         assert f"Process {os.getpid()} (" in said and "listens there. Stop it, or use another port." in said

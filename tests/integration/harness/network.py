@@ -218,3 +218,18 @@ class Names:
             record = b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 60, len(data)) + data if data else b""
             header = packet[:2] + struct.pack("!HHHHH", 0x8180 if answer else 0x8183, 1, bool(data), 0, 0)
             self._socket.sendto(header + question + record, sender)
+
+
+@contextlib.contextmanager
+def port_in_use_at(address: str):
+    """A port that is in use at this address, and free at 127.0.0.1."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    while True:
+        with socket.create_server((address, 0), family=family) as held:
+            port = held.getsockname()[1]
+            try:
+                socket.create_server(("127.0.0.1", port)).close()
+            except OSError:
+                continue
+            yield port
+            return
