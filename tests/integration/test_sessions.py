@@ -102,7 +102,7 @@ class TestList:
             assert only(admin)["state"] == "idle"
             client.rows("BEGIN")
             assert only(admin)["state"] == "in_transaction"
-            client.send(wire.query("SELECT pg_sleep(1)"))
+            client.send(wire.query("SELECT pg_sleep(2)"))
             eventually(lambda: only(admin)["state"] == "active")
             client.receive_until(b"Z")
             before = only(admin)["bytes"]["to_client"]
