@@ -2,10 +2,8 @@
 
 import calendar
 import contextlib
-import ctypes
 import http.server
 import json
-import os
 import re
 import shutil
 import signal
@@ -23,7 +21,7 @@ from harness.admin import Admin, labels, series
 from harness.audit import to_file
 from harness.certificates import DAY, Authority
 from harness.pgveil import BINARY, EX_UNAVAILABLE, toml
-from harness.processes import Daemon, eventually, run
+from harness.processes import Daemon, eventually, run, stopped_thread
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 LOOPBACK = {"address": "127.0.0.1:0"}
@@ -120,24 +118,6 @@ class TestHealth:
             proxy.wait_for_line(" accept_paused | no_descriptors | out_of_descriptors |accept_failed")
             assert admin.status("/livez") == 200
             assert admin.status("/metrics") == 200
-
-
-@contextlib.contextmanager
-def stopped_thread(proxy, name: str):
-    """PTRACE_INTERRUPT stops one thread; SIGSTOP would stop all."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
-    seize, interrupt, detach = 0x4206, 0x4207, 17
-    thread = next(int(task.name) for task in Path(f"/proc/{proxy.pid}/task").iterdir()
-                  if (task / "comm").read_text().strip() == name)  # fmt: skip
-    if libc.ptrace(seize, thread, None, None) != 0:
-        pytest.skip(f"ptrace: {os.strerror(ctypes.get_errno())}")
-    assert libc.ptrace(interrupt, thread, None, None) == 0
-    os.waitpid(thread, 0x40000000)  # __WALL
-    try:
-        yield
-    finally:
-        assert libc.ptrace(detach, thread, None, None) == 0
 
 
 class TestOrders:

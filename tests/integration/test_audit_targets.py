@@ -4,6 +4,7 @@ import json
 import os
 import re
 import select
+import signal
 import socket
 import subprocess
 import threading
@@ -47,6 +48,42 @@ def begin_login(proxy) -> wire.Client:
 
 def is_answered(client, patience=0.5) -> bool:
     return bool(select.select([client.socket], [], [], patience)[0])
+
+
+class TestAFileThatIsRemoved:
+    def test_and_cannot_be_created_again_takes_no_records(self, start, folder):
+        """The file that is open has no name any more: what is written to it would be lost."""
+        place = folder / "place"
+        place.mkdir()
+        proxy = start(to_file(place / "audit.json", fail="closed"), limits={"startup_timeout": "20s"})
+        log_in(proxy)
+        wait_for_records(place / "audit.json", 1, "ended")
+        (place / "audit.json").unlink()
+        place.rmdir()
+        with begin_login(proxy) as first:
+            proxy.wait_for_line(' E audit_file_not_opened file=.* error="No such file or directory"')
+            first.receive_until(b"Z")  # its record waits
+            with begin_login(proxy) as second:
+                assert not is_answered(second)
+                place.mkdir()
+                second.receive_until(b"Z")
+        assert len(wait_for_records(place / "audit.json", 2, "accepted")) == 2
+
+
+class TestTheEndOfAnAbandonedSession:
+    def test_is_in_the_log_and_in_the_audit(self, start, folder):
+        proxy = start(to_file(folder / "audit.json"), limits={"drain_timeout": "60s"})
+        with proxy.connect() as client:
+            client.log_in(user="billing", database="ledger")
+            client.rows("BEGIN")
+            proxy.send_signal(signal.SIGTERM)
+            proxy.wait_for_line(" draining ")
+            proxy.send_signal(signal.SIGTERM)
+            assert proxy.wait() == 0
+        assert "abandoned_sessions=1" in proxy.log
+        assert "session_closed" in proxy.log and "reason=shutting_down" in proxy.log
+        (end,) = wait_for_records(folder / "audit.json", 1, "ended")
+        assert (end["user"], end["reason"]) == ("billing", "shutting_down")
 
 
 class TestAFileThatIsRenamed:

@@ -11,7 +11,7 @@ import pytest
 from harness import wire
 from harness.admin import Admin
 from harness.pgveil import BINARY, EX_UNAVAILABLE, EX_USAGE
-from harness.processes import Daemon, eventually, run
+from harness.processes import Daemon, eventually, run, stopped_thread
 
 HBA = "host all all all trust\n"
 ONE = b"\0\1\0\0\0\x011"  # the row of SELECT 1
@@ -222,6 +222,15 @@ class TestTerminate:
             assert admin.request("POST", "/terminate?session=" + only(admin)["session"])[0] == 202
             client.receive_to_end()
         proxy.wait_for_line("session_closed .*reason=terminated")
+
+    def test_reaches_a_worker_that_does_not_answer_in_time(self, start):
+        proxy, admin = start(limits={"workers": 1, "core_dumps": True})
+        with session(proxy) as client:
+            name = only(admin)["session"]
+            with stopped_thread(proxy, "worker-1"):
+                status, text = admin.request("POST", f"/terminate?session={name}")
+                assert (status, text) == (202, f"session {name} ends, if there is one; a worker does not answer\n")
+            assert client.receive_error()["C"] == "57P01"
 
     @pytest.mark.parametrize("name", ["7f3a-2b", "x y", "&session=1"])
     def test_of_a_session_that_does_not_exist(self, start, name):

@@ -2,10 +2,12 @@
 
 import calendar
 import json
+import socket
 import time
 
 import pytest
 
+from harness import wire
 from harness.admin import Admin
 from harness.certificates import DAY, Authority
 from harness.pgveil import BINARY, EX_UNAVAILABLE, toml
@@ -184,6 +186,48 @@ class TestChecks:
                           "port": f"{down.port},{server.port}", "sslrootcert": str(authority.file)})  # fmt: skip
         eventually(lambda: admin.status(READY) == 200)
         assert upstream_status(admin)["server"] == f"127.0.0.1:{server.port}"
+
+
+class TestOutages:
+    def test_are_logged_once_over_reloads(self, start, folder):
+        proxy, admin = start({"host": str(folder)}, {"upstream_check_interval": "200ms"})
+        proxy.wait_for_line("upstream_check_failed")
+        for _ in range(2):
+            proxy.reload()
+        time.sleep(0.5)
+        assert admin.status(READY) == 503
+        assert proxy.log.count("upstream_check_failed") == 1
+
+    def test_end_with_a_session_that_finds_the_server(self, start, scripted_server):
+        """While sessions connect, there are no checks."""
+
+        def script(peer):
+            peer.log_in()
+            peer.serve()
+
+        gone = scripted_server(script)
+        gone.stop()
+        proxy, _ = start({**gone.upstream(), "sslmode": "disable"}, {"upstream_check_interval": "1s"}, listener=TRUST)
+        proxy.wait_for_line("upstream_check_failed")
+        server = scripted_server(script, address=("127.0.0.1", gone.port))
+        logins, end = 0, time.monotonic() + 20
+        while "upstream_check_recovered" not in proxy.log:
+            assert time.monotonic() < end
+            with proxy.connect() as client:
+                client.log_in(user="ann")
+            logins += 1
+            time.sleep(0.1)
+        assert len(server.peers) == logins  # no check has found it
+
+    def test_are_not_made_by_a_client_whose_time_is_over(self, start, scripted_server):
+        server = scripted_server(lambda peer: peer.receive_to_end(), family=socket.AF_INET)
+        proxy, admin = start(server.upstream(sslrootcert="system"), {"upstream_check_interval": "0s"},
+                             listener=TRUST, limits={"startup_timeout": "1s"})  # fmt: skip
+        with proxy.connect() as client:
+            client.send(wire.startup_message(user="ann"))
+            client.receive_to_end()
+        proxy.wait_for_line("reason=upstream_timed_out")
+        assert upstream_status(admin)["verdict"] == "unknown"
 
 
 class TestWhatWasSeen:

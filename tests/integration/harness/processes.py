@@ -1,6 +1,7 @@
 """Child processes that cannot outlive the tests, in an environment that nobody has configured."""
 
 import contextlib
+import ctypes
 import os
 import re
 import signal
@@ -8,6 +9,8 @@ import subprocess
 import threading
 import time
 from pathlib import Path
+
+import pytest
 
 # Debian's own, whatever stands first in PATH; the newest, where there are several.
 POSTGRES_VERSION = max((int(path.name) for path in Path("/usr/lib/postgresql").glob("[0-9]*")), default=15)
@@ -161,3 +164,21 @@ def eventually(condition, patience: float = PATIENCE):
         assert time.monotonic() < deadline, f"this did not become true within {patience} s"
         time.sleep(0.01)
     return answer
+
+
+@contextlib.contextmanager
+def stopped_thread(daemon, name: str):
+    """PTRACE_INTERRUPT stops one thread; SIGSTOP would stop all."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+    seize, interrupt, detach = 0x4206, 0x4207, 17
+    thread = next(int(task.name) for task in Path(f"/proc/{daemon.pid}/task").iterdir()
+                  if (task / "comm").read_text().strip() == name)  # fmt: skip
+    if libc.ptrace(seize, thread, None, None) != 0:
+        pytest.skip(f"ptrace: {os.strerror(ctypes.get_errno())}")
+    assert libc.ptrace(interrupt, thread, None, None) == 0
+    os.waitpid(thread, 0x40000000)  # __WALL
+    try:
+        yield
+    finally:
+        assert libc.ptrace(detach, thread, None, None) == 0
