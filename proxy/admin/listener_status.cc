@@ -60,7 +60,7 @@ Json latencies_of(const ProcessState::Listener& listener) {
           {"start", quantiles(start_of)}};
 }
 
-// 0 is no limit in the configuration.
+// In the configuration, 0 means that there is no limit.
 Json max_of(std::size_t max) {
   return max == 0 ? Json() : Json(max);
 }

@@ -29,7 +29,7 @@ class SessionHistory {
   // `capacity`: the largest number of samples, at least one.
   explicit SessionHistory(std::size_t capacity) : capacity_(capacity) { samples_.reserve(capacity); }
 
-  // Drops the oldest sample if there is no room.
+  // Removes the oldest sample if there is no room.
   void add(const SessionSample& sample) {
     if (samples_.size() < capacity_) return samples_.push_back(sample);
     samples_[oldest_] = sample;

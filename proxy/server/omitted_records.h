@@ -1,5 +1,5 @@
-// Has the number of omitted audit records written within a second (audit.stranger_rate). It costs nothing while none are
-// omitted.
+// Writes how many audit records were omitted (audit.stranger_rate), at most a second after the first one. It costs nothing
+// while none are omitted.
 #pragma once
 
 #include <uv.h>

@@ -1,5 +1,6 @@
 // Everything that sessions share and that never changes: the configuration with its TLS contexts built. Made
-// whole or not at all; a session keeps the snapshot that it began under.
+// whole or not at all; a session keeps the snapshot that it began under. Only the status of an upstream changes
+// (docs/decisions/0026-the-status-of-an-upstream.md).
 #pragma once
 
 #include <cstddef>

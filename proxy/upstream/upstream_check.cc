@@ -81,7 +81,7 @@ void UpstreamCheck::dial() {
                                          attempt_timeout_, Course{}, local_proxy_header(upstream_->config));
 }
 
-// Null: the check has succeeded.
+// Null: the check has succeeded. A link does not note all failures itself: a session's time may just be over.
 void UpstreamCheck::end(const Ending* failure) {
   last_check_ = time_now();
   if (failure != nullptr) upstream_->status->note_failed(failure->detail);
