@@ -43,6 +43,10 @@ class Listener final : private Wakeable {
   void serve(SnapshotListener listener);
   // Accepts all clients that wait. The listener must be destroyed then.
   void accept_before_close();
+  // The same, but clients of a socket of the service manager wait for the next process.
+  void accept_before_exit() {
+    if (!is_inherited_) accept_before_close();
+  }
   // Returns whether another process may take over the address: the socket is the service manager's, or reuse_port is
   // set. If so, this object should be destroyed. The clients that wait in a socket that nobody else has are accepted.
   [[nodiscard]] bool leave_to_successor();

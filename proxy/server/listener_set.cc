@@ -165,6 +165,12 @@ void ListenerSet::leave_to_successor() {
     std::erase_if(group->listeners, [](const auto& listener) { return listener->leave_to_successor(); });
 }
 
+void ListenerSet::close() {
+  for (const auto& group : groups_)
+    for (const auto& listener : group->listeners) listener->accept_before_exit();
+  groups_.clear();
+}
+
 tl::expected<std::unique_ptr<ListenerSet::Group>, OpenFailure> ListenerSet::open(
     const SnapshotListener& wanted, const std::shared_ptr<ListenerUsage>& usage) {
   auto listeners = Listener::open(loop_, wanted, workers_, usage);

@@ -40,8 +40,8 @@ class ListenerSet {
   [[nodiscard]] std::vector<ProcessState::Listener> observe() const;
   // Closes the sockets of all addresses at which another process may listen: further clients are for that process.
   void leave_to_successor();
-  // Closes all sockets.
-  void close() { groups_.clear(); }
+  // Closes all sockets. The clients that wait in them become sessions.
+  void close();
 
  private:
   // A [[listener]]. An address such as `localhost` has several sockets.

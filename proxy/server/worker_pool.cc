@@ -83,6 +83,7 @@ void WorkerPool::drain(std::function<void()> when_empty) {
 }
 
 void WorkerPool::shut_down(std::function<void()> when_empty) {
+  shared_.draining = true;
   const auto on_empty = begin_to_empty(std::move(when_empty));
   for (const auto& thread : threads_) thread->shut_down(on_empty);
 }

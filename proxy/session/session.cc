@@ -256,6 +256,10 @@ ListedSession Session::list() const {
   return listed;
 }
 
+void Session::shut_down() {
+  end_from_outside({.reason = phase_ < Phase::relay ? Reason::draining : Reason::shutting_down});
+}
+
 void Session::drain() {
   if (phase_ == Phase::relay) {
     try {
@@ -362,7 +366,7 @@ Session::Phase Session::end_without_memory() {
 bool Session::tell_client(const Ending& ending) {
   // A client that has asked for nothing yet gets no error at shutdown, only the end of the connection.
   const bool has_asked = phase_ != Phase::negotiate && phase_ != Phase::read_startup;
-  if (ending.reason == Reason::shutting_down && !has_asked) return false;
+  if (ending.reason == Reason::draining && !has_asked) return false;
   const auto message = last_message(ending, current_stage().error_format(), context_.origin.is_local());
   if (message.empty()) return false;
   context_.client->write(context_.scratch(), message);

@@ -34,8 +34,9 @@ class Session final : public Wakeable {
 
   // Runs the session until it must wait. Is called once at the start, and then after each event.
   void wake() override { advance(); }
-  // Ends the session because the process ends. Sends an error to the client if the protocol allows it, then closes.
-  void shut_down() { end_from_outside({.reason = Reason::shutting_down}); }
+  // Ends the session because the process ends. Sends an error to the client if the protocol allows it, then closes. A
+  // client that is logging in may try another pgveil: the error says so, as in PostgreSQL.
+  void shut_down();
   // Returns whether the session may give its place to a newer client: it has existed for kMinTimeToOpen, and waits
   // for bytes of a client that has not sent its StartupMessage; or its login waits after a failed one.
   [[nodiscard]] bool may_make_room() const;

@@ -150,7 +150,7 @@ def test_a_login_that_the_end_of_pgveil_interrupts_is_not_refused(pgveil, postgr
         client.receive_until(b"R")
         assert proxy.stop() == 0
         client.receive_to_end()
-    assert "outcome=abandoned reason=shutting_down" in next(line for line in proxy.lines if " audit " in line)
+    assert "outcome=abandoned reason=draining" in next(line for line in proxy.lines if " audit " in line)
 
 
 def test_a_client_that_resets_its_connection_after_a_refusal_was_refused(pgveil, postgres):

@@ -235,6 +235,29 @@ class TestOthers:
         assert proxy.wait() == 0
         assert time.monotonic() - begin < 5
 
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+    def test_a_client_in_its_login_is_told_to_come_back(self, pgveil, postgres, number):
+        """At the end of drain_timeout, and at once with SIGINT."""
+        proxy = pgveil(postgres.upstream(), limits={"drain_timeout": "0s"})
+        with proxy.connect() as client:
+            client.send(wire.startup_message(user="app", database="ledger"))
+            client.receive_until(b"R")
+            proxy.send_signal(number)
+            assert error_of(client)[:2] == ("FATAL", "57P03")
+        assert proxy.wait() == 0
+
+    def test_a_client_that_was_not_accepted_yet_is_told_to_come_back(self, pgveil, postgres):
+        """The kernel would reset its connection if the listening socket were closed."""
+        proxy = pgveil(postgres.upstream(), limits={"max_unauthenticated_clients": 1, "drain_timeout": "20s"})
+        with proxy.connect() as first, proxy.connect() as second:
+            first.send(wire.SSL_REQUEST)
+            first.receive(1)
+            second.send(wire.startup_message(user="trusted", database="ledger"))
+            proxy.wait_for_line(r" W accept_paused ")
+            proxy.send_signal(signal.SIGINT)
+            assert error_of(second)[:2] == ("FATAL", "57P03")
+        assert proxy.wait() == 0
+
     def test_a_second_signal_ends_the_process(self, proxy, log_in):
         log_in().rows("BEGIN")
         drain(proxy)

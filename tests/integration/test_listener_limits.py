@@ -164,17 +164,20 @@ def refused_login(proxy, address: str) -> None:
 
 
 def test_a_failed_login_delays_the_next_one_of_its_address(pgveil, postgres):
-    proxy = pgveil(postgres.unix_upstream(), listener={"failed_login_delay": "2s"})
+    delay = 4
+    proxy = pgveil(postgres.unix_upstream(), listener={"failed_login_delay": f"{delay}s"})
 
     def log_in(address: str) -> None:
         with client_from(address, proxy) as client:
             client.log_in(user="billing", **LEDGER)
 
     with postgres.reconfigured(hba="local all billing trust\nlocal all all reject\n"):
-        assert seconds_for(lambda: refused_login(proxy, "127.0.0.2")) < 1
-        assert seconds_for(lambda: log_in("127.0.0.3")) < 1  # another address
-        assert 1 < seconds_for(lambda: log_in("127.0.0.2")) < 10
-        assert seconds_for(lambda: log_in("127.0.0.2")) < 1  # a login has succeeded
+        started = time.monotonic()
+        assert seconds_for(lambda: refused_login(proxy, "127.0.0.2")) < delay
+        assert seconds_for(lambda: log_in("127.0.0.3")) < delay  # another address
+        log_in("127.0.0.2")
+        assert delay <= time.monotonic() - started < 5 * delay
+        assert seconds_for(lambda: log_in("127.0.0.2")) < delay  # a login has succeeded
 
 
 def test_logins_at_once_after_a_failed_one_wait_for_each_other(pgveil, postgres):
@@ -203,10 +206,12 @@ def test_a_refused_certificate_and_a_rule_are_failed_logins(pgveil, postgres):
         postgres.unix_upstream(),
         listener={"failed_login_delay": "2s", "hba": "host all billing all relay\nhost all all all reject"},
     )
+    started = time.monotonic()
     with proxy.connect() as client:
         assert refusal_of(client, user="orders", **LEDGER)["C"] == "28000"
     with proxy.connect() as client:
-        assert 1 < seconds_for(lambda: client.log_in(user="billing", **LEDGER)) < 10
+        client.log_in(user="billing", **LEDGER)
+    assert 2 <= time.monotonic() - started < 10
 
 
 def test_a_session_ends_after_its_lifetime(pgveil, postgres):

@@ -18,8 +18,11 @@ public class Pool {
   private static final Queue<String> committed = new ConcurrentLinkedQueue<>();
 
   public static void main(String[] arguments) throws Exception {
+    int connections = Integer.parseInt(arguments[2]);
     Path end = Path.of(arguments[4]);
-    try (var pool = pool(arguments[0], arguments[1], Integer.parseInt(arguments[2]))) {
+    try (var pool = pool(arguments[0], arguments[1], connections)) {
+      // The pool connects in the background. Such a connection that pgveil ends would count as one that the pool did not get.
+      while (pool.getHikariPoolMXBean().getTotalConnections() < connections) Thread.sleep(10);
       var threads = new ArrayList<Thread>();
       for (int i = 0; i < Integer.parseInt(arguments[3]); i++) {
         int number = i;
