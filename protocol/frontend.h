@@ -14,6 +14,14 @@ namespace pgveil::protocol {
 // which of them it is.
 inline constexpr char kPasswordMessage = 'p';
 inline constexpr char kTerminate = 'X';
+inline constexpr char kQuery = 'Q';
+inline constexpr char kParse = 'P';
+inline constexpr char kBind = 'B';
+inline constexpr char kDescribe = 'D';
+inline constexpr char kExecute = 'E';
+inline constexpr char kClose = 'C';
+inline constexpr char kFlush = 'H';
+inline constexpr char kSync = 'S';
 // PG_MAX_AUTH_TOKEN_LENGTH (libpq-be.h): the longest response that a server reads, length word included.
 inline constexpr std::uint32_t kMaxPasswordMessageLength = 65'535;
 

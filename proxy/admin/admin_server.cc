@@ -47,6 +47,7 @@ AdminServer::AdminServer(std::vector<Descriptor> sockets, ObservedProcess proces
   uv_async_init(loop_.get(), stop_.get(), [](uv_async_t* stop) {
     auto& server = *static_cast<AdminServer*>(stop->data);
     server.listener_.reset();
+    server.connections_.reset();
     server.next_question_.reset();
     server.recorder_.reset();
     server.stop_.reset();
@@ -56,6 +57,7 @@ AdminServer::AdminServer(std::vector<Descriptor> sockets, ObservedProcess proces
   add_pages();
   listener_.emplace(loop_.get(), std::move(sockets),
                     [this](const HttpRequest& request) { return service_.answer(request); });
+  connections_.emplace(loop_.get(), process_.admin_database, for_statements());
   Wakeable& self = *this;
   next_question_.emplace(loop_.get(), self);
   ask_workers();
@@ -124,26 +126,44 @@ AdminServer::Response AdminServer::terminate(const HttpRequest& request) {
   if (!process_.facts.admin_is_local) return {.status = kForbidden, .body = std::string(kNotLocal)};
   const auto name = query_value(request, "session");
   if (!name) return {.status = kBadRequest, .body = "use POST /terminate?session=SESSION\n"};
-  const auto id = session_id(*name);
+  switch (terminate(*name)) {
+    case Terminated::yes: return {.status = kAccepted, .body = "session " + *name + " ends\n"};
+    case Terminated::no: break;
+    case Terminated::perhaps:
+      return {.status = kAccepted,
+              .body = "session " + *name + " ends, if there is one; a worker does not answer\n"};
+  }
+  return {.status = kNotFound, .body = "there is no session " + *name + '\n'};
+}
+
+AdminServer::Terminated AdminServer::terminate(std::string_view session) {
+  const auto id = session_id(session);
   const auto present = session_lister_.present_sessions();
-  if (!id || (present && !is_listed(*present, *id)))
-    return {.status = kNotFound, .body = "there is no session " + *name + '\n'};
+  if (!id || (present && !is_listed(*present, *id))) return Terminated::no;
   for (const ObservedWorker& worker : process_.workers) worker.terminate(*id);
-  if (present) return {.status = kAccepted, .body = "session " + *name + " ends\n"};
-  return {.status = kAccepted,
-          .body = "session " + *name + " ends, if there is one; a worker does not answer\n"};
+  return present ? Terminated::yes : Terminated::perhaps;
+}
+
+AdminStatements::Process AdminServer::for_statements() {
+  return {.status = [this] { return status_of(process_, surveyor_); },
+          .sessions = [this] { return json_of(session_lister_.sessions()); },
+          .snapshot = [this] { return process_.state.values().snapshot; },
+          .is_draining = [this] { return process_.state.values().is_draining; },
+          .reload = [this] { process_.reload("RELOAD"); },
+          .shut_down = [this] { process_.quit("SHUTDOWN"); },
+          .terminate = [this](std::string_view session) { return terminate(session) != Terminated::no; }};
 }
 
 AdminServer::Response AdminServer::quit() const {
   if (!process_.state.values().snapshot->admin.allow_quit)
     return {.status = kForbidden, .body = "not allowed; set allow_quit = true in [admin]\n"};
-  process_.quit();
+  process_.quit("POST /quitquitquit");
   return {.status = kAccepted, .body = "pgveil stops\n"};
 }
 
 AdminServer::Response AdminServer::reload() const {
   if (process_.state.values().is_draining) return {.status = kUnavailable, .body = "pgveil stops\n"};
-  process_.reload();
+  process_.reload("POST /reload");
   return {.status = kAccepted, .body = "a reload begins; /readyz and the log tell its result\n"};
 }
 

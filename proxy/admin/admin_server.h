@@ -1,13 +1,16 @@
-// The admin address: health, metrics and orders over HTTP, in a thread of its own, so that no client of it delays a
-// session.
+// The admin address (health, metrics and orders over HTTP) and the admin database, in a thread of their own, so that none of
+// their clients delays a session.
 #pragma once
 
 #include <uv.h>
 
 #include <optional>
+#include <string_view>
 #include <thread>
 #include <vector>
 
+#include "proxy/admin/admin_connections.h"
+#include "proxy/admin/admin_statements.h"
 #include "proxy/admin/history_recorder.h"
 #include "proxy/admin/http_listener.h"
 #include "proxy/admin/http_service.h"
@@ -24,7 +27,8 @@ namespace pgveil::proxy {
 
 class AdminServer final : private Wakeable {
  public:
-  // Serves requests until the destructor is called. `sockets`: listening and non-blocking. Throws std::system_error if the
+  // Serves requests, and the admin database, until the destructor is called. `sockets`: listening and non-blocking; none if
+  // there is no admin address. Throws std::system_error if the
   // system has no thread or no descriptors for it.
   AdminServer(std::vector<Descriptor> sockets, ObservedProcess process, AcceptedHosts hosts);
   ~AdminServer();
@@ -45,6 +49,9 @@ class AdminServer final : private Wakeable {
   [[nodiscard]] Response reload() const;
   [[nodiscard]] Response sessions();
   [[nodiscard]] Response terminate(const HttpRequest& request);
+  enum class Terminated { yes, perhaps, no };
+  [[nodiscard]] Terminated terminate(std::string_view session);
+  [[nodiscard]] AdminStatements::Process for_statements();
 
   const ObservedProcess process_;
   Loop loop_;
@@ -54,6 +61,7 @@ class AdminServer final : private Wakeable {
   MetricsPage metrics_{process_, surveyor_};
   SessionLister session_lister_{process_};
   std::optional<HttpListener> listener_;
+  std::optional<AdminConnections> connections_;
   std::optional<Deadline> next_question_;
   Handle<uv_async_t> stop_;
   std::thread thread_;

@@ -37,10 +37,12 @@ struct ProcessFacts {
 struct ObservedProcess {
   const ProcessState& state;
   const SharedState& shared;
+  AdminDatabase& admin_database;
   ProcessFacts facts;
   std::vector<ObservedWorker> workers;
-  std::function<void()> reload;  // as SIGHUP
-  std::function<void()> quit;    // as SIGTERM
+  // Orders. `trigger`: what gives it, for the log; a literal.
+  std::function<void(const char* trigger)> reload;  // as SIGHUP
+  std::function<void(const char* trigger)> quit;    // as SIGTERM
 };
 
 }  // namespace pgveil::proxy

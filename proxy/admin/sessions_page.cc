@@ -63,12 +63,15 @@ Json json_of(const Row& row) {
 
 }  // namespace
 
-HttpResponse sessions_page(const std::vector<SessionList>& sessions) {
+Json json_of(const std::vector<SessionList>& sessions) {
   Json list = Json::array();
   for (const Row& row : oldest_first(sessions)) list.push_back(json_of(row));
-  const Json page{{"schema", 1}, {"sessions", std::move(list)}};
+  return {{"schema", 1}, {"sessions", std::move(list)}};
+}
+
+HttpResponse sessions_page(const std::vector<SessionList>& sessions) {
   // A name that a client has sent may not be UTF-8, and a terminal may show it.
-  return {.body = page.dump(2, ' ', true, Json::error_handler_t::replace) + '\n',
+  return {.body = json_of(sessions).dump(2, ' ', true, Json::error_handler_t::replace) + '\n',
           .content_type = "application/json"};
 }
 

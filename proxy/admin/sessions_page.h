@@ -2,6 +2,7 @@
 // describes its keys.
 #pragma once
 
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <vector>
 
@@ -22,7 +23,8 @@ class SessionLister : private Questioner<SessionList> {
   [[nodiscard]] std::optional<std::vector<SessionList>> present_sessions() { return present_answers(); }
 };
 
-// The oldest session comes first.
+// The content of the page. The oldest session comes first.
+[[nodiscard]] nlohmann::ordered_json json_of(const std::vector<SessionList>& sessions);
 [[nodiscard]] HttpResponse sessions_page(const std::vector<SessionList>& sessions);
 
 // Returns whether the session is in the lists.

@@ -149,7 +149,7 @@ Json history_of(const SessionHistory& history) {
 
 }  // namespace
 
-HttpResponse status_page(const ObservedProcess& process, Surveyor& surveyor, const SessionHistory& history) {
+Json status_of(const ObservedProcess& process, Surveyor& surveyor) {
   const ProcessState::Values values = process.state.values();
   const auto started = process.facts.started;
   const auto uptime = std::chrono::system_clock::now() - started;
@@ -157,7 +157,7 @@ HttpResponse status_page(const ObservedProcess& process, Surveyor& surveyor, con
   const auto& surveys = surveyor.survey();
   const auto not_ready = why_not_ready(values);
   const auto not_live = why_not_live(process);
-  const Json status{
+  return {
       {"schema", 1},
       {"version", process.facts.version},
       {"openssl", tls::openssl_version()},
@@ -183,8 +183,12 @@ HttpResponse status_page(const ObservedProcess& process, Surveyor& surveyor, con
       {"limits", limits_of(process, values, usage)},
       {"memory", {{"resident_bytes", number_or_null(usage.resident_bytes)}}},
       {"worker_loops", worker_loops_of(process, surveys)},
-      {"history", history_of(history)},
   };
+}
+
+HttpResponse status_page(const ObservedProcess& process, Surveyor& surveyor, const SessionHistory& history) {
+  Json status = status_of(process, surveyor);
+  status["history"] = history_of(history);
   // The name of a file may not be UTF-8, and a terminal may show it.
   return {.body = status.dump(2, ' ', true, Json::error_handler_t::replace) + '\n',
           .content_type = "application/json"};

@@ -2,6 +2,8 @@
 // keys.
 #pragma once
 
+#include <nlohmann/json.hpp>
+
 #include "proxy/admin/http_message.h"
 #include "proxy/admin/listener_totals.h"
 #include "proxy/admin/observed_process.h"
@@ -9,6 +11,8 @@
 
 namespace pgveil::proxy {
 
+// The content of the page, without the history.
+[[nodiscard]] nlohmann::ordered_json status_of(const ObservedProcess& process, Surveyor& surveyor);
 [[nodiscard]] HttpResponse status_page(const ObservedProcess& process, Surveyor& surveyor,
                                        const SessionHistory& history);
 

@@ -108,6 +108,8 @@ struct ListenerConfig {
   bool shared_certificate = false;
   bool log_client_identity = false;
   ClientIdentityIn client_identity_in = ClientIdentityIn::application_name;
+  std::string admin_database;            // that pgveil serves itself; empty: none
+  std::vector<std::string> admin_users;  // database users who may use it
   SaslMechanisms sasl_mechanisms = SaslMechanisms::strip;
   bool reuse_port = false;                  // another process may listen on the address, too
   unsigned unix_socket_permissions = 0777;  // PostgreSQL's default

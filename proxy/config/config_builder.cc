@@ -409,6 +409,16 @@ void ConfigBuilder::check_listener_identity(const SectionBuilder<ListenerConfig>
   else if (!values.address.is_unix() && values.tls.ssl_ca_file.empty())
     refuse_without_effect(listener, "log_client_identity",
                           "without ssl_ca_file, clients are not asked for a certificate");
+  check_admin_database(listener);
+}
+
+void ConfigBuilder::check_admin_database(const SectionBuilder<ListenerConfig>& listener) {
+  const auto& values = listener.values;
+  if (values.admin_database.empty())
+    return refuse_without_effect(listener, "admin_users", "admin_database is not set");
+  if (values.admin_users.empty())
+    add_at(listener, "admin_database", "has no effect: admin_users is empty, so nobody may use it",
+           "Set admin_users to the database users who may use it.");
 }
 
 void ConfigBuilder::check_listener_parameters(const SectionBuilder<ListenerConfig>& listener) {
@@ -419,7 +429,8 @@ void ConfigBuilder::check_listener_parameters(const SectionBuilder<ListenerConfi
                 "Remove one of them: " + std::string(fixed) + " applies to all clients, " + fallback +
                     " to those that do not send it.");
   for (const auto& [key, name] : {std::pair{"database", &listener.values.database.fixed},
-                                  std::pair{"default_database", &listener.values.database.fallback}})
+                                  std::pair{"default_database", &listener.values.database.fallback},
+                                  std::pair{"admin_database", &listener.values.admin_database}})
     if (name->size() > protocol::kMaxNameBytes)
       add_at(listener, key, "is too long (" + std::to_string(name->size()) + " bytes)",
              "The name of a database has at most " + std::to_string(protocol::kMaxNameBytes) + " bytes.");

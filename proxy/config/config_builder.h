@@ -106,6 +106,7 @@ class ConfigBuilder {
   void check_ciphers(const SectionBuilder<Section>& section, const tls::HandshakeSettings& settings);
   void check_listener_without_tls(const SectionBuilder<ListenerConfig>& listener, const std::string& why);
   void check_listener_identity(const SectionBuilder<ListenerConfig>& listener);
+  void check_admin_database(const SectionBuilder<ListenerConfig>& listener);
   void check_listener_parameters(const SectionBuilder<ListenerConfig>& listener);
   void check_listeners_differ();
   void refuse_address(const SectionBuilder<ListenerConfig>& listener, const SocketAddress& address,

@@ -242,6 +242,11 @@ std::span<const Setting<ListenerConfig>> listener_settings() {
           "client_identity_in",
           "Where the server is told the client's identity: after the client's `application_name`, "
           "or in `options` as `pgveil.client_dn` and `pgveil.system_user`."),
+      setting<Text, &L::admin_database>(
+          "admin_database",
+          "The name of a database that pgveil serves itself, for `SHOW SESSIONS`, `RELOAD` and others; default is none."),
+      setting<NameList, &L::admin_users>(
+          "admin_users", "The database users who may use `admin_database`, once a rule has let them in."),
       setting<OneOf<values::kSaslMechanisms>, &L::sasl_mechanisms>(
           "sasl_mechanisms",
           "`strip` hides SCRAM-SHA-256-PLUS, which no plaintext client can do; `verbatim` hides nothing."),

@@ -83,6 +83,8 @@ constexpr std::array kReasons{
                "password authentication failed"},
     ReasonInfo{Reason::parameter_not_allowed, "parameter_not_allowed", sqlstate::kInsufficientPrivilege,
                Fault::client, "a startup parameter is not allowed here"},
+    ReasonInfo{Reason::admin_database_denied, "admin_database_denied", sqlstate::kInsufficientPrivilege,
+               Fault::client, "permission denied for the admin database"},
     ReasonInfo{Reason::no_user, "no_user", sqlstate::kInvalidAuthorizationSpecification, Fault::client,
                "no PostgreSQL user name specified in startup packet"},
     ReasonInfo{Reason::invalid_parameter, "invalid_parameter", sqlstate::kInvalidParameterValue, Fault::client,

@@ -45,6 +45,7 @@ enum class Reason : std::uint8_t {
   channel_binding_failed,
   password_wrong,
   parameter_not_allowed,
+  admin_database_denied,
   no_user,
   invalid_parameter,
   cancel_unknown,

@@ -251,9 +251,13 @@ class Server final : public Wakeable {
                 "the socket unit.");
   }
 
-  // Serves health and metrics, if they are configured. Returns false, and logs why, if that is not possible.
+  // Serves health and metrics, and the admin database, if they are configured. Returns false, and logs why, if that is not
+  // possible.
   bool open_admin_address() {
-    if (!snapshot_->admin.address) return true;
+    if (!snapshot_->admin.address) {
+      if (has_admin_database(*snapshot_)) serve_admin({});
+      return true;
+    }
     auto opened = open_listening_sockets(listening_config(snapshot_->admin));
     if (!opened) {
       LogLine(LogLevel::error, "listen_failed")
@@ -268,31 +272,51 @@ class Server final : public Wakeable {
       admin_file_.emplace(*snapshot_->admin.address, socket.is_inherited);
       sockets.push_back(std::move(socket.descriptor));
     }
-    admin_.emplace(std::move(sockets),
-                   ObservedProcess{.state = state_,
-                                   .shared = workers_->shared(),
-                                   .facts = {.version = PGVEIL_VERSION,
-                                             .relay = relay_,
-                                             .admin_is_local = snapshot_->admin.address->is_unix() ||
-                                                               snapshot_->admin.address->is_loopback()},
-                                   .workers = workers_->observe(),
-                                   .reload = [this] { order(reload_ordered_); },
-                                   .quit = [this] { order(quit_ordered_); }},
-                   accepted_hosts(snapshot_->admin));
+    serve_admin(std::move(sockets));
     return true;
   }
 
+  // `sockets`: of the admin address.
+  void serve_admin(std::vector<Descriptor> sockets) {
+    const auto& address = start_settings_.admin.address;
+    admin_.emplace(std::move(sockets),
+                   ObservedProcess{
+                       .state = state_,
+                       .shared = workers_->shared(),
+                       .admin_database = workers_->admin_database(),
+                       .facts = {.version = PGVEIL_VERSION,
+                                 .relay = relay_,
+                                 .admin_is_local = address && (address->is_unix() || address->is_loopback())},
+                       .workers = workers_->observe(),
+                       .reload = [this](const char* trigger) { order(reload_ordered_, trigger); },
+                       .quit = [this](const char* trigger) { order(quit_ordered_, trigger); }},
+                   accepted_hosts(start_settings_.admin));
+  }
+
+  // A reload may be the first configuration with an admin database. Without a thread for it, its sessions are refused.
+  void serve_admin_database(const Snapshot& snapshot) {
+    if (admin_ || !has_admin_database(snapshot)) return;
+    try {
+      serve_admin({});
+    } catch (const std::system_error& error) {
+      LogLine(LogLevel::error, "admin_database_not_served").add("error", error.what());
+    }
+  }
+
+  // Who gave an order in the admin thread, as a literal; null: nobody.
+  using Order = std::atomic<const char*>;
   // Called in the admin thread.
-  void order(std::atomic<bool>& which) {
-    which = true;
+  void order(Order& which, const char* trigger) {
+    which = trigger;
     uv_async_send(orders_.get());
   }
   void on_orders() {
-    if (reload_ordered_.exchange(false)) {
+    if (const char* trigger = reload_ordered_.exchange(nullptr)) {
       reopen_audit_file();
-      request_reload("POST /reload");
+      request_reload(trigger);
     }
-    if (quit_ordered_.exchange(false) && stop_ == Stop::none) begin_to_stop("POST /quitquitquit", true);
+    if (const char* trigger = quit_ordered_.exchange(nullptr); trigger != nullptr && stop_ == Stop::none)
+      begin_to_stop(trigger, true);
   }
 
   // Listens on the addresses of `snapshot` only. Logs what has changed. Otherwise logs and returns all failures.
@@ -363,6 +387,7 @@ class Server final : public Wakeable {
     log_warnings(snapshot->warnings);
     warn_of_few_descriptors(*snapshot, worker_count_);
     if (ConfigErrors failures = listen(snapshot); !failures.empty()) return fail(std::move(failures), 1);
+    serve_admin_database(*snapshot);
     take_over_status(*snapshot);
     state_.use(snapshot, listeners_->observe());
     workers_->replace_snapshot(snapshot);
@@ -507,8 +532,8 @@ class Server final : public Wakeable {
   std::optional<Deadline> stop_deadline_;
   ProcessState state_;
   Handle<uv_async_t> orders_;  // of the admin thread
-  std::atomic<bool> reload_ordered_{false};
-  std::atomic<bool> quit_ordered_{false};
+  Order reload_ordered_{nullptr};
+  Order quit_ordered_{nullptr};
   std::optional<SocketFile> admin_file_;
   std::optional<AdminServer> admin_;
   std::size_t abandoned_ = 0;

@@ -38,6 +38,7 @@ class WorkerPool {
   void replace_snapshot(const std::shared_ptr<const Snapshot>& snapshot);
   // What all sessions share.
   [[nodiscard]] const SharedState& shared() const { return shared_; }
+  [[nodiscard]] AdminDatabase& admin_database() { return shared_.admin_database; }
   // What the admin thread may see of the workers, before abandon().
   [[nodiscard]] std::vector<ObservedWorker> observe();
   // The number of sessions of each worker.

@@ -1,5 +1,7 @@
 #include "proxy/session/admission.h"
 
+#include <algorithm>
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -18,12 +20,20 @@ bool names_database(const OpenedClient& client) {
   return !client.startup.find("database").value_or("").empty();
 }
 
+// Returns whether pgveil itself knows after the login who the client is.
+bool identifies_client(protocol::HbaMethod method) {
+  return logs_in_for_client(method) || method == protocol::HbaMethod::scram_sha_256;
+}
+
 }  // namespace
 
 Admission::Admission(SessionContext& context, OpenedClient client)
     : context_(context),
       gate_(context),
-      admitted_{.client = std::move(client), .tls_to_server = nullptr, .kept = nullptr} {
+      admitted_{.client = std::move(client),
+                .upstream = context.policy().upstream,
+                .tls_to_server = nullptr,
+                .kept = nullptr} {
   context_.observer.note_request(admitted_.client.startup);
 }
 
@@ -85,15 +95,58 @@ Decision Admission::decide() {
 Admission::State Admission::admit(const Decision& decision) {
   context_.observer.note_decision(decision);
   if (decision.refusal) return refuse(*decision.refusal);
+  const bool is_for_admin_database = asks_for_admin_database();
+  if (is_for_admin_database)
+    if (auto refusal = refuse_admin_database(decision)) return refuse(*std::move(refusal));
   if (const auto limit = enter_session(context_, decision.database_user))
     return refuse(session_limit_ending(context_, *limit, decision.database_user));
   context_.registration.leave_unauthenticated();
   admitted_.method = decision.rule->method;
   if (context_.listener.snapshot().reload.sessions == ReloadSessions::revalidate)
     admitted_.kept = keep_login(decision);
+  if (is_for_admin_database) {
+    if (auto failure = connect_to_admin_database(decision)) return refuse(*std::move(failure));
+    return State::admitted;
+  }
   if (auto refusal = prepare_startup(decision)) return refuse(*std::move(refusal));
   if (auto refusal = choose_certificate()) return refuse(*std::move(refusal));
   return State::admitted;
+}
+
+bool Admission::asks_for_admin_database() const {
+  const std::string& name = context_.policy().config.admin_database;
+  return !name.empty() && names_database(admitted_.client) && admitted_.client.startup.database() == name;
+}
+
+std::optional<Ending> Admission::refuse_admin_database(const Decision& decision) const {
+  if (!identifies_client(decision.rule->method))
+    return Ending{.reason = Reason::admin_database_denied,
+                  .detail = "The rule has method " + std::string(protocol::name_of(decision.rule->method)) +
+                            ", with which only a server can authenticate the client.",
+                  .hint = "Put a rule for this database before it, with method cert, peer or scram-sha-256."};
+  const auto& users = context_.policy().config.admin_users;
+  if (std::ranges::find(users, decision.database_user) == users.end())
+    return Ending{.reason = Reason::admin_database_denied,
+                  .detail = "User \"" + decision.database_user + "\" is not in admin_users of the listener.",
+                  .hint = "Connect to another database, or add the user to admin_users."};
+  return std::nullopt;
+}
+
+// Makes the admin database the server of this session.
+std::optional<Ending> Admission::connect_to_admin_database(const Decision& decision) {
+  auto connected = context_.services.shared.admin_database.connect();
+  if (!connected)
+    return Ending{.reason = Reason::out_of_resources,
+                  .detail = std::string("There is no connection to the admin database: ") +
+                            std::strerror(connected.error()) + ".",
+                  .hint = "Raise the limit of open files (LimitNOFILE, ulimit -n)."};
+  auto& startup = admitted_.client.startup;
+  set_startup_of_admin_database(startup, decision.database_user, context_.observer.session());
+  admitted_.admin_database = *std::move(connected);
+  admitted_.upstream = context_.policy().admin_database;
+  context_.observer.note_startup(startup);
+  context_.observer.note_upstream(admitted_.upstream->config.name);
+  return std::nullopt;
 }
 
 // Must be called before the StartupMessage is changed.
@@ -104,6 +157,7 @@ std::unique_ptr<KeptLogin> Admission::keep_login(const Decision& decision) const
   kept->database = client.startup.database();
   kept->names_database = names_database(client);
   kept->physical_replication = client.startup.is_physical_replication();
+  kept->is_for_admin_database = asks_for_admin_database();
   kept->unix_user = client.unix_user;
   if (host_name_) kept->host_name = host_name_->found();
   kept->client_tls = client.tls;

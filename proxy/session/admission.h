@@ -9,6 +9,7 @@
 #include "protocol/hba.h"
 #include "proxy/access/access_rules.h"
 #include "proxy/access/client_host_name.h"
+#include "proxy/base/descriptor.h"
 #include "proxy/session/client_opening.h"
 #include "proxy/session/kept_login.h"
 #include "proxy/session/login_limits.h"
@@ -21,6 +22,8 @@ namespace pgveil::proxy {
 struct AdmittedClient {
   OpenedClient client;  // with the StartupMessage that is sent to the server
   protocol::HbaMethod method = protocol::HbaMethod::reject;
+  std::shared_ptr<const Upstream> upstream = nullptr;  // of the listener, or ListenerPolicy::admin_database
+  Descriptor admin_database = Descriptor(-1);          // the connection to it; below zero: none
   // The upstream's TLS context, or one with the certificate of the role. Null: without TLS.
   std::shared_ptr<const tls::ClientContext> tls_to_server;
   std::unique_ptr<KeptLogin> kept;  // with reload.sessions = "revalidate"; LoginExchange completes it
@@ -50,6 +53,9 @@ class Admission final : public Stage {
   [[nodiscard]] State admit(const Decision& decision);
   [[nodiscard]] std::unique_ptr<KeptLogin> keep_login(const Decision& decision) const;
   [[nodiscard]] std::optional<Ending> prepare_startup(const Decision& decision);
+  [[nodiscard]] bool asks_for_admin_database() const;
+  [[nodiscard]] std::optional<Ending> refuse_admin_database(const Decision& decision) const;
+  [[nodiscard]] std::optional<Ending> connect_to_admin_database(const Decision& decision);
   [[nodiscard]] std::optional<Ending> choose_certificate();
   [[nodiscard]] State refuse(Ending ending);
   [[nodiscard]] Ending timeout_ending() const;

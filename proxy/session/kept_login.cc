@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -108,6 +109,19 @@ std::optional<Ending> check_rules(const KeptLogin& login, const KernelAddress& a
   return compare(login, policy.rules.decide_request(attributes, login.names_database, assigned_database));
 }
 
+std::optional<Ending> check_admin_database(const KeptLogin& login, const ListenerConfig& listener) {
+  const bool would_be =
+      login.names_database && !listener.admin_database.empty() && login.database == listener.admin_database;
+  if (login.is_for_admin_database && !would_be)
+    return no_longer_admitted(fmt::format("\"{}\" is not the admin database any more.", login.database));
+  if (!login.is_for_admin_database && would_be)
+    return no_longer_admitted(fmt::format("\"{}\" is the admin database now.", login.database));
+  if (!would_be || std::ranges::find(listener.admin_users, login.database_user) != listener.admin_users.end())
+    return std::nullopt;
+  return no_longer_admitted(
+      fmt::format("User \"{}\" is not in admin_users of the listener any more.", login.database_user));
+}
+
 std::optional<Ending> check_secret(const KeptLogin& login, const ListenerPolicy& policy) {
   if (login.method != protocol::HbaMethod::scram_sha_256) return std::nullopt;
   const auto secret = policy.users.fingerprint(login.database_user);
@@ -151,6 +165,7 @@ std::optional<Ending> check_login(const KeptLogin& login, const KernelAddress& a
         fmt::format("The configuration has no listener {} any more.", then.policy().config.address.text()));
   if (auto ending = check_client_tls(login, *policy, verdicts)) return ending;
   if (auto ending = check_rules(login, address, *policy)) return ending;
+  if (auto ending = check_admin_database(login, policy->config)) return ending;
   if (auto ending = check_secret(login, *policy)) return ending;
   return check_server(login, *policy->upstream, verdicts);
 }

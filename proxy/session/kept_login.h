@@ -24,6 +24,7 @@ struct KeptLogin {
   std::string database;
   bool names_database = false;
   bool physical_replication = false;
+  bool is_for_admin_database = false;
   std::string unix_user;
   std::optional<std::string> host_name;                // nullopt: it was not looked up
   std::shared_ptr<const tls::Established> client_tls;  // null: without TLS

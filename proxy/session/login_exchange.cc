@@ -155,8 +155,8 @@ Login::Progress LoginExchange::advance_login() {
   if (!was_refused && login_->refusal()) note_refusal(login_->refusal()->sqlstate);
   // The route must exist before the client has its key, since the CancelRequest may arrive at another worker.
   if (progress == Login::Progress::finished && login_->cancel_key())
-    context_.registration.add_cancel_route(
-        *login_->cancel_key(), {.upstream = context_.policy().upstream, .server = *link_->server()});
+    context_.registration.add_cancel_route(*login_->cancel_key(),
+                                           {.upstream = upstream_, .server = *link_->server()});
   send(answers);
   return progress;
 }

@@ -54,6 +54,7 @@ class LoginExchange final : public Stage {
   using Change = std::optional<State>;
 
   // Connecting to the server; defined in login_exchange_connect.cc.
+  [[nodiscard]] std::unique_ptr<UpstreamLink> link_to_admin_database(Descriptor connection) const;
   [[nodiscard]] State connect();
   [[nodiscard]] State begin_login();
   [[nodiscard]] std::optional<Ending> check_shared_certificate() const;
@@ -92,6 +93,7 @@ class LoginExchange final : public Stage {
   SessionContext& context_;
   OpenedClient client_;
   const protocol::HbaMethod method_;
+  const std::shared_ptr<const Upstream> upstream_;
   std::unique_ptr<UpstreamLink> link_;
   bool is_preconnected_ = false;  // link_ was pre-established
   std::unique_ptr<Stream> server_;

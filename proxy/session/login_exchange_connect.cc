@@ -1,6 +1,7 @@
 // The connection of a LoginExchange to its server, up to the StartupMessage: the first attempt, and further ones with
 // another server.
 #include <fmt/format.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <utility>
@@ -17,18 +18,28 @@ LoginExchange::LoginExchange(SessionContext& context, AdmittedClient client,
     : context_(context),
       client_(std::move(client.client)),
       method_(client.method),
+      upstream_(std::move(client.upstream)),
       link_(std::move(early)),
       kept_(std::move(client.kept)) {
-  const auto& upstream = context_.policy().upstream;
-  if (client.tls_to_server != upstream->tls) {
+  const bool is_for_admin_database = client.admin_database.get() >= 0;
+  if (is_for_admin_database || client.tls_to_server != upstream_->tls) {
     if (link_) link_->close(context_.scratch());
     link_.reset();
   } else if (!link_) {
-    link_ = context_.services.preconnected.take(upstream, context_.owner);
+    link_ = context_.services.preconnected.take(upstream_, context_.owner);
     is_preconnected_ = link_ != nullptr;
     context_.observer.note_preconnected(is_preconnected_);
   }
-  if (!link_) link_ = context_.dial(upstream, std::move(client.tls_to_server), client_.connection());
+  if (is_for_admin_database)
+    link_ = link_to_admin_database(std::move(client.admin_database));
+  else if (!link_)
+    link_ = context_.dial(upstream_, std::move(client.tls_to_server), client_.connection());
+}
+
+std::unique_ptr<UpstreamLink> LoginExchange::link_to_admin_database(Descriptor connection) const {
+  ServerAddress address;
+  address.address.get()->sa_family = AF_UNIX;
+  return context_.dial(upstream_, nullptr, {}, {.only = address, .connected = std::move(connection)});
 }
 
 LoginExchange::State LoginExchange::connect() {
@@ -90,7 +101,7 @@ std::optional<Ending> LoginExchange::check_shared_certificate() const {
 
 std::unique_ptr<Login> LoginExchange::make_login() const {
   return choose_login({.listener = context_.policy(),
-                       .upstream = *context_.policy().upstream,
+                       .upstream = *upstream_,
                        .host = link_->server()->host,
                        .method = method_,
                        .user = std::string(client_.startup.user()),
@@ -119,7 +130,7 @@ bool LoginExchange::may_begin_anew() const {
 // one more attempt.
 std::chrono::milliseconds LoginExchange::patience() const {
   if (!is_preconnected_) return link_->patience();
-  const UpstreamConfig& upstream = context_.policy().upstream->config;
+  const UpstreamConfig& upstream = upstream_->config;
   const auto attempts = static_cast<std::int64_t>(upstream.hosts.size()) + 1;
   const auto share = context_.deadline.left().value_or(std::chrono::milliseconds(0)) / attempts;
   const auto most = upstream.connect_timeout;
@@ -140,7 +151,7 @@ LoginExchange::Change LoginExchange::try_elsewhere(Connector::Failed how, const 
 // example because the server was restarted or its host is gone. A server also refuses the StartupMessage on a
 // connection that was made while the server started up, even after it has started.
 LoginExchange::State LoginExchange::dial_again(Connector::Failed how, const std::string& what) {
-  const auto& upstream = context_.policy().upstream;
+  const auto& upstream = upstream_;
   const ServerAddress server = *link_->server();
   Course course{.earlier_attempts = link_->describe_attempt(what)};
   const bool is_timeout = how == Connector::Failed::timed_out;

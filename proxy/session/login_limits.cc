@@ -134,7 +134,8 @@ bool is_failed_login(Reason reason) {
     case Reason::client_certificate_invalid:
     case Reason::client_certificate_required:
     case Reason::identity_not_mapped:
-    case Reason::rejected_by_rule: return true;
+    case Reason::rejected_by_rule:
+    case Reason::admin_database_denied: return true;
     default: return false;
   }
 }

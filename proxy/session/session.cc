@@ -181,7 +181,8 @@ Session::Phase Session::begin_relay(LoginExchange& login) {
   auto established = std::make_unique<EstablishedSession>(context_, login.take_session());
   note_successful_login(context_);
   context_.observer.audit(nullptr);
-  context_.observer.log_started(context_.listener.snapshot().admin.address.has_value());
+  const Snapshot& snapshot = context_.listener.snapshot();
+  context_.observer.log_started(snapshot.admin.address || has_admin_database(snapshot));
   stage_ = std::move(established);
   check_newest_snapshot();
   return Phase::relay;

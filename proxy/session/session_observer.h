@@ -36,6 +36,8 @@ class SessionObserver {
     std::string upstream;  // name
   };
   void note_client(Client client);
+  [[nodiscard]] const std::string& session() const { return record_->session; }
+  void note_upstream(std::string name) { record_->upstream = std::move(name); }
   // Stores the addresses that a PROXY header and its connection have.
   void note_proxied(std::string client, std::string proxy);
   void note_client_tls(std::shared_ptr<const tls::Established> tls);

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "proxy/base/client_network.h"
+#include "proxy/session/admin_database.h"
 #include "proxy/session/cancel_routes.h"
 #include "proxy/session/listener_usage.h"
 #include "proxy/session/session_limit.h"
@@ -29,6 +30,7 @@ struct SharedState {
   SessionLimit sessions;  // limits.max_sessions
   SessionLimit cancels;   // the cancel requests that are being forwarded
   CancelRoutes cancel_routes;
+  AdminDatabase admin_database;
 };
 
 // How one client is counted, in the process and for its listener: as unauthenticated from the start (the listener has

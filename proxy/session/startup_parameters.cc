@@ -44,12 +44,19 @@ bool is_fixed(const std::string& name, const ListenerConfig& listener) {
 }  // namespace
 
 void set_database(protocol::StartupMessage& startup, const ListenerConfig& listener) {
+  if (!listener.admin_database.empty() && startup.find("database") == listener.admin_database) return;
   set(startup, "database", listener.database);
 }
 
 void set_parameters(protocol::StartupMessage& startup, const ListenerConfig& listener) {
   set(startup, "options", listener.options);
   set_application_name(startup, listener.application_name);
+}
+
+void set_startup_of_admin_database(protocol::StartupMessage& startup, const std::string& user,
+                                   const std::string& session) {
+  const auto database = std::string(startup.database());
+  startup.parameters = {{"user", user}, {"database", database}, {std::string(kSessionParameter), session}};
 }
 
 std::optional<Ending> refuse_parameter(const protocol::StartupMessage& startup,

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <optional>
+#include <string>
+#include <string_view>
 
 #include "protocol/startup.h"
 #include "proxy/config/config.h"
@@ -15,6 +17,12 @@ void set_database(protocol::StartupMessage& startup, const ListenerConfig& liste
 // Sets options and application_name in the same way. Must be called after refuse_parameter(), which would
 // refuse these values of the operator.
 void set_parameters(protocol::StartupMessage& startup, const ListenerConfig& listener);
+
+// The name of the parameter that tells the admin database the name of the session.
+inline constexpr std::string_view kSessionParameter = "pgveil.session";
+// Leaves only what the admin database uses.
+void set_startup_of_admin_database(protocol::StartupMessage& startup, const std::string& user,
+                                   const std::string& session);
 
 // Returns an ending for the first parameter, in the client's order, that is not allowed in a session for
 // which pgveil logs in on the client's behalf: the parameter would take effect with rights that the client

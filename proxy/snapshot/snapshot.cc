@@ -84,8 +84,34 @@ class SnapshotBuilder {
     warn_of_channel_binding(config, key, *rules);
     warn_of_unbound_logins(context.get(), key, *rules);
     refuse_unused_users(config, key, *rules);
-    snapshot_->listeners.push_back(
-        {config, upstream_of(config, key), std::move(context), *std::move(rules), std::move(users)});
+    refuse_unused_admin_database(config, key, *rules);
+    snapshot_->listeners.push_back({config, upstream_of(config, key), std::move(context), *std::move(rules),
+                                    std::move(users), admin_database_of(config)});
+  }
+
+  // It needs no password: whoever is connected to it has been admitted by a rule and is in admin_users.
+  [[nodiscard]] static std::shared_ptr<const Upstream> admin_database_of(const ListenerConfig& config) {
+    if (config.admin_database.empty()) return nullptr;
+    UpstreamConfig upstream;
+    upstream.name = "(" + config.admin_database + ")";
+    upstream.sslmode = SslMode::disable;
+    upstream.require_auth = AuthMethods{AuthMethod::none};
+    return std::make_shared<const Upstream>(
+        Upstream{.config = std::move(upstream), .tls = nullptr, .held = {}});
+  }
+
+  void refuse_unused_admin_database(const ListenerConfig& config, const std::string& key,
+                                    const AccessRules& rules) {
+    using protocol::HbaMethod;
+    if (config.admin_database.empty()) return;
+    for (const HbaMethod method :
+         {HbaMethod::cert, HbaMethod::peer, HbaMethod::scram_sha_256, HbaMethod::trust})
+      if (rules.uses(method)) return;
+    complain(
+        key + ".admin_database",
+        "has no effect: no rule of this listener has method cert, peer, scram-sha-256 or trust",
+        "Add such a rule for this database and admin_users: with other methods the server authenticates the client, "
+        "and here pgveil has to.");
   }
 
   // Null, with an error, if there is none: a configuration that has errors is loaded, too, so that all are reported.
@@ -219,6 +245,11 @@ class SnapshotBuilder {
 
 tl::expected<std::shared_ptr<const Snapshot>, ConfigReport> build_snapshot(const ParsedConfig& parsed) {
   return SnapshotBuilder(parsed).build();
+}
+
+bool has_admin_database(const Snapshot& snapshot) {
+  return std::ranges::any_of(
+      snapshot.listeners, [](const ListenerPolicy& listener) { return listener.admin_database != nullptr; });
 }
 
 std::vector<std::shared_ptr<const Upstream>> used_upstreams(const Snapshot& snapshot) {

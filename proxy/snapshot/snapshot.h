@@ -42,6 +42,8 @@ struct ListenerPolicy {
   std::shared_ptr<const tls::ServerContext> tls;  // null where it takes no TLS
   AccessRules rules;
   UserSecrets users;  // of method scram-sha-256
+  // What sessions with admin_database have as their upstream. Null: there is no such database.
+  std::shared_ptr<const Upstream> admin_database = nullptr;
 };
 
 struct Snapshot {
@@ -60,6 +62,8 @@ struct Snapshot {
   FileDigests files;
 };
 
+// Returns whether a listener has an admin database.
+[[nodiscard]] bool has_admin_database(const Snapshot& snapshot);
 // Returns each upstream that a listener uses, once, in the order of their names.
 [[nodiscard]] std::vector<std::shared_ptr<const Upstream>> used_upstreams(const Snapshot& snapshot);
 

@@ -73,6 +73,7 @@ Connector::Connector(uv_loop_t* loop, Resolver& resolver, const UpstreamConfig& 
       upstream_(upstream),
       owner_(owner),
       first_host_(course.first_host),
+      connected_(std::move(course.connected)),
       retry_(loop, owner),
       report_(std::move(course.earlier_attempts)) {
   if (!course.only) return;
@@ -225,21 +226,14 @@ Connector::State Connector::start_connecting() {
   const KernelAddress& address = server_->address;
   const auto delay = std::exchange(retry_delay_, std::chrono::milliseconds(0));
   if (delay.count() == 0) ++attempts_;
-  descriptor_ = ::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  out_of_descriptors_ = descriptor_ < 0 && (errno == EMFILE || errno == ENFILE);
-  if (descriptor_ < 0) {
+  if (connected_.get() >= 0) return watch(std::move(connected_)) ? State::connected : State::failed;
+  Descriptor socket(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  out_of_descriptors_ = socket.get() < 0 && (errno == EMFILE || errno == ENFILE);
+  if (socket.get() < 0) {
     note_attempt(std::strerror(errno));
     return State::failed;
   }
-  auto watched = watch_socket(loop_, Descriptor(descriptor_));
-  if (!watched) {
-    descriptor_ = -1;
-    out_of_descriptors_ = true;
-    note_attempt(std::strerror(watched.error()));
-    return State::failed;
-  }
-  descriptor_ = watched->descriptor.release();
-  poll_ = std::move(watched->poll);
+  if (!watch(std::move(socket))) return State::failed;
   if (!address.is_unix()) set_tcp_options(descriptor_, upstream_);
   if (::connect(descriptor_, address.get(), address.size) == 0) return State::connected;
   if (errno == EAGAIN && address.is_unix()) {
@@ -259,6 +253,19 @@ Connector::State Connector::start_connecting() {
   poll_->data = this;
   uv_poll_start(poll_.get(), UV_WRITABLE, on_writable);
   return State::connecting;
+}
+
+// Returns false, and notes why, if the loop cannot watch the socket.
+bool Connector::watch(Descriptor socket) {
+  auto watched = watch_socket(loop_, std::move(socket));
+  if (watched) {
+    descriptor_ = watched->descriptor.release();
+    poll_ = std::move(watched->poll);
+    return true;
+  }
+  out_of_descriptors_ = true;
+  note_attempt(std::strerror(watched.error()));
+  return false;
 }
 
 Connector::State Connector::await_queue() {

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "proxy/base/deadline.h"
+#include "proxy/base/descriptor.h"
 #include "proxy/base/handle.h"
 #include "proxy/base/resolver.h"
 #include "proxy/base/socket_address.h"
@@ -40,6 +41,7 @@ struct Course {
   std::optional<ServerAddress> only = {};  // only this server, as for a CancelRequest
   std::size_t first_host = 0;              // index in the list; hosts before it are tried last
   std::string earlier_attempts = {};       // sentences for report()
+  Descriptor connected = Descriptor(-1);   // a connection to `only` that exists already; below zero: none
 };
 
 class Connector {
@@ -89,6 +91,7 @@ class Connector {
   void take_resolved();
   void add_candidate(const UpstreamHost& host, KernelAddress address);
   [[nodiscard]] State start_connecting();
+  [[nodiscard]] bool watch(Descriptor socket);
   [[nodiscard]] State await_queue();
   [[nodiscard]] State finish_connecting();
   void note(const std::string& sentence);
@@ -105,6 +108,7 @@ class Connector {
   std::size_t hosts_begun_ = 0;
   UpstreamHost host_;                     // the current or last host
   std::deque<ServerAddress> candidates_;  // its addresses not tried yet; the first is being tried
+  Descriptor connected_;                  // Course::connected
   std::optional<ServerAddress> server_;
   std::unique_ptr<Resolver::Request> resolution_;  // the current look-up
   Handle<uv_poll_t> poll_;                         // watches descriptor_

@@ -31,8 +31,13 @@ class AHistoryRecorder : public testing::Test {
   std::shared_ptr<ListenerUsage> usage_ = std::make_shared<ListenerUsage>([] {}, 0);
   ProcessState state_;
   SharedState shared_{1, 1, [] {}};
-  ObservedProcess process_{
-      .state = state_, .shared = shared_, .facts = {}, .workers = {}, .reload = {}, .quit = {}};
+  ObservedProcess process_{.state = state_,
+                           .shared = shared_,
+                           .admin_database = shared_.admin_database,
+                           .facts = {},
+                           .workers = {},
+                           .reload = {},
+                           .quit = {}};
   Surveyor surveyor_{process_};
   std::optional<HistoryRecorder> recorder_;
 };

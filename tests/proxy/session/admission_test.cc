@@ -1,6 +1,10 @@
 #include "proxy/session/admission.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <optional>
+#include <utility>
 
 #include "tests/support/certificates.h"
 #include "tests/support/stage_fixture.h"
@@ -59,6 +63,50 @@ TEST_F(AnAdmission, RefusesAClientWithoutTlsIfTheListenerRequiresTls) {
   Admission& admission = admit(certificate, "ann");
   ASSERT_EQ(admission.advance(), State::refused);
   EXPECT_EQ(admission.ending().reason, Reason::tls_required);
+}
+
+constexpr const char* kAdminDatabase =
+    "admin_database = \"pgveil\"\nadmin_users = \"operator\"\n"
+    "hba = \"\"\"\nhost all relayed all relay\nhost all all all trust\n\"\"\"";
+
+TEST_F(AnAdmission, ConnectsAUserOfTheAdminDatabaseToIt) {
+  std::optional<Descriptor> served;
+  shared_.admin_database.serve([&](Descriptor connection) { served = std::move(connection); });
+  Admission& admission = admit(kAdminDatabase, "operator", "pgveil");
+  ASSERT_EQ(admission.advance(), State::admitted) << admission.ending().detail;
+  const AdmittedClient admitted = admission.take_client();
+  EXPECT_EQ(admitted.upstream, context_->policy().admin_database);
+  EXPECT_TRUE(served);
+  ASSERT_GE(admitted.admin_database.get(), 0);
+  EXPECT_EQ(::write(served->get(), "x", 1), 1);
+  char byte = 0;
+  EXPECT_EQ(::read(admitted.admin_database.get(), &byte, 1), 1);
+}
+
+TEST_F(AnAdmission, LeavesOtherDatabasesToTheServer) {
+  ASSERT_EQ(admit(kAdminDatabase, "operator", "ledger").advance(), State::admitted);
+  const AdmittedClient admitted = admission_->take_client();
+  EXPECT_EQ(admitted.upstream, context_->policy().upstream);
+  EXPECT_LT(admitted.admin_database.get(), 0);
+}
+
+TEST_F(AnAdmission, DoesNotTakeTheNameOfAUserForTheAdminDatabase) {
+  ASSERT_EQ(admit(kAdminDatabase, "pgveil").advance(), State::admitted);
+  EXPECT_EQ(admission_->take_client().upstream, context_->policy().upstream);
+}
+
+TEST_F(AnAdmission, RefusesOthersTheAdminDatabase) {
+  for (const char* user : {"ann", "relayed"}) {
+    Admission& admission = admit(kAdminDatabase, user, "pgveil");
+    ASSERT_EQ(admission.advance(), State::refused);
+    EXPECT_EQ(admission.ending().reason, Reason::admin_database_denied);
+  }
+}
+
+TEST_F(AnAdmission, FailsIfNobodyServesTheAdminDatabase) {
+  Admission& admission = admit(kAdminDatabase, "operator", "pgveil");
+  ASSERT_EQ(admission.advance(), State::refused);
+  EXPECT_EQ(admission.ending().reason, Reason::out_of_resources);
 }
 
 TEST_F(AnAdmission, RefusesAClientIfAllSessionsAreInUse) {

@@ -28,8 +28,11 @@ class ALoginExchange : public test::AStage {
   LoginExchange& reach(const std::string& hosts) {
     begin("hba = \"host all all all relay\"", "host = " + hosts);
     context_->deadline.set(snapshot_->limits.startup_timeout);
-    AdmittedClient client{
-        .client = {}, .method = protocol::HbaMethod::relay, .tls_to_server = nullptr, .kept = nullptr};
+    AdmittedClient client{.client = {},
+                          .method = protocol::HbaMethod::relay,
+                          .upstream = context_->policy().upstream,
+                          .tls_to_server = nullptr,
+                          .kept = nullptr};
     client.client.startup.set("user", "ann");
     client.client.tls = client_tls_;
     login_.emplace(*context_, std::move(client), nullptr);
@@ -116,6 +119,7 @@ TEST_F(ALoginExchange, ClosesAnEarlyConnectionThatItCannotUse) {
   login_.emplace(*context_,
                  AdmittedClient{.client = {},
                                 .method = protocol::HbaMethod::relay,
+                                .upstream = context_->policy().upstream,
                                 .tls_to_server = tls::ClientContext::build(other).value(),
                                 .kept = nullptr},
                  std::move(early));

@@ -1,0 +1,113 @@
+#include "protocol/query_result.h"
+
+#include <bit>
+#include <cstdlib>
+
+#include "protocol/backend.h"
+
+namespace pgveil::protocol {
+namespace {
+
+constexpr char kRowDescription = 'T';
+constexpr char kDataRow = 'D';
+constexpr char kCommandComplete = 'C';
+constexpr char kEmptyQueryResponse = 'I';
+constexpr char kParameterDescription = 't';
+constexpr std::uint8_t kOutsideTransaction = 'I';
+constexpr std::uint32_t kNull = 0xffff'ffff;  // -1, in place of the length of a value
+constexpr std::uint16_t kVariableLength = 0xffff;
+constexpr std::uint16_t kEightBytes = 8;
+constexpr std::uint32_t kNoTypeModifier = 0xffff'ffff;
+
+void write_uint16(std::uint16_t value, ByteWriter& writer) {
+  writer.write_uint8(static_cast<std::uint8_t>(value >> 8U));
+  writer.write_uint8(static_cast<std::uint8_t>(value & 0xffU));
+}
+
+// Appends a message whose body `write` writes.
+template <class Write>
+void encode(char type, Bytes& out, const Write& write) {
+  ByteWriter writer(out);
+  writer.write_uint8(static_cast<std::uint8_t>(type));
+  const std::size_t length = writer.begin_length();
+  write(writer);
+  writer.end_length(length);
+}
+
+void write_value(ByteView value, ByteWriter& writer) {
+  writer.write_uint32(static_cast<std::uint32_t>(value.size()));
+  writer.write_bytes(value);
+}
+
+// Returns the eight bytes of a number, the highest first.
+Bytes binary_of(ColumnType type, const std::string& number) {
+  constexpr unsigned kByteBits = 8;
+  const std::uint64_t bits = type == ColumnType::float8
+                                 ? std::bit_cast<std::uint64_t>(std::strtod(number.c_str(), nullptr))
+                                 : static_cast<std::uint64_t>(std::strtoll(
+                                       number.c_str(), nullptr, 10));  // NOLINT(google-runtime-int)
+  Bytes bytes(sizeof bits);
+  for (std::size_t i = 0; i < bytes.size(); ++i)
+    bytes[i] = static_cast<std::uint8_t>(bits >> (kByteBits * (bytes.size() - 1 - i)));
+  return bytes;
+}
+
+}  // namespace
+
+void encode_row_description(std::span<const Column> columns, Bytes& out) {
+  encode(kRowDescription, out, [&](ByteWriter& writer) {
+    write_uint16(static_cast<std::uint16_t>(columns.size()), writer);
+    for (const Column& column : columns) {
+      writer.write_c_string(column.name);
+      writer.write_uint32(0);   // the column is of no table
+      write_uint16(0, writer);  // and has no number in it
+      writer.write_uint32(static_cast<std::uint32_t>(column.type));
+      write_uint16(column.type == ColumnType::text ? kVariableLength : kEightBytes, writer);
+      writer.write_uint32(kNoTypeModifier);
+      write_uint16(column.is_binary ? 1 : 0, writer);
+    }
+  });
+}
+
+void encode_data_row(std::span<const Column> columns, const Row& row, Bytes& out) {
+  encode(kDataRow, out, [&](ByteWriter& writer) {
+    write_uint16(static_cast<std::uint16_t>(row.size()), writer);
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      if (!row[i])
+        writer.write_uint32(kNull);
+      else if (!columns[i].is_binary || columns[i].type == ColumnType::text)
+        write_value(as_bytes(*row[i]), writer);
+      else
+        write_value(binary_of(columns[i].type, *row[i]), writer);
+    }
+  });
+}
+
+void encode_command_complete(std::string_view tag, Bytes& out) {
+  encode(kCommandComplete, out, [&](ByteWriter& writer) { writer.write_c_string(tag); });
+}
+
+void encode_empty_query_response(Bytes& out) {
+  encode(kEmptyQueryResponse, out, [](ByteWriter&) {});
+}
+
+void encode(ShortMessage message, Bytes& out) {
+  encode(static_cast<char>(message), out, [](ByteWriter&) {});
+}
+
+void encode_parameter_description(Bytes& out) {
+  encode(kParameterDescription, out, [](ByteWriter& writer) { write_uint16(0, writer); });
+}
+
+void encode_parameter_status(std::string_view name, std::string_view value, Bytes& out) {
+  encode(kParameterStatus, out, [&](ByteWriter& writer) {
+    writer.write_c_string(name);
+    writer.write_c_string(value);
+  });
+}
+
+void encode_ready_for_query(Bytes& out) {
+  encode(kReadyForQuery, out, [](ByteWriter& writer) { writer.write_uint8(kOutsideTransaction); });
+}
+
+}  // namespace pgveil::protocol
