@@ -54,11 +54,14 @@ bool matches_user(const NameRule& rule, const HbaClient& client) {
   return rule.kind == NameRule::Kind::all || rule.name == client.user;
 }
 
-bool matches_names(const HbaRecord& record, const HbaClient& client) {
-  const auto of_database = [&](const NameRule& rule) { return matches_database(rule, client); };
-  const auto of_user = [&](const NameRule& rule) { return matches_user(rule, client); };
-  return std::any_of(record.databases.begin(), record.databases.end(), of_database) &&
-         std::any_of(record.users.begin(), record.users.end(), of_user);
+bool matches_database(const HbaRecord& record, const HbaClient& client) {
+  return std::any_of(record.databases.begin(), record.databases.end(),
+                     [&](const NameRule& rule) { return matches_database(rule, client); });
+}
+
+bool matches_user(const HbaRecord& record, const HbaClient& client) {
+  return std::any_of(record.users.begin(), record.users.end(),
+                     [&](const NameRule& rule) { return matches_user(rule, client); });
 }
 
 bool has(const std::vector<NameRule>& names, NameRule::Kind kind) {
@@ -93,18 +96,36 @@ tl::expected<HbaRules, AuthFileErrors> HbaRules::parse(const std::vector<AuthLin
   return HbaRules(std::move(records));
 }
 
+HbaMismatch HbaRules::mismatch_of(const Record& record, const HbaClient& client,
+                                  const std::vector<LocalNetwork>& networks) {
+  if (!matches_connection(record.type, client)) return HbaMismatch::type;
+  if (!matches_database(record, client)) return HbaMismatch::database;
+  if (!matches_user(record, client)) return HbaMismatch::user;
+  const auto* host = std::get_if<HostName>(&record.address);
+  if (host != nullptr && !client.host_name) return HbaMismatch::host_name_unknown;
+  const bool matches = host != nullptr ? matches_host_name(host->name, *client.host_name)
+                                       : matches_address(record.address, client.address, networks);
+  return matches ? HbaMismatch::none : HbaMismatch::address;
+}
+
 HbaRules::Verdict HbaRules::match(const HbaClient& client, const std::vector<LocalNetwork>& networks) const {
   for (const Record& record : records_) {
-    if (!matches_connection(record.type, client) || !matches_names(record, client)) continue;
-    if (const auto* host = std::get_if<HostName>(&record.address)) {
-      if (!client.host_name) return {.rule = nullptr, .needs_host_name = true};
-      if (!matches_host_name(host->name, *client.host_name)) continue;
-    } else if (!matches_address(record.address, client.address, networks)) {
-      continue;
-    }
-    return {.rule = &record.rule, .needs_host_name = false};
+    const HbaMismatch mismatch = mismatch_of(record, client, networks);
+    if (mismatch == HbaMismatch::host_name_unknown) return {.rule = nullptr, .needs_host_name = true};
+    if (mismatch == HbaMismatch::none) return {.rule = &record.rule, .needs_host_name = false};
   }
   return {};
+}
+
+std::vector<HbaRules::Compared> HbaRules::compare(const HbaClient& client,
+                                                  const std::vector<LocalNetwork>& networks) const {
+  std::vector<Compared> compared;
+  for (const Record& record : records_) {
+    compared.push_back({.rule = &record.rule, .mismatch = mismatch_of(record, client, networks)});
+    const HbaMismatch mismatch = compared.back().mismatch;
+    if (mismatch == HbaMismatch::none || mismatch == HbaMismatch::host_name_unknown) break;
+  }
+  return compared;
 }
 
 bool HbaRules::may_admit(const HbaClient& client, const std::vector<LocalNetwork>& networks) const {

@@ -88,6 +88,16 @@ struct HbaClient {
   std::optional<std::string> host_name;
 };
 
+// The first element of a record that does not match a client.
+enum class HbaMismatch {
+  none,  // the record matches
+  type,  // local, host, hostssl, hostnossl, hostgssenc
+  database,
+  user,
+  address,
+  host_name_unknown,  // the client's host name has to be looked up
+};
+
 class HbaRules {
  public:
   // Parses the records. Returns all errors at once; a file without any record is an error.
@@ -99,6 +109,14 @@ class HbaRules {
   };
   // Returns the verdict. `networks` are the current networks of this machine.
   [[nodiscard]] Verdict match(const HbaClient& client, const std::vector<LocalNetwork>& networks) const;
+
+  struct Compared {
+    const HbaRule* rule = nullptr;
+    HbaMismatch mismatch = HbaMismatch::none;
+  };
+  // Returns what match() compares: each record up to the one that decides.
+  [[nodiscard]] std::vector<Compared> compare(const HbaClient& client,
+                                              const std::vector<LocalNetwork>& networks) const;
 
   // Returns whether a client with this kind of connection could be admitted, with any user, database and host
   // name.
@@ -114,6 +132,8 @@ class HbaRules {
  private:
   struct Record;  // a rule and its conditions
   explicit HbaRules(std::vector<Record> records);
+  [[nodiscard]] static HbaMismatch mismatch_of(const Record& record, const HbaClient& client,
+                                               const std::vector<LocalNetwork>& networks);
   std::vector<Record> records_;
 };
 

@@ -39,15 +39,6 @@ std::vector<protocol::LocalNetwork> local_networks() {
   return networks;
 }
 
-// "10.0.3.7", or "[local]" for a Unix socket, as PostgreSQL names a client.
-std::string host_of(const KernelAddress& address) {
-  if (address.is_unix()) return "[local]";
-  std::string text = address.text();
-  text.erase(text.rfind(':'));
-  if (text.starts_with('[')) text = text.substr(1, text.size() - 2);
-  return text;
-}
-
 // PostgreSQL's sentence without its beginning (auth.c: ClientAuthentication).
 std::string described(const ClientAttributes& attributes) {
   const std::string_view encryption = attributes.has_tls ? "SSL encryption" : "no encryption";
@@ -71,6 +62,16 @@ Ending rejected(const ClientAttributes& attributes) {
           .message = (attributes.physical_replication ? "pg_hba.conf rejects replication connection for "
                                                       : "pg_hba.conf rejects connection for ") +
                      described(attributes)};
+}
+
+protocol::HbaClient hba_client(const ClientAttributes& attributes) {
+  return {.is_unix = attributes.address.is_unix(),
+          .has_tls = attributes.has_tls,
+          .address = ip_address(*attributes.address.get()),
+          .user = attributes.user,
+          .database = attributes.database,
+          .physical_replication = attributes.physical_replication,
+          .host_name = attributes.host_name};
 }
 
 std::string place_of(const protocol::HbaRule& rule) {
@@ -303,15 +304,12 @@ tl::expected<AccessRules, ConfigErrors> AccessRules::build(const ListenerConfig&
   return AccessRules(*std::move(hba), *std::move(ident), std::move(built_in));
 }
 
+std::vector<protocol::HbaRules::Compared> AccessRules::compare(const ClientAttributes& attributes) const {
+  return hba_.compare(hba_client(attributes), networks());
+}
+
 Decision AccessRules::decide(const ClientAttributes& attributes) const {
-  const protocol::HbaClient client{.is_unix = attributes.address.is_unix(),
-                                   .has_tls = attributes.has_tls,
-                                   .address = ip_address(*attributes.address.get()),
-                                   .user = attributes.user,
-                                   .database = attributes.database,
-                                   .physical_replication = attributes.physical_replication,
-                                   .host_name = attributes.host_name};
-  const auto verdict = hba_.match(client, networks());
+  const auto verdict = hba_.match(hba_client(attributes), networks());
   Decision decision;
   decision.rule = verdict.rule;
   decision.needs_host_name = verdict.needs_host_name;

@@ -52,6 +52,8 @@ class AccessRules {
 
   // The first rule that matches decides; none is a refusal, as in PostgreSQL.
   [[nodiscard]] Decision decide(const ClientAttributes& attributes) const;
+  // What decide() compares: each record up to the one that decides.
+  [[nodiscard]] std::vector<protocol::HbaRules::Compared> compare(const ClientAttributes& attributes) const;
   // The decision about a whole StartupMessage. If it names no database and the rules assign a user, the client gets the
   // database with the name of that user; the rules decide about this database, and `assigned_database` is set to it.
   [[nodiscard]] Decision decide_request(ClientAttributes attributes, bool names_database,

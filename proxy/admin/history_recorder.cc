@@ -48,8 +48,8 @@ void HistoryRecorder::take_sample() {
     const SessionSurvey::Entry activity = activity_of(listener, surveys);
     add(listener, activity, sample);
     totals.logins_refused += logins_of(listener, &SessionMetrics::Logins::refused);
-    totals.bytes_to_client += activity.bytes_to_client;
-    totals.bytes_to_server += activity.bytes_to_server;
+    totals.bytes_to_client += activity.traffic.to_client.bytes;
+    totals.bytes_to_server += activity.traffic.to_server.bytes;
   }
   sample.logins_refused = growth(last_.logins_refused, totals.logins_refused);
   sample.bytes_to_client = growth(last_.bytes_to_client, totals.bytes_to_client);

@@ -69,11 +69,12 @@ HttpConnection::Phase HttpConnection::read_request() {
 }
 
 HttpConnection::Phase HttpConnection::write_response() {
-  const ssize_t size = ::send(descriptor_.get(), response_.data(), response_.size(), MSG_NOSIGNAL);
+  const ssize_t size =
+      ::send(descriptor_.get(), response_.data() + written_, response_.size() - written_, MSG_NOSIGNAL);
   if (must_wait(size)) return Phase::response;
   if (size < 0) return Phase::over;
-  response_.erase(0, static_cast<std::size_t>(size));
-  if (!response_.empty()) return Phase::response;
+  written_ += static_cast<std::size_t>(size);
+  if (written_ < response_.size()) return Phase::response;
   ::shutdown(descriptor_.get(), SHUT_WR);
   return Phase::end;
 }

@@ -5,6 +5,7 @@
 #include <uv.h>
 
 #include <chrono>
+#include <cstddef>
 #include <functional>
 #include <string>
 
@@ -55,7 +56,8 @@ class HttpConnection final : private Wakeable {
   Deadline deadline_;
   Phase phase_ = Phase::request;
   HttpRequestReader request_;
-  std::string response_;  // not yet written
+  std::string response_;
+  std::size_t written_ = 0;  // of response_
 };
 
 }  // namespace pgveil::proxy

@@ -101,7 +101,8 @@ Json status_of_listeners(const ProcessState::Values& values, const std::vector<S
          {"logins",
           {{"accepted", logins_of(listener, &SessionMetrics::Logins::accepted)},
            {"refused", logins_of(listener, &SessionMetrics::Logins::refused)}}},
-         {"bytes", {{"to_client", activity.bytes_to_client}, {"to_server", activity.bytes_to_server}}},
+         {"bytes",
+          {{"to_client", activity.traffic.to_client.bytes}, {"to_server", activity.traffic.to_server.bytes}}},
          {"ended", ends_of(listener)},
          {"latencies", latencies_of(listener)},
          {"limits", limits_of(listener)}});

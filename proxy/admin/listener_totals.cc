@@ -13,12 +13,7 @@ SessionSurvey::Entry activity_of(const ProcessState::Listener& listener,
     const SessionSurvey::Entry entry = found != nullptr ? *found : SessionSurvey::of_ended(metrics);
     for (std::size_t state = 0; state < kSessionStates; ++state)
       sum.sessions.at(state) += entry.sessions.at(state);
-    sum.bytes_to_client += entry.bytes_to_client;
-    sum.bytes_to_server += entry.bytes_to_server;
-    sum.messages_to_client += entry.messages_to_client;
-    sum.messages_to_server += entry.messages_to_server;
-    sum.paused_by_client += entry.paused_by_client;
-    sum.paused_by_server += entry.paused_by_server;
+    sum.traffic += entry.traffic;
   }
   return sum;
 }

@@ -5,7 +5,9 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -197,6 +199,9 @@ void add_activity(const Listeners& listeners, const std::vector<SessionSurvey>& 
       MetricFamily::gauge("pgveil_established_sessions", "Established sessions by what they do now.");
   auto bytes = MetricFamily::counter(
       "pgveil_bytes_total", "Bytes of PostgreSQL's protocol that were passed on, without those of TLS.");
+  auto wire = MetricFamily::counter(
+      "pgveil_wire_bytes_total",
+      "Bytes of the connections of established sessions, from their start and with those of TLS, by leg.");
   auto messages = MetricFamily::counter("pgveil_messages_total",
                                         "Complete messages of PostgreSQL's protocol that were passed on.");
   auto paused =
@@ -209,20 +214,79 @@ void add_activity(const Listeners& listeners, const std::vector<SessionSurvey>& 
       states.add(
           {{"listener", listener.address}, {"state", std::string(name_of(static_cast<SessionState>(state)))}},
           static_cast<double>(sum.sessions.at(state)));
-    bytes.add({{"listener", listener.address}, {"direction", "to_client"}},
-              static_cast<double>(sum.bytes_to_client));
-    bytes.add({{"listener", listener.address}, {"direction", "to_server"}},
-              static_cast<double>(sum.bytes_to_server));
-    messages.add({{"listener", listener.address}, {"direction", "to_client"}},
-                 static_cast<double>(sum.messages_to_client));
-    messages.add({{"listener", listener.address}, {"direction", "to_server"}},
-                 static_cast<double>(sum.messages_to_server));
-    paused.add({{"listener", listener.address}, {"slow_side", "client"}},
-               kNano * static_cast<double>(sum.paused_by_client));
-    paused.add({{"listener", listener.address}, {"slow_side", "server"}},
-               kNano * static_cast<double>(sum.paused_by_server));
+    const Traffic& traffic = sum.traffic;
+    for (const auto& [direction, slow_side, counts] :
+         {std::tuple("to_client", "client", &traffic.to_client),
+          std::tuple("to_server", "server", &traffic.to_server)}) {
+      const MetricLabels labels{{"listener", listener.address}, {"direction", direction}};
+      bytes.add(labels, static_cast<double>(counts->bytes));
+      messages.add(labels, static_cast<double>(counts->messages));
+      paused.add({{"listener", listener.address}, {"slow_side", slow_side}},
+                 kNano * static_cast<double>(counts->paused.count()));
+    }
+    for (const auto& [leg, to_client, to_server] :
+         {std::tuple("client", traffic.client_leg.sent, traffic.client_leg.received),
+          std::tuple("server", traffic.server_leg.received, traffic.server_leg.sent)}) {
+      wire.add({{"listener", listener.address}, {"leg", leg}, {"direction", "to_client"}},
+               static_cast<double>(to_client));
+      wire.add({{"listener", listener.address}, {"leg", leg}, {"direction", "to_server"}},
+               static_cast<double>(to_server));
+    }
   }
-  for (MetricFamily* family : {&states, &bytes, &messages, &paused}) to.push_back(family->release());
+  for (MetricFamily* family : {&states, &bytes, &wire, &messages, &paused}) to.push_back(family->release());
+}
+
+// Returns the labels of a row: those that are asked for.
+MetricLabels labels_of(const ProcessState::Listener& listener, const SessionSurvey::LabelledEntry& row,
+                       const AdminLabels& wanted) {
+  MetricLabels labels{{"listener", listener.address}};
+  if (wanted.user) labels.emplace_back("user", row.values[0]);
+  if (wanted.database) labels.emplace_back("database", row.values[1]);
+  if (wanted.address) labels.emplace_back("address", row.values[2]);
+  return labels;
+}
+
+struct LabelledSum {
+  double sessions = 0;
+  double logins = 0;
+  Traffic traffic = {};
+};
+
+std::map<MetricLabels, LabelledSum> labelled_sums(const ProcessState::Values& values,
+                                                  const AdminLabels& wanted,
+                                                  const std::vector<SessionSurvey>& surveys) {
+  std::map<MetricLabels, LabelledSum> sums;
+  for (const auto& listener : values.listeners)
+    for (std::size_t worker = 0; worker < surveys.size(); ++worker)
+      for (const auto& row : surveys[worker].labelled()) {
+        if (row.metrics != listener.usage->metrics.at(worker)->number) continue;
+        LabelledSum& sum = sums[labels_of(listener, row, wanted)];
+        sum.sessions += static_cast<double>(row.sessions);
+        sum.logins += static_cast<double>(row.logins);
+        sum.traffic += row.traffic;
+      }
+  return sums;
+}
+
+void add_labelled_sessions(const ObservedProcess& process, const ProcessState::Values& values,
+                           const std::vector<SessionSurvey>& surveys, Families& to) {
+  auto sessions = MetricFamily::gauge("pgveil_client_sessions",
+                                      "Established sessions at the moment by the labels of admin.labels.");
+  auto logins = MetricFamily::counter("pgveil_client_logins_total",
+                                      "Logins that have become sessions, by the labels of admin.labels.");
+  auto bytes = MetricFamily::counter(
+      "pgveil_client_bytes_total",
+      "Bytes of PostgreSQL's protocol that were passed on, by the labels of admin.labels.");
+  for (const auto& [labels, sum] : labelled_sums(values, process.facts.labels, surveys)) {
+    sessions.add(labels, sum.sessions);
+    logins.add(labels, sum.logins);
+    MetricLabels with_direction = labels;
+    with_direction.emplace_back("direction", "to_client");
+    bytes.add(with_direction, static_cast<double>(sum.traffic.to_client.bytes));
+    with_direction.back().second = "to_server";
+    bytes.add(with_direction, static_cast<double>(sum.traffic.to_server.bytes));
+  }
+  for (MetricFamily* family : {&sessions, &logins, &bytes}) to.push_back(family->release());
 }
 
 void add_logins(const Listeners& listeners, Families& to) {
@@ -353,6 +417,7 @@ Families all_families(const ObservedProcess& process, Surveyor& surveyor) {
   add_workers(process, surveys, families);
   add_sessions(values.listeners, families);
   add_activity(values.listeners, surveys, families);
+  add_labelled_sessions(process, values, surveys, families);
   add_logins(values.listeners, families);
   add_handshakes(values.listeners, families);
   add_failed_handshakes(values.listeners, families);

@@ -29,6 +29,7 @@ struct ObservedWorker {
 struct ProcessFacts {
   std::string version;
   std::string relay;           // "epoll" or "io_uring"
+  AdminLabels labels = {};     // that sessions are counted by
   bool admin_is_local = true;  // the admin address is loopback or a Unix socket
   std::chrono::system_clock::time_point started = std::chrono::system_clock::now();
 };

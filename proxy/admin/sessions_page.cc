@@ -31,8 +31,8 @@ Json text_or_null(const std::string& text) {
 void add_activity(const ListedSession& session, Json& to) {
   const auto& activity = session.activity;
   to["state"] = activity ? Json(name_of(activity->state)) : Json();
-  to["bytes"] = {{"to_client", activity ? activity->bytes_to_client : 0},
-                 {"to_server", activity ? activity->bytes_to_server : 0}};
+  to["bytes"] = {{"to_client", activity ? activity->traffic.to_client.bytes : 0},
+                 {"to_server", activity ? activity->traffic.to_server.bytes : 0}};
 }
 
 void add_details(const ListedSession& session, Json& to) {

@@ -90,6 +90,13 @@ std::string KernelAddress::text() const {
   return "-";
 }
 
+std::string host_of(const KernelAddress& address) {
+  if (address.is_unix()) return "[local]";
+  std::string text = address.text();
+  text.erase(std::min(text.rfind(':'), text.size()));
+  return text.starts_with('[') ? text.substr(1, text.size() - 2) : text;
+}
+
 KernelAddress kernel_address(const sockaddr* address, socklen_t size) {
   KernelAddress result;
   result.size = std::min<socklen_t>(size, sizeof result.storage);

@@ -47,6 +47,10 @@ struct KernelAddress {
   [[nodiscard]] std::string text() const;
 };
 
+// Returns the address without its port, as PostgreSQL names a client: "127.0.0.1", "fe80::1%eth0", or "[local]" for a Unix
+// socket.
+[[nodiscard]] std::string host_of(const KernelAddress& address);
+
 [[nodiscard]] KernelAddress kernel_address(const sockaddr* address, socklen_t size);
 // Converts the path of a Unix socket. A path that begins with `@` is in the abstract namespace, as in libpq.
 // nullopt: the path is longer than the kernel allows.

@@ -246,6 +246,15 @@ struct ReloadConfig {
 };
 
 // The admin address: health, metrics and orders over HTTP.
+// Which labels beside the listener the metrics of sessions have.
+struct AdminLabels {
+  bool user = false;
+  bool database = false;
+  bool address = false;
+
+  [[nodiscard]] bool any() const { return user || database || address; }
+};
+
 struct AdminConfig {
   std::optional<SocketAddress> address;  // nullopt: there is none
   bool allow_from_network = false;       // an address that is not loopback
@@ -254,6 +263,8 @@ struct AdminConfig {
   std::chrono::milliseconds liveness_limit{10'000};           // for a turn of a worker's loop
   bool allow_quit = false;                                    // POST /quitquitquit
   std::chrono::milliseconds upstream_check_interval{10'000};  // 0: upstreams are not checked
+  AdminLabels labels;
+  std::size_t label_limit = 1'000;  // combinations of their values, in each worker
 };
 
 struct Config {

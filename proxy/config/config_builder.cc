@@ -310,6 +310,7 @@ void ConfigBuilder::check_admin() {
   if (address->is_unix() || address->is_loopback())
     refuse_without_effect(admin, "allow_from_network",
                           address->text() + " cannot be reached from the network");
+  if (!admin.values.labels.any()) refuse_without_effect(admin, "label_limit", "labels is not set");
   if (!address->is_unix())
     for (const char* key : {"unix_socket_permissions", "unix_socket_group"})
       refuse_without_effect(admin, key, address->text() + " is not a Unix socket");

@@ -49,6 +49,31 @@ std::string CommandWords::show(const std::vector<std::string>& value) {
   return text.empty() ? text : text + ']';
 }
 
+Read<AdminLabels> LabelList::read(const RawValue& raw) {
+  const auto names = NameList::read(raw);
+  if (!names) return tl::unexpected(names.error());
+  AdminLabels labels;
+  for (const std::string& name : *names) {
+    bool* label = name == "user"       ? &labels.user
+                  : name == "database" ? &labels.database
+                  : name == "address"  ? &labels.address
+                                       : nullptr;
+    if (label == nullptr)
+      return invalid(in_quotes(name) + " is not a label",
+                     "Use user, database or address, with commas between them.");
+    *label = true;
+  }
+  return labels;
+}
+
+std::string LabelList::show(const AdminLabels& labels) {
+  std::vector<std::string> names;
+  if (labels.user) names.emplace_back("user");
+  if (labels.database) names.emplace_back("database");
+  if (labels.address) names.emplace_back("address");
+  return joined(names);
+}
+
 Read<AuthMethods> AuthMethodList::read(const RawValue& raw) {
   const auto text = read_text(raw);
   if (!text) return tl::unexpected(text.error());

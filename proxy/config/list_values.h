@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include "proxy/config/config.h"
 #include "proxy/config/require_auth.h"
 #include "proxy/config/values.h"
 
@@ -37,6 +38,14 @@ struct AuthMethodList {
   [[nodiscard]] static std::string type() { return "string, comma list"; }
   [[nodiscard]] static Read<Value> read(const RawValue& raw);
   [[nodiscard]] static std::string show(std::optional<Value> value) { return value ? value->text() : ""; }
+};
+
+// The labels of metrics: "user,database".
+struct LabelList {
+  using Value = AdminLabels;
+  [[nodiscard]] static std::string type() { return "string, comma list"; }
+  [[nodiscard]] static Read<Value> read(const RawValue& raw);
+  [[nodiscard]] static std::string show(const Value& value);
 };
 
 }  // namespace pgveil::proxy::values

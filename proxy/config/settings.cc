@@ -21,6 +21,7 @@ using values::Duration;
 using values::HostList;
 using values::Integer;
 using values::kLongest;
+using values::LabelList;
 using values::ListenAddress;
 using values::NameList;
 using values::NumericAddressList;
@@ -582,6 +583,15 @@ std::span<const Setting<AdminConfig>> admin_settings() {
               "upstream_check_interval",
               "The time without a connection to an upstream after which pgveil connects to check it, for `/readyz?upstream=1`; "
               "0 is never.")),
+      needs_restart(with_flag(
+          "admin-labels",
+          setting<LabelList, &A::labels>(
+              "labels", "Counts sessions, logins and bytes also by `user`, `database` or `address`."))),
+      needs_restart(with_flag(
+          "admin-label-limit",
+          setting<Integer<std::size_t, 1, kMaxSessions>, &A::label_limit>(
+              "label_limit",
+              "The number of combinations of these labels in each worker; further ones count as `(other)`."))),
   };
   return kRows;
 }

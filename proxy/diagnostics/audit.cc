@@ -130,6 +130,11 @@ AuditError socket_error(const AuditConfig& config, int error) {
           "Start " + daemon + ", set audit.socket to where it listens, or use another audit.target."};
 }
 
+// Returns whether a daemon that starts later would receive records.
+bool may_come(int error) {
+  return error == ENOENT || error == ECONNREFUSED;
+}
+
 // Returns whether standard output and standard error are the same file or pipe. A terminal shows both to a person.
 bool shares_standard_error() {
   struct stat output {};
@@ -183,6 +188,12 @@ std::optional<AuditError> begin_standard_output(const AuditConfig& config) {
 std::optional<AuditError> begin_socket(const AuditConfig& config) {
   if (auto error = socket_without_daemon(config)) return error;
   const std::string path = socket_of(config);
+  if (connect_to_log_daemon(path).get() < 0) {
+    const AuditError missing = socket_error(config, errno);
+    LogLine(LogLevel::warning, "audit_daemon_missing")
+        .add("detail", missing.message)
+        .add("hint", missing.hint);
+  }
   LogWriter::Format format;
   format.priority_facility = static_cast<unsigned>(config.syslog_facility);
   if (config.target == AuditTarget::journald) {
@@ -235,7 +246,9 @@ std::optional<AuditError> fifo_without_reader(const AuditConfig& config) {
 std::optional<AuditError> socket_without_daemon(const AuditConfig& config) {
   if (config.target != AuditTarget::syslog && config.target != AuditTarget::journald) return std::nullopt;
   if (connect_to_log_daemon(socket_of(config)).get() >= 0) return std::nullopt;
-  return socket_error(config, errno);
+  const int error = errno;
+  if (config.fail == AuditFailure::open && may_come(error)) return std::nullopt;
+  return socket_error(config, error);
 }
 
 void reopen_audit_file() {

@@ -36,7 +36,8 @@ void change_audit(const AuditConfig& config);
 // Returns the error with which start_audit() would fail because the file is a FIFO that no process reads. A reader sees an
 // end of file after this check, if no other process writes to the FIFO.
 [[nodiscard]] std::optional<AuditError> fifo_without_reader(const AuditConfig& config);
-// Returns the error with which start_audit() would fail because no log daemon receives at the socket.
+// Returns the error with which start_audit() would fail because no log daemon receives at the socket. With fail = "open" it is
+// none if a daemon may start there later.
 [[nodiscard]] std::optional<AuditError> socket_without_daemon(const AuditConfig& config);
 
 // Opens the file again if it was renamed or removed, so that the old file gets no more records. Each writing of records

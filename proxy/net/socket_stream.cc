@@ -39,6 +39,7 @@ SocketStream::~SocketStream() {
 Stream::Read SocketStream::read(Scratch& scratch, std::size_t most) {
   if (status_ != Status::blocked) return {status_, {}};
   const auto read = receive(std::span(scratch.incoming).first(std::min(most, scratch.incoming.size())));
+  wire_bytes_.received += read.bytes.size();
   if (watch_moves_bytes_ || read.status != Status::bytes) watch();
   return read;
 }
@@ -77,6 +78,7 @@ Stream::Read SocketStream::receive(std::span<std::uint8_t> room) {
 
 void SocketStream::write(Scratch& /*scratch*/, ByteView bytes) {
   if (write_broken_ || finishing_) return;
+  wire_bytes_.sent += bytes.size();
   if (watch_moves_bytes_ && unwritten() == 0) {
     if (watch_->send(bytes)) return;
     send_or_keep(watch_->take_back());

@@ -48,6 +48,7 @@ class SocketStream final : public Stream, private SocketWatch::Client {
   void look_for_break() override;
   void finish(Scratch& scratch, Finish how) override;
   void move_to(Ring& ring) override;
+  [[nodiscard]] WireBytes wire_bytes() const override { return wire_bytes_; }
   [[nodiscard]] KernelAddress local_address() const override { return bound_address(descriptor_); }
   [[nodiscard]] std::string error() const override;
 
@@ -81,7 +82,8 @@ class SocketStream final : public Stream, private SocketWatch::Client {
   int descriptor_;
   Wakeable* owner_;
   std::vector<std::uint8_t> unsent_;
-  std::size_t sent_ = 0;             // how many bytes of unsent_ are sent
+  std::size_t sent_ = 0;  // how many bytes of unsent_ are sent
+  WireBytes wire_bytes_;
   int errno_ = 0;                    // why the connection broke; read() reports it after all received bytes
   Status status_ = Status::blocked;  // `ended` and `failed` are final
   bool readable_;                    // bytes may have arrived

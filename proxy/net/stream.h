@@ -52,6 +52,12 @@ class Scratch {
   Buffer outgoing;   // encrypted, for the kernel
 };
 
+// Bytes of a connection, with those of TLS.
+struct WireBytes {
+  std::uint64_t received = 0;
+  std::uint64_t sent = 0;  // or kept to be sent
+};
+
 class Stream {
  public:
   enum class Status {
@@ -110,6 +116,8 @@ class Stream {
   // From here on, `ring` reads and writes the bytes. It must outlive the stream.
   virtual void move_to(Ring& /*ring*/) {}
 
+  // Returns what was read and written since the connection exists.
+  [[nodiscard]] virtual WireBytes wire_bytes() const { return {}; }
   // Returns the address of pgveil's end of the connection; one of no family if it is not known.
   [[nodiscard]] virtual KernelAddress local_address() const { return {}; }
 

@@ -40,6 +40,7 @@ class TlsStream final : public Stream {
   void finish(Scratch& scratch, Finish how) override;
   void wake_at(std::size_t bytes) override { inner_->wake_at(bytes); }
   void move_to(Ring& ring) override { inner_->move_to(ring); }
+  [[nodiscard]] WireBytes wire_bytes() const override { return inner_->wire_bytes(); }
   [[nodiscard]] KernelAddress local_address() const override { return inner_->local_address(); }
   [[nodiscard]] std::string error() const override;
   [[nodiscard]] const tls::FailureReport* tls_failure() const override {

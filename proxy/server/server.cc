@@ -286,6 +286,7 @@ class Server final : public Wakeable {
                        .admin_database = workers_->admin_database(),
                        .facts = {.version = PGVEIL_VERSION,
                                  .relay = relay_,
+                                 .labels = start_settings_.admin.labels,
                                  .admin_is_local = address && (address->is_unix() || address->is_loopback())},
                        .workers = workers_->observe(),
                        .reload = [this](const char* trigger) { order(reload_ordered_, trigger); },

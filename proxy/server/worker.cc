@@ -33,6 +33,7 @@ Worker::Worker(uv_loop_t* loop, unsigned number, SharedState& shared,
       shared_(shared),
       ring_(std::move(ring)),
       snapshot_(std::move(snapshot)),
+      has_admin_address_(snapshot_->admin.address.has_value()),
       scratch_(snapshot_->limits.relay_buffer),
       handshake_queue_(loop),
       resolver_(loop),
@@ -53,6 +54,9 @@ Worker::Worker(uv_loop_t* loop, unsigned number, SharedState& shared,
       reaper_(new uv_idle_t) {
   uv_idle_init(loop_, reaper_.get());
   reaper_->data = this;
+  if (!has_admin_address_ || !snapshot_->admin.labels.any()) return;
+  labelled_.emplace(snapshot_->admin);
+  services_.labelled = &*labelled_;
 }
 
 void Worker::start_session(AcceptedConnection accepted) {
@@ -125,10 +129,12 @@ void Worker::make_room(const ListenerUsage* usage, std::size_t count) {
   for (const SessionId id : silent) sessions_.at(id)->make_room();
 }
 
-SessionSurvey Worker::survey() const {
+SessionSurvey Worker::survey() {
   SessionSurvey survey;
   survey.set_sessions(sessions_.size());
+  if (labelled_) labelled_->begin_survey();
   for (const auto& [id, session] : sessions_) session->add_to(survey);
+  if (labelled_) survey.take(*labelled_);
   return survey;
 }
 
@@ -200,7 +206,7 @@ void Worker::connect_ahead() {
 // Only what a listener uses is checked.
 void Worker::check_upstreams() {
   const AdminConfig& admin = snapshot_->admin;
-  if (number_ != 1 || !admin.address || admin.upstream_check_interval.count() == 0) return;
+  if (number_ != 1 || !has_admin_address_ || admin.upstream_check_interval.count() == 0) return;
   for (const auto& upstream : used_upstreams(*snapshot_)) {
     upstream_checks_.push_back(std::make_unique<UpstreamCheck>(services_.for_links(), scratch_, upstream,
                                                                admin.upstream_check_interval,

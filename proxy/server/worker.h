@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -17,6 +18,7 @@
 #include "proxy/base/resolver.h"
 #include "proxy/net/io_uring.h"
 #include "proxy/server/revalidation.h"
+#include "proxy/session/labelled_sessions.h"
 #include "proxy/session/session.h"
 #include "proxy/session/shared_state.h"
 #include "proxy/upstream/preconnect_pools.h"
@@ -56,7 +58,7 @@ class Worker final {
   // listener whose clients may be closed; null: of any listener.
   void make_room(const ListenerUsage* usage, std::size_t count);
   // Returns what the established sessions do now. Throws std::bad_alloc.
-  [[nodiscard]] SessionSurvey survey() const;
+  [[nodiscard]] SessionSurvey survey();
   // Returns all sessions. Throws std::bad_alloc.
   [[nodiscard]] SessionList list() const;
   // Ends the session with this number, if there is one.
@@ -91,6 +93,7 @@ class Worker final {
   SharedState& shared_;
   const std::unique_ptr<Ring> ring_;
   std::shared_ptr<const Snapshot> snapshot_;
+  const bool has_admin_address_;  // from the start to the end, whatever a reload says
   Scratch scratch_;
   HandshakeQueue handshake_queue_;
   Resolver resolver_;
@@ -99,6 +102,7 @@ class Worker final {
   PreconnectPools preconnected_;
   std::vector<std::unique_ptr<UpstreamCheck>> upstream_checks_;  // of the first worker only
   SessionServices services_;
+  std::optional<LabelledSessions> labelled_;  // before sessions_, which count in it
   std::unordered_map<SessionId, std::unique_ptr<Session>> sessions_;
   Revalidation revalidation_;
   std::vector<SessionId> over_;  // destroyed in the next turn of the loop

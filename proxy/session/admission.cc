@@ -1,12 +1,11 @@
 #include "proxy/session/admission.h"
 
-#include <algorithm>
 #include <cstring>
 #include <string>
 #include <utility>
 
-#include "proxy/access/identity.h"
 #include "proxy/diagnostics/audit.h"
+#include "proxy/session/admission_checks.h"
 #include "proxy/session/startup_parameters.h"
 #include "proxy/upstream/upstream_failure.h"
 
@@ -15,15 +14,6 @@ namespace {
 
 // The interval at which a login that waits for the audit queue checks it again.
 constexpr std::chrono::milliseconds kAuditPause{100};
-
-bool names_database(const OpenedClient& client) {
-  return !client.startup.find("database").value_or("").empty();
-}
-
-// Returns whether pgveil itself knows after the login who the client is.
-bool identifies_client(protocol::HbaMethod method) {
-  return logs_in_for_client(method) || method == protocol::HbaMethod::scram_sha_256;
-}
 
 }  // namespace
 
@@ -41,10 +31,8 @@ Admission::Admission(SessionContext& context, OpenedClient client)
 Admission::State Admission::advance() {
   if (context_.deadline.passed()) return refuse(timeout_ending());
   context_.client->pause_reading();
-  const ListenerPolicy& policy = context_.policy();
-  if (!admitted_.client.tls && policy.tls && policy.config.tls_policy() == ListenerTls::require)
-    return refuse({.reason = Reason::tls_required,
-                   .hint = "Connect with sslmode=verify-full (or at least sslmode=require)."});
+  if (!admitted_.client.tls)
+    if (auto refusal = refuse_plaintext(context_.policy())) return refuse(*std::move(refusal));
   if (context_.client->write_broken()) return refuse(lost_client_ending(*context_.client));
   switch (gate_.advance()) {
     case LoginGate::State::waiting: return State::waiting;
@@ -87,7 +75,7 @@ Decision Admission::decide() {
                                     .physical_replication = client.startup.is_physical_replication(),
                                     .host_name = host_name_ ? host_name_->found() : std::nullopt};
   Decision decision =
-      context_.policy().rules.decide_request(attributes, names_database(client), assigned_database_);
+      context_.policy().rules.decide_request(attributes, names_database(client.startup), assigned_database_);
   if (!assigned_database_.empty()) context_.observer.note_database(assigned_database_);
   return decision;
 }
@@ -95,9 +83,10 @@ Decision Admission::decide() {
 Admission::State Admission::admit(const Decision& decision) {
   context_.observer.note_decision(decision);
   if (decision.refusal) return refuse(*decision.refusal);
-  const bool is_for_admin_database = asks_for_admin_database();
+  const ListenerConfig& listener = context_.policy().config;
+  const bool is_for_admin_database = asks_for_admin_database(listener, admitted_.client.startup);
   if (is_for_admin_database)
-    if (auto refusal = refuse_admin_database(decision)) return refuse(*std::move(refusal));
+    if (auto refusal = refuse_admin_database(listener, decision)) return refuse(*std::move(refusal));
   if (const auto limit = enter_session(context_, decision.database_user))
     return refuse(session_limit_ending(context_, *limit, decision.database_user));
   context_.registration.leave_unauthenticated();
@@ -108,28 +97,13 @@ Admission::State Admission::admit(const Decision& decision) {
     if (auto failure = connect_to_admin_database(decision)) return refuse(*std::move(failure));
     return State::admitted;
   }
-  if (auto refusal = prepare_startup(decision)) return refuse(*std::move(refusal));
+  protocol::StartupMessage& startup = admitted_.client.startup;
+  assign_names(startup, decision, assigned_database_);
+  context_.observer.note_startup(startup);
+  if (auto refusal = prepare_startup(startup, listener, decision, admitted_.client.identity()))
+    return refuse(*std::move(refusal));
   if (auto refusal = choose_certificate()) return refuse(*std::move(refusal));
   return State::admitted;
-}
-
-bool Admission::asks_for_admin_database() const {
-  const std::string& name = context_.policy().config.admin_database;
-  return !name.empty() && names_database(admitted_.client) && admitted_.client.startup.database() == name;
-}
-
-std::optional<Ending> Admission::refuse_admin_database(const Decision& decision) const {
-  if (!identifies_client(decision.rule->method))
-    return Ending{.reason = Reason::admin_database_denied,
-                  .detail = "The rule has method " + std::string(protocol::name_of(decision.rule->method)) +
-                            ", with which only a server can authenticate the client.",
-                  .hint = "Put a rule for this database before it, with method cert, peer or scram-sha-256."};
-  const auto& users = context_.policy().config.admin_users;
-  if (std::ranges::find(users, decision.database_user) == users.end())
-    return Ending{.reason = Reason::admin_database_denied,
-                  .detail = "User \"" + decision.database_user + "\" is not in admin_users of the listener.",
-                  .hint = "Connect to another database, or add the user to admin_users."};
-  return std::nullopt;
 }
 
 // Makes the admin database the server of this session.
@@ -155,36 +129,15 @@ std::unique_ptr<KeptLogin> Admission::keep_login(const Decision& decision) const
   auto kept = std::make_unique<KeptLogin>();
   kept->user = client.startup.user();
   kept->database = client.startup.database();
-  kept->names_database = names_database(client);
+  kept->names_database = names_database(client.startup);
   kept->physical_replication = client.startup.is_physical_replication();
-  kept->is_for_admin_database = asks_for_admin_database();
+  kept->is_for_admin_database = asks_for_admin_database(context_.policy().config, client.startup);
   kept->unix_user = client.unix_user;
   if (host_name_) kept->host_name = host_name_->found();
   kept->client_tls = client.tls;
   kept->method = decision.rule->method;
   kept->database_user = decision.database_user;
   return kept;
-}
-
-// Changes the StartupMessage into the one that is sent to the server.
-std::optional<Ending> Admission::prepare_startup(const Decision& decision) {
-  OpenedClient& client = admitted_.client;
-  const ListenerConfig& listener = context_.policy().config;
-  if (decision.rule->assign) client.startup.set("user", decision.database_user);
-  // The database that the rules were asked about, also if the rule that has admitted the client assigns another user.
-  if (!assigned_database_.empty()) client.startup.set("database", assigned_database_);
-  context_.observer.note_startup(client.startup);
-  if (logs_in_for_client(admitted_.method))
-    if (auto refusal = refuse_parameter(client.startup, listener)) return refusal;
-  set_parameters(client.startup, listener);
-  if (listener.log_client_identity)
-    announce_identity(client.startup,
-                      {.who = std::string(client.identity()), .system_user = decision.system_user},
-                      listener.client_identity_in);
-  if (protocol::fits_startup_packet(client.startup)) return std::nullopt;
-  return Ending{.reason = Reason::protocol_violation,
-                .detail = "The startup packet has no room left for what the proxy adds to it.",
-                .hint = "Send shorter parameters, or turn log_client_identity off."};
 }
 
 // Chooses the certificate that pgveil presents to the server.

@@ -52,9 +52,6 @@ class Admission final : public Stage {
   [[nodiscard]] Decision decide();
   [[nodiscard]] State admit(const Decision& decision);
   [[nodiscard]] std::unique_ptr<KeptLogin> keep_login(const Decision& decision) const;
-  [[nodiscard]] std::optional<Ending> prepare_startup(const Decision& decision);
-  [[nodiscard]] bool asks_for_admin_database() const;
-  [[nodiscard]] std::optional<Ending> refuse_admin_database(const Decision& decision) const;
   [[nodiscard]] std::optional<Ending> connect_to_admin_database(const Decision& decision);
   [[nodiscard]] std::optional<Ending> choose_certificate();
   [[nodiscard]] State refuse(Ending ending);

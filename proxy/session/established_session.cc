@@ -148,18 +148,12 @@ SessionActivity EstablishedSession::activity() const {
   const SessionState state = relay_->is_idle()            ? SessionState::idle
                              : relay_->waits_for_client() ? SessionState::in_transaction
                                                           : SessionState::active;
-  return {.state = state,
-          .bytes_to_client = relay_->bytes_to_client(),
-          .bytes_to_server = relay_->bytes_to_server(),
-          .messages_to_client = relay_->messages_to_client(),
-          .messages_to_server = relay_->messages_to_server(),
-          .paused_by_client = relay_->paused_by_client(),
-          .paused_by_server = relay_->paused_by_server()};
+  return {.state = state, .traffic = relay_->traffic()};
 }
 
 void EstablishedSession::report(SessionObserver& observer) const {
   if (!relay_) return;  // end() has called release_server(), and then ran out of memory
-  observer.note_relayed(traffic_of(*relay_));
+  observer.note_relayed(relay_->traffic());
   if (relay_->server_gave_up()) observer.note_server_sqlstate(relay_->server_sqlstate());
 }
 

@@ -277,7 +277,7 @@ void LoginExchange::keep_server() {
 }
 
 void LoginExchange::report(SessionObserver& observer) const {
-  if (relay_) observer.note_relayed(traffic_of(*relay_));
+  if (relay_) observer.note_relayed(relay_->traffic());
 }
 
 std::unique_ptr<Stream> LoginExchange::release_server() {

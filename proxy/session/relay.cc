@@ -91,9 +91,17 @@ bool Relay::server_gave_up() const {
   return boundary.at_boundary() && boundary.last_type() == protocol::kErrorResponse && !server_goes_on_;
 }
 
-std::chrono::nanoseconds Relay::paused(const Direction& direction) {
-  return direction.paused_before +
-         (direction.paused ? coarse_time() - direction.paused_since : std::chrono::nanoseconds(0));
+Traffic Relay::traffic() const {
+  return {.to_client = traffic(to_client_),
+          .to_server = traffic(to_server_),
+          .client_leg = to_client_.to.wire_bytes(),
+          .server_leg = to_server_.to.wire_bytes()};
+}
+
+Traffic::Direction Relay::traffic(const Direction& direction) {
+  const auto pause = direction.paused ? coarse_time() - direction.paused_since : std::chrono::nanoseconds(0);
+  return {
+      .bytes = direction.bytes, .messages = direction.messages, .paused = direction.paused_before + pause};
 }
 
 Stream::Status Relay::move(Direction& direction, Scratch& scratch) {

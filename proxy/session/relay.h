@@ -12,6 +12,7 @@
 #include "protocol/message.h"
 #include "protocol/transaction_tracker.h"
 #include "proxy/net/stream.h"
+#include "proxy/session/traffic.h"
 
 namespace pgveil::proxy {
 
@@ -74,14 +75,10 @@ class Relay {
   // The SQLSTATE of that message; empty if it is unknown.
   [[nodiscard]] const std::string& server_sqlstate() const { return server_sqlstate_; }
 
+  // What was passed on so far. The resolution of `paused` is a few milliseconds.
+  [[nodiscard]] Traffic traffic() const;
   [[nodiscard]] std::uint64_t bytes_to_server() const { return to_server_.bytes; }
   [[nodiscard]] std::uint64_t bytes_to_client() const { return to_client_.bytes; }
-  // Complete messages.
-  [[nodiscard]] std::uint64_t messages_to_server() const { return to_server_.messages; }
-  [[nodiscard]] std::uint64_t messages_to_client() const { return to_client_.messages; }
-  // Return how long one side was not read because the opposite one was slow to read. The resolution is a few milliseconds.
-  [[nodiscard]] std::chrono::nanoseconds paused_by_server() const { return paused(to_server_); }
-  [[nodiscard]] std::chrono::nanoseconds paused_by_client() const { return paused(to_client_); }
 
  private:
   struct Direction {
@@ -99,7 +96,7 @@ class Relay {
     std::uint64_t looked_at = 0;   // `bytes` at the last look_after_bulk()
   };
 
-  [[nodiscard]] static std::chrono::nanoseconds paused(const Direction& direction);
+  [[nodiscard]] static Traffic::Direction traffic(const Direction& direction);
   [[nodiscard]] Stream::Status move(Direction& direction, Scratch& scratch);
   [[nodiscard]] Stream::Status end_client(Scratch& scratch);
   void note_server_error(ByteView bytes);

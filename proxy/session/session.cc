@@ -181,6 +181,8 @@ Session::Phase Session::begin_relay(LoginExchange& login) {
   auto established = std::make_unique<EstablishedSession>(context_, login.take_session());
   note_successful_login(context_);
   context_.observer.audit(nullptr);
+  if (auto* table = context_.services.labelled)
+    context_.observer.count_by_labels(*table, host_of(context_.origin.address()));
   const Snapshot& snapshot = context_.listener.snapshot();
   context_.observer.log_started(snapshot.admin.address || has_admin_database(snapshot));
   stage_ = std::move(established);
@@ -242,8 +244,10 @@ void Session::make_room() {
 }
 
 void Session::add_to(SessionSurvey& survey) const {
-  if (phase_ == Phase::relay)
-    survey.add(metrics_, std::get<std::unique_ptr<EstablishedSession>>(stage_)->activity());
+  if (phase_ != Phase::relay) return;
+  const SessionActivity activity = std::get<std::unique_ptr<EstablishedSession>>(stage_)->activity();
+  survey.add(metrics_, activity);
+  if (auto* row = context_.observer.label_row()) LabelledSessions::add_running(*row, activity.traffic);
 }
 
 ListedSession Session::list() const {

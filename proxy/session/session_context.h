@@ -41,6 +41,7 @@ struct SessionServices {
   // The snapshot of sessions that begin now. A session that began under an earlier one asks it at the end of its login.
   // nullptr: there is only one snapshot.
   const std::shared_ptr<const Snapshot>* newest_snapshot = nullptr;
+  LabelledSessions* labelled = nullptr;  // nullptr: sessions are not counted by labels
 
   [[nodiscard]] LinkServices for_links() const { return {loop, handshake_queue, resolver}; }
 };

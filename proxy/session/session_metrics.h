@@ -13,6 +13,7 @@
 #include "proxy/diagnostics/reason.h"
 #include "proxy/session/handshake_counts.h"
 #include "proxy/session/session_phase.h"
+#include "proxy/session/traffic.h"
 
 namespace pgveil::proxy {
 
@@ -39,13 +40,7 @@ struct SessionMetrics {
   HandshakeCounts upstream_handshakes;
   FailedHandshakeCounts failed_client_handshakes;
   FailedHandshakeCounts failed_upstream_handshakes;
-  // Of sessions that have ended.
-  Counter bytes_to_client;
-  Counter bytes_to_server;
-  Counter messages_to_client;
-  Counter messages_to_server;
-  Counter paused_by_client;  // in nanoseconds
-  Counter paused_by_server;
+  TrafficCounters traffic;  // of sessions that have ended
 
   [[nodiscard]] static std::uint64_t next_number() {
     static std::atomic<std::uint64_t> last{0};

@@ -6,15 +6,6 @@
 
 namespace pgveil::proxy {
 
-Traffic traffic_of(const Relay& relay) {
-  return {.sent = relay.bytes_to_client(),
-          .received = relay.bytes_to_server(),
-          .messages_to_client = relay.messages_to_client(),
-          .messages_to_server = relay.messages_to_server(),
-          .paused_by_client = relay.paused_by_client(),
-          .paused_by_server = relay.paused_by_server()};
-}
-
 void SessionObserver::note_client(Client client) {
   record_->session = std::move(client.session);
   record_->worker = client.worker;
@@ -82,6 +73,11 @@ void SessionObserver::log_started(bool keeps_details) {
   record_.reset();
 }
 
+void SessionObserver::count_by_labels(LabelledSessions& table, std::string address) {
+  label_row_ = &table.enter(
+      *metrics_, {.user = record_->user, .database = record_->database, .address = std::move(address)});
+}
+
 std::string SessionObserver::details() const {
   return record_ ? details_of(*record_).pack() : established_->details;
 }
@@ -100,16 +96,12 @@ void SessionObserver::log_closed(const Ending& ending, std::string_view phase) {
 
 Totals SessionObserver::count_end(const Ending& ending) {
   Totals totals{.traffic = relayed_, .duration = std::chrono::steady_clock::now() - accepted()};
-  totals.traffic.received += record_ ? record_->received_bytes : established_->received_bytes;
+  totals.traffic.to_server.bytes += record_ ? record_->received_bytes : established_->received_bytes;
   if (metrics_ == nullptr || std::exchange(is_counted_, true)) return totals;
   metrics_->of(ending.reason).add();
   metrics_->session.add(totals.duration);
-  metrics_->bytes_to_client.add(totals.traffic.sent);
-  metrics_->bytes_to_server.add(totals.traffic.received);
-  metrics_->messages_to_client.add(totals.traffic.messages_to_client);
-  metrics_->messages_to_server.add(totals.traffic.messages_to_server);
-  metrics_->paused_by_client.add(static_cast<std::uint64_t>(totals.traffic.paused_by_client.count()));
-  metrics_->paused_by_server.add(static_cast<std::uint64_t>(totals.traffic.paused_by_server.count()));
+  metrics_->traffic.add(totals.traffic);
+  if (label_row_ != nullptr) LabelledSessions::leave(*label_row_, totals.traffic);
   return totals;
 }
 

@@ -10,14 +10,11 @@
 #include <string_view>
 
 #include "protocol/startup.h"
-#include "proxy/session/relay.h"
+#include "proxy/session/labelled_sessions.h"
 #include "proxy/session/session_metrics.h"
 #include "proxy/session/session_record.h"
 
 namespace pgveil::proxy {
-
-// Returns what the relay has forwarded so far.
-[[nodiscard]] Traffic traffic_of(const Relay& relay);
 
 class SessionObserver {
  public:
@@ -75,6 +72,10 @@ class SessionObserver {
   Totals count_end(const Ending& ending);
   // Writes the audit record of the login when its result is known; later calls do nothing. nullptr: it has succeeded.
   void audit(const Ending* refusal);
+  // Counts the established session by labels, too. `table` must outlive the observer. Call it before log_started().
+  void count_by_labels(LabelledSessions& table, std::string address);
+  // Returns the row that it is counted in; null: there is none.
+  [[nodiscard]] LabelledSessions::Counts* label_row() const { return label_row_; }
   // Writes the first log line of the session. From here on only the data of its last line is kept.
   // `keeps_details`: for details() of the established session.
   void log_started(bool keeps_details = false);
@@ -88,7 +89,8 @@ class SessionObserver {
  private:
   void count_login(const Ending* refusal);
 
-  SessionMetrics* metrics_ = nullptr;             // null: the session is not counted
+  SessionMetrics* metrics_ = nullptr;  // null: the session is not counted
+  LabelledSessions::Counts* label_row_ = nullptr;
   std::unique_ptr<Record> record_;                // until log_started()
   std::optional<EstablishedRecord> established_;  // from then on
   Traffic relayed_;

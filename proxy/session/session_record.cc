@@ -164,8 +164,8 @@ void add_every_key(LogLine& line, const Closing& closing) {
       .add("reason", describe(closing.ending.reason).name)
       .add("phase", closing.phase)
       .add_fields(closing.parties.full)
-      .add("sent_bytes", closing.totals.traffic.sent)
-      .add("received_bytes", closing.totals.traffic.received)
+      .add("sent_bytes", closing.totals.traffic.to_client.bytes)
+      .add("received_bytes", closing.totals.traffic.to_server.bytes)
       .add("duration_ms", milliseconds(closing.totals));
   add_ending(line, closing);
 }
@@ -176,7 +176,8 @@ void add_what_people_read(LogLine& line, const Closing& closing) {
   if (!closing.was_established) line.add("phase", closing.phase);
   line.add_fields(closing.parties.brief).add("duration_ms", milliseconds(closing.totals));
   if (closing.was_established) {
-    line.add("sent", closing.totals.traffic.sent).add("received", closing.totals.traffic.received);
+    line.add("sent", closing.totals.traffic.to_client.bytes)
+        .add("received", closing.totals.traffic.to_server.bytes);
   } else {
     line.add("rule", closing.rule);
   }
@@ -356,8 +357,8 @@ void log_audit_end(EstablishedRecord& record, const Totals& totals, const Ending
       .add("reason", describe(ending.reason).name)
       .add_json(record.audit)
       .add("duration_ms", milliseconds(totals))
-      .add("sent_bytes", totals.traffic.sent)
-      .add("received_bytes", totals.traffic.received)
+      .add("sent_bytes", totals.traffic.to_client.bytes)
+      .add("received_bytes", totals.traffic.to_server.bytes)
       .add("detail", detail_of(ending))
       .add("sqlstate", sqlstate_of(record.server_sqlstate, ending));
   record.audit.clear();

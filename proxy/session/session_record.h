@@ -12,6 +12,7 @@
 #include "protocol/hba.h"
 #include "proxy/access/access_rules.h"
 #include "proxy/diagnostics/session_end.h"
+#include "proxy/session/traffic.h"
 #include "tls/engine.h"
 
 namespace pgveil::proxy {
@@ -66,19 +67,9 @@ struct EstablishedRecord {
   std::string audit = {};            // fields of the audit record at the end, in JSON; empty: there is none
 };
 
-struct Traffic {
-  std::uint64_t sent = 0;      // to the client, after its login
-  std::uint64_t received = 0;  // from the client, its login included
-  // Of the relay: complete messages, and the time in which one side was not read because the other one was slow.
-  std::uint64_t messages_to_client = 0;
-  std::uint64_t messages_to_server = 0;
-  std::chrono::nanoseconds paused_by_client{0};
-  std::chrono::nanoseconds paused_by_server{0};
-};
-
 // The numbers in the log line at the end of a session.
 struct Totals {
-  Traffic traffic;
+  Traffic traffic = {};
   std::chrono::steady_clock::duration duration{0};  // from accept
 };
 

@@ -12,13 +12,7 @@ std::string_view name_of(SessionState state) {
 }
 
 SessionSurvey::Entry SessionSurvey::of_ended(const SessionMetrics& metrics) {
-  return {.metrics = metrics.number,
-          .bytes_to_client = metrics.bytes_to_client.value(),
-          .bytes_to_server = metrics.bytes_to_server.value(),
-          .messages_to_client = metrics.messages_to_client.value(),
-          .messages_to_server = metrics.messages_to_server.value(),
-          .paused_by_client = metrics.paused_by_client.value(),
-          .paused_by_server = metrics.paused_by_server.value()};
+  return {.metrics = metrics.number, .traffic = metrics.traffic.value()};
 }
 
 // The bytes of sessions that have ended are taken at the same time: a session that ends later must not be counted twice,
@@ -27,12 +21,20 @@ void SessionSurvey::add(const SessionMetrics& metrics, const SessionActivity& ac
   auto entry = std::ranges::find(entries_, metrics.number, &Entry::metrics);
   if (entry == entries_.end()) entry = entries_.insert(entry, of_ended(metrics));
   ++entry->sessions[static_cast<std::size_t>(activity.state)];
-  entry->bytes_to_client += activity.bytes_to_client;
-  entry->bytes_to_server += activity.bytes_to_server;
-  entry->messages_to_client += activity.messages_to_client;
-  entry->messages_to_server += activity.messages_to_server;
-  entry->paused_by_client += static_cast<std::uint64_t>(activity.paused_by_client.count());
-  entry->paused_by_server += static_cast<std::uint64_t>(activity.paused_by_server.count());
+  entry->traffic += activity.traffic;
+}
+
+void SessionSurvey::take(const LabelledSessions& table) {
+  labelled_.reserve(table.rows().size());
+  for (const auto& [key, row] : table.rows()) {
+    Traffic all = row.traffic;
+    all += row.running;
+    labelled_.push_back({.metrics = key.first,
+                         .values = key.second,
+                         .sessions = row.sessions,
+                         .logins = row.logins,
+                         .traffic = all});
+  }
 }
 
 }  // namespace pgveil::proxy

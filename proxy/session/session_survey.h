@@ -3,13 +3,15 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
+#include "proxy/session/labelled_sessions.h"
 #include "proxy/session/session_metrics.h"
+#include "proxy/session/traffic.h"
 
 namespace pgveil::proxy {
 
@@ -24,12 +26,7 @@ inline constexpr std::size_t kSessionStates = static_cast<std::size_t>(SessionSt
 // An established session.
 struct SessionActivity {
   SessionState state = SessionState::idle;
-  std::uint64_t bytes_to_client = 0;
-  std::uint64_t bytes_to_server = 0;
-  std::uint64_t messages_to_client = 0;
-  std::uint64_t messages_to_server = 0;
-  std::chrono::nanoseconds paused_by_client{0};
-  std::chrono::nanoseconds paused_by_server{0};
+  Traffic traffic = {};
 };
 
 class SessionSurvey {
@@ -37,18 +34,24 @@ class SessionSurvey {
   struct Entry {
     std::uint64_t metrics = 0;  // SessionMetrics::number, of the listener in the worker
     std::array<std::uint64_t, kSessionStates> sessions{};
-    // Of these sessions, and of all sessions that have ended before.
-    std::uint64_t bytes_to_client = 0;
-    std::uint64_t bytes_to_server = 0;
-    std::uint64_t messages_to_client = 0;
-    std::uint64_t messages_to_server = 0;
-    std::uint64_t paused_by_client = 0;  // in nanoseconds
-    std::uint64_t paused_by_server = 0;
+    Traffic traffic = {};  // of these sessions, and of all sessions that have ended before
   };
 
   // Called in the thread of the worker. `sessions`: all connections of clients, established or not.
   void set_sessions(std::size_t sessions) { sessions_ = sessions; }
   [[nodiscard]] std::size_t sessions() const { return sessions_; }
+  // The same for the sessions of one combination of labels; see LabelledSessions.
+  struct LabelledEntry {
+    std::uint64_t metrics = 0;
+    std::array<std::string, 3> values = {};  // user, database, address
+    std::int64_t sessions = 0;
+    std::uint64_t logins = 0;
+    Traffic traffic = {};
+  };
+  // Called in the thread of the worker, after all sessions have added what they have passed on.
+  void take(const LabelledSessions& table);
+  [[nodiscard]] const std::vector<LabelledEntry>& labelled() const { return labelled_; }
+
   // Returns the entry of a listener without established sessions.
   [[nodiscard]] static Entry of_ended(const SessionMetrics& metrics);
   // Called in the thread of the worker.
@@ -61,6 +64,7 @@ class SessionSurvey {
 
  private:
   std::vector<Entry> entries_;
+  std::vector<LabelledEntry> labelled_;
   std::size_t sessions_ = 0;
 };
 

@@ -305,6 +305,15 @@ class TestASocketWithoutADaemon:
         assert re.search(rf'pgveil\.toml:\d+: audit\.socket: nothing receives records at "{folder}/log": No such file', said)
         assert f"Start {daemon}, set audit.socket to where it listens" in said
 
+    def test_is_none_if_records_may_be_lost(self, pgveil, postgres, folder, target, daemon):
+        proxy = pgveil(postgres.upstream(), audit={"target": target, "socket": f"{folder}/log", "fail": "open"})
+        proxy.wait_for_line(f' W audit_daemon_missing detail=.*nothing receives records at .*hint="Start {daemon}')
+        assert proxy.query("SELECT 1") == "1"
+        proxy.wait_for_line(" E audit_records_lost ")
+        with LogSocket(folder / "log") as log:
+            assert proxy.query("SELECT 1") == "1"
+            assert b"accepted" in log.receive()
+
     def test_that_has_died_is_an_error(self, folder, target, daemon):
         LogSocket(folder / "log").socket.close()
         assert "Connection refused" in self.errors_of(folder, target=target, socket=f"{folder}/log")

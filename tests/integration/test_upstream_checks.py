@@ -12,6 +12,7 @@ from harness.admin import Admin
 from harness.certificates import DAY, Authority
 from harness.pgveil import BINARY, EX_UNAVAILABLE, toml
 from harness.processes import eventually, run
+from harness.reloadable import Reloadable
 
 READY = "/readyz?upstream=1"
 TRUST = {"hba": "host all all all trust\n"}
@@ -265,3 +266,22 @@ class TestProbe:
         _, admin = start(postgres.upstream())
         done = admin.probe("live", "--upstream")
         assert done.returncode == 64 and done.stderr.startswith("error: --upstream requires ready\n")
+
+
+def test_checks_go_on_after_a_reload_without_the_section(pgveil, folder, scripted_server, credentials, authority):
+    """The admin address serves until the end of the process, so what it says must not become old."""
+    count = []
+    server = scripted_server(answers_greeting(credentials, count))
+    reloadable = Reloadable(folder, pgveil, {
+        "listener": [{"address": "127.0.0.1:0", "upstream": "primary"}],
+        "upstream": {"primary": server.upstream(sslrootcert=str(authority.file))},
+        "reload": {"watch": False},
+        "admin": {"address": "127.0.0.1:0", "upstream_check_interval": "60s"},
+    })  # fmt: skip
+    admin = Admin(reloadable.proxy)
+    eventually(lambda: admin.status(READY) == 200)
+    assert len(count) == 1
+    del reloadable.configuration["admin"]
+    reloadable.reload_successfully()
+    eventually(lambda: len(count) == 2)
+    eventually(lambda: admin.status(READY) == 200)

@@ -304,6 +304,10 @@ inline const std::vector<SettingSample>& setting_samples() {
        [](const Config& c) { return c.admin.allow_quit; }},
       {"admin", "upstream_check_interval", R"("30s")", "30s", "2d", R"(address = "127.0.0.1:9187")",
        [](const Config& c) { return c.admin.upstream_check_interval == 30s; }},
+      {"admin", "labels", R"("user,address")", "user,address", "port", R"(address = "127.0.0.1:9187")",
+       [](const Config& c) { return c.admin.labels.user && !c.admin.labels.database && c.admin.labels.address; }},
+      {"admin", "label_limit", "20", "20", "0", "address = \"127.0.0.1:9187\"\nlabels = \"user\"",
+       [](const Config& c) { return c.admin.label_limit == 20U; }},
   };
   return kSamples;
 }

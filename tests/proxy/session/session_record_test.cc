@@ -60,7 +60,7 @@ Record record() {
   return record;
 }
 
-constexpr Totals kTotals{.traffic = {.sent = 35'210, .received = 2'100}};
+constexpr Totals kTotals{.traffic = {.to_client = {.bytes = 35'210}, .to_server = {.bytes = 2'100}}};
 const Ending no_place{.reason = Reason::too_many_sessions,
                       .detail = "All 10 sessions are in use.",
                       .hint = "Raise limits.max_sessions, or close sessions."};
@@ -271,7 +271,7 @@ TEST(SessionAudit, HasARecordOfTheEndOfAnEstablishedSession) {
   mapped.system_user = "spiffe://prod/app";
   EstablishedRecord established = log_session_started(mapped);
   established.server_sqlstate = "57P01";
-  const Totals totals{.traffic = {.sent = 35'210, .received = 2'100},
+  const Totals totals{.traffic = {.to_client = {.bytes = 35'210}, .to_server = {.bytes = 2'100}},
                       .duration = std::chrono::milliseconds(1'250)};
   log_audit_end(established, totals, {.reason = Reason::server_closed, .detail = "The server said so."});
   log_audit_end(established, totals, {});  // once only
