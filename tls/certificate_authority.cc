@@ -58,16 +58,19 @@ std::optional<SettingError> encrypted_key_error(const std::string& key_file) {
                       "Store the key of a development authority without a passphrase, with mode 0600."};
 }
 
-// What an authority must be allowed to do.
+// What an authority must have and be allowed to do.
 std::optional<SettingError> unfit_authority(X509* certificate, const std::string& file) {
   const bool is_authority = X509_check_ca(certificate) == 1;
   const auto usage = X509_get_key_usage(certificate);
+  const bool has_key_identifier = X509_get0_subject_key_id(certificate) != nullptr;
   ERR_clear_error();
-  if (is_authority && (usage & KU_KEY_CERT_SIGN) != 0 && (usage & KU_CRL_SIGN) != 0) return std::nullopt;
-  return SettingError{"",
-                      "the certificate " + holder_of(certificate) + " in " + in_quotes(file) +
-                          " may not sign certificates and CRLs",
-                      "Use an authority that \"pgveil certs ca\" has made."};
+  const bool may_sign = is_authority && (usage & KU_KEY_CERT_SIGN) != 0 && (usage & KU_CRL_SIGN) != 0;
+  if (may_sign && has_key_identifier) return std::nullopt;
+  return SettingError{
+      "",
+      "the certificate " + holder_of(certificate) + " in " + in_quotes(file) +
+          (may_sign ? " has no subject key identifier" : " may not sign certificates and CRLs"),
+      "Use an authority that \"pgveil certs ca\" has made."};
 }
 
 }  // namespace

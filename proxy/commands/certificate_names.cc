@@ -11,14 +11,11 @@
 #include <string_view>
 #include <vector>
 
-#include "proxy/config/values.h"
 #include "tls/certificate_authority.h"
 #include "tls/host_name.h"
 
 namespace pgveil::proxy {
 namespace {
-
-using values::in_quotes;
 
 tl::unexpected<ConfigError> invalid(std::string_view what, const std::string& text, const std::string& why,
                                     std::string hint) {

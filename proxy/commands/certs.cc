@@ -208,7 +208,8 @@ Output publish(const AuthorityDirectory& directory, RevokedList list, std::optio
   if (auto failure = directory.publish(std::move(list), *validity))
     return tl::unexpected(*std::move(failure));
   return fmt::format(
-      "Wrote {0}: {1} revoked, {2}. After that time all clients are refused: run \"pgveil certs crl\" before.\n\n{3}",
+      "Wrote {0}: {1} revoked, {2}. An expired CRL refuses all certificates: run \"pgveil certs crl\" "
+      "before.\n\n{3}",
       directory.files().crl, count, until(*validity), usage_of_crl(directory.files().crl));
 }
 

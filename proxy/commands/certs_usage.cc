@@ -49,7 +49,7 @@ std::string usage_of_authority(const std::string& authority) {
       "  sslrootcert = {}\n"
       "postgresql.conf, to accept its clients:\n"
       "  ssl_ca_file = {}\n"
-      "psql, to trust its servers:\n"
+      "Connection string of psql and others with libpq, to trust its servers:\n"
       "  sslmode=verify-full sslrootcert={}\n",
       in_toml(authority), in_toml(authority), in_postgres(authority), in_postgres(authority));
 }
@@ -70,7 +70,7 @@ std::string usage_of_server(const std::string& path) {
 std::string usage_of_client(const std::string& path, const std::string& authority, const std::string& user) {
   const std::string certificate = path + ".crt", key = path + ".key";
   return fmt::format(
-      "psql:\n"
+      "Connection string of psql and others with libpq:\n"
       "  user={} sslcert={} sslkey={} sslmode=verify-full sslrootcert={}\n"
       "pgveil.toml, [upstream.NAME], to log in to the server with it:\n"
       "  sslcert = {}\n"
@@ -83,11 +83,15 @@ std::string usage_of_client(const std::string& path, const std::string& authorit
 
 std::string usage_of_crl(const std::string& crl) {
   return fmt::format(
-      "pgveil.toml, [[listener]]:\n"
-      "  ssl_crl_file = {}\n"
-      "postgresql.conf:\n"
-      "  ssl_crl_file = {}\n"
-      "Reload both after each new CRL.\n",
+      "pgveil.toml, [[listener]], to refuse clients:\n"
+      "  ssl_crl_file = {0}\n"
+      "pgveil.toml, [upstream.NAME], to refuse servers:\n"
+      "  sslcrl = {0}\n"
+      "postgresql.conf, to refuse clients:\n"
+      "  ssl_crl_file = {1}\n"
+      "Connection string of psql and others with libpq, to refuse servers:\n"
+      "  sslcrl={1}\n"
+      "Reload pgveil and PostgreSQL after each new CRL.\n",
       in_toml(crl), in_postgres(crl));
 }
 

@@ -1,4 +1,4 @@
-// What `pgveil certs` prints about the files that it has made: lines for pgveil.toml, postgresql.conf and psql.
+// What `pgveil certs` prints about the files that it has made: lines for pgveil.toml, postgresql.conf and libpq.
 #pragma once
 
 #include <string>

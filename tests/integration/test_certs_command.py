@@ -204,10 +204,11 @@ def test_what_is_printed_can_be_used_as_it_is(folder, postgres, pgveil):
                 **settings(made_crl, "[[listener]]"), "hba": said_of_client.splitlines()[-1].strip()}  # fmt: skip
     assert set(listener) == {"ssl_ca_file", "ssl_cert_file", "ssl_key_file", "ssl_crl_file", "hba"}
     upstream = {**settings(said_of_ca, "[upstream.NAME]"), **settings(said_of_client, "[upstream.NAME]")}
-    assert set(upstream) == {"sslrootcert", "sslcert", "sslkey"}
+    upstream.update(settings(made_crl, "[upstream.NAME]"))
+    assert set(upstream) == {"sslrootcert", "sslcert", "sslkey", "sslcrl"}
     with reconfigured(postgres, made):
         proxy = pgveil(postgres.upstream(**upstream), listener=listener)
-        words = re.search(r"psql:\n  (.*)\n", said_of_client)[1]
+        words = re.search(r"libpq:\n  (.*)\n", said_of_client)[1]
         done = psql(f"{words} host=localhost hostaddr={proxy.address[0]} port={proxy.address[1]} dbname=ledger", "SELECT 1")
         assert answer(done) == "1"
 

@@ -219,6 +219,13 @@ TEST_F(AnAuthority, IsNotLoadedFromACertificateThatMaySignNothing) {
   EXPECT_PRED_FORMAT2(testing::IsSubstring, "may not sign certificates and CRLs", message_of_load());
 }
 
+TEST_F(AnAuthority, IsNotLoadedFromACertificateWithoutTheIdentifierOfItsKey) {
+  const auto root = test::authority("root");
+  certificate_file_ = folder_.write("ca.crt", root.certificate_pem());
+  key_file_ = folder_.write("ca.key", root.key_pem());
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "has no subject key identifier", message_of_load());
+}
+
 TEST_F(AnAuthority, IsNotLoadedWithAKeyThatOthersCanRead) {
   write(new_authority("root", NewKey::p256, days(1)));
   ASSERT_EQ(::chmod(key_file_.c_str(), 0644), 0);
