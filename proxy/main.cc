@@ -1,4 +1,4 @@
-// pgveil [run|check|probe|status|sessions|terminate]: see `pgveil --help`.
+// pgveil [run|check|probe|status|sessions|terminate|certs]: see `pgveil --help`.
 
 #include <fcntl.h>
 #include <sys/prctl.h>
@@ -14,6 +14,7 @@
 #include <utility>
 
 #include "proxy/base/inherited_sockets.h"
+#include "proxy/commands/certs.h"
 #include "proxy/commands/check.h"
 #include "proxy/commands/command_line.h"
 #include "proxy/commands/probe.h"
@@ -112,6 +113,7 @@ int main(int argc, char** argv) {
       case Command::status: return run_status(invocation->status);
       case Command::sessions: return run_sessions(invocation->sessions);
       case Command::terminate: return run_terminate(invocation->termination);
+      case Command::certs: return run_certs(invocation->certs);
       case Command::run:
         return run(std::move(*invocation), memory, [argc, argv] { return read_configuration(argc, argv); });
     }

@@ -13,6 +13,7 @@
 #include <sstream>
 #include <utility>
 
+#include "proxy/commands/certs_arguments.h"
 #include "proxy/commands/help.h"
 #include "proxy/commands/sessions.h"
 #include "proxy/config/config_error.h"
@@ -160,13 +161,14 @@ EarlyExit unexpected_argument(const std::string& word, const Arguments& argument
                      "Each value follows the name of its option. Put a value with blanks in quotes.");
 }
 
-constexpr std::array<std::pair<Command, std::string_view>, 6> kCommandNames{
+constexpr std::array<std::pair<Command, std::string_view>, 7> kCommandNames{
     {{Command::run, "run"},
      {Command::check, "check"},
      {Command::probe, "probe"},
      {Command::status, "status"},
      {Command::sessions, "sessions"},
-     {Command::terminate, "terminate"}}};
+     {Command::terminate, "terminate"},
+     {Command::certs, "certs"}}};
 
 std::optional<Command> command_of(std::string_view word) {
   for (const auto& [command, name] : kCommandNames)
@@ -193,15 +195,51 @@ std::optional<EarlyExit> check_command(const std::vector<std::string>& words) {
                      fmt::format("Write the command first: pgveil run {} ...", name_of_option(first)));
 }
 
+// "run", or "certs server".
+std::string full_name_of(const CLI::App& command) {
+  const CLI::App* parent = command.get_parent();
+  const bool is_nested = parent != nullptr && parent->get_parent() != nullptr;
+  return is_nested ? parent->get_name() + ' ' + command.get_name() : command.get_name();
+}
+
 // What CLI11 refuses of a known command: an option that is given twice, or has no value.
 EarlyExit refused_option(const CLI::App& command, const CLI::ParseError& error) {
-  for (const auto* option : command.get_options({}))
-    if (option->count() > 1)
-      return usage_error(fmt::format("option \"{}\" is given more than once", option->get_name()));
+  const std::string name = full_name_of(command);
   const std::string text = error.what();
   const std::string option = text.substr(0, text.find(':'));
-  if (is_option(option)) return usage_error(fmt::format("option \"{}\" requires a value", option));
-  return usage_error("invalid command line");
+  for (const auto* given : command.get_options({}))
+    if (given->count() > 1 && given->get_multi_option_policy() == CLI::MultiOptionPolicy::Throw)
+      return usage_error(fmt::format("option \"{}\" is given more than once", given->get_name()), "", name);
+  if (is_option(option) || command.get_option_no_throw(option) != nullptr)
+    return usage_error(fmt::format("option \"{}\" requires a value", option), "", name);
+  return usage_error("invalid command line", "", name);
+}
+
+// The command of `pgveil certs` that is asked for, or the command itself.
+const CLI::App& nested_command(const CLI::App& command, const std::vector<std::string>& words) {
+  const auto has_name = [&](const CLI::App* app) { return words.size() > 1 && app->get_name() == words[1]; };
+  const auto found = command.get_subcommands(has_name);
+  return found.empty() ? command : *found.front();
+}
+
+// A word that is not one of `pgveil certs`. `command` is that, or one of its own commands.
+EarlyExit unexpected_in_certs(const CLI::App& command, const std::string& word) {
+  const std::string name = name_of_option(word);
+  const bool is_dashed = word.starts_with('-');
+  const auto actions = command.get_subcommands({});
+  if (!is_dashed && actions.empty())
+    return usage_error("unexpected argument" + shown(word), "", full_name_of(command));
+  std::vector<std::string> known;
+  for (const auto* action : actions)
+    if (!is_dashed) known.push_back(action->get_name());
+  for (const auto* option : command.get_options({}))
+    if (is_dashed) known.push_back(option->get_name());
+  const auto near = values::nearest(name, {known.begin(), known.end()});
+  const std::string hint = !near.empty() ? values::did_you_mean(near)
+                           : is_dashed   ? ""
+                                         : std::string(kCertsActions);
+  return usage_error(fmt::format("unknown {} {}", is_dashed ? "option" : "command", in_quotes(name)), hint,
+                     full_name_of(command));
 }
 
 void describe(CLI::App& app, std::size_t width) {
@@ -330,14 +368,17 @@ tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> word
   auto& status = add_status(app, arguments);
   auto& sessions = add_sessions(app, arguments);
   auto& terminate = add_terminate(app, arguments);
+  auto& certs = add_certs(app, arguments.certs);
   const std::map<Command, const CLI::App*> apps{
       {Command::run, &run},       {Command::check, &check},       {Command::probe, &probe},
-      {Command::status, &status}, {Command::sessions, &sessions}, {Command::terminate, &terminate}};
+      {Command::status, &status}, {Command::sessions, &sessions}, {Command::terminate, &terminate},
+      {Command::certs, &certs}};
   arguments.command = command_of(words.front()).value_or(Command::run);  // also with --help and --version
-  const CLI::App& command = *apps.at(arguments.command);
+  const CLI::App& command = nested_command(*apps.at(arguments.command), words);
   if (auto ending = parse(app, command, std::move(words))) return tl::unexpected(*std::move(ending));
   if (const auto rest = command.remaining(); !rest.empty())
-    return tl::unexpected(unexpected_argument(rest.front(), arguments));
+    return tl::unexpected(arguments.command == Command::certs ? unexpected_in_certs(command, rest.front())
+                                                              : unexpected_argument(rest.front(), arguments));
   return arguments;
 }
 

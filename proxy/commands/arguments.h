@@ -21,13 +21,21 @@ inline constexpr std::string_view kConfigFlag = "--config";
 // The columns of --help if standard output is not a terminal.
 inline constexpr std::size_t kDefaultWidth = 80;
 
-enum class Command { run, check, probe, status, sessions, terminate };
+enum class Command { run, check, probe, status, sessions, terminate, certs };
 
 struct EarlyExit {
   int exit_code = kExitOk;
   std::string output;        // for standard output
   std::string errors;        // for standard error
   ConfigReport report = {};  // what `errors` says of the configuration
+};
+
+// The words of `pgveil certs`; empty: not given.
+struct CertsArguments {
+  std::string action;  // "server"
+  std::string directory, name, output, key, days, user, spiffe;
+  std::vector<std::string> hosts, addresses, emails, files;
+  bool as_json = false;
 };
 
 struct Arguments {
@@ -43,6 +51,7 @@ struct Arguments {
   std::string sort;                  // of `sessions`; empty: not given
   std::vector<std::string> filters;  // of `sessions`: "KEY=PATTERN"
   std::string session;               // of `terminate`
+  CertsArguments certs;              // of `certs`
 };
 
 // Parses `words`, which are without the program's name; `width` is that of --help in columns. An EarlyExit
@@ -54,7 +63,7 @@ struct Arguments {
                                                                  std::size_t width);
 
 inline constexpr std::string_view kCommands =
-    "The commands are run, check, probe, status, sessions and terminate.";
+    "The commands are run, check, probe, status, sessions, terminate and certs.";
 
 // "error: MESSAGE", the hint on a line of its own unless it is empty, and the option for help.
 // `command`: whose options.

@@ -15,6 +15,7 @@
 #include <regex>
 #include <utility>
 
+#include "proxy/commands/certs_arguments.h"
 #include "proxy/commands/help.h"
 #include "proxy/config/address_values.h"
 #include "proxy/config/config_builder.h"
@@ -376,6 +377,11 @@ tl::expected<Invocation, EarlyExit> read_query(const Arguments& arguments, const
 tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line) {
   auto arguments = parse_arguments(std::move(line.arguments), line.width);
   if (!arguments) return tl::unexpected(std::move(arguments).error());
+  if (arguments->command == Command::certs) {
+    auto request = read_certs_request(arguments->certs);
+    if (!request) return tl::unexpected(std::move(request).error());
+    return Invocation{.command = Command::certs, .parsed = {}, .certs = *std::move(request)};
+  }
   if (arguments->command != Command::run && arguments->command != Command::check)
     return read_query(*arguments, line);
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "proxy/commands/arguments.h"
+#include "proxy/commands/certs.h"
 #include "proxy/commands/probe.h"
 #include "proxy/commands/sessions.h"
 #include "proxy/commands/status.h"
@@ -22,6 +23,7 @@ struct Invocation {
   StatusQuery status = {};       // of `status`
   SessionsQuery sessions = {};   // of `sessions`
   Termination termination = {};  // of `terminate`
+  CertsRequest certs = {};       // of `certs`
 };
 
 // Parses arguments, environment and the configuration file. Returns an exit code where there is nothing more

@@ -26,8 +26,8 @@ constexpr std::string_view kExamples =
   pgveil check --config /etc/pgveil/pgveil.toml
 )";
 
-// A command that asks a running pgveil, and has no settings.
-struct Query {
+// A command without settings: one that asks a running pgveil, or one of `pgveil certs`.
+struct PlainCommand {
   std::string_view name;
   std::string_view usage;
   std::string_view exit_codes;
@@ -35,24 +35,41 @@ struct Query {
 };
 constexpr std::string_view kQueryExitCodes =
     "Exit codes: 0 success; 64 invalid command line; 69 pgveil does not answer.";
-constexpr std::array kQueries{
-    Query{
+constexpr std::string_view kCertsExitCodes =
+    "Exit codes: 0 success; 64 invalid command line; 66 a file cannot be read, or is not what the command needs; 73 a file exists already, or cannot be written.";
+constexpr std::array kPlainCommands{
+    PlainCommand{
         "probe", " live|ready|startup [OPTION]...",
         "Exit codes: 0 the answer is positive; 64 invalid command line; 69 the answer is negative, or pgveil does not answer.",
         "pgveil probe ready --admin 127.0.0.1:9187"},
-    Query{"status", " [OPTION]...", kQueryExitCodes,
-          "pgveil status --admin unix:/run/pgveil/admin.sock --watch"},
-    Query{"sessions", " [OPTION]...", kQueryExitCodes,
-          "pgveil sessions --admin 127.0.0.1:9187 --filter user=billing --sort to_client"},
-    Query{
+    PlainCommand{"status", " [OPTION]...", kQueryExitCodes,
+                 "pgveil status --admin unix:/run/pgveil/admin.sock --watch"},
+    PlainCommand{"sessions", " [OPTION]...", kQueryExitCodes,
+                 "pgveil sessions --admin 127.0.0.1:9187 --filter user=billing --sort to_client"},
+    PlainCommand{
         "terminate", " SESSION [OPTION]...",
         "Exit codes: 0 the session ends; 64 invalid command line; 69 there is no such session, or pgveil does not answer.",
         "pgveil terminate 7f3a-2b --admin 127.0.0.1:9187"},
+    PlainCommand{
+        "certs", " COMMAND [OPTION]...", kCertsExitCodes,
+        "pgveil certs ca\n  pgveil certs server --host db01.example.com --ip 192.0.2.1\n  pgveil certs client --user billing"},
+    PlainCommand{"ca", " [OPTION]...", kCertsExitCodes, "pgveil certs ca --dir certs"},
+    PlainCommand{"server", " --host NAME [OPTION]...", kCertsExitCodes,
+                 "pgveil certs server --host db01.example.com --ip 192.0.2.1"},
+    PlainCommand{
+        "client", " --user NAME [OPTION]...", kCertsExitCodes,
+        "pgveil certs client --user billing --spiffe spiffe://prod.example.com/ns/ledger/sa/billing"},
+    PlainCommand{"renew", " FILE [OPTION]...", kCertsExitCodes,
+                 "pgveil certs renew certs/db01.example.com.crt"},
+    PlainCommand{"revoke", " FILE... [OPTION]...", kCertsExitCodes, "pgveil certs revoke certs/billing.crt"},
+    PlainCommand{"crl", " [OPTION]...", kCertsExitCodes, "pgveil certs crl --days 7"},
+    PlainCommand{"show", " FILE... [OPTION]...", kCertsExitCodes,
+                 "pgveil certs show certs/*.crt certs/ca.crl"},
 };
 
-const Query* find_query(std::string_view name) {
-  const auto* found = std::ranges::find(kQueries, name, &Query::name);
-  return found == kQueries.end() ? nullptr : found;
+const PlainCommand* find_plain_command(std::string_view name) {
+  const auto* found = std::ranges::find(kPlainCommands, name, &PlainCommand::name);
+  return found == kPlainCommands.end() ? nullptr : found;
 }
 
 // The column where the description of an option begins.
@@ -131,14 +148,14 @@ std::string HelpFormatter::make_subcommand(const CLI::App* command) const {
 
 std::string HelpFormatter::make_usage(const CLI::App* app, std::string name) const {
   const bool is_command = app->get_parent() != nullptr;
-  if (const auto* query = find_query(app->get_name()); query != nullptr)
-    return "Usage: " + std::move(name) + std::string(query->usage) + "\n\n";
+  if (const auto* plain = find_plain_command(app->get_name()); plain != nullptr)
+    return "Usage: " + std::move(name) + std::string(plain->usage) + "\n\n";
   return "Usage: " + std::move(name) + (is_command ? " [OPTION]...\n\n" : " COMMAND [OPTION]...\n\n");
 }
 
 std::string HelpFormatter::make_footer(const CLI::App* app) const {
-  if (const auto* query = find_query(app->get_name()); query != nullptr)
-    return wrapped(query->exit_codes, width_, 0) + "\n\nExample:\n  " + std::string(query->example) + '\n';
+  if (const auto* plain = find_plain_command(app->get_name()); plain != nullptr)
+    return wrapped(plain->exit_codes, width_, 0) + "\n\nExample:\n  " + std::string(plain->example) + '\n';
   const std::string more =
       app->get_parent() == nullptr ? "Run \"pgveil run --help\" to see the options of a command.\n\n" : "";
   return more + wrapped(kEnd, width_, 0) + "\n\n" + std::string(kExamples);

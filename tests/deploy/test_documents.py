@@ -57,6 +57,32 @@ def test_a_command_line_is_understood(files, tmp_path, words):
     assert (done.returncode, complaints(done)) == (0, "")
 
 
+CERTIFICATES = ROOT / "docs/certificates.md"
+
+
+def test_the_page_of_certificates_shows_commands_that_work(tmp_path):
+    """One after the other, in one directory, as a reader would enter them."""
+    lines = [line for block in code_blocks(CERTIFICATES, "sh") for line in block.splitlines()]
+    commands = [words[1:] for line in lines if (words := shlex.split(line, comments=True))[0] == "pgveil"]
+    assert {words[1] for words in commands} == {"ca", "server", "client", "renew", "revoke", "crl", "show"}
+    for words in commands:
+        done = run(BINARY, *words, cwd=tmp_path)
+        assert (done.returncode, done.stderr) == (0, ""), words
+
+
+def test_the_page_of_certificates_has_every_option_and_no_other():
+    text = CERTIFICATES.read_text()
+    table = text.split("| Option | Of |")[1].split("\n\n")[0]
+    documented = {option: set(re.findall(r"`(\w+)`", of.replace("all but `show`", "`ca` `server` `client` `renew` `revoke` `crl`")))
+                  for option, of in re.findall(r"(?m)^\| `(--\w+)` \| ([^|]*) \|", table)}  # fmt: skip
+    offered = {}
+    for command in "ca", "server", "client", "renew", "revoke", "crl", "show":
+        assert f"`certs {command}" in text
+        for option in re.findall(r"(?m)^  (--\w+)", run(BINARY, "certs", command, "--help").stdout):
+            offered.setdefault(option, set()).add(command)
+    assert documented == offered
+
+
 def slug(heading: str) -> str:
     """As GitHub makes the anchor of a heading."""
     return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")

@@ -25,14 +25,6 @@ std::string hexadecimal(std::span<const unsigned char> bytes) {
   return text;
 }
 
-std::string serial_of(const X509* certificate) {
-  const Number number(ASN1_INTEGER_to_BN(X509_get0_serialNumber(certificate), nullptr));
-  if (!number) return {};
-  std::vector<unsigned char> bytes(static_cast<std::size_t>(BN_num_bytes(number.get())));
-  BN_bn2bin(number.get(), bytes.data());
-  return bytes.empty() ? "00" : hexadecimal(bytes);
-}
-
 bool is_text(const ASN1_STRING* value) {
   switch (ASN1_STRING_type(value)) {
     case V_ASN1_UTF8STRING:
@@ -84,6 +76,14 @@ std::string name_text(const X509_NAME* name) {
   return size > 0 ? std::string(data, static_cast<std::size_t>(size)) : std::string();
 }
 
+std::string serial_text(const ASN1_INTEGER* serial) {
+  const Number number(ASN1_INTEGER_to_BN(serial, nullptr));
+  if (!number) return {};
+  std::vector<unsigned char> bytes(static_cast<std::size_t>(BN_num_bytes(number.get())));
+  BN_bn2bin(number.get(), bytes.data());
+  return bytes.empty() ? "00" : hexadecimal(bytes);
+}
+
 std::int64_t seconds_since_1970(const ASN1_TIME* time) {
   std::tm parts{};
   if (ASN1_TIME_to_tm(time, &parts) != 1) return 0;
@@ -119,7 +119,7 @@ PeerCertificate values_of(X509* certificate) {
   const GeneralNames alternatives = alternative_names_of(certificate);
   return {.subject = name_text(subject),
           .issuer = name_text(X509_get_issuer_name(certificate)),
-          .serial = serial_of(certificate),
+          .serial = serial_text(X509_get0_serialNumber(certificate)),
           .sha256_fingerprint = fingerprint_of(certificate),
           .not_before = seconds_since_1970(X509_get0_notBefore(certificate)),
           .not_after = seconds_since_1970(X509_get0_notAfter(certificate)),

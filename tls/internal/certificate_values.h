@@ -12,6 +12,8 @@ namespace pgveil::tls {
 // Returns the name in the format of RFC 2253, as PostgreSQL's clientname=DN uses it (be-secure-openssl.c:
 // X509_NAME_print_ex).
 [[nodiscard]] std::string name_text(const X509_NAME* name);
+// Returns a serial number in lower-case hexadecimal.
+[[nodiscard]] std::string serial_text(const ASN1_INTEGER* serial);
 [[nodiscard]] std::int64_t seconds_since_1970(const ASN1_TIME* time);
 [[nodiscard]] CertificateNames names_of(X509* certificate);
 [[nodiscard]] PeerCertificate values_of(X509* certificate);

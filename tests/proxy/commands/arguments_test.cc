@@ -29,8 +29,8 @@ TEST_P(MisusedCommandLine, AnswersExUsageAndSaysWhy) {
 
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(CommandLine, MisusedCommandLine, testing::Values(
-    Misused{"NoCommand", {}, "error: no command given\n  hint: The commands are run, check, probe, status, sessions and terminate.\n"},
-    Misused{"UnknownCommand", {"bogus"}, "error: unknown command \"bogus\"\n  hint: The commands are run, check, probe, status, sessions and terminate.\n"},
+    Misused{"NoCommand", {}, "error: no command given\n  hint: The commands are run, check, probe, status, sessions, terminate and certs.\n"},
+    Misused{"UnknownCommand", {"bogus"}, "error: unknown command \"bogus\"\n  hint: The commands are run, check, probe, status, sessions, terminate and certs.\n"},
     Misused{"MistypedCommand", {"chek"}, "error: unknown command \"chek\"\n  hint: Did you mean \"check\"?\n"},
     Misused{"OptionBeforeTheCommand", {"--listen=127.0.0.1:5432", "run"},
             "error: no command before the option \"--listen\"\n  hint: Write the command first: pgveil run --listen ...\n"},
@@ -57,6 +57,17 @@ INSTANTIATE_TEST_SUITE_P(CommandLine, MisusedCommandLine, testing::Values(
     Misused{"OptionWithAnEmptyValue", {"run", "--listen="}, "error: option \"--listen\" requires a value\n"},
     Misused{"OptionInPlaceOfAValue", {"run", "--listen", "--upstream", "db01"},
             "error: option \"--listen\" requires a value\n"},
+    Misused{"CertsWithoutACommand", {"certs"}, "error: certs requires a command\n  hint: The commands of certs are ca, server, "},
+    Misused{"CertsWithAnUnknownCommand", {"certs", "bogus"}, "error: unknown command \"bogus\"\n  hint: The commands of certs are ca, "},
+    Misused{"CertsWithAMistypedCommand", {"certs", "clinet"}, "error: unknown command \"clinet\"\n  hint: Did you mean \"client\"?\n"},
+    Misused{"CertsWithAnOptionOfNoCommand", {"certs", "--dir", "x"}, "error: unknown option \"--dir\"\nRun \"pgveil certs --help\""},
+    Misused{"MistypedOptionOfCerts", {"certs", "server", "--hots", "x"},
+            "error: unknown option \"--hots\"\n  hint: Did you mean \"--host\"?\nRun \"pgveil certs server --help\" to see"},
+    Misused{"OptionOfAnotherCommandOfCerts", {"certs", "server", "--host", "x", "--user", "y"}, "error: unknown option \"--user\"\n"},
+    Misused{"ArgumentOfCertsWithoutOption", {"certs", "client", "--user", "x", "y"}, "error: unexpected argument \"y\"\n"},
+    Misused{"OptionOfCertsWithoutValue", {"certs", "server", "--host"}, "error: option \"--host\" requires a value\n"},
+    Misused{"OptionOfCertsTwice", {"certs", "client", "--user", "x", "--user", "y"},
+            "error: option \"--user\" is given more than once\nRun \"pgveil certs client --help\" to see"},
     Misused{"OptionTwice", kSound + Words{"--listen", "127.0.0.1:1"}, "error: option \"--listen\" is given more than once\n"}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
