@@ -10,6 +10,7 @@ import pytest
 from harness.certificates import CLIENT, DAY, Authority
 from harness.pgveil import BINARY
 from harness.processes import run
+from harness.secrets import secret_file
 from project import complaints
 
 
@@ -34,6 +35,8 @@ class Files:
             "ssl_cert_file": server.certificate,
             "ssl_key_file": server.key,
             "ssl_ca_file": authority.file,
+            "auth_file": secret_file(directory / "userlist.txt", '"app" "a password"\n'),
+            "passfile": secret_file(directory / "pgpass", "*:*:*:app:a password\n"),
         }
 
     def put_into(self, text: str) -> str:
