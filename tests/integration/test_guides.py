@@ -1,19 +1,25 @@
 """The guides in docs/ are followed as they are printed: files, commands, and what they show."""
 
+import re
 import shutil
 
 import pytest
 
-from harness.guide import DOCS, Terminal, sections
-from harness.pgveil import BINARY
+from harness.guide import DOCS, Block, Terminal, sections, table
+from harness.pgveil import BINARY, toml
+from harness.processes import run, run_or_fail
+from harness.secrets import secret_file
+from harness.tls_clients import certificate
 
-# The sections with commands, each followed in a trial folder of its own.
+EGRESS = "A legacy application and a server that requires TLS"
+INGRESS = "TLS and client certificates in front of a server without TLS"
+
+# The sections with commands. Each is followed in a trial folder of its own, if it says so after one of the recipes.
 GUIDES = {
-    "getting-started.md": [
-        "A legacy application and a server that requires TLS",
-        "TLS and client certificates in front of a server without TLS",
-        "SCRAM with TLS on both sides",
-    ],
+    "getting-started.md": {EGRESS: None, INGRESS: None, "SCRAM with TLS on both sides": None},
+    "what-postgresql-sees.md": {"Egress: seen by the server": EGRESS, "Ingress: seen by the server": INGRESS},
+    "self-signed-servers.md": {"Pin a certificate": None},
+    "from-pg-hba.md": {"Try your file": None},
 }
 
 
@@ -25,25 +31,119 @@ def program(workplace):
 
 
 @pytest.fixture
-def terminal(folder, program):
-    made = Terminal(folder, program)
-    yield made
-    made.stop()
+def new_terminal(folder, program):
+    """Opens a terminal in an empty folder, if need be in a network of its own."""
+    opened = []
+
+    def start(namespace=None):
+        opened.append(Terminal(folder, program, namespace))
+        return opened[-1]
+
+    yield start
+    for terminal in opened:
+        terminal.stop()
+
+
+@pytest.fixture
+def terminal(new_terminal):
+    return new_terminal()
 
 
 @pytest.mark.parametrize("page, section", [(page, section) for page in GUIDES for section in GUIDES[page]])
 def test_a_section_can_be_followed(terminal, page, section):
-    trial = sections("getting-started.md")
-    terminal.follow(trial["Preparation"])
+    recipes = sections("getting-started.md")
+    before = GUIDES[page][section]
+    terminal.follow(recipes["Preparation"])
+    if before:
+        terminal.follow(recipes[before])
     terminal.follow(sections(page)[section])
     if page == "getting-started.md":
-        terminal.follow(trial["Clean up"])
+        terminal.follow(recipes["Clean up"])
 
 
 def test_every_section_with_commands_is_followed():
     found = {
-        page.name: [heading for heading, blocks in sections(page.name).items() if any(block.language == "console" for block in blocks)]
+        (page.name, heading)
         for page in sorted(DOCS.glob("*.md"))
+        for heading, blocks in sections(page.name).items()
+        if any(block.language == "console" for block in blocks)
     }
-    found["getting-started.md"] = [name for name in found["getting-started.md"] if name not in ("Preparation", "Clean up")]
-    assert {page: names for page, names in found.items() if names} == GUIDES
+    shared = {("getting-started.md", "Preparation"), ("getting-started.md", "Clean up")}
+    assert found - shared == {(page, section) for page in GUIDES for section in GUIDES[page]}
+
+
+class TestAnUnchangedApplication:
+    """docs/self-signed-servers.md: the server's own name leads to pgveil by the hosts file, and pgveil has its address."""
+
+    BLOCKS = sections("self-signed-servers.md")["An unchanged application"]
+    NAME = "db01.internal.example.com"
+
+    @pytest.fixture
+    def terminal(self, new_terminal, names):
+        """With the hosts file of the page, and a server at the address of the page."""
+        (hosts,) = (block.text for block in self.BLOCKS if block.language == "")
+        network = names(hosts=f"127.0.0.1 localhost\n{hosts}\n")
+        run_or_fail(*network.prefix, "/usr/sbin/ip", "address", "add", "10.0.3.12/32", "dev", "lo")
+        terminal = new_terminal(network)
+        terminal.follow(sections("getting-started.md")["Preparation"])
+        for command in (
+            f'$new -keyout db01.key -out db01.crt -subj "/CN=db01" -addext subjectAltName=DNS:{self.NAME} $no_ca 2>>openssl.log',
+            "printf '%s\\n' 'ssl = on' \"listen_addresses = '10.0.3.12'\" \"ssl_cert_file = '$PWD/db01.crt'\""
+            " \"ssl_key_file = '$PWD/db01.key'\" >>data/postgresql.conf",
+            "echo 'hostssl all all all trust' >data/pg_hba.conf",
+            "pg_ctl --pgdata=data --log=server.log --silent start",
+        ):
+            assert terminal.run(command) == (0, "")
+        return terminal
+
+    def ask(self, terminal, settings: str) -> tuple[int, str]:
+        """What psql prints, with its default for TLS, through a pgveil with these settings."""
+        terminal.follow([Block("toml", f"# pgveil.toml\n{settings}", 0),
+                         Block("console", "$ pgveil run --config pgveil.toml\n...\n... listening ...", 0)])  # fmt: skip
+        sql = "SELECT ssl, inet_server_addr() FROM pg_stat_ssl WHERE pid = pg_backend_pid()"
+        return terminal.run(terminal.translated(
+            f'psql "host={self.NAME} port=5432 user=$(id -un) dbname=postgres" --no-align --tuples-only -c "{sql}"'))  # fmt: skip
+
+    @property
+    def settings(self) -> str:
+        (settings,) = (block.text for block in self.BLOCKS if block.language == "toml")
+        return settings.replace("/etc/pgveil/root.crt", "/tmp/pgveil-trial/ca.crt")
+
+    def test_reaches_the_server_over_tls(self, terminal):
+        assert self.ask(terminal, self.settings) == (0, "t|10.0.3.12\n")
+
+    def test_does_not_without_hostaddr(self, terminal):
+        code, said = self.ask(terminal, re.sub("(?m)^hostaddr.*\n", "", self.settings))
+        assert code == 2
+        assert "pgveil: the server does not support TLS, which is required" in said
+
+
+LINES_OF_SERVERS = [[cell.strip("`") for cell in row] for row in table("from-pg-hba.md", "Word by word")]
+
+
+class TestALineOfAServer:
+    """docs/from-pg-hba.md, row by row."""
+
+    @pytest.fixture
+    def check(self, folder, credentials, authority):
+        def complaints(line: str) -> str:
+            listener = {"address": "0.0.0.0:0", "upstream": "primary", "hba": line,
+                        **certificate(credentials, ssl_ca_file=str(authority.file))}  # fmt: skip
+            if line.startswith("local"):
+                listener = {"address": f"unix:{folder}/.s.PGSQL.1", "upstream": "primary", "hba": line}
+            if "scram-sha-256" in line:
+                listener["auth_file"] = secret_file(folder / "userlist.txt", '"app" "a password"\n')
+            if "map=people" in line:
+                listener["ident"] = "people  /^CN=([a-z]+)$  \\1"
+            file = folder / "pgveil.toml"
+            file.write_text(toml({"listener": [listener], "upstream": {"primary": {"host": "/run/postgresql"}}}))
+            done = run(BINARY, "check", "--config", file)
+            return "\n".join(line for line in done.stderr.splitlines() if line.startswith("error:"))
+
+        return complaints
+
+    @pytest.mark.parametrize("line, message, instead", [row[:3] for row in LINES_OF_SERVERS])
+    def test_is_judged_as_the_page_says(self, check, line, message, instead):
+        said = check(line)
+        assert said == "" if message == "accepted" else message in said, said
+        assert check(instead) == ""

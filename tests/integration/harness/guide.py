@@ -54,6 +54,13 @@ def sections(page: str) -> dict[str, list[Block]]:
     return found
 
 
+def table(page: str, heading: str) -> list[list[str]]:
+    """The cells of the first table below this heading of second level, without its first line."""
+    text = (DOCS / page).read_text().split(f"\n## {heading}\n")[1]
+    rows = re.search(r"(?:^\|.*\n)+", text, re.MULTILINE)[0].splitlines()[2:]
+    return [[cell.strip().replace("\\|", "|") for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
+
+
 def commands(block: Block) -> list[tuple[str, str]]:
     """The commands of a console block, each with the output below it."""
     found: list[tuple[list[str], list[str]]] = []
@@ -92,23 +99,24 @@ class Terminal:
 
     MARK = "<the end of a command>"
 
-    def __init__(self, folder: Path, program: Path):
-        """`program` is a pgveil that every user may run."""
+    def __init__(self, folder: Path, program: Path, namespace=None):
+        """`program` is a pgveil that every user may run. In a network of its own, the ports are those of the guides."""
         self.folder = folder
         # No port, no path and no release of PostgreSQL but these: docs/README.md promises that.
         self.replaced = {
             r"/tmp/pgveil-trial\b": str(folder / "pgveil-trial"),
             r"/usr/lib/postgresql/15/bin\b": POSTGRES_BIN,
-            r"(?<![\d.])5432\b": str(free_port()),
-            r"(?<![\d.])6432\b": str(free_port()),
         }
+        if not namespace:
+            self.replaced |= {rf"(?<![\d.]){port}\b": str(free_port()) for port in (5432, 6432)}
         if ACCOUNT:
             shutil.chown(folder, ACCOUNT, ACCOUNT)
         self._logs: list[Path] = []
         env = {**environment(), **RELAY, "HOME": str(folder), "PATH": f"{program.parent}:/usr/bin:/bin"}
+        prefix = namespace.prefix if namespace else ()
         account = ["setpriv", "--reuid", ACCOUNT, "--regid", ACCOUNT, "--clear-groups", "--"] if ACCOUNT else []
         # It reads commands until this process has ended, however that came; then it ends what it has started.
-        self._shell = subprocess.Popen([*account, "bash", "--norc"], cwd=folder, env=env, stdin=subprocess.PIPE,
+        self._shell = subprocess.Popen([*prefix, *account, "bash", "--norc"], cwd=folder, env=env, stdin=subprocess.PIPE,
                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
         self.run(
             "clean_up() { kill $(jobs -p); wait; for pid in $(find . -name postmaster.pid); do"
