@@ -20,6 +20,10 @@ GUIDES = {
     "what-postgresql-sees.md": {"Egress: seen by the server": EGRESS, "Ingress: seen by the server": INGRESS},
     "self-signed-servers.md": {"Pin a certificate": None},
     "from-pg-hba.md": {"Try your file": None},
+    "secure-a-server.md": {
+        "Checklist for pgveil in front of the server": INGRESS,
+        "Checklist for pgveil beside the application": EGRESS,
+    },
 }
 
 

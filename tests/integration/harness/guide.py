@@ -174,7 +174,7 @@ class Terminal:
             self._expect_in_log(r"\A" + pattern(self.translated(output)), where)
             return
         code, said = self.run(self.translated(command))
-        assert re.fullmatch(pattern(self.translated(output)) + "\n*", said), f"{where}\nprinted:\n{said}{self._log()}"
+        assert re.fullmatch(pattern(self.translated(output)) + "\n*", said.expandtabs()), f"{where}\nprinted:\n{said}{self._log()}"
         shows_error = re.search(r"error:|FATAL:", output) is not None
         assert (code != 0) == shows_error, f"{where}\nexit code {code}:\n{said}"
 
