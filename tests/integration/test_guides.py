@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -13,8 +14,10 @@ from harness.tls_clients import certificate
 
 EGRESS = "A legacy application and a server that requires TLS"
 INGRESS = "TLS and client certificates in front of a server without TLS"
+MIGRATION = "The server of the trials"
+SHARED = {"getting-started.md": ["Preparation", "Clean up"], "migrating.md": [MIGRATION]}
 
-# The sections with commands. Each is followed in a trial folder of its own, if it says so after one of the recipes.
+# The sections with commands, and the section that each says to follow before it. Each has a trial folder of its own.
 GUIDES = {
     "getting-started.md": {EGRESS: None, INGRESS: None, "SCRAM with TLS on both sides": None},
     "what-postgresql-sees.md": {"Egress: seen by the server": EGRESS, "Ingress: seen by the server": INGRESS},
@@ -24,6 +27,20 @@ GUIDES = {
         "Checklist for pgveil in front of the server": INGRESS,
         "Checklist for pgveil beside the application": EGRESS,
     },
+    "migrating.md": {
+        "From stunnel": MIGRATION,
+        "From stunnel in front of a server": MIGRATION,
+        "From PgBouncer, used for TLS": MIGRATION,
+        "From HAProxy": MIGRATION,
+    },
+}
+
+# What the sections about other programs need.
+PROGRAMS = {
+    "From stunnel": "/usr/bin/stunnel",
+    "From stunnel in front of a server": "/usr/bin/stunnel",
+    "From PgBouncer, used for TLS": "/usr/sbin/pgbouncer",
+    "From HAProxy": "/usr/sbin/haproxy",
 }
 
 
@@ -57,9 +74,11 @@ def terminal(new_terminal):
 def test_a_section_can_be_followed(terminal, page, section):
     recipes = sections("getting-started.md")
     before = GUIDES[page][section]
+    if section in PROGRAMS and not Path(PROGRAMS[section]).exists():
+        pytest.skip(f"{PROGRAMS[section]} is not installed")
     terminal.follow(recipes["Preparation"])
     if before:
-        terminal.follow(recipes[before])
+        terminal.follow((recipes | sections(page))[before])
     terminal.follow(sections(page)[section])
     if page == "getting-started.md":
         terminal.follow(recipes["Clean up"])
@@ -72,7 +91,7 @@ def test_every_section_with_commands_is_followed():
         for heading, blocks in sections(page.name).items()
         if any(block.language == "console" for block in blocks)
     }
-    shared = {("getting-started.md", "Preparation"), ("getting-started.md", "Clean up")}
+    shared = {(page, section) for page in SHARED for section in SHARED[page]}
     assert found - shared == {(page, section) for page in GUIDES for section in GUIDES[page]}
 
 

@@ -108,7 +108,7 @@ class Terminal:
             r"/usr/lib/postgresql/15/bin\b": POSTGRES_BIN,
         }
         if not namespace:
-            self.replaced |= {rf"(?<![\d.]){port}\b": str(free_port()) for port in (5432, 6432)}
+            self.replaced |= {rf"(?<!\d){port}\b": str(free_port()) for port in (5432, 6432)}
         if ACCOUNT:
             shutil.chown(folder, ACCOUNT, ACCOUNT)
         self._logs: list[Path] = []
@@ -119,7 +119,7 @@ class Terminal:
         self._shell = subprocess.Popen([*prefix, *account, "bash", "--norc"], cwd=folder, env=env, stdin=subprocess.PIPE,
                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
         self.run(
-            "clean_up() { kill $(jobs -p); wait; for pid in $(find . -name postmaster.pid); do"
+            "clean_up() { kill $(jobs -p) $(cat */*.pid); wait; for pid in $(find . -name postmaster.pid); do"
             f' {POSTGRES_BIN}/pg_ctl --pgdata="${{pid%/*}}" --mode=immediate stop; done; }} &>/dev/null\n'
             f"trap 'cd {folder} && clean_up' EXIT"
         )
