@@ -24,6 +24,8 @@ class Files:
         client = authority.issue("client", usage=CLIENT, lifetime=90 * DAY)
         server = authority.issue("localhost", dns=["localhost"], lifetime=90 * DAY)
         crl = authority.revoke()
+        hba = directory / "pg_hba.conf"
+        hba.write_text("hostssl all all all relay\n")
         crldir = directory / "crls"
         crldir.mkdir()
         self.of_setting = {
@@ -35,6 +37,7 @@ class Files:
             "ssl_cert_file": server.certificate,
             "ssl_key_file": server.key,
             "ssl_ca_file": authority.file,
+            "hba_file": hba,
             "auth_file": secret_file(directory / "userlist.txt", '"app" "a password"\n'),
             "passfile": secret_file(directory / "pgpass", "*:*:*:app:a password\n"),
         }

@@ -33,6 +33,7 @@ GUIDES = {
         "From PgBouncer, used for TLS": MIGRATION,
         "From HAProxy": MIGRATION,
     },
+    "managed-servers.md": {"A token, tried without a cloud": None},
 }
 
 # What the sections about other programs need.

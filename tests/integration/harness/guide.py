@@ -6,7 +6,7 @@ A fenced block of a guide is one of these:
   stands for anything, as a line of its own for any number of lines. A command must succeed, unless its output shows an
   error. `pgveil run` keeps running: the output is what its log begins with.
 - ```log: what the log of the last `pgveil run` has by then, or will have.
-- ```toml or ```conf whose first line is a comment with a path: the content of that file; with `, at its end` after the
+- ```toml, ```conf or ```sh whose first line is a comment with a path: the content of that file; with `, at its end` after the
   path, more lines of it.
 
 All other blocks are for readers only."""
@@ -133,7 +133,7 @@ class Terminal:
                     self._follow_command(command, output, block)
             elif block.language == "log":
                 self._expect_in_log(pattern(self.translated(block.text)), f"line {block.line}")
-            elif block.language in ("toml", "conf") and (file := re.match(r"# ([\w./-]+)(, at its end)?$", first)):
+            elif block.language in ("toml", "conf", "sh") and (file := re.match(r"# ([\w./-]+)(, at its end)?$", first)):
                 self._write(file[1], ">>" if file[2] else ">", self.translated(block.text))
 
     def translated(self, text: str) -> str:
