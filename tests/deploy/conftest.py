@@ -25,7 +25,7 @@ class Files:
         server = authority.issue("localhost", dns=["localhost"], lifetime=90 * DAY)
         crl = authority.revoke()
         hba = directory / "pg_hba.conf"
-        hba.write_text("hostssl all all all relay\n")
+        hba.write_text("hostssl all all all relay clientcert=verify-ca\n")
         crldir = directory / "crls"
         crldir.mkdir()
         self.of_setting = {

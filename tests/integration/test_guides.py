@@ -96,6 +96,33 @@ def test_every_section_with_commands_is_followed():
     assert found - shared == {(page, section) for page in GUIDES for section in GUIDES[page]}
 
 
+class TestWhatIsFollowed:
+    """Every difference from what a guide shows is a failure."""
+
+    @pytest.mark.parametrize("shown", [
+        "$ echo one\ntwo",
+        "$ echo one",
+        "$ true\none",
+        "$ printf 'one\\ntwo\\n'\none",
+        "$ false",
+        "$ echo error: no; true\nerror: no",
+        "$ echo port 5432\nport 6432",
+    ])  # fmt: skip
+    def test_must_print_what_is_shown(self, terminal, shown):
+        with pytest.raises(AssertionError):
+            terminal.follow([Block("console", shown, 1)])
+
+    def test_may_print_anything_in_place_of_three_dots(self, terminal):
+        terminal.follow([Block("console", "$ printf 'one\\ntwo\\nthree\\n'\no...e\n...\n$ echo done\ndone", 1)])
+
+    def test_keeps_folder_and_variables(self, terminal):
+        terminal.follow([Block("console", "$ mkdir here && cd here\n$ word=kept\n$ echo $word ${PWD##*/}\nkept here", 1)])
+
+    def test_has_the_files_of_the_guide(self, terminal):
+        terminal.follow([Block("conf", "# some.conf\none", 1), Block("conf", "# some.conf, at its end\ntwo", 5),
+                         Block("console", "$ cat some.conf\n# some.conf\none\n# some.conf, at its end\ntwo", 9)])  # fmt: skip
+
+
 class TestAnUnchangedApplication:
     """docs/self-signed-servers.md: the server's own name leads to pgveil by the hosts file, and pgveil has its address."""
 

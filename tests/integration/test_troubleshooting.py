@@ -107,7 +107,7 @@ FAILURES = {
     'server certificate for ... does not match host name "..."': lambda t: t.tls(t.ingress(RELAY), host="127.0.0.1"),
     'private key file "..." has group or world access': lambda t: t.tls(t.ingress(CERT), t.readable_key()),
     "SSL error: tlsv1 alert unknown ca": lambda t: t.tls(t.ingress(CERT), t.authority.self_signed("app")),
-    "SSL error: sslv3 alert certificate expired":
+    "SSL error: ... alert certificate expired":
         lambda t: t.tls(t.ingress(CERT), t.client_certificate(age=3 * DAY, lifetime=DAY)),
     "pgveil: connection requires a valid client certificate": lambda t: t.tls(t.ingress(CERT)),
     "pgveil: the client certificate may not log in as this user": lambda t: t.tls(t.ingress(CERT), t.client_certificate("other")),
