@@ -5,7 +5,7 @@ A fenced block of a guide is one of these:
 - ```console: commands after `$ `, continued after `> `, and below each the output that it must have. `...` in an output
   stands for anything, as a line of its own for any number of lines. A command must succeed, unless its output shows an
   error. `pgveil run` keeps running: the output is what its log begins with.
-- ```log: what the log of the last `pgveil run` has by then, or will have.
+- ```log: what the log of the last `pgveil run` has, or will have, after what was last expected in it.
 - ```toml, ```conf or ```sh whose first line is a comment with a path: the content of that file; with `, at its end` after the
   path, more lines of it.
 
@@ -112,6 +112,7 @@ class Terminal:
         if ACCOUNT:
             shutil.chown(folder, ACCOUNT, ACCOUNT)
         self._logs: list[Path] = []
+        self._seen = 0  # of the last log, by what was expected in it
         env = {**environment(), **RELAY, "HOME": str(folder), "PATH": f"{program.parent}:/usr/bin:/bin"}
         prefix = namespace.prefix if namespace else ()
         account = ["setpriv", "--reuid", ACCOUNT, "--regid", ACCOUNT, "--clear-groups", "--"] if ACCOUNT else []
@@ -121,7 +122,7 @@ class Terminal:
         self.run(
             "clean_up() { kill $(jobs -p) $(cat */*.pid); wait; for pid in $(find . -name postmaster.pid); do"
             f' {POSTGRES_BIN}/pg_ctl --pgdata="${{pid%/*}}" --mode=immediate stop; done; }} &>/dev/null\n'
-            f"trap 'cd {folder} && clean_up' EXIT"
+            f"trap 'cd {folder} && clean_up' EXIT; trap exit PIPE"
         )
 
     def follow(self, blocks: list[Block]) -> None:
@@ -169,6 +170,7 @@ class Terminal:
         where = f"line {block.line}: {command}"
         if command.startswith("pgveil run "):
             self._logs.append(self.folder / f"pgveil-{len(self._logs)}.log")
+            self._seen = 0
             code, said = self.run(f"{self.translated(command)} &>{self._logs[-1]} &")
             assert code == 0, f"{where}\n{said}"
             self._expect_in_log(r"\A" + pattern(self.translated(output)), where)
@@ -184,9 +186,10 @@ class Terminal:
 
     def _expect_in_log(self, expected: str, where: str) -> None:
         deadline = time.monotonic() + PATIENCE
-        while not re.search(expected, self._log(), re.MULTILINE):
+        while not (found := re.search(expected, self._log()[self._seen :], re.MULTILINE)):
             assert time.monotonic() < deadline, f"{where}\nthe log has no\n{expected}\n{self._log()}"
             time.sleep(0.02)
+        self._seen += found.end()
 
     def _log(self) -> str:
         return self._logs[-1].read_text() if self._logs and self._logs[-1].exists() else ""
