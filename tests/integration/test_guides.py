@@ -7,15 +7,18 @@ from pathlib import Path
 import pytest
 
 from harness.guide import DOCS, Block, Terminal, sections, table
+from harness.network import DebianServer, Unavailable
 from harness.pgveil import BINARY, toml
-from harness.processes import run, run_or_fail
+from harness.processes import POSTGRES_VERSION, run, run_or_fail
 from harness.secrets import secret_file
 from harness.tls_clients import certificate
 
 EGRESS = "A legacy application and a server that requires TLS"
 INGRESS = "TLS and client certificates in front of a server without TLS"
 MIGRATION = "The server of the trials"
-SHARED = {"getting-started.md": ["Preparation", "Clean up"], "migrating.md": [MIGRATION]}
+DEBIAN = "The second recipe on a Debian server"
+# Parts of what each section is followed after or before; and DEBIAN, which has a test of its own.
+SHARED = {"getting-started.md": ["Preparation", "The trial server", "Clean up", DEBIAN], "migrating.md": [MIGRATION]}
 
 # The sections with commands, and the section that each says to follow before it. Each has a trial folder of its own.
 GUIDES = {
@@ -57,8 +60,8 @@ def new_terminal(folder, program):
     """Opens a terminal in an empty folder, if need be in a network of its own."""
     opened = []
 
-    def start(namespace=None):
-        opened.append(Terminal(folder, program, namespace))
+    def start(namespace=None, **settings):
+        opened.append(Terminal(folder, program, namespace, **settings))
         return opened[-1]
 
     yield start
@@ -71,18 +74,36 @@ def terminal(new_terminal):
     return new_terminal()
 
 
+@pytest.fixture
+def debian_server(folder):
+    """A Debian server with nothing but its cluster `main`; see harness/network.py."""
+    try:
+        server = DebianServer(folder, POSTGRES_VERSION)
+    except Unavailable as reason:
+        pytest.skip(str(reason))
+    yield server
+    server.remove()
+
+
 @pytest.mark.parametrize("page, section", [(page, section) for page in GUIDES for section in GUIDES[page]])
 def test_a_section_can_be_followed(terminal, page, section):
     recipes = sections("getting-started.md")
     before = GUIDES[page][section]
     if section in PROGRAMS and not Path(PROGRAMS[section]).exists():
         pytest.skip(f"{PROGRAMS[section]} is not installed")
-    terminal.follow(recipes["Preparation"])
+    terminal.follow(recipes["Preparation"] + recipes["The trial server"])
     if before:
         terminal.follow((recipes | sections(page))[before])
     terminal.follow(sections(page)[section])
     if page == "getting-started.md":
         terminal.follow(recipes["Clean up"])
+
+
+@pytest.mark.skipif(POSTGRES_VERSION != 15, reason="the recipe is for Debian 12, with PostgreSQL 15")
+def test_the_recipe_for_a_debian_server_can_be_followed(new_terminal, debian_server):
+    recipes = sections("getting-started.md")
+    terminal = new_terminal(debian_server, account=None)
+    terminal.follow(recipes["Preparation"] + recipes[DEBIAN])
 
 
 def test_every_section_with_commands_is_followed():
@@ -136,7 +157,8 @@ class TestAnUnchangedApplication:
         network = names(hosts=f"127.0.0.1 localhost\n{hosts}\n")
         run_or_fail(*network.prefix, "/usr/sbin/ip", "address", "add", "10.0.3.12/32", "dev", "lo")
         terminal = new_terminal(network)
-        terminal.follow(sections("getting-started.md")["Preparation"])
+        recipes = sections("getting-started.md")
+        terminal.follow(recipes["Preparation"] + recipes["The trial server"])
         for command in (
             f'$new -keyout db01.key -out db01.crt -subj "/CN=db01" -addext subjectAltName=DNS:{self.NAME} $no_ca 2>>openssl.log',
             "printf '%s\\n' 'ssl = on' \"listen_addresses = '10.0.3.12'\" \"ssl_cert_file = '$PWD/db01.crt'\""

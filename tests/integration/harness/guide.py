@@ -16,6 +16,7 @@ import random
 import re
 import select
 import shutil
+import signal
 import socket
 import subprocess
 import time
@@ -99,7 +100,7 @@ class Terminal:
 
     MARK = "<the end of a command>"
 
-    def __init__(self, folder: Path, program: Path, namespace=None):
+    def __init__(self, folder: Path, program: Path, namespace=None, account: str | None = ACCOUNT):
         """`program` is a pgveil that every user may run. In a network of its own, the ports are those of the guides."""
         self.folder = folder
         # No port, no path and no release of PostgreSQL but these: docs/README.md promises that.
@@ -109,19 +110,19 @@ class Terminal:
         }
         if not namespace:
             self.replaced |= {rf"(?<!\d){port}\b": str(free_port()) for port in (5432, 6432)}
-        if ACCOUNT:
-            shutil.chown(folder, ACCOUNT, ACCOUNT)
+        if account:
+            shutil.chown(folder, account, account)
         self._logs: list[Path] = []
         self._seen = 0  # of the last log, by what was expected in it
-        env = {**environment(), **RELAY, "HOME": str(folder), "PATH": f"{program.parent}:/usr/bin:/bin"}
+        env = {**environment(), **RELAY, "HOME": str(folder), "PATH": f"{program.parent}:/usr/bin:/bin" + ("" if account else ":/usr/sbin")}
         prefix = namespace.prefix if namespace else ()
-        account = ["setpriv", "--reuid", ACCOUNT, "--regid", ACCOUNT, "--clear-groups", "--"] if ACCOUNT else []
+        user = ["setpriv", "--reuid", account, "--regid", account, "--clear-groups", "--"] if account else []
         # It reads commands until this process has ended, however that came; then it ends what it has started.
-        self._shell = subprocess.Popen([*prefix, *account, "bash", "--norc"], cwd=folder, env=env, stdin=subprocess.PIPE,
+        self._shell = subprocess.Popen([*prefix, *user, "bash", "--norc"], cwd=folder, env=env, stdin=subprocess.PIPE,
                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True)  # fmt: skip
         self.run(
-            "clean_up() { kill $(jobs -p) $(cat */*.pid); wait; for pid in $(find . -name postmaster.pid); do"
-            f' {POSTGRES_BIN}/pg_ctl --pgdata="${{pid%/*}}" --mode=immediate stop; done; }} &>/dev/null\n'
+            "clean_up() { kill $(jobs -p) $(cat */*.pid); wait; for file in $(find . -name postmaster.pid); do"
+            " pid=$(head -n 1 $file); kill -QUIT $pid; tail --pid=$pid --follow /dev/null; done; } &>/dev/null\n"
             f"trap 'cd {folder} && clean_up' EXIT; trap exit PIPE"
         )
 
@@ -160,7 +161,9 @@ class Terminal:
         """Ends each pgveil as its user would, and whatever else is left."""
         try:
             code, output = self.run("status=0; for job in $(jobs -p); do kill $job; wait $job || status=$?; done; (exit $status)")
-            assert code == 0, output + self._log()
+            # runuser(1) says that it was ended by a signal, also if its program has ended as it should.
+            assert code in (0, 128 + signal.SIGTERM), output + self._log()
+            assert all(" stopped " in log.read_text() for log in self._logs), self._log()
         finally:
             self._shell.stdin.close()
             self._shell.wait(2 * PATIENCE)
@@ -168,7 +171,7 @@ class Terminal:
 
     def _follow_command(self, command: str, output: str, block: Block) -> None:
         where = f"line {block.line}: {command}"
-        if command.startswith("pgveil run "):
+        if re.match(r"(runuser .* -- )?pgveil run ", command):
             self._logs.append(self.folder / f"pgveil-{len(self._logs)}.log")
             self._seen = 0
             code, said = self.run(f"{self.translated(command)} &>{self._logs[-1]} &")
