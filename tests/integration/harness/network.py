@@ -1,6 +1,6 @@
 """Network namespaces. One has a line on which every packet takes its time: its only device is a tun(4) that the tests hold by its
 other end. Whatever is sent to `FAR` comes back from there to `NEAR`, late: what listens on NEAR is reached at FAR. Another has a
-name server of the test's own."""
+name server of the test's own, and another an /etc and a PostgreSQL as on a Debian server."""
 
 import collections
 import contextlib
