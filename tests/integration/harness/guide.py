@@ -114,7 +114,8 @@ class Terminal:
             shutil.chown(folder, account, account)
         self._logs: list[Path] = []
         self._seen = 0  # of the last log, by what was expected in it
-        env = {**environment(), **RELAY, "HOME": str(folder), "PATH": f"{program.parent}:/usr/bin:/bin" + ("" if account else ":/usr/sbin")}
+        path = f"{program.parent}:/usr/bin:/bin" + ("" if account else ":/usr/sbin")
+        env = {**environment(), **RELAY, "HOME": str(folder), "PATH": path}
         prefix = namespace.prefix if namespace else ()
         user = ["setpriv", "--reuid", account, "--regid", account, "--clear-groups", "--"] if account else []
         # It reads commands until this process has ended, however that came; then it ends what it has started.
