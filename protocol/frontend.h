@@ -22,6 +22,10 @@ inline constexpr char kExecute = 'E';
 inline constexpr char kClose = 'C';
 inline constexpr char kFlush = 'H';
 inline constexpr char kSync = 'S';
+inline constexpr char kCopyData = 'd';
+inline constexpr char kCopyDone = 'c';
+inline constexpr char kCopyFail = 'f';
+inline constexpr char kFunctionCall = 'F';
 // PG_MAX_AUTH_TOKEN_LENGTH (libpq-be.h): the longest response that a server reads, length word included.
 inline constexpr std::uint32_t kMaxPasswordMessageLength = 65'535;
 

@@ -99,6 +99,15 @@ void encode_parameter_description(Bytes& out) {
   encode(kParameterDescription, out, [](ByteWriter& writer) { write_uint16(0, writer); });
 }
 
+void encode_negotiate_protocol_version(ProtocolVersion newest, std::span<const std::string> unknown,
+                                       Bytes& out) {
+  encode(kNegotiateProtocolVersion, out, [&](ByteWriter& writer) {
+    writer.write_uint32(newest);
+    writer.write_uint32(static_cast<std::uint32_t>(unknown.size()));
+    for (const std::string& option : unknown) writer.write_c_string(option);
+  });
+}
+
 void encode_parameter_status(std::string_view name, std::string_view value, Bytes& out) {
   encode(kParameterStatus, out, [&](ByteWriter& writer) {
     writer.write_c_string(name);

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "protocol/bytes.h"
+#include "protocol/startup.h"
 
 namespace pgveil::protocol {
 
@@ -40,6 +41,9 @@ enum class ShortMessage : char {
 void encode(ShortMessage message, Bytes& out);
 // Of a statement without parameters.
 void encode_parameter_description(Bytes& out);
+// Of a server whose newest protocol version is `newest`. `unknown`: the client's options of the protocol that it ignores.
+void encode_negotiate_protocol_version(ProtocolVersion newest, std::span<const std::string> unknown,
+                                       Bytes& out);
 void encode_parameter_status(std::string_view name, std::string_view value, Bytes& out);
 // Outside a transaction.
 void encode_ready_for_query(Bytes& out);

@@ -109,6 +109,7 @@ int main(int argc, char** argv) {
     if (!invocation) return invocation.error();
     switch (invocation->command) {
       case Command::check: return run_check(invocation->parsed);
+      case Command::explain: return run_explain(invocation->parsed, invocation->explain);
       case Command::probe: return run_probe(invocation->probe);
       case Command::status: return run_status(invocation->status);
       case Command::sessions: return run_sessions(invocation->sessions);

@@ -52,6 +52,7 @@ std::string signature_of(const X509* certificate) {
 StoredCertificate stored(X509* certificate) {
   StoredCertificate stored{.values = values_of(certificate),
                            .pem = pem_of(certificate),
+                           .der = der_of(certificate),
                            .key = text_of(X509_get0_pubkey(certificate)),
                            .signature = signature_of(certificate),
                            .is_authority = X509_check_ca(certificate) > 0};

@@ -16,6 +16,7 @@ namespace pgveil::tls {
 struct StoredCertificate {
   PeerCertificate values;
   std::string pem;
+  std::vector<std::uint8_t> der;
   std::string key;        // "ECDSA P-256", "RSA 3072 bits" or "Ed25519"
   std::string signature;  // "ecdsa-with-SHA256"
   bool is_authority = false;

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cerrno>
+#include <exception>
 #include <new>
 #include <utility>
 
@@ -36,7 +37,7 @@ class AdminConnections::Connection {
     bool is_open = false;
     try {
       is_open = answer();
-    } catch (const std::bad_alloc&) {
+    } catch (const std::exception&) {
       // The client loses its connection if there is no memory for its answer.
     }
     if (!is_open) return owner_.close(number_);  // destroys this object
@@ -45,13 +46,15 @@ class AdminConnections::Connection {
 
   // Returns false at the end of the connection.
   bool answer() {
-    if (written_ < out_.size()) return write();
+    if (written_ < out_.size() || has_ended_) return write();
     if (!has_message_ && !read()) return false;
     protocol::ByteReader in(in_);
     const auto progress = queries_.take(in, out_);
     in_.erase(in_.begin(), in_.end() - static_cast<std::ptrdiff_t>(in.remaining()));
-    has_message_ = progress == AdminQueries::Progress::answered && !in_.empty();
-    return progress != AdminQueries::Progress::ended && write();
+    has_ended_ = progress == AdminQueries::Progress::ended;
+    has_message_ =
+        progress == AdminQueries::Progress::answered && (!in_.empty() || queries_.has_statements());
+    return write();
   }
 
   bool read() {
@@ -75,7 +78,7 @@ class AdminConnections::Connection {
       protocol::Bytes().swap(out_);
       written_ = 0;
     }
-    return true;
+    return !has_ended_ || !out_.empty();
   }
 
   // A message that has arrived already is answered in the next turn: the socket is writable then.
@@ -92,7 +95,8 @@ class AdminConnections::Connection {
   Handle<uv_poll_t> poll_;
   AdminQueries queries_;
   protocol::Bytes in_;
-  bool has_message_ = false;  // in_ may hold a whole message
+  bool has_message_ = false;  // in_ may hold a whole message, or queries_ has statements
+  bool has_ended_ = false;    // out_ has the last message
   protocol::Bytes out_;
   std::size_t written_ = 0;  // of out_
 };
@@ -129,7 +133,7 @@ void AdminConnections::serve(Descriptor socket) {
   try {
     const std::uint64_t number = ++last_number_;
     connections_.emplace(number, std::make_unique<Connection>(*this, number, std::move(socket)));
-  } catch (const std::bad_alloc&) {
+  } catch (const std::exception&) {
     return;
   }
 }

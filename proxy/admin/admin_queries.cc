@@ -1,6 +1,7 @@
 #include "proxy/admin/admin_queries.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 #include <variant>
 
@@ -19,7 +20,11 @@ using protocol::ErrorFields;
 using protocol::ShortMessage;
 
 constexpr std::uint32_t kMaxMessageLength = 65'536;
-constexpr std::size_t kMaxPrepared = 100;  // statements, and portals
+// The text of a statement is short, but a portal keeps the rows that are not sent yet.
+constexpr std::size_t kMaxStatementBytes = 1'024;
+constexpr std::size_t kMaxStatements = 20;  // in one Query
+constexpr std::size_t kMaxPrepared = 1'000;
+constexpr std::size_t kMaxPortals = 10;
 // What drivers need to read the answers. PostgreSQL's clients decide by the number of the version what they may ask for.
 constexpr std::pair<const char*, const char*> kParameters[] = {
     {"server_version", "15.0 (pgveil)"}, {"server_encoding", "UTF8"}, {"client_encoding", "UTF8"},
@@ -31,6 +36,12 @@ ErrorFields error(std::string_view code, std::string message, std::string hint =
           .message = "pgveil: " + std::move(message),
           .detail = {},
           .hint = std::move(hint)};
+}
+
+void encode_fatal(std::string_view code, std::string message, Bytes& out) {
+  ErrorFields fields = error(code, std::move(message));
+  fields.severity = "FATAL";
+  protocol::encode_error_response(fields, out);
 }
 
 ErrorFields malformed() {
@@ -74,28 +85,54 @@ void encode_end(const AdminStatements::Result& result, Bytes& out) {
 
 AdminQueries::Progress AdminQueries::take(ByteReader& in, Bytes& out) {
   if (!has_started_) return start(in, out);
+  if (has_statements()) {
+    run_next_statement(out);
+    return Progress::answered;
+  }
   const auto decoded = protocol::decode_message(in, kMaxMessageLength);
-  if (!decoded) return Progress::ended;
+  if (!decoded) {
+    encode_fatal(sqlstate::kProtocolViolation, "invalid message length", out);
+    return Progress::ended;
+  }
   if (!decoded->has_value()) return Progress::waiting;
-  const protocol::Message& message = **decoded;
+  return take_message(**decoded, out);
+}
+
+AdminQueries::Progress AdminQueries::take_message(const protocol::Message& message, Bytes& out) {
   switch (message.type) {
     case protocol::kTerminate: return Progress::ended;
+    case protocol::kCopyData:
+    case protocol::kCopyDone:
+    case protocol::kCopyFail: return Progress::answered;  // the rest of a COPY that has failed
     case protocol::kSync:
       skips_to_sync_ = false;
       portals_.clear();
       protocol::encode_ready_for_query(out);
-      break;
-    case protocol::kQuery:
-      if (!skips_to_sync_) query(message.body, out);
-      break;
-    default:
-      if (skips_to_sync_) break;
+      return Progress::answered;
+    default: break;
+  }
+  if (skips_to_sync_) return Progress::answered;
+  switch (message.type) {
+    case protocol::kQuery: query(message.body, out); return Progress::answered;
+    case protocol::kFunctionCall:
+      protocol::encode_error_response(error(sqlstate::kFeatureNotSupported, "there are no functions"), out);
+      protocol::encode_ready_for_query(out);
+      return Progress::answered;
+    case protocol::kParse:
+    case protocol::kBind:
+    case protocol::kDescribe:
+    case protocol::kExecute:
+    case protocol::kClose:
+    case protocol::kFlush:
       if (const auto error = extended(message, out)) {
         protocol::encode_error_response(*error, out);
         skips_to_sync_ = true;
       }
+      return Progress::answered;
+    default:
+      encode_fatal(sqlstate::kProtocolViolation, "invalid frontend message type", out);
+      return Progress::ended;
   }
-  return Progress::answered;
 }
 
 AdminQueries::Progress AdminQueries::start(ByteReader& in, Bytes& out) {
@@ -107,30 +144,64 @@ AdminQueries::Progress AdminQueries::start(ByteReader& in, Bytes& out) {
   client_ = {.session = std::string(startup->find(kSessionParameter).value_or("")),
              .user = std::string(startup->user())};
   has_started_ = true;
-  protocol::encode_authentication(protocol::AuthenticationCode::ok, {}, out);
+  greet(*startup, out);
+  if (startup->find(kDeniedParameter)) {
+    encode_fatal(sqlstate::kInsufficientPrivilege, "permission denied for the admin database", out);
+    return Progress::ended;
+  }
   for (const auto& [name, value] : kParameters) protocol::encode_parameter_status(name, value, out);
+  protocol::encode_parameter_status("session_authorization", client_.user, out);
   protocol::encode_ready_for_query(out);
   return Progress::answered;
 }
 
-// The statements of one Query run until one of them fails.
+// No option of the protocol is known here.
+void AdminQueries::greet(const protocol::StartupMessage& startup, Bytes& out) const {
+  std::vector<std::string> unknown;
+  for (const auto& [name, value] : startup.parameters)
+    if (name.starts_with("_pq_.")) unknown.push_back(name);
+  if (startup.version > protocol::kProtocol32 || !unknown.empty())
+    protocol::encode_negotiate_protocol_version(std::min(startup.version, protocol::kProtocol32), unknown,
+                                                out);
+  protocol::encode_authentication(protocol::AuthenticationCode::ok, {}, out);
+}
+
+// Each statement is run in a turn of its own, once the answer to the one before is written.
 void AdminQueries::query(protocol::ByteView body, Bytes& out) {
   ByteReader in(body);
   const auto text = in.read_c_string();
-  const auto statements = text ? split_statements(*text) : std::vector<std::string_view>();
-  if (!text) protocol::encode_error_response(malformed(), out);
-  if (text && statements.empty()) protocol::encode_empty_query_response(out);
-  for (const std::string_view statement : statements) {
-    const auto result = statements_.run(statement, client_);
-    if (!result) {
-      protocol::encode_error_response(result.error(), out);
-      break;
-    }
+  if (!text) {
+    protocol::encode_error_response(malformed(), out);
+    return protocol::encode_ready_for_query(out);
+  }
+  auto statements = split_statements(*text);
+  if (statements.size() > kMaxStatements) {
+    protocol::encode_error_response(
+        error(sqlstate::kProgramLimitExceeded, "too many statements in one query"), out);
+    return protocol::encode_ready_for_query(out);
+  }
+  if (statements.empty()) {
+    protocol::encode_empty_query_response(out);
+    return protocol::encode_ready_for_query(out);
+  }
+  statements_left_.assign(std::make_move_iterator(statements.begin()),
+                          std::make_move_iterator(statements.end()));
+}
+
+// The statements of one Query run until one of them fails.
+void AdminQueries::run_next_statement(Bytes& out) {
+  const std::string statement = std::move(statements_left_.front());
+  statements_left_.pop_front();
+  const auto result = statements_.run(statement, client_);
+  if (!result) {
+    statements_left_.clear();
+    protocol::encode_error_response(result.error(), out);
+  } else {
     if (!result->table.columns.empty()) protocol::encode_row_description(result->table.columns, out);
     encode_rows(result->table, 0, result->table.rows.size(), out);
     encode_end(*result, out);
   }
-  protocol::encode_ready_for_query(out);
+  if (!has_statements()) protocol::encode_ready_for_query(out);
 }
 
 AdminQueries::Error AdminQueries::extended(const protocol::Message& message, Bytes& out) {
@@ -141,8 +212,7 @@ AdminQueries::Error AdminQueries::extended(const protocol::Message& message, Byt
     case protocol::kDescribe: return describe(body, out);
     case protocol::kExecute: return execute(body, out);
     case protocol::kClose: return close(body, out);
-    case protocol::kFlush: return std::nullopt;
-    default: return error(sqlstate::kFeatureNotSupported, "the admin database does not take this message");
+    default: return std::nullopt;  // Flush: nothing is held back
   }
 }
 
@@ -150,11 +220,14 @@ AdminQueries::Error AdminQueries::parse(ByteReader body, Bytes& out) {
   const auto name = body.read_c_string();
   const auto statement = name ? body.read_c_string() : std::nullopt;
   if (!statement) return malformed();
-  if (split_statements(*statement).size() > 1)
+  if (statement->size() > kMaxStatementBytes)
+    return error(sqlstate::kProgramLimitExceeded, "the statement is too long");
+  auto statements = split_statements(*statement);
+  if (statements.size() > 1)
     return error(sqlstate::kSyntaxError, "cannot insert multiple commands into a prepared statement");
   if (prepared_.size() >= kMaxPrepared && !prepared_.contains(*name))
-    return error(sqlstate::kOutOfMemory, "too many prepared statements");
-  prepared_.insert_or_assign(std::string(*name), std::string(*statement));
+    return error(sqlstate::kProgramLimitExceeded, "too many prepared statements");
+  prepared_.insert_or_assign(std::string(*name), statements.empty() ? "" : std::move(statements.front()));
   encode(ShortMessage::parse_complete, out);
   return std::nullopt;
 }
@@ -172,8 +245,8 @@ AdminQueries::Error AdminQueries::bind(ByteReader body, Bytes& out) {
   const auto statement = prepared_.find(*name);
   if (statement == prepared_.end())
     return error(sqlstate::kUndefinedStatement, "there is no such prepared statement");
-  if (portals_.size() >= kMaxPrepared && !portals_.contains(*portal))
-    return error(sqlstate::kOutOfMemory, "too many portals");
+  if (portals_.size() >= kMaxPortals && !portals_.contains(*portal))
+    return error(sqlstate::kProgramLimitExceeded, "too many portals");
   portals_.insert_or_assign(
       std::string(*portal),
       Portal{.statement = statement->second, .binary_results = *std::move(formats), .result = std::nullopt});
@@ -229,10 +302,13 @@ AdminQueries::Error AdminQueries::execute(ByteReader body, Bytes& out) {
   const std::size_t rows = portal.result->table.rows.size();
   const std::size_t end = *max_rows == 0 ? rows : std::min<std::size_t>(rows, portal.sent + *max_rows);
   encode_rows(portal.result->table, std::exchange(portal.sent, end), end, out);
-  if (end < rows)
+  if (end < rows) {
     encode(ShortMessage::portal_suspended, out);
-  else
+  } else {
     encode_end(*portal.result, out);
+    std::vector<protocol::Row>().swap(portal.result->table.rows);
+    portal.sent = 0;
+  }
   return std::nullopt;
 }
 

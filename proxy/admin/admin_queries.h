@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <deque>
 #include <map>
 #include <optional>
 #include <string>
@@ -11,6 +12,7 @@
 
 #include "protocol/bytes.h"
 #include "protocol/message.h"
+#include "protocol/startup.h"
 #include "proxy/admin/admin_statements.h"
 
 namespace pgveil::proxy {
@@ -28,6 +30,8 @@ class AdminQueries {
 
   // Consumes the next message from the front of `in`: first the StartupMessage, which pgveil itself has made.
   [[nodiscard]] Progress take(protocol::ByteReader& in, protocol::Bytes& out);
+  // Whether statements of the last message are to be run: take() must be called again, also without further bytes.
+  [[nodiscard]] bool has_statements() const { return !statements_left_.empty(); }
 
  private:
   // A statement that Bind has made ready.
@@ -40,6 +44,9 @@ class AdminQueries {
   using Error = std::optional<protocol::ErrorFields>;
 
   [[nodiscard]] Progress start(protocol::ByteReader& in, protocol::Bytes& out);
+  void greet(const protocol::StartupMessage& startup, protocol::Bytes& out) const;
+  [[nodiscard]] Progress take_message(const protocol::Message& message, protocol::Bytes& out);
+  void run_next_statement(protocol::Bytes& out);
   void query(protocol::ByteView body, protocol::Bytes& out);
   [[nodiscard]] Error extended(const protocol::Message& message, protocol::Bytes& out);
   [[nodiscard]] Error parse(protocol::ByteReader body, protocol::Bytes& out);
@@ -52,7 +59,8 @@ class AdminQueries {
   const AdminStatements& statements_;
   AdminStatements::Client client_;
   bool has_started_ = false;
-  bool skips_to_sync_ = false;  // after an error in the extended query protocol
+  std::deque<std::string> statements_left_;  // of the last Query
+  bool skips_to_sync_ = false;               // after an error in the extended query protocol
   std::map<std::string, std::string, std::less<>> prepared_;
   std::map<std::string, Portal, std::less<>> portals_;
 };

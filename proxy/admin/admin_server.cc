@@ -138,10 +138,16 @@ AdminServer::Response AdminServer::terminate(const HttpRequest& request) {
 
 AdminServer::Terminated AdminServer::terminate(std::string_view session) {
   const auto id = session_id(session);
-  const auto present = session_lister_.present_sessions();
-  if (!id || (present && !is_listed(*present, *id))) return Terminated::no;
+  if (!id) return Terminated::no;
+  // The list may be older than the session.
+  auto known = is_listed(session_lister_.sessions(), *id) ? Terminated::yes : Terminated::no;
+  if (known == Terminated::no) {
+    const auto present = session_lister_.present_sessions();
+    if (present && !is_listed(*present, *id)) return Terminated::no;
+    known = present ? Terminated::yes : Terminated::perhaps;
+  }
   for (const ObservedWorker& worker : process_.workers) worker.terminate(*id);
-  return present ? Terminated::yes : Terminated::perhaps;
+  return known;
 }
 
 AdminStatements::Process AdminServer::for_statements() {

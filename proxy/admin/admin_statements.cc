@@ -56,6 +56,22 @@ std::vector<std::string> words_of(std::string_view statement) {
   return words;
 }
 
+bool is_comment(std::string_view token) {
+  return token.starts_with("--") || token.starts_with("/*");
+}
+
+// Returns the size of what begins a text that is not empty: a comment, a text or a name in quotes, or one byte.
+std::size_t token_size(std::string_view text) {
+  const auto through = [text](std::string_view end, std::size_t from) {
+    const auto found = text.find(end, from);
+    return found == std::string_view::npos ? text.size() : found + end.size();
+  };
+  if (text.starts_with("--")) return std::min(text.find('\n'), text.size());
+  if (text.starts_with("/*")) return through("*/", 2);
+  if (text.front() == '\'' || text.front() == '"') return through(text.substr(0, 1), 1);
+  return 1;
+}
+
 std::string upper(std::string text) {
   for (char& letter : text) letter = static_cast<char>(std::toupper(static_cast<unsigned char>(letter)));
   return text;
@@ -106,7 +122,9 @@ tl::expected<AdminStatements::Result, ErrorFields> AdminStatements::run(std::str
   const auto words = parsed(statement);
   if (words.empty()) return Result{};
   if (words[0] == "SHOW" && words.size() == 2) return show(words[1]);
-  if (words[0] == "SET") return Result{.table = {}, .tag = "SET"};  // drivers send it; it has no effect here
+  // Drivers and pools send these. They have no effect here.
+  for (const std::string_view ignored : {"SET", "RESET", "DISCARD ALL", "DEALLOCATE"})
+    if (words[0] == ignored.substr(0, ignored.find(' '))) return Result{.table = {}, .tag = ignored};
   return order(words, client);
 }
 
@@ -124,6 +142,8 @@ tl::expected<AdminStatements::Result, ErrorFields> AdminStatements::show(const s
   if (what == "VERSION") return result(version_table(process_.status()));
   if (what == "CONFIG") return result(config_table(*process_.snapshot()));
   if (what == "HELP") return result(help_table());
+  if (what == "TRANSACTION_READ_ONLY")  // for libpq's target_session_attrs
+    return result({.columns = {{.name = "transaction_read_only"}}, .rows = {{"off"}}});
   return tl::unexpected(unknown_statement());
 }
 
@@ -152,14 +172,19 @@ tl::expected<AdminStatements::Result, ErrorFields> AdminStatements::order(
   return tl::unexpected(unknown_statement());
 }
 
-std::vector<std::string_view> split_statements(std::string_view query) {
-  std::vector<std::string_view> statements;
+std::vector<std::string> split_statements(std::string_view query) {
+  std::vector<std::string> statements(1);
   while (!query.empty()) {
-    const auto end = std::min(query.find(';'), query.size());
-    if (const auto statement = trimmed(query.substr(0, end)); !statement.empty())
-      statements.push_back(statement);
-    query.remove_prefix(std::min(end + 1, query.size()));
+    const std::size_t size = token_size(query);
+    const std::string_view token = query.substr(0, size);
+    if (token == ";")
+      statements.emplace_back();
+    else
+      statements.back() += is_comment(token) ? " " : token;
+    query.remove_prefix(size);
   }
+  for (std::string& statement : statements) statement = std::string(trimmed(statement));
+  std::erase(statements, "");
   return statements;
 }
 

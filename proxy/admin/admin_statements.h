@@ -53,7 +53,7 @@ class AdminStatements {
   Process process_;
 };
 
-// Returns the statements of a simple Query, which semicolons separate. Empty ones are left out.
-[[nodiscard]] std::vector<std::string_view> split_statements(std::string_view query);
+// Returns the statements of a Query, which semicolons separate, without comments. Empty ones are left out.
+[[nodiscard]] std::vector<std::string> split_statements(std::string_view query);
 
 }  // namespace pgveil::proxy

@@ -201,7 +201,7 @@ void add_activity(const Listeners& listeners, const std::vector<SessionSurvey>& 
       "pgveil_bytes_total", "Bytes of PostgreSQL's protocol that were passed on, without those of TLS.");
   auto wire = MetricFamily::counter(
       "pgveil_wire_bytes_total",
-      "Bytes of the connections of established sessions, from their start and with those of TLS, by leg.");
+      "Bytes of the connections of sessions that were established, from their start and with those of TLS, by leg.");
   auto messages = MetricFamily::counter("pgveil_messages_total",
                                         "Complete messages of PostgreSQL's protocol that were passed on.");
   auto paused =

@@ -42,14 +42,16 @@ ResultTable table_of(const Json& objects, std::span<const Source> sources) {
   return table;
 }
 
-// Leaves the arguments of a command out: they may hold a secret.
+// Leaves out what may hold a secret: passphrases, a command for the shell, and the arguments of a program.
 template <class Section>
 std::string public_value(const Setting<Section>& setting, const Section& section) {
+  constexpr std::string_view kNotShown = "(not shown)";
+  if (setting.secret) return std::string(kNotShown);
   std::string value = setting.show(section);
-  if (!setting.key.ends_with("_command")) return value;
-  const auto end = value.find_first_of(", ");
-  if (end != std::string::npos)
-    value.replace(end, std::string::npos, value.front() == '[' ? ", ...]" : " ...");
+  if (!setting.key.ends_with("_command") || value.empty()) return value;
+  if (!value.starts_with('[')) return std::string(kNotShown);
+  const auto end = value.find(',');
+  if (end != std::string::npos) value.replace(end, std::string::npos, ", ...]");
   return value;
 }
 
@@ -176,8 +178,15 @@ ResultTable config_table(const Snapshot& snapshot) {
   for (const char* name : {"section", "key", "value", "default", "changed_by"})
     table.columns.push_back({name, ColumnType::text});
   ConfigRows rows{table};
-  for (std::size_t i = 0; i < snapshot.listeners.size(); ++i)
-    rows.add("listener[" + std::to_string(i) + "]", listener_settings(), snapshot.listeners[i].config);
+  for (std::size_t i = 0; i < snapshot.listeners.size(); ++i) {
+    const ListenerConfig& config = snapshot.listeners[i].config;
+    const std::string name = "listener[" + std::to_string(i) + "]";
+    rows.add(name, listener_settings(), config);
+    const bool has_default = !config.certificate.ssl_cert_file.empty();
+    for (std::size_t j = has_default ? 1 : 0; j < config.tls.certificates.size(); ++j)
+      rows.add(name + ".certificate[" + std::to_string(j - (has_default ? 1 : 0)) + "]",
+               certificate_settings(), config.tls.certificates[j]);
+  }
   for (const auto& [name, upstream] : snapshot.upstreams)
     rows.add("upstream." + name, upstream_settings(), section_of(upstream->config));
   rows.add("limits", limits_settings(), snapshot.limits);

@@ -161,14 +161,15 @@ EarlyExit unexpected_argument(const std::string& word, const Arguments& argument
                      "Each value follows the name of its option. Put a value with blanks in quotes.");
 }
 
-constexpr std::array<std::pair<Command, std::string_view>, 7> kCommandNames{
+constexpr std::array<std::pair<Command, std::string_view>, 8> kCommandNames{
     {{Command::run, "run"},
      {Command::check, "check"},
      {Command::probe, "probe"},
      {Command::status, "status"},
      {Command::sessions, "sessions"},
      {Command::terminate, "terminate"},
-     {Command::certs, "certs"}}};
+     {Command::certs, "certs"},
+     {Command::explain, "explain"}}};
 
 std::optional<Command> command_of(std::string_view word) {
   for (const auto& [command, name] : kCommandNames)
@@ -328,6 +329,33 @@ CLI::App& add_probe(CLI::App& app, Arguments& arguments) {
   return command;
 }
 
+CLI::App& add_explain(CLI::App& app, Arguments& arguments) {
+  auto& command = *app.add_subcommand(
+      "explain",
+      "Says what a listener would do with a client: rule, map, database user, server, or the refusal.");
+  command.group("Commands");
+  command.allow_extras();
+  ExplainQuery& query = arguments.explain;
+  const auto add = [&](const char* name, auto& value, const char* type, const char* effect) {
+    command.add_option(name, value, effect)->type_name(type);
+  };
+  add("--config", arguments.flags[std::string(kConfigFlag)], "file",
+      "The configuration; default is the variable PGVEIL_CONFIG.");
+  add("--listener", query.listener, "address",
+      "The address of the listener, as in the configuration; may be left out if there is only one.");
+  add("--client", query.client, "address", "The client's IP address (default: 127.0.0.1).");
+  add("--client-name", query.host_name, "name", "The client's host name, for rules that have one.");
+  command.add_flag("--tls", query.has_tls, "The client uses TLS.");
+  add("--cert", query.certificate_file, "file",
+      "The certificate that the client shows, with its chain, in PEM; includes --tls.");
+  add("--os-user", query.unix_user, "name", "The user of the client's process, at a Unix socket.");
+  add("--user", query.user, "name", "The database user that the client asks for.");
+  add("--database", query.database, "name", "The database that it asks for (default: the name of the user).");
+  command.add_flag("--replication", query.replication, "It asks for physical replication.");
+  command.add_flag("--all-rules", query.all_rules, "Also says of each earlier record why it does not match.");
+  return command;
+}
+
 // An EarlyExit after --help and --version, and for what CLI11 refuses.
 std::optional<EarlyExit> parse(CLI::App& app, const CLI::App& command, std::vector<std::string> words) {
   try {
@@ -369,10 +397,11 @@ tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> word
   auto& sessions = add_sessions(app, arguments);
   auto& terminate = add_terminate(app, arguments);
   auto& certs = add_certs(app, arguments.certs);
+  auto& explain = add_explain(app, arguments);
   const std::map<Command, const CLI::App*> apps{
       {Command::run, &run},       {Command::check, &check},       {Command::probe, &probe},
       {Command::status, &status}, {Command::sessions, &sessions}, {Command::terminate, &terminate},
-      {Command::certs, &certs}};
+      {Command::certs, &certs},   {Command::explain, &explain}};
   arguments.command = command_of(words.front()).value_or(Command::run);  // also with --help and --version
   const CLI::App& command = nested_command(*apps.at(arguments.command), words);
   if (auto ending = parse(app, command, std::move(words))) return tl::unexpected(*std::move(ending));

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "proxy/base/exit_code.h"
+#include "proxy/commands/explain.h"
 #include "proxy/config/config_report.h"
 #include "proxy/config/settings.h"
 
@@ -21,7 +22,7 @@ inline constexpr std::string_view kConfigFlag = "--config";
 // The columns of --help if standard output is not a terminal.
 inline constexpr std::size_t kDefaultWidth = 80;
 
-enum class Command { run, check, probe, status, sessions, terminate, certs };
+enum class Command { run, check, probe, status, sessions, terminate, certs, explain };
 
 struct EarlyExit {
   int exit_code = kExitOk;
@@ -52,6 +53,7 @@ struct Arguments {
   std::vector<std::string> filters;  // of `sessions`: "KEY=PATTERN"
   std::string session;               // of `terminate`
   CertsArguments certs;              // of `certs`
+  ExplainQuery explain;              // of `explain`
 };
 
 // Parses `words`, which are without the program's name; `width` is that of --help in columns. An EarlyExit
@@ -63,7 +65,7 @@ struct Arguments {
                                                                  std::size_t width);
 
 inline constexpr std::string_view kCommands =
-    "The commands are run, check, probe, status, sessions, terminate and certs.";
+    "The commands are run, check, probe, status, sessions, terminate, certs and explain.";
 
 // "error: MESSAGE", the hint on a line of its own unless it is empty, and the option for help.
 // `command`: whose options.

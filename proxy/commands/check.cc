@@ -6,6 +6,7 @@
 #include <optional>
 
 #include "proxy/base/exit_code.h"
+#include "proxy/commands/host_text.h"
 #include "proxy/config/config_error.h"
 #include "proxy/config/config_report.h"
 #include "proxy/diagnostics/audit.h"
@@ -14,14 +15,6 @@
 
 namespace pgveil::proxy {
 namespace {
-
-std::string text_of(const UpstreamHost& host) {
-  if (host.is_unix()) return "unix:" + host.unix_path();
-  const std::string& name = host.host.empty() ? host.hostaddr : host.host;
-  std::string text = SocketAddress{.host = name, .port = host.port, .unix_path = ""}.text();
-  if (!host.host.empty() && !host.hostaddr.empty()) text += " (" + host.hostaddr + ')';
-  return text;
-}
 
 std::string versions_of(tls::Version min, std::optional<tls::Version> max) {
   const std::string oldest(tls::name_of(min));

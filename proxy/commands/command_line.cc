@@ -382,8 +382,9 @@ tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line) {
     if (!request) return tl::unexpected(std::move(request).error());
     return Invocation{.command = Command::certs, .parsed = {}, .certs = *std::move(request)};
   }
-  if (arguments->command != Command::run && arguments->command != Command::check)
-    return read_query(*arguments, line);
+  const bool has_configuration = arguments->command == Command::run || arguments->command == Command::check ||
+                                 arguments->command == Command::explain;
+  if (!has_configuration) return read_query(*arguments, line);
 
   ConfigBuilder builder;
   check_variables(line, builder);
@@ -402,7 +403,9 @@ tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line) {
     wipe_secrets(result.parsed.config);
     return tl::unexpected(EarlyExit{kExitConfig, "", result.report.text(), result.report});
   }
-  return Invocation{.command = arguments->command, .parsed = std::move(result.parsed)};
+  return Invocation{.command = arguments->command,
+                    .parsed = std::move(result.parsed),
+                    .explain = std::move(arguments->explain)};
 }
 
 namespace {

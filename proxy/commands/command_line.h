@@ -23,6 +23,7 @@ struct Invocation {
   StatusQuery status = {};       // of `status`
   SessionsQuery sessions = {};   // of `sessions`
   Termination termination = {};  // of `terminate`
+  ExplainQuery explain = {};     // of `explain`
   CertsRequest certs = {};       // of `certs`
 };
 

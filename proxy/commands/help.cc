@@ -51,6 +51,10 @@ constexpr std::array kPlainCommands{
         "Exit codes: 0 the session ends; 64 invalid command line; 69 there is no such session, or pgveil does not answer.",
         "pgveil terminate 7f3a-2b --admin 127.0.0.1:9187"},
     PlainCommand{
+        "explain", " [OPTION]...",
+        "Exit codes: 0 the client would be let in; 64 invalid command line; 69 the client would be refused; 66, 78 the configuration cannot be read, or has errors.",
+        "pgveil explain --config /etc/pgveil/pgveil.toml --client 10.1.2.3 --cert alice.crt --user alice --database ledger"},
+    PlainCommand{
         "certs", " COMMAND [OPTION]...", kCertsExitCodes,
         "pgveil certs ca\n  pgveil certs server --host db01.example.com --ip 192.0.2.1\n  pgveil certs client --user billing"},
     PlainCommand{"ca", " [OPTION]...", kCertsExitCodes, "pgveil certs ca --dir certs"},

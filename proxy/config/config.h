@@ -264,7 +264,7 @@ struct AdminConfig {
   bool allow_quit = false;                                    // POST /quitquitquit
   std::chrono::milliseconds upstream_check_interval{10'000};  // 0: upstreams are not checked
   AdminLabels labels;
-  std::size_t label_limit = 1'000;  // combinations of their values, in each worker
+  std::size_t label_limit = 1'000;  // combinations of their values, for each listener and worker
 };
 
 struct Config {

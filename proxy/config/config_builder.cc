@@ -420,6 +420,11 @@ void ConfigBuilder::check_admin_database(const SectionBuilder<ListenerConfig>& l
   if (values.admin_users.empty())
     add_at(listener, "admin_database", "has no effect: admin_users is empty, so nobody may use it",
            "Set admin_users to the database users who may use it.");
+  for (const auto& [key, name] : {std::pair{"database", &values.database.fixed},
+                                  std::pair{"default_database", &values.database.fallback}})
+    if (*name == values.admin_database)
+      add_at(listener, key, "is the admin database, so that clients would not reach the server",
+             "Use another name for admin_database.");
 }
 
 void ConfigBuilder::check_listener_parameters(const SectionBuilder<ListenerConfig>& listener) {

@@ -48,6 +48,7 @@ constexpr std::int64_t kSecond = 1000;
 constexpr std::int64_t kLongestKeepalive = 32'767 * kSecond;
 constexpr std::int64_t kMaxKeepalives = 127;
 constexpr std::int64_t kMaxSessions = 1'000'000;
+constexpr std::int64_t kMaxLabels = 10'000;
 
 template <class Member>
 struct SectionOf;
@@ -589,9 +590,10 @@ std::span<const Setting<AdminConfig>> admin_settings() {
               "labels", "Counts sessions, logins and bytes also by `user`, `database` or `address`."))),
       needs_restart(with_flag(
           "admin-label-limit",
-          setting<Integer<std::size_t, 1, kMaxSessions>, &A::label_limit>(
+          setting<Integer<std::size_t, 1, kMaxLabels>, &A::label_limit>(
               "label_limit",
-              "The number of combinations of these labels in each worker; further ones count as `(other)`."))),
+              "The number of combinations of these labels for each listener and worker; further ones count as "
+              "`(other)`."))),
   };
   return kRows;
 }

@@ -301,6 +301,8 @@ class Server final : public Wakeable {
       serve_admin({});
     } catch (const std::system_error& error) {
       LogLine(LogLevel::error, "admin_database_not_served").add("error", error.what());
+    } catch (const std::bad_alloc& error) {
+      LogLine(LogLevel::error, "admin_database_not_served").add("error", error.what());
     }
   }
 

@@ -1,5 +1,6 @@
 #include "proxy/session/admission.h"
 
+#include <cerrno>
 #include <cstring>
 #include <string>
 #include <utility>
@@ -14,6 +15,14 @@ namespace {
 
 // The interval at which a login that waits for the audit queue checks it again.
 constexpr std::chrono::milliseconds kAuditPause{100};
+
+Ending no_admin_database(int error) {
+  const std::string why = std::strerror(error);
+  return {.reason = Reason::out_of_resources,
+          .detail = "There is no connection to the admin database: " + why + ".",
+          .hint = error == ECONNREFUSED ? "pgveil is stopping, or has no thread for it; see the log."
+                                        : "Raise the limit of open files (LimitNOFILE, ulimit -n)."};
+}
 
 }  // namespace
 
@@ -109,13 +118,12 @@ Admission::State Admission::admit(const Decision& decision) {
 // Makes the admin database the server of this session.
 std::optional<Ending> Admission::connect_to_admin_database(const Decision& decision) {
   auto connected = context_.services.shared.admin_database.connect();
-  if (!connected)
-    return Ending{.reason = Reason::out_of_resources,
-                  .detail = std::string("There is no connection to the admin database: ") +
-                            std::strerror(connected.error()) + ".",
-                  .hint = "Raise the limit of open files (LimitNOFILE, ulimit -n)."};
+  if (!connected) return no_admin_database(connected.error());
   auto& startup = admitted_.client.startup;
-  set_startup_of_admin_database(startup, decision.database_user, context_.observer.session());
+  set_startup_of_admin_database(
+      startup, {.user = decision.database_user,
+                .session = context_.observer.session(),
+                .is_allowed = is_admin_user(context_.policy().config, decision.database_user)});
   admitted_.admin_database = *std::move(connected);
   admitted_.upstream = context_.policy().admin_database;
   context_.observer.note_startup(startup);

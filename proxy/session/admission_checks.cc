@@ -27,7 +27,8 @@ bool names_database(const protocol::StartupMessage& startup) {
 
 bool asks_for_admin_database(const ListenerConfig& listener, const protocol::StartupMessage& startup) {
   const std::string& name = listener.admin_database;
-  return !name.empty() && names_database(startup) && startup.database() == name;
+  return !name.empty() && !startup.is_physical_replication() && names_database(startup) &&
+         startup.database() == name;
 }
 
 std::optional<Ending> refuse_admin_database(const ListenerConfig& listener, const Decision& decision) {
@@ -36,12 +37,16 @@ std::optional<Ending> refuse_admin_database(const ListenerConfig& listener, cons
                   .detail = "The rule has method " + std::string(protocol::name_of(decision.rule->method)) +
                             ", with which only a server can authenticate the client.",
                   .hint = "Put a rule for this database before it, with method cert, peer or scram-sha-256."};
-  const auto& users = listener.admin_users;
-  if (std::ranges::find(users, decision.database_user) == users.end())
+  const bool has_proved_nothing = decision.rule->method == protocol::HbaMethod::scram_sha_256;
+  if (!has_proved_nothing && !is_admin_user(listener, decision.database_user))
     return Ending{.reason = Reason::admin_database_denied,
                   .detail = "User \"" + decision.database_user + "\" is not in admin_users of the listener.",
                   .hint = "Connect to another database, or add the user to admin_users."};
   return std::nullopt;
+}
+
+bool is_admin_user(const ListenerConfig& listener, const std::string& database_user) {
+  return std::ranges::find(listener.admin_users, database_user) != listener.admin_users.end();
 }
 
 // The database is the one that the rules were asked about, also if the rule that has admitted the client assigns another user.

@@ -110,8 +110,8 @@ std::optional<Ending> check_rules(const KeptLogin& login, const KernelAddress& a
 }
 
 std::optional<Ending> check_admin_database(const KeptLogin& login, const ListenerConfig& listener) {
-  const bool would_be =
-      login.names_database && !listener.admin_database.empty() && login.database == listener.admin_database;
+  const bool would_be = login.names_database && !login.physical_replication &&
+                        !listener.admin_database.empty() && login.database == listener.admin_database;
   if (login.is_for_admin_database && !would_be)
     return no_longer_admitted(fmt::format("\"{}\" is not the admin database any more.", login.database));
   if (!login.is_for_admin_database && would_be)

@@ -38,7 +38,8 @@ class LabelledSessions {
   explicit LabelledSessions(const AdminConfig& config) : labels_(config.labels), limit_(config.label_limit) {}
 
   // Counts a session that is established. Returns its row, which exists as long as this object.
-  [[nodiscard]] Counts& enter(const SessionMetrics& listener, LabelValues values);
+  // A byte that is not printable UTF-8 becomes \uXXXX: Prometheus refuses a page with such a label.
+  [[nodiscard]] Counts& enter(const SessionMetrics& listener, const LabelValues& values);
   static void leave(Counts& row, const Traffic& traffic);
 
   // Call begin_survey(), then add_running() for each session; then rows() has the traffic of all.
@@ -50,6 +51,7 @@ class LabelledSessions {
   const AdminLabels labels_;
   const std::size_t limit_;
   std::map<Key, Counts> rows_;
+  std::map<std::uint64_t, std::size_t> rows_of_;  // of each listener, without the one of kOther
 };
 
 }  // namespace pgveil::proxy

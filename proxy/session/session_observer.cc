@@ -100,6 +100,7 @@ Totals SessionObserver::count_end(const Ending& ending) {
   if (metrics_ == nullptr || std::exchange(is_counted_, true)) return totals;
   metrics_->of(ending.reason).add();
   metrics_->session.add(totals.duration);
+  if (record_) totals.traffic.client_leg = totals.traffic.server_leg = {};  // it was not established
   metrics_->traffic.add(totals.traffic);
   if (label_row_ != nullptr) LabelledSessions::leave(*label_row_, totals.traffic);
   return totals;

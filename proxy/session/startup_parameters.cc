@@ -53,10 +53,11 @@ void set_parameters(protocol::StartupMessage& startup, const ListenerConfig& lis
   set_application_name(startup, listener.application_name);
 }
 
-void set_startup_of_admin_database(protocol::StartupMessage& startup, const std::string& user,
-                                   const std::string& session) {
-  const auto database = std::string(startup.database());
-  startup.parameters = {{"user", user}, {"database", database}, {std::string(kSessionParameter), session}};
+void set_startup_of_admin_database(protocol::StartupMessage& startup, const AdminLogin& login) {
+  std::erase_if(startup.parameters, [](const auto& parameter) { return !is_the_protocols(parameter.first); });
+  startup.set("user", login.user);
+  startup.set(kSessionParameter, login.session);
+  if (!login.is_allowed) startup.set(kDeniedParameter, "on");
 }
 
 std::optional<Ending> refuse_parameter(const protocol::StartupMessage& startup,

@@ -10,6 +10,7 @@ import pytest
 from harness.certificates import CLIENT, DAY, Authority
 from harness.pgveil import BINARY
 from harness.processes import run
+from harness.secrets import secret_file
 from project import complaints
 
 
@@ -23,6 +24,8 @@ class Files:
         client = authority.issue("client", usage=CLIENT, lifetime=90 * DAY)
         server = authority.issue("localhost", dns=["localhost"], lifetime=90 * DAY)
         crl = authority.revoke()
+        hba = directory / "pg_hba.conf"
+        hba.write_text("hostssl all all all relay clientcert=verify-ca\n")
         crldir = directory / "crls"
         crldir.mkdir()
         self.of_setting = {
@@ -34,6 +37,9 @@ class Files:
             "ssl_cert_file": server.certificate,
             "ssl_key_file": server.key,
             "ssl_ca_file": authority.file,
+            "hba_file": hba,
+            "auth_file": secret_file(directory / "userlist.txt", '"app" "a password"\n'),
+            "passfile": secret_file(directory / "pgpass", "*:*:*:app:a password\n"),
         }
 
     def put_into(self, text: str) -> str:

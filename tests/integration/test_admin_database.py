@@ -5,17 +5,20 @@ import re
 import signal
 import socket
 import struct
+from pathlib import Path
 
 import psycopg2
 import pytest
 
 from harness import wire
 from harness.admin import Admin
+from harness.java import JDBC_DRIVER, compiled, newest_java
+from harness.pgveil import BINARY, EX_CONFIG, toml
 from harness.postgres import PASSWORD
-from harness.processes import eventually
+from harness.processes import eventually, run
 from harness.reloadable import Reloadable
 from harness.secrets import secret_file
-from harness.tls_clients import certificate, tls_client
+from harness.tls_clients import certificate, run_psql, shown, tls_client
 
 RULES = """
 host pgveil operator,billing all trust
@@ -109,9 +112,10 @@ class TestShow:
         with contextlib.ExitStack() as stack:
             clients = [stack.enter_context(console(proxy)) for _ in range(300)]
             client = clients[0]
-            client.send(wire.query("SHOW SESSIONS; " * 20))
-            messages = client.receive_until(b"Z")
-            assert sum(kind == b"D" for kind, _ in messages) == 300 * 20
+            for _ in range(5):
+                client.send(wire.query("SHOW SESSIONS; " * 20))
+                messages = client.receive_until(b"Z")
+                assert sum(kind == b"D" for kind, _ in messages) == 300 * 20
 
 
 @contextlib.contextmanager
@@ -185,6 +189,43 @@ class TestAccess:
         with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
             rows(proxy, "SHOW VERSION", password="wrong")
 
+    def test_only_a_user_who_has_logged_in_learns_who_may(self, pgveil, postgres, folder):
+        """With SCRAM. Otherwise the names of admin_users could be tried out without a password."""
+        users = secret_file(folder / "users.txt", f'"operator" "{PASSWORD}"\n"billing" "{PASSWORD}"\n')
+        rules = "host pgveil all all scram-sha-256\nhost all all all relay\n"
+        proxy = pgveil(postgres.upstream(), listener={**CONSOLE, "hba": rules, "auth_file": str(users)})
+        for user in ("operator", "billing", "nobody"):
+            with pytest.raises(psycopg2.OperationalError, match="password authentication failed"):
+                rows(proxy, "SHOW VERSION", user=user, password="wrong")
+        with pytest.raises(psycopg2.OperationalError, match="permission denied for the admin database"):
+            rows(proxy, "SHOW VERSION", user="billing", password=PASSWORD)
+
+    def test_by_certificate(self, pgveil, postgres, authority, credentials):
+        rules = "hostssl pgveil all all cert map=operators\nhostssl all all all relay\n"
+        client = authority.issue("alice@example.com")
+        proxy = pgveil(postgres.upstream(), listener=certificate(credentials, **{
+            **CONSOLE, "hba": rules, "ident": "operators alice@example.com operator", "ssl_ca_file": str(authority.file)}))  # fmt: skip
+        done = run_psql(proxy, authority, "SHOW SESSIONS", user="operator", dbname="pgveil", **shown(client))
+        assert done.returncode == 0 and "CN=alice@example.com" in done.stdout, done
+
+    def test_replication_goes_to_the_server(self, pgveil, postgres):
+        """The rules are asked for `replication`, and not for this database."""
+        rules = "host replication operator all trust\nhost pgveil operator all reject\nhost all all all relay\n"
+        proxy = pgveil(postgres.unix_upstream(), listener={**CONSOLE, "hba": rules})
+        with proxy.connect() as client:
+            client.send(wire.startup_message(user="operator", database="pgveil", replication="true"))
+            assert client.receive_error()["M"] == 'role "operator" does not exist'
+
+    @pytest.mark.parametrize("setting", ["database", "default_database"])
+    def test_its_name_is_no_default(self, folder, postgres, setting):
+        file = folder / "pgveil.toml"
+        file.write_text(toml({
+            "listener": [{"address": "127.0.0.1:0", "upstream": "primary", **CONSOLE, setting: "pgveil"}],
+            "upstream": {"primary": postgres.unix_upstream()},
+        }), encoding="utf-8")  # fmt: skip
+        done = run(BINARY, "check", "--config", file)
+        assert done.returncode == EX_CONFIG and "is the admin database, so that clients would not reach the server" in done.stderr
+
     def test_other_databases_are_the_servers(self, proxy):
         failed = proxy.psql("SHOW VERSION", user="trusted", dbname="ledger")
         assert "unrecognized configuration parameter" in failed.stderr
@@ -240,6 +281,9 @@ class TestAReload:
 
 
 class TestTheProtocol:
+    def test_libpq_that_wants_a_primary(self, proxy):
+        assert proxy.psql("SHOW VERSION", **OPERATOR, target_session_attrs="read-write").returncode == 0
+
     def test_one_byte_at_a_time(self, proxy):
         with console(proxy) as operator:
             for byte in wire.query("SHOW VERSION"):
@@ -251,9 +295,22 @@ class TestTheProtocol:
             operator.send(wire.parse("SHOW VERSION"), wire.BIND, wire.message(b"D", b"P\0"), wire.EXECUTE, wire.SYNC)
             assert [kind for kind, _ in operator.receive_until(b"Z")] == [b"1", b"2", b"T", b"D", b"C", b"Z"]
 
+    def test_the_jdbc_driver(self, proxy, folder):
+        """It uses the extended protocol, and binary results after some executions."""
+        program = compiled(Path(__file__).parent / "drivers/AdminDatabase.java", folder, JDBC_DRIVER)
+        if not program:
+            pytest.skip("libpostgresql-jdbc-java or a JDK is not installed")
+        host, port = proxy.address
+        done = run(newest_java(), "-Xmx64m", "-cp", program, "AdminDatabase",
+                   f"jdbc:postgresql://{host}:{port}/pgveil?sslmode=disable&user=operator")  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        assert done.stdout.splitlines()[-1] == "logins_accepted 1"
+
     def test_a_message_that_is_too_long_ends_the_session(self, proxy):
         with console(proxy) as operator:
-            operator.send(b"Q" + struct.pack("!I", 100_000) + b"x" * 70_000)
+            operator.send(b"Q" + struct.pack("!I", 100_000) + b"x" * 1_000)
+            error = operator.receive_error()
+            assert (error["S"], error["C"]) == ("FATAL", "08P01")
             operator.receive_to_end()
         assert len(rows(proxy, "SHOW VERSION")) == 1
 
@@ -261,7 +318,8 @@ class TestTheProtocol:
         with contextlib.ExitStack() as stack:
             clients = [stack.enter_context(console(proxy)) for _ in range(50)]
             for client in clients:
-                client.send(wire.query("SHOW CONFIG; " * 100))
+                for _ in range(50):
+                    client.send(wire.query("SHOW CONFIG; " * 20))
             assert len(rows(proxy, "SHOW VERSION")) == 1
             assert proxy.query("SELECT 1") == "1"
 

@@ -52,6 +52,12 @@ TEST(QueryResult, HasMessagesWithoutABody) {
   EXPECT_EQ(out, "'I' 00000004 '1' 00000004 't' 00000006 0000"_wire);
 }
 
+TEST(NegotiateProtocolVersion, HasTheNewestVersionAndTheUnknownOptions) {
+  Bytes out;
+  encode_negotiate_protocol_version(kProtocol32, std::vector<std::string>{"_pq_.x"}, out);
+  EXPECT_EQ(out, "'v' 00000013 00030002 00000001 '_pq_.x'00"_wire);
+}
+
 TEST(ParameterStatus, HasNameAndValue) {
   Bytes out;
   encode_parameter_status("a", "b", out);

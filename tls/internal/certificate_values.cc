@@ -1,5 +1,7 @@
 #include "tls/internal/certificate_values.h"
 
+#include <new>
+
 #include <array>
 #include <ctime>
 #include <span>
@@ -129,6 +131,15 @@ PeerCertificate values_of(X509* certificate) {
           .dns_names = alternative_names_of(alternatives.get(), GEN_DNS),
           .uris = alternative_names_of(alternatives.get(), GEN_URI),
           .emails = alternative_names_of(alternatives.get(), GEN_EMAIL)};
+}
+
+std::vector<std::uint8_t> der_of(const X509* certificate) {
+  const int size = i2d_X509(certificate, nullptr);
+  if (size <= 0) throw std::bad_alloc();
+  std::vector<std::uint8_t> der(static_cast<std::size_t>(size));
+  unsigned char* end = der.data();
+  if (i2d_X509(certificate, &end) != size) throw std::bad_alloc();
+  return der;
 }
 
 std::string holder_of(X509* certificate) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "tls/internal/openssl.h"
 #include "tls/peer_certificate.h"
@@ -17,6 +18,8 @@ namespace pgveil::tls {
 [[nodiscard]] std::int64_t seconds_since_1970(const ASN1_TIME* time);
 [[nodiscard]] CertificateNames names_of(X509* certificate);
 [[nodiscard]] PeerCertificate values_of(X509* certificate);
+// Throws std::bad_alloc.
+[[nodiscard]] std::vector<std::uint8_t> der_of(const X509* certificate);
 // Returns the SHA-256 of the DER, in lower-case hexadecimal.
 [[nodiscard]] std::string fingerprint_of(const X509* certificate);
 // Returns text to follow "the certificate" in a sentence: `of "CN=db"`, or another name of the certificate.

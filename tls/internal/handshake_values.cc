@@ -20,15 +20,6 @@ bool has_signed(const SSL* ssl) {
 // A usual chain has 1 to 5 KiB. OpenSSL accepts 100 KiB.
 constexpr std::size_t kMaxSentChainBytes = 16'384;
 
-std::vector<std::uint8_t> der_of(const X509* certificate) {
-  const int size = i2d_X509(certificate, nullptr);
-  if (size <= 0) throw std::bad_alloc();
-  std::vector<std::uint8_t> der(static_cast<std::size_t>(size));
-  unsigned char* end = der.data();
-  if (i2d_X509(certificate, &end) != size) throw std::bad_alloc();
-  return der;
-}
-
 // Returns the leaf, and then the other certificates in `others`.
 PeerChain chain_of(const X509* leaf, const STACK_OF(X509) * others) {
   PeerChain chain{der_of(leaf)};

@@ -1,6 +1,6 @@
 """Network namespaces. One has a line on which every packet takes its time: its only device is a tun(4) that the tests hold by its
 other end. Whatever is sent to `FAR` comes back from there to `NEAR`, late: what listens on NEAR is reached at FAR. Another has a
-name server of the test's own."""
+name server of the test's own, and another an /etc and a PostgreSQL as on a Debian server."""
 
 import collections
 import contextlib
@@ -218,6 +218,44 @@ class Names:
             record = b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 60, len(data)) + data if data else b""
             header = packet[:2] + struct.pack("!HHHHH", 0x8180 if answer else 0x8183, 1, bool(data), 0, 0)
             self._socket.sendto(header + question + record, sender)
+
+
+class DebianServer:
+    """A network, /etc, and folders of PostgreSQL of its own, with the cluster `main` that Debian's package makes: root can
+    follow a guide for a whole machine there."""
+
+    def __init__(self, folder, version: int):
+        if os.geteuid() != 0:
+            raise Unavailable("a network namespace can be made by root only")
+        layers = folder / "layers"
+        steps = [
+            f"mount -t tmpfs tmpfs {layers} && mkdir {layers}/upper {layers}/work",
+            f"mount -t overlay overlay -o lowerdir=/etc,upperdir={layers}/upper,workdir={layers}/work /etc",
+            *(f"mount -t tmpfs tmpfs {path}" for path in ("/run", "/var/lib/postgresql", "/var/log/postgresql")),
+            "install --directory --owner=postgres /run/postgresql",
+            "chown postgres: /var/lib/postgresql",
+            "rm -rf /etc/postgresql/*",
+            "/usr/sbin/ip link set lo up",
+            f"pg_createcluster {version} main --datadir={folder}/cluster --start >{folder}/createcluster.log 2>&1",
+            "echo made && exec sleep 600",
+        ]
+        layers.mkdir()
+        self._holder = subprocess.Popen(
+            ["unshare", "--net", "--mount", "--propagation", "private", "setpriv", "--pdeathsig", "KILL", "--", "sh", "-c",
+             " && ".join(steps)],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        said = self._holder.stdout.readline()
+        if said != "made\n":
+            self.remove()
+            raise Unavailable(f"there is no namespace with an /etc of its own: {said.strip()}")
+        namespaces = f"/proc/{self._holder.pid}/ns"
+        self.prefix = ("nsenter", f"--net={namespaces}/net", f"--mount={namespaces}/mnt", "--")
+
+    def remove(self) -> None:
+        self._holder.kill()
+        self._holder.wait()
+        self._holder.stdout.close()
 
 
 @contextlib.contextmanager

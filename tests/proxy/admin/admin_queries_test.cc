@@ -36,7 +36,7 @@ class AdminQueriesTest : public testing::Test {
   // Returns the types of the messages that answer `bytes`.
   std::string answer(const Bytes& bytes) {
     in_.insert(in_.end(), bytes.begin(), bytes.end());
-    while (!in_.empty() && take() == Progress::answered) {
+    while ((!in_.empty() || queries_.has_statements()) && take() == Progress::answered) {
     }
     std::string types;
     protocol::ByteReader reader(out_);
@@ -155,16 +155,139 @@ TEST_F(AdminQueriesTest, RefusesMalformedMessages) {
   }
 }
 
-TEST_F(AdminQueriesTest, RefusesCopyData) {
-  EXPECT_EQ(answer("'d' 00000005 'x'"_wire + kSync), "EZ");
+TEST_F(AdminQueriesTest, IgnoresTheRestOfACopyThatHasFailed) {
+  EXPECT_EQ(answer("'Q' 00000016 'COPY x FROM STDIN'00"_wire), "EZ");
+  EXPECT_EQ(answer("'d' 00000005 'x' 'c' 00000004 'f' 00000005 00"_wire), "");
+  EXPECT_EQ(answer("'Q' 00000011 'SHOW SESSIONS'00"_wire).back(), 'Z');
+}
+
+TEST_F(AdminQueriesTest, RefusesAFunctionCallAndGoesOn) {
+  EXPECT_EQ(answer("'F' 00000004"_wire), "EZ");
   EXPECT_EQ(last_error_, "0A000");
 }
 
-TEST_F(AdminQueriesTest, EndsAtTerminateAndAtLengthsThatAreNotPossible) {
+TEST_F(AdminQueriesTest, EndsAtTerminate) {
   in_ = "'X' 00000004"_wire;
   EXPECT_EQ(take(), Progress::ended);
-  in_ = "'Q' 00010001"_wire;
-  EXPECT_EQ(take(), Progress::ended);
+  EXPECT_TRUE(out_.empty());
+}
+
+TEST_F(AdminQueriesTest, EndsWithAMessageIfTheProtocolIsViolated) {
+  for (const auto& message : {"'Q' 00010001"_wire, "'?' 00000004"_wire}) {
+    out_.clear();
+    in_ = message;
+    EXPECT_EQ(take(), Progress::ended);
+    in_.clear();
+    EXPECT_EQ(answer({}), "E");
+    EXPECT_EQ(last_error_, "08P01");
+  }
+}
+
+TEST_F(AdminQueriesTest, RunsOneStatementAtATime) {
+  in_ = "'Q' 00000026 'SHOW SESSIONS ; SHOW certificates'00"_wire;
+  EXPECT_EQ(take(), Progress::answered);
+  EXPECT_TRUE(queries_.has_statements());
+  EXPECT_TRUE(out_.empty());
+  EXPECT_EQ(take(), Progress::answered);
+  EXPECT_TRUE(queries_.has_statements());
+  EXPECT_EQ(take(), Progress::answered);
+  EXPECT_FALSE(queries_.has_statements());
+  EXPECT_EQ(answer({}), "TCTDDCZ");
+}
+
+// Returns a Query with this text.
+Bytes query(const std::string& text) {
+  Bytes bytes{'Q'};
+  protocol::ByteWriter writer(bytes);
+  writer.write_uint32(static_cast<std::uint32_t>(text.size()) + 5);
+  writer.write_c_string(text);
+  return bytes;
+}
+
+TEST_F(AdminQueriesTest, RefusesManyStatementsInOneQuery) {
+  std::string text;
+  for (int i = 0; i < 20; ++i) text += "RELOAD;";
+  EXPECT_EQ(answer(query(text)), std::string(20, 'C') + 'Z');
+  EXPECT_EQ(answer(query(text + "RELOAD")), "EZ");
+  EXPECT_EQ(last_error_, "54000");
+  EXPECT_EQ(reloads_, 20);
+}
+
+TEST_F(AdminQueriesTest, ReadsCommentsAndQuotes) {
+  EXPECT_EQ(answer(query("-- ping")), "IZ");
+  EXPECT_EQ(answer(query("/* a; b */ RELOAD -- at once; or later")), "CZ");
+  EXPECT_EQ(answer(query("SET application_name = 'a;b'")), "CZ");
+  EXPECT_EQ(reloads_, 1);
+}
+
+TEST_F(AdminQueriesTest, AcceptsWhatDriversAndPoolsSend) {
+  for (const char* statement : {"SET x = 1", "RESET ALL", "DISCARD ALL", "DEALLOCATE ALL"})
+    EXPECT_EQ(answer(query(statement)), "CZ") << statement;
+  EXPECT_EQ(answer(query("SHOW transaction_read_only")), "TDCZ");
+}
+
+TEST_F(AdminQueriesTest, LimitsWhatAClientMayKeep) {
+  const std::string long_text(1'100, 'x');
+  Bytes parse{'P'};
+  protocol::ByteWriter writer(parse);
+  writer.write_uint32(static_cast<std::uint32_t>(long_text.size()) + 8);
+  writer.write_c_string("");
+  writer.write_c_string(long_text);
+  writer.write_uint8(0);
+  writer.write_uint8(0);
+  EXPECT_EQ(answer(parse + kSync), "EZ");
+  EXPECT_EQ(last_error_, "54000");
+  Bytes many = kParse;
+  for (char name = 'a'; name < 'a' + 11; ++name)
+    many = many + "'B' 0000000d"_wire + Bytes{static_cast<std::uint8_t>(name)} + "00 00 0000 0000 0000"_wire;
+  EXPECT_EQ(answer(many + kSync), '1' + std::string(10, '2') + "EZ");
+  EXPECT_EQ(last_error_, "54000");
+}
+
+TEST_F(AdminQueriesTest, SendsNumbersInBinaryOnRequest) {
+  answer(kParse + "'B' 0000000e 00 00 0000 0000 0001 0001"_wire);
+  in_ = kExecute;
+  EXPECT_EQ(take(), Progress::answered);
+  protocol::ByteReader reader(out_);
+  const auto row = protocol::decode_message(reader, 1'000);
+  ASSERT_TRUE(row && row->has_value());
+  const auto body = (*row)->body;
+  const auto days = "00000008 0000000000000003"_wire;  // days_left, the last column
+  EXPECT_EQ(Bytes(body.end() - static_cast<std::ptrdiff_t>(days.size()), body.end()), days);
+}
+
+class AdminLoginTest : public AdminQueriesTest {
+ protected:
+  // Returns the types of the messages that answer a StartupMessage with this version and parameter.
+  std::string log_in(protocol::ProtocolVersion version, const std::string& parameter) {
+    AdminQueries queries(statements_);
+    protocol::StartupMessage startup{.version = version,
+                                     .parameters = {{"user", "bob"}, {"database", "pgveil"}}};
+    if (!parameter.empty()) startup.set(parameter, "on");
+    Bytes in;
+    protocol::encode_startup_message(startup, in);
+    protocol::ByteReader reader(in);
+    progress_ = queries.take(reader, out_);
+    return answer({});
+  }
+  Progress progress_ = Progress::waiting;
+};
+
+TEST_F(AdminLoginTest, TellsTheParametersOfTheServer) {
+  EXPECT_EQ(log_in(protocol::kProtocol30, ""), "RSSSSSSSSSSSZ");
+  EXPECT_EQ(progress_, Progress::answered);
+}
+
+TEST_F(AdminLoginTest, NegotiatesTheVersionAndTheOptionsOfTheProtocol) {
+  EXPECT_EQ(log_in(protocol::make_protocol_version(3, 9999), "").substr(0, 2), "vR");
+  EXPECT_EQ(log_in(protocol::kProtocol32, "_pq_.x").substr(0, 2), "vR");
+  EXPECT_EQ(log_in(protocol::kProtocol32, "").substr(0, 2), "RS");
+}
+
+TEST_F(AdminLoginTest, RefusesAUserWhoIsDenied) {
+  EXPECT_EQ(log_in(protocol::kProtocol30, "pgveil.denied"), "RE");
+  EXPECT_EQ(last_error_, "42501");
+  EXPECT_EQ(progress_, Progress::ended);
 }
 
 TEST_F(AdminQueriesTest, ForgetsStatementsThatAreClosed) {
