@@ -25,6 +25,9 @@ from harness.tls_clients import certificate
 # Nobody may be `nobody`, and no line is for `stranger`.
 HBA = "host all nobody all reject\nhost all billing,trusted all trust\n"
 
+# Those of sessions that have not ended.
+OPEN_SESSIONS = ("pgveil_sessions{", "pgveil_established_sessions{", "pgveil_worker_sessions{")
+
 
 def canonical(series: str, listener: str | None = None) -> str:
     """The series with its labels in the order of their names, without the label of this listener and the folders of files."""
@@ -56,6 +59,10 @@ class Site:
 
     def wait_for(self, series: str, value: float) -> None:
         eventually(lambda: self.series().get(series) == value)
+
+    def wait_for_rest(self) -> None:
+        """Until no session is left."""
+        eventually(lambda: not any(value for name, value in self.series().items() if name.startswith(OPEN_SESSIONS)))
 
     def connect(self) -> wire.Client:
         return wire.Client(self.addresses[self.listener])
@@ -151,7 +158,7 @@ def warm_up(shared: Site) -> None:
         shared.at(listener).come_and_go(user)
     for listener in ("unnamed", "mistrusted", "absent"):
         shared.at(listener).fail_to_log_in()
-    eventually(lambda: not any(value for name, value in shared.series().items() if name.startswith("pgveil_sessions{")))
+    shared.wait_for_rest()
 
 
 # --- sessions ---
