@@ -85,7 +85,7 @@ class Transactions(Workload):
                                f"--sampling-rate={_LOGGED}")  # fmt: skip
         used = _cpu(running) - before
         done = int(_find(r"transactions actually processed: (\d+)", output))
-        figures = {"tps": float(_find(r"tps = ([\d.]+)", output)), **_percentiles(prefix)}
+        figures = {"tps": float(_find(r"tps = ([\d.]+)", output)), **percentiles(prefix)}
         if running.pid:
             figures["cpu_us_per_txn"] = 1e6 * used / done
         return figures
@@ -338,7 +338,7 @@ def _find(pattern, text):
     return found.group(1)
 
 
-def _percentiles(prefix):
+def percentiles(prefix):
     """Of the latencies that pgbench has logged, in microseconds; the logs are removed."""
     latencies = []
     for log in prefix.parent.glob(f"{prefix.name}.*"):

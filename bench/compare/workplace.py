@@ -59,7 +59,7 @@ class Here:
 class Workplace:
     """Owns everything that is started or written; close() stops and removes it."""
 
-    def __init__(self, pump, debian=None):
+    def __init__(self, pump=None, debian=None):
         self.debian = debian or Here()
         self.account = self.debian.account
         self.directory = Path(tempfile.mkdtemp(prefix="pgveil-bench-"))
@@ -75,7 +75,7 @@ class Workplace:
         )
         # Wherever the checkout is, that account may not get to it.
         try:
-            self.pump = self.adopt(pump)
+            self.pump = self.adopt(pump) if pump else None
         except OSError:
             self.close()
             raise

@@ -198,7 +198,7 @@ void add_activity(const Listeners& listeners, const std::vector<SessionSurvey>& 
   auto states =
       MetricFamily::gauge("pgveil_established_sessions", "Established sessions by what they do now.");
   auto bytes = MetricFamily::counter(
-      "pgveil_bytes_total", "Bytes of PostgreSQL's protocol that were passed on, without those of TLS.");
+      "pgveil_bytes_total", "Bytes of PostgreSQL's protocol to and from clients, without those of TLS.");
   auto wire = MetricFamily::counter(
       "pgveil_wire_bytes_total",
       "Bytes of the connections of sessions that were established, from their start and with those of TLS, by leg.");

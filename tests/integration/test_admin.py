@@ -225,62 +225,6 @@ class TestItsAddress:
         assert proxy.wait() == 0
 
 
-class TestHostileClients:
-    """None of them delays a session, or a probe."""
-
-    def test_that_send_nothing_or_no_end(self, start):
-        proxy, admin = start()
-        with session(proxy) as client, contextlib.ExitStack() as stack:
-            for number in range(1_000):
-                hostile = stack.enter_context(contextlib.closing(admin.connect()))
-                with contextlib.suppress(OSError):
-                    hostile.send([b"", b"G", b"GET / HTTP/1.1\r\nX: ", b"\x16\x03\x01"][number % 4])
-            assert client.rows("SELECT 1") != []
-            assert admin.status("/livez") == 200
-            eventually(lambda: proxy.sockets() < 200)
-
-    def test_that_send_an_endless_head(self, start):
-        _, admin = start()
-        with contextlib.closing(admin.connect()) as hostile:
-            with contextlib.suppress(OSError):
-                hostile.sendall(b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 10_000)
-            with contextlib.suppress(ConnectionResetError):
-                assert hostile.recv(100).startswith(b"HTTP/1.1 400 ")
-        assert admin.status("/livez") == 200
-
-    def test_that_send_byte_by_byte_are_cut_off_in_time(self, start):
-        _, admin = start()
-        began = time.monotonic()
-        with contextlib.closing(admin.connect()) as hostile:
-            hostile.send(b"GET / HTTP/1.1\r\nX: ")
-            hostile.settimeout(0.2)
-            while time.monotonic() < began + 30:
-                with contextlib.suppress(TimeoutError):
-                    assert hostile.recv(1) == b""
-                    break
-                hostile.send(b"x")
-        assert 9 < time.monotonic() - began < 20
-
-    def test_that_use_the_last_descriptor_do_not_keep_probes_out(self, start):
-        proxy, admin = start(limits={"workers": 1})
-        with contextlib.ExitStack() as stack:
-            limit = proxy.descriptors_at_rest()
-            subprocess.run(["prlimit", f"--pid={proxy.pid}", f"--nofile={limit}"], check=True)
-            for _ in range(3):
-                stack.enter_context(contextlib.closing(admin.connect()))
-            for _ in range(3):
-                assert admin.status("/livez") == 200
-
-    def test_that_do_not_read(self, start):
-        proxy, admin = start()
-        with contextlib.ExitStack() as stack:
-            for _ in range(50):
-                hostile = stack.enter_context(contextlib.closing(admin.connect()))
-                hostile.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
-                hostile.send(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n")
-            assert admin.status("/metrics") == 200
-
-
 class TestMetrics:
     def test_are_those_that_the_page_describes(self, pgveil, postgres, authority, credentials, folder):
         listener = {"ssl_cert_file": str(credentials.certificate), "ssl_key_file": str(credentials.key)}

@@ -101,6 +101,11 @@ class Daemon:
                     raise AssertionError(f"pid {self.pid} {why} /{pattern}/:\n" + "\n".join(self._lines))
                 self._news.wait(rest)
 
+    def wait_for_end_of_log(self, patience: float = PATIENCE) -> None:
+        """Until nobody can write another line."""
+        self._reader.join(patience)
+        assert not self._reader.is_alive(), f"pid {self.pid} still had its log after {patience} s"
+
     def is_running(self) -> bool:
         return self._process.poll() is None
 
