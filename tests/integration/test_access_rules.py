@@ -71,18 +71,33 @@ def outcome(server, authority, client) -> Outcome:
     return Outcome(done.returncode == 0, found[1].removeprefix(wire.OWN) if found else "")
 
 
+def explanation(file, client) -> Outcome:
+    """What `pgveil explain` says of it."""
+    options = ["--user", client["user"], "--database", client.get("dbname", "ledger"), "--client-name", "localhost"]
+    options += ["--tls"] if "sslmode" not in client else []
+    options += ["--replication"] if client.get("replication") == "true" else []
+    done = run(BINARY, "explain", "--config", file, *options)
+    found = re.search(r"^refused +FATAL \w+: pgveil: (.*) \(reason \w+\)$", done.stdout, re.MULTILINE)
+    assert (done.returncode == 0) is (found is None), done
+    return Outcome(done.returncode == 0, found[1] if found else "")
+
+
 @pytest.mark.parametrize("rules", RULES, ids=lambda name: name.replace(" ", "-"))
-def test_the_same_clients_come_in(rules, server, pgveil, authority, credentials):
+def test_the_same_clients_come_in(rules, server, pgveil, authority, credentials, folder):
+    """And `pgveil explain` says so before."""
     lines = RULES[rules]
-    proxy = pgveil(
-        server.unix_upstream(), listener=certificate(credentials, tls="optional", hba=lines)
-    )
+    listener = certificate(credentials, tls="optional", hba=lines)
+    proxy = pgveil(server.unix_upstream(), listener=listener)
+    file = folder / "pgveil.toml"
+    file.write_text(toml({"listener": [{"address": "127.0.0.1:0", "upstream": "a", **listener}],
+                          "upstream": {"a": server.unix_upstream()}}), encoding="utf-8")  # fmt: skip
     # By the Unix socket pgveil has to get in.
     with server.reconfigured(hba=lines):
         by_postgres = {name: outcome(server, authority, client) for name, client in CLIENTS.items()}
     with server.reconfigured(hba="local all all trust\nlocal replication all trust"):
         by_pgveil = {name: outcome(proxy, authority, client) for name, client in CLIENTS.items()}
     assert by_pgveil == by_postgres
+    assert {name: explanation(file, client) for name, client in CLIENTS.items()} == by_postgres
 
 
 def check(folder, listener: dict):

@@ -1,0 +1,194 @@
+"""`pgveil explain`: what it says of a client is what a session with this client does. See also test_access_rules.py."""
+
+import re
+
+import pytest
+
+from harness.certificates import Authority
+from harness.pgveil import BINARY, EX_CONFIG, EX_UNAVAILABLE, EX_USAGE, toml
+from harness.processes import run
+from harness.secrets import secret_file
+from harness.tls_clients import run_psql, shown
+
+RULES = """
+host    all  billing  10.0.0.0/8   reject
+hostssl all  all      127.0.0.0/8  cert map=people
+host    all  all      127.0.0.0/8  relay
+"""
+PEOPLE = "people /^(.*)@example\\.com$ \\1"
+
+
+@pytest.fixture(scope="module")
+def users(authority):
+    """Certificates of clients."""
+    return {name: authority.issue_to_client(f"{name}@example.com") for name in ("billing", "orders")}
+
+
+@pytest.fixture
+def other_authority(folder):
+    (folder / "other").mkdir()
+    return Authority(folder / "other", "another root")
+
+
+@pytest.fixture
+def file(folder, postgres, authority, credentials):
+    """A configuration, whose listener and upstream may have more settings."""
+
+    def write(upstream=None, listeners=1, **listener):
+        settings = {"address": "127.0.0.1:0", "upstream": "primary", "tls": "optional",
+                    "ssl_cert_file": str(credentials.certificate), "ssl_key_file": str(credentials.key),
+                    "ssl_ca_file": str(authority.file), "hba": RULES, "ident": PEOPLE, **listener}  # fmt: skip
+        path = folder / "pgveil.toml"
+        path.write_text(toml({
+            "listener": [settings, {**settings, "address": "127.0.0.2:0"}][:listeners],
+            "upstream": {"primary": {**postgres.unix_upstream(), **(upstream or {})}},
+        }), encoding="utf-8")  # fmt: skip
+        return path
+
+    return write
+
+
+def explained(path, *options):
+    return run(BINARY, "explain", "--config", path, *options)
+
+
+def steps(done) -> dict[str, str]:
+    """What stands beside each label, several lines in one."""
+    found, label = {}, ""
+    for line in done.stdout.splitlines():
+        label = line[:12].strip() or label
+        found[label] = f"{found.get(label, '')} {line[12:]}".strip()
+    return found
+
+
+def test_a_client_whose_certificate_is_mapped(file, users, pgveil, authority):
+    path = file()
+    options = ("--cert", users["billing"].certificate, "--user", "billing", "--database", "ledger")
+    done = explained(path, *options)
+    assert done.returncode == 0, done.stderr
+    said = steps(done)
+    assert said["client"] == "127.0.0.1, with TLS"
+    assert said["certificate"].startswith("CN=billing@example.com, verified by ")
+    assert re.fullmatch(rf"{path}:\d+, method cert", said["rule"])
+    assert re.fullmatch(rf'{path}:\d+, "billing@example.com" is database user "billing"', said["map"])
+    assert said["admitted"] == 'as database user "billing", database "ledger"'
+    assert said["login"].startswith("The client is not asked")
+    assert said["startup"] == 'user="billing", database="ledger"'
+    assert "/.s.PGSQL." in said["server"] and "without TLS" in said["server"]
+    proxy = pgveil(flags=["--config", path])
+    session = run_psql(proxy, authority, "SELECT current_user", user="billing", **shown(users["billing"]))
+    assert session.stdout.strip() == "billing"
+
+
+@pytest.mark.parametrize("user, certificate", [("billing", "orders"), ("orders", "other"), ("billing", None)])
+def test_a_client_whose_certificate_is_not_good_for_the_user(file, users, pgveil, authority, other_authority, user, certificate):
+    credentials = {**users, "other": other_authority.issue_to_client("orders@example.com"), None: None}[certificate]
+    path = file()
+    options = ["--cert", credentials.certificate] if credentials else ["--tls"]
+    done = explained(path, "--user", user, *options)
+    assert done.returncode == EX_UNAVAILABLE, done.stdout
+    reason = re.search(r"\(reason (\w+)", steps(done)["refused"])[1]
+    proxy = pgveil(flags=["--config", path])
+    assert run_psql(proxy, authority, "SELECT 1", user=user, **shown(credentials)).returncode == 2
+    proxy.wait_for_line(f" session_closed .*reason={reason} ")
+
+
+def test_a_certificate_that_is_not_asked_for(file, users):
+    done = explained(file(ssl_ca_file="", hba="host all all all relay", ident=""), "--cert", users["billing"].certificate,
+                     "--user", "billing")  # fmt: skip
+    assert done.returncode == 0 and "not asked for" in steps(done)["certificate"]
+
+
+def test_all_rules(file):
+    done = explained(file(), "--user", "orders", "--all-rules")
+    compared = [line[12:].split(" ", 1)[1] for line in done.stdout.splitlines() if " match" in line]
+    assert compared == ["does not match: the user", "does not match: its type is for other connections", "matches"]
+    done = explained(file(), "--user", "billing", "--client", "10.1.2.3", "--all-rules")
+    assert done.stdout.count(" match") == 1
+    assert steps(done)["refused"].startswith(
+        'FATAL 28000: pgveil: pg_hba.conf rejects connection for host "10.1.2.3", user "billing", database "billing"')  # fmt: skip
+
+
+def test_a_rule_with_a_host_name_needs_the_name(file):
+    path = file(hba="host all all app.example.com relay")
+    assert "--client-name" in steps(explained(path, "--user", "billing"))["refused"]
+    assert explained(path, "--user", "billing", "--client-name", "app.example.com").returncode == 0
+    assert explained(path, "--user", "billing", "--client-name", "other.example.com").returncode == EX_UNAVAILABLE
+
+
+def test_plaintext_where_tls_is_required(file):
+    done = explained(file(tls="require"), "--user", "billing")
+    assert done.returncode == EX_UNAVAILABLE
+    assert steps(done)["refused"].startswith("FATAL 28000: pgveil: connection requires TLS (reason tls_required)")
+
+
+def test_tls_where_there_is_none(folder, postgres):
+    path = folder / "plain.toml"
+    path.write_text(toml({"listener": [{"address": "127.0.0.1:0", "upstream": "a"}],
+                          "upstream": {"a": postgres.unix_upstream()}}), encoding="utf-8")  # fmt: skip
+    assert "reason tls_not_offered" in steps(explained(path, "--user", "billing", "--tls"))["refused"]
+    assert explained(path, "--user", "billing").returncode == 0
+
+
+def test_parameters_that_the_listener_sets(file):
+    path = file(hba="host all all all relay", ident="", database="ledger", application_name="shop")
+    assert steps(explained(path, "--user", "billing", "--database", "other"))["startup"] == (
+        'user="billing", database="ledger", application_name="shop"'
+    )
+
+
+def test_the_admin_database(file):
+    path = file(hba="host all all 127.0.0.1/32 trust", ident="", admin_database="pgveil", admin_users="operator")
+    done = explained(path, "--user", "operator", "--database", "pgveil")
+    assert steps(done)["admitted"] == 'to the admin database, as user "operator"'
+    done = explained(path, "--user", "billing", "--database", "pgveil")
+    assert "reason admin_database_denied" in steps(done)["refused"]
+
+
+def test_a_user_who_is_not_in_auth_file(file, folder):
+    path = file(hba="host all all all scram-sha-256", ident="",
+                auth_file=secret_file(folder / "users.txt", '"billing" "secret"\n'))  # fmt: skip
+    assert "is not in auth_file" not in explained(path, "--user", "billing").stdout
+    assert 'User "orders" is not in auth_file: the login fails.' in explained(path, "--user", "orders").stdout
+
+
+def test_a_role_without_a_certificate(file, folder, users):
+    (folder / "roles").mkdir()
+    done = explained(file(hba="hostssl all all all cert map=people", upstream={"role_certificates": str(folder / "roles")}),
+                     "--user", "billing", "--cert", users["billing"].certificate)  # fmt: skip
+    assert done.returncode in (EX_UNAVAILABLE, EX_CONFIG)
+
+
+def test_a_process_at_a_unix_socket(folder, postgres):
+    path = folder / "unix.toml"
+    path.write_text(toml({
+        "listener": [{"address": f"unix:{folder}/.s.PGSQL.5432", "upstream": "a", "hba": "local all all peer"}],
+        "upstream": {"a": postgres.unix_upstream()},
+    }), encoding="utf-8")  # fmt: skip
+    done = explained(path, "--user", "billing", "--os-user", "billing")
+    assert done.returncode == 0 and steps(done)["client"] == "[local], without TLS"
+    assert "reason identity_not_mapped" in steps(explained(path, "--user", "billing", "--os-user", "eve"))["refused"]
+    assert "clients of a Unix socket have no address" in explained(path, "--user", "a", "--client", "10.0.0.1").stderr
+
+
+@pytest.mark.parametrize("options, message", [
+    (["--listener", "127.0.0.9:1"], 'there is no listener "127.0.0.9:1"'),
+    (["--client", "example.com"], '"example.com" is not an IP address'),
+    (["--cert", "/nonexistent.crt"], "/nonexistent.crt"),
+    (["--colour"], 'unknown option "--colour"'),
+])  # fmt: skip
+def test_a_mistake_in_the_command_line(file, options, message):
+    done = explained(file(), *options)
+    assert done.returncode == EX_USAGE and message in done.stderr
+
+
+def test_one_of_several_listeners(file):
+    path = file(listeners=2)
+    assert "Name one of them with --listener: 127.0.0.1:0, 127.0.0.2:0." in explained(path, "--user", "billing").stderr
+    done = explained(path, "--user", "billing", "--listener", "127.0.0.2:0")
+    assert steps(done)["listener"] == "127.0.0.2:0, to upstream primary"
+
+
+def test_a_configuration_with_errors(file):
+    done = explained(file(hba="nonsense"), "--user", "billing")
+    assert done.returncode == EX_CONFIG and "nonsense" in done.stderr
