@@ -35,7 +35,7 @@ constexpr std::int64_t kDay = 86'400;
 constexpr std::int64_t kClockDifference = 3'600;
 constexpr int kAuthorityDays = 3'650;
 constexpr int kLeafDays = 365;
-constexpr int kCrlDays = 30;
+constexpr int kCrlDays = 90;
 
 std::string until(const Validity& validity) {
   return "valid until " + tls::utc_text(validity.ends);

@@ -150,7 +150,7 @@ TEST_F(Certs, ThatAreRevokedAreInEachLaterCrl) {
   ASSERT_EQ(crl().revoked.size(), 1U);
   EXPECT_EQ(crl().revoked[0].time, now_ + 1);
   EXPECT_EQ(crl().number, "3");
-  EXPECT_EQ(crl().next_update, now_ + 3 + 30 * kDay);
+  EXPECT_EQ(crl().next_update, now_ + 3 + 90 * kDay);
 }
 
 TEST_F(Certs, AreNotRevokedIfOneOfTheFilesIsWrong) {
