@@ -155,7 +155,7 @@ tl::expected<tls::StoredCertificate, CertsFailure> read_issued(const std::string
   auto stored = tls::read_stored_file(file);
   if (!stored)
     return tl::unexpected(unusable_input(std::move(stored.error().message), std::move(stored.error().hint)));
-  if (stored->certificates.size() != 1 || stored->key || !stored->crls.empty())
+  if (stored->certificates.size() != 1 || stored->blocks != 1)
     return tl::unexpected(unusable_input(fmt::format("{} is not a file of one certificate", in_quotes(file)),
                                          "Name the file that ends with .crt."));
   if (authority.has_issued(stored->certificates.front().pem)) return std::move(stored->certificates.front());
