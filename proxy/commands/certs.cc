@@ -226,7 +226,8 @@ Output revoke(const CertsRequest& request, std::int64_t now) {
       return tl::unexpected(
           unusable_input(fmt::format("{} is the authority itself", in_quotes(file)),
                          "An authority cannot revoke itself. Remove it from ssl_ca_file and sslrootcert."));
-    const auto& [serial, subject] = std::tie(certificate->values.serial, certificate->values.subject);
+    const std::string& serial = certificate->values.serial;
+    const std::string& subject = certificate->values.subject;
     if (list->find(serial) != nullptr) {
       text += fmt::format("{} was revoked before.\n", file);
       continue;
