@@ -8,6 +8,8 @@
 
 #include <array>
 #include <cstring>
+#include <span>
+#include <string_view>
 
 #include "tls/file_hint.h"
 #include "tls/internal/certificate_builder.h"
@@ -101,18 +103,38 @@ StoredCrl stored(X509_CRL* crl) {
   return stored;
 }
 
+// Notes that OpenSSL asks for a passphrase, and gives none.
+int note_question(char* /*buffer*/, int /*size*/, int /*for_writing*/, void* asked) {
+  *static_cast<bool*>(asked) = true;
+  return -1;
+}
+
+// Returns the key of a file, wherever it is in it; nullopt: there is none, or it is damaged.
 std::optional<StoredKey> stored_key(const FileContent& content, const OpenFile& file,
                                     const std::string& path) {
-  const Content kind = kind_of(content.bytes()).content;
-  if (!is_key(kind)) return std::nullopt;
-  StoredKey stored{.key = "", .fault = check_key_file(file.status(), path, "", KeyFileRule::libpq)};
-  if (kind == Content::encrypted_key) return stored;
-  std::string no_passphrase;
-  const PrivateKey key(PEM_read_bio_PrivateKey(content.bio().get(), nullptr, nullptr, no_passphrase.data()));
+  bool is_encrypted = false;
+  PrivateKey key(PEM_read_bio_PrivateKey(content.bio().get(), nullptr, note_question, &is_encrypted));
+  if (!key && kind_of(content.bytes()) == FileKind{Content::private_key, false})
+    key.reset(d2i_PrivateKey_bio(content.bio().get(), nullptr));
   ERR_clear_error();
-  if (!key) return std::nullopt;
-  stored.key = text_of(key.get());
-  return stored;
+  if (!key && !is_encrypted) return std::nullopt;
+  return StoredKey{.key = key ? text_of(key.get()) : "",
+                   .fault = check_key_file(file.status(), path, "", KeyFileRule::libpq)};
+}
+
+std::size_t count_of_blocks(std::span<const unsigned char> bytes) {
+  constexpr std::string_view kBegin = "-----BEGIN ";
+  const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  std::size_t count = 0;
+  for (auto at = text.find(kBegin); at != std::string_view::npos; at = text.find(kBegin, at + 1)) ++count;
+  return count;
+}
+
+// What the file was probably meant to hold.
+Wanted wanted_of(std::span<const unsigned char> bytes) {
+  const Content content = kind_of(bytes).content;
+  if (is_key(content)) return Wanted::private_key;
+  return content == Content::crl ? Wanted::crls : Wanted::own_certificate;
 }
 
 SettingError unreadable(const std::string& path, int error) {
@@ -127,6 +149,7 @@ tl::expected<StoredFile, SettingError> read_stored_file(const std::string& path)
   const auto content = FileContent::read(*file);
   if (!content) return tl::unexpected(unreadable(path, content.error()));
   StoredFile found;
+  found.blocks = count_of_blocks(content->bytes());
   found.key = stored_key(*content, *file, path);
   ERR_clear_error();
   const Infos infos = content->infos();
@@ -138,8 +161,7 @@ tl::expected<StoredFile, SettingError> read_stored_file(const std::string& path)
     if (info->crl != nullptr) found.crls.push_back(stored(info->crl));
   }
   if (found.key || !found.certificates.empty() || !found.crls.empty()) return found;
-  const bool is_crl = kind_of(content->bytes()).content == Content::crl;
-  const auto fault = fault_of(content->bytes(), is_crl ? Wanted::crls : Wanted::own_certificate, path, error);
+  const auto fault = fault_of(content->bytes(), wanted_of(content->bytes()), path, error);
   return tl::unexpected(
       SettingError{"", "file " + in_quotes(path) + " cannot be loaded: " + fault.why, fault.hint});
 }

@@ -1,6 +1,7 @@
 // What a file of certificates, CRLs or a private key holds, as plain values (`pgveil certs show`).
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -43,6 +44,7 @@ struct StoredFile {
   std::vector<StoredCertificate> certificates;
   std::vector<StoredCrl> crls;
   std::optional<StoredKey> key;
+  std::size_t blocks = 0;  // of PEM, also those that are none of these
 };
 
 // Reads a PEM file. The error has no setting; it is also an error if the file holds neither certificates nor CRLs nor a key.

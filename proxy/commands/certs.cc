@@ -35,7 +35,7 @@ constexpr std::int64_t kDay = 86'400;
 constexpr std::int64_t kClockDifference = 3'600;
 constexpr int kAuthorityDays = 3'650;
 constexpr int kLeafDays = 365;
-constexpr int kCrlDays = 30;
+constexpr int kCrlDays = 90;
 
 std::string until(const Validity& validity) {
   return "valid until " + tls::utc_text(validity.ends);
@@ -155,7 +155,7 @@ tl::expected<tls::StoredCertificate, CertsFailure> read_issued(const std::string
   auto stored = tls::read_stored_file(file);
   if (!stored)
     return tl::unexpected(unusable_input(std::move(stored.error().message), std::move(stored.error().hint)));
-  if (stored->certificates.size() != 1 || stored->key || !stored->crls.empty())
+  if (stored->certificates.size() != 1 || stored->blocks != 1)
     return tl::unexpected(unusable_input(fmt::format("{} is not a file of one certificate", in_quotes(file)),
                                          "Name the file that ends with .crt."));
   if (authority.has_issued(stored->certificates.front().pem)) return std::move(stored->certificates.front());
@@ -226,7 +226,8 @@ Output revoke(const CertsRequest& request, std::int64_t now) {
       return tl::unexpected(
           unusable_input(fmt::format("{} is the authority itself", in_quotes(file)),
                          "An authority cannot revoke itself. Remove it from ssl_ca_file and sslrootcert."));
-    const auto& [serial, subject] = std::tie(certificate->values.serial, certificate->values.subject);
+    const std::string& serial = certificate->values.serial;
+    const std::string& subject = certificate->values.subject;
     if (list->find(serial) != nullptr) {
       text += fmt::format("{} was revoked before.\n", file);
       continue;

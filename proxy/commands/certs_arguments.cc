@@ -116,7 +116,7 @@ void add_authority(CLI::App& certs, CertsArguments& arguments) {
 
 void add_actions_on_files(CLI::App& certs, CertsArguments& arguments) {
   const char* directory = "The directory of the authority (default: that of the file).";
-  const char* crl_days = "The days for which the CRL is valid (default: 30).";
+  const char* crl_days = "The days for which the CRL is valid (default: 90, or until the authority expires).";
   CLI::App& renew =
       add_action(certs, arguments, "renew", "Replaces a certificate: same names and key, new dates.");
   add_files(renew, arguments, "The certificate to replace, also ca.crt.");

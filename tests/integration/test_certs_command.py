@@ -90,7 +90,7 @@ def mode(path) -> int:
 
 @pytest.fixture
 def directory(folder):
-    """An authority, a server for localhost and a client for billing."""
+    """An authority, a server for localhost, a client for billing with all names, and a client `plain` with none but its CN."""
     made = Directory(folder)
     make_all(made)
     return made
@@ -100,6 +100,7 @@ def make_all(made: Directory, *key) -> None:
     made.make("ca", *key)
     made.make("server", "--host", "localhost", "--ip", "127.0.0.1", "--ip", "::1", *key)
     made.make("client", "--user", "billing", "--spiffe", SPIFFE, "--email", "billing@example.com", *key)
+    made.make("client", "--user", "plain", *key)
 
 
 def reconfigured(postgres, made: Directory, hba: str = SERVER_HBA, **settings):
@@ -114,6 +115,7 @@ def reconfigured(postgres, made: Directory, hba: str = SERVER_HBA, **settings):
 def test_psql_postgres_and_pgveil_accept_the_certificates(key, folder, postgres, pgveil):
     made = Directory(folder)
     make_all(made, "--key", key)
+    made.make("client", "--user", "billing", "--out", "second", "--key", key)
     client = {"user": "billing", **shown(made.credentials("billing"))}
     listener = certificate(made.credentials("localhost"), ssl_ca_file=str(made.authority.file), hba=RULES)
     with reconfigured(postgres, made):
@@ -124,6 +126,7 @@ def test_psql_postgres_and_pgveil_accept_the_certificates(key, folder, postgres,
         for to in postgres, proxy, to_tls:
             assert answer(run_psql(to, made.authority, "SELECT current_user", **client)) == "billing"
             assert answer(run_psql(to, made.authority, "SELECT 1", **{**client, "host": "127.0.0.1"})) == "1"
+            assert answer(run_psql(to, made.authority, "SELECT 1", user="billing", **shown(made.credentials("second")))) == "1"
             for wrong in {"host": "db01.example.com"}, {"user": "orders"}, shown(None):
                 assert run_psql(to, made.authority, "SELECT 1", **{**client, **wrong}).returncode == 2
 
@@ -133,11 +136,11 @@ def test_openssl_verifies_the_certificates_strictly(key, folder):
     made = Directory(folder)
     make_all(made, "--key", key)
     made.make("crl")
-    assert all(KEYS[key](load_key(made.certs / f"{name}.key")) for name in ("ca", "localhost", "billing"))
+    assert all(KEYS[key](load_key(made.certs / f"{name}.key")) for name in ("ca", "localhost", "billing", "plain"))
     ca = made.certs / "ca.crt"
     strict = ("openssl", "verify", "-x509_strict", "-check_ss_sig", "-CAfile", ca)
     run_or_fail(*strict, ca)
-    for name, purpose in ("localhost", "sslserver"), ("billing", "sslclient"):
+    for name, purpose in ("localhost", "sslserver"), ("billing", "sslclient"), ("plain", "sslclient"):
         leaf = made.certs / f"{name}.crt"
         run_or_fail(*strict, "-purpose", purpose, leaf)
         run_or_fail(*strict, "-crl_check", "-CRLfile", made.certs / "ca.crl", leaf)
@@ -156,7 +159,7 @@ def test_gnutls_verifies_the_certificates(key, folder):
     make_all(made, "--key", key)
     made.make("revoke", "certs/billing.crt")
     verify = ("certtool", "--verify", "--verify-profile", "medium", "--load-ca-certificate", made.authority.file)
-    for name in "localhost", "billing":
+    for name in "localhost", "billing", "plain":
         done = run(*verify, "--infile", made.certs / f"{name}.crt")
         assert "Verified. The certificate is trusted." in done.stdout, done.stdout
     for name, verdict in ("localhost", "The certificate is trusted."), ("billing", "revoked"):
@@ -186,6 +189,9 @@ def test_the_certificates_have_the_right_extensions(directory):
     assert [use._name for use in extension(server, x509.ExtendedKeyUsage).value] == ["serverAuth"]
     assert [use._name for use in extension(client, x509.ExtendedKeyUsage).value] == ["clientAuth"]
     assert client.subject.rfc4514_string() == "CN=billing"
+    plain = load(directory.certs / "plain.crt")
+    names = extension(plain, x509.SubjectAlternativeName).value
+    assert names.get_values_for_type(x509.DirectoryName) == [plain.subject] and len(names) == 1
 
 
 def test_what_is_printed_can_be_used_as_it_is(folder, postgres, pgveil):
@@ -228,7 +234,8 @@ def test_the_modes_do_not_depend_on_the_umask(folder, umask):
     assert modes == {**keys, **dict.fromkeys(others, 0o644)}
 
 
-@pytest.mark.skipif(not shutil.which("strace"), reason="strace is not installed")
+# Others cannot look into the memory of pgveil.
+@pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("strace"), reason="only root can trace pgveil, with strace")
 def test_a_file_has_no_byte_that_others_can_read_before_it_has_its_mode(folder):
     made, trace = Directory(folder), folder / "trace"
     done = run("strace", "-f", "-e", "trace=open,openat,creat", "-o", trace, BINARY, "certs", "ca", cwd=folder, umask=0)
@@ -452,11 +459,13 @@ def test_show_describes_every_file_also_as_json(directory):
     files = sorted(f"certs/{path.name}" for path in directory.certs.iterdir() if path.suffix != ".revoked")
     said = directory.make("show", *files)
     assert [line for line in said.splitlines() if line.startswith("certs/")] == files
-    assert "365 days left" in said and "1 revoked" in said and "group or world access" in said
+    # Only whole days are counted.
+    assert re.search("36[45] days left", said) and "1 revoked" in said and "group or world access" in said
     shown_files = json.loads(directory.make("show", "--json", *files))["files"]
     assert [file["file"] for file in shown_files] == files
     kinds = {file["file"]: file["certificates"][0]["kind"] for file in shown_files if file["certificates"]}
-    assert kinds == {"certs/ca.crt": "authority", "certs/billing.crt": "client", "certs/localhost.crt": "server"}
+    clients = dict.fromkeys(["certs/billing.crt", "certs/plain.crt"], "client")
+    assert kinds == {"certs/ca.crt": "authority", "certs/localhost.crt": "server", **clients}
 
 
 def test_show_refuses_what_it_cannot_read(directory):

@@ -138,6 +138,20 @@ TEST_F(AnAuthority, PutsEachNameUnderItsOwnType) {
   EXPECT_EQ(describe(values.names), "\"app.example.com\", 192.0.2.1");
 }
 
+TEST_F(AnAuthority, RepeatsTheSubjectOfAClientThatHasNoOtherName) {
+  const auto authority = make();
+  const auto issued = authority.issue(for_client("app"), NewKey::p256, days(1));
+  const auto certificate = read_certificate(issued.certificate);
+  const std::unique_ptr<GENERAL_NAMES, Freed<GENERAL_NAMES_free>> names(static_cast<GENERAL_NAMES*>(
+      X509_get_ext_d2i(certificate.get(), NID_subject_alt_name, nullptr, nullptr)));
+  ASSERT_EQ(sk_GENERAL_NAME_num(names.get()), 1);
+  const GENERAL_NAME* name = sk_GENERAL_NAME_value(names.get(), 0);
+  ASSERT_EQ(name->type, GEN_DIRNAME);
+  EXPECT_EQ(name_text(name->d.directoryName), "CN=app");
+  const auto values = values_of(certificate.get());
+  EXPECT_TRUE(values.dns_names.empty() && values.uris.empty() && values.emails.empty());
+}
+
 TEST_F(AnAuthority, MarksTheNamesOfAnEmptySubjectAsCritical) {
   const auto authority = make();
   for (const char* common_name : {"", "db01"}) {

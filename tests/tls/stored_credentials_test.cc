@@ -99,6 +99,19 @@ TEST_F(AStoredFile, ReadsAKeyAndChecksItsMode) {
   EXPECT_TRUE(read_stored_file(open_file)->key->fault);
 }
 
+TEST_F(AStoredFile, HasAKeyWhereverItIs) {
+  for (const std::string& content :
+       {root_.key_pem() + root_.certificate_pem(), root_.certificate_pem() + root_.key_pem()}) {
+    const auto file = read(content);
+    EXPECT_EQ(file.key.value().key, "ECDSA P-256");
+    EXPECT_EQ(file.certificates.size(), 1U);
+    EXPECT_EQ(file.blocks, 2U);
+  }
+  EXPECT_EQ(read(root_.key_der()).key.value().key, "ECDSA P-256");
+  EXPECT_TRUE(read(root_.certificate_pem() + root_.key_pem("secret")).key);
+  EXPECT_FALSE(read(root_.certificate_pem()).key);
+}
+
 TEST_F(AStoredFile, IsAnErrorIfItHoldsNothingOfTheKind) {
   const auto message = [&](std::string_view content) {
     const auto file = read_stored_file(folder_.write("other", content));

@@ -51,6 +51,15 @@ void add_name(GENERAL_NAMES* names, int type, std::string_view octets) {
   static_cast<void>(name.release());
 }
 
+void add_subject(GENERAL_NAMES* names, X509* certificate) {
+  GeneralName name(GENERAL_NAME_new());
+  Name subject(X509_NAME_dup(X509_get_subject_name(certificate)));
+  require(name && subject, "set an alternative name");
+  GENERAL_NAME_set0_value(name.get(), GEN_DIRNAME, subject.release());
+  require(sk_GENERAL_NAME_push(names, name.get()) > 0, "add an alternative name");
+  static_cast<void>(name.release());
+}
+
 Integer integer_of(const std::string& hexadecimal) {
   BIGNUM* parsed = nullptr;
   const int digits = BN_hex2bn(&parsed, hexadecimal.c_str());
@@ -157,7 +166,7 @@ void add_alternative_names(X509* certificate, const NewCertificate& names) {
   for (const auto& address : names.ip_addresses) add_name(list.get(), GEN_IPADD, address);
   for (const auto& uri : names.uris) add_name(list.get(), GEN_URI, uri);
   for (const auto& email : names.emails) add_name(list.get(), GEN_EMAIL, email);
-  if (sk_GENERAL_NAME_num(list.get()) == 0) return;
+  if (sk_GENERAL_NAME_num(list.get()) == 0) add_subject(list.get(), certificate);
   const int is_critical = names.common_name.empty() ? 1 : 0;
   require(
       X509_add1_ext_i2d(certificate, NID_subject_alt_name, list.get(), is_critical, X509V3_ADD_DEFAULT) == 1,

@@ -24,7 +24,8 @@ void set_validity(X509* certificate, const Validity& validity);
 
 // Adds an extension whose value is in the form of x509v3_config(5). `issuer` may be `certificate` itself.
 void add_extension(X509* certificate, X509* issuer, int nid, const char* value);
-// Adds the subject alternative name, if there are any names. It is critical if the subject is empty (RFC 5280, 4.2.1.6).
+// Adds the subject alternative name: the names, or the subject itself as a directoryName if there are none, because some
+// programs require one. It is critical if the subject is empty (RFC 5280, 4.2.1.6).
 void add_alternative_names(X509* certificate, const NewCertificate& names);
 
 using Crl = std::unique_ptr<X509_CRL, Freed<X509_CRL_free>>;

@@ -4,6 +4,8 @@
 
 #include <ctime>
 #include <filesystem>
+#include <fstream>
+#include <iterator>
 
 #include "proxy/base/exit_code.h"
 #include "tests/support/certificates.h"
@@ -150,7 +152,7 @@ TEST_F(Certs, ThatAreRevokedAreInEachLaterCrl) {
   ASSERT_EQ(crl().revoked.size(), 1U);
   EXPECT_EQ(crl().revoked[0].time, now_ + 1);
   EXPECT_EQ(crl().number, "3");
-  EXPECT_EQ(crl().next_update, now_ + 3 + 30 * kDay);
+  EXPECT_EQ(crl().next_update, now_ + 3 + 90 * kDay);
 }
 
 TEST_F(Certs, AreNotRevokedIfOneOfTheFilesIsWrong) {
@@ -167,6 +169,26 @@ TEST_F(Certs, LeaveNoKeyIfTheCertificateCannotBeWritten) {
   std::filesystem::create_directory(file("billing.crt"));
   EXPECT_PRED_FORMAT2(testing::IsSubstring, "exists already", error(client(), now_, kExitCannotCreate));
   EXPECT_FALSE(std::filesystem::exists(file("billing.key")));
+}
+
+std::string content_of(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+TEST_F(Certs, AreNotRenewedInAFileThatWouldLoseItsKey) {
+  done(request(Action::ca), now_);
+  done(client(), now_);
+  const std::string certificate = content_of(file("billing.crt")), key = content_of(file("billing.key"));
+  const std::string encrypted =
+      "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAA==\n-----END ENCRYPTED PRIVATE KEY-----\n";
+  for (const std::string& both : {certificate + key, key + certificate, certificate + encrypted,
+                                  certificate + content_of(file("ca.crt"))}) {
+    folder_.write("certs/both.pem", both);
+    EXPECT_PRED_FORMAT2(testing::IsSubstring, "is not a file of one certificate",
+                        error(on_file(Action::renew, "both.pem"), now_, kExitNoInput));
+    EXPECT_EQ(content_of(file("both.pem")), both);
+  }
 }
 
 TEST_F(Certs, AreRenewedFromAFileOfOneCertificate) {
