@@ -56,9 +56,16 @@ TEST(AnswerBox, ReturnsTheLastAnswerIfThereIsNoNewOne) {
   EXPECT_NE(box.wait_until(now).find(metrics), nullptr);
 }
 
+AdminConfig labelled_by(AdminLabels labels, std::size_t limit) {
+  AdminConfig config;
+  config.labels = labels;
+  config.label_limit = limit;
+  return config;
+}
+
 TEST(SessionSurvey, HasTheRowsOfLabelledSessions) {
   const SessionMetrics metrics;
-  LabelledSessions table({.labels = {.user = true, .address = true}, .label_limit = 10});
+  LabelledSessions table(labelled_by({.user = true, .address = true}, 10));
   auto& ann = table.enter(metrics, {.user = "ann", .database = "ledger", .address = "192.0.2.1"});
   auto& again = table.enter(metrics, {.user = "ann", .database = "orders", .address = "192.0.2.1"});
   EXPECT_EQ(&ann, &again);
@@ -85,8 +92,9 @@ TEST(SessionSurvey, HasTheRowsOfLabelledSessions) {
 
 TEST(LabelledSessions, PutFurtherValuesTogetherOnceThereAreTooMany) {
   const SessionMetrics metrics;
-  LabelledSessions table({.labels = {.user = true}, .label_limit = 2});
-  for (const char* user : {"a", "b", "c", "d", "a"}) static_cast<void>(table.enter(metrics, {.user = user}));
+  LabelledSessions table(labelled_by({.user = true}, 2));
+  for (const char* user : {"a", "b", "c", "d", "a"})
+    static_cast<void>(table.enter(metrics, {.user = user, .database = "", .address = ""}));
   std::vector<std::pair<std::string, std::uint64_t>> users;
   for (const auto& [key, row] : table.rows()) users.emplace_back(key.second[0], row.logins);
   EXPECT_EQ(users, (std::vector<std::pair<std::string, std::uint64_t>>{{"(other)", 2}, {"a", 2}, {"b", 1}}));
