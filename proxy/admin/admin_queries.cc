@@ -26,9 +26,16 @@ constexpr std::size_t kMaxStatements = 20;  // in one Query
 constexpr std::size_t kMaxPrepared = 1'000;
 constexpr std::size_t kMaxPortals = 10;
 // What drivers need to read the answers. PostgreSQL's clients decide by the number of the version what they may ask for.
-constexpr std::pair<const char*, const char*> kParameters[] = {
-    {"server_version", "15.0 (pgveil)"}, {"server_encoding", "UTF8"}, {"client_encoding", "UTF8"},
-    {"DateStyle", "ISO, MDY"},           {"integer_datetimes", "on"}, {"standard_conforming_strings", "on"}};
+constexpr std::pair<const char*, const char*> kParameters[] = {{"server_version", "15.0 (pgveil)"},
+                                                               {"server_encoding", "UTF8"},
+                                                               {"client_encoding", "UTF8"},
+                                                               {"DateStyle", "ISO, MDY"},
+                                                               {"integer_datetimes", "on"},
+                                                               {"standard_conforming_strings", "on"},
+                                                               {"in_hot_standby", "off"},
+                                                               {"default_transaction_read_only", "off"},
+                                                               {"is_superuser", "off"},
+                                                               {"TimeZone", "UTC"}};
 
 ErrorFields error(std::string_view code, std::string message, std::string hint = "") {
   return {.severity = "ERROR",
@@ -85,6 +92,7 @@ void encode_end(const AdminStatements::Result& result, Bytes& out) {
 
 AdminQueries::Progress AdminQueries::take(ByteReader& in, Bytes& out) {
   if (!has_started_) return start(in, out);
+  if (is_denied_) return Progress::ended;
   if (has_statements()) {
     run_next_statement(out);
     return Progress::answered;
@@ -147,7 +155,9 @@ AdminQueries::Progress AdminQueries::start(ByteReader& in, Bytes& out) {
   greet(*startup, out);
   if (startup->find(kDeniedParameter)) {
     encode_fatal(sqlstate::kInsufficientPrivilege, "permission denied for the admin database", out);
-    return Progress::ended;
+    is_denied_ =
+        true;  // the session ends the connection once it has read this: its client may still be in its login
+    return Progress::answered;
   }
   for (const auto& [name, value] : kParameters) protocol::encode_parameter_status(name, value, out);
   protocol::encode_parameter_status("session_authorization", client_.user, out);
@@ -220,8 +230,8 @@ AdminQueries::Error AdminQueries::parse(ByteReader body, Bytes& out) {
   const auto name = body.read_c_string();
   const auto statement = name ? body.read_c_string() : std::nullopt;
   if (!statement) return malformed();
-  if (statement->size() > kMaxStatementBytes)
-    return error(sqlstate::kProgramLimitExceeded, "the statement is too long");
+  if (statement->size() > kMaxStatementBytes || name->size() > protocol::kMaxNameBytes)
+    return error(sqlstate::kProgramLimitExceeded, "the statement or its name is too long");
   auto statements = split_statements(*statement);
   if (statements.size() > 1)
     return error(sqlstate::kSyntaxError, "cannot insert multiple commands into a prepared statement");
@@ -245,6 +255,8 @@ AdminQueries::Error AdminQueries::bind(ByteReader body, Bytes& out) {
   const auto statement = prepared_.find(*name);
   if (statement == prepared_.end())
     return error(sqlstate::kUndefinedStatement, "there is no such prepared statement");
+  if (portal->size() > protocol::kMaxNameBytes)
+    return error(sqlstate::kProgramLimitExceeded, "the name of the portal is too long");
   if (portals_.size() >= kMaxPortals && !portals_.contains(*portal))
     return error(sqlstate::kProgramLimitExceeded, "too many portals");
   portals_.insert_or_assign(

@@ -138,16 +138,18 @@ AdminServer::Response AdminServer::terminate(const HttpRequest& request) {
 
 AdminServer::Terminated AdminServer::terminate(std::string_view session) {
   const auto id = session_id(session);
-  if (!id) return Terminated::no;
-  // The list may be older than the session.
-  auto known = is_listed(session_lister_.sessions(), *id) ? Terminated::yes : Terminated::no;
-  if (known == Terminated::no) {
-    const auto present = session_lister_.present_sessions();
-    if (present && !is_listed(*present, *id)) return Terminated::no;
-    known = present ? Terminated::yes : Terminated::perhaps;
-  }
+  const auto present = session_lister_.present_sessions();
+  if (!id || (present && !is_listed(*present, *id))) return Terminated::no;
   for (const ObservedWorker& worker : process_.workers) worker.terminate(*id);
-  return known;
+  return present ? Terminated::yes : Terminated::perhaps;
+}
+
+// The workers make their lists only if the session is not in the last ones: a client may send many such statements.
+bool AdminServer::terminate_listed(std::string_view session) {
+  const auto id = session_id(session);
+  if (!id || !is_listed(session_lister_.sessions(), *id)) return terminate(session) != Terminated::no;
+  for (const ObservedWorker& worker : process_.workers) worker.terminate(*id);
+  return true;
 }
 
 AdminStatements::Process AdminServer::for_statements() {
@@ -157,7 +159,7 @@ AdminStatements::Process AdminServer::for_statements() {
           .is_draining = [this] { return process_.state.values().is_draining; },
           .reload = [this] { process_.reload("RELOAD"); },
           .shut_down = [this] { process_.quit("SHUTDOWN"); },
-          .terminate = [this](std::string_view session) { return terminate(session) != Terminated::no; }};
+          .terminate = [this](std::string_view session) { return terminate_listed(session); }};
 }
 
 AdminServer::Response AdminServer::quit() const {

@@ -51,6 +51,7 @@ class AdminServer final : private Wakeable {
   [[nodiscard]] Response terminate(const HttpRequest& request);
   enum class Terminated { yes, perhaps, no };
   [[nodiscard]] Terminated terminate(std::string_view session);
+  [[nodiscard]] bool terminate_listed(std::string_view session);
   [[nodiscard]] AdminStatements::Process for_statements();
 
   const ObservedProcess process_;

@@ -60,6 +60,19 @@ bool is_comment(std::string_view token) {
   return token.starts_with("--") || token.starts_with("/*");
 }
 
+// Returns the size of a comment, which may have others inside.
+std::size_t comment_size(std::string_view text) {
+  std::size_t depth = 0;
+  for (std::size_t at = 0; at + 1 < text.size(); ++at) {
+    const std::string_view pair = text.substr(at, 2);
+    if (pair != "/*" && pair != "*/") continue;
+    depth = pair == "/*" ? depth + 1 : depth - 1;
+    if (depth == 0) return at + 2;
+    ++at;
+  }
+  return text.size();
+}
+
 // Returns the size of what begins a text that is not empty: a comment, a text or a name in quotes, or one byte.
 std::size_t token_size(std::string_view text) {
   const auto through = [text](std::string_view end, std::size_t from) {
@@ -67,8 +80,12 @@ std::size_t token_size(std::string_view text) {
     return found == std::string_view::npos ? text.size() : found + end.size();
   };
   if (text.starts_with("--")) return std::min(text.find('\n'), text.size());
-  if (text.starts_with("/*")) return through("*/", 2);
+  if (text.starts_with("/*")) return comment_size(text);
   if (text.front() == '\'' || text.front() == '"') return through(text.substr(0, 1), 1);
+  if (text.front() == '$') {
+    const auto tag = text.substr(0, std::min(text.find('$', 1), text.size() - 1) + 1);  // "$$" or "$tag$"
+    if (tag.size() > 1 && tag.back() == '$') return through(tag, tag.size());
+  }
   return 1;
 }
 

@@ -339,7 +339,7 @@ CLI::App& add_explain(CLI::App& app, Arguments& arguments) {
   const auto add = [&](const char* name, auto& value, const char* type, const char* effect) {
     command.add_option(name, value, effect)->type_name(type);
   };
-  add("--config", arguments.flags[std::string(kConfigFlag)], "file",
+  add("--config", arguments.config_file, "file",
       "The configuration; default is the variable PGVEIL_CONFIG.");
   add("--listener", query.listener, "address",
       "The address of the listener, as in the configuration; may be left out if there is only one.");
@@ -405,6 +405,7 @@ tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> word
   arguments.command = command_of(words.front()).value_or(Command::run);  // also with --help and --version
   const CLI::App& command = nested_command(*apps.at(arguments.command), words);
   if (auto ending = parse(app, command, std::move(words))) return tl::unexpected(*std::move(ending));
+  if (!arguments.config_file.empty()) arguments.flags.emplace(kConfigFlag, arguments.config_file);
   if (const auto rest = command.remaining(); !rest.empty())
     return tl::unexpected(arguments.command == Command::certs ? unexpected_in_certs(command, rest.front())
                                                               : unexpected_argument(rest.front(), arguments));

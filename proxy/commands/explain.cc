@@ -12,6 +12,7 @@
 #include "proxy/commands/host_text.h"
 #include "proxy/config/ip_address.h"
 #include "proxy/config/values.h"
+#include "proxy/diagnostics/log_text.h"
 #include "proxy/login/login_forecast.h"
 #include "proxy/session/admission_checks.h"
 #include "proxy/session/client_tls_failure.h"
@@ -50,17 +51,27 @@ tl::expected<const ListenerPolicy*, ConfigError> find_listener(const Snapshot& s
       "Name one of them with --listener: " + addresses_of(snapshot) + "."));
 }
 
+// The address of an IPv4 client at an IPv6 socket is that of the client.
+std::string_view without_mapping(std::string_view address) {
+  constexpr std::string_view kMapped = "::ffff:";
+  return address.starts_with(kMapped) && address.find('.') != std::string_view::npos
+             ? address.substr(kMapped.size())
+             : address;
+}
+
 tl::expected<KernelAddress, ConfigError> client_address(const ExplainQuery& query,
                                                         const ListenerConfig& listener) {
-  const bool is_behind_proxy = !listener.proxy_protocol_from.is_empty();
-  if (query.client.empty() && listener.address.is_unix() && !is_behind_proxy) {
+  if (!listener.address.is_unix() && !query.unix_user.empty())
+    return tl::unexpected(value_error("only clients of a Unix socket have a user of the operating system",
+                                      "Leave --os-user out."));
+  if (listener.address.is_unix() && query.client.empty()) {
     KernelAddress address;
     address.get()->sa_family = AF_UNIX;
     return address;
   }
-  if (listener.address.is_unix() && !is_behind_proxy)
+  if (listener.address.is_unix() && listener.proxy_protocol_from.is_empty())
     return tl::unexpected(value_error("clients of a Unix socket have no address", "Leave --client out."));
-  const std::string text = query.client.empty() ? "127.0.0.1" : query.client;
+  const std::string text = query.client.empty() ? "127.0.0.1" : std::string(without_mapping(query.client));
   const auto address = protocol::parse_ip_address(text);
   if (!address)
     return tl::unexpected(
@@ -117,12 +128,16 @@ class Explainer {
     const ListenerConfig& listener = policy_.config;
     add("listener", listener.address.text() + ", to upstream " + listener.upstream);
     add("client", fmt::format("{}, {}", host_of(address_), has_tls() ? "with TLS" : "without TLS"));
-    if (auto refusal = check_tls()) return refusal;
+    if (has_tls())
+      if (auto refusal = shake_hands()) return refusal;
     protocol::StartupMessage startup;
     if (!query_.user.empty()) startup.set("user", query_.user);
     if (query_.database) startup.set("database", *query_.database);
     if (query_.replication) startup.set("replication", "true");
+    if (auto refusal = check_startup(startup)) return refusal;
     set_database(startup, listener);
+    if (!has_tls())
+      if (auto refusal = refuse_plaintext(policy_)) return refusal;
     const ClientAttributes attributes{.address = address_,
                                       .has_tls = has_tls(),
                                       .certificate = certificate_,
@@ -143,8 +158,7 @@ class Explainer {
     return admit(decision, assigned_database, std::move(startup));
   }
 
-  [[nodiscard]] std::optional<Ending> check_tls() {
-    if (!has_tls()) return refuse_plaintext(policy_);
+  [[nodiscard]] std::optional<Ending> shake_hands() {
     if (!policy_.tls)
       return Ending{
           .reason = Reason::tls_not_offered,
@@ -159,6 +173,24 @@ class Explainer {
     add("certificate",
         fmt::format("{}, verified by {}", certificate_->subject, policy_.config.tls.ssl_ca_file));
     return std::nullopt;
+  }
+
+  [[nodiscard]] std::optional<Ending> check_startup(const protocol::StartupMessage& startup) const {
+    using protocol::StartupDefect;
+    const auto defect = protocol::find_startup_defect(startup, policy_.rules.may_assign());
+    if (!defect) return std::nullopt;
+    if (*defect == StartupDefect::no_user) return Ending{.reason = Reason::no_user};
+    return Ending{.reason = Reason::protocol_violation,
+                  .detail = fmt::format("The names of users and databases have at most {} bytes.",
+                                        protocol::kMaxNameBytes)};
+  }
+
+  // The ending of a login by SCRAM of a user without a secret.
+  [[nodiscard]] std::optional<Ending> refuse_unknown_user(HbaMethod method, const std::string& user) const {
+    if (method != HbaMethod::scram_sha_256 || policy_.users.fingerprint(user)) return std::nullopt;
+    return Ending{.reason = Reason::password_wrong,
+                  .detail = "User " + in_quotes(user) + " is not in auth_file.",
+                  .hint = "Add the user to " + policy_.config.auth_file + "."};
   }
 
   void add_rules(const ClientAttributes& attributes, const Decision& decision) {
@@ -181,6 +213,10 @@ class Explainer {
     const HbaMethod method = decision.rule->method;
     if (asks_for_admin_database(listener, startup)) {
       if (auto refusal = refuse_admin_database(listener, decision)) return refusal;
+      if (auto refusal = refuse_unknown_user(method, decision.database_user)) return refusal;
+      if (!is_admin_user(listener, decision.database_user))
+        return Ending{.reason = Reason::admin_database_denied,
+                      .detail = "User " + in_quotes(decision.database_user) + " is not in admin_users."};
       add("admitted", fmt::format("to the admin database, as user {}", in_quotes(decision.database_user)));
       return std::nullopt;
     }
@@ -192,22 +228,21 @@ class Explainer {
     const auto role = std::string(startup.user());
     const bool wants_role = logs_in_for_client(method) && !upstream.config.role_certificates.empty();
     if (wants_role && !upstream.held.certificate_of(role)) return no_role_certificate(upstream.config, role);
+    if (auto refusal = refuse_unknown_user(method, role)) return refusal;
     add("admitted", fmt::format("as database user {}, database {}", in_quotes(startup.user()),
                                 in_quotes(startup.database())));
-    add_logins(method, role);
+    add_logins(method);
     add_server(upstream);
     add_parameters(startup);
     return std::nullopt;
   }
 
-  void add_logins(HbaMethod method, const std::string& user) {
+  void add_logins(HbaMethod method) {
     for (const auto& forecast : forecast_logins(policy_, *policy_.upstream)) {
       if (forecast.method != method || forecast.client_has_tls != has_tls()) continue;
       add("login", forecast.works);
       if (!forecast.fails.empty()) add("", forecast.fails);
     }
-    if (method == HbaMethod::scram_sha_256 && !policy_.users.fingerprint(user))
-      add("", "User " + in_quotes(user) + " is not in auth_file: the login fails.");
   }
 
   void add_server(const Upstream& upstream) {

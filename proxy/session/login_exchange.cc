@@ -117,7 +117,11 @@ LoginExchange::Change LoginExchange::take_from_server() {
       case Login::Progress::failed:
         if (login_->refusal()) context_.observer.note_server_sqlstate(login_->refusal()->sqlstate);
         return fail(login_->ending());
-      case Login::Progress::waiting: break;
+      case Login::Progress::waiting:
+        // A server closes after it has refused a login. The one of the admin database leaves that to the session.
+        if (upstream_ == context_.policy().admin_database)
+          if (auto refused = refused_ending()) return fail(*std::move(refused));
+        break;
     }
   if (context_.client->unwritten() + unread_of_server_.size() > kMaxLoginBacklog)
     return fail({.reason = Reason::upstream_protocol_violation,

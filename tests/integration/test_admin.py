@@ -228,7 +228,8 @@ class TestItsAddress:
 class TestMetrics:
     def test_are_those_that_the_page_describes(self, pgveil, postgres, authority, credentials, folder):
         listener = {"ssl_cert_file": str(credentials.certificate), "ssl_key_file": str(credentials.key)}
-        proxy = pgveil(postgres.upstream(preconnect=1), listener=listener, admin=LOOPBACK)
+        admin = {**LOOPBACK, "labels": "user,database,address"}
+        proxy = pgveil(postgres.upstream(preconnect=1), listener=listener, admin=admin)
         proxy.query("SELECT 1", **tls(proxy, authority))
         assert proxy.psql("SELECT 1", **tls(proxy, Authority(folder, "another"))).returncode != 0
         proxy.wait_for_line("reason=client_rejected_certificate")
@@ -278,7 +279,7 @@ class TestMetrics:
             f"pgveil_upstream_connect_seconds_count{{{listener}}}": 1,
             f"pgveil_login_seconds_count{{{listener}}}": 1,
         }
-        moved = {name: value for name, value in changes(before, after).items() if re.match("pgveil_(bytes|messages)_total", name)}
+        moved = {name: value for name, value in changes(before, after).items() if re.match("pgveil_(bytes|messages|wire_bytes)_total", name)}
         assert {labels(name)["direction"] for name in moved} == {"to_client", "to_server"}
         assert changes(before, after) == expected | moved
         assert during[f'pgveil_sessions{{{listener},phase="relay"}}'] == 1

@@ -141,8 +141,8 @@ class TestOrders:
             session = next(row["session"] for row in rows(proxy, "SHOW SESSIONS") if row["user"] == "trusted")
             assert proxy.psql(f"TERMINATE '{session}'", **OPERATOR).returncode == 0
             assert client.receive_error()["C"] == "57P01"
-        failed = proxy.psql(f"TERMINATE {session}", **OPERATOR)
-        assert f"there is no session {session}" in failed.stderr
+        message = f"there is no session {session}"  # once the list of sessions, which is up to 200 ms old, is made anew
+        eventually(lambda: message in proxy.psql(f"TERMINATE {session}", **OPERATOR).stderr)
 
     def test_shutdown_lets_transactions_end(self, proxy):
         with proxy.connect() as client, console(proxy) as operator:
@@ -202,7 +202,7 @@ class TestAccess:
 
     def test_by_certificate(self, pgveil, postgres, authority, credentials):
         rules = "hostssl pgveil all all cert map=operators\nhostssl all all all relay\n"
-        client = authority.issue("alice@example.com")
+        client = authority.issue_to_client("alice@example.com")
         proxy = pgveil(postgres.upstream(), listener=certificate(credentials, **{
             **CONSOLE, "hba": rules, "ident": "operators alice@example.com operator", "ssl_ca_file": str(authority.file)}))  # fmt: skip
         done = run_psql(proxy, authority, "SHOW SESSIONS", user="operator", dbname="pgveil", **shown(client))
@@ -214,7 +214,7 @@ class TestAccess:
         proxy = pgveil(postgres.unix_upstream(), listener={**CONSOLE, "hba": rules})
         with proxy.connect() as client:
             client.send(wire.startup_message(user="operator", database="pgveil", replication="true"))
-            assert client.receive_error()["M"] == 'role "operator" does not exist'
+            assert client.receive_error()["M"] == "pgveil: the server does not let the proxy log in as this user"
 
     @pytest.mark.parametrize("setting", ["database", "default_database"])
     def test_its_name_is_no_default(self, folder, postgres, setting):

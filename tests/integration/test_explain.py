@@ -38,6 +38,7 @@ def file(folder, postgres, authority, credentials):
         settings = {"address": "127.0.0.1:0", "upstream": "primary", "tls": "optional",
                     "ssl_cert_file": str(credentials.certificate), "ssl_key_file": str(credentials.key),
                     "ssl_ca_file": str(authority.file), "hba": RULES, "ident": PEOPLE, **listener}  # fmt: skip
+        settings = {key: value for key, value in settings.items() if value is not None}
         path = folder / "pgveil.toml"
         path.write_text(toml({
             "listener": [settings, {**settings, "address": "127.0.0.2:0"}][:listeners],
@@ -94,7 +95,7 @@ def test_a_client_whose_certificate_is_not_good_for_the_user(file, users, pgveil
 
 
 def test_a_certificate_that_is_not_asked_for(file, users):
-    done = explained(file(ssl_ca_file="", hba="host all all all relay", ident=""), "--cert", users["billing"].certificate,
+    done = explained(file(ssl_ca_file=None, hba="host all all all relay", ident=None), "--cert", users["billing"].certificate,
                      "--user", "billing")  # fmt: skip
     assert done.returncode == 0 and "not asked for" in steps(done)["certificate"]
 
@@ -110,7 +111,7 @@ def test_all_rules(file):
 
 
 def test_a_rule_with_a_host_name_needs_the_name(file):
-    path = file(hba="host all all app.example.com relay")
+    path = file(hba="host all all app.example.com relay", ident=None)
     assert "--client-name" in steps(explained(path, "--user", "billing"))["refused"]
     assert explained(path, "--user", "billing", "--client-name", "app.example.com").returncode == 0
     assert explained(path, "--user", "billing", "--client-name", "other.example.com").returncode == EX_UNAVAILABLE
@@ -131,14 +132,14 @@ def test_tls_where_there_is_none(folder, postgres):
 
 
 def test_parameters_that_the_listener_sets(file):
-    path = file(hba="host all all all relay", ident="", database="ledger", application_name="shop")
+    path = file(hba="host all all all relay", ident=None, database="ledger", application_name="shop")
     assert steps(explained(path, "--user", "billing", "--database", "other"))["startup"] == (
         'user="billing", database="ledger", application_name="shop"'
     )
 
 
 def test_the_admin_database(file):
-    path = file(hba="host all all 127.0.0.1/32 trust", ident="", admin_database="pgveil", admin_users="operator")
+    path = file(hba="host all all 127.0.0.1/32 trust", ident=None, admin_database="pgveil", admin_users="operator")
     done = explained(path, "--user", "operator", "--database", "pgveil")
     assert steps(done)["admitted"] == 'to the admin database, as user "operator"'
     done = explained(path, "--user", "billing", "--database", "pgveil")
@@ -146,10 +147,38 @@ def test_the_admin_database(file):
 
 
 def test_a_user_who_is_not_in_auth_file(file, folder):
-    path = file(hba="host all all all scram-sha-256", ident="",
-                auth_file=secret_file(folder / "users.txt", '"billing" "secret"\n'))  # fmt: skip
-    assert "is not in auth_file" not in explained(path, "--user", "billing").stdout
-    assert 'User "orders" is not in auth_file: the login fails.' in explained(path, "--user", "orders").stdout
+    path = file(hba="host all all all scram-sha-256", ident=None, admin_database="pgveil", admin_users="operator,orders",
+                auth_file=secret_file(folder / "users.txt", '"billing" "secret"\n"operator" "secret"\n'))  # fmt: skip
+    assert explained(path, "--user", "billing").returncode == 0
+    done = explained(path, "--user", "orders")
+    assert done.returncode == EX_UNAVAILABLE and "reason password_wrong" in steps(done)["refused"]
+    for user, reason in (("billing", "admin_database_denied"), ("orders", "password_wrong")):
+        done = explained(path, "--user", user, "--database", "pgveil")
+        assert done.returncode == EX_UNAVAILABLE and f"reason {reason}" in steps(done)["refused"]
+    assert explained(path, "--user", "operator", "--database", "pgveil").returncode == 0
+
+
+def test_a_rule_that_assigns_the_user(file, users):
+    path = file(hba="hostssl all all all cert map=people assign=1")
+    certificate = ("--cert", users["billing"].certificate)
+    assert steps(explained(path, *certificate))["admitted"] == 'as database user "billing", database "billing"'
+    assert steps(explained(path, *certificate, "--user", "eve", "--database", "ledger"))["startup"] == (
+        'user="billing", database="ledger"'
+    )
+
+
+@pytest.mark.parametrize("options, reason", [
+    ([], "no_user"),
+    (["--user", "x" * 64], "protocol_violation"),
+    (["--user", "billing", "--database", "x" * 64], "protocol_violation"),
+])  # fmt: skip
+def test_a_startup_message_that_is_refused(file, options, reason):
+    done = explained(file(hba="host all all all reject", ident=None), *options)
+    assert done.returncode == EX_UNAVAILABLE and f"reason {reason}" in steps(done)["refused"]
+
+
+def test_an_ipv4_address_in_ipv6(file):
+    assert steps(explained(file(), "--user", "orders", "--client", "::ffff:127.0.0.9"))["client"] == "127.0.0.9, without TLS"
 
 
 def test_a_role_without_a_certificate(file, folder, users):
@@ -175,6 +204,7 @@ def test_a_process_at_a_unix_socket(folder, postgres):
     (["--listener", "127.0.0.9:1"], 'there is no listener "127.0.0.9:1"'),
     (["--client", "example.com"], '"example.com" is not an IP address'),
     (["--cert", "/nonexistent.crt"], "/nonexistent.crt"),
+    (["--os-user", "app"], "only clients of a Unix socket"),
     (["--colour"], 'unknown option "--colour"'),
 ])  # fmt: skip
 def test_a_mistake_in_the_command_line(file, options, message):

@@ -69,10 +69,16 @@ def preconnect(**counts: int) -> dict:
     return {events.EVENTS.format(event): count for event, count in counts.items()}
 
 
+def legs(direction: str, count=SOME) -> dict:
+    """On both legs."""
+    return {f'pgveil_wire_bytes_total{{direction="{direction}",leg="{leg}"}}': count for leg in ("client", "server")}
+
+
 ACCEPTED = {"pgveil_connections_accepted_total": 1}
 FROM_CLIENT = {'pgveil_bytes_total{direction="to_server"}': SOME}
-MESSAGES_FROM_CLIENT = FROM_CLIENT | {'pgveil_messages_total{direction="to_server"}': SOME}
-MESSAGES_TO_CLIENT = {'pgveil_bytes_total{direction="to_client"}': SOME, 'pgveil_messages_total{direction="to_client"}': SOME}
+MESSAGES_FROM_CLIENT = FROM_CLIENT | {'pgveil_messages_total{direction="to_server"}': SOME} | legs("to_server")
+MESSAGES_TO_CLIENT = {'pgveil_bytes_total{direction="to_client"}': SOME, 'pgveil_messages_total{direction="to_client"}': SOME,
+                      **legs("to_client")}  # fmt: skip
 NOW_ACTIVE = {'pgveil_established_sessions{state="idle"}': -1, 'pgveil_established_sessions{state="active"}': 1}
 CLIENT_HANDSHAKE = {"pgveil_client_handshake_seconds_count": 1}
 CONNECT = {"pgveil_upstream_connect_seconds_count": 1}
@@ -82,7 +88,7 @@ START = {"pgveil_session_start_seconds_count": 1}
 UP = {'pgveil_upstream_up{upstream="own"}': 1}
 SERVER_HANDSHAKE = handshake("upstream", "TLSv1.3", "TLS_AES_128_GCM_SHA256")
 # Of a session at a listener that lets its user in by `trust`.
-SESSION = ACCEPTED | MESSAGES_FROM_CLIENT | ended("client_closed") | login("trust", "accepted") | CONNECT | SERVER_LOGIN | START
+SESSION = ACCEPTED | MESSAGES_FROM_CLIENT | legs("to_client") | ended("client_closed") | login("trust", "accepted") | CONNECT | SERVER_LOGIN | START
 FIRST_SESSION = SESSION | UP | connected("own", "none")
 NOT_CONNECTED = ACCEPTED | FROM_CLIENT | login("trust", "refused") | CONNECT
 
@@ -110,7 +116,8 @@ ROWS = [
     # RowDescription, DataRow, CommandComplete, ReadyForQuery
     Row(events.query,
         {'pgveil_bytes_total{direction="to_server"}': 14, 'pgveil_messages_total{direction="to_server"}': 1,
-         'pgveil_bytes_total{direction="to_client"}': 34 + 12 + 14 + 6, 'pgveil_messages_total{direction="to_client"}': 4}),
+         'pgveil_bytes_total{direction="to_client"}': 34 + 12 + 14 + 6, 'pgveil_messages_total{direction="to_client"}': 4,
+         **legs("to_server", 14), **legs("to_client", 34 + 12 + 14 + 6)}),
     Row(events.slow_client, {'pgveil_relay_paused_seconds_total{slow_side="client"}': SOME},
         NOW_ACTIVE | MESSAGES_FROM_CLIENT | MESSAGES_TO_CLIENT),
     Row(events.slow_server, {'pgveil_relay_paused_seconds_total{slow_side="server"}': SOME}, NOW_ACTIVE | MESSAGES_FROM_CLIENT),
@@ -119,6 +126,19 @@ ROWS = [
                                   'pgveil_established_sessions{state="idle"}': -1},
         MESSAGES_FROM_CLIENT),
     Row(events.whole_session, login("trust", "accepted") | CONNECT | SERVER_LOGIN | START | connected("plain", "none"), SESSION),
+    # It has not sent its Terminate, and its login counts at its end.
+    Row(events.labelled_session,
+        {'pgveil_client_sessions{database="ledger",user="billing"}': 1,
+         'pgveil_client_logins_total{database="ledger",user="billing"}': 1},
+        ACCEPTED | legs("to_server") | legs("to_client") | login("trust", "accepted") | CONNECT | SERVER_LOGIN | START
+        | connected("own", "none") | {'pgveil_sessions{phase="relay"}': 1, 'pgveil_worker_sessions{worker="1"}': 1,
+                                      'pgveil_established_sessions{state="idle"}': 1}),
+    Row(events.labelled_session_ended,
+        {'pgveil_client_sessions{database="ledger",user="billing"}': -1,
+         'pgveil_client_bytes_total{database="ledger",direction="to_server",user="billing"}': SOME},
+        ended("client_closed") | {'pgveil_sessions{phase="relay"}': -1, 'pgveil_worker_sessions{worker="1"}': -1,
+                                  'pgveil_established_sessions{state="idle"}': -1}
+        | MESSAGES_FROM_CLIENT),
     Row(events.cancel_request, ended("cancel_forwarded"), ACCEPTED | FROM_CLIENT | connected("plain", "none")),
     Row(events.rejected_user, login("reject", "refused"), refused("rejected_by_rule", "reject")),
     Row(events.user_without_rule, login("none", "refused"), refused("rejected_by_rule", "none")),

@@ -246,6 +246,25 @@ def whole_session(world: World):
     site.come_and_go()
 
 
+def labelled_session(world: World):
+    """A session that stays, where sessions are counted by user and database."""
+    admin = {"address": "127.0.0.1:0", "upstream_check_interval": "0s", "labels": "user,database"}
+    site = world.start(world.postgres.unix_upstream(), admin=admin)
+    site.come_and_go()
+    site.wait_for_rest()
+    yield site
+    with site.session():
+        yield site
+
+
+def labelled_session_ended(world: World):
+    admin = {"address": "127.0.0.1:0", "upstream_check_interval": "0s", "labels": "user,database"}
+    site = world.start(world.postgres.unix_upstream(), admin=admin)
+    with site.session() as client:
+        yield site
+        client.send(wire.TERMINATE)
+
+
 def cancel_request(world: World):
     site = world.shared.at("plain")
     yield site

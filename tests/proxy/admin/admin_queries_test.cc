@@ -217,6 +217,8 @@ TEST_F(AdminQueriesTest, ReadsCommentsAndQuotes) {
   EXPECT_EQ(answer(query("-- ping")), "IZ");
   EXPECT_EQ(answer(query("/* a; b */ RELOAD -- at once; or later")), "CZ");
   EXPECT_EQ(answer(query("SET application_name = 'a;b'")), "CZ");
+  EXPECT_EQ(answer(query("/* a /* b */ ; RELOAD; */")), "IZ");
+  EXPECT_EQ(answer(query("SET x = $a$; RELOAD; $a$")), "CZ");
   EXPECT_EQ(reloads_, 1);
 }
 
@@ -287,7 +289,7 @@ TEST_F(AdminLoginTest, NegotiatesTheVersionAndTheOptionsOfTheProtocol) {
 TEST_F(AdminLoginTest, RefusesAUserWhoIsDenied) {
   EXPECT_EQ(log_in(protocol::kProtocol30, "pgveil.denied"), "RE");
   EXPECT_EQ(last_error_, "42501");
-  EXPECT_EQ(progress_, Progress::ended);
+  EXPECT_EQ(progress_, Progress::answered);
 }
 
 TEST_F(AdminQueriesTest, ForgetsStatementsThatAreClosed) {
