@@ -294,6 +294,29 @@ TEST(HbaRules, KnowWhetherTheyUseLocalNetworks) {
   EXPECT_TRUE(rules_of("host all all samenet relay").uses_local_networks());
 }
 
+TEST(HbaRules, SayWhyARecordDoesNotMatch) {
+  const auto rules = rules_of(
+      "local all all relay\n"
+      "hostnossl all all all relay\n"
+      "host other all all relay\n"
+      "host all bob all relay\n"
+      "host all all 192.0.2.0/24 relay\n"
+      "host all all app.example.com relay\n"
+      "host all all all reject\n"
+      "host all all all relay");
+  const auto mismatches = [&](const HbaClient& client) {
+    std::vector<HbaMismatch> found;
+    for (const auto& compared : rules.compare(client, {})) found.push_back(compared.mismatch);
+    return found;
+  };
+  using enum HbaMismatch;
+  EXPECT_EQ(mismatches(client_named("other.example.com")),
+            (std::vector{type, type, database, user, address, address, none}));
+  EXPECT_EQ(mismatches(client_named(std::nullopt)),
+            (std::vector{type, type, database, user, address, host_name_unknown}));
+  EXPECT_EQ(mismatches(unix_client()), (std::vector{none}));
+}
+
 TEST(HbaRules, AreListedInTheirOrderWithTheirPlaces) {
   const auto parsed_rules =
       rules_of("# one\nhostssl all all all cert map=\"my map\" assign=1\nlocal all all peer");
