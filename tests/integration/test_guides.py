@@ -116,8 +116,8 @@ def test_a_network_client_does_not_become_superuser_without_a_password(terminal,
     assert terminal.run(terminal.translated('psql "host=/tmp/pgveil-trial port=5432 dbname=postgres" -c "SELECT 1"'))[0] == 0
     database = "postgres" if relayed else "ledger"
     code, said = terminal.run(terminal.translated(
-        f'psql "host=localhost port=6432 user=$(id -un) dbname={database} sslmode=require sslcert=superuser.crt sslkey=superuser.key"'
-        ' --command "SHOW is_superuser"'))  # fmt: skip
+        f'psql "host=localhost port=6432 user=$(id -un) dbname={database} sslmode=require sslcert=superuser.crt'
+        ' sslkey=superuser.key" --command "SHOW is_superuser"'))  # fmt: skip
     assert code == 2, said
     refusal = "pgveil: the server's way of authentication is not allowed" if relayed else "pg_hba.conf rejects connection"
     assert refusal in said
