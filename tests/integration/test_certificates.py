@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 
 from harness import wire
-from harness.certificates import CLIENT, DAY, Authority
+from harness.certificates import CLIENT, DAY, Authority, pem
 from harness.pgveil import psql
 from harness.processes import run_or_fail
 from harness.scripted_server import verified_session
@@ -47,6 +47,13 @@ class Authorities:
         self.no_authority.certificate = self.root._sign(
             self.no_authority.subject, self.no_authority.key, ca=False
         )
+        # Certificates of servers that a client is given as sslrootcert.
+        self.own = self.root.self_signed(HOST)
+        self.issued = self.root.issue(HOST, dns=[HOST])
+        # One that is self-signed, is not a CA, and signs another all the same.
+        self.pinned = Authority(directory, "pinned")
+        self.pinned.certificate = self.pinned._sign(self.pinned.subject, self.pinned.key, ca=False)
+        self.pinned.file = self.pinned._write("crt", pem(self.pinned.certificate))
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +126,12 @@ CASES = [
     Case("an intermediate that has expired", EXPIRED, lambda ca: ca.expired.issue(HOST, dns=[HOST]),
          diagnosis="expired"),
     Case("an issuer that is no authority", INVALID, lambda ca: ca.no_authority.issue(HOST, dns=[HOST])),
+    # sslrootcert is the server's own certificate.
+    Case("signed by itself and pinned", YES, lambda ca: ca.own, settings=lambda ca: {"sslrootcert": ca.own.certificate}),
+    Case("issued by an authority and pinned", UNTRUSTED, lambda ca: ca.issued,
+         settings=lambda ca: {"sslrootcert": ca.issued.certificate}),
+    Case("issued by a pinned one that is an authority", YES, lambda ca: ca.stranger.issue(HOST, dns=[HOST]), root="stranger"),
+    Case("issued by a pinned one that is no authority", INVALID, lambda ca: ca.pinned.issue(HOST, dns=[HOST]), root="pinned"),
     # The time.
     Case("expired", EXPIRED, named(HOST, dns=[HOST], age=3 * DAY, lifetime=2 * DAY), diagnosis="expired"),
     Case("not yet valid", NOT_YET_VALID, named(HOST, dns=[HOST], age=-DAY)),

@@ -99,6 +99,30 @@ def test_a_section_can_be_followed(terminal, page, section):
         terminal.follow(recipes["Clean up"])
 
 
+@pytest.mark.parametrize("page, section, relayed", [
+    ("getting-started.md", INGRESS, False),
+    ("migrating.md", "From stunnel in front of a server", True),
+    ("migrating.md", "From HAProxy", True),
+])  # fmt: skip
+def test_a_network_client_does_not_become_superuser_without_a_password(terminal, page, section, relayed):
+    """pgveil runs as the system user of the superuser here, whom `peer` lets in on the Unix socket of the server."""
+    if section in PROGRAMS and not Path(PROGRAMS[section]).exists():
+        pytest.skip(f"{PROGRAMS[section]} is not installed")
+    recipes = sections("getting-started.md")
+    before = [] if page == "getting-started.md" else sections(page)[MIGRATION]
+    terminal.follow(recipes["Preparation"] + recipes["The trial server"] + before + sections(page)[section])
+    issue = '$new -keyout superuser.key -out superuser.crt -subj "/CN=$(id -un)" $no_ca -addext extendedKeyUsage=clientAuth'
+    assert terminal.run(f"{issue} 2>>openssl.log")[0] == 0
+    assert terminal.run(terminal.translated('psql "host=/tmp/pgveil-trial port=5432 dbname=postgres" -c "SELECT 1"'))[0] == 0
+    database = "postgres" if relayed else "ledger"
+    code, said = terminal.run(terminal.translated(
+        f'psql "host=localhost port=6432 user=$(id -un) dbname={database} sslmode=require sslcert=superuser.crt'
+        ' sslkey=superuser.key" --command "SHOW is_superuser"'))  # fmt: skip
+    assert code == 2, said
+    refusal = "pgveil: the server's way of authentication is not allowed" if relayed else "pg_hba.conf rejects connection"
+    assert refusal in said
+
+
 @pytest.mark.skipif(POSTGRES_VERSION != 15, reason="the recipe is for Debian 12, with PostgreSQL 15")
 def test_the_recipe_for_a_debian_server_can_be_followed(new_terminal, debian_server):
     recipes = sections("getting-started.md")
