@@ -74,6 +74,8 @@ _pgveil_offer() {
   [[ ${#COMPREPLY[@]} -ne 1 || ${COMPREPLY[0]} != *= ]] || compopt -o nospace
 }
 
+# Lists of words are split at blanks.
+# shellcheck disable=SC2086
 _pgveil() {
   local line=${COMP_LINE:0:COMP_POINT} words=() typed previous option prefix='' command
   local commands='' options='' values='' kind='' arguments='' IFS=$' \t\n'
@@ -147,7 +149,7 @@ std::string bash_command(const CommandWords& command) {
   text += "      case $option in\n";
   for (const OptionWords& option : command.options) {
     if (option.value == ValueKind::nothing) continue;
-    text += fmt::format("        {}) kind={}", fmt::join(option.names, " | "), bash_kind(option));
+    text += fmt::format("        {}) kind='{}'", fmt::join(option.names, " | "), bash_kind(option));
     if (!option.words.empty()) text += fmt::format(" values='{}'", fmt::join(option.words, " "));
     text += " ;;\n";
   }

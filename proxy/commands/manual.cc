@@ -15,9 +15,10 @@
 namespace pgveil::proxy {
 namespace {
 
-// Without a date: the pages of a version are the same wherever they are made.
+// Without a date: the pages of a version are the same wherever they are made. Lines are neither justified nor hyphenated, since
+// many words are long, and are copied.
 std::string title(std::string_view name, int section) {
-  return fmt::format(".TH {} {} \"\" \"pgveil {}\" pgveil\n", name, section, PGVEIL_VERSION);
+  return fmt::format(".TH {} {} \"\" \"pgveil {}\" pgveil\n.ad l\n.nh\n", name, section, PGVEIL_VERSION);
 }
 
 std::string page_name(std::string_view name, std::string_view section) {
@@ -26,13 +27,19 @@ std::string page_name(std::string_view name, std::string_view section) {
 
 // --- pgveil(1) ---
 
+// "auto|io_uring|epoll", with places where a line may end.
+std::string type_of(const OptionWords& option) {
+  std::string text = roff::italic(option.type);
+  for (std::size_t at = 0; (at = text.find('|', at)) != std::string::npos; ++at) text.insert(at + 1, "\\:");
+  return text;
+}
+
 // "--config file", or "-h, --help".
 std::string term_of(const OptionWords& option) {
   std::string names;
   for (const std::string& name : option.names) names = roff::bold(name) + (names.empty() ? "" : ", ") + names;
   if (option.type.empty()) return names;
-  return names + ' ' +
-         (option.is_value_optional ? '[' + roff::italic(option.type) + ']' : roff::italic(option.type));
+  return names + ' ' + (option.is_value_optional ? '[' + type_of(option) + ']' : type_of(option));
 }
 
 bool is_help(const OptionWords& option) {

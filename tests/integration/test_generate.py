@@ -93,7 +93,7 @@ COMPLETED = [
     ("sessions --filter us", "user="),
     ("run --config pg", "pgveil.toml"),
     ("run --config=pg", "--config=pgveil.toml"),
-    ("certs show author", "authority.crt"),
+    ("certs show bil", "billing.crt"),
     ("certs ca --dir author", "authority/"),
     ("run --listen pg", "pg"),
     ("status pg", "pg"),
@@ -106,7 +106,7 @@ def desk(folder):
     """A folder with some files, and a `pgveil` that writes the words of its command line to the file `words`."""
     desk = folder / "desk"
     (desk / "authority").mkdir(parents=True)
-    for name in ("pgveil.toml", "authority.crt"):
+    for name in ("pgveil.toml", "authority.crt", "billing.crt"):
         (desk / name).touch()
     (folder / "bin").mkdir()
     program = folder / "bin" / "pgveil"
@@ -164,20 +164,26 @@ def bash(page, desk, set_up=""):
     return Terminal([shell, "--noprofile", "--rcfile", start, "-i"], desk)
 
 
+def start_zsh(desk, before="", after=""):
+    (desk.parent / ".zshrc").write_text(
+        f"{before}\nunsetopt prompt_sp\nautoload -Uz compinit\ncompinit -u -D\n{after}\nPS1='READY>'\n"
+    )
+    return Terminal([needs("zsh"), "-d", "-i"], desk, ZDOTDIR=str(desk.parent))
+
+
 def zsh(page, desk):
     """Finds the completion in a directory of fpath, as it does after an installation."""
-    shell = needs("zsh")
     functions = desk.parent / "functions"
     functions.mkdir()
     page("zsh", "functions/_pgveil")
-    (desk.parent / ".zshrc").write_text(
-        f"fpath=({shlex.quote(str(functions))} $fpath)\nunsetopt zle_bracketed_paste prompt_sp\nautoload -Uz compinit\n"
-        "compinit -u -D\nPS1='READY>'\n"
-    )
-    return Terminal([shell, "-d", "-i"], desk, ZDOTDIR=str(desk.parent))
+    return start_zsh(desk, before=f"fpath=({shlex.quote(str(functions))} $fpath)")
 
 
-@pytest.fixture(params=(bash, zsh), ids=lambda start: start.__name__)
+def zsh_with_source(page, desk):
+    return start_zsh(desk, after=f"source {shlex.quote(str(page('zsh')))}")
+
+
+@pytest.fixture(params=(bash, zsh, zsh_with_source), ids=lambda start: start.__name__)
 def terminal(request, page, desk):
     terminal = request.param(page, desk)
     try:

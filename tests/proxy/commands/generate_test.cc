@@ -174,9 +174,9 @@ TEST(FishCompletion, HasEveryCommandWithEveryOption) {
 }
 
 TEST(Completion, HasTheWordsThatASettingTakes) {
-  EXPECT_PRED_FORMAT2(testing::IsSubstring, " --relay) kind=word values='auto io_uring epoll' ;;\n",
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, " --relay) kind='word' values='auto io_uring epoll' ;;\n",
                       generate(Generated::bash));
-  EXPECT_PRED_FORMAT2(testing::IsSubstring, " --sslmode) kind=word values='verify-full disable' ;;\n",
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, " --sslmode) kind='word' values='verify-full disable' ;;\n",
                       generate(Generated::bash));
   EXPECT_PRED_FORMAT2(testing::IsSubstring, ":value:(TLSv1 TLSv1.1 TLSv1.2 TLSv1.3)'",
                       generate(Generated::zsh));
