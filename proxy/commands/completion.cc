@@ -182,7 +182,7 @@ std::string zsh_option(const OptionWords& option) {
   for (const std::string& name : option.names) {
     text += " \\\n        ";
     if (option.value == ValueKind::nothing)
-      text += quoted(name + '[' + effect + ']');
+      text += quoted(fmt::format("{}[{}]", name, effect));
     else
       text +=
           quoted(fmt::format("{}{}=[{}]{}:{}:{}", option.is_repeatable ? "*" : "", name, effect,

@@ -37,7 +37,8 @@ std::string type_of(const OptionWords& option) {
 // "--config file", or "-h, --help".
 std::string term_of(const OptionWords& option) {
   std::string names;
-  for (const std::string& name : option.names) names = roff::bold(name) + (names.empty() ? "" : ", ") + names;
+  for (const std::string& name : option.names)
+    names.insert(0, roff::bold(name) + (names.empty() ? "" : ", "));
   if (option.type.empty()) return names;
   return names + ' ' + (option.is_value_optional ? '[' + type_of(option) + ']' : type_of(option));
 }

@@ -68,7 +68,8 @@ def test_man_shows_options_and_effects_as_help_does(page):
 
 def test_man_shows_keys_with_type_default_option_and_variable(page):
     text = plain(page("toml-man"))
-    for part in ('startup_timeout From accepting a client to the server\'s ReadyForQuery. Type: duration, 1ms to 1d. Default: "15s". '
+    for part in ("startup_timeout From accepting a client to the server's ReadyForQuery. "
+                 'Type: duration, 1ms to 1d. Default: "15s". '
                  "Option: --startup-timeout. Variable: PGVEIL_STARTUP_TIMEOUT.",
                  "[upstream.NAME]"):  # fmt: skip
         assert part in text
@@ -213,21 +214,25 @@ def test_bash_completes_where_colons_and_equals_signs_end_no_word(page, desk):
         terminal.end()
 
 
+def fish(command: str, desk) -> str:
+    """What fish prints after a command."""
+    variables = {**environment(), "HOME": str(desk.parent)}
+    return run_or_fail(needs("fish"), "--no-config", "--command", command, cwd=desk, env=variables)
+
+
 @pytest.mark.parametrize("typed, word", COMPLETED)
 def test_fish_completes_words(page, desk, typed, word):
     command = f"source {page('fish')}; complete --do-complete 'pgveil {typed}'"
-    text = run_or_fail(needs("fish"), "--no-config", "--command", command, cwd=desk, env={**environment(), "HOME": str(desk.parent)})
+    text = fish(command, desk)
     expected = [] if typed.endswith(word) else [word]
     assert [line.partition("\t")[0] for line in text.splitlines()] == expected
 
 
-def test_shells_offer_the_commands_and_their_options(page, desk):
-    text = run_or_fail(needs("fish"), "--no-config", "--command",
-                       f"source {page('fish')}; complete -C 'pgveil '; complete -C 'pgveil certs crl --'",
-                       env={**environment(), "HOME": str(desk.parent)})  # fmt: skip
+def test_fish_offers_the_commands_and_the_options_of_one(page, desk):
+    text = fish(f"source {page('fish')}; complete -C 'pgveil '; complete -C 'pgveil certs crl --'", desk)
     names = [line.partition("\t")[0] for line in text.splitlines()]
-    assert sorted(names) == sorted(["run", "check", "probe", "status", "sessions", "terminate", "certs", "explain", "generate",
-                                    "--help", "--dir", "--days"])  # fmt: skip
+    commands = ["run", "check", "probe", "status", "sessions", "terminate", "certs", "explain", "generate"]
+    assert sorted(names) == sorted([*commands, "--help", "--dir", "--days"])
 
 
 # --- the command ---
