@@ -298,9 +298,10 @@ std::string fish_command(const CommandWords& command) {
 }  // namespace
 
 std::string bash_completion(const CommandWords& pgveil) {
-  std::string text = std::string(kBashFunctions) + "  case $command in\n" + bash_command(pgveil);
+  std::string text(kBashFunctions);
+  text += "  case $command in\n" + bash_command(pgveil);
   visit_commands(pgveil, [&](const CommandWords& command) { text += bash_command(command); });
-  return text + "  esac" + std::string(kBashEnd);
+  return text.append("  esac").append(kBashEnd);
 }
 
 std::string zsh_completion(const CommandWords& pgveil) {
@@ -312,7 +313,8 @@ std::string zsh_completion(const CommandWords& pgveil) {
 }
 
 std::string fish_completion(const CommandWords& pgveil) {
-  std::string text = std::string(kFishFunctions) + fish_command(pgveil);
+  std::string text(kFishFunctions);
+  text += fish_command(pgveil);
   visit_commands(pgveil, [&](const CommandWords& command) { text += fish_command(command); });
   return text;
 }
