@@ -16,9 +16,10 @@ namespace pgveil::proxy {
 namespace {
 
 // Without a date: the pages of a version are the same wherever they are made. Lines are neither justified nor hyphenated, since
-// many words are long, and are copied.
+// many words are long, and are copied. Some macros of groff set both again, from AD and HY.
 std::string title(std::string_view name, int section) {
-  return fmt::format(".TH {} {} \"\" \"pgveil {}\" pgveil\n.ad l\n.nh\n", name, section, PGVEIL_VERSION);
+  constexpr std::string_view kLayout = ".ad l\n.ds AD l\n.nh\n.nr HY 0\n";
+  return fmt::format(".TH {} {} \"\" \"pgveil {}\" pgveil\n{}", name, section, PGVEIL_VERSION, kLayout);
 }
 
 std::string page_name(std::string_view name, std::string_view section) {
@@ -178,6 +179,12 @@ constexpr std::string_view kReload =
     "SIGHUP, a change of the file with `reload.watch`, and `POST /reload` load the file again. If it has an error, the "
     "configuration of before stays in use. A reload does not change the keys below that require a restart.";
 
+// A list that can be broken into lines.
+std::string with_blanks_after_commas(std::string text) {
+  for (std::size_t at = 0; (at = text.find(',', at)) != std::string::npos; ++at) text.insert(at + 1, 1, ' ');
+  return text;
+}
+
 // The default as it is written in the file.
 template <class Section>
 std::string default_of(const Setting<Section>& setting) {
@@ -185,7 +192,8 @@ std::string default_of(const Setting<Section>& setting) {
   const std::string text = setting.default_text();
   if (text.empty()) return "not set";
   const std::string type = setting.type();
-  return type == values::Boolean::type() || type.starts_with("integer") ? text : '"' + text + '"';
+  if (type == values::Boolean::type() || type.starts_with("integer")) return text;
+  return '"' + with_blanks_after_commas(text) + '"';
 }
 
 template <class Section>
