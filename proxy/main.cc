@@ -1,4 +1,4 @@
-// pgveil [run|check|probe|status|sessions|terminate|certs]: see `pgveil --help`.
+// pgveil [run|check|probe|status|sessions|terminate|certs|explain|generate]: see `pgveil --help`.
 
 #include <fcntl.h>
 #include <sys/prctl.h>
@@ -17,6 +17,7 @@
 #include "proxy/commands/certs.h"
 #include "proxy/commands/check.h"
 #include "proxy/commands/command_line.h"
+#include "proxy/commands/generate.h"
 #include "proxy/commands/probe.h"
 #include "proxy/commands/sessions.h"
 #include "proxy/commands/status.h"
@@ -115,6 +116,7 @@ int main(int argc, char** argv) {
       case Command::sessions: return run_sessions(invocation->sessions);
       case Command::terminate: return run_terminate(invocation->termination);
       case Command::certs: return run_certs(invocation->certs);
+      case Command::generate: return run_generate(invocation->generated);
       case Command::run:
         return run(std::move(*invocation), memory, [argc, argv] { return read_configuration(argc, argv); });
     }

@@ -7,13 +7,14 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <array>
-#include <map>
 #include <memory>
 #include <span>
 #include <sstream>
 #include <utility>
 
 #include "proxy/commands/certs_arguments.h"
+#include "proxy/commands/command_words.h"
+#include "proxy/commands/generate.h"
 #include "proxy/commands/help.h"
 #include "proxy/commands/sessions.h"
 #include "proxy/config/config_error.h"
@@ -70,16 +71,21 @@ void add_options(CLI::App& command, Arguments& arguments, const char* group,
   }
 }
 
-void add_all_options(CLI::App& command, Arguments& arguments) {
-  // What is not known is named by us, without the values after it.
-  command.allow_extras();
+// The flag is in `arguments` only if it is given.
+void add_config(CLI::App& command, Arguments& arguments, const char* effect) {
   command
       .add_option_function<std::string>(
           std::string(kConfigFlag),
-          [&arguments](const std::string& text) { arguments.flags.emplace(kConfigFlag, text); },
-          "The configuration file (TOML). It takes the place of all options of the groups Listener and "
-          "Upstream.")
+          [&arguments](const std::string& text) { arguments.flags.emplace(kConfigFlag, text); }, effect)
       ->type_name("file");
+}
+
+void add_all_options(CLI::App& command, Arguments& arguments) {
+  // What is not known is named by us, without the values after it.
+  command.allow_extras();
+  add_config(command, arguments,
+             "The configuration file (TOML). It takes the place of all options of the groups Listener and "
+             "Upstream.");
   add_options(command, arguments, "Listener", listener_settings());
   add_options(command, arguments, "Upstream", upstream_settings());
   add_options(command, arguments, "Limits", limits_settings());
@@ -161,7 +167,7 @@ EarlyExit unexpected_argument(const std::string& word, const Arguments& argument
                      "Each value follows the name of its option. Put a value with blanks in quotes.");
 }
 
-constexpr std::array<std::pair<Command, std::string_view>, 8> kCommandNames{
+constexpr std::array<std::pair<Command, std::string_view>, 9> kCommandNames{
     {{Command::run, "run"},
      {Command::check, "check"},
      {Command::probe, "probe"},
@@ -169,7 +175,8 @@ constexpr std::array<std::pair<Command, std::string_view>, 8> kCommandNames{
      {Command::sessions, "sessions"},
      {Command::terminate, "terminate"},
      {Command::certs, "certs"},
-     {Command::explain, "explain"}}};
+     {Command::explain, "explain"},
+     {Command::generate, "generate"}}};
 
 std::optional<Command> command_of(std::string_view word) {
   for (const auto& [command, name] : kCommandNames)
@@ -255,11 +262,10 @@ void describe(CLI::App& app, std::size_t width) {
       "Shows the versions of pgveil and of its libraries.");
 }
 
-CLI::App& add_command(CLI::App& app, const char* name, const char* effect, Arguments& arguments) {
+void add_command(CLI::App& app, const char* name, const char* effect, Arguments& arguments) {
   auto& command = *app.add_subcommand(name, effect);
   command.group("Commands");
   add_all_options(command, arguments);
-  return command;
 }
 
 // A command that asks the admin address of a running pgveil.
@@ -281,13 +287,12 @@ void add_view(CLI::App& command, Arguments& arguments) {
   command.add_flag("--watch", arguments.watches, "Prints again every two seconds, until it is interrupted.");
 }
 
-CLI::App& add_status(CLI::App& app, Arguments& arguments) {
+void add_status(CLI::App& app, Arguments& arguments) {
   auto& command = add_query(app, "status", "Shows the state of a running pgveil.", arguments);
   add_view(command, arguments);
-  return command;
 }
 
-CLI::App& add_sessions(CLI::App& app, Arguments& arguments) {
+void add_sessions(CLI::App& app, Arguments& arguments) {
   auto& command = add_query(app, "sessions", "Lists the sessions of a running pgveil.", arguments);
   const std::string keys = fmt::format("{}", fmt::join(session_keys(), ", "));
   command
@@ -304,32 +309,27 @@ CLI::App& add_sessions(CLI::App& app, Arguments& arguments) {
       ->expected(1)
       ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
   add_view(command, arguments);
-  return command;
 }
 
-CLI::App& add_terminate(CLI::App& app, Arguments& arguments) {
+void add_terminate(CLI::App& app, Arguments& arguments) {
   auto& command =
       add_query(app, "terminate", "Ends a session of a running pgveil with SQLSTATE 57P01.", arguments);
   command
       .add_option("session", arguments.session,
                   "The name of the session, as `pgveil sessions` and the log show it.")
       ->type_name("");
-  return command;
 }
 
-CLI::App& add_probe(CLI::App& app, Arguments& arguments) {
+void add_probe(CLI::App& app, Arguments& arguments) {
   auto& command =
       add_query(app, "probe", "Asks a running pgveil for its health: exit code 0 is healthy.", arguments);
-  command
-      .add_option("what", arguments.probed,
-                  "live, ready or startup: the pages /livez, /readyz and /startupz.")
-      ->type_name("");
+  command.add_option("what", arguments.probed, "The pages /livez, /readyz and /startupz.")
+      ->type_name("live|ready|startup");
   command.add_flag("--upstream", arguments.of_upstreams,
                    "With ready: also requires a verified connection to each upstream (/readyz?upstream=1).");
-  return command;
 }
 
-CLI::App& add_explain(CLI::App& app, Arguments& arguments) {
+void add_explain(CLI::App& app, Arguments& arguments) {
   auto& command = *app.add_subcommand(
       "explain",
       "Says what a listener would do with a client: rule, map, database user, server, or the refusal.");
@@ -339,8 +339,7 @@ CLI::App& add_explain(CLI::App& app, Arguments& arguments) {
   const auto add = [&](const char* name, auto& value, const char* type, const char* effect) {
     command.add_option(name, value, effect)->type_name(type);
   };
-  add("--config", arguments.config_file, "file",
-      "The configuration; default is the variable PGVEIL_CONFIG.");
+  add_config(command, arguments, "The configuration; default is the variable PGVEIL_CONFIG.");
   add("--listener", query.listener, "address",
       "The address of the listener, as in the configuration; may be left out if there is only one.");
   add("--client", query.client, "address", "The client's IP address (default: 127.0.0.1).");
@@ -353,7 +352,29 @@ CLI::App& add_explain(CLI::App& app, Arguments& arguments) {
   add("--database", query.database, "name", "The database that it asks for (default: the name of the user).");
   command.add_flag("--replication", query.replication, "It asks for physical replication.");
   command.add_flag("--all-rules", query.all_rules, "Also says of each earlier record why it does not match.");
-  return command;
+}
+
+void add_generate(CLI::App& app, Arguments& arguments) {
+  auto& command = *app.add_subcommand(
+      "generate", "Prints a manual page, or the completion of commands and options for a shell.");
+  command.group("Commands");
+  command.allow_extras();
+  command
+      .add_option("what", arguments.generated,
+                  "The manual pages pgveil(1) and pgveil.toml(5); completion for bash, zsh or fish.")
+      ->type_name(fmt::format("{}", fmt::join(generated_names(), "|")));
+}
+
+void add_commands(CLI::App& app, Arguments& arguments) {
+  add_command(app, "run", "Relays sessions until SIGTERM.", arguments);
+  add_command(app, "check", "Loads everything as run would, and reports all errors.", arguments);
+  add_probe(app, arguments);
+  add_status(app, arguments);
+  add_sessions(app, arguments);
+  add_terminate(app, arguments);
+  add_certs(app, arguments.certs);
+  add_explain(app, arguments);
+  add_generate(app, arguments);
 }
 
 // An EarlyExit after --help and --version, and for what CLI11 refuses.
@@ -389,27 +410,23 @@ tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> word
   Arguments arguments;
   CLI::App app;
   describe(app, width);
-  auto& run = add_command(app, "run", "Relays sessions until SIGTERM.", arguments);
-  auto& check =
-      add_command(app, "check", "Loads everything as run would, and reports all errors.", arguments);
-  auto& probe = add_probe(app, arguments);
-  auto& status = add_status(app, arguments);
-  auto& sessions = add_sessions(app, arguments);
-  auto& terminate = add_terminate(app, arguments);
-  auto& certs = add_certs(app, arguments.certs);
-  auto& explain = add_explain(app, arguments);
-  const std::map<Command, const CLI::App*> apps{
-      {Command::run, &run},       {Command::check, &check},       {Command::probe, &probe},
-      {Command::status, &status}, {Command::sessions, &sessions}, {Command::terminate, &terminate},
-      {Command::certs, &certs},   {Command::explain, &explain}};
+  add_commands(app, arguments);
   arguments.command = command_of(words.front()).value_or(Command::run);  // also with --help and --version
-  const CLI::App& command = nested_command(*apps.at(arguments.command), words);
+  const CLI::App& command =
+      nested_command(*app.get_subcommand(std::string(name_of(arguments.command))), words);
   if (auto ending = parse(app, command, std::move(words))) return tl::unexpected(*std::move(ending));
-  if (!arguments.config_file.empty()) arguments.flags.emplace(kConfigFlag, arguments.config_file);
   if (const auto rest = command.remaining(); !rest.empty())
     return tl::unexpected(arguments.command == Command::certs ? unexpected_in_certs(command, rest.front())
                                                               : unexpected_argument(rest.front(), arguments));
   return arguments;
+}
+
+CommandWords command_words() {
+  Arguments arguments;
+  CLI::App app;
+  describe(app, kDefaultWidth);
+  add_commands(app, arguments);
+  return words_of(app);
 }
 
 std::optional<NamesOutside> setting_of_key(std::string_view name) {

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "proxy/base/exit_code.h"
+#include "proxy/commands/command_words.h"
 #include "proxy/commands/explain.h"
 #include "proxy/config/config_report.h"
 #include "proxy/config/settings.h"
@@ -22,7 +23,7 @@ inline constexpr std::string_view kConfigFlag = "--config";
 // The columns of --help if standard output is not a terminal.
 inline constexpr std::size_t kDefaultWidth = 80;
 
-enum class Command { run, check, probe, status, sessions, terminate, certs, explain };
+enum class Command { run, check, probe, status, sessions, terminate, certs, explain, generate };
 
 struct EarlyExit {
   int exit_code = kExitOk;
@@ -53,8 +54,8 @@ struct Arguments {
   std::vector<std::string> filters;  // of `sessions`: "KEY=PATTERN"
   std::string session;               // of `terminate`
   CertsArguments certs;              // of `certs`
-  std::string config_file;           // of `explain`, which has no other settings
   ExplainQuery explain;              // of `explain`
+  std::string generated;             // of `generate`: "man"
 };
 
 // Parses `words`, which are without the program's name; `width` is that of --help in columns. An EarlyExit
@@ -65,8 +66,11 @@ struct Arguments {
 [[nodiscard]] tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> words,
                                                                  std::size_t width);
 
+// All commands with their options.
+[[nodiscard]] CommandWords command_words();
+
 inline constexpr std::string_view kCommands =
-    "The commands are run, check, probe, status, sessions, terminate, certs and explain.";
+    "The commands are run, check, probe, status, sessions, terminate, certs, explain and generate.";
 
 // "error: MESSAGE", the hint on a line of its own unless it is empty, and the option for help.
 // `command`: whose options.

@@ -372,6 +372,15 @@ tl::expected<Invocation, EarlyExit> read_query(const Arguments& arguments, const
   return invocation;
 }
 
+tl::expected<Invocation, EarlyExit> read_generate(const Arguments& arguments) {
+  if (const auto what = generated_of(arguments.generated))
+    return Invocation{.command = Command::generate, .parsed = {}, .generated = *what};
+  return tl::unexpected(
+      usage_error(arguments.generated.empty() ? "generate requires the name of what to print"
+                                              : "generate cannot print " + in_quotes(arguments.generated),
+                  fmt::format("The names are {}.", fmt::join(generated_names(), ", ")), "generate"));
+}
+
 }  // namespace
 
 tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line) {
@@ -382,6 +391,7 @@ tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line) {
     if (!request) return tl::unexpected(std::move(request).error());
     return Invocation{.command = Command::certs, .parsed = {}, .certs = *std::move(request)};
   }
+  if (arguments->command == Command::generate) return read_generate(*arguments);
   const bool has_configuration = arguments->command == Command::run || arguments->command == Command::check ||
                                  arguments->command == Command::explain;
   if (!has_configuration) return read_query(*arguments, line);

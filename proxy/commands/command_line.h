@@ -9,6 +9,7 @@
 
 #include "proxy/commands/arguments.h"
 #include "proxy/commands/certs.h"
+#include "proxy/commands/generate.h"
 #include "proxy/commands/probe.h"
 #include "proxy/commands/sessions.h"
 #include "proxy/commands/status.h"
@@ -25,6 +26,7 @@ struct Invocation {
   Termination termination = {};  // of `terminate`
   ExplainQuery explain = {};     // of `explain`
   CertsRequest certs = {};       // of `certs`
+  Generated generated = {};      // of `generate`
 };
 
 // Parses arguments, environment and the configuration file. Returns an exit code where there is nothing more

@@ -15,23 +15,19 @@ namespace {
 
 constexpr std::size_t kMinWidth = 40;
 constexpr std::size_t kNameWidth = 30;  // of options; a longer name has a line of its own
-constexpr std::string_view kEnd =
-    R"(Every option can be set by an environment variable instead: PGVEIL_SSLROOTCERT is --sslrootcert, and PGVEIL_STARTUP_TIMEOUT is --startup-timeout. An option overrides its variable. The options of the groups Limits, Log, Audit, Reload and Admin override the configuration file; those of the groups Listener and Upstream cannot be combined with a file. The passphrase of --sslkey is read from PGVEIL_SSLPASSWORD or from the file, not from an option.
-
-Exit codes: 0 success; 64 invalid command line; 66 the configuration file cannot be read; 69 an address cannot be used for listening, or io_uring is not available; 70 internal error of pgveil; 78 invalid setting in the file, an option or a variable.)";
+constexpr std::string_view kEnvironment =
+    R"(Every option can be set by an environment variable instead: PGVEIL_SSLROOTCERT is --sslrootcert, and PGVEIL_STARTUP_TIMEOUT is --startup-timeout. An option overrides its variable. The options of the groups Limits, Log, Audit, Reload and Admin override the configuration file; those of the groups Listener and Upstream cannot be combined with a file. The passphrase of --sslkey is read from PGVEIL_SSLPASSWORD or from the file, not from an option.)";
+constexpr std::string_view kExitCodes =
+    R"(Exit codes: 0 success; 64 invalid command line; 66 the configuration file cannot be read; 69 an address cannot be used for listening, or io_uring is not available; 70 internal error of pgveil; 78 invalid setting in the file, an option or a variable.)";
 // Not wrapped, so that they can be copied.
 constexpr std::string_view kExamples =
-    R"(Examples:
-  pgveil run --listen 127.0.0.1:5432 --upstream db01 --sslrootcert system
-  pgveil check --config /etc/pgveil/pgveil.toml
-)";
+    R"(pgveil run --listen 127.0.0.1:5432 --upstream db01 --sslrootcert system
+  pgveil check --config /etc/pgveil/pgveil.toml)";
 
-// A command without settings: one that asks a running pgveil, or one of `pgveil certs`.
+// A command without the options of all settings.
 struct PlainCommand {
   std::string_view name;
-  std::string_view usage;
-  std::string_view exit_codes;
-  std::string_view example;
+  CommandHelp help;
 };
 constexpr std::string_view kQueryExitCodes =
     "Exit codes: 0 success; 64 invalid command line; 69 pgveil does not answer.";
@@ -39,42 +35,50 @@ constexpr std::string_view kCertsExitCodes =
     "Exit codes: 0 success; 64 invalid command line; 66 a file cannot be read, or is not what the command needs; 73 a file exists already, or cannot be written.";
 constexpr std::array kPlainCommands{
     PlainCommand{
-        "probe", " live|ready|startup [OPTION]...",
-        "Exit codes: 0 the answer is positive; 64 invalid command line; 69 the answer is negative, or pgveil does not answer.",
-        "pgveil probe ready --admin 127.0.0.1:9187"},
-    PlainCommand{"status", " [OPTION]...", kQueryExitCodes,
-                 "pgveil status --admin unix:/run/pgveil/admin.sock --watch"},
-    PlainCommand{"sessions", " [OPTION]...", kQueryExitCodes,
-                 "pgveil sessions --admin 127.0.0.1:9187 --filter user=billing --sort to_client"},
+        "probe",
+        {" live|ready|startup [OPTION]...",
+         "Exit codes: 0 the answer is positive; 64 invalid command line; 69 the answer is negative, or pgveil does not answer.",
+         "pgveil probe ready --admin 127.0.0.1:9187"}},
     PlainCommand{
-        "terminate", " SESSION [OPTION]...",
-        "Exit codes: 0 the session ends; 64 invalid command line; 69 there is no such session, or pgveil does not answer.",
-        "pgveil terminate 7f3a-2b --admin 127.0.0.1:9187"},
+        "status",
+        {" [OPTION]...", kQueryExitCodes, "pgveil status --admin unix:/run/pgveil/admin.sock --watch"}},
+    PlainCommand{"sessions",
+                 {" [OPTION]...", kQueryExitCodes,
+                  "pgveil sessions --admin 127.0.0.1:9187 --filter user=billing --sort to_client"}},
     PlainCommand{
-        "explain", " [OPTION]...",
-        "Exit codes: 0 the client would be let in; 64 invalid command line; 69 the client would be refused; 66, 78 the configuration cannot be read, or has errors.",
-        "pgveil explain --config /etc/pgveil/pgveil.toml --client 10.1.2.3 --cert alice.crt --user alice --database ledger"},
+        "terminate",
+        {" SESSION [OPTION]...",
+         "Exit codes: 0 the session ends; 64 invalid command line; 69 there is no such session, or pgveil does not answer.",
+         "pgveil terminate 7f3a-2b --admin 127.0.0.1:9187"}},
     PlainCommand{
-        "certs", " COMMAND [OPTION]...", kCertsExitCodes,
-        "pgveil certs ca\n  pgveil certs server --host db01.example.com --ip 192.0.2.1\n  pgveil certs client --user billing"},
-    PlainCommand{"ca", " [OPTION]...", kCertsExitCodes, "pgveil certs ca --dir certs"},
-    PlainCommand{"server", " --host NAME [OPTION]...", kCertsExitCodes,
-                 "pgveil certs server --host db01.example.com --ip 192.0.2.1"},
+        "explain",
+        {" [OPTION]...",
+         "Exit codes: 0 the client would be let in; 64 invalid command line; 69 the client would be refused; 66, 78 the configuration cannot be read, or has errors.",
+         "pgveil explain --config /etc/pgveil/pgveil.toml --client 10.1.2.3 --cert alice.crt --user alice --database ledger"}},
     PlainCommand{
-        "client", " --user NAME [OPTION]...", kCertsExitCodes,
-        "pgveil certs client --user billing --spiffe spiffe://prod.example.com/ns/ledger/sa/billing"},
-    PlainCommand{"renew", " FILE [OPTION]...", kCertsExitCodes,
-                 "pgveil certs renew certs/db01.example.com.crt"},
-    PlainCommand{"revoke", " FILE... [OPTION]...", kCertsExitCodes, "pgveil certs revoke certs/billing.crt"},
-    PlainCommand{"crl", " [OPTION]...", kCertsExitCodes, "pgveil certs crl --days 7"},
-    PlainCommand{"show", " FILE... [OPTION]...", kCertsExitCodes,
-                 "pgveil certs show certs/*.crt certs/ca.crl"},
+        "certs",
+        {" COMMAND [OPTION]...", kCertsExitCodes,
+         "pgveil certs ca\n  pgveil certs server --host db01.example.com --ip 192.0.2.1\n  pgveil certs client --user billing"}},
+    PlainCommand{"ca", {" [OPTION]...", kCertsExitCodes, "pgveil certs ca --dir certs"}},
+    PlainCommand{"server",
+                 {" --host NAME [OPTION]...", kCertsExitCodes,
+                  "pgveil certs server --host db01.example.com --ip 192.0.2.1"}},
+    PlainCommand{
+        "client",
+        {" --user NAME [OPTION]...", kCertsExitCodes,
+         "pgveil certs client --user billing --spiffe spiffe://prod.example.com/ns/ledger/sa/billing"}},
+    PlainCommand{"renew",
+                 {" FILE [OPTION]...", kCertsExitCodes, "pgveil certs renew certs/db01.example.com.crt"}},
+    PlainCommand{"revoke",
+                 {" FILE... [OPTION]...", kCertsExitCodes, "pgveil certs revoke certs/billing.crt"}},
+    PlainCommand{"crl", {" [OPTION]...", kCertsExitCodes, "pgveil certs crl --days 7"}},
+    PlainCommand{"show",
+                 {" FILE... [OPTION]...", kCertsExitCodes, "pgveil certs show certs/*.crt certs/ca.crl"}},
+    PlainCommand{"generate",
+                 {" man|toml-man|bash|zsh|fish",
+                  "Exit codes: 0 success; 64 invalid command line; 73 the output cannot be written.",
+                  "pgveil generate man | man -l -\n  source <(pgveil generate bash)"}},
 };
-
-const PlainCommand* find_plain_command(std::string_view name) {
-  const auto* found = std::ranges::find(kPlainCommands, name, &PlainCommand::name);
-  return found == kPlainCommands.end() ? nullptr : found;
-}
 
 // The column where the description of an option begins.
 std::size_t name_width(std::size_t width) {
@@ -90,11 +94,21 @@ std::size_t columns_of_variable() {
 
 }  // namespace
 
+std::string_view help_on_variables() {
+  return kEnvironment;
+}
+
 std::size_t terminal_width() {
   if (const auto columns = columns_of_variable(); columns > 0) return columns;
   winsize size{};
   const bool is_terminal = ::ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col > 0;
   return is_terminal ? size.ws_col : kDefaultWidth;
+}
+
+CommandHelp help_of(std::string_view command) {
+  const auto* found = std::ranges::find(kPlainCommands, command, &PlainCommand::name);
+  if (found != kPlainCommands.end()) return found->help;
+  return {" [OPTION]...", kExitCodes, kExamples, true};
 }
 
 std::string wrapped(std::string_view text, std::size_t width, std::size_t indent) {
@@ -151,18 +165,19 @@ std::string HelpFormatter::make_subcommand(const CLI::App* command) const {
 }
 
 std::string HelpFormatter::make_usage(const CLI::App* app, std::string name) const {
-  const bool is_command = app->get_parent() != nullptr;
-  if (const auto* plain = find_plain_command(app->get_name()); plain != nullptr)
-    return "Usage: " + std::move(name) + std::string(plain->usage) + "\n\n";
-  return "Usage: " + std::move(name) + (is_command ? " [OPTION]...\n\n" : " COMMAND [OPTION]...\n\n");
+  const std::string_view usage =
+      app->get_parent() == nullptr ? " COMMAND [OPTION]..." : help_of(app->get_name()).usage;
+  return "Usage: " + std::move(name) + std::string(usage) + "\n\n";
 }
 
 std::string HelpFormatter::make_footer(const CLI::App* app) const {
-  if (const auto* plain = find_plain_command(app->get_name()); plain != nullptr)
-    return wrapped(plain->exit_codes, width_, 0) + "\n\nExample:\n  " + std::string(plain->example) + '\n';
+  const CommandHelp help = help_of(app->get_name());
+  const std::string codes = wrapped(help.exit_codes, width_, 0) + "\n\n";
+  if (!help.has_settings) return codes + "Example:\n  " + std::string(help.example) + '\n';
   const std::string more =
       app->get_parent() == nullptr ? "Run \"pgveil run --help\" to see the options of a command.\n\n" : "";
-  return more + wrapped(kEnd, width_, 0) + "\n\n" + std::string(kExamples);
+  return more + wrapped(kEnvironment, width_, 0) + "\n\n" + codes + "Examples:\n  " +
+         std::string(help.example) + '\n';
 }
 
 }  // namespace pgveil::proxy

@@ -11,6 +11,19 @@
 
 namespace pgveil::proxy {
 
+// What --help says of a command, besides its options.
+struct CommandHelp {
+  std::string_view usage;       // what follows the name, with a blank before it
+  std::string_view exit_codes;  // "Exit codes: 0 success; 64 invalid command line."
+  std::string_view example;     // lines; each further one begins with two blanks
+  bool has_settings = false;    // its options are those of the settings
+};
+// `command`: "status", or "server" of `pgveil certs`.
+[[nodiscard]] CommandHelp help_of(std::string_view command);
+
+// The paragraph on PGVEIL_* variables.
+[[nodiscard]] std::string_view help_on_variables();
+
 // The columns of the terminal that standard output is: COLUMNS if it is set, otherwise what the terminal says;
 // kDefaultWidth if it is not a terminal.
 [[nodiscard]] std::size_t terminal_width();
