@@ -70,16 +70,21 @@ void add_options(CLI::App& command, Arguments& arguments, const char* group,
   }
 }
 
-void add_all_options(CLI::App& command, Arguments& arguments) {
-  // What is not known is named by us, without the values after it.
-  command.allow_extras();
+// The flag is in `arguments` only if it is given.
+void add_config(CLI::App& command, Arguments& arguments, const char* effect) {
   command
       .add_option_function<std::string>(
           std::string(kConfigFlag),
-          [&arguments](const std::string& text) { arguments.flags.emplace(kConfigFlag, text); },
-          "The configuration file (TOML). It takes the place of all options of the groups Listener and "
-          "Upstream.")
+          [&arguments](const std::string& text) { arguments.flags.emplace(kConfigFlag, text); }, effect)
       ->type_name("file");
+}
+
+void add_all_options(CLI::App& command, Arguments& arguments) {
+  // What is not known is named by us, without the values after it.
+  command.allow_extras();
+  add_config(command, arguments,
+             "The configuration file (TOML). It takes the place of all options of the groups Listener and "
+             "Upstream.");
   add_options(command, arguments, "Listener", listener_settings());
   add_options(command, arguments, "Upstream", upstream_settings());
   add_options(command, arguments, "Limits", limits_settings());
@@ -339,8 +344,7 @@ CLI::App& add_explain(CLI::App& app, Arguments& arguments) {
   const auto add = [&](const char* name, auto& value, const char* type, const char* effect) {
     command.add_option(name, value, effect)->type_name(type);
   };
-  add("--config", arguments.flags[std::string(kConfigFlag)], "file",
-      "The configuration; default is the variable PGVEIL_CONFIG.");
+  add_config(command, arguments, "The configuration; default is the variable PGVEIL_CONFIG.");
   add("--listener", query.listener, "address",
       "The address of the listener, as in the configuration; may be left out if there is only one.");
   add("--client", query.client, "address", "The client's IP address (default: 127.0.0.1).");
