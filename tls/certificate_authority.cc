@@ -41,15 +41,6 @@ NewIdentity identity_of(X509* certificate, EVP_PKEY* key) {
   return identity;
 }
 
-Certificate read_certificate(const std::string& pem) {
-  const Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-  if (!bio) throw std::bad_alloc();
-  std::string no_passphrase;
-  Certificate certificate(PEM_read_bio_X509(bio.get(), nullptr, nullptr, no_passphrase.data()));
-  require(certificate != nullptr, "read a certificate");
-  return certificate;
-}
-
 // No passphrase is asked for, so a key that is encrypted is an error of its own.
 std::optional<SettingError> encrypted_key_error(const std::string& key_file) {
   const auto content = FileContent::read(key_file);

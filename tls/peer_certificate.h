@@ -13,9 +13,9 @@ namespace pgveil::tls {
 using PeerChain = std::vector<std::vector<std::uint8_t>>;
 
 struct PeerCertificate {
-  std::string subject;             // format of RFC 2253, as in PostgreSQL's clientname=DN
-  std::string issuer;              // the same format
-  std::string serial;              // hexadecimal, lower case
+  std::string subject;  // format of RFC 2253, as in PostgreSQL's clientname=DN
+  std::string issuer;   // the same format
+  std::string serial;   // hexadecimal, lower case; a negative one, which RFC 5280 forbids, begins with "-"
   std::string sha256_fingerprint;  // hexadecimal, lower case, of the DER
   std::int64_t not_before = 0;     // seconds since 1970 UTC
   std::int64_t not_after = 0;

@@ -57,10 +57,11 @@ StoredCertificate stored(X509* certificate) {
                            .der = der_of(certificate),
                            .key = text_of(X509_get0_pubkey(certificate)),
                            .signature = signature_of(certificate),
-                           .is_authority = X509_check_ca(certificate) > 0};
-  const auto is_for = [&](int purpose) {
-    return !stored.is_authority && X509_check_purpose(certificate, purpose, 0) == 1;
-  };
+                           .key_id = key_id_of(certificate),
+                           .is_authority = X509_check_ca(certificate) > 0,
+                           .is_self_signed = X509_self_signed(certificate, 1) == 1};
+  // An authority can also be a server or a client, as the self-signed certificates of "openssl req -x509" are.
+  const auto is_for = [&](int purpose) { return X509_check_purpose(certificate, purpose, 0) == 1; };
   stored.is_for_servers = is_for(X509_PURPOSE_SSL_SERVER);
   stored.is_for_clients = is_for(X509_PURPOSE_SSL_CLIENT);
   stored.gives_channel_binding = server_end_point_of(certificate).has_value();
@@ -142,6 +143,10 @@ SettingError unreadable(const std::string& path, int error) {
 }
 
 }  // namespace
+
+StoredCertificate stored_certificate(const std::string& pem) {
+  return stored(read_certificate(pem).get());
+}
 
 tl::expected<StoredFile, SettingError> read_stored_file(const std::string& path) {
   const auto file = OpenFile::open(path);

@@ -20,7 +20,9 @@ struct StoredCertificate {
   std::vector<std::uint8_t> der;
   std::string key;        // "ECDSA P-256", "RSA 3072 bits" or "Ed25519"
   std::string signature;  // "ecdsa-with-SHA256"
+  std::string key_id;     // hexadecimal SHA-256 of the public key: the same for all certificates of this key
   bool is_authority = false;
+  bool is_self_signed = false;
   bool is_for_servers = false;  // by its extended key usage and its key usage
   bool is_for_clients = false;
   bool gives_channel_binding = false;  // tls-server-end-point is defined for it
@@ -47,6 +49,8 @@ struct StoredFile {
   std::size_t blocks = 0;  // of PEM, also those that are none of these
 };
 
+// Returns the values of one certificate in PEM. Throws std::runtime_error if it cannot be read.
+[[nodiscard]] StoredCertificate stored_certificate(const std::string& pem);
 // Reads a PEM file. The error has no setting; it is also an error if the file holds neither certificates nor CRLs nor a key.
 [[nodiscard]] tl::expected<StoredFile, SettingError> read_stored_file(const std::string& path);
 

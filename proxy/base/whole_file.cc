@@ -14,11 +14,16 @@
 namespace pgveil::proxy {
 namespace {
 
+// A short name, so that each name that a file can have is also possible while it is written.
+std::string temporary_name_for(const std::string& destination) {
+  return (std::filesystem::path(destination).parent_path() / ".pgveil-XXXXXX").string();
+}
+
 // A new file beside its final place, which only our user may read. The destructor removes it, unless it was moved there.
 class TemporaryFile {
  public:
   explicit TemporaryFile(const std::string& destination)
-      : name_(destination + ".new-XXXXXX"), file_(::mkostemp(name_.data(), O_CLOEXEC)) {}
+      : name_(temporary_name_for(destination)), file_(::mkostemp(name_.data(), O_CLOEXEC)) {}
   ~TemporaryFile() {
     if (file_.get() >= 0 && !is_moved_) ::unlink(name_.c_str());
   }
@@ -93,10 +98,10 @@ int replace_whole_file(const std::string& path, std::string_view content) {
   return 0;
 }
 
-tl::expected<DirectoryLock, int> DirectoryLock::acquire(const std::string& directory) {
+tl::expected<DirectoryLock, int> DirectoryLock::try_acquire(const std::string& directory) {
   Descriptor opened(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (opened.get() < 0) return tl::unexpected(errno);
-  while (::flock(opened.get(), LOCK_EX) != 0)
+  while (::flock(opened.get(), LOCK_EX | LOCK_NB) != 0)
     if (errno != EINTR) return tl::unexpected(errno);
   return DirectoryLock(std::move(opened));
 }

@@ -22,8 +22,8 @@ namespace pgveil::proxy {
 // The lock of a directory against other processes that use this class. It leaves no file behind, and ends with the process.
 class DirectoryLock {
  public:
-  // Waits until no other process has the lock. The error is errno.
-  [[nodiscard]] static tl::expected<DirectoryLock, int> acquire(const std::string& directory);
+  // Does not wait. The error is errno: EWOULDBLOCK if another process has the lock.
+  [[nodiscard]] static tl::expected<DirectoryLock, int> try_acquire(const std::string& directory);
 
  private:
   explicit DirectoryLock(Descriptor directory) : directory_(std::move(directory)) {}

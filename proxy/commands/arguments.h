@@ -36,7 +36,7 @@ struct EarlyExit {
 struct CertsArguments {
   std::string action;  // "server"
   std::string directory, name, output, key, days, user, spiffe;
-  std::vector<std::string> hosts, addresses, emails, files;
+  std::vector<std::string> hosts, addresses, emails, files, serials;
   bool as_json = false;
 };
 

@@ -1,14 +1,17 @@
-// The files of a development authority: ca.crt, ca.key, ca.crl and the list of revoked certificates. Only one process at a time
+// The files of a development authority: ca.crt, ca.key, ca.crl and the lists of issued and revoked certificates. Only one process at a time
 // changes them.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <tl/expected.hpp>
+#include <vector>
 
 #include "proxy/base/whole_file.h"
+#include "proxy/commands/issued_list.h"
 #include "proxy/commands/revoked_list.h"
 #include "proxy/config/config_error.h"
 #include "tls/certificate_authority.h"
@@ -34,6 +37,7 @@ struct AuthorityFiles {
   std::string key;
   std::string crl;
   std::string revoked;
+  std::string issued;
 };
 [[nodiscard]] AuthorityFiles authority_files(const std::string& directory);
 
@@ -42,6 +46,14 @@ struct AuthorityFiles {
                                                       const tls::NewIdentity& identity);
 // Returns a failure if one of the files of a pair exists.
 [[nodiscard]] std::optional<CertsFailure> existing_pair(const std::string& path);
+// Returns a failure if one of the files of an authority exists. A new authority must not go on with the lists of a former one.
+[[nodiscard]] std::optional<CertsFailure> existing_authority(const AuthorityFiles& files);
+
+// For how long a process waits for others that work in the same directory.
+inline constexpr std::chrono::milliseconds kLockPatience{20'000};
+// Locks the directory. Says on standard error that it waits, and fails if others still have the lock after `patience`.
+[[nodiscard]] tl::expected<DirectoryLock, CertsFailure> lock_directory(
+    const std::string& directory, std::chrono::milliseconds patience = kLockPatience);
 
 class AuthorityDirectory {
  public:
@@ -53,6 +65,10 @@ class AuthorityDirectory {
 
   // Reads the list of revoked certificates. Without a file it is empty, unless there is a CRL.
   [[nodiscard]] tl::expected<RevokedList, CertsFailure> revoked() const;
+  // Reads the list of issued certificates. Without a file it is empty, as for an authority of another program.
+  [[nodiscard]] tl::expected<IssuedList, CertsFailure> issued() const;
+  // Writes what is missing in the list. Called before the certificates are written, so that each one that exists is in the list.
+  [[nodiscard]] std::optional<CertsFailure> record(std::vector<IssuedCertificate> certificates) const;
   // Writes the list, with the number of the next CRL, and then that CRL.
   [[nodiscard]] std::optional<CertsFailure> publish(RevokedList list, const tls::Validity& validity) const;
 

@@ -99,15 +99,15 @@ constexpr std::string_view kNoChannelBinding =
 
 Output make_authority(const CertsRequest& request, std::int64_t now) {
   if (auto failure = make_directory(request.directory)) return tl::unexpected(*std::move(failure));
-  const auto lock = DirectoryLock::acquire(request.directory);
-  if (!lock) return tl::unexpected(cannot_write(request.directory, lock.error()));
+  const auto lock = lock_directory(request.directory);
+  if (!lock) return tl::unexpected(lock.error());
+  const AuthorityFiles files = authority_files(request.directory);
+  if (auto failure = existing_authority(files)) return tl::unexpected(*std::move(failure));
   const std::string path = (std::filesystem::path(request.directory) / "ca").string();
-  if (auto failure = existing_pair(path)) return tl::unexpected(*std::move(failure));
   const std::string name = request.name.empty() ? unique_authority_name() : request.name;
   const Validity validity = validity_from(now, request.days.value_or(kAuthorityDays));
   if (auto failure = create_pair(path, tls::new_authority(name, request.key, validity)))
     return tl::unexpected(*std::move(failure));
-  const AuthorityFiles files = authority_files(request.directory);
   return fmt::format("Created {} and {}: the authority \"{}\", {}.\n\n{}{}", files.certificate, files.key,
                      name, until(validity), usage_of_authority(files.certificate),
                      request.key == tls::NewKey::ed25519 ? kNoChannelBinding : "");
@@ -124,16 +124,35 @@ std::string description_of(const tls::NewCertificate& certificate) {
   return "certificate of a server for " + tls::describe(names);
 }
 
+// Programs would take a certificate with the name of its issuer for one that has issued itself.
+std::optional<CertsFailure> name_of_authority(const CertsRequest& request,
+                                              const tls::CertificateAuthority& authority) {
+  const std::string& name = request.certificate.common_name;
+  const auto& taken = authority.certificate().common_names;
+  if (name.empty() || std::ranges::find(taken, name) == taken.end()) return std::nullopt;
+  return CertsFailure{kExitUsage,
+                      value_error(fmt::format("{} is the name of the authority", in_quotes(name)),
+                                  "Use another name, or an authority that was made with another --name.")};
+}
+
+// Returns what the list of issued certificates has about a certificate.
+IssuedCertificate entry_of(const tls::StoredCertificate& certificate) {
+  return {certificate.values.serial, certificate.key_id, certificate.values.subject};
+}
+
 Output issue(const CertsRequest& request, std::int64_t now) {
   const auto directory = AuthorityDirectory::open(request.directory);
   if (!directory) return tl::unexpected(directory.error());
   const std::string path = (std::filesystem::path(request.directory) / request.output).string();
   if (auto failure = existing_pair(path)) return tl::unexpected(*std::move(failure));
   const tls::CertificateAuthority& authority = directory->authority();
+  if (auto failure = name_of_authority(request, authority)) return tl::unexpected(*std::move(failure));
   const auto validity = validity_within(*directory, request.days, kLeafDays, now);
   if (!validity) return tl::unexpected(validity.error());
-  if (auto failure = create_pair(path, authority.issue(request.certificate, request.key, *validity)))
+  const tls::NewIdentity made = authority.issue(request.certificate, request.key, *validity);
+  if (auto failure = directory->record({entry_of(tls::stored_certificate(made.certificate))}))
     return tl::unexpected(*std::move(failure));
+  if (auto failure = create_pair(path, made)) return tl::unexpected(*std::move(failure));
   const bool is_server = request.certificate.role == tls::NewCertificate::Role::server;
   return fmt::format(
       "Created {0}.crt and {0}.key: {1}, {2}.\n\n{3}{4}", path, description_of(request.certificate),
@@ -169,6 +188,38 @@ bool is_authority_itself(const tls::StoredCertificate& certificate,
   return certificate.is_authority && certificate.values.subject == authority.certificate().subject;
 }
 
+// A CRL of this program holds no negative serial, which RFC 5280 forbids, so the certificate could never be revoked.
+std::optional<CertsFailure> negative_serial(const tls::StoredCertificate& certificate,
+                                            const std::string& file) {
+  if (is_serial(certificate.values.serial)) return std::nullopt;
+  return unusable_input(fmt::format("the certificate in {} has the negative serial {}", in_quotes(file),
+                                    certificate.values.serial),
+                        "It cannot be revoked here. Replace the authority, or refuse the name in the rules.");
+}
+
+// Returns the certificate and all others with its key that the authority is known to have issued.
+std::vector<IssuedCertificate> with_same_key(const IssuedCertificate& certificate, const IssuedList& issued) {
+  std::vector<IssuedCertificate> all{certificate};
+  for (auto& each : issued.with_key(certificate.key_id))
+    if (each.serial != certificate.serial) all.push_back(std::move(each));
+  return all;
+}
+
+// Returns a failure if the certificate, or another one with its key, is revoked.
+std::optional<CertsFailure> revoked_before(const tls::StoredCertificate& certificate, const std::string& file,
+                                           const AuthorityDirectory& directory) {
+  const auto revoked = directory.revoked();
+  if (!revoked) return revoked.error();
+  const auto issued = directory.issued();
+  if (!issued) return issued.error();
+  for (const auto& each : with_same_key(entry_of(certificate), *issued))
+    if (const auto* entry = revoked->find(each.serial); entry != nullptr)
+      return unusable_input(
+          fmt::format("the certificate in {} was revoked on {}", in_quotes(file), tls::utc_text(entry->time)),
+          "Make a new one with a new key, under another name: --out NAME.");
+  return std::nullopt;
+}
+
 // Returns the whole days for which a certificate was made. It begins a little before it was made.
 std::int64_t days_of(const tls::PeerCertificate& certificate) {
   const std::int64_t seconds = certificate.not_after - certificate.not_before - kClockDifference;
@@ -182,18 +233,20 @@ Output renew(const CertsRequest& request, std::int64_t now) {
   const std::string& file = request.files.front();
   const auto old = read_issued(file, authority);
   if (!old) return tl::unexpected(old.error());
-  const auto revoked = directory->revoked();
-  if (!revoked) return tl::unexpected(revoked.error());
-  if (const auto* entry = revoked->find(old->values.serial); entry != nullptr)
-    return tl::unexpected(unusable_input(
-        fmt::format("the certificate in {} was revoked on {}", in_quotes(file), tls::utc_text(entry->time)),
-        "Make a new one with a new key, under another name: --out NAME."));
+  const bool is_itself = is_authority_itself(*old, authority);
+  if (auto failure = is_itself ? std::nullopt : negative_serial(*old, file))
+    return tl::unexpected(*std::move(failure));
+  if (auto failure = revoked_before(*old, file, *directory)) return tl::unexpected(*std::move(failure));
   const std::int64_t days = days_of(old->values);
-  const auto validity = is_authority_itself(*old, authority)
-                            ? validity_from(now, request.days.value_or(days))
-                            : validity_within(*directory, request.days, days, now);
+  const auto validity = is_itself ? validity_from(now, request.days.value_or(days))
+                                  : validity_within(*directory, request.days, days, now);
   if (!validity) return tl::unexpected(validity.error());
-  if (const int error = replace_whole_file(file, authority.renew(old->pem, *validity)); error != 0)
+  const std::string renewed = authority.renew(old->pem, *validity);
+  // The old one stays valid until it expires, so it must be known when its successor is revoked.
+  if (!is_itself)
+    if (auto failure = directory->record({entry_of(*old), entry_of(tls::stored_certificate(renewed))}))
+      return tl::unexpected(*std::move(failure));
+  if (const int error = replace_whole_file(file, renewed); error != 0)
     return tl::unexpected(cannot_write(file, error));
   return fmt::format(
       "Renewed {}: {}. The key and the names are as before. Reload the programs that use it.\n", file,
@@ -213,27 +266,62 @@ Output publish(const AuthorityDirectory& directory, RevokedList list, std::optio
       directory.files().crl, count, until(*validity), usage_of_crl(directory.files().crl));
 }
 
+// Adds all that are not in the list yet. Returns the text for standard output.
+std::string revoke_all(const std::vector<IssuedCertificate>& certificates, const std::string& named,
+                       RevokedList& list, std::int64_t now) {
+  std::string text;
+  for (const auto& [serial, key_id, subject] : certificates) {
+    if (list.find(serial) != nullptr) continue;
+    list.certificates.push_back({serial, now, subject});
+    text += fmt::format("Revoked {}: {}, serial {}{}.\n", named, subject, serial,
+                        serial == certificates.front().serial ? "" : ", with the same key");
+  }
+  return text.empty() ? fmt::format("{} was revoked before.\n", named) : text;
+}
+
+Output revoke_file(const AuthorityDirectory& directory, const IssuedList& issued, const std::string& file,
+                   RevokedList& list, std::int64_t now) {
+  const auto certificate = read_issued(file, directory.authority());
+  if (!certificate) return tl::unexpected(certificate.error());
+  if (is_authority_itself(*certificate, directory.authority()))
+    return tl::unexpected(
+        unusable_input(fmt::format("{} is the authority itself", in_quotes(file)),
+                       "An authority cannot revoke itself. Remove it from ssl_ca_file and sslrootcert."));
+  if (auto failure = negative_serial(*certificate, file)) return tl::unexpected(*std::move(failure));
+  return revoke_all(with_same_key(entry_of(*certificate), issued), file, list, now);
+}
+
+// Revokes by the serial alone, for a file that is lost.
+Output revoke_serial(const AuthorityDirectory& directory, const IssuedList& issued, const std::string& serial,
+                     RevokedList& list, std::int64_t now) {
+  if (serial == directory.authority().certificate().serial)
+    return tl::unexpected(unusable_input(fmt::format("{} is the serial of the authority itself", serial),
+                                         "Use the serial of a certificate that it has issued."));
+  const std::string named = "serial " + serial;
+  const auto* known = issued.find(serial);
+  if (known == nullptr)
+    return revoke_all({{serial, "", "(unknown)"}}, named, list, now) +
+           fmt::format("note: {} is not in {}. Check that it is right.\n", named, directory.files().issued);
+  return revoke_all(with_same_key(*known, issued), named, list, now);
+}
+
 Output revoke(const CertsRequest& request, std::int64_t now) {
   const auto directory = AuthorityDirectory::open(directory_of(request));
   if (!directory) return tl::unexpected(directory.error());
   auto list = directory->revoked();
   if (!list) return tl::unexpected(list.error());
+  const auto issued = directory->issued();
+  if (!issued) return tl::unexpected(issued.error());
   std::string text;
   for (const std::string& file : request.files) {
-    const auto certificate = read_issued(file, directory->authority());
-    if (!certificate) return tl::unexpected(certificate.error());
-    if (is_authority_itself(*certificate, directory->authority()))
-      return tl::unexpected(
-          unusable_input(fmt::format("{} is the authority itself", in_quotes(file)),
-                         "An authority cannot revoke itself. Remove it from ssl_ca_file and sslrootcert."));
-    const std::string& serial = certificate->values.serial;
-    const std::string& subject = certificate->values.subject;
-    if (list->find(serial) != nullptr) {
-      text += fmt::format("{} was revoked before.\n", file);
-      continue;
-    }
-    list->certificates.push_back({serial, now, subject});
-    text += fmt::format("Revoked {}: {}, serial {}.\n", file, subject, serial);
+    const auto said = revoke_file(*directory, *issued, file, *list, now);
+    if (!said) return said;
+    text += *said;
+  }
+  for (const std::string& serial : request.serials) {
+    const auto said = revoke_serial(*directory, *issued, serial, *list, now);
+    if (!said) return said;
+    text += *said;
   }
   auto written = publish(*directory, *std::move(list), request.days, now);
   if (!written) return written;

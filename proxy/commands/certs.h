@@ -21,9 +21,10 @@ struct CertsRequest {
   std::string output;       // of `server` and `client`: the path of the new files, without ".crt" and ".key"
   std::optional<int> days;  // empty: the default, or as long as the authority is valid if that is shorter
   tls::NewKey key = tls::NewKey::p256;
-  tls::NewCertificate certificate;  // of `server` and `client`
-  std::vector<std::string> files;   // of `renew`, `revoke` and `show`
-  bool as_json = false;             // of `show`
+  tls::NewCertificate certificate;   // of `server` and `client`
+  std::vector<std::string> files;    // of `renew`, `revoke` and `show`
+  std::vector<std::string> serials;  // of `revoke`: as in tls::PeerCertificate
+  bool as_json = false;              // of `show`
 };
 
 // Does what is asked, and prints what was made and how it is used, or the error. Returns the exit code.

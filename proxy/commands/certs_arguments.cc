@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <array>
+#include <cctype>
 #include <charconv>
 #include <optional>
 #include <string_view>
 #include <utility>
 
 #include "proxy/commands/certificate_names.h"
+#include "proxy/commands/revoked_list.h"
 #include "proxy/config/values.h"
 
 namespace pgveil::proxy {
@@ -125,7 +127,9 @@ void add_actions_on_files(CLI::App& certs, CertsArguments& arguments) {
       renew, arguments,
       "The days for which the certificate is valid (default: as many as before, or until the authority expires).");
   CLI::App& revoke = add_action(certs, arguments, "revoke", "Revokes certificates, and writes a new ca.crl.");
-  add_files(revoke, arguments, "The certificates to revoke.");
+  add_files(revoke, arguments, "The certificates to revoke. All others with their keys are revoked, too.");
+  add_list(revoke, "--serial", arguments.serials, "hex",
+           "The serial number of a certificate whose file is lost; may be given several times.");
   add_directory(revoke, arguments, directory);
   add_days(revoke, arguments, crl_days);
   CLI::App& crl =
@@ -255,8 +259,33 @@ std::optional<EarlyExit> read_authority(const CertsArguments& arguments, CertsRe
   return std::nullopt;
 }
 
+// As openssl and psql print them: "0A:1B", "0a1b" or "A1B".
+std::optional<std::string> read_serial(std::string text) {
+  constexpr std::size_t kMaxDigits = 40;  // RFC 5280, 4.1.2.2
+  std::erase(text, ':');
+  std::ranges::transform(text, text.begin(), [](unsigned char c) { return std::tolower(c); });
+  text.erase(0, text.find_first_not_of('0'));
+  if (text.size() % 2 == 1) text.insert(0, 1, '0');
+  if (!is_serial(text) || text.size() > kMaxDigits) return std::nullopt;
+  return text;
+}
+
+std::optional<EarlyExit> read_serials(const CertsArguments& arguments, std::vector<std::string>& serials) {
+  for (const std::string& text : arguments.serials) {
+    auto serial = read_serial(text);
+    if (!serial)
+      return usage_error(fmt::format("invalid value {} of --serial", in_quotes(text)),
+                         "Use a number in hexadecimal, as \"pgveil certs show\" prints it.",
+                         command_of(arguments));
+    serials.push_back(*std::move(serial));
+  }
+  return std::nullopt;
+}
+
 std::optional<EarlyExit> read_files(const CertsArguments& arguments, CertsRequest& request) {
   request.files = arguments.files;
+  if (auto error = read_serials(arguments, request.serials)) return error;
+  if (request.files.empty() && !request.serials.empty()) return std::nullopt;
   if (request.files.empty()) return missing(arguments, "a file", "certs/billing.crt");
   if (request.action == Action::renew && request.files.size() > 1)
     return usage_error("certs renew takes one file", "Run it once for each file.", command_of(arguments));
@@ -299,8 +328,10 @@ tl::expected<CertsRequest, EarlyExit> read_certs_request(const CertsArguments& a
   request.action = action->second;
   request.as_json = arguments.as_json;
   request.directory = arguments.directory;
-  const bool takes_file = request.action == Action::renew || request.action == Action::revoke;
-  if (request.directory.empty() && !takes_file) request.directory = kDirectory;
+  const bool has_file =
+      request.action == Action::renew ||
+      (request.action == Action::revoke && (!arguments.files.empty() || arguments.serials.empty()));
+  if (request.directory.empty() && !has_file) request.directory = kDirectory;
   if (auto error = read_days(arguments, request.days)) return tl::unexpected(*std::move(error));
   if (auto error = read_key(arguments, request.key)) return tl::unexpected(*std::move(error));
   if (auto error = read_names_and_files(arguments, request)) return tl::unexpected(*std::move(error));

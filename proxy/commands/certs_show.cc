@@ -36,18 +36,19 @@ std::string time_left(std::int64_t begins, std::int64_t ends, std::int64_t now) 
   return fmt::format("{} day{} left", days, days == 1 ? "" : "s");
 }
 
-std::string_view kind_of(const tls::StoredCertificate& certificate) {
-  if (certificate.is_authority) return "authority";
-  if (certificate.is_for_servers) return certificate.is_for_clients ? "server and client" : "server";
-  return certificate.is_for_clients ? "client" : "neither server nor client";
+std::string kind_of(const tls::StoredCertificate& certificate) {
+  std::string peer = certificate.is_for_servers ? "server" : "";
+  if (certificate.is_for_clients) peer += peer.empty() ? "client" : " and client";
+  if (certificate.is_authority) return peer.empty() ? "authority" : "authority, " + peer;
+  return peer.empty() ? "neither server nor client" : peer;
 }
 
 // The settings of PostgreSQL, libpq and pgveil that can name the file.
 std::vector<std::string> uses_of(const tls::StoredCertificate& certificate) {
-  if (certificate.is_authority)
-    return {"ssl_ca_file: accepts clients with its certificates",
-            "sslrootcert: trusts servers with its certificates"};
   std::vector<std::string> uses;
+  if (certificate.is_authority)
+    uses = {"ssl_ca_file: accepts clients with its certificates",
+            "sslrootcert: trusts servers with its certificates"};
   if (certificate.is_for_servers)
     uses.push_back("ssl_cert_file: a server for " + tls::describe(certificate.values.names));
   if (certificate.is_for_clients) uses.emplace_back("sslcert: a client");
@@ -73,7 +74,7 @@ std::string text_of(const tls::StoredCertificate& certificate, std::int64_t now)
   std::string text = row("certificate", kind_of(certificate));
   for (const std::string& use : uses_of(certificate)) text += row("good for", use);
   text += row("subject", values.subject.empty() ? "(empty)" : values.subject);
-  text += row("issuer", values.subject == values.issuer ? "itself" : values.issuer);
+  text += row("issuer", certificate.is_self_signed ? "itself" : values.issuer);
   text += row("valid",
               fmt::format("{} to {}, {}", tls::utc_text(values.not_before), tls::utc_text(values.not_after),
                           time_left(values.not_before, values.not_after, now)));

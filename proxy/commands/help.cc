@@ -32,7 +32,7 @@ struct PlainCommand {
 constexpr std::string_view kQueryExitCodes =
     "Exit codes: 0 success; 64 invalid command line; 69 pgveil does not answer.";
 constexpr std::string_view kCertsExitCodes =
-    "Exit codes: 0 success; 64 invalid command line; 66 a file cannot be read, or is not what the command needs; 73 a file exists already, or cannot be written.";
+    "Exit codes: 0 success; 64 invalid command line; 66 a file cannot be read, or is not what the command needs; 73 a file exists already, or cannot be written, or the directory is locked.";
 constexpr std::array kPlainCommands{
     PlainCommand{
         "probe",

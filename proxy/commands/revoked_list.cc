@@ -41,10 +41,6 @@ std::optional<std::int64_t> parse_number(std::string_view text) {
   return number;
 }
 
-bool is_serial(std::string_view text) {
-  return !text.empty() && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
-}
-
 // "SERIAL TIME SUBJECT"
 std::optional<RevokedCertificate> parse_certificate(const std::string& line) {
   const auto first = line.find(' ');
@@ -57,6 +53,10 @@ std::optional<RevokedCertificate> parse_certificate(const std::string& line) {
 }
 
 }  // namespace
+
+bool is_serial(std::string_view text) {
+  return !text.empty() && text.find_first_not_of("0123456789abcdef") == std::string_view::npos;
+}
 
 const RevokedCertificate* RevokedList::find(std::string_view serial) const {
   const auto found = std::ranges::find(certificates, serial, &RevokedCertificate::serial);

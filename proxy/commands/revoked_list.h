@@ -24,6 +24,9 @@ struct RevokedList {
   [[nodiscard]] const RevokedCertificate* find(std::string_view serial) const;
 };
 
+// Returns whether `text` is a serial as the lists have it, which is not negative.
+[[nodiscard]] bool is_serial(std::string_view text);
+
 [[nodiscard]] std::string text_of(const RevokedList& list);
 // The error is the number of the line that cannot be read. A list is read whole or not at all: a certificate that is left out
 // would be accepted again.

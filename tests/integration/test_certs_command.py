@@ -1,6 +1,7 @@
 """`pgveil certs`: what it makes is accepted by psql, PostgreSQL, OpenSSL and GnuTLS, and what it revokes is refused."""
 
 import datetime
+import fcntl
 import json
 import os
 import re
@@ -230,7 +231,7 @@ def test_the_modes_do_not_depend_on_the_umask(folder, umask):
     made.run("renew", "certs/localhost.crt", umask=umask)
     modes = {path.name: mode(path) for path in made.certs.iterdir()}
     keys = {f"{name}.key": 0o600 for name in ("ca", "localhost", "billing")}
-    others = ("ca.crt", "localhost.crt", "billing.crt", "ca.crl", "ca.revoked")
+    others = ("ca.crt", "localhost.crt", "billing.crt", "ca.crl", "ca.revoked", "ca.issued")
     assert modes == {**keys, **dict.fromkeys(others, 0o644)}
 
 
@@ -243,7 +244,7 @@ def test_a_file_has_no_byte_that_others_can_read_before_it_has_its_mode(folder):
     created = re.findall(r'"([^"]*)", (\S*O_CREAT\S*), (\d+)', trace.read_text())
     assert len(created) == 2
     for path, flags, permissions in created:
-        assert path.startswith("certs/ca.") and "O_EXCL" in flags and permissions == "0600"
+        assert path.startswith("certs/.pgveil-") and "O_EXCL" in flags and permissions == "0600"
     assert mode(made.certs / "ca.key") == 0o600
 
 
@@ -397,6 +398,47 @@ def test_what_another_authority_has_issued_is_neither_renewed_nor_revoked(direct
     assert directory.content() == before
 
 
+def test_the_certificate_that_a_renewal_has_replaced_is_revoked_too(directory):
+    old, new = directory.path / "old.crt", directory.certs / "billing.crt"
+    shutil.copy(new, old)
+    directory.make("renew", "certs/billing.crt")
+    directory.make("revoke", "certs/billing.crt")
+    check = ("openssl", "verify", "-crl_check", "-CAfile", directory.authority.file, "-CRLfile", directory.certs / "ca.crl")
+    for file in old, new:
+        assert "certificate revoked" in run(*check, file).stderr
+    run_or_fail(*check, directory.certs / "plain.crt")
+
+
+def test_a_certificate_whose_file_is_lost_is_revoked_by_its_serial(directory):
+    lost = directory.path / "lost.crt"
+    (directory.certs / "billing.crt").rename(lost)
+    serial = run_or_fail("openssl", "x509", "-noout", "-serial", "-in", lost).stdout.strip().removeprefix("serial=")
+    assert directory.make("revoke", "--serial", serial).startswith(f"Revoked serial {serial.lower()}: CN=billing, ")
+    check = ("openssl", "verify", "-crl_check", "-CAfile", directory.authority.file, "-CRLfile", directory.certs / "ca.crl")
+    assert "certificate revoked" in run(*check, lost).stderr
+
+
+def test_a_certificate_with_a_negative_serial_is_neither_revoked_nor_renewed(directory):
+    request, leaf = directory.path / "leaf.csr", directory.certs / "leaf.crt"
+    run_or_fail("openssl", "req", "-new", "-key", directory.certs / "billing.key", "-subj", "/CN=leaf", "-out", request)
+    run_or_fail("openssl", "x509", "-req", "-in", request, "-CA", directory.authority.file, "-CAkey",
+                directory.certs / "ca.key", "-set_serial", "-10", "-out", leaf)  # fmt: skip
+    for action in "revoke", "renew":
+        assert "has the negative serial -0a" in directory.refuse(EX_NOINPUT, action, "certs/leaf.crt")
+    assert not (directory.certs / "ca.crl").exists()
+
+
+def test_a_process_says_that_it_waits_for_another_one(directory):
+    lock = os.open(directory.certs, os.O_RDONLY | os.O_DIRECTORY)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    waiting = subprocess.Popen([BINARY, "certs", "crl"], cwd=directory.path, env=environment(), stdin=subprocess.DEVNULL,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)  # fmt: skip
+    with waiting:
+        assert waiting.stderr.readline() == 'waiting for another "pgveil certs" in "certs"\n'
+        os.close(lock)
+        assert waiting.wait(60) == 0
+
+
 def together(made: Directory, *commands) -> list[int]:
     """Runs `pgveil certs` for all at the same time; their exit codes."""
     running = [subprocess.Popen([BINARY, "certs", *words], cwd=made.path, env=environment(), stdin=subprocess.DEVNULL,
@@ -422,7 +464,13 @@ def test_of_processes_that_make_the_same_files_one_succeeds(folder):
         assert public_bytes(load(made.certs / f"{name}.crt").public_key()) == public_bytes(
             load_key(made.certs / f"{name}.key").public_key()
         )
-    assert sorted(path.name for path in made.certs.iterdir()) == ["billing.crt", "billing.key", "ca.crt", "ca.key"]
+    assert sorted(path.name for path in made.certs.iterdir()) == [
+        "billing.crt",
+        "billing.key",
+        "ca.crt",
+        "ca.issued",
+        "ca.key",
+    ]
 
 
 @pytest.mark.parametrize("key", ["p256", "ed25519"])
@@ -456,7 +504,7 @@ def test_show_says_what_a_rule_can_map(directory, postgres, pgveil):
 def test_show_describes_every_file_also_as_json(directory):
     directory.make("revoke", "certs/billing.crt")
     (directory.certs / "localhost.key").chmod(0o644)
-    files = sorted(f"certs/{path.name}" for path in directory.certs.iterdir() if path.suffix != ".revoked")
+    files = sorted(f"certs/{path.name}" for path in directory.certs.iterdir() if path.suffix not in (".issued", ".revoked"))
     said = directory.make("show", *files)
     assert [line for line in said.splitlines() if line.startswith("certs/")] == files
     # Only whole days are counted.
@@ -466,6 +514,22 @@ def test_show_describes_every_file_also_as_json(directory):
     kinds = {file["file"]: file["certificates"][0]["kind"] for file in shown_files if file["certificates"]}
     clients = dict.fromkeys(["certs/billing.crt", "certs/plain.crt"], "client")
     assert kinds == {"certs/ca.crt": "authority", "certs/localhost.crt": "server", **clients}
+
+
+@pytest.mark.parametrize("version", [3, 1])
+def test_show_tells_both_uses_of_a_self_signed_certificate(directory, version):
+    file, key = directory.path / "self.crt", directory.path / "self.key"
+    run_or_fail("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost", "-keyout", key, "-out", file)
+    if version == 1:
+        request = directory.path / "self.csr"
+        run_or_fail("openssl", "req", "-new", "-key", key, "-subj", "/CN=localhost", "-out", request)
+        run_or_fail("openssl", "x509", "-req", "-in", request, "-signkey", key, "-out", file)
+    assert load(file).version.name == f"v{version}"
+    said = directory.make("show", "self.crt")
+    assert re.search(r"(?m)^  certificate +authority, server and client$", said), said
+    for use in "ssl_ca_file: accepts clients", "sslrootcert: trusts servers", "ssl_cert_file: a server for", "sslcert: a client":
+        assert use in said
+    assert re.search(r"(?m)^  issuer +itself$", said)
 
 
 def test_show_refuses_what_it_cannot_read(directory):

@@ -200,6 +200,8 @@ TEST(PeerCertificate, TellsItsSerialAsHexadecimal) {
   EXPECT_EQ(values_of(identity.certificate()).serial, "abcdef");
   ASN1_INTEGER_set_uint64(X509_get_serialNumber(identity.certificate()), 0);
   EXPECT_EQ(values_of(identity.certificate()).serial, "00");
+  ASN1_INTEGER_set_int64(X509_get_serialNumber(identity.certificate()), -0xAB);
+  EXPECT_EQ(values_of(identity.certificate()).serial, "-ab");
 }
 
 TEST(PeerCertificate, TellsItsFingerprint) {

@@ -63,6 +63,19 @@ TEST_F(AStoredFile, HasThePurposeOfEachCertificate) {
   EXPECT_EQ(file.certificates[1].pem, server.certificate_pem());
 }
 
+TEST_F(AStoredFile, KnowsItsKeyAndWhetherItHasSignedItself) {
+  const auto leaf = test::issued_by(root_, named("root"));
+  const auto file = read(root_.certificate_pem() + leaf.certificate_pem());
+  const auto& root = file.certificates.at(0);
+  const auto& namesake = file.certificates.at(1);
+  EXPECT_EQ(namesake.values.subject, namesake.values.issuer);
+  EXPECT_TRUE(root.is_self_signed);
+  EXPECT_FALSE(namesake.is_self_signed);
+  EXPECT_EQ(root.key_id.size(), 64U);
+  EXPECT_NE(root.key_id, namesake.key_id);
+  EXPECT_EQ(stored_certificate(root.pem).key_id, root.key_id);
+}
+
 TEST_F(AStoredFile, NamesKeysAndSignatures) {
   const auto rsa = test::self_signed(named("rsa", "", KeyKind::rsa2048));
   const auto ed25519 = test::self_signed(named("ed25519", "", KeyKind::ed25519));

@@ -120,6 +120,15 @@ const EVP_MD* signature_hash(EVP_PKEY* key) {
   return has_own ? nullptr : EVP_sha256();
 }
 
+Certificate read_certificate(const std::string& pem) {
+  const Bio bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+  if (!bio) throw std::bad_alloc();
+  std::string no_passphrase;
+  Certificate certificate(PEM_read_bio_X509(bio.get(), nullptr, nullptr, no_passphrase.data()));
+  require(certificate != nullptr, "read a certificate");
+  return certificate;
+}
+
 void set_random_serial(X509* certificate) {
   // 127 bits, of which the first is 1: the number is positive, and always has 16 bytes (RFC 5280, 4.1.2.2).
   constexpr int kBits = 127;

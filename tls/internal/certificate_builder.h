@@ -19,6 +19,8 @@ namespace pgveil::tls {
 // Returns a certificate with a random serial and without a signature. The issuer is not set.
 [[nodiscard]] Certificate unsigned_certificate(EVP_PKEY* key, const std::string& common_name,
                                                const Validity& validity);
+// Throws std::runtime_error if it cannot be read.
+[[nodiscard]] Certificate read_certificate(const std::string& pem);
 void set_random_serial(X509* certificate);
 void set_validity(X509* certificate, const Validity& validity);
 

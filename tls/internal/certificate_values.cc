@@ -83,7 +83,8 @@ std::string serial_text(const ASN1_INTEGER* serial) {
   if (!number) return {};
   std::vector<unsigned char> bytes(static_cast<std::size_t>(BN_num_bytes(number.get())));
   BN_bn2bin(number.get(), bytes.data());
-  return bytes.empty() ? "00" : hexadecimal(bytes);
+  const std::string text = bytes.empty() ? "00" : hexadecimal(bytes);
+  return BN_is_negative(number.get()) == 1 ? '-' + text : text;
 }
 
 std::int64_t seconds_since_1970(const ASN1_TIME* time) {
@@ -113,6 +114,13 @@ std::string fingerprint_of(const X509* certificate) {
   std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
   unsigned size = 0;
   X509_digest(certificate, EVP_sha256(), digest.data(), &size);
+  return hexadecimal(std::span(digest).first(size));
+}
+
+std::string key_id_of(const X509* certificate) {
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
+  unsigned size = 0;
+  if (X509_pubkey_digest(certificate, EVP_sha256(), digest.data(), &size) != 1) return "";
   return hexadecimal(std::span(digest).first(size));
 }
 

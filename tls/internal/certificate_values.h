@@ -20,6 +20,8 @@ namespace pgveil::tls {
 [[nodiscard]] PeerCertificate values_of(X509* certificate);
 // Throws std::bad_alloc.
 [[nodiscard]] std::vector<std::uint8_t> der_of(const X509* certificate);
+// Returns the SHA-256 of the public key, in lower-case hexadecimal.
+[[nodiscard]] std::string key_id_of(const X509* certificate);
 // Returns the SHA-256 of the DER, in lower-case hexadecimal.
 [[nodiscard]] std::string fingerprint_of(const X509* certificate);
 // Returns text to follow "the certificate" in a sentence: `of "CN=db"`, or another name of the certificate.

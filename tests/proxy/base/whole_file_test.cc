@@ -7,6 +7,7 @@
 #include <sys/stat.h>
 
 #include <cerrno>
+#include <climits>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -96,6 +97,15 @@ TEST_F(AWholeFile, IsReplacedWhereALinkLeads) {
   EXPECT_EQ(content("file"), "second");
 }
 
+TEST_F(AWholeFile, MayHaveTheLongestName) {
+  const std::string name(NAME_MAX, 'a');
+  EXPECT_EQ(create_whole_file(path(name.c_str()), "first", 0644), 0);
+  EXPECT_EQ(replace_whole_file(path(name.c_str()), "second"), 0);
+  EXPECT_EQ(content(name.c_str()), "second");
+  EXPECT_EQ(create_whole_file(path((name + 'a').c_str()), "first", 0644), ENAMETOOLONG);
+  EXPECT_EQ(count(), 1U);
+}
+
 TEST_F(AWholeFile, IsNotReplacedIfItDoesNotExist) {
   EXPECT_EQ(replace_whole_file(path("missing"), "text"), ENOENT);
   EXPECT_EQ(count(), 0U);
@@ -104,13 +114,14 @@ TEST_F(AWholeFile, IsNotReplacedIfItDoesNotExist) {
 TEST_F(AWholeFile, HasADirectoryThatCanBeLocked) {
   const Descriptor other(::open(folder_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   {
-    const auto lock = DirectoryLock::acquire(folder_.string());
+    const auto lock = DirectoryLock::try_acquire(folder_.string());
     ASSERT_TRUE(lock.has_value());
     EXPECT_NE(::flock(other.get(), LOCK_EX | LOCK_NB), 0);
     EXPECT_EQ(count(), 0U);
   }
   EXPECT_EQ(::flock(other.get(), LOCK_EX | LOCK_NB), 0);
-  EXPECT_EQ(DirectoryLock::acquire(path("missing")).error(), ENOENT);
+  EXPECT_EQ(DirectoryLock::try_acquire(folder_.string()).error(), EWOULDBLOCK);
+  EXPECT_EQ(DirectoryLock::try_acquire(path("missing")).error(), ENOENT);
 }
 
 }  // namespace

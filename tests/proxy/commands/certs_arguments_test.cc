@@ -75,6 +75,18 @@ TEST(CertsArguments, TakeTheDirectoryOfAFileForThatOfItsAuthority) {
   EXPECT_EQ(request_of({"crl"}).directory, "certs");
 }
 
+TEST(CertsArguments, TakeSerialsAsOtherProgramsPrintThem) {
+  const auto request = request_of({"revoke", "--serial", "0A:1B", "--serial", "000a1", "--serial", "7f"});
+  EXPECT_EQ(request.serials, (Words{"0a1b", "a1", "7f"}));
+  EXPECT_EQ(request.directory, "certs");
+  EXPECT_EQ(request_of({"revoke", "a/b.crt", "--serial", "1"}).directory, "");
+  for (const char* serial : {"", "0", "x", "0x1", "12 34"})
+    EXPECT_PRED_FORMAT2(testing::IsSubstring, "of --serial\n  hint: Use a number in hexadecimal",
+                        errors_of({"revoke", std::string("--serial=") + serial}));
+  errors_of({"revoke", "--serial=-1"});
+  errors_of({"revoke", "--serial", std::string(41, '1')});
+}
+
 TEST(CertsArguments, AskForJson) {
   EXPECT_TRUE(request_of({"show", "--json", "a"}).as_json);
   EXPECT_FALSE(request_of({"show", "a", "b"}).as_json);

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <ctime>
 #include <filesystem>
 #include <fstream>
@@ -153,6 +154,111 @@ TEST_F(Certs, ThatAreRevokedAreInEachLaterCrl) {
   EXPECT_EQ(crl().revoked[0].time, now_ + 1);
   EXPECT_EQ(crl().number, "3");
   EXPECT_EQ(crl().next_update, now_ + 3 + 90 * kDay);
+}
+
+TEST_F(Certs, AreRevokedWithAllThatHaveTheSameKey) {
+  done(request(Action::ca), now_);
+  done(client(), now_);
+  CertsRequest other = client();
+  other.output = "other";
+  done(other, now_);
+  const std::string first = certificate("billing.crt").serial;
+  std::filesystem::copy_file(file("billing.crt"), file("old.crt"));
+  done(on_file(Action::renew, "billing.crt"), now_ + 1);
+  const std::string second = certificate("billing.crt").serial;
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, ", serial " + first + ", with the same key.\n",
+                      done(on_file(Action::revoke, "billing.crt"), now_ + 2));
+  ASSERT_EQ(crl().revoked.size(), 2U);
+  EXPECT_EQ(crl().revoked[0].serial, second);
+  EXPECT_EQ(crl().revoked[1].serial, first);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "old.crt was revoked before.\n",
+                      done(on_file(Action::revoke, "old.crt"), now_ + 3));
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, " was revoked on ",
+                      error(on_file(Action::renew, "old.crt"), now_ + 3, kExitNoInput));
+}
+
+TEST_F(Certs, ThatWereRenewedAreKnownEvenIfTheListIsNewer) {
+  done(request(Action::ca), now_);
+  done(client(), now_);
+  std::filesystem::remove(file("ca.issued"));
+  done(on_file(Action::renew, "billing.crt"), now_ + 1);
+  done(on_file(Action::revoke, "billing.crt"), now_ + 2);
+  EXPECT_EQ(crl().revoked.size(), 2U);
+}
+
+TEST_F(Certs, AreRevokedByTheirSerial) {
+  done(request(Action::ca), now_);
+  done(client(), now_);
+  const std::string first = certificate("billing.crt").serial;
+  done(on_file(Action::renew, "billing.crt"), now_);
+  CertsRequest lost = request(Action::revoke);
+  lost.serials = {first, "0a"};
+  const std::string said = done(lost, now_);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "Revoked serial " + first + ": CN=billing, serial " + first,
+                      said);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "note: serial 0a is not in ", said);
+  EXPECT_EQ(crl().revoked.size(), 3U);
+  lost.serials = {certificate("ca.crt").serial};
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "is the serial of the authority itself",
+                      error(lost, now_, kExitNoInput));
+}
+
+TEST_F(Certs, AreNeitherIssuedNorRevokedWithADamagedListOfIssuedOnes) {
+  done(request(Action::ca), now_);
+  done(client(), now_);
+  folder_.write("certs/ca.issued", "not a serial\n");
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "line 1 of ",
+                      error(on_file(Action::revoke, "billing.crt"), now_, kExitNoInput));
+  CertsRequest other = client();
+  other.output = "other";
+  error(other, now_, kExitNoInput);
+  EXPECT_FALSE(std::filesystem::exists(file("other.key")));
+}
+
+TEST_F(Certs, ReportAListThatCannotBeRead) {
+  done(request(Action::ca), now_);
+  std::filesystem::create_directory(file("ca.revoked"));
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "ca.revoked\" cannot be read: Is a directory",
+                      error(request(Action::crl), now_, kExitNoInput));
+}
+
+TEST_F(Certs, OfANewAuthorityHaveNoListsOfAFormerOne) {
+  for (const char* list : {"ca.crl", "ca.revoked", "ca.issued"}) {
+    std::filesystem::create_directories(directory_);
+    folder_.write(std::string("certs/") + list, "");
+    EXPECT_PRED_FORMAT2(testing::IsSubstring, std::string(list) + "\" exists already",
+                        error(request(Action::ca), now_, kExitCannotCreate));
+    EXPECT_FALSE(std::filesystem::exists(file("ca.key")));
+    std::filesystem::remove(file(list));
+  }
+}
+
+TEST_F(Certs, DoNotWaitForOtherProcessesForEver) {
+  std::filesystem::create_directories(directory_);
+  const auto lock = lock_directory(directory_);
+  ASSERT_TRUE(lock.has_value());
+  const auto other = lock_directory(directory_, std::chrono::milliseconds(0));
+  ASSERT_FALSE(other.has_value());
+  EXPECT_EQ(other.error().exit_code, kExitCannotCreate);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "another process has locked", other.error().error.text());
+}
+
+TEST_F(Certs, DoNotHaveTheNameOfTheirAuthority) {
+  CertsRequest authority = request(Action::ca);
+  authority.name = "billing";
+  done(authority, now_);
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "\"billing\" is the name of the authority",
+                      error(client(), now_, kExitUsage));
+}
+
+TEST_F(Certs, MayHaveALongName) {
+  done(request(Action::ca), now_);
+  CertsRequest server = client();
+  server.output = std::string(251, 'a');
+  done(server, now_);
+  server.output += 'a';
+  EXPECT_PRED_FORMAT2(testing::IsSubstring, "Choose a shorter name for the files with --out.",
+                      error(server, now_, kExitCannotCreate));
 }
 
 TEST_F(Certs, AreNotRevokedIfOneOfTheFilesIsWrong) {
