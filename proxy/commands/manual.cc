@@ -6,6 +6,7 @@
 #include <cctype>
 #include <span>
 #include <string_view>
+#include <utility>
 
 #include "proxy/commands/help.h"
 #include "proxy/commands/roff.h"
@@ -189,11 +190,11 @@ std::string with_blanks_after_commas(std::string text) {
 template <class Section>
 std::string default_of(const Setting<Section>& setting) {
   if (setting.required) return "required";
-  const std::string text = setting.default_text();
+  std::string text = setting.default_text();
   if (text.empty()) return "not set";
   const std::string type = setting.type();
   if (type == values::Boolean::type() || type.starts_with("integer")) return text;
-  return '"' + with_blanks_after_commas(text) + '"';
+  return '"' + with_blanks_after_commas(std::move(text)) + '"';
 }
 
 template <class Section>
