@@ -412,7 +412,7 @@ def test_the_certificate_that_a_renewal_has_replaced_is_revoked_too(directory):
 def test_a_certificate_whose_file_is_lost_is_revoked_by_its_serial(directory):
     lost = directory.path / "lost.crt"
     (directory.certs / "billing.crt").rename(lost)
-    serial = run_or_fail("openssl", "x509", "-noout", "-serial", "-in", lost).stdout.strip().removeprefix("serial=")
+    serial = run_or_fail("openssl", "x509", "-noout", "-serial", "-in", lost).strip().removeprefix("serial=")
     assert directory.make("revoke", "--serial", serial).startswith(f"Revoked serial {serial.lower()}: CN=billing, ")
     check = ("openssl", "verify", "-crl_check", "-CAfile", directory.authority.file, "-CRLfile", directory.certs / "ca.crl")
     assert "certificate revoked" in run(*check, lost).stderr
