@@ -71,16 +71,21 @@ void add_options(CLI::App& command, Arguments& arguments, const char* group,
   }
 }
 
-void add_all_options(CLI::App& command, Arguments& arguments) {
-  // What is not known is named by us, without the values after it.
-  command.allow_extras();
+// The flag is in `arguments` only if it is given.
+void add_config(CLI::App& command, Arguments& arguments, const char* effect) {
   command
       .add_option_function<std::string>(
           std::string(kConfigFlag),
-          [&arguments](const std::string& text) { arguments.flags.emplace(kConfigFlag, text); },
-          "The configuration file (TOML). It takes the place of all options of the groups Listener and "
-          "Upstream.")
+          [&arguments](const std::string& text) { arguments.flags.emplace(kConfigFlag, text); }, effect)
       ->type_name("file");
+}
+
+void add_all_options(CLI::App& command, Arguments& arguments) {
+  // What is not known is named by us, without the values after it.
+  command.allow_extras();
+  add_config(command, arguments,
+             "The configuration file (TOML). It takes the place of all options of the groups Listener and "
+             "Upstream.");
   add_options(command, arguments, "Listener", listener_settings());
   add_options(command, arguments, "Upstream", upstream_settings());
   add_options(command, arguments, "Limits", limits_settings());
@@ -334,8 +339,7 @@ void add_explain(CLI::App& app, Arguments& arguments) {
   const auto add = [&](const char* name, auto& value, const char* type, const char* effect) {
     command.add_option(name, value, effect)->type_name(type);
   };
-  add("--config", arguments.config_file, "file",
-      "The configuration; default is the variable PGVEIL_CONFIG.");
+  add_config(command, arguments, "The configuration; default is the variable PGVEIL_CONFIG.");
   add("--listener", query.listener, "address",
       "The address of the listener, as in the configuration; may be left out if there is only one.");
   add("--client", query.client, "address", "The client's IP address (default: 127.0.0.1).");
@@ -411,7 +415,6 @@ tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> word
   const CLI::App& command =
       nested_command(*app.get_subcommand(std::string(name_of(arguments.command))), words);
   if (auto ending = parse(app, command, std::move(words))) return tl::unexpected(*std::move(ending));
-  if (!arguments.config_file.empty()) arguments.flags.emplace(kConfigFlag, arguments.config_file);
   if (const auto rest = command.remaining(); !rest.empty())
     return tl::unexpected(arguments.command == Command::certs ? unexpected_in_certs(command, rest.front())
                                                               : unexpected_argument(rest.front(), arguments));

@@ -54,7 +54,6 @@ struct Arguments {
   std::vector<std::string> filters;  // of `sessions`: "KEY=PATTERN"
   std::string session;               // of `terminate`
   CertsArguments certs;              // of `certs`
-  std::string config_file;           // of `explain`, which has no other settings
   ExplainQuery explain;              // of `explain`
   std::string generated;             // of `generate`: "man"
 };
