@@ -425,7 +425,7 @@ std::span<const Setting<UpstreamSection>> upstream_settings() {
       only_in_files(setting<Duration<milliseconds, 0, values::kDay>, &U::config, &C::password_command_ttl>(
           "password_command_ttl",
           "How long the password that password_command has printed is used again; `0s` runs it for "
-          "every login.")),
+          "every login. Each worker keeps its own.")),
       only_for_tls(setting<Path, &U::config, &C::role_certificates>(
           "role_certificates",
           "A directory with ROLE.crt and ROLE.key for each role: the client certificate for logins by method "
