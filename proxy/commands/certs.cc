@@ -314,12 +314,12 @@ Output revoke(const CertsRequest& request, std::int64_t now) {
   if (!issued) return tl::unexpected(issued.error());
   std::string text;
   for (const std::string& file : request.files) {
-    const auto said = revoke_file(*directory, *issued, file, *list, now);
+    auto said = revoke_file(*directory, *issued, file, *list, now);
     if (!said) return said;
     text += *said;
   }
   for (const std::string& serial : request.serials) {
-    const auto said = revoke_serial(*directory, *issued, serial, *list, now);
+    auto said = revoke_serial(*directory, *issued, serial, *list, now);
     if (!said) return said;
     text += *said;
   }
