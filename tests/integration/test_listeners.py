@@ -229,10 +229,12 @@ def accepted_socket(proxy, client: socket.socket) -> socket.socket:
     libc = ctypes.CDLL(None, use_errno=True)
     pidfd = os.pidfd_open(proxy.pid)
     try:
-        for number in os.listdir(f"/proc/{proxy.pid}/fd"):
-            if not os.readlink(f"/proc/{proxy.pid}/fd/{number}").startswith("socket:"):
+        for number, target in proxy.open_files().items():
+            if not target.startswith("socket:"):
                 continue
             descriptor = libc.syscall(PIDFD_GETFD, pidfd, int(number), 0)
+            if descriptor < 0 and ctypes.get_errno() == errno.EBADF:
+                continue  # pgveil has closed it meanwhile
             assert descriptor >= 0, os.strerror(ctypes.get_errno())
             found = socket.socket(fileno=descriptor)
             try:

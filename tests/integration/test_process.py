@@ -409,9 +409,12 @@ class TestPasswordCommands:
 
 
 def children_of(pid: int) -> list[int]:
-    text = "".join(open(f"/proc/{pid}/task/{task}/children", encoding="ascii").read()
-                   for task in os.listdir(f"/proc/{pid}/task"))  # fmt: skip
-    return [int(word) for word in text.split()]
+    children = []
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended meanwhile
+            with open(f"/proc/{pid}/task/{task}/children", encoding="ascii") as file:
+                children += [int(word) for word in file.read().split()]
+    return children
 
 
 class TestThreads:

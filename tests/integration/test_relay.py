@@ -1,6 +1,5 @@
 """What moves the bytes of established sessions: io_uring where the kernel allows it, else epoll."""
 
-import os
 import re
 from pathlib import Path
 
@@ -20,8 +19,7 @@ def engine(proxy) -> str:
 def has_ring(proxy) -> bool:
     """Whether there is a ring for the relay, with 4,096 places for answers. libuv from 1.45 on has a smaller one in each
     loop, for epoll_ctl."""
-    files = [(name, os.readlink(f"/proc/{proxy.pid}/fd/{name}")) for name in os.listdir(f"/proc/{proxy.pid}/fd")]
-    rings = [name for name, link in files if link == "anon_inode:[io_uring]"]
+    rings = [name for name, target in proxy.open_files().items() if target == "anon_inode:[io_uring]"]
     return any("CqMask:\t0xfff\n" in Path(f"/proc/{proxy.pid}/fdinfo/{name}").read_text() for name in rings)
 
 
@@ -70,8 +68,7 @@ def test_the_sockets_of_a_session_are_with_one_of_them(pgveil, postgres, relay, 
 
 def sockets_at_epoll(proxy) -> list[str]:
     """The sockets that epoll watches for pgveil."""
-    files = f"/proc/{proxy.pid}/fd"
-    targets = {name: os.readlink(f"{files}/{name}") for name in os.listdir(files)}
+    targets = proxy.open_files()
     found = []
     for name, target in targets.items():
         if target == "anon_inode:[eventpoll]":

@@ -260,10 +260,7 @@ class TestListeners:
 
 def sockets_of(proxy) -> list[str]:
     """The listening TCP sockets of a process, as lines of /proc/net/tcp."""
-    inodes = set()
-    for number in os.listdir(f"/proc/{proxy.pid}/fd"):
-        target = os.readlink(f"/proc/{proxy.pid}/fd/{number}")
-        inodes.update(re.findall(r"socket:\[(\d+)\]", target))
+    inodes = re.findall(r"socket:\[(\d+)\]", "\n".join(proxy.open_files().values()))
     with open("/proc/net/tcp", encoding="ascii") as table:
         rows = [line.split() for line in table.readlines()[1:]]
     return [" ".join(row) for row in rows if row[3] == "0A" and row[9] in inodes]

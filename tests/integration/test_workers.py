@@ -49,7 +49,10 @@ def json_values(proxy, event, key) -> list:
 
 
 def threads(proxy) -> list[str]:
-    names = [(task / "comm").read_text().strip() for task in Path(f"/proc/{proxy.pid}/task").iterdir()]
+    names = []
+    for task in Path(f"/proc/{proxy.pid}/task").iterdir():
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):  # a thread that has ended meanwhile
+            names.append((task / "comm").read_text().strip())
     return sorted(name for name in names if name.startswith("worker-"))
 
 

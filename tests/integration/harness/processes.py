@@ -140,13 +140,17 @@ class Daemon:
             counts.append(self.descriptors())
         return counts[-1]
 
-    def sockets(self) -> int:
-        """The descriptors that are sockets."""
-        count = 0
+    def open_files(self) -> dict[str, str]:
+        """What each descriptor leads to, by its number. The process may close some of them meanwhile; those are left out."""
+        targets = {}
         for number in os.listdir(f"/proc/{self.pid}/fd"):
             with contextlib.suppress(FileNotFoundError):
-                count += os.readlink(f"/proc/{self.pid}/fd/{number}").startswith("socket:")
-        return count
+                targets[number] = os.readlink(f"/proc/{self.pid}/fd/{number}")
+        return targets
+
+    def sockets(self) -> int:
+        """The number of descriptors that are sockets."""
+        return sum(target.startswith("socket:") for target in self.open_files().values())
 
     def resident_bytes(self) -> int:
         with open(f"/proc/{self.pid}/status", encoding="ascii") as status:
