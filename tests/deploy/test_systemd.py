@@ -7,7 +7,7 @@ import shutil
 import pytest
 
 from harness.pgveil import BINARY
-from harness.processes import run
+from harness.processes import environment, run
 from project import ROOT, complaints
 
 UNIT = ROOT / "deploy/systemd/pgveil.service"
@@ -28,14 +28,36 @@ def analyze():
     return program
 
 
-def test_systemd_knows_every_setting(analyze, tmp_path):
+@pytest.fixture
+def install(tmp_path):
+    """Installs the units below a directory, and returns the path of the service."""
+
+    def start(*definitions: str):
+        script = UNIT.with_name("install.cmake")
+        done = run("cmake", "-DCMAKE_INSTALL_PREFIX=/usr/local", *definitions, "-P", script,
+                   env=environment(DESTDIR=str(tmp_path)))  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        return tmp_path / "usr/local/lib/systemd/system" / UNIT.name
+
+    return start
+
+
+def test_systemd_knows_every_setting(analyze, install):
+    """The version of this machine, of what is installed for it."""
+    unit = install()
     # With a path to the program that exists: verify looks for it.
-    unit = tmp_path / UNIT.name
-    unit.write_text(UNIT.read_text().replace("ExecStart=pgveil ", f"ExecStart={BINARY.resolve()} "))
-    sockets = shutil.copy(UNIT.with_suffix(".socket"), tmp_path)
+    unit.write_text(unit.read_text().replace("ExecStart=pgveil ", f"ExecStart={BINARY.resolve()} "))
+    sockets = unit.with_suffix(".socket")
     done = run(analyze, "verify", "--man=no", unit, sockets)
     complaints = [line for line in done.stderr.splitlines() if UNIT.stem in line]
     assert (done.returncode, complaints) == (0, [])
+
+
+def test_systemctl_reload_waits_where_systemd_can(install):
+    text = install("-DPGVEIL_SYSTEMD_VERSION=253").read_text()
+    assert re.findall(r"(?m)^(?:Type|ExecReload)=.*", text) == ["Type=notify-reload"]
+    text = install("-DPGVEIL_SYSTEMD_VERSION=252").read_text()
+    assert re.findall(r"(?m)^(?:Type|ExecReload)=.*", text) == ["Type=notify", "ExecReload=kill -HUP $MAINPID"]
 
 
 def test_it_is_hardened(analyze):
