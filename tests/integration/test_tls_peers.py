@@ -5,9 +5,12 @@ harness/tls_peers.py. TLS_PEERS_MIB: how much goes each way."""
 import io
 import itertools
 import os
+import random
+import struct
 
 import pytest
 
+from harness import wire
 from harness.java import JAVA, JDBC_DRIVER, compiled, newest_java
 from harness.postgres import HBA, PASSWORD
 from harness.processes import Daemon, run
@@ -56,11 +59,11 @@ def peers(workplace):
 
 @pytest.fixture
 def tunnel(peers, authority, credentials):
-    """Starts a peer: tunnel(NAME, ROLE, TARGET_PORT)."""
+    """Starts a peer: tunnel(NAME, ROLE, TARGET_PORT). It asks for new keys, if it can and `rekey` does not forbid it."""
     running = []
 
-    def start(name: str, role: str, port: int) -> Daemon:
-        octets = PEERS[name].rekey_octets(MIB << 20) if PEERS[name].sends_key_updates else 0
+    def start(name: str, role: str, port: int, rekey: bool = True) -> Daemon:
+        octets = PEERS[name].rekey_octets(MIB << 20) if rekey and PEERS[name].sends_key_updates else 0
         files = credentials.certificate, credentials.key, authority.file
         running.append(Daemon(*peers(name), role, port, *files, octets))
         return running[-1]
@@ -194,6 +197,88 @@ def test_as_a_server(name, records, described, pgveil, tunnel, open_postgres, re
     proxy = pgveil(upstream, limits={"tls_records": records})
     exchange_through(proxy.address[1])
     check(proxy, peer, name, records, record_property)
+
+
+# --- one long transfer ---
+
+PIECE = 1 << 20
+
+
+class Pieces:
+    """Messages of 1 MiB, each with its number; what comes is compared byte by byte."""
+
+    def __init__(self, connection):
+        self._connection = connection
+        self._message = bytearray(wire.message(b"d", random.Random(4711).randbytes(PIECE - 5)))
+
+    def _numbered(self, number: int) -> bytearray:
+        struct.pack_into("!Q", self._message, 5, number)
+        return self._message
+
+    def send(self, count: int) -> None:
+        for number in range(count):
+            self._connection.sendall(self._numbered(number))
+
+    def receive(self, count: int) -> None:
+        received = bytearray(PIECE)
+        for number in range(count):
+            rest = memoryview(received)
+            while rest:
+                size = self._connection.recv_into(rest)
+                assert size, f"the end came inside of piece {number} of {count}"
+                rest = rest[size:]
+            assert received == self._numbered(number), f"piece {number} of {count} is another"
+
+
+@pytest.mark.parametrize("records", RECORDS)
+@pytest.mark.parametrize("is_upload", [False, True], ids=["download", "upload"])
+def test_one_connection_for_all_of_it(is_upload, records, described, pgveil, peers, tunnel, scripted_server, authority,
+                                      credentials, record_property):  # fmt: skip
+    """TLS on both sides of pgveil, with an OpenSSL in another process at each. With own records and `--mib 307200`, pgveil
+    passes the limits of its keys: it sends new ones, and asks for those of its peer."""
+    described(f"openssl, {'up' if is_upload else 'down'}load", "both", records)
+    peers("openssl")
+
+    def serve(connection):
+        connection.log_in()
+        assert connection.receive_message()[0] == b"Q"
+        connection.send(wire.message(b"G" if is_upload else b"H", b"\0\0\0"))
+        pieces = Pieces(connection.socket)
+        pieces.receive(MIB) if is_upload else pieces.send(MIB)
+        if is_upload:
+            assert connection.receive_message()[0] == b"c"
+        else:
+            connection.send(wire.message(b"c"))
+        connection.send(wire.message(b"C", b"COPY 1\0"), wire.message(b"Z", b"I"))
+
+    server_side = tunnel("openssl", "server", scripted_server(serve).port, rekey=False)
+    upstream = {"host": "localhost", "hostaddr": "127.0.0.1", "port": port_of(server_side), "sslrootcert": authority.file}
+    proxy = pgveil(upstream, listener=certificate(credentials), limits={"tls_records": records})
+    client_side = tunnel("openssl", "client", proxy.address[1], rekey=False)
+    with wire.Client(("127.0.0.1", port_of(client_side))) as client:
+        client.log_in(user="billing", database="ledger")
+        client.send(wire.query("COPY"))
+        assert client.receive_message()[0] == (b"G" if is_upload else b"H")
+        pieces = Pieces(client.socket)
+        if is_upload:
+            pieces.send(MIB)
+            client.send(wire.message(b"c"))
+        else:
+            pieces.receive(MIB)
+        assert [kind for kind, _ in client.receive_until(b"Z")][-2:] == [b"C", b"Z"]
+        client.send(wire.TERMINATE)
+    assert "reason=client_closed " in proxy.end_of_session()
+    updates = {}
+    for side, peer in [("client", client_side), ("server", server_side)]:
+        assert peer.wait(PATIENCE) == 0, peer.log[-2000:]
+        updates[side] = key_updates(peer.log)
+    record_property("version", PEERS["openssl"].version())
+    for index, word in enumerate(["sent", "received"]):
+        record_property(word, "/".join(str(updates[side][index]) for side in updates))
+    if records == "own" and MIB >= 300 << 10:
+        # Each peer knows of one direction with data: what pgveil reads, or what it writes.
+        reads, writes = ("client", "server") if is_upload else ("server", "client")
+        assert updates[reads][0] >= 1 and updates[writes][1] >= 1
 
 
 # --- drivers ---
