@@ -3,18 +3,15 @@
 #include <sys/socket.h>
 
 #include <array>
-#include <cerrno>
 #include <new>
 #include <utility>
+
+#include "proxy/admin/must_wait.h"
 
 namespace pgveil::proxy {
 namespace {
 
 constexpr std::size_t kReadSize = 4096;
-
-bool must_wait(ssize_t result) {
-  return result < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
-}
 
 }  // namespace
 
@@ -56,15 +53,19 @@ HttpConnection::Phase HttpConnection::read_request() {
   const ssize_t size = ::recv(descriptor_.get(), bytes.data(), bytes.size(), 0);
   if (must_wait(size)) return Phase::request;
   if (size <= 0) return Phase::over;
+  if (std::exchange(is_idle_, false)) deadline_.set(kMaxDuration);
   switch (request_.add({bytes.data(), static_cast<std::size_t>(size)})) {
     case HttpRequestReader::State::incomplete: return Phase::request;
     case HttpRequestReader::State::refused:
-      response_ = bytes_of({.status = 400, .body = "this is not a request that pgveil accepts\n"}, false);
+      keeps_open_ = false;
+      response_ = bytes_of({.status = 400, .body = "this is not a request that pgveil accepts\n"}, {});
       return Phase::response;
     case HttpRequestReader::State::complete: break;
   }
   const HttpRequest request = request_.release();
-  response_ = bytes_of(callbacks_.answer(request), request.method == "HEAD");
+  keeps_open_ = request.keeps_open;
+  response_ = bytes_of(callbacks_.answer(request),
+                       {.is_for_head = request.method == "HEAD", .keeps_open = keeps_open_});
   return Phase::response;
 }
 
@@ -75,8 +76,15 @@ HttpConnection::Phase HttpConnection::write_response() {
   if (size < 0) return Phase::over;
   written_ += static_cast<std::size_t>(size);
   if (written_ < response_.size()) return Phase::response;
-  ::shutdown(descriptor_.get(), SHUT_WR);
-  return Phase::end;
+  if (!keeps_open_) {
+    ::shutdown(descriptor_.get(), SHUT_WR);
+    return Phase::end;
+  }
+  std::string().swap(response_);
+  written_ = 0;
+  is_idle_ = true;
+  deadline_.set(kMaxIdle);
+  return Phase::request;
 }
 
 HttpConnection::Phase HttpConnection::discard() {

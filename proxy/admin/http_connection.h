@@ -1,5 +1,6 @@
-// One connection to the admin address: reads one request, sends one response, and closes. It runs in the loop of the
-// admin thread, never waits, and has a fixed time and memory for all of it.
+// One connection to the admin address: reads a request, sends the response, and waits for the next request if the client
+// keeps the connection open. It runs in the loop of the admin thread, never waits, and has a fixed time and memory for each
+// request.
 #pragma once
 
 #include <uv.h>
@@ -18,8 +19,10 @@ namespace pgveil::proxy {
 
 class HttpConnection final : private Wakeable {
  public:
-  // The time from accept to the last byte of the response.
+  // The time from accept, or from the first byte of a later request, to the last byte of the response.
   static constexpr std::chrono::seconds kMaxDuration{10};
+  // The time from a response to the next request. Prometheus scrapes every minute by default, and keeps its connections.
+  static constexpr std::chrono::seconds kMaxIdle{75};
 
   struct Callbacks {
     std::function<HttpResponse(const HttpRequest&)> answer;
@@ -58,6 +61,8 @@ class HttpConnection final : private Wakeable {
   HttpRequestReader request_;
   std::string response_;
   std::size_t written_ = 0;  // of response_
+  bool keeps_open_ = false;  // after response_
+  bool is_idle_ = false;     // a request was answered, and no byte of the next one has arrived
 };
 
 }  // namespace pgveil::proxy

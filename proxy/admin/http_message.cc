@@ -16,12 +16,14 @@ namespace http = beast::http;
 struct HttpRequestReader::Parser {
   http::request_parser<http::string_body> parser;
   std::string unused;
+
+  Parser() {
+    parser.header_limit(kMaxHead);
+    parser.body_limit(kMaxBody);
+  }
 };
 
-HttpRequestReader::HttpRequestReader() : parser_(std::make_unique<Parser>()) {
-  parser_->parser.header_limit(kMaxHead);
-  parser_->parser.body_limit(kMaxBody);
-}
+HttpRequestReader::HttpRequestReader() : parser_(std::make_unique<Parser>()) {}
 HttpRequestReader::~HttpRequestReader() = default;
 
 HttpRequestReader::State HttpRequestReader::add(std::string_view bytes) {
@@ -41,7 +43,9 @@ HttpRequestReader::State HttpRequestReader::add(std::string_view bytes) {
 }
 
 HttpRequest HttpRequestReader::release() {
+  constexpr unsigned kHttp11 = 11;
   const auto message = parser_->parser.release();
+  const bool has_more = !std::exchange(parser_, std::make_unique<Parser>())->unused.empty();
   const auto text = [](beast::string_view view) { return std::string(view.data(), view.size()); };
   const std::string target = text(message.target());
   const std::size_t path_end = std::min(target.find('?'), target.size());
@@ -51,7 +55,8 @@ HttpRequest HttpRequestReader::release() {
           .host = text(message[http::field::host]),
           .accept = text(message[http::field::accept]),
           .origin = text(message[http::field::origin]),
-          .sec_fetch_site = text(message["Sec-Fetch-Site"])};
+          .sec_fetch_site = text(message["Sec-Fetch-Site"]),
+          .keeps_open = message.version() == kHttp11 && message.keep_alive() && !has_more};
 }
 
 std::optional<std::string> query_value(const HttpRequest& request, std::string_view name) {
@@ -66,7 +71,7 @@ std::optional<std::string> query_value(const HttpRequest& request, std::string_v
   return std::nullopt;
 }
 
-std::string bytes_of(const HttpResponse& response, bool is_for_head) {
+std::string bytes_of(const HttpResponse& response, HttpWriting how) {
   constexpr unsigned kHttp11 = 11;
   http::response<http::string_body> message(static_cast<http::status>(response.status), kHttp11);
   message.set(http::field::content_type, response.content_type);
@@ -74,9 +79,9 @@ std::string bytes_of(const HttpResponse& response, bool is_for_head) {
   message.set("X-Content-Type-Options", "nosniff");
   message.set("Cross-Origin-Resource-Policy", "same-origin");
   for (const auto& [name, value] : response.fields) message.set(name, value);
-  message.set(http::field::connection, "close");
+  if (!how.keeps_open) message.set(http::field::connection, "close");
   message.content_length(response.body.size());
-  if (!is_for_head) message.body() = response.body;
+  if (!how.is_for_head) message.body() = response.body;
   std::ostringstream bytes;
   bytes << message.base();
   return bytes.str() + message.body();

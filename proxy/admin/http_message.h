@@ -19,6 +19,8 @@ struct HttpRequest {
   std::string accept = {};          // the header field Accept; empty: not sent
   std::string origin = {};          // the header field Origin
   std::string sec_fetch_site = {};  // the header field Sec-Fetch-Site
+  // Whether the connection stays open for another request (RFC 9112 section 9.3). Not if bytes of it have arrived already.
+  bool keeps_open = false;
 };
 
 // Returns the value of a parameter of the query, as it is written there; nullopt: it is not there.
@@ -31,7 +33,7 @@ struct HttpResponse {
   std::vector<std::pair<std::string, std::string>> fields = {};  // further header fields, by name
 };
 
-// Takes the bytes of one request as they arrive.
+// Takes the bytes of requests as they arrive, one request after the other.
 class HttpRequestReader {
  public:
   static constexpr std::size_t kMaxHead = std::size_t{8} << 10U;
@@ -49,7 +51,7 @@ class HttpRequestReader {
   };
   // Bytes after the end of the request are ignored.
   [[nodiscard]] State add(std::string_view bytes);
-  // Returns the request, which must be complete.
+  // Returns the request, which must be complete, and begins the next one.
   [[nodiscard]] HttpRequest release();
 
  private:
@@ -57,8 +59,11 @@ class HttpRequestReader {
   std::unique_ptr<Parser> parser_;
 };
 
-// Returns the bytes of a response, which says that the connection will be closed after it. HEAD: without the body.
-[[nodiscard]] std::string bytes_of(const HttpResponse& response, bool is_for_head);
+struct HttpWriting {
+  bool is_for_head = false;  // without the body
+  bool keeps_open = false;   // otherwise the response says that the connection will be closed after it
+};
+[[nodiscard]] std::string bytes_of(const HttpResponse& response, HttpWriting how);
 // Returns the response that `bytes` are, up to the end of the connection; nullopt: they are not one.
 [[nodiscard]] std::optional<HttpResponse> response_of(std::string_view bytes);
 

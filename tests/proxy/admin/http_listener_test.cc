@@ -46,8 +46,8 @@ class AnHttpListener : public testing::Test {
     EXPECT_EQ(::send(client.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL),
               static_cast<ssize_t>(bytes.size()));
   }
-  // Returns what arrives until the end of the connection.
-  std::string receive(const Descriptor& client) {
+  // Returns what arrives until the end of the connection, or until it ends with `last`.
+  std::string receive(const Descriptor& client, std::string_view last = {}) {
     std::string received;
     std::array<char, 4096> bytes{};
     const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
@@ -55,7 +55,7 @@ class AnHttpListener : public testing::Test {
       turn();
       const ssize_t size = ::recv(client.get(), bytes.data(), bytes.size(), 0);
       if (size > 0) received.append(bytes.data(), static_cast<std::size_t>(size));
-      if (size == 0) return received;
+      if (size == 0 || (!last.empty() && received.ends_with(last))) return received;
       if (size < 0 && errno != EAGAIN) return received + " and an error";
     }
     return received + " and no end";
@@ -70,6 +70,24 @@ class AnHttpListener : public testing::Test {
 
 TEST_F(AnHttpListener, AnswersOneRequestAndCloses) {
   const Descriptor client = connect();
+  send(client, "GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n");
+  EXPECT_TRUE(receive(client).ends_with("\r\n\r\n/livez"));
+  EXPECT_EQ(answered_, 1);
+}
+
+TEST_F(AnHttpListener, AnswersFurtherRequestsOnTheSameConnection) {
+  const Descriptor client = connect();
+  for (int i = 0; i < 3; ++i) {
+    send(client, "GET /livez HTTP/1.1\r\n\r\n");
+    EXPECT_TRUE(receive(client, "/livez").ends_with("\r\n\r\n/livez"));
+  }
+  send(client, "GET /last HTTP/1.1\r\nConnection: close\r\n\r\n");
+  EXPECT_TRUE(receive(client).ends_with("\r\n\r\n/last"));
+  EXPECT_EQ(answered_, 4);
+}
+
+TEST_F(AnHttpListener, ClosesIfTheNextRequestComesTooEarly) {
+  const Descriptor client = connect();
   send(client, "GET /livez HTTP/1.1\r\nHost: a\r\n\r\nGET /again HTTP/1.1\r\n\r\n");
   EXPECT_TRUE(receive(client).ends_with("\r\n\r\n/livez"));
   EXPECT_EQ(answered_, 1);
@@ -78,7 +96,7 @@ TEST_F(AnHttpListener, AnswersOneRequestAndCloses) {
 TEST_F(AnHttpListener, SendsAResponseThatIsLargerThanTheBuffersOfTheKernel) {
   body_.assign(std::size_t{8} << 20U, 'x');
   const Descriptor client = connect();
-  send(client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+  send(client, "GET / HTTP/1.1\r\nConnection: close\r\n\r\n");
   EXPECT_TRUE(receive(client).ends_with(body_));
 }
 
@@ -95,7 +113,7 @@ TEST_F(AnHttpListener, ClosesTheOldestConnectionToAcceptAnotherOne) {
   for (int turns = 0; turns < 10; ++turns) turn();
   EXPECT_EQ(listener_->connections(), HttpListener::kMaxConnections);
   const Descriptor client = connect();
-  send(client, "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n");
+  send(client, "GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n");
   EXPECT_TRUE(receive(client).ends_with("/livez"));
   EXPECT_EQ(receive(silent.front()), "");
   char byte = 0;
@@ -105,7 +123,7 @@ TEST_F(AnHttpListener, ClosesTheOldestConnectionToAcceptAnotherOne) {
 TEST_F(AnHttpListener, ForgetsAConnectionThatIsOver) {
   {
     const Descriptor client = connect();
-    send(client, "GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+    send(client, "GET / HTTP/1.1\r\nConnection: close\r\n\r\n");
     receive(client);
   }
   for (int turns = 0; turns < 10; ++turns) turn();
@@ -115,7 +133,7 @@ TEST_F(AnHttpListener, ForgetsAConnectionThatIsOver) {
 // The limit is lowered to the descriptors that are open.
 TEST_F(AnHttpListener, AnswersWhenTheProcessHasNoFurtherDescriptor) {
   const Descriptor client = connect();
-  send(client, "GET /livez HTTP/1.1\r\nHost: a\r\n\r\n");
+  send(client, "GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n");
   rlimit limit{};
   ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &limit), 0);
   const Descriptor last(::dup(client.get()));

@@ -40,6 +40,20 @@ TEST(HttpRequestReader, ReadsTheBodyOfARequest) {
 TEST(HttpRequestReader, IgnoresWhatFollowsTheRequest) {
   HttpRequestReader reader;
   EXPECT_EQ(reader.add(std::string(kRequest) + "GET / HTTP/1.1\r\n"), State::complete);
+  EXPECT_FALSE(reader.release().keeps_open);
+  EXPECT_EQ(reader.add(kRequest), State::complete) << "the next one begins with nothing";
+}
+
+TEST(HttpRequestReader, KnowsWhetherTheConnectionStaysOpen) {
+  HttpRequestReader reader;
+  for (const auto& [head, keeps_open] :
+       {std::pair{"GET / HTTP/1.1\r\n\r\n", true},
+        std::pair{"GET / HTTP/1.1\r\nConnection: close\r\n\r\n", false},
+        std::pair{"GET / HTTP/1.0\r\n\r\n", false},
+        std::pair{"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n", false}}) {
+    ASSERT_EQ(reader.add(head), State::complete) << head;
+    EXPECT_EQ(reader.release().keeps_open, keeps_open) << head;
+  }
 }
 
 struct Refused {
@@ -74,33 +88,37 @@ TEST(HttpRequestReader, RefusesABodyInChunks) {
 }
 
 TEST(HttpResponse, IsWrittenWithItsLength) {
-  const std::string bytes = bytes_of({.status = 503, .body = "no\n"}, false);
+  const std::string bytes = bytes_of({.status = 503, .body = "no\n"}, {});
   EXPECT_TRUE(bytes.starts_with("HTTP/1.1 503 Service Unavailable\r\n")) << bytes;
   EXPECT_TRUE(bytes.ends_with("\r\nContent-Length: 3\r\n\r\nno\n")) << bytes;
   EXPECT_NE(bytes.find("Connection: close\r\n"), std::string::npos);
 }
 
+TEST(HttpResponse, SaysWhetherTheConnectionStaysOpen) {
+  EXPECT_EQ(bytes_of({}, {.keeps_open = true}).find("Connection:"), std::string::npos);
+}
+
 TEST(HttpResponse, CannotBeUsedByPagesOfOtherOriginsOrAsAnotherType) {
-  const std::string bytes = bytes_of({.body = "yes"}, false);
+  const std::string bytes = bytes_of({.body = "yes"}, {});
   EXPECT_NE(bytes.find("Cache-Control: no-store\r\n"), std::string::npos) << bytes;
   EXPECT_NE(bytes.find("X-Content-Type-Options: nosniff\r\n"), std::string::npos) << bytes;
   EXPECT_NE(bytes.find("Cross-Origin-Resource-Policy: same-origin\r\n"), std::string::npos) << bytes;
 }
 
 TEST(HttpResponse, HasFurtherFields) {
-  const std::string bytes = bytes_of({.fields = {{"Referrer-Policy", "no-referrer"}, {"X-A", "b"}}}, false);
+  const std::string bytes = bytes_of({.fields = {{"Referrer-Policy", "no-referrer"}, {"X-A", "b"}}}, {});
   EXPECT_NE(bytes.find("Referrer-Policy: no-referrer\r\n"), std::string::npos) << bytes;
   EXPECT_NE(bytes.find("X-A: b\r\n"), std::string::npos) << bytes;
 }
 
 TEST(HttpResponse, HasNoBodyForHead) {
-  const std::string bytes = bytes_of({.status = 200, .body = "yes"}, true);
+  const std::string bytes = bytes_of({.status = 200, .body = "yes"}, {.is_for_head = true});
   EXPECT_TRUE(bytes.ends_with("\r\nContent-Length: 3\r\n\r\n")) << bytes;
 }
 
 TEST(HttpResponse, IsReadAsItWasWritten) {
   const HttpResponse written{.status = 202, .body = "begins", .content_type = "text/css"};
-  const auto read = response_of(bytes_of(written, false));
+  const auto read = response_of(bytes_of(written, {}));
   ASSERT_TRUE(read.has_value());
   EXPECT_EQ(read->status, written.status);
   EXPECT_EQ(read->body, written.body);
