@@ -197,7 +197,7 @@ bool switch_to_record_layer(State& state) {
       SSL_has_pending(ssl) != 0)
     return false;
   const auto& [client, server] = *state.secrets;
-  if (client.view().size() != hash_bytes(*suite) || server.view().size() != hash_bytes(*suite)) return false;
+  if (!fit(*state.secrets, *suite)) return false;
   const bool is_client = SSL_is_server(ssl) == 0;
   auto records = std::make_unique<RecordLayer>(RecordLayer::Agreement{.suite = *suite,
                                                                       .read = is_client ? server : client,

@@ -23,7 +23,7 @@ RecordsChoice choose_records(Records wanted) {
   if (fips_is_requested()) return {.own = false, .because = "OpenSSL is configured for FIPS"};
   if (wanted == Records::own) return {.own = true, .because = "configured"};
   const OpenSslRelease release{OPENSSL_version_major(), OPENSSL_version_minor()};
-  const bool is_tested = is_tested_release(release);
+  const bool is_tested = is_tested_in_ci(release);
   return {.own = is_tested,
           .because = "OpenSSL " + std::to_string(release.major) + '.' + std::to_string(release.minor) +
                      (is_tested ? " is tested" : " is not tested")};

@@ -8,9 +8,14 @@
 namespace pgveil::tls {
 namespace {
 
-// 3.0 of Debian 12; 3.5, 3.6 and 4.0 of Debian 13, sid and experimental.
-constexpr std::array kTestedReleases{OpenSslRelease{3, 0}, OpenSslRelease{3, 5}, OpenSslRelease{3, 6},
-                                     OpenSslRelease{4, 0}};
+// Of Debian 12, 13 and sid.
+constexpr std::array kReleasesInCi{OpenSslRelease{3, 0}, OpenSslRelease{3, 5}, OpenSslRelease{3, 6}};
+// Of Debian experimental.
+constexpr std::array kReleasesByHand{OpenSslRelease{4, 0}};
+
+bool contains(const auto& releases, OpenSslRelease release) {
+  return std::find(releases.begin(), releases.end(), release) != releases.end();
+}
 
 }  // namespace
 
@@ -19,7 +24,11 @@ std::string openssl_version() {
 }
 
 bool is_tested_release(OpenSslRelease release) {
-  return std::find(kTestedReleases.begin(), kTestedReleases.end(), release) != kTestedReleases.end();
+  return is_tested_in_ci(release) || contains(kReleasesByHand, release);
+}
+
+bool is_tested_in_ci(OpenSslRelease release) {
+  return contains(kReleasesInCi, release);
 }
 
 }  // namespace pgveil::tls

@@ -14,8 +14,9 @@ struct OpenSslRelease {
   bool operator==(const OpenSslRelease&) const = default;
 };
 // Returns whether all tests have passed with a release of OpenSSL, in .ci/run or by tests/newer-openssl. Only then may
-// our record layer be chosen automatically, and objects that OpenSSL lends be changed. CONTRIBUTING.md explains how to
-// add a release.
+// objects that OpenSSL lends be changed. CONTRIBUTING.md explains how to add a release.
 [[nodiscard]] bool is_tested_release(OpenSslRelease release);
+// Returns whether each run of .ci/run tests the record layer with a release. Only then may it be chosen automatically.
+[[nodiscard]] bool is_tested_in_ci(OpenSslRelease release);
 
 }  // namespace pgveil::tls

@@ -183,12 +183,15 @@ TEST_F(Failures, OfEachCallInTheHandshakeAreRefusalsOrLeaveItToOpenSsl) {
   }
 }
 
+// Each allocation needs a handshake, and there are some thousands. So each test has every third of them.
+constexpr int kStep = 3;
+class FailuresOfEveryThird : public Failures, public testing::WithParamInterface<int> {};
+INSTANTIATE_TEST_SUITE_P(From, FailuresOfEveryThird, testing::Range(0, kStep));
+
 // Allocations of OpenSSL, during and after the handshake. OpenSSL can continue without some of them.
-TEST_F(Failures, OfEachAllocationAreRefusalsOrOfNoConsequence) {
-  // Each allocation needs a handshake, and there are some thousands.
-  constexpr int kStep = 3;
+TEST_P(FailuresOfEveryThird, AllocationAreRefusalsOrOfNoConsequence) {
   int failed = 0;
-  int allocations = 0;
+  int allocations = GetParam();
   for (;; allocations += kStep) {
     bool is_done = false;
     bool is_out_of_memory = false;

@@ -41,6 +41,11 @@ void on_keylog_line(const SSL* ssl, const char* line) {
 
 }  // namespace
 
+bool fit(const TrafficSecrets& secrets, const CipherSuite& suite) {
+  const std::size_t size = hash_bytes(suite);
+  return secrets.client.view().size() == size && secrets.server.view().size() == size;
+}
+
 void tell_traffic_secrets(SSL_CTX* context) {
   SSL_CTX_set_keylog_callback(context, on_keylog_line);
 }

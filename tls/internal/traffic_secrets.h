@@ -14,6 +14,9 @@ struct TrafficSecrets {
   TrafficSecret server;
 };
 
+// Returns whether the length of both secrets is that of the hash of the cipher suite.
+[[nodiscard]] bool fit(const TrafficSecrets& secrets, const CipherSuite& suite);
+
 // Enables the export of secrets for the connections of `context`.
 void tell_traffic_secrets(SSL_CTX* context);
 // Sets where the secrets of `ssl` are stored from now on; null: nowhere.
