@@ -25,7 +25,7 @@ void notify_reloading() {
 }
 
 void notify_stopping() {
-  notify("STOPPING=1");
+  notify("STOPPING=1\nSTATUS=finishes its sessions");
 }
 
 }  // namespace pgveil::proxy

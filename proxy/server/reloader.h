@@ -52,8 +52,8 @@ class Reloader final : private Wakeable {
   void forget_changes();
   // on_loaded is not called any more.
   void stop();
-  // Whether another reload follows the one that on_loaded is called for.
-  [[nodiscard]] bool is_another_requested() const { return next_.has_value(); }
+  // Whether on_loaded will be called again in any case, after the call that is going on. A change of a file may turn out to be none.
+  [[nodiscard]] bool is_another_requested() const { return next_ && next_->when == ReloadIf::always; }
   // Whether a thread is loading. If so, the process must end without destructors.
   [[nodiscard]] bool is_busy() const { return is_busy_; }
 

@@ -28,7 +28,7 @@ def error_of(client) -> tuple[str, str, str]:
 
 @pytest.fixture
 def proxy(pgveil, postgres):
-    return pgveil(postgres.upstream(), limits={"drain_timeout": "20s"})
+    return pgveil(postgres.upstream(), limits={"drain_timeout": "1h"})
 
 
 @pytest.fixture
@@ -248,7 +248,7 @@ class TestOthers:
 
     def test_a_client_that_was_not_accepted_yet_is_told_to_come_back(self, pgveil, postgres):
         """The kernel would reset its connection if the listening socket were closed."""
-        proxy = pgveil(postgres.upstream(), limits={"max_unauthenticated_clients": 1, "drain_timeout": "20s"})
+        proxy = pgveil(postgres.upstream(), limits={"max_unauthenticated_clients": 1, "drain_timeout": "1h"})
         with proxy.connect() as first, proxy.connect() as second:
             first.send(wire.SSL_REQUEST)
             first.receive(1)
@@ -268,7 +268,7 @@ class TestOthers:
 def test_pgbench_loses_no_transaction(pgveil, postgres):
     """Each transaction that was begun is committed; its client then gets 57P01."""
     postgres.admin("CREATE TABLE IF NOT EXISTS counted (n int); TRUNCATE counted", "ledger")
-    proxy = pgveil(postgres.upstream(), limits={"drain_timeout": "20s"})
+    proxy = pgveil(postgres.upstream(), limits={"drain_timeout": "1h"})
     script = postgres.directory / "count.sql"
     script.write_text("BEGIN;\nINSERT INTO counted VALUES (1);\nINSERT INTO counted VALUES (1);\nCOMMIT;\n", encoding="ascii")
     bench = Daemon(f"{POSTGRES_BIN}/pgbench", "--no-vacuum", "--client=8", "--time=60", "--file", script,
@@ -398,7 +398,7 @@ class TestAJdbcPool:
         listener = {
             "ssl_cert_file": str(credentials.certificate), "ssl_key_file": str(credentials.key), "reuse_port": True,
         }  # fmt: skip
-        limits = {"drain_delay": "5s", "drain_timeout": "20s"}
+        limits = {"drain_delay": "5s", "drain_timeout": "1h"}
         first = pgveil(postgres.upstream(), listener=listener, limits=limits)
         port = first.address[1]
         url = f"jdbc:postgresql://localhost:{port}/ledger?sslmode=verify-full&sslrootcert={authority.file}"
@@ -419,7 +419,7 @@ class TestAJdbcPool:
         """Without TLS. One client keeps the old process in its drain until the pool has tried to connect."""
         with socket.create_server(("127.0.0.1", 0)) as probe:
             listener = {"address": f"127.0.0.1:{probe.getsockname()[1]}"}
-        first = pgveil(postgres.upstream(), listener=listener, limits={"drain_timeout": "20s"})
+        first = pgveil(postgres.upstream(), listener=listener, limits={"drain_timeout": "1h"})
         pool = JdbcPool(class_path, folder, postgres, f"jdbc:postgresql://127.0.0.1:{first.address[1]}/ledger?sslmode=disable")
         pool.wait_for_transactions()
         with first.connect() as last:

@@ -149,6 +149,30 @@ TEST_F(ReloaderTest, LoadsOnceMoreIfItIsAskedWhileItLoads) {
   EXPECT_EQ(loads_, 2);
 }
 
+class ReloaderRequest : public ReloaderTest, public testing::WithParamInterface<ReloadIf> {};
+
+// A service manager that was told of the reload waits for its end.
+TEST_P(ReloaderRequest, IsAnotherReloadOnlyIfItLoadsInAnyCase) {
+  std::promise<void> go;
+  const auto may_go = go.get_future().share();
+  read_ = [may_go](int number) {
+    if (number == 1) may_go.wait();
+    return good_configuration();
+  };
+  reloader_.request("first", ReloadIf::always);
+  reloader_.request("second", GetParam());
+  std::vector<bool> is_another_requested;
+  on_reload_ = [&] { is_another_requested.push_back(reloader_.is_another_requested()); };
+  go.set_value();
+  EXPECT_EQ(uv_run(loop_.get(), UV_RUN_DEFAULT), 0);
+  EXPECT_EQ(is_another_requested,
+            GetParam() == ReloadIf::always ? std::vector({true, false}) : std::vector({false}));
+}
+INSTANTIATE_TEST_SUITE_P(When, ReloaderRequest, testing::Values(ReloadIf::always, ReloadIf::changed),
+                         [](const auto& test) {
+                           return test.param == ReloadIf::always ? "Always" : "Changed";
+                         });
+
 TEST_F(ReloaderTest, DoesNotReportAnErrorIfANewerRequestSucceeds) {
   std::promise<void> go;
   const auto may_go = go.get_future().share();
