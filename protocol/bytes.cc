@@ -28,6 +28,12 @@ std::optional<std::uint8_t> ByteReader::read_uint8() {
   return bytes->front();
 }
 
+std::optional<std::uint16_t> ByteReader::read_uint16() {
+  const auto bytes = read_bytes(2);
+  if (!bytes) return std::nullopt;
+  return static_cast<std::uint16_t>((*bytes)[0] << 8U | (*bytes)[1]);
+}
+
 std::optional<std::uint32_t> ByteReader::read_uint32() {
   const auto bytes = read_bytes(4);
   if (!bytes) return std::nullopt;
@@ -53,6 +59,11 @@ std::optional<std::string_view> ByteReader::read_c_string() {
 
 void ByteWriter::write_uint8(std::uint8_t value) {
   out_.push_back(value);
+}
+
+void ByteWriter::write_uint16(std::uint16_t value) {
+  write_uint8(static_cast<std::uint8_t>(value >> 8U));
+  write_uint8(static_cast<std::uint8_t>(value & 0xffU));
 }
 
 void ByteWriter::write_uint32(std::uint32_t value) {

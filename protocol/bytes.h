@@ -26,6 +26,7 @@ class ByteReader {
   explicit ByteReader(ByteView bytes) : rest_(bytes) {}
 
   [[nodiscard]] std::optional<std::uint8_t> read_uint8();
+  [[nodiscard]] std::optional<std::uint16_t> read_uint16();
   [[nodiscard]] std::optional<std::uint32_t> read_uint32();
   [[nodiscard]] std::optional<ByteView> read_bytes(std::size_t size);
   // Reads a string up to its NUL, which is consumed and not returned.
@@ -45,6 +46,7 @@ class ByteWriter {
   explicit ByteWriter(Bytes& out) : out_(out) {}
 
   void write_uint8(std::uint8_t value);
+  void write_uint16(std::uint16_t value);
   void write_uint32(std::uint32_t value);
   void write_bytes(ByteView bytes);
   // Appends `text` and a NUL. `text` must not contain a NUL.

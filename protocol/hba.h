@@ -56,6 +56,8 @@ struct HbaRule {
   CertificateName clientname = CertificateName::common_name;
   std::string map;      // of pg_ident.conf; empty: the system user must equal the database user
   bool assign = false;  // assign=1: the mapped database user replaces the requested one
+  // The databases of the record, if it has only names; empty: it can match others, too.
+  std::vector<std::string> only_databases;
 
   // Properties for checks at load: the record is of type `local`; of type `hostssl`; it can match only
   // loopback addresses (127.0.0.0/8, ::1); it is of type `hostnossl`; of type `hostgssenc`, which matches no

@@ -206,6 +206,9 @@ bool RecordReader::read_databases() {
       record_.databases.push_back(std::move(*rule));
     }
   }
+  const auto is_name = [](const NameRule& rule) { return rule.kind == NameRule::Kind::name; };
+  if (std::all_of(record_.databases.begin(), record_.databases.end(), is_name))
+    for (const NameRule& rule : record_.databases) record_.rule.only_databases.push_back(rule.name);
   return true;
 }
 

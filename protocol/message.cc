@@ -5,17 +5,12 @@
 namespace pgveil::protocol {
 
 Decoded<Message> decode_message(ByteReader& in, std::uint32_t max_length) {
-  ByteReader ahead = in;
-  const auto type = ahead.read_uint8();
-  const auto length = ahead.read_uint32();
-  if (!type || !length) return std::nullopt;
-  if (*length < kMinMessageLength || *length > max_length) return tl::unexpected(DecodeError::bad_length);
-  const auto body = ahead.read_bytes(*length - kMinMessageLength);
-  if (!body) return std::nullopt;
-
-  const ByteView whole = in.rest().first(kMessageHeaderBytes + body->size());
-  in = ahead;
-  return Message{static_cast<char>(*type), *body, whole};
+  if (in.remaining() < kMessageHeaderBytes) return std::nullopt;
+  const std::uint32_t length = message_length(in.rest());
+  if (length < kMinMessageLength || length > max_length) return tl::unexpected(DecodeError::bad_length);
+  const auto whole = in.read_bytes(std::size_t{length} + 1);
+  if (!whole) return std::nullopt;
+  return Message{static_cast<char>(whole->front()), whole->subspan(kMessageHeaderBytes), *whole};
 }
 
 std::size_t BoundaryTracker::follow_part(ByteView bytes) {

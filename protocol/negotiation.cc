@@ -106,17 +106,13 @@ Negotiation::Event Negotiation::fail_over_defect(StartupDefect defect) {
           startup_.version != 0 && protocol_major(startup_.version) < protocol_major(kProtocol30);
       return fail(NegotiationFailure::unsupported_version, unsupported(startup_.version));
     case StartupDefect::invalid_replication:
-      // The value is omitted: the client can choose any length, and this message is also logged.
-      return fail(NegotiationFailure::invalid_replication, "invalid value for parameter \"replication\"", {},
+      return fail(NegotiationFailure::invalid_replication, std::string(message_of(defect)), {},
                   kReplicationHint);
-    case StartupDefect::no_user:
-      return fail(NegotiationFailure::no_user, "no PostgreSQL user name specified in startup packet");
+    case StartupDefect::no_user: return fail(NegotiationFailure::no_user, std::string(message_of(defect)));
     case StartupDefect::duplicate_parameter:
-      return fail(NegotiationFailure::duplicate_parameter,
-                  "invalid startup packet: a parameter that decides about access stands twice");
+      return fail(NegotiationFailure::duplicate_parameter, std::string(message_of(defect)));
     case StartupDefect::name_too_long:
-      return fail(NegotiationFailure::name_too_long,
-                  "invalid startup packet: the user or database name is longer than 63 bytes");
+      return fail(NegotiationFailure::name_too_long, std::string(message_of(defect)));
   }
   assert(false);
   return fail(NegotiationFailure::malformed_packet, "invalid startup packet");

@@ -233,8 +233,7 @@ Decoded decode_version_2(ByteReader& in) {
 
 void write_uint16(ByteWriter& writer, std::size_t value) {
   assert(value <= std::numeric_limits<std::uint16_t>::max());
-  writer.write_uint8(static_cast<std::uint8_t>(value >> 8U));
-  writer.write_uint8(static_cast<std::uint8_t>(value));
+  writer.write_uint16(static_cast<std::uint16_t>(value));
 }
 
 void write_tlv(ByteWriter& writer, std::uint8_t type, ByteView value) {

@@ -19,11 +19,6 @@ constexpr std::uint16_t kVariableLength = 0xffff;
 constexpr std::uint16_t kEightBytes = 8;
 constexpr std::uint32_t kNoTypeModifier = 0xffff'ffff;
 
-void write_uint16(std::uint16_t value, ByteWriter& writer) {
-  writer.write_uint8(static_cast<std::uint8_t>(value >> 8U));
-  writer.write_uint8(static_cast<std::uint8_t>(value & 0xffU));
-}
-
 // Appends a message whose body `write` writes.
 template <class Write>
 void encode(char type, Bytes& out, const Write& write) {
@@ -56,22 +51,22 @@ Bytes binary_of(ColumnType type, const std::string& number) {
 
 void encode_row_description(std::span<const Column> columns, Bytes& out) {
   encode(kRowDescription, out, [&](ByteWriter& writer) {
-    write_uint16(static_cast<std::uint16_t>(columns.size()), writer);
+    writer.write_uint16(static_cast<std::uint16_t>(columns.size()));
     for (const Column& column : columns) {
       writer.write_c_string(column.name);
-      writer.write_uint32(0);   // the column is of no table
-      write_uint16(0, writer);  // and has no number in it
+      writer.write_uint32(0);  // the column is of no table
+      writer.write_uint16(0);  // and has no number in it
       writer.write_uint32(static_cast<std::uint32_t>(column.type));
-      write_uint16(column.type == ColumnType::text ? kVariableLength : kEightBytes, writer);
+      writer.write_uint16(column.type == ColumnType::text ? kVariableLength : kEightBytes);
       writer.write_uint32(kNoTypeModifier);
-      write_uint16(column.is_binary ? 1 : 0, writer);
+      writer.write_uint16(column.is_binary ? 1 : 0);
     }
   });
 }
 
 void encode_data_row(std::span<const Column> columns, const Row& row, Bytes& out) {
   encode(kDataRow, out, [&](ByteWriter& writer) {
-    write_uint16(static_cast<std::uint16_t>(row.size()), writer);
+    writer.write_uint16(static_cast<std::uint16_t>(row.size()));
     for (std::size_t i = 0; i < row.size(); ++i) {
       if (!row[i])
         writer.write_uint32(kNull);
@@ -96,7 +91,7 @@ void encode(ShortMessage message, Bytes& out) {
 }
 
 void encode_parameter_description(Bytes& out) {
-  encode(kParameterDescription, out, [](ByteWriter& writer) { write_uint16(0, writer); });
+  encode(kParameterDescription, out, [](ByteWriter& writer) { writer.write_uint16(0); });
 }
 
 void encode_negotiate_protocol_version(ProtocolVersion newest, std::span<const std::string> unknown,

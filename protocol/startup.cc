@@ -135,6 +135,19 @@ void StartupMessage::set(std::string_view name, std::string value) {
 
 // Checks first, in the server's order, what the server would refuse, so that the client gets the same error
 // as from the server. Then checks what the server would accept and pgveil does not.
+std::string_view message_of(StartupDefect defect) {
+  switch (defect) {
+    case StartupDefect::unsupported_version: return "unsupported frontend protocol";
+    case StartupDefect::no_user: return "no PostgreSQL user name specified in startup packet";
+    case StartupDefect::duplicate_parameter:
+      return "invalid startup packet: a parameter that decides about access stands twice";
+    case StartupDefect::name_too_long:
+      return "invalid startup packet: the user or database name is longer than 63 bytes";
+    case StartupDefect::invalid_replication: return "invalid value for parameter \"replication\"";
+  }
+  return "invalid startup packet";
+}
+
 std::optional<StartupDefect> find_startup_defect(const StartupMessage& message, bool user_may_be_missing) {
   if (protocol_major(message.version) != protocol_major(kProtocol30))
     return StartupDefect::unsupported_version;

@@ -85,6 +85,8 @@ enum class StartupDefect {
   name_too_long,        // user or database of 64 bytes or more: the server would truncate it to another name
   invalid_replication,  // neither a boolean, as parse_bool() reads it, nor "database"
 };
+// Returns the message for the client. It has no value that the client has sent.
+[[nodiscard]] std::string_view message_of(StartupDefect defect);
 // `user_may_be_missing`: the caller identifies the client by other means.
 [[nodiscard]] std::optional<StartupDefect> find_startup_defect(const StartupMessage& message,
                                                                bool user_may_be_missing = false);

@@ -38,6 +38,12 @@ class TransactionTracker {
   // Returns true after a ReadyForQuery with status `I` that answers the client's last message. The caller has to know
   // whether a message of either side is incomplete.
   [[nodiscard]] bool is_idle() const { return status_ == 'I' && is_answered(); }
+  // Returns whether the server is known to owe a ReadyForQuery: for a Query, FunctionCall or Sync. The end of its client
+  // does not change that, except during COPY FROM STDIN.
+  [[nodiscard]] bool owes_answer() const {
+    return !copies_in_ && !streams_ && !is_uncertain_ &&
+           (queries_ > 0 || tokens_.find_first_of("qs") != std::string::npos);
+  }
   // Returns whether the server has answered the client's last message with ReadyForQuery, whatever its status.
   [[nodiscard]] bool is_answered() const {
     return queries_ == 0 && tokens_.empty() && !copies_in_ && !streams_ && !is_uncertain_;

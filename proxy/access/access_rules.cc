@@ -270,8 +270,16 @@ std::string built_in_rules(const ListenerConfig& listener) {
   return both("host", "all all relay");
 }
 
-AccessRules::AccessRules(protocol::HbaRules hba, protocol::IdentMap ident, std::string built_in)
-    : hba_(std::move(hba)), ident_(std::move(ident)), built_in_(std::move(built_in)) {
+bool works_without_server(protocol::HbaMethod method) {
+  return logs_in_for_client(method) || method == HbaMethod::scram_sha_256;
+}
+
+AccessRules::AccessRules(protocol::HbaRules hba, protocol::IdentMap ident, std::string built_in,
+                         std::string admin_database)
+    : hba_(std::move(hba)),
+      ident_(std::move(ident)),
+      built_in_(std::move(built_in)),
+      admin_database_(std::move(admin_database)) {
   for (const auto* rule : hba_.rules()) {
     may_assign_ |= rule->assign;
     asks_for_peer_ |= rule->method == HbaMethod::peer;
@@ -301,7 +309,7 @@ tl::expected<AccessRules, ConfigErrors> AccessRules::build(const ListenerConfig&
   if (!errors.empty()) return tl::unexpected(std::move(errors));
   for (auto& warning : located(ident->warnings(), ident_key, locations))
     warnings.push_back(std::move(warning));
-  return AccessRules(*std::move(hba), *std::move(ident), std::move(built_in));
+  return AccessRules(*std::move(hba), *std::move(ident), std::move(built_in), listener.admin_database);
 }
 
 std::vector<protocol::HbaRules::Compared> AccessRules::compare(const ClientAttributes& attributes) const {
@@ -351,15 +359,32 @@ std::vector<protocol::LocalNetwork> AccessRules::networks() const {
 }
 
 bool AccessRules::uses(protocol::HbaMethod method) const {
-  const auto rules = hba_.rules();
-  return std::any_of(rules.begin(), rules.end(),
-                     [method](const auto* rule) { return rule->method == method; });
+  return std::ranges::any_of(hba_.rules(), [method](const auto* rule) { return rule->method == method; });
+}
+
+bool AccessRules::uses_for_server(protocol::HbaMethod method) const {
+  return std::ranges::any_of(
+      hba_.rules(), [&](const auto* rule) { return rule->method == method && leads_to_server(*rule); });
 }
 
 bool AccessRules::logs_in_for_clients() const {
-  const auto rules = hba_.rules();
-  return std::any_of(rules.begin(), rules.end(),
-                     [](const auto* rule) { return logs_in_for_client(rule->method); });
+  return std::ranges::any_of(hba_.rules(), [&](const auto* rule) {
+    return logs_in_for_client(rule->method) && leads_to_server(*rule);
+  });
+}
+
+bool AccessRules::leads_to_server(const protocol::HbaRule& rule) const {
+  const auto is_admin_database = [&](const std::string& name) { return name == admin_database_; };
+  return admin_database_.empty() || rule.only_databases.empty() ||
+         !std::ranges::all_of(rule.only_databases, is_admin_database);
+}
+
+bool AccessRules::may_admit_to_admin_database() const {
+  return std::ranges::any_of(hba_.rules(), [&](const auto* rule) {
+    const auto& names = rule->only_databases;
+    return works_without_server(rule->method) &&
+           (names.empty() || std::ranges::find(names, admin_database_) != names.end());
+  });
 }
 
 bool logs_in_for_client(protocol::HbaMethod method) {

@@ -70,12 +70,19 @@ class AccessRules {
   [[nodiscard]] std::vector<const protocol::HbaRule*> rules() const { return hba_.rules(); }
   [[nodiscard]] std::size_t rule_count() const { return hba_.rules().size(); }
   [[nodiscard]] const protocol::IdentMap& ident() const { return ident_; }
+  // Whether some rule has this method; whether one of those that lead clients to the server has it.
   [[nodiscard]] bool uses(protocol::HbaMethod method) const;
+  [[nodiscard]] bool uses_for_server(protocol::HbaMethod method) const;
   // Whether some rule lets clients in that prove nothing to the server: pgveil's word has to do.
   [[nodiscard]] bool logs_in_for_clients() const;
+  // Whether the rule can let a client in whose server is the upstream: not if it is for the admin database only.
+  [[nodiscard]] bool leads_to_server(const protocol::HbaRule& rule) const;
+  // Whether some rule can let a client into the admin database.
+  [[nodiscard]] bool may_admit_to_admin_database() const;
 
  private:
-  AccessRules(protocol::HbaRules hba, protocol::IdentMap ident, std::string built_in);
+  AccessRules(protocol::HbaRules hba, protocol::IdentMap ident, std::string built_in,
+              std::string admin_database);
 
   [[nodiscard]] std::vector<protocol::LocalNetwork> networks() const;
   [[nodiscard]] std::optional<Ending> check_identity(const ClientAttributes& attributes,
@@ -84,12 +91,15 @@ class AccessRules {
   protocol::HbaRules hba_;
   protocol::IdentMap ident_;
   std::string built_in_;
+  std::string admin_database_;  // empty: there is none
   bool may_assign_ = false;
   bool asks_for_peer_ = false;
 };
 
 // Whether a client that has come in by this method has nothing to show to the server.
 [[nodiscard]] bool logs_in_for_client(protocol::HbaMethod method);
+// Whether no server is needed to authenticate a client by this method.
+[[nodiscard]] bool works_without_server(protocol::HbaMethod method);
 
 // What a listener without rules of its own does: everybody may come in that its TLS settings admit, and the
 // server asks for the password. With ssl_ca_file a certificate is required, and so TLS.

@@ -3,19 +3,16 @@
 #include <sys/socket.h>
 
 #include <array>
-#include <cerrno>
 #include <exception>
 #include <new>
 #include <utility>
+
+#include "proxy/admin/must_wait.h"
 
 namespace pgveil::proxy {
 namespace {
 
 constexpr std::size_t kReadSize = 4096;
-
-bool must_wait(ssize_t result) {
-  return result < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
-}
 
 }  // namespace
 
@@ -38,7 +35,7 @@ class AdminConnections::Connection {
     try {
       is_open = answer();
     } catch (const std::exception&) {
-      // The client loses its connection if there is no memory for its answer.
+      // Without memory for the answer, the connection is closed.
     }
     if (!is_open) return owner_.close(number_);  // destroys this object
     watch();

@@ -37,37 +37,23 @@ constexpr std::pair<const char*, const char*> kParameters[] = {{"server_version"
                                                                {"is_superuser", "off"},
                                                                {"TimeZone", "UTC"}};
 
-ErrorFields error(std::string_view code, std::string message, std::string hint = "") {
-  return {.severity = "ERROR",
-          .sqlstate = std::string(code),
-          .message = "pgveil: " + std::move(message),
-          .detail = {},
-          .hint = std::move(hint)};
-}
-
-void encode_fatal(std::string_view code, std::string message, Bytes& out) {
-  ErrorFields fields = error(code, std::move(message));
+void encode_fatal(std::string_view code, std::string_view message, Bytes& out) {
+  ErrorFields fields = statement_error(code, message);
   fields.severity = "FATAL";
   protocol::encode_error_response(fields, out);
 }
 
 ErrorFields malformed() {
-  return error(sqlstate::kProtocolViolation, "invalid message");
-}
-
-std::optional<std::uint16_t> read_uint16(ByteReader& in) {
-  const auto bytes = in.read_bytes(2);
-  if (!bytes) return std::nullopt;
-  return static_cast<std::uint16_t>((*bytes)[0] << 8U | (*bytes)[1]);
+  return statement_error(sqlstate::kProtocolViolation, "invalid message");
 }
 
 // Returns the format codes in front of `in`: whether each is binary.
 std::optional<std::vector<bool>> read_formats(ByteReader& in) {
-  const auto count = read_uint16(in);
+  const auto count = in.read_uint16();
   if (!count) return std::nullopt;
   std::vector<bool> formats;
   for (unsigned i = 0; i < *count; ++i) {
-    const auto format = read_uint16(in);
+    const auto format = in.read_uint16();
     if (!format || *format > 1) return std::nullopt;
     formats.push_back(*format == 1);
   }
@@ -92,7 +78,6 @@ void encode_end(const AdminStatements::Result& result, Bytes& out) {
 
 AdminQueries::Progress AdminQueries::take(ByteReader& in, Bytes& out) {
   if (!has_started_) return start(in, out);
-  if (is_denied_) return Progress::ended;
   if (has_statements()) {
     run_next_statement(out);
     return Progress::answered;
@@ -123,7 +108,8 @@ AdminQueries::Progress AdminQueries::take_message(const protocol::Message& messa
   switch (message.type) {
     case protocol::kQuery: query(message.body, out); return Progress::answered;
     case protocol::kFunctionCall:
-      protocol::encode_error_response(error(sqlstate::kFeatureNotSupported, "there are no functions"), out);
+      protocol::encode_error_response(
+          statement_error(sqlstate::kFeatureNotSupported, "there are no functions"), out);
       protocol::encode_ready_for_query(out);
       return Progress::answered;
     case protocol::kParse:
@@ -153,12 +139,6 @@ AdminQueries::Progress AdminQueries::start(ByteReader& in, Bytes& out) {
              .user = std::string(startup->user())};
   has_started_ = true;
   greet(*startup, out);
-  if (startup->find(kDeniedParameter)) {
-    encode_fatal(sqlstate::kInsufficientPrivilege, "permission denied for the admin database", out);
-    is_denied_ =
-        true;  // the session ends the connection once it has read this: its client may still be in its login
-    return Progress::answered;
-  }
   for (const auto& [name, value] : kParameters) protocol::encode_parameter_status(name, value, out);
   protocol::encode_parameter_status("session_authorization", client_.user, out);
   protocol::encode_ready_for_query(out);
@@ -187,7 +167,7 @@ void AdminQueries::query(protocol::ByteView body, Bytes& out) {
   auto statements = split_statements(*text);
   if (statements.size() > kMaxStatements) {
     protocol::encode_error_response(
-        error(sqlstate::kProgramLimitExceeded, "too many statements in one query"), out);
+        statement_error(sqlstate::kProgramLimitExceeded, "too many statements in one query"), out);
     return protocol::encode_ready_for_query(out);
   }
   if (statements.empty()) {
@@ -231,12 +211,13 @@ AdminQueries::Error AdminQueries::parse(ByteReader body, Bytes& out) {
   const auto statement = name ? body.read_c_string() : std::nullopt;
   if (!statement) return malformed();
   if (statement->size() > kMaxStatementBytes || name->size() > protocol::kMaxNameBytes)
-    return error(sqlstate::kProgramLimitExceeded, "the statement or its name is too long");
+    return statement_error(sqlstate::kProgramLimitExceeded, "the statement or its name is too long");
   auto statements = split_statements(*statement);
   if (statements.size() > 1)
-    return error(sqlstate::kSyntaxError, "cannot insert multiple commands into a prepared statement");
+    return statement_error(sqlstate::kSyntaxError,
+                           "cannot insert multiple commands into a prepared statement");
   if (prepared_.size() >= kMaxPrepared && !prepared_.contains(*name))
-    return error(sqlstate::kProgramLimitExceeded, "too many prepared statements");
+    return statement_error(sqlstate::kProgramLimitExceeded, "too many prepared statements");
   prepared_.insert_or_assign(std::string(*name), statements.empty() ? "" : std::move(statements.front()));
   encode(ShortMessage::parse_complete, out);
   return std::nullopt;
@@ -246,19 +227,20 @@ AdminQueries::Error AdminQueries::bind(ByteReader body, Bytes& out) {
   const auto portal = body.read_c_string();
   const auto name = portal ? body.read_c_string() : std::nullopt;
   const auto parameter_formats = name ? read_formats(body) : std::nullopt;
-  const auto parameters = parameter_formats ? read_uint16(body) : std::nullopt;
+  const auto parameters = parameter_formats ? body.read_uint16() : std::nullopt;
   if (!parameters) return malformed();
   if (*parameters > 0)
-    return error(sqlstate::kFeatureNotSupported, "statements of the admin database have no parameters");
+    return statement_error(sqlstate::kFeatureNotSupported,
+                           "statements of the admin database have no parameters");
   auto formats = read_formats(body);
   if (!formats) return malformed();
   const auto statement = prepared_.find(*name);
   if (statement == prepared_.end())
-    return error(sqlstate::kUndefinedStatement, "there is no such prepared statement");
+    return statement_error(sqlstate::kUndefinedStatement, "there is no such prepared statement");
   if (portal->size() > protocol::kMaxNameBytes)
-    return error(sqlstate::kProgramLimitExceeded, "the name of the portal is too long");
+    return statement_error(sqlstate::kProgramLimitExceeded, "the name of the portal is too long");
   if (portals_.size() >= kMaxPortals && !portals_.contains(*portal))
-    return error(sqlstate::kProgramLimitExceeded, "too many portals");
+    return statement_error(sqlstate::kProgramLimitExceeded, "too many portals");
   portals_.insert_or_assign(
       std::string(*portal),
       Portal{.statement = statement->second, .binary_results = *std::move(formats), .result = std::nullopt});
@@ -274,7 +256,7 @@ AdminQueries::Error AdminQueries::describe(ByteReader body, Bytes& out) {
   if (*kind == 'S') {
     const auto found = prepared_.find(*name);
     if (found == prepared_.end())
-      return error(sqlstate::kUndefinedStatement, "there is no such prepared statement");
+      return statement_error(sqlstate::kUndefinedStatement, "there is no such prepared statement");
     Portal portal{.statement = found->second, .binary_results = {}, .result = std::nullopt};
     if (AdminStatements::returns_rows(portal.statement))
       if (auto failure = run(portal)) return failure;
@@ -283,7 +265,7 @@ AdminQueries::Error AdminQueries::describe(ByteReader body, Bytes& out) {
     return std::nullopt;
   }
   const auto found = portals_.find(*name);
-  if (found == portals_.end()) return error(sqlstate::kUndefinedPortal, "there is no such portal");
+  if (found == portals_.end()) return statement_error(sqlstate::kUndefinedPortal, "there is no such portal");
   Portal& portal = found->second;
   if (AdminStatements::returns_rows(portal.statement) && !portal.result)
     if (auto failure = run(portal)) return failure;
@@ -307,7 +289,7 @@ AdminQueries::Error AdminQueries::execute(ByteReader body, Bytes& out) {
   const auto max_rows = name ? body.read_uint32() : std::nullopt;
   if (!max_rows) return malformed();
   const auto found = portals_.find(*name);
-  if (found == portals_.end()) return error(sqlstate::kUndefinedPortal, "there is no such portal");
+  if (found == portals_.end()) return statement_error(sqlstate::kUndefinedPortal, "there is no such portal");
   Portal& portal = found->second;
   if (!portal.result)
     if (auto failure = run(portal)) return failure;

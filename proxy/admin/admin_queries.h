@@ -59,7 +59,6 @@ class AdminQueries {
   const AdminStatements& statements_;
   AdminStatements::Client client_;
   bool has_started_ = false;
-  bool is_denied_ = false;
   std::deque<std::string> statements_left_;  // of the last Query
   bool skips_to_sync_ = false;               // after an error in the extended query protocol
   std::map<std::string, std::string, std::less<>> prepared_;

@@ -170,7 +170,8 @@ AdminServer::Response AdminServer::quit() const {
 }
 
 AdminServer::Response AdminServer::reload() const {
-  if (process_.state.values().is_draining) return {.status = kUnavailable, .body = "pgveil stops\n"};
+  if (process_.state.values().is_draining)
+    return {.status = kUnavailable, .body = "pgveil is shutting down\n"};
   process_.reload("POST /reload");
   return {.status = kAccepted, .body = "a reload begins; /readyz and the log tell its result\n"};
 }

@@ -7,6 +7,7 @@
 
 #include "protocol/sqlstate.h"
 #include "proxy/diagnostics/log.h"
+#include "proxy/diagnostics/reason.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -105,17 +106,9 @@ std::vector<std::string> parsed(std::string_view statement) {
   return words;
 }
 
-ErrorFields error(std::string_view code, std::string message, std::string hint) {
-  return {.severity = "ERROR",
-          .sqlstate = std::string(code),
-          .message = "pgveil: " + std::move(message),
-          .detail = {},
-          .hint = std::move(hint)};
-}
-
 ErrorFields unknown_statement() {
-  return error(sqlstate::kSyntaxError, "this is not a statement of the admin database",
-               "SHOW HELP lists the statements. There are no transactions: turn autocommit on.");
+  return statement_error(sqlstate::kSyntaxError, "this is not a statement of the admin database",
+                         "SHOW HELP lists the statements. There are no transactions: turn autocommit on.");
 }
 
 // The name may be in quotes.
@@ -133,6 +126,14 @@ void log_order(const AdminStatements::Client& client, std::string_view statement
 }
 
 }  // namespace
+
+ErrorFields statement_error(std::string_view code, std::string_view message, std::string_view hint) {
+  return {.severity = "ERROR",
+          .sqlstate = std::string(code),
+          .message = std::string(kMessagePrefix).append(message),
+          .detail = {},
+          .hint = std::string(hint)};
+}
 
 tl::expected<AdminStatements::Result, ErrorFields> AdminStatements::run(std::string_view statement,
                                                                         const Client& client) const {
@@ -168,7 +169,9 @@ tl::expected<AdminStatements::Result, ErrorFields> AdminStatements::order(
     const std::vector<std::string>& words, const Client& client) const {
   if (words.size() == 1 && words[0] == "RELOAD") {
     if (process_.is_draining())
-      return tl::unexpected(error(sqlstate::kObjectNotInPrerequisiteState, "pgveil stops", ""));
+      return tl::unexpected(statement_error(sqlstate::kObjectNotInPrerequisiteState,
+                                            "pgveil is shutting down",
+                                            "Connect again: another pgveil may have taken its place."));
     log_order(client, words[0]);
     process_.reload();
     return Result{.table = {}, .tag = "RELOAD"};
@@ -181,8 +184,9 @@ tl::expected<AdminStatements::Result, ErrorFields> AdminStatements::order(
   if (words.size() == 2 && words[0] == "TERMINATE") {
     const std::string_view session = unquoted(words[1]);
     if (!process_.terminate(session))
-      return tl::unexpected(error(sqlstate::kUndefinedObject, "there is no session " + std::string(session),
-                                  "SHOW SESSIONS lists the sessions."));
+      return tl::unexpected(statement_error(sqlstate::kUndefinedObject,
+                                            "there is no session " + std::string(session),
+                                            "SHOW SESSIONS lists the sessions."));
     log_order(client, "TERMINATE " + std::string(session));
     return Result{.table = {}, .tag = "TERMINATE"};
   }

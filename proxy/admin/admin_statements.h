@@ -53,6 +53,10 @@ class AdminStatements {
   Process process_;
 };
 
+// Returns an error that does not end the session. `hint`: sentences.
+[[nodiscard]] protocol::ErrorFields statement_error(std::string_view code, std::string_view message,
+                                                    std::string_view hint = "");
+
 // Returns the statements of a Query, which semicolons separate, without comments. Empty ones are left out.
 [[nodiscard]] std::vector<std::string> split_statements(std::string_view query);
 

@@ -276,7 +276,7 @@ void add_labelled_sessions(const ObservedProcess& process, const ProcessState::V
                                       "Logins that have become sessions, by the labels of admin.labels.");
   auto bytes = MetricFamily::counter(
       "pgveil_client_bytes_total",
-      "Bytes of PostgreSQL's protocol that were passed on, by the labels of admin.labels.");
+      "Bytes of PostgreSQL's protocol to and from clients, by the labels of admin.labels.");
   for (const auto& [labels, sum] : labelled_sums(values, process.facts.labels, surveys)) {
     sessions.add(labels, sum.sessions);
     logins.add(labels, sum.logins);

@@ -27,7 +27,16 @@ std::optional<std::string> text_of(const Json& value) {
   return value.dump();
 }
 
-// Values that are missing or null become NULL.
+// Returns the value at `pointer`. A member of the object must be there; a part of a member may be missing, and is null then.
+const Json* value_at(const Json& object, const std::string& pointer) {
+  const auto end = pointer.find('/', 1);
+  const Json& member = object.at(pointer.substr(1, end - 1));
+  if (end == std::string::npos) return &member;
+  const Json::json_pointer part(pointer.substr(end));
+  return member.contains(part) ? &member.at(part) : nullptr;
+}
+
+// What is null becomes NULL.
 ResultTable table_of(const Json& objects, std::span<const Source> sources) {
   ResultTable table;
   table.columns.reserve(sources.size());
@@ -35,8 +44,10 @@ ResultTable table_of(const Json& objects, std::span<const Source> sources) {
   for (const Json& object : objects) {
     protocol::Row row;
     row.reserve(sources.size());
-    for (const Source& source : sources)
-      row.push_back(text_of(object.value(Json::json_pointer(std::string(source.pointer)), Json())));
+    for (const Source& source : sources) {
+      const Json* value = value_at(object, std::string(source.pointer));
+      row.push_back(value == nullptr ? std::nullopt : text_of(*value));
+    }
     table.rows.push_back(std::move(row));
   }
   return table;
@@ -48,7 +59,7 @@ std::string public_value(const Setting<Section>& setting, const Section& section
   constexpr std::string_view kNotShown = "(not shown)";
   if (setting.secret) return std::string(kNotShown);
   std::string value = setting.show(section);
-  if (!setting.key.ends_with("_command") || value.empty()) return value;
+  if (!setting.shown_in_part || value.empty()) return value;
   if (!value.starts_with('[')) return std::string(kNotShown);
   const auto end = value.find(',');
   if (end != std::string::npos) value.replace(end, std::string::npos, ", ...]");

@@ -52,6 +52,8 @@ struct KernelAddress {
 [[nodiscard]] std::string host_of(const KernelAddress& address);
 
 [[nodiscard]] KernelAddress kernel_address(const sockaddr* address, socklen_t size);
+// Returns that of a Unix socket without a path, such as the client's end of a connection.
+[[nodiscard]] KernelAddress unnamed_unix_address();
 // Converts the path of a Unix socket. A path that begins with `@` is in the abstract namespace, as in libpq.
 // nullopt: the path is longer than the kernel allows.
 [[nodiscard]] std::optional<KernelAddress> unix_address(const std::string& path);

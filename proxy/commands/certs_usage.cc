@@ -44,14 +44,14 @@ std::string in_rule(const std::string& user) {
 std::string usage_of_authority(const std::string& authority) {
   return fmt::format(
       "pgveil.toml, [[listener]], to accept its clients:\n"
-      "  ssl_ca_file = {}\n"
+      "  ssl_ca_file = {0}\n"
       "pgveil.toml, [upstream.NAME], to trust its servers:\n"
-      "  sslrootcert = {}\n"
+      "  sslrootcert = {0}\n"
       "postgresql.conf, to accept its clients:\n"
-      "  ssl_ca_file = {}\n"
+      "  ssl_ca_file = {1}\n"
       "Connection string of psql and others with libpq, to trust its servers:\n"
-      "  sslmode=verify-full sslrootcert={}\n",
-      in_toml(authority), in_toml(authority), in_postgres(authority), in_postgres(authority));
+      "  sslmode=verify-full sslrootcert={1}\n",
+      in_toml(authority), in_postgres(authority));
 }
 
 std::string usage_of_server(const std::string& path) {

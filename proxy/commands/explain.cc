@@ -10,6 +10,7 @@
 
 #include "proxy/base/exit_code.h"
 #include "proxy/commands/host_text.h"
+#include "proxy/commands/terminal_table.h"
 #include "proxy/config/ip_address.h"
 #include "proxy/config/values.h"
 #include "proxy/diagnostics/log_text.h"
@@ -64,11 +65,7 @@ tl::expected<KernelAddress, ConfigError> client_address(const ExplainQuery& quer
   if (!listener.address.is_unix() && !query.unix_user.empty())
     return tl::unexpected(value_error("only clients of a Unix socket have a user of the operating system",
                                       "Leave --os-user out."));
-  if (listener.address.is_unix() && query.client.empty()) {
-    KernelAddress address;
-    address.get()->sa_family = AF_UNIX;
-    return address;
-  }
+  if (listener.address.is_unix() && query.client.empty()) return unnamed_unix_address();
   if (listener.address.is_unix() && listener.proxy_protocol_from.is_empty())
     return tl::unexpected(value_error("clients of a Unix socket have no address", "Leave --client out."));
   const std::string text = query.client.empty() ? "127.0.0.1" : std::string(without_mapping(query.client));
@@ -115,10 +112,13 @@ class Explainer {
             const ShownChain* shown)
       : policy_(policy), query_(query), address_(address), shown_(shown) {}
 
-  [[nodiscard]] Explanation explain() {
+  [[nodiscard]] tl::expected<Explanation, ConfigError> explain() {
     const auto refusal = decide();
+    if (needs_host_name_)
+      return tl::unexpected(value_error("a rule asks for the host name of the client",
+                                        "Give it with --client-name; empty if the address has no name."));
     if (refusal) add_refusal(*refusal);
-    return {.is_admitted = !refusal, .text = std::move(text_)};
+    return Explanation{.is_admitted = !refusal, .text = std::move(text_)};
   }
 
  private:
@@ -150,10 +150,8 @@ class Explainer {
     const Decision decision =
         policy_.rules.decide_request(attributes, names_database(startup), assigned_database);
     add_rules(attributes, decision);
-    if (decision.needs_host_name)
-      return Ending{.reason = Reason::rejected_by_rule,
-                    .message = "a rule asks for the host name of the client, which is not known here",
-                    .hint = "Give it with --client-name; empty if the address has no confirmed name."};
+    needs_host_name_ = decision.needs_host_name;
+    if (needs_host_name_) return std::nullopt;
     if (decision.refusal) return decision.refusal;
     return admit(decision, assigned_database, std::move(startup));
   }
@@ -179,10 +177,8 @@ class Explainer {
     using protocol::StartupDefect;
     const auto defect = protocol::find_startup_defect(startup, policy_.rules.may_assign());
     if (!defect) return std::nullopt;
-    if (*defect == StartupDefect::no_user) return Ending{.reason = Reason::no_user};
-    return Ending{.reason = Reason::protocol_violation,
-                  .detail = fmt::format("The names of users and databases have at most {} bytes.",
-                                        protocol::kMaxNameBytes)};
+    return Ending{.reason = *defect == StartupDefect::no_user ? Reason::no_user : Reason::protocol_violation,
+                  .message = std::string(message_of(*defect))};
   }
 
   // The ending of a login by SCRAM of a user without a secret.
@@ -214,9 +210,7 @@ class Explainer {
     if (asks_for_admin_database(listener, startup)) {
       if (auto refusal = refuse_admin_database(listener, decision)) return refusal;
       if (auto refusal = refuse_unknown_user(method, decision.database_user)) return refusal;
-      if (!is_admin_user(listener, decision.database_user))
-        return Ending{.reason = Reason::admin_database_denied,
-                      .detail = "User " + in_quotes(decision.database_user) + " is not in admin_users."};
+      if (auto refusal = refuse_admin_user(listener, decision.database_user)) return refusal;
       add("admitted", fmt::format("to the admin database, as user {}", in_quotes(decision.database_user)));
       return std::nullopt;
     }
@@ -260,11 +254,12 @@ class Explainer {
 
   void add_refusal(const Ending& ending) {
     const ReasonInfo& reason = describe(ending.reason);
-    const std::string message(ending.message.empty() ? reason.message : std::string_view(ending.message));
+    const std::string_view message = message_of(ending);
     if (reason.sqlstate.empty())
       add("refused", fmt::format("{} (reason {}; the client gets no message)", message, reason.name));
     else
-      add("refused", fmt::format("FATAL {}: pgveil: {} (reason {})", reason.sqlstate, message, reason.name));
+      add("refused",
+          fmt::format("FATAL {}: {}{} (reason {})", reason.sqlstate, kMessagePrefix, message, reason.name));
     if (!ending.detail.empty()) add("", ending.detail);
     if (!ending.hint.empty()) add("", ending.hint);
   }
@@ -278,6 +273,7 @@ class Explainer {
   const KernelAddress& address_;
   const ShownChain* const shown_;                      // null: the client shows none
   const tls::PeerCertificate* certificate_ = nullptr;  // that was verified
+  bool needs_host_name_ = false;
   std::string text_;
 };
 
@@ -310,7 +306,7 @@ int run_explain(const ParsedConfig& parsed, const ExplainQuery& query) {
     report.add_error(explanation.error());
     return fail(report, kExitUsage);
   }
-  std::cout << explanation->text << std::flush;
+  std::cout << printable_lines(explanation->text) << std::flush;
   return explanation->is_admitted ? kExitOk : kExitUnavailable;
 }
 

@@ -245,7 +245,6 @@ struct ReloadConfig {
   ReloadSessions sessions = ReloadSessions::keep;
 };
 
-// The admin address: health, metrics and orders over HTTP.
 // Which labels beside the listener the metrics of sessions have.
 struct AdminLabels {
   bool user = false;
@@ -255,6 +254,7 @@ struct AdminLabels {
   [[nodiscard]] bool any() const { return user || database || address; }
 };
 
+// The admin address: health, metrics and orders over HTTP.
 struct AdminConfig {
   std::optional<SocketAddress> address;  // nullopt: there is none
   bool allow_from_network = false;       // an address that is not loopback

@@ -101,6 +101,12 @@ constexpr Setting<Section> secret(Setting<Section> row) {
 }
 
 template <class Section>
+constexpr Setting<Section> shown_in_part(Setting<Section> row) {
+  row.shown_in_part = true;
+  return row;
+}
+
+template <class Section>
 constexpr Setting<Section> only_in_files(Setting<Section> row) {
   row.outside = OptionSource::nowhere;
   return row;
@@ -157,10 +163,10 @@ std::span<const Setting<ListenerConfig>> listener_settings() {
           "ssl_cert_file", "The certificate that clients see, with its chain (PEM); needs `ssl_key_file`."),
       setting<Path, &L::certificate, &C::ssl_key_file>(
           "ssl_key_file", "The private key of `ssl_cert_file`; mode 0600, or 0640 if root owns it."),
-      only_for_tls(setting<Text, &L::tls, &T::ssl_passphrase_command>(
+      only_for_tls(shown_in_part(setting<Text, &L::tls, &T::ssl_passphrase_command>(
           "ssl_passphrase_command",
           "A shell command that prints the passphrase of an encrypted key as its first line; `%p` "
-          "is the prompt.")),
+          "is the prompt."))),
       only_for_tls(
           setting<Path, &L::tls, &T::ssl_ca_file>("ssl_ca_file",
                                                   "Asks clients for a certificate, and trusts these CAs "
@@ -415,10 +421,10 @@ std::span<const Setting<UpstreamSection>> upstream_settings() {
       setting<Path, &U::config, &C::passfile>(
           "passfile",
           "Passwords for clients of method cert, peer or trust, in the format of .pgpass; mode 0600."),
-      only_in_files(setting<CommandWords, &U::config, &C::password_command>(
+      only_in_files(shown_in_part(setting<CommandWords, &U::config, &C::password_command>(
           "password_command",
           "A program, with its arguments, that prints the password for a client of method cert, "
-          "peer or trust; no shell. `%h` `%p` `%u` `%d` are host, port, user and database.")),
+          "peer or trust; no shell. `%h` `%p` `%u` `%d` are host, port, user and database."))),
       only_in_files(
           setting<Duration<milliseconds, 1, values::kDay>, &U::config, &C::password_command_timeout>(
               "password_command_timeout", "How long password_command may run.")),

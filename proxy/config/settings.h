@@ -45,6 +45,7 @@ struct Setting {
   std::optional<ConfigError> (*set_outside)(const values::RawValue&, Section&) = nullptr;
   bool required = false;
   bool secret = false;
+  bool shown_in_part = false;  // a command, whose arguments may hold a secret
   bool only_for_tls = false;   // has no effect on connections without TLS
   bool needs_restart = false;  // a reload does not change it
 

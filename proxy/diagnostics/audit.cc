@@ -130,11 +130,6 @@ AuditError socket_error(const AuditConfig& config, int error) {
           "Start " + daemon + ", set audit.socket to where it listens, or use another audit.target."};
 }
 
-// Returns whether a daemon that starts later would receive records.
-bool may_come(int error) {
-  return error == ENOENT || error == ECONNREFUSED;
-}
-
 // Returns whether standard output and standard error are the same file or pipe. A terminal shows both to a person.
 bool shares_standard_error() {
   struct stat output {};
@@ -185,15 +180,25 @@ std::optional<AuditError> begin_standard_output(const AuditConfig& config) {
   return std::nullopt;
 }
 
+// Returns why no daemon receives at the socket; 0: one does.
+int error_of_daemon(const AuditConfig& config) {
+  return connect_to_log_daemon(socket_of(config)).get() >= 0 ? 0 : errno;
+}
+
+// Returns whether the audit can begin without the daemon: it may come, and until then records may be lost.
+bool may_begin_without(int error, const AuditConfig& config) {
+  return config.fail == AuditFailure::open && (error == ENOENT || error == ECONNREFUSED);
+}
+
 std::optional<AuditError> begin_socket(const AuditConfig& config) {
-  if (auto error = socket_without_daemon(config)) return error;
-  const std::string path = socket_of(config);
-  if (connect_to_log_daemon(path).get() < 0) {
-    const AuditError missing = socket_error(config, errno);
+  if (const int error = error_of_daemon(config); error != 0) {
+    AuditError missing = socket_error(config, error);
+    if (!may_begin_without(error, config)) return missing;
     LogLine(LogLevel::warning, "audit_daemon_missing")
         .add("detail", missing.message)
         .add("hint", missing.hint);
   }
+  const std::string path = socket_of(config);
   LogWriter::Format format;
   format.priority_facility = static_cast<unsigned>(config.syslog_facility);
   if (config.target == AuditTarget::journald) {
@@ -245,9 +250,8 @@ std::optional<AuditError> fifo_without_reader(const AuditConfig& config) {
 
 std::optional<AuditError> socket_without_daemon(const AuditConfig& config) {
   if (config.target != AuditTarget::syslog && config.target != AuditTarget::journald) return std::nullopt;
-  if (connect_to_log_daemon(socket_of(config)).get() >= 0) return std::nullopt;
-  const int error = errno;
-  if (config.fail == AuditFailure::open && may_come(error)) return std::nullopt;
+  const int error = error_of_daemon(config);
+  if (error == 0 || may_begin_without(error, config)) return std::nullopt;
   return socket_error(config, error);
 }
 

@@ -66,7 +66,7 @@ void append_key(std::string& line, bool as_json, std::string_view key) {
 // how another line looks.
 void append_escaped(std::string& out, std::string_view value, bool is_in_quotes) {
   while (!value.empty()) {
-    const auto* end = std::find_if_not(value.begin(), value.end(), is_printable);
+    const auto* end = std::find_if_not(value.begin(), value.end(), [](char c) { return is_printable(c); });
     out.append(value.begin(), end);
     value.remove_prefix(static_cast<std::size_t>(end - value.begin()));
     if (value.empty()) break;
@@ -106,7 +106,8 @@ void append_null(std::string& line, bool as_json, std::string_view key) {
 void append_field(std::string& line, bool as_json, std::string_view key, std::string_view value) {
   if (value.empty()) return append_null(line, as_json, key);
   append_key(line, as_json, key);
-  if (!as_json && std::all_of(value.begin(), value.end(), is_plain)) {
+  // A lambda is compiled into the loop; a function would be called for each byte of the log.
+  if (!as_json && std::all_of(value.begin(), value.end(), [](char c) { return is_plain(c); })) {
     line += value;
   } else {
     append_quoted(line, value);

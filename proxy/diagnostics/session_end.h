@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 
 #include "proxy/diagnostics/reason.h"
 
@@ -15,5 +16,10 @@ struct Ending {
   std::string detail = {};
   std::string hint = {};
 };
+
+// Returns the message of the ending, or else that of its reason.
+[[nodiscard]] inline std::string_view message_of(const Ending& ending) {
+  return ending.message.empty() ? describe(ending.reason).message : std::string_view(ending.message);
+}
 
 }  // namespace pgveil::proxy

@@ -100,7 +100,7 @@ std::vector<LoginForecast> forecast_logins(const ListenerPolicy& listener, const
   const auto policy = listener.config.address.is_unix() ? ListenerTls::off : listener.config.tls_policy();
   std::vector<LoginForecast> forecasts;
   for (const auto method : kMethods) {
-    if (!listener.rules.uses(method)) continue;
+    if (!listener.rules.uses_for_server(method)) continue;
     for (const bool has_tls : {true, false}) {
       if (policy == (has_tls ? ListenerTls::off : ListenerTls::require)) continue;
       const bool needs_tls = method == HbaMethod::cert || method == HbaMethod::password;

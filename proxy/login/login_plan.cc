@@ -100,7 +100,7 @@ std::unique_ptr<Login> choose_login(const LoginSituation& situation, LoginServic
           .end_point = situation.server_tls ? situation.server_tls->peer_end_point : protocol::Bytes()},
       services.key_cache, owner);
   if (!client) server->use(held_credential(situation, services, owner));
-  return std::make_unique<TerminatedLogin>(std::move(client), std::move(server));
+  return std::make_unique<TerminatedLogin>(std::move(client), std::move(server), situation.denial);
 }
 
 }  // namespace pgveil::proxy

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "protocol/hba.h"
@@ -23,6 +24,7 @@ struct LoginSituation {
   std::string database;
   const tls::Established* client_tls = nullptr;  // null: without TLS
   const tls::Established* server_tls = nullptr;
+  std::optional<Ending> denial = {};  // why the client is refused once pgveil has authenticated it
 };
 
 // Objects that all logins of a worker use.

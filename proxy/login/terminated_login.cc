@@ -19,6 +19,7 @@ Login::Taken TerminatedLogin::take_authentication(const protocol::Authentication
     case ServerAuthenticator::Progress::accepted: break;
   }
   if (client_) client_->finish(answers.to_client);
+  if (denial_) return fail(*denial_);
   protocol::encode_authentication(protocol::AuthenticationCode::ok, {}, answers.to_client);
   return Taken::yes;
 }

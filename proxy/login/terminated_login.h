@@ -4,6 +4,8 @@
 #pragma once
 
 #include <memory>
+#include <optional>
+#include <utility>
 
 #include "proxy/login/client_authenticator.h"
 #include "proxy/login/login.h"
@@ -13,9 +15,11 @@ namespace pgveil::proxy {
 
 class TerminatedLogin final : public Login {
  public:
-  // `client` is null if the client is not authenticated here: then `server` has its credential already.
-  TerminatedLogin(std::unique_ptr<ClientAuthenticator> client, std::unique_ptr<ServerAuthenticator> server)
-      : client_(std::move(client)), server_(std::move(server)) {}
+  // `client` is null if the client is not authenticated here: then `server` has its credential already. `denial`: with it
+  // the login ends once the client is authenticated and the server has accepted.
+  TerminatedLogin(std::unique_ptr<ClientAuthenticator> client, std::unique_ptr<ServerAuthenticator> server,
+                  std::optional<Ending> denial = {})
+      : client_(std::move(client)), server_(std::move(server)), denial_(std::move(denial)) {}
 
   [[nodiscard]] ClientPart client_part() const override {
     return is_asking_ ? ClientPart::answered : ClientPart::silent;
@@ -32,6 +36,7 @@ class TerminatedLogin final : public Login {
 
   std::unique_ptr<ClientAuthenticator> client_;
   std::unique_ptr<ServerAuthenticator> server_;
+  const std::optional<Ending> denial_;
   bool is_asking_ = false;
   bool has_credential_ = false;
 };

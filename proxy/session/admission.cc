@@ -120,10 +120,8 @@ std::optional<Ending> Admission::connect_to_admin_database(const Decision& decis
   auto connected = context_.services.shared.admin_database.connect();
   if (!connected) return no_admin_database(connected.error());
   auto& startup = admitted_.client.startup;
-  set_startup_of_admin_database(
-      startup, {.user = decision.database_user,
-                .session = context_.observer.session(),
-                .is_allowed = is_admin_user(context_.policy().config, decision.database_user)});
+  set_startup_of_admin_database(startup, decision.database_user, context_.observer.session());
+  admitted_.denial = refuse_admin_user(context_.policy().config, decision.database_user);
   admitted_.admin_database = *std::move(connected);
   admitted_.upstream = context_.policy().admin_database;
   context_.observer.note_startup(startup);

@@ -24,6 +24,7 @@ struct AdmittedClient {
   protocol::HbaMethod method = protocol::HbaMethod::reject;
   std::shared_ptr<const Upstream> upstream = nullptr;  // of the listener, or ListenerPolicy::admin_database
   Descriptor admin_database = Descriptor(-1);          // the connection to it; below zero: none
+  std::optional<Ending> denial = {};                   // LoginSituation::denial
   // The upstream's TLS context, or one with the certificate of the role. Null: without TLS.
   std::shared_ptr<const tls::ClientContext> tls_to_server;
   std::unique_ptr<KeptLogin> kept;  // with reload.sessions = "revalidate"; LoginExchange completes it

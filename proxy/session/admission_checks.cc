@@ -6,17 +6,13 @@
 #include "proxy/session/startup_parameters.h"
 
 namespace pgveil::proxy {
-namespace {
 
-// Returns whether pgveil itself knows after the login who the client is.
-bool identifies_client(protocol::HbaMethod method) {
-  return logs_in_for_client(method) || method == protocol::HbaMethod::scram_sha_256;
+bool requires_tls(const ListenerPolicy& policy) {
+  return policy.tls && policy.config.tls_policy() == ListenerTls::require;
 }
 
-}  // namespace
-
 std::optional<Ending> refuse_plaintext(const ListenerPolicy& policy) {
-  if (!policy.tls || policy.config.tls_policy() != ListenerTls::require) return std::nullopt;
+  if (!requires_tls(policy)) return std::nullopt;
   return Ending{.reason = Reason::tls_required,
                 .hint = "Connect with sslmode=verify-full (or at least sslmode=require)."};
 }
@@ -25,28 +21,33 @@ bool names_database(const protocol::StartupMessage& startup) {
   return !startup.find("database").value_or("").empty();
 }
 
+bool is_for_admin_database(const ListenerConfig& listener, const RequestedDatabase& requested) {
+  return !listener.admin_database.empty() && !requested.physical_replication && requested.is_named &&
+         requested.name == listener.admin_database;
+}
+
 bool asks_for_admin_database(const ListenerConfig& listener, const protocol::StartupMessage& startup) {
-  const std::string& name = listener.admin_database;
-  return !name.empty() && !startup.is_physical_replication() && names_database(startup) &&
-         startup.database() == name;
+  return is_for_admin_database(listener, {.name = startup.database(),
+                                          .is_named = names_database(startup),
+                                          .physical_replication = startup.is_physical_replication()});
 }
 
 std::optional<Ending> refuse_admin_database(const ListenerConfig& listener, const Decision& decision) {
-  if (!identifies_client(decision.rule->method))
+  if (!works_without_server(decision.rule->method))
     return Ending{.reason = Reason::admin_database_denied,
                   .detail = "The rule has method " + std::string(protocol::name_of(decision.rule->method)) +
                             ", with which only a server can authenticate the client.",
                   .hint = "Put a rule for this database before it, with method cert, peer or scram-sha-256."};
-  const bool has_proved_nothing = decision.rule->method == protocol::HbaMethod::scram_sha_256;
-  if (!has_proved_nothing && !is_admin_user(listener, decision.database_user))
-    return Ending{.reason = Reason::admin_database_denied,
-                  .detail = "User \"" + decision.database_user + "\" is not in admin_users of the listener.",
-                  .hint = "Connect to another database, or add the user to admin_users."};
-  return std::nullopt;
+  if (decision.rule->method == protocol::HbaMethod::scram_sha_256) return std::nullopt;
+  return refuse_admin_user(listener, decision.database_user);
 }
 
-bool is_admin_user(const ListenerConfig& listener, const std::string& database_user) {
-  return std::ranges::find(listener.admin_users, database_user) != listener.admin_users.end();
+std::optional<Ending> refuse_admin_user(const ListenerConfig& listener, const std::string& database_user) {
+  const auto& users = listener.admin_users;
+  if (std::ranges::find(users, database_user) != users.end()) return std::nullopt;
+  return Ending{.reason = Reason::admin_database_denied,
+                .detail = "User \"" + database_user + "\" is not in admin_users of the listener.",
+                .hint = "Connect to another database, or add the user to admin_users."};
 }
 
 // The database is the one that the rules were asked about, also if the rule that has admitted the client assigns another user.

@@ -54,10 +54,19 @@ std::optional<Ending> CancelForward::advance() {
   for (int reads = 0; may_read(*server_, reads); ++reads) {
     const auto status = server_->read(context_.scratch(), kStartupReadBytes).status;
     if (status == Stream::Status::blocked) break;
-    if (status == Stream::Status::ended) return Ending{.reason = Reason::cancel_forwarded};
+    if (status == Stream::Status::ended) return forwarded_ending();
     if (status == Stream::Status::failed) return broken_ending();
   }
   return std::nullopt;
+}
+
+// The reason is the same without close_notify: the server may be a pooler, which closes as it likes.
+Ending CancelForward::forwarded_ending() const {
+  Ending ending{.reason = Reason::cancel_forwarded};
+  if (server_->close_notify() == Stream::CloseNotify::missing)
+    ending.detail =
+        "The server closed the connection without close_notify: it may not have read the request.";
+  return ending;
 }
 
 // Returns the ending for a server that did not close in the regular way. PostgreSQL closes without a reset, so the server may

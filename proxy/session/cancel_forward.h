@@ -31,6 +31,7 @@ class CancelForward final : public Stage {
  private:
   CancelForward(SessionContext& context, protocol::CancelRequest request, std::unique_ptr<UpstreamLink> link);
   [[nodiscard]] std::optional<Ending> connect();
+  [[nodiscard]] Ending forwarded_ending() const;
   [[nodiscard]] Ending broken_ending() const;
 
   SessionContext& context_;

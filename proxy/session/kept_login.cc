@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <string_view>
@@ -10,6 +9,7 @@
 #include <vector>
 
 #include "proxy/access/access_rules.h"
+#include "proxy/session/admission_checks.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -62,7 +62,7 @@ bool asks_for_certificates(const ListenerPolicy& policy) {
 std::optional<Ending> check_client_tls(const KeptLogin& login, const ListenerPolicy& policy,
                                        ChainVerdicts& verdicts) {
   if (!login.client_tls) {
-    if (!policy.tls || policy.config.tls_policy() != ListenerTls::require) return std::nullopt;
+    if (!requires_tls(policy)) return std::nullopt;
     return no_longer_admitted("The listener requires TLS now, and the session does not use it.");
   }
   if (!login.client_tls->peer_chain || !asks_for_certificates(policy)) return std::nullopt;
@@ -70,9 +70,7 @@ std::optional<Ending> check_client_tls(const KeptLogin& login, const ListenerPol
 }
 
 Ending refused(const Ending& refusal) {
-  const std::string_view message =
-      refusal.message.empty() ? describe(refusal.reason).message : std::string_view(refusal.message);
-  return no_longer_admitted(fmt::format("A new login would be refused: {}.{}{}", message,
+  return no_longer_admitted(fmt::format("A new login would be refused: {}.{}{}", message_of(refusal),
                                         refusal.detail.empty() ? "" : " ", refusal.detail));
 }
 
@@ -110,16 +108,16 @@ std::optional<Ending> check_rules(const KeptLogin& login, const KernelAddress& a
 }
 
 std::optional<Ending> check_admin_database(const KeptLogin& login, const ListenerConfig& listener) {
-  const bool would_be = login.names_database && !login.physical_replication &&
-                        !listener.admin_database.empty() && login.database == listener.admin_database;
+  const bool would_be = is_for_admin_database(listener, {.name = login.database,
+                                                         .is_named = login.names_database,
+                                                         .physical_replication = login.physical_replication});
   if (login.is_for_admin_database && !would_be)
     return no_longer_admitted(fmt::format("\"{}\" is not the admin database any more.", login.database));
   if (!login.is_for_admin_database && would_be)
     return no_longer_admitted(fmt::format("\"{}\" is the admin database now.", login.database));
-  if (!would_be || std::ranges::find(listener.admin_users, login.database_user) != listener.admin_users.end())
-    return std::nullopt;
-  return no_longer_admitted(
-      fmt::format("User \"{}\" is not in admin_users of the listener any more.", login.database_user));
+  if (!would_be) return std::nullopt;
+  const auto refusal = refuse_admin_user(listener, login.database_user);
+  return refusal ? std::optional(refused(*refusal)) : std::nullopt;
 }
 
 std::optional<Ending> check_secret(const KeptLogin& login, const ListenerPolicy& policy) {

@@ -10,8 +10,7 @@ protocol::Bytes last_message(const Ending& ending, ErrorFormat format, bool is_l
   const ReasonInfo& reason = describe(ending.reason);
   protocol::Bytes error;
   if (reason.sqlstate.empty() || format == ErrorFormat::none) return error;
-  const std::string message =
-      std::string(kMessagePrefix).append(ending.message.empty() ? reason.message : ending.message);
+  const std::string message = std::string(kMessagePrefix).append(message_of(ending));
   if (format == ErrorFormat::protocol_2) {
     protocol::encode_old_error_response(message, error);
     return error;

@@ -117,11 +117,7 @@ LoginExchange::Change LoginExchange::take_from_server() {
       case Login::Progress::failed:
         if (login_->refusal()) context_.observer.note_server_sqlstate(login_->refusal()->sqlstate);
         return fail(login_->ending());
-      case Login::Progress::waiting:
-        // A server closes after it has refused a login. The one of the admin database leaves that to the session.
-        if (upstream_ == context_.policy().admin_database)
-          if (auto refused = refused_ending()) return fail(*std::move(refused));
-        break;
+      case Login::Progress::waiting: break;
     }
   if (context_.client->unwritten() + unread_of_server_.size() > kMaxLoginBacklog)
     return fail({.reason = Reason::upstream_protocol_violation,
@@ -334,9 +330,11 @@ Ending LoginExchange::lost_server_ending() {
     context_.observer.note_failed_server_handshake(*failure);
     return tls_ending(*link_->server(), *failure);
   }
-  if (relay_->client_ended()) return left_client_ending();
   const std::string error = server_->error();
   const bool is_cut = error.empty() && server_->close_notify() == Stream::CloseNotify::missing;
+  // A client that has ended its side may still read. The server closes in the regular way if nothing more comes from the client.
+  if (relay_->client_ended() && server_has_spoken_ && unread_of_server_.empty() && !is_cut && error.empty())
+    return left_client_ending();
   if (may_begin_anew() && !server_has_spoken_)
     return link_->hung_up(kNoAnswer + (error.empty() ? std::string(is_cut ? ", without close_notify" : "")
                                                      : " (" + error + ")"));

@@ -94,6 +94,7 @@ class LoginExchange final : public Stage {
   OpenedClient client_;
   const protocol::HbaMethod method_;
   const std::shared_ptr<const Upstream> upstream_;
+  const std::optional<Ending> denial_;
   std::unique_ptr<UpstreamLink> link_;
   bool is_preconnected_ = false;  // link_ was pre-established
   std::unique_ptr<Stream> server_;

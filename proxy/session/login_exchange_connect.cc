@@ -1,7 +1,6 @@
 // The connection of a LoginExchange to its server, up to the StartupMessage: the first attempt, and further ones with
 // another server.
 #include <fmt/format.h>
-#include <sys/socket.h>
 
 #include <algorithm>
 #include <utility>
@@ -19,6 +18,7 @@ LoginExchange::LoginExchange(SessionContext& context, AdmittedClient client,
       client_(std::move(client.client)),
       method_(client.method),
       upstream_(std::move(client.upstream)),
+      denial_(std::move(client.denial)),
       link_(std::move(early)),
       kept_(std::move(client.kept)) {
   const bool is_for_admin_database = client.admin_database.get() >= 0;
@@ -37,9 +37,9 @@ LoginExchange::LoginExchange(SessionContext& context, AdmittedClient client,
 }
 
 std::unique_ptr<UpstreamLink> LoginExchange::link_to_admin_database(Descriptor connection) const {
-  ServerAddress address;
-  address.address.get()->sa_family = AF_UNIX;
-  return context_.dial(upstream_, nullptr, {}, {.only = address, .connected = std::move(connection)});
+  return context_.dial(upstream_, nullptr, {},
+                       {.only = ServerAddress{.host = {}, .address = unnamed_unix_address()},
+                        .connected = std::move(connection)});
 }
 
 LoginExchange::State LoginExchange::connect() {
@@ -107,7 +107,8 @@ std::unique_ptr<Login> LoginExchange::make_login() const {
                        .user = std::string(client_.startup.user()),
                        .database = std::string(client_.startup.database()),
                        .client_tls = client_.tls.get(),
-                       .server_tls = link_->tls().get()},
+                       .server_tls = link_->tls().get(),
+                       .denial = denial_},
                       context_.services.login, context_.owner);
 }
 

@@ -44,11 +44,7 @@ std::optional<Relay::End> Relay::advance(Scratch& scratch) {
   // There is no wake-up for a failure to encrypt, so the stream is checked again.
   if (server == Stream::Status::blocked && to_server_.bytes != to_server_before && to_client_.from.holds())
     server = move(to_client_, scratch);
-  // The server closes because the client has closed, so the client ended the session.
-  if (client_ended_)
-    return server != Stream::Status::blocked || to_client_.to.write_broken()
-               ? std::optional(End::client_closed)
-               : std::nullopt;
+  if (client_ended_) return end_after_client(server);
   if (server == Stream::Status::blocked) {
     if (client == Stream::Status::failed) return End::client_lost;
     // The client is gone, and its last bytes wait until the server reads. PostgreSQL would end the session here, too.
@@ -57,7 +53,25 @@ std::optional<Relay::End> Relay::advance(Scratch& scratch) {
     return std::nullopt;
   }
   if (server == Stream::Status::failed) return End::server_lost;
-  return client_terminated() ? End::client_closed : End::server_closed;
+  return client_terminated() && !server_fell_short() ? End::client_closed : End::server_closed;
+}
+
+// Returns the end of a session whose client has ended its side.
+std::optional<Relay::End> Relay::end_after_client(Stream::Status server) const {
+  if (to_client_.to.write_broken()) return End::client_closed;
+  if (server == Stream::Status::blocked) return std::nullopt;
+  if (!server_fell_short()) return End::client_closed;
+  return server == Stream::Status::failed ? End::server_lost : End::server_closed;
+}
+
+// Returns whether the server has ended before it has answered a client that has ended the session. A server that notices during a
+// statement that its client is gone (client_connection_check_interval) does not count: it sends no error, and over TLS
+// close_notify.
+bool Relay::server_fell_short() const {
+  if (in_message_to_client()) return true;
+  const bool noticed_client =
+      !server_gave_up() && to_client_.from.close_notify() == Stream::CloseNotify::received;
+  return transactions_.owes_answer() && !noticed_client;
 }
 
 Stream::Status Relay::advance_to_server(Scratch& scratch) {

@@ -32,8 +32,9 @@ class Relay {
       : to_server_{client, server}, to_client_{server, client}, read_size_(read_size) {}
 
   // Forwards the bytes that have arrived, a bounded number in each direction. Returns the end of a side once all
-  // bytes that this side sent before have been passed on. If the server closes after the client's Terminate, returns
-  // client_closed: the client ended the session, even if the server closed its connection first.
+  // bytes that this side sent before have been passed on. If the client has sent Terminate or ended its side, and the server
+  // closes after it has answered everything, returns client_closed: the client ended the session, even if the server closed
+  // its connection first.
   [[nodiscard]] std::optional<End> advance(Scratch& scratch);
 
   [[nodiscard]] bool in_bulk() const { return to_server_.in_bulk || to_client_.in_bulk; }
@@ -99,6 +100,8 @@ class Relay {
   [[nodiscard]] static Traffic::Direction traffic(const Direction& direction);
   [[nodiscard]] Stream::Status move(Direction& direction, Scratch& scratch);
   [[nodiscard]] Stream::Status end_client(Scratch& scratch);
+  [[nodiscard]] std::optional<End> end_after_client(Stream::Status server) const;
+  [[nodiscard]] bool server_fell_short() const;
   void note_server_error(ByteView bytes);
 
   void note_bulk(Direction& direction, Direction& other);

@@ -127,11 +127,10 @@ std::string_view sqlstate_of(std::string_view of_server, const Ending& ending) {
   return of_server.empty() ? describe(ending.reason).sqlstate : of_server;
 }
 
-// Returns the message for an end with a fault; empty if nothing failed.
-std::string_view message_of(const Ending& ending) {
-  if (!ending.message.empty()) return ending.message;
-  const ReasonInfo& reason = describe(ending.reason);
-  return reason.fault == Fault::none ? std::string_view() : reason.message;
+// Returns the message of the line; empty if nothing failed.
+std::string_view logged_message(const Ending& ending) {
+  const bool has_failed = !ending.message.empty() || describe(ending.reason).fault != Fault::none;
+  return has_failed ? message_of(ending) : std::string_view();
 }
 
 std::uint64_t milliseconds(const Totals& totals) {
@@ -153,7 +152,7 @@ struct Closing {
 
 void add_ending(LogLine& line, const Closing& closing) {
   line.add("sqlstate", sqlstate_of(closing.sqlstate, closing.ending));
-  add_cut(line, "message", message_of(closing.ending));
+  add_cut(line, "message", logged_message(closing.ending));
   add_cut(line, "detail", closing.ending.detail);
   add_cut(line, "hint", closing.ending.hint);
   line.add("earlier_attempts", closing.earlier_attempts);

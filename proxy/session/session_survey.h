@@ -36,10 +36,6 @@ class SessionSurvey {
     std::array<std::uint64_t, kSessionStates> sessions{};
     Traffic traffic = {};  // of these sessions, and of all sessions that have ended before
   };
-
-  // Called in the thread of the worker. `sessions`: all connections of clients, established or not.
-  void set_sessions(std::size_t sessions) { sessions_ = sessions; }
-  [[nodiscard]] std::size_t sessions() const { return sessions_; }
   // The same for the sessions of one combination of labels; see LabelledSessions.
   struct LabelledEntry {
     std::uint64_t metrics = 0;
@@ -48,6 +44,10 @@ class SessionSurvey {
     std::uint64_t logins = 0;
     Traffic traffic = {};
   };
+
+  // Called in the thread of the worker. `sessions`: all connections of clients, established or not.
+  void set_sessions(std::size_t sessions) { sessions_ = sessions; }
+  [[nodiscard]] std::size_t sessions() const { return sessions_; }
   // Called in the thread of the worker, after all sessions have added what they have passed on.
   void take(const LabelledSessions& table);
   [[nodiscard]] const std::vector<LabelledEntry>& labelled() const { return labelled_; }

@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "proxy/session/admission_checks.h"
+
 namespace pgveil::proxy {
 namespace {
 
@@ -44,7 +46,7 @@ bool is_fixed(const std::string& name, const ListenerConfig& listener) {
 }  // namespace
 
 void set_database(protocol::StartupMessage& startup, const ListenerConfig& listener) {
-  if (!listener.admin_database.empty() && startup.find("database") == listener.admin_database) return;
+  if (asks_for_admin_database(listener, startup)) return;
   set(startup, "database", listener.database);
 }
 
@@ -53,11 +55,11 @@ void set_parameters(protocol::StartupMessage& startup, const ListenerConfig& lis
   set_application_name(startup, listener.application_name);
 }
 
-void set_startup_of_admin_database(protocol::StartupMessage& startup, const AdminLogin& login) {
+void set_startup_of_admin_database(protocol::StartupMessage& startup, const std::string& user,
+                                   const std::string& session) {
   std::erase_if(startup.parameters, [](const auto& parameter) { return !is_the_protocols(parameter.first); });
-  startup.set("user", login.user);
-  startup.set(kSessionParameter, login.session);
-  if (!login.is_allowed) startup.set(kDeniedParameter, "on");
+  startup.set("user", user);
+  startup.set(kSessionParameter, session);
 }
 
 std::optional<Ending> refuse_parameter(const protocol::StartupMessage& startup,

@@ -18,16 +18,11 @@ void set_database(protocol::StartupMessage& startup, const ListenerConfig& liste
 // refuse these values of the operator.
 void set_parameters(protocol::StartupMessage& startup, const ListenerConfig& listener);
 
-// Parameters that tell the admin database the name of the session, and that the user may not use it.
+// The parameter that tells the admin database the name of the session.
 inline constexpr std::string_view kSessionParameter = "pgveil.session";
-inline constexpr std::string_view kDeniedParameter = "pgveil.denied";
-struct AdminLogin {
-  std::string user;
-  std::string session;
-  bool is_allowed = false;
-};
-// Leaves only what the admin database uses: those of the protocol, and `login`.
-void set_startup_of_admin_database(protocol::StartupMessage& startup, const AdminLogin& login);
+// Leaves only what the admin database uses: the parameters of the protocol, the user, and the name of the session.
+void set_startup_of_admin_database(protocol::StartupMessage& startup, const std::string& user,
+                                   const std::string& session);
 
 // Returns an ending for the first parameter, in the client's order, that is not allowed in a session for
 // which pgveil logs in on the client's behalf: the parameter would take effect with rights that the client

@@ -1,4 +1,4 @@
-// What sessions have passed on.
+// What sessions pass between their clients and servers.
 #pragma once
 
 #include <chrono>

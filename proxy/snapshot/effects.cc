@@ -95,12 +95,14 @@ class EffectCheck {
  private:
   void check_listener(const ListenerPolicy& listener, const std::string& key) const {
     const auto& rules = listener.rules;
+    const std::string no_rule = listener.config.admin_database.empty()
+                                    ? "no rule of this listener has method "
+                                    : "no rule for other databases than admin_database has method ";
     if (!rules.logs_in_for_clients())
-      refuse_without_effect(key + "allowed_startup_parameters",
-                            "no rule of this listener has method cert, peer or trust");
-    if (!rules.uses(HbaMethod::relay))
+      refuse_without_effect(key + "allowed_startup_parameters", no_rule + "cert, peer or trust");
+    if (!rules.uses_for_server(HbaMethod::relay))
       for (const char* setting : {"sasl_mechanisms", "shared_certificate"})
-        refuse_without_effect(key + setting, "no rule of this listener has method relay");
+        refuse_without_effect(key + setting, no_rule + "relay");
     else if (listener.config.sasl_mechanisms == SaslMechanisms::verbatim && listener.upstream &&
              !listener.upstream->config.uses_tls())
       refuse_without_effect(key + "sasl_mechanisms",
@@ -209,7 +211,8 @@ class EffectCheck {
       if (listener.config.upstream != upstream.name) continue;
       is_used = true;
       for (const auto* rule : listener.rules.rules())
-        if (rule->method != HbaMethod::reject) rules.emplace_back(&listener, rule);
+        if (rule->method != HbaMethod::reject && listener.rules.leads_to_server(*rule))
+          rules.emplace_back(&listener, rule);
     }
     if (!is_used)
       return warn("upstream." + upstream.name, "no listener uses this upstream",
@@ -217,7 +220,7 @@ class EffectCheck {
     const auto is_completed = [](const auto& rule) { return rule.second->method != HbaMethod::relay; };
     if (std::none_of(rules.begin(), rules.end(), is_completed))
       refuse_without_effect(key + "channel_binding",
-                            "all rules of the listeners that use this upstream have method relay");
+                            "all rules that lead to this upstream have method relay");
     check_logins(upstream, key, rules);
     check_peer(upstream, key);
     check_preconnect(upstream, key);

@@ -89,7 +89,8 @@ class SnapshotBuilder {
                                     std::move(users), admin_database_of(config)});
   }
 
-  // It needs no password: whoever is connected to it has been admitted by a rule and is in admin_users.
+  // It asks for no password: sessions reach it only for clients whom a rule has let in, and end if these are not in
+  // admin_users.
   [[nodiscard]] static std::shared_ptr<const Upstream> admin_database_of(const ListenerConfig& config) {
     if (config.admin_database.empty()) return nullptr;
     UpstreamConfig upstream;
@@ -102,14 +103,10 @@ class SnapshotBuilder {
 
   void refuse_unused_admin_database(const ListenerConfig& config, const std::string& key,
                                     const AccessRules& rules) {
-    using protocol::HbaMethod;
-    if (config.admin_database.empty()) return;
-    for (const HbaMethod method :
-         {HbaMethod::cert, HbaMethod::peer, HbaMethod::scram_sha_256, HbaMethod::trust})
-      if (rules.uses(method)) return;
+    if (config.admin_database.empty() || rules.may_admit_to_admin_database()) return;
     complain(
         key + ".admin_database",
-        "has no effect: no rule of this listener has method cert, peer, scram-sha-256 or trust",
+        "has no effect: no rule for this database has method cert, peer, scram-sha-256 or trust",
         "Add such a rule for this database and admin_users: with other methods the server authenticates the client, "
         "and here pgveil has to.");
   }
@@ -189,7 +186,7 @@ class SnapshotBuilder {
     const auto upstream = parsed_.config.upstreams.find(config.upstream);
     if (upstream == parsed_.config.upstreams.end() || !upstream->second.uses_tls()) return;
     if (config.tls_policy() == ListenerTls::off || config.shared_certificate) return;
-    if (!rules.uses(protocol::HbaMethod::relay)) return;
+    if (!rules.uses_for_server(protocol::HbaMethod::relay)) return;
     warn(
         key + ".upstream",
         "with method relay, clients cannot log in by SCRAM unless they set channel_binding=disable, since pgveil "

@@ -31,7 +31,7 @@ UpstreamLink::UpstreamLink(const LinkServices& services, std::shared_ptr<const U
       connector_(loop_, services.resolver, upstream_->config, *this, std::move(course)),
       connect_deadline_(loop_, *this),
       slot_(services.handshake_queue, *this),
-      until_(uv_now(loop_) + static_cast<std::uint64_t>(std::max<std::int64_t>(budget.count(), 0))) {}
+      until_(time_now() + std::max(budget, std::chrono::milliseconds(0))) {}
 
 UpstreamLink::State UpstreamLink::advance(Scratch& scratch) {
   for (;;) {
@@ -262,8 +262,7 @@ void UpstreamLink::start_over() {
 
 // Returns the current attempt's share of the remaining time.
 std::chrono::milliseconds UpstreamLink::share() const {
-  const std::uint64_t now = uv_now(loop_);
-  const auto left = std::chrono::milliseconds(until_ > now ? until_ - now : 0);
+  const auto left = std::max(until_ - time_now(), std::chrono::milliseconds(0));
   const auto attempts = static_cast<std::int64_t>(connector_.attempts_left());
   const auto part = std::max(left / attempts, std::chrono::milliseconds(1));
   const auto most = upstream_->config.connect_timeout;

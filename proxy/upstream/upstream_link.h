@@ -126,8 +126,8 @@ class UpstreamLink final : private Wakeable {
   Ending failure_;
   Step step_ = Step::connect;
   bool handshake_begun_ = false;
-  const std::uint64_t until_;   // the loop's time, in milliseconds
-  unsigned timed_attempt_ = 0;  // the attempt that connect_deadline_ belongs to
+  const std::chrono::milliseconds until_;  // of time_now()
+  unsigned timed_attempt_ = 0;             // the attempt that connect_deadline_ belongs to
 };
 
 }  // namespace pgveil::proxy

@@ -142,7 +142,7 @@ def test_every_event_of_the_log_is_documented():
     assert events == set(re.findall(r"`(\w+)`", re.sub(r"(?m)\|[^|]*\|$", "", table)))
 
 
-TESTS_OF_SECURITY = re.findall(r"`([\w/]+\.(?:py|cc))::([\w.]+)`", (ROOT / "docs/security.md").read_text())
+TESTS_OF_SECURITY = re.findall(r"`([\w/]+\.(?:py|cc))::([\w.:]+)`", (ROOT / "docs/security.md").read_text())
 
 
 def test_security_names_tests():
@@ -153,7 +153,10 @@ def test_security_names_tests():
 def test_a_test_that_security_names_exists(file, name):
     text = (ROOT / "tests" / file).read_text()
     if file.endswith(".py"):
-        assert re.search(rf"(?m)^ *def {name}\(", text)
+        *classes, test = name.split("::")
+        for part in classes:
+            text = re.search(rf"(?m)^class {part}\b.*(?:\n(?:| .*)$)*", text)[0]
+        assert re.search(rf"(?m)^ *def {test}\(", text)
     else:
         suite, test = name.split(".")
         assert re.search(rf"TEST(?:_P|_F)?\({suite},\s*{test}\)", text)

@@ -4,6 +4,8 @@ import re
 import subprocess
 import sys
 
+import pytest
+
 from harness.pgveil import BINARY
 from project import ROOT
 
@@ -13,10 +15,15 @@ def called(*words):
                           capture_output=True, text=True, check=False, timeout=300)  # fmt: skip
 
 
-def test_it_scrapes_at_the_rate_and_reports_ratios():
-    done = called("--pgveil", BINARY, "--rounds", 1, "--seconds", 2, "--clients", 2, "--scrapers", 3, "--rate", 30, "--tps", 200)
+@pytest.mark.parametrize("options, connections", [
+    ([], "each with one connection"),
+    (["--new-connections"], "a new connection for each scrape"),
+])  # fmt: skip
+def test_it_scrapes_at_the_rate_and_reports_ratios(options, connections):
+    done = called("--pgveil", BINARY, "--rounds", 1, "--seconds", 2, "--clients", 2, "--scrapers", 3, "--rate", 30, "--tps", 200,
+                  *options)  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "200 transactions per second; 3 scrapers." in done.stdout
+    assert f"200 transactions per second; 3 scrapers, {connections}." in done.stdout
     medians = dict(re.findall(r"(?m)^\| ([^|]+) \| ([\d.]+) \|", done.stdout))
     assert float(medians["CPU of pgveil for each transaction: scraped / not scraped"]) > 0
     assert float(medians["p99 of pgbench: scraped / another pgveil is scraped"]) > 0

@@ -82,13 +82,14 @@ class TestShow:
 
     def test_config_without_secrets(self, pgveil, postgres, tmp_path):
         upstream = postgres.upstream() | {"password_command": ["/bin/echo", "hunter2"]}
-        proxy = pgveil(upstream, listener=CONSOLE, limits={"idle_timeout": "7s"})
+        rules = RULES + "host ledger trusted all trust\n"
+        proxy = pgveil(upstream, listener={**CONSOLE, "hba": rules}, limits={"idle_timeout": "7s"})
         settings = {(row["section"], row["key"]): row for row in rows(proxy, "SHOW CONFIG")}
         assert settings["limits", "idle_timeout"]["value"] == "7s"
         assert settings["limits", "idle_timeout"]["default"] == "0s"
         assert settings["limits", "workers"]["changed_by"] == "restart"
         assert settings["listener[0]", "admin_users"]["value"] == "operator"
-        assert settings["listener[0]", "hba"]["value"].strip() == RULES.strip()
+        assert settings["listener[0]", "hba"]["value"].strip() == rules.strip()
         assert settings["upstream.primary", "host"]["value"] == upstream["host"]
         assert settings["upstream.primary", "password_command"]["value"] == '["/bin/echo", ...]'
         assert not any("hunter2" in str(row) for row in settings.values())
@@ -163,7 +164,9 @@ class TestOrders:
             proxy.send_signal(signal.SIGTERM)
             proxy.wait_for_line(" stopping ")
             operator.send(wire.query("RELOAD"))
-            assert operator.receive_error()["C"] == "55000"
+            error = operator.receive_error()
+            assert (error["C"], error["M"]) == ("55000", "pgveil: pgveil is shutting down")
+            assert "another pgveil" in error["H"]
 
 
 class TestAccess:
@@ -199,6 +202,7 @@ class TestAccess:
                 rows(proxy, "SHOW VERSION", user=user, password="wrong")
         with pytest.raises(psycopg2.OperationalError, match="permission denied for the admin database"):
             rows(proxy, "SHOW VERSION", user="billing", password=PASSWORD)
+        proxy.wait_for_line(r" session_closed .*reason=admin_database_denied .*user=billing .*sqlstate=42501")
 
     def test_by_certificate(self, pgveil, postgres, authority, credentials):
         rules = "hostssl pgveil all all cert map=operators\nhostssl all all all relay\n"
@@ -267,7 +271,7 @@ class TestAReload:
             reloaded.configuration["listener"][0]["admin_users"] = "billing"
             reloaded.reload_successfully()
             assert operator.receive_error()["C"] == "57P01"
-        reloaded.proxy.wait_for_line("reason=no_longer_admitted .*is not in admin_users of the listener any more")
+        reloaded.proxy.wait_for_line("reason=no_longer_admitted .*A new login would be refused: .*is not in admin_users of the listener")
 
     def test_ends_the_sessions_of_a_database_that_is_served_otherwise_now(self, reloadable):
         reloaded = reloadable(**{**CONSOLE, "hba": RULES.replace("host pgveil", "host pgveil,ledger")})

@@ -356,7 +356,7 @@ class TestStandardOutput:
     def test_has_the_records_and_nothing_else(self, started, folder):
         with open(folder / "out", "wb") as out, open(folder / "err", "wb") as err:
             process, listens = started(out, err)
-        eventually(listens.exists)
+        eventually(lambda: " listening " in (folder / "err").read_text())
         with wire.Client(str(listens)) as client:
             client.log_in(user="billing", database="ledger")
         eventually(lambda: "ended" in (folder / "out").read_text())

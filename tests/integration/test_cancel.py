@@ -199,6 +199,22 @@ def test_its_connection_ends_after_the_server_has_closed_its_own(pgveil, scripte
             assert canceller.receive_to_end() == b""
 
 
+def test_a_server_that_closes_without_close_notify_is_noted(pgveil, scripted_server, authority, credentials):
+    """A pooler may do so, and a server that has crashed."""
+
+    def script(peer):
+        peer.accept_tls(credentials)
+        peer.receive_startup_packet()
+        socket.socket(fileno=peer.socket.detach()).close()
+
+    proxy = pgveil(scripted_server(script).upstream(sslrootcert=str(authority.file)))
+    with proxy.connect() as canceller:
+        canceller.send(wire.cancel_request(7, b"1234"))
+        assert canceller.receive_to_end() == b""
+    line = proxy.end_of_session()
+    assert "reason=cancel_forwarded" in line and "without close_notify" in line
+
+
 def test_it_may_come_behind_a_declined_request_for_tls(proxy, postgres):
     with proxy.connect() as client:
         client.log_in(user="trusted", database="ledger")

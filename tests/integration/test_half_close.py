@@ -172,7 +172,7 @@ class TestWithAPassword:
         connection.sendall(client.close_notify())
         connection.close()
         line = proxy.end_of_session()
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 10
         assert "reason=client_closed " in line and "phase=log_in" in line
 
     def test_who_leaves_without_tls_ends_the_session_at_once(self, pgveil, postgres):
@@ -182,7 +182,7 @@ class TestWithAPassword:
             assert client.receive_message()[0] == b"R"
         started = time.monotonic()
         assert "reason=client_closed " in proxy.end_of_session()
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 10
 
 
 def test_an_answer_of_pgveil_itself_arrives(pgveil, postgres):
@@ -195,6 +195,43 @@ def test_that_the_server_is_away_arrives(pgveil):
         port = nobody.getsockname()[1]
     proxy = pgveil({"host": "localhost", "hostaddr": "127.0.0.1", "port": port, "sslmode": "disable"})
     assert messages_of(answer_to(connected(proxy.address), START))[0][0] == b"E"
+
+
+@pytest.mark.parametrize("rule", [None, ON_BEHALF], ids=["relayed", "on-behalf"])
+@pytest.mark.parametrize("has_tls", [True, False], ids=["tls", "without-tls"])
+def test_that_the_server_closes_without_a_word_arrives(pgveil, scripted_server, authority, credentials, rule, has_tls):
+    """As a server does that crashes, or a load balancer without servers."""
+
+    def script(peer):
+        if has_tls:
+            peer.accept_tls(credentials)
+        peer.receive_startup_packet()
+        peer.close()
+
+    tls = {"sslrootcert": str(authority.file)} if has_tls else {"sslmode": "disable"}
+    server = scripted_server(script)
+    proxy = pgveil(server.upstream(**tls), listener={"hba": rule} if rule else {})
+    answer = messages_of(answer_to(connected(proxy.address), START))
+    assert [fields[1] for kind, fields in answer if kind == b"E"] == ["57P03"]
+    assert "reason=client_closed" not in proxy.end_of_session()
+
+
+@pytest.mark.parametrize("resets", [False, True], ids=["without-close-notify", "reset"])
+def test_that_the_server_is_cut_in_the_login_arrives(pgveil, scripted_server, authority, credentials, resets):
+    def script(peer):
+        peer.accept_tls(credentials)
+        peer.receive_startup_packet()
+        peer.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # else a reset may come before it
+        peer.send(wire.message(b"R", bytes(4)))
+        assert peer.receive_to_end() == b""  # pgveil has passed on the end of the client
+        with socket.socket(fileno=peer.socket.detach()) as tcp:
+            if resets:
+                tcp.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+
+    proxy = pgveil(scripted_server(script).upstream(sslrootcert=str(authority.file)))
+    answer = messages_of(answer_to(connected(proxy.address), START))
+    assert [kind for kind, _ in answer] == [b"R", b"E"] and answer[1][1][1] == "08006"
+    assert "reason=upstream_lost" in proxy.end_of_session()
 
 
 def test_a_cancel_request_is_forwarded(pgveil, scripted_server):
@@ -245,7 +282,7 @@ def test_a_login_that_does_not_end_ends_with_its_time(pgveil, scripted_server):
     proxy = pgveil(server.upstream(sslmode="disable"), limits={"startup_timeout": "1s"})
     started = time.monotonic()
     assert messages_of(answer_to(connected(proxy.address), START))[0][1][1] == "57P03"
-    assert 0.8 < time.monotonic() - started < 4
+    assert 0.8 < time.monotonic() - started < 10
     done.set()
 
 
@@ -267,7 +304,7 @@ def test_a_client_that_is_gone_ends_a_session_that_waits_for_its_server(pgveil, 
     started = time.monotonic()
     reason = "client_closed " if unix else 'client_lost .*detail="?Connection reset'
     assert re.search(f"reason={reason}", proxy.end_of_session())
-    assert time.monotonic() - started < 3
+    assert time.monotonic() - started < 10
     done.set()
 
 
@@ -285,11 +322,12 @@ def test_a_slow_reader_is_not_hurried(pgveil, scripted_server):
     """Bytes that had to wait and are then written count as activity."""
     row = wire.message(b"d", bytes(60_000))
     rows = 200
+    complete = wire.message(b"C", b"COPY 0\0") + wire.message(b"Z", b"I")
 
     def script(peer):
         peer.log_in()
         peer.receive_message()
-        peer.send(row * rows)
+        peer.send(row * rows, complete)
 
     server = scripted_server(script)
     proxy = pgveil(server.upstream(sslmode="disable"), limits={"idle_timeout": "1s"})

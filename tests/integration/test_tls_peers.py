@@ -252,7 +252,8 @@ def test_one_connection_for_all_of_it(is_upload, records, described, pgveil, pee
         connection.send(wire.message(b"C", b"COPY 1\0"), wire.message(b"Z", b"I"))
 
     server_side = tunnel("openssl", "server", scripted_server(serve).port, rekey=False)
-    upstream = {"host": "localhost", "hostaddr": "127.0.0.1", "port": port_of(server_side), "sslrootcert": authority.file}
+    upstream = {"host": "localhost", "hostaddr": "127.0.0.1", "port": port_of(server_side),
+                "sslrootcert": str(authority.file)}  # fmt: skip
     proxy = pgveil(upstream, listener=certificate(credentials), limits={"tls_records": records})
     client_side = tunnel("openssl", "client", proxy.address[1], rekey=False)
     with wire.Client(("127.0.0.1", port_of(client_side))) as client:

@@ -13,6 +13,7 @@ from harness.pgveil import psql
 from harness.postgres import PASSWORD
 from harness.processes import POSTGRES_BIN, eventually, run
 from harness.scripted_server import verified_session
+from harness.tls_clients import certificate, tls_client
 from harness.wire import Client
 
 STARTING_UP = wire.error_response("FATAL", "57P03", "the database system is starting up")
@@ -213,6 +214,24 @@ class TestHostLists:
         assert first.finished_peer().startup == second.finished_peer().startup
         assert first.finished_peer().rest in (None, b"")
 
+    def test_a_client_is_asked_for_its_password_once(self, pgveil, scripted_server, authority, credentials, trust):
+        def asks(peer):
+            peer.accept_tls(credentials)
+            peer.receive_startup_packet()
+            peer.send(wire.message(b"R", struct.pack("!I", 3)))
+            assert peer.receive_message() == (b"p", b"secret\0")
+            peer.send(wire.message(b"R", bytes(4)), wire.message(b"Z", b"I"))
+
+        first = scripted_server(refuses(credentials, STARTING_UP))
+        proxy = pgveil(hosts(first.port, scripted_server(asks).port, require_auth="password", **trust),
+                       listener=certificate(credentials, hba="hostssl all all all password\n"))  # fmt: skip
+        with tls_client(proxy, authority) as client:
+            client.send(wire.startup_message(user="ann", database="ledger"))
+            assert client.receive_message() == (b"R", struct.pack("!I", 3))
+            client.send(wire.message(b"p", b"secret\0"))
+            requests = [body for kind, body in client.receive_until(b"Z") if kind == b"R"]
+            assert requests == [bytes(4)]
+
     def test_the_last_refusal_is_passed_on_unchanged(self, pgveil, scripted_server, credentials, trust):
         servers = [scripted_server(refuses(credentials, word)) for word in (STARTING_UP, SHUTTING_DOWN)]
         proxy = pgveil(hosts(*(server.port for server in servers), **trust))
@@ -324,7 +343,7 @@ class TestHostLists:
     def test_connect_timeout_is_the_most(self, pgveil, scripted_server, credentials, trust):
         silent = scripted_server(lambda peer: peer.receive_ssl_request())
         last = scripted_server(verified_session(credentials))
-        assert 0.2 < log_in(pgveil(hosts(silent.port, last.port, connect_timeout="300ms", **trust))) < 2
+        assert 0.2 < log_in(pgveil(hosts(silent.port, last.port, connect_timeout="300ms", **trust))) < 8
 
 
 class TestUnixSockets:
@@ -365,7 +384,7 @@ class TestUnixSockets:
             self.fill(stack, listener.getsockname())
             proxy = pgveil({"host": str(folder), "connect_timeout": "300ms"})
             error, seconds = attempt(proxy)
-        assert error["C"] == "57P03" and 0.25 < seconds < 2
+        assert error["C"] == "57P03" and 0.25 < seconds < 8
         assert "its queue of new connections is full" in error["D"]
         assert "reason=upstream_timed_out" in proxy.end_of_session()
 
@@ -408,25 +427,26 @@ class TestConnectionsMadeAhead:
             (ignores_startup(credentials) if len(server.peers) <= 3 else verified_session(credentials))(peer)
 
         server = scripted_server(script)
-        proxy = pgveil(server.upstream(preconnect=3, **trust), limits={"workers": 1, "startup_timeout": "2s"})
+        proxy = pgveil(server.upstream(preconnect=3, **trust), limits={"workers": 1, "startup_timeout": "6s"})
         server.wait_for_encrypted(3)
-        assert 0.9 < log_in(proxy) < 1.9
-        assert log_in(proxy) < 0.9  # the others are not trusted any more
+        assert 2.9 < log_in(proxy) < 6
+        assert log_in(proxy) < 2.9  # the others are not trusted any more
 
     def test_a_host_that_is_gone_costs_time_but_no_login(self, cut_off):
         line, proxy, _ = cut_off
         line.cut()
-        assert 0.9 < self.enter(line, proxy) < 2.9
+        assert 0.9 < self.enter(line, proxy) < 9
         proxy.wait_for_line("preconnect_failed")  # with the first, all are gone
-        assert self.enter(line, proxy) < 2.9
+        assert self.enter(line, proxy) < 9
 
     def test_a_host_that_is_gone_is_noticed_without_a_login(self, cut_off):
         line, proxy, second = cut_off
         line.cut()
         proxy.wait_for_line("preconnect_failed.* reason=upstream_lost", 12)
-        eventually(lambda: second.peers)  # they lead there now
+        second.wait_for_encrypted(3)  # all of them lead there now
         proxy.wait_for_line("preconnect_recovered")
-        assert self.enter(line, proxy) < 0.9
+        self.enter(line, proxy)
+        assert "preconnected=yes" in proxy.wait_for_line("session_started.*").string
 
     def enter(self, line, proxy):
         began = time.monotonic()
@@ -443,7 +463,7 @@ class TestConnectionsMadeAhead:
         proxy = pgveil(
             {"host": "localhost,localhost", "hostaddr": f"{FAR},127.0.0.1", "port": f"{first.port},{second.port}",
              "preconnect": 3, "keepalives_idle": "1s", "keepalives_interval": "1s", "keepalives_count": 1, **trust},
-            listener={"address": f"unix:{folder}/.s.PGSQL.7100"}, limits={"workers": 1, "startup_timeout": "3s"},
+            listener={"address": f"unix:{folder}/.s.PGSQL.7100"}, limits={"workers": 1, "startup_timeout": "4s"},
             prefix=slow_line.prefix,
         )  # fmt: skip
         first.wait_for_encrypted(3)

@@ -10,7 +10,7 @@ namespace {
 
 // Types of messages in the order in which they pass: the client's after `>`, the server's after `<`. ReadyForQuery is
 // followed by its status: "<ZI".
-bool is_idle_after(std::string_view conversation) {
+TransactionTracker tracker_after(std::string_view conversation) {
   TransactionTracker tracker;
   bool is_client = false;
   for (std::size_t i = 0; i < conversation.size(); ++i) {
@@ -26,7 +26,7 @@ bool is_idle_after(std::string_view conversation) {
     else
       tracker.on_backend_message(type, 0);
   }
-  return tracker.is_idle();
+  return tracker;
 }
 
 struct Conversation {
@@ -41,7 +41,7 @@ void PrintTo(const Conversation& conversation, std::ostream* out) {
 class TransactionTrackerTest : public testing::TestWithParam<Conversation> {};
 
 TEST_P(TransactionTrackerTest, KnowsWhetherTheSessionIsIdle) {
-  EXPECT_EQ(is_idle_after(GetParam().messages), GetParam().is_idle);
+  EXPECT_EQ(tracker_after(GetParam().messages).is_idle(), GetParam().is_idle);
 }
 
 // clang-format off
@@ -92,6 +92,44 @@ INSTANTIATE_TEST_SUITE_P(
         Conversation{"Notification", "> Q < C ZI A N S", true},
         Conversation{"ReadyForQueryThatAnswersNothing", "< ZI", false},
         Conversation{"ReadyForQueryThatAnswersNothingAndThenAQuery", "< ZI > Q < C ZI", true}),
+    [](const auto& row) { return row.param.name; });
+// clang-format on
+
+struct Debt {
+  const char* name;
+  const char* messages;
+  bool is_owed;
+};
+void PrintTo(const Debt& debt, std::ostream* out) {
+  *out << debt.messages;
+}
+
+class ReadyForQuery : public testing::TestWithParam<Debt> {};
+
+TEST_P(ReadyForQuery, IsOwedAfterTheseMessages) {
+  EXPECT_EQ(tracker_after(GetParam().messages).owes_answer(), GetParam().is_owed);
+}
+
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(
+    Conversations, ReadyForQuery,
+    testing::Values(
+        Debt{"AfterTheLogin", "", false},
+        Debt{"Query", "> Q", true},
+        Debt{"QueryHalfAnswered", "> Q < T D C", true},
+        Debt{"QueryAnswered", "> Q < T D C ZI", false},
+        Debt{"QueryInATransactionAnswered", "> Q < C ZT", false},
+        Debt{"SecondQuery", "> Q Q < C ZI", true},
+        Debt{"QueryBeforeTerminate", "> Q X", true},
+        Debt{"FunctionCall", "> F", true},
+        Debt{"ExtendedWithoutSync", "> P B E < 1 2 C", false},
+        Debt{"ExtendedWithSync", "> P B E S < 1 2 C", true},
+        Debt{"ExtendedAfterAnError", "> P B E < E", false},
+        Debt{"ExtendedAfterAnErrorWithSync", "> P B E < E > S", true},
+        Debt{"CopyInWhoseClientGoesOn", "> Q < G > d", false},
+        Debt{"CopyInWhoseClientIsDone", "> Q < G > d c", true},
+        Debt{"Replication", "> Q < W d", false},
+        Debt{"UnknownAfterAFailedCopy", "> Q < G > d S < E", false}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 

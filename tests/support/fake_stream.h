@@ -26,7 +26,8 @@ class FakeStream final : public proxy::Stream {
   bool broken = false;
   bool breaks = false;          // look_for_break() finds that the peer has broken the connection
   bool fails_to_write = false;  // as TLS that cannot encrypt: a read returns the failure, without an event
-  bool held = false;            // the stream itself holds `incoming`, so there is no event for it
+  CloseNotify notify = CloseNotify::without_tls;
+  bool held = false;  // the stream itself holds `incoming`, so there is no event for it
   int reads = 0;
   std::size_t wakes_at = 1;
 
@@ -66,6 +67,7 @@ class FakeStream final : public proxy::Stream {
   void pause_reading() override { paused = true; }
   void resume_reading() override { paused = false; }
   void wake_at(std::size_t bytes) override { wakes_at = bytes; }
+  [[nodiscard]] CloseNotify close_notify() const override { return notify; }
   [[nodiscard]] bool write_broken() const override { return broken; }
   void look_for_break() override { broken = broken || breaks; }
   void finish(proxy::Scratch& /*scratch*/, Finish how) override {

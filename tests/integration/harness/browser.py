@@ -25,8 +25,15 @@ class Browser:
             assert shutil.which(program), f"{program} is missing: install the packages chromium and chromium-driver"
         home = {name: str(folder) for name in ("HOME", "TMPDIR", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR")}
         # ChromeDriver says its port on standard output, and Daemon reads standard error.
-        self._driver = Daemon("sh", "-c", "exec chromedriver --port=0 >&2", env=environment(**home), last_signal="TERM")
-        port = self._driver.wait_for_line(r"started successfully on port (\d+)")[1]
+        command = "sh", "-c", "exec chromedriver --port=0 >&2"
+        # It takes a free port of IPv6, and ends if that port is not free of IPv4, too.
+        for _ in range(5):
+            self._driver = Daemon(*command, env=environment(**home), last_signal="TERM")
+            started = self._driver.wait_for_line(r"started successfully on port (\d+)|port not available")
+            if port := started[1]:
+                break
+            self._driver.wait()
+        assert port, self._driver.log
         self._url = f"http://127.0.0.1:{port}/session"
         try:
             self._session = self._ask("POST", "", {"capabilities": {"alwaysMatch": capabilities(folder)}})["sessionId"]

@@ -57,10 +57,17 @@ class AdminQueriesTest : public testing::Test {
   AdminStatements statements_{{
       .status =
           [] {
-            return nlohmann::ordered_json{
-                {"certificates",
-                 {{{"kind", "ca"}, {"subject", "CN=one"}, {"days_left", 3}},
-                  {{"kind", "ca"}, {"subject", "CN=two"}, {"days_left", nullptr}}}}};
+            return nlohmann::ordered_json{{"certificates",
+                                           {{{"kind", "ca"},
+                                             {"subject", "CN=one"},
+                                             {"file", "one.crt"},
+                                             {"not_after", "2026-01-31T12:00:00Z"},
+                                             {"days_left", 3}},
+                                            {{"kind", "ca"},
+                                             {"subject", "CN=two"},
+                                             {"file", "two.crt"},
+                                             {"not_after", "2026-01-31T12:00:00Z"},
+                                             {"days_left", nullptr}}}}};
           },
       .sessions =
           [] {
@@ -284,12 +291,6 @@ TEST_F(AdminLoginTest, NegotiatesTheVersionAndTheOptionsOfTheProtocol) {
   EXPECT_EQ(log_in(protocol::make_protocol_version(3, 9999), "").substr(0, 2), "vR");
   EXPECT_EQ(log_in(protocol::kProtocol32, "_pq_.x").substr(0, 2), "vR");
   EXPECT_EQ(log_in(protocol::kProtocol32, "").substr(0, 2), "RS");
-}
-
-TEST_F(AdminLoginTest, RefusesAUserWhoIsDenied) {
-  EXPECT_EQ(log_in(protocol::kProtocol30, "pgveil.denied"), "RE");
-  EXPECT_EQ(last_error_, "42501");
-  EXPECT_EQ(progress_, Progress::answered);
 }
 
 TEST_F(AdminQueriesTest, ForgetsStatementsThatAreClosed) {

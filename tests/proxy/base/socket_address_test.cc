@@ -35,6 +35,16 @@ TEST(KernelAddresses, OfALinkAreNotLoopback) {
   EXPECT_FALSE(address->is_loopback());
 }
 
+TEST(KernelAddresses, AreWrittenAsTheyAreRead) {
+  for (const auto& [host, text] :
+       {std::pair{"127.0.0.1", "127.0.0.1:5432"}, std::pair{"255.10.0.249", "255.10.0.249:5432"},
+        std::pair{"::1", "[::1]:5432"}, std::pair{"2001:db8::a", "[2001:db8::a]:5432"}}) {
+    const auto address = kernel_address(SocketAddress{.host = host, .port = 5432, .unix_path = ""});
+    ASSERT_TRUE(address) << host;
+    EXPECT_EQ(address->text(), text);
+  }
+}
+
 TEST(KernelAddresses, OfTheAbstractNamespaceAreNamesWithoutANul) {
   const auto address = unix_address("@pgveil/.s.PGSQL.5432");
   ASSERT_TRUE(address);

@@ -46,12 +46,13 @@ class TerminatedLogins : public testing::Test {
     uv_loop_close(&loop_);
   }
 
-  void begin(std::unique_ptr<ClientAuthenticator> client, Credential* held = nullptr) {
+  void begin(std::unique_ptr<ClientAuthenticator> client, Credential* held = nullptr,
+             std::optional<Ending> denial = {}) {
     auto server = std::make_unique<ServerAuthenticator>(
         ServerAuthenticator::Terms{.user = "ann", .allowed = {AuthMethod::scram_sha_256}, .end_point = {}},
         *key_cache_, owner_);
     if (held != nullptr) server->use(std::move(*held));
-    login_ = std::make_unique<TerminatedLogin>(std::move(client), std::move(server));
+    login_ = std::make_unique<TerminatedLogin>(std::move(client), std::move(server), std::move(denial));
   }
 
   // The server sends `message`. Returns the bytes that the login sends.
@@ -153,6 +154,15 @@ TEST_F(TerminatedLogins, FromAHeldPasswordCostItOnce) {
     EXPECT_EQ(login_->client_part(), Login::ClientPart::silent);
   }
   EXPECT_EQ(key_cache_->computations(), 1U);
+}
+
+TEST_F(TerminatedLogins, EndWithTheirDenialInPlaceOfTheServersAcceptance) {
+  Credential held =
+      std::make_unique<KnownPassword>(std::make_shared<const protocol::SecretText>(kPassword), "passfile");
+  begin(nullptr, &held, Ending{.reason = Reason::admin_database_denied});
+  EXPECT_TRUE(run_server(offer()).to_client.empty());
+  EXPECT_EQ(progress_, Login::Progress::failed);
+  EXPECT_EQ(login_->ending().reason, Reason::admin_database_denied);
 }
 
 TEST_F(TerminatedLogins, DoNotAskAClientForWhatTheServerWillNotTake) {

@@ -202,10 +202,11 @@ TEST_F(ARelay, PassesOnTheClientsEndAndWaitsForTheAnswer) {
   EXPECT_EQ(server_.written, "last query");
   EXPECT_TRUE(server_.finished);
 
-  server_.incoming = {"last answer"};
+  const std::string last_answer("Z\0\0\0\5I", 6);
+  server_.incoming = {last_answer};
   server_.end = Status::ended;
   EXPECT_EQ(advance(), End::client_closed);
-  EXPECT_EQ(client_.written, "last answer");
+  EXPECT_EQ(client_.written, last_answer);
 }
 
 TEST_F(ARelay, TakesWhatComesBehindTheClientsEndAndPassesNothingOn) {
@@ -236,6 +237,57 @@ TEST_F(ARelay, CountsTheServersResetAfterTheClientsEndAsThatEnd) {
   server_.end = Status::failed;
   EXPECT_EQ(advance(), End::client_closed);
 }
+
+const std::string kQuery("Q\0\0\0\x05\0", 6);
+const std::string kTerminate("X\0\0\0\x04", 5);
+const std::string kReady("Z\0\0\0\x05I", 6);
+const std::string kFatal("E\0\0\0\x0cSFATAL\0\0", 13);
+
+struct LateEnd {
+  const char* name;
+  std::string from_client;
+  bool client_ends;  // its side of the connection, after that
+  std::string from_server;
+  Status end_of_server;
+  Stream::CloseNotify notify;
+  End expected;
+};
+void PrintTo(const LateEnd& end, std::ostream* out) {
+  *out << end.name;
+}
+
+class AServerThatCloses : public ARelay, public testing::WithParamInterface<LateEnd> {};
+
+TEST_P(AServerThatCloses, AfterItsClientHasEndedTheSession) {
+  const LateEnd& row = GetParam();
+  if (!row.from_client.empty()) client_.incoming = {row.from_client};
+  client_.end = row.client_ends ? Status::ended : Status::blocked;
+  ASSERT_EQ(advance(), std::nullopt);
+  if (!row.from_server.empty()) server_.incoming = {row.from_server};
+  server_.end = row.end_of_server;
+  server_.notify = row.notify;
+  EXPECT_EQ(advance(), row.expected);
+  EXPECT_EQ(client_.written, row.from_server);
+}
+
+using CloseNotify = Stream::CloseNotify;
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(
+    Ends, AServerThatCloses,
+    testing::Values(
+        LateEnd{"Answered", kQuery, true, kReady, Status::ended, CloseNotify::without_tls, End::client_closed},
+        LateEnd{"AnsweredAndTerminated", kQuery + kTerminate, false, kReady, Status::ended, CloseNotify::missing, End::client_closed},
+        LateEnd{"NotAnswered", kQuery, true, "", Status::ended, CloseNotify::without_tls, End::server_closed},
+        LateEnd{"NotAnsweredAndTerminated", kQuery + kTerminate, false, "", Status::ended, CloseNotify::without_tls, End::server_closed},
+        LateEnd{"NotAnsweredOverTls", kQuery, true, "", Status::ended, CloseNotify::missing, End::server_closed},
+        LateEnd{"NotAnsweredAndReset", kQuery, true, "", Status::failed, CloseNotify::without_tls, End::server_lost},
+        LateEnd{"InsideItsAnswer", kQuery, true, kReady.substr(0, 3), Status::ended, CloseNotify::received, End::server_closed},
+        LateEnd{"WithAFatalError", kQuery, true, kFatal, Status::ended, CloseNotify::received, End::server_closed},
+        LateEnd{"ThatHasNoticedTheClient", kQuery, true, "", Status::ended, CloseNotify::received, End::client_closed},
+        LateEnd{"ThatWasAskedNothing", "", true, "", Status::ended, CloseNotify::missing, End::client_closed},
+        LateEnd{"ThatWasAskedHalfAQuestion", kQuery.substr(0, 3), true, "", Status::ended, CloseNotify::missing, End::client_closed}),
+    [](const auto& row) { return row.param.name; });
+// clang-format on
 
 TEST_F(ARelay, DoesNotWaitForAnAnswerThatNobodyCanRead) {
   client_.end = Status::ended;

@@ -98,6 +98,8 @@ TEST_P(DoubtfulSetting, IsAWarning) {
 constexpr const char* kRelayTls = "hba = \"hostssl all all all relay\"\n";
 constexpr const char* kTrust = "hba = \"host all all all trust\"\n";
 constexpr const char* kScram = "hba = \"host all all all scram-sha-256\"\nauth_file = \"$USERS\"\n";
+constexpr const char* kAdminDatabase = "admin_database = \"pgveil\"\nadmin_users = \"ann\"\n";
+constexpr const char* kAdminAndRelay = "hba = \"host pgveil all all trust\\nhost all all all relay\"\n";
 constexpr const char* kPassword = "hba = \"hostssl all all all password\"\n";
 
 // clang-format off
@@ -105,7 +107,7 @@ INSTANTIATE_TEST_SUITE_P(
     Effects, RefusedSetting,
     testing::Values(
         Row{"ChannelBindingOfRelayedLogins", "", std::string(kUpstreamTls) + "channel_binding = \"require\"\n", "",
-            "upstream.a.channel_binding: has no effect: all rules of the listeners that use this upstream have method relay"},
+            "upstream.a.channel_binding: has no effect: all rules that lead to this upstream have method relay"},
         Row{"ChannelBindingWithoutAPassword", kTrust, std::string(kUpstreamTls) + "channel_binding = \"require\"\n", "",
             "upstream.a.channel_binding: no login can succeed by the rule in pgveil.toml:4, method trust: channel binding requires a password, and pgveil has none"},
         Row{"MaxSessionsAboveThoseOfTheProcess", "max_sessions = 11\n", kNoTls, "[limits]\nmax_sessions = 10\n",
@@ -128,6 +130,14 @@ INSTANTIATE_TEST_SUITE_P(
             "listener[0].failed_login_delay: is longer than half of limits.startup_timeout, which is the longest time that a login may wait"},
         Row{"AllowedStartupParametersOfRelayedLogins", "allowed_startup_parameters = \"options\"\n", kNoTls, "",
             "listener[0].allowed_startup_parameters: has no effect: no rule of this listener has method cert, peer or trust"},
+        Row{"AllowedStartupParametersOfTheAdminDatabase", std::string(kAdminDatabase) + kAdminAndRelay + "allowed_startup_parameters = \"options\"\n", kNoTls, "",
+            "listener[0].allowed_startup_parameters: has no effect: no rule for other databases than admin_database has method cert, peer or trust"},
+        Row{"ChannelBindingOfTheAdminDatabase", std::string(kAdminDatabase) + kAdminAndRelay, std::string(kUpstreamTls) + "channel_binding = \"require\"\n", "",
+            "upstream.a.channel_binding: has no effect: all rules that lead to this upstream have method relay"},
+        Row{"SaslMechanismsOfTheAdminDatabase", std::string(kAdminDatabase) + "hba = \"host pgveil all all relay\\nhost all all all trust\"\nsasl_mechanisms = \"verbatim\"\n", kNoTls, "",
+            "listener[0].sasl_mechanisms: has no effect: no rule for other databases than admin_database has method relay"},
+        Row{"AdminDatabaseOfARelayedRule", std::string(kAdminDatabase) + "hba = \"host pgveil all all relay\\nhost other all all trust\"\n", kNoTls, "",
+            "listener[0].admin_database: has no effect: no rule for this database has method cert, peer, scram-sha-256 or trust"},
         Row{"SaslMechanismsWithoutRelay", std::string(kTrust) + "sasl_mechanisms = \"verbatim\"\n", kNoTls, "",
             "listener[0].sasl_mechanisms: has no effect: no rule of this listener has method relay"},
         Row{"SaslMechanismsOfAServerWithoutTls", "sasl_mechanisms = \"verbatim\"\n", kNoTls, "",
@@ -247,6 +257,8 @@ INSTANTIATE_TEST_SUITE_P(
         Row{"RequireAuthThatSucceeds", kScram, std::string(kNoTls) + "require_auth = \"scram-sha-256,md5\"\n", "", ""},
         Row{"RequireAuthOfRelayedLogins", "", std::string(kNoTls) + "require_auth = \"md5\"\n", "", ""},
         Row{"RequireAuthNoneOfAVouchedClient", kTrust, std::string(kNoTls) + "require_auth = \"none\"\n", "", ""},
+        Row{"RequireAuthBesideTheAdminDatabase", std::string(kAdminDatabase) + kAdminAndRelay, std::string(kNoTls) + "require_auth = \"scram-sha-256\"\n", "", ""},
+        Row{"AdminDatabaseOfARuleForAll", std::string(kAdminDatabase) + kTrust, kNoTls, "", ""},
         Row{"UserOfRequirepeer", "", "host = \"/run/postgresql\"\nrequirepeer = \"root\"\n", "", ""},
         Row{"CertificatesForTheIdentityAlone", std::string(kTls) + "ssl_ca_file = \"$ROOT\"\nlog_client_identity = true\n" + kRelayTls, kNoTls, "", ""},
         Row{"KeepalivesOfAListWithTcp", "", "host = \"/run/postgresql,127.0.0.1\"\nsslmode = \"disable\"\nkeepalives_idle = \"1min\"\n", "", ""},
