@@ -3,6 +3,7 @@
 import contextlib
 import re
 import resource
+import select
 import socket
 import time
 
@@ -12,7 +13,7 @@ from harness import wire
 from harness.haproxy import header
 from harness.network import port_in_use_at
 from harness.pgveil import toml
-from harness.processes import eventually
+from harness.processes import PATIENCE, eventually
 from harness.tls_clients import certificate, run_psql
 
 LEDGER = {"database": "ledger"}
@@ -21,6 +22,14 @@ LEDGER = {"database": "ledger"}
 def client_from(address: str, proxy) -> wire.Client:
     """With a source address of its own: all of 127.0.0.0/8 is this machine."""
     return wire.Client(proxy.address, source=address)
+
+
+@contextlib.contextmanager
+def client_behind_a_proxy(address: str, proxy):
+    """With this address in the PROXY header."""
+    with proxy.connect() as client:
+        client.send(header(address, "2001:db8::9" if ":" in address else "198.51.100.9"))
+        yield client
 
 
 def refusal_of(client, **parameters) -> dict[str, str]:
@@ -97,6 +106,21 @@ def test_the_address_in_a_proxy_header_counts(pgveil, postgres):
         third.log_in(user="billing", **LEDGER)
 
 
+def test_an_ipv6_address_in_a_proxy_header_counts_by_its_first_64_bits(pgveil, postgres):
+    limits = {"max_sessions_per_address": 1, "proxy_protocol_from": ["127.0.0.0/8"]}
+    proxy = pgveil(postgres.unix_upstream(), listener=limits)
+    with (
+        client_behind_a_proxy("2001:db8:0:1::7", proxy) as first,
+        client_behind_a_proxy("2001:db8:0:1::8", proxy) as neighbour,
+        client_behind_a_proxy("2001:db8:0:2::7", proxy) as another,
+    ):
+        first.log_in(user="billing", **LEDGER)
+        error = refusal_of(neighbour, user="billing", **LEDGER)
+        another.log_in(user="billing", **LEDGER)
+    assert (error["C"], error["M"]) == ("53300", "pgveil: too many sessions of this client address")
+    assert "client=[2001:db8:0:1::8]:56324" in proxy.wait_for_line(".*reason=too_many_sessions_of_address.*").string
+
+
 def test_some_sessions_are_for_some_users(pgveil, postgres):
     limits = {"max_sessions": 2, "reserved_sessions": 1, "reserved_sessions_for": "orders, postgres"}
     proxy = pgveil(postgres.unix_upstream(), listener=limits)
@@ -133,6 +157,17 @@ def test_an_address_has_a_rate_of_logins(pgveil, postgres):
     assert (error["C"], error["M"]) == ("53300", "pgveil: too many logins of this client address")
     assert error["D"] == '127.0.0.2 has had more logins than login_rate = "3/h" allows.'
     proxy.wait_for_line("reason=login_rate_exceeded")
+
+
+def test_a_rate_of_logins_is_of_the_address_in_a_proxy_header(pgveil, postgres):
+    limits = {"login_rate": "2/h", "proxy_protocol_from": ["127.0.0.0/8"]}
+    proxy = pgveil(postgres.unix_upstream(), listener=limits)
+    for address in ("192.0.2.7", "192.0.2.7", "192.0.2.8", "2001:db8:0:1::7", "2001:db8:0:1::8", "2001:db8:0:2::7"):
+        with client_behind_a_proxy(address, proxy) as client:
+            client.log_in(user="billing", **LEDGER)
+    for address in ("192.0.2.7", "2001:db8:0:1::9"):
+        with client_behind_a_proxy(address, proxy) as client:
+            assert refusal_of(client, user="billing", **LEDGER)["M"] == "pgveil: too many logins of this client address"
 
 
 def test_a_rate_of_logins_comes_back_with_time(pgveil, postgres):
@@ -178,6 +213,32 @@ def test_a_failed_login_delays_the_next_one_of_its_address(pgveil, postgres):
         log_in("127.0.0.2")
         assert delay <= time.monotonic() - started < 5 * delay
         assert seconds_for(lambda: log_in("127.0.0.2")) < delay  # a login has succeeded
+
+
+@pytest.mark.parametrize(
+    "failing, delayed, other",
+    [
+        ("192.0.2.7", "192.0.2.7", "192.0.2.8"),
+        ("2001:db8:0:1::7", "2001:db8:0:1::8", "2001:db8:0:2::7"),
+    ],
+    ids=["IPv4", "IPv6"],
+)
+def test_a_failed_login_delays_the_address_in_its_proxy_header(pgveil, postgres, failing, delayed, other):
+    """Of two logins, one waits. The other one would have to wait for longer than half of startup_timeout, and is refused."""
+    limits = {"failed_login_delay": "6min", "proxy_protocol_from": ["127.0.0.0/8"], "hba": "host all billing all relay\n"}
+    proxy = pgveil(postgres.unix_upstream(), listener=limits, limits={"startup_timeout": "20min"})
+    with client_behind_a_proxy(failing, proxy) as client:
+        assert refusal_of(client, user="nobody", **LEDGER)["C"] == "28000"
+    with client_behind_a_proxy(delayed, proxy) as first, client_behind_a_proxy(delayed, proxy) as second:
+        for client in (first, second):
+            client.send(wire.startup_message(user="billing", **LEDGER))
+        answered, _, _ = select.select([first.socket, second.socket], [], [], PATIENCE)
+        assert len(answered) == 1
+        refused = first if first.socket in answered else second
+        assert refused.receive_error()["C"] == "53300"
+        with client_behind_a_proxy(other, proxy) as client:
+            client.log_in(user="billing", **LEDGER)
+        proxy.wait_for_line("reason=too_many_failed_logins")
 
 
 def test_logins_at_once_after_a_failed_one_wait_for_each_other(pgveil, postgres):

@@ -144,6 +144,21 @@ ROWS = [
     Row(events.user_without_rule, login("none", "refused"), refused("rejected_by_rule", "none")),
     Row(events.database_that_does_not_exist, login("trust", "refused") | SERVER_LOGIN,
         refused("login_failed", "trust") | CONNECT | connected("plain", "none")),
+    # limits
+    Row(events.one_session_too_many, ended("too_many_sessions"), refused("too_many_sessions", "trust")),
+    Row(events.one_session_too_many_of_a_user, ended("too_many_sessions_of_user"), refused("too_many_sessions_of_user", "trust")),
+    Row(events.one_session_too_many_of_an_address, ended("too_many_sessions_of_address"),
+        refused("too_many_sessions_of_address", "trust")),
+    Row(events.session_that_is_reserved_for_others, ended("sessions_reserved"), refused("sessions_reserved", "trust")),
+    Row(events.login_over_the_rate, ended("login_rate_exceeded"), refused("login_rate_exceeded", "none")),
+    Row(events.one_login_too_many_after_a_failed_one, ended("too_many_failed_logins"), refused("too_many_failed_logins", "none")),
+    # The new client is where the old one was.
+    Row(events.silent_client_in_the_place_of_another, ended("made_room"), ACCEPTED),
+    Row(events.session_over_its_lifetime,
+        ended("session_lifetime") | {'pgveil_sessions{phase="relay"}': -1, 'pgveil_worker_sessions{worker="1"}': -1,
+                                     'pgveil_established_sessions{state="in_transaction"}': -1},
+        MESSAGES_FROM_CLIENT | MESSAGES_TO_CLIENT),
+    Row(events.invalid_proxy_header, ended("proxy_header_invalid"), ACCEPTED | FROM_CLIENT),
     # TLS
     Row(events.client_with_tls, handshake("client", "TLSv1.3", "TLS_AES_128_GCM_SHA256"), refused("rejected_by_rule", "reject")),
     Row(events.client_that_does_not_trust, failed_handshake("client", "rejected_by_peer", "unknown ca") | CLIENT_HANDSHAKE,

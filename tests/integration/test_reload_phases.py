@@ -1,6 +1,7 @@
 """A reload that changes everything, while a session is in each of its phases. The session continues under the configuration under
 which it began."""
 
+import base64
 import contextlib
 import re
 import socket
@@ -18,6 +19,8 @@ from harness.network import Names
 from harness.pgveil import parse_address, toml
 from harness.processes import PATIENCE, eventually
 from harness.raw_tls import RawTls
+from harness.reloadable import Reloadable
+from harness.scram import Exchange, Keys, attributes
 from harness.scripted_server import verified_session
 from harness.secrets import secret_file
 
@@ -170,6 +173,26 @@ def is_served_after_a_reload(running: Changing, gate: Gate) -> None:
     assert client.rows("SELECT 1") == [VERIFIED]
     client.close()
     running.check()
+
+
+class ChallengedClient(wire.Client):
+    """A client that has got the challenge of SCRAM-SHA-256, and has not answered it."""
+
+    def __init__(self, address):
+        super().__init__(address)
+        self.send(START)
+        assert b"SCRAM-SHA-256" in self.receive_message()[1]
+        self._exchange = Exchange(Keys(""))
+        self.send(self._exchange.initial_response())
+        kind, body = self.receive_message()
+        assert (kind, body[:4]) == (b"R", struct.pack("!I", 11))
+        self._challenge = body[4:]
+
+    def prove(self, password: str) -> None:
+        """Answers the challenge as one who knows this password."""
+        asked = attributes(self._challenge)
+        self._exchange.keys = Keys(password, base64.b64decode(asked["s"]), int(asked["i"]))
+        self.send(self._exchange.response(self._challenge))
 
 
 class BeforeTheNextBytes:
@@ -389,6 +412,34 @@ class TestLogIn:
             method="trust",
         )
         is_served_after_a_reload(running, gate)
+
+    @pytest.mark.parametrize("form", ["passwords", "verifiers"])
+    def test_between_the_challenge_of_scram_and_the_proof(self, pgveil, postgres, folder, form):
+        """The secret of before counts for these logins, and the new one for the next."""
+        users = folder / "users"
+
+        def write(password: str) -> None:
+            secret_file(users, f'"billing" "{password if form == "passwords" else Keys(password).secret()}"\n')
+
+        write("old secret")
+        running = Reloadable(folder, pgveil, {
+            "listener": [{"address": "127.0.0.1:0", "upstream": "primary", "hba": "host all billing all scram-sha-256\n",
+                          "auth_file": str(users)}],
+            "upstream": {"primary": postgres.unix_upstream(require_auth="scram-sha-256,none")},
+            "reload": {"watch": False},
+        })  # fmt: skip
+        with ChallengedClient(running.proxy.address) as client, ChallengedClient(running.proxy.address) as early:
+            write("new secret")
+            running.reload_successfully()
+            early.prove("new secret")
+            assert early.receive_error()["C"] == "28P01"
+            client.prove("old secret")
+            is_served(client)
+        with ChallengedClient(running.proxy.address) as late, ChallengedClient(running.proxy.address) as client:
+            late.prove("old secret")
+            assert late.receive_error()["C"] == "28P01"
+            client.prove("new secret")
+            is_served(client)
 
     @staticmethod
     def let_in(peer) -> None:

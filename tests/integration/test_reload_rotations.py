@@ -20,10 +20,10 @@ class Rotation:
     """A configuration with all kinds of files, and new versions of each. Its listeners are: TLS to a Unix socket, TLS to TLS, and
     plaintext to TLS."""
 
-    def __init__(self, folder, authority, postgres):
+    def __init__(self, folder, authority, postgres, *, watch: bool = False):
         (folder / "ca").mkdir()
-        self.folder, self.authority, self.postgres = folder, authority, postgres
-        others = Authority(folder / "ca", "another root")
+        self.folder, self.authority, self.postgres, self.watch = folder, authority, postgres, watch
+        trusted, other = (root.file.read_bytes() for root in (authority, Authority(folder / "ca", "another root")))
         self.versions = [
             {
                 "server": authority.issue("localhost", dns=["localhost"]),
@@ -31,7 +31,7 @@ class Rotation:
                 "client": authority.issue_to_client("certified"),
                 "own": authority.issue_to_client("pgveil"),
                 "crl": authority.revoke(authority.issue_to_client(f"revoked {number}")),
-                "authorities": authority.file.read_bytes() + (others.file.read_bytes() if number % 2 else b""),
+                "authorities": (trusted, trusted + other, other + trusted)[number],
             }
             for number in range(3)
         ]  # fmt: skip
@@ -98,7 +98,7 @@ class Rotation:
             },
             "limits": {"idle_timeout": f"{3600 + self.number}s", "workers": 2},
             "log": {"session_start": False},
-            "reload": {"watch": False},
+            "reload": {"watch": self.watch},
         }).encode())  # fmt: skip
 
     def certificate(self):
@@ -252,6 +252,18 @@ def test_rotations_are_not_noticed_by_clients(folder, pgveil, postgres, authorit
           f"transactions: {[each.transactions for each in clients]}")  # fmt: skip
     if not IS_SANITIZED:
         assert proxy.resident_bytes() < memory + (8 << 20)
+
+
+def test_the_watch_notices_each_kind_of_file(folder, pgveil, postgres, authority):
+    """Nobody sends a signal."""
+    rotation = Rotation(folder, authority, postgres, watch=True)
+    rotation.write_configuration(has_further_listener=False)
+    proxy = pgveil(flags=["--config", folder / "pgveil.toml"], listeners=3)
+    for kind in rotation.kinds:
+        print(kind.__name__)  # pytest shows it if the next step fails
+        before = len(proxy.lines)
+        kind()
+        proxy.wait_for_line(" I reloaded trigger=file_watch ", after=before)
 
 
 def refusals(log: str) -> str:

@@ -1,6 +1,8 @@
 """A new pgveil takes the place of an old one, and clients find one of them at any time."""
 
+import contextlib
 import os
+import re
 import signal
 import socket
 import threading
@@ -11,7 +13,7 @@ import pytest
 from harness import wire
 from harness.admin import Admin
 from harness.pgveil import EX_UNAVAILABLE, psql
-from harness.processes import eventually
+from harness.processes import PATIENCE, POSTGRES_BIN, eventually, run
 
 # As systemd: the sockets are descriptors 3 and later, and the variables say how many, for which process, and their names
 # (sd_listen_fds(3)).
@@ -32,37 +34,86 @@ os.execvp(command[0], command)
 def activated(pgveil, postgres):
     """Starts pgveil with sockets that this process has opened."""
 
-    def start(*sockets: socket.socket, names: str = "", address: str | None = None, listener=None, **settings):
+    def start(*sockets: socket.socket, names: str = "", address: str | None = None, listener=None, upstream=None, **settings):
         numbers = ",".join(str(each.fileno()) for each in sockets)
         if address is None:
             host, port = sockets[0].getsockname()[:2]
             address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         return pgveil(
-            postgres.upstream(), listener={"address": address, **(listener or {})}, pass_fds=tuple(each.fileno() for each in sockets),
+            upstream or postgres.upstream(), listener={"address": address, **(listener or {})},
+            pass_fds=tuple(each.fileno() for each in sockets),
             prefix=("/usr/bin/python3", "-c", ACTIVATION, names or ":".join("s" * len(sockets)), numbers), **settings,
         )  # fmt: skip
 
     return start
 
 
+class Service:
+    """A pgveil that another process replaces. With `overlaps`, the new process starts before the old one is stopped; otherwise
+    after its end, as with `systemctl restart`. With `namespace`, the processes and their clients are in this network namespace."""
+
+    def __init__(self, start, *, overlaps: bool, namespace=None):
+        self._start, self._overlaps, self._namespace = start, overlaps, namespace
+        self._running = start()
+        self.address = self._running.address
+        self.connection_string = self._running.connection_string(user="billing")
+        self.prefix = namespace.prefix if namespace else ()
+
+    def entered(self):
+        return self._namespace.entered() if self._namespace else contextlib.nullcontext()
+
+    def replace(self) -> None:
+        successor = self._start() if self._overlaps else None
+        self.stop()
+        self._running = successor or self._start()
+
+    def stop(self) -> None:
+        self._running.send_signal(signal.SIGTERM)
+        assert self._running.wait() == 0
+
+
+@pytest.fixture(params=["activated and overlapping", "activated and restarted", "reuse_port"])
+def service(request, activated, pgveil, postgres):
+    """Starts a Service: service(**LIMITS)."""
+    upstream = postgres.unix_upstream()
+    if request.param == "reuse_port":
+        namespace = request.getfixturevalue("namespace")  # every port is free there
+        # Otherwise the kernel refuses clients that connect in the moment in which the old process closes its socket.
+        namespace.set("net.ipv4.tcp_migrate_req", "1")
+        listener = {"address": "127.0.0.1:5432", "reuse_port": True}
+
+        def start(limits):
+            return pgveil(upstream, listener=listener, limits=limits, prefix=namespace.prefix)
+
+        yield lambda **limits: Service(lambda: start(limits), overlaps=True, namespace=namespace)
+    else:
+        overlaps = request.param == "activated and overlapping"
+        with socket.create_server(("127.0.0.1", 0), backlog=256) as server:
+            yield lambda **limits: Service(lambda: activated(server, upstream=upstream, limits=limits), overlaps=overlaps)
+
+
 class Clients:
     """Threads that connect again and again, and those that keep a session and use it. `failures` is what went wrong."""
 
-    def __init__(self, proxy):
-        self.address = proxy.address
-        self.connection_string = proxy.connection_string()
+    def __init__(self, service: Service):
+        self._service = service
         self.failures: list[str] = []
         self.terminated = 0  # sessions that ended with 57P01
         self.count = 0
         self._stop = threading.Event()
-        self._threads = [threading.Thread(target=work, daemon=True) for work in 2 * [self._connect] + 2 * [self._use]]
+        self._threads = [threading.Thread(target=self._run, args=(work,), daemon=True)
+                         for work in 2 * [self._connect] + 2 * [self._use]]  # fmt: skip
         for thread in self._threads:
             thread.start()
+
+    def _run(self, work):
+        with self._service.entered():
+            work()
 
     def _connect(self):
         while not self._stop.is_set():
             try:
-                psycopg2.connect(self.connection_string).close()
+                psycopg2.connect(self._service.connection_string).close()
                 self.count += 1
             except psycopg2.Error as error:
                 self.failures.append(f"connect: {error}")
@@ -73,8 +124,8 @@ class Clients:
         while not self._stop.is_set():
             try:
                 if client is None:
-                    client = wire.Client(self.address)
-                    client.log_in(user="trusted", database="ledger")
+                    client = wire.Client(self._service.address)
+                    client.log_in(user="billing", database="ledger")
                 for sql in ("BEGIN", "SELECT 1", "COMMIT"):
                     client.send(wire.query(sql))
                     error = self._error_before_ready(client)
@@ -85,8 +136,9 @@ class Clients:
             if error is None:
                 self.count += 1
                 continue
-            client.close()
-            client = None
+            if client is not None:
+                client.close()
+                client = None
             if error == "57P01":
                 self.terminated += 1
             else:
@@ -108,6 +160,91 @@ class Clients:
         self._stop.set()
         for thread in self._threads:
             thread.join(30)
+
+
+class Pgbench:
+    """Runs pgbench again and again, since its clients do not connect again after 57P01. Each run lasts until the pgveil that it has
+    found ends. `outputs` and `errors` are what the runs that have ended have written."""
+
+    CLIENTS = 4
+    TERMINATED = "FATAL:  pgveil: terminating connection due to administrator command"
+    # The first command is BEGIN. libpq takes the error for a notice if it waits for no answer when the error comes.
+    EXPECTED = re.compile(rf"""{TERMINATED}
+|pgbench: error: client \d aborted in command 0 \(SQL\) of script 0; perhaps the backend died while processing
+|pgbench: error: client \d script 0 aborted in command 0 query 0: {TERMINATED}
+|pgbench: error: Run was aborted; the above results are incomplete\.
+""")
+
+    def __init__(self, service: Service, script):
+        self.outputs: list[str] = []
+        self.errors: list[str] = []
+        self._command = (*service.prefix, f"{POSTGRES_BIN}/pgbench", "--no-vacuum", f"--client={self.CLIENTS}", "--max-tries=10",
+                         "--time=600", "--file", script, service.connection_string)  # fmt: skip
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        self._thread.start()
+
+    @property
+    def transactions(self) -> int:
+        return sum(int(re.search(r"actually processed: (\d+)\n", said)[1]) for said in self.outputs)
+
+    def make_the_last_run(self) -> None:
+        self._stop.set()
+
+    def wait(self) -> None:
+        self._thread.join(PATIENCE)
+        assert not self._thread.is_alive()
+
+    def _work(self) -> None:
+        while not self._stop.is_set():
+            done = run(*self._command, timeout=2 * PATIENCE)
+            self.errors.append(done.stderr)
+            self.outputs.append(done.stdout)
+
+
+class TestARollingRestart:
+    def test_is_not_noticed_by_new_clients(self, service):
+        running = service(drain_delay="2s")
+        clients = Clients(running)
+        try:
+            for _ in range(2):
+                clients.wait_for(20)
+                running.replace()
+            clients.wait_for(20)
+        finally:
+            clients.stop()
+        assert clients.failures == []
+        assert clients.terminated > 0
+
+    def test_loses_no_transaction_of_pgbench(self, service, postgres):
+        """Each client of pgbench gets 57P01 in the place of an answer to BEGIN. With --max-tries, pgbench repeats a transaction after a
+        deadlock or a serialization failure, but does not connect again after 57P01: so the test starts it again."""
+        postgres.admin("DROP TABLE IF EXISTS rolled; CREATE TABLE rolled (n int); GRANT INSERT ON rolled TO billing", "ledger")
+        script = postgres.directory / "rolled.sql"
+        script.write_text("BEGIN;\nINSERT INTO rolled VALUES (1);\nINSERT INTO rolled VALUES (1);\nCOMMIT;\n", encoding="ascii")
+        running = service(drain_timeout="1h")
+        bench = Pgbench(running, script)
+
+        def rows() -> int:
+            return int(postgres.admin("SELECT count(*) FROM rolled", "ledger"))
+
+        def wait_for_run(number: int) -> None:
+            eventually(lambda: len(bench.outputs) == number and rows() > 2 * bench.transactions + 50)
+
+        exchanges = 3
+        try:
+            for number in range(exchanges):
+                wait_for_run(number)
+                running.replace()
+            wait_for_run(exchanges)
+        finally:
+            bench.make_the_last_run()
+        running.stop()
+        bench.wait()
+        lines = "".join(bench.errors).splitlines(keepends=True)
+        assert [line for line in lines if not Pgbench.EXPECTED.fullmatch(line)] == []
+        assert [errors.count(Pgbench.TERMINATED) for errors in bench.errors] == [Pgbench.CLIENTS] * (exchanges + 1)
+        assert rows() == 2 * bench.transactions
 
 
 class TestSocketActivation:
@@ -170,23 +307,6 @@ class TestSocketActivation:
             file.write_text(text, encoding="utf-8")
             proxy.wait_for_lines(f" I listening address={host}:{port} ", 2)
             assert proxy.query("SELECT 1") == "1"
-
-    def test_rolling_restarts_are_not_noticed_by_new_clients(self, activated):
-        with socket.create_server(("127.0.0.1", 0), backlog=256) as server:
-            running = activated(server, limits={"drain_delay": "1s"})
-            clients = Clients(running)
-            try:
-                for _ in range(3):
-                    clients.wait_for(20)
-                    successor = activated(server, limits={"drain_delay": "1s"})
-                    running.send_signal(signal.SIGTERM)
-                    assert running.wait() == 0
-                    running = successor
-                clients.wait_for(20)
-            finally:
-                clients.stop()
-        assert clients.failures == []
-        assert clients.terminated > 0
 
 
 class TestReusePort:

@@ -291,6 +291,87 @@ def database_that_does_not_exist(world: World):
     site.fail_to_log_in(database="nowhere")
 
 
+# --- limits ---
+
+
+def refused_beside_a_session(world: World, **listener):
+    """Another login of `billing`, while a session of this user is open."""
+    site = world.start(world.postgres.unix_upstream(), {"hba": HBA, **listener})
+    with site.session():
+        yield site
+        site.fail_to_log_in()
+        yield site
+
+
+def one_session_too_many(world: World):
+    return refused_beside_a_session(world, max_sessions=1)
+
+
+def one_session_too_many_of_a_user(world: World):
+    return refused_beside_a_session(world, max_sessions_per_user=1)
+
+
+def one_session_too_many_of_an_address(world: World):
+    return refused_beside_a_session(world, max_sessions_per_address=1)
+
+
+def session_that_is_reserved_for_others(world: World):
+    return refused_beside_a_session(world, max_sessions=2, reserved_sessions=1, reserved_sessions_for="orders")
+
+
+def login_over_the_rate(world: World):
+    site = world.start(world.postgres.unix_upstream(), {"hba": HBA, "login_rate": "1/h"})
+    site.come_and_go()
+    site.wait_for_rest()
+    yield site
+    site.fail_to_log_in()
+
+
+def one_login_too_many_after_a_failed_one(world: World):
+    """The first one waits, and a second one would have to wait for longer than half of startup_timeout."""
+    site = world.start(world.postgres.unix_upstream(), {"hba": HBA, "failed_login_delay": "6min"},
+                       limits={"workers": 1, "startup_timeout": "20min"})  # fmt: skip
+    site.fail_to_log_in(user="nobody")
+    site.wait_for_rest()
+    with site.connect() as waiting:
+        waiting.send(wire.startup_message(user="billing", database="ledger"))
+        site.wait_for('pgveil_sessions{phase="authorize"}', 1)
+        yield site
+        site.fail_to_log_in()
+        yield site
+
+
+def silent_client_in_the_place_of_another(world: World):
+    site = world.start(world.postgres.unix_upstream(), {"hba": HBA, "max_unauthenticated_clients": 1})
+    with site.connect() as oldest:
+        site.wait_for('pgveil_sessions{phase="negotiate"}', 1)
+        yield site
+        with site.connect():
+            assert oldest.receive_to_end() == b""
+            yield site
+
+
+def session_over_its_lifetime(world: World):
+    """A transaction keeps it until the metrics have been read."""
+    site = world.start(world.postgres.unix_upstream(), {"hba": HBA, "session_lifetime": "2s"})
+    with site.connect() as client:
+        client.send(wire.startup_message(user="billing", database="ledger"), wire.query("BEGIN"))
+        for _ in ("login", "BEGIN"):
+            client.receive_until(b"Z")
+        yield site
+        client.send(wire.query("COMMIT"))
+        client.receive_until(b"E")
+        client.receive_to_end()
+
+
+def invalid_proxy_header(world: World):
+    site = world.start(world.postgres.unix_upstream(), {"proxy_protocol_from": ["127.0.0.0/8"]})
+    yield site
+    with site.connect() as client:
+        client.send(wire.SSL_REQUEST)
+        client.receive_to_end()
+
+
 # --- TLS ---
 
 
