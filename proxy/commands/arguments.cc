@@ -14,6 +14,7 @@
 
 #include "proxy/commands/certs_arguments.h"
 #include "proxy/commands/command_words.h"
+#include "proxy/commands/doctor_arguments.h"
 #include "proxy/commands/generate.h"
 #include "proxy/commands/help.h"
 #include "proxy/commands/sessions.h"
@@ -167,7 +168,7 @@ EarlyExit unexpected_argument(const std::string& word, const Arguments& argument
                      "Each value follows the name of its option. Put a value with blanks in quotes.");
 }
 
-constexpr std::array<std::pair<Command, std::string_view>, 9> kCommandNames{
+constexpr std::array<std::pair<Command, std::string_view>, 10> kCommandNames{
     {{Command::run, "run"},
      {Command::check, "check"},
      {Command::probe, "probe"},
@@ -176,6 +177,7 @@ constexpr std::array<std::pair<Command, std::string_view>, 9> kCommandNames{
      {Command::terminate, "terminate"},
      {Command::certs, "certs"},
      {Command::explain, "explain"},
+     {Command::doctor, "doctor"},
      {Command::generate, "generate"}}};
 
 std::optional<Command> command_of(std::string_view word) {
@@ -354,6 +356,16 @@ void add_explain(CLI::App& app, Arguments& arguments) {
   command.add_flag("--all-rules", query.all_rules, "Also says of each earlier record why it does not match.");
 }
 
+void add_doctor(CLI::App& app, Arguments& arguments) {
+  auto& command = *app.add_subcommand(
+      "doctor", "Examines a server, or all of a configuration, and says what is wrong and what to change.");
+  command.group("Commands");
+  command.allow_extras();
+  add_doctor_options(command, arguments.doctor);
+  add_config(command, arguments,
+             "Examines every upstream of this configuration; default is the variable PGVEIL_CONFIG.");
+}
+
 void add_generate(CLI::App& app, Arguments& arguments) {
   auto& command = *app.add_subcommand(
       "generate", "Prints a manual page, or the completion of commands and options for a shell.");
@@ -374,6 +386,7 @@ void add_commands(CLI::App& app, Arguments& arguments) {
   add_terminate(app, arguments);
   add_certs(app, arguments.certs);
   add_explain(app, arguments);
+  add_doctor(app, arguments);
   add_generate(app, arguments);
 }
 

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "proxy/commands/certs_arguments.h"
+#include "proxy/commands/doctor_arguments.h"
 #include "proxy/commands/help.h"
 #include "proxy/config/address_values.h"
 #include "proxy/config/config_builder.h"
@@ -381,6 +382,24 @@ tl::expected<Invocation, EarlyExit> read_generate(const Arguments& arguments) {
                   fmt::format("The names are {}.", fmt::join(generated_names(), ", ")), "generate"));
 }
 
+bool names_configuration(const Arguments& arguments, const CommandLine& line) {
+  const auto variable = line.environment.find(kConfigVariable);
+  return arguments.flags.contains(kConfigFlag) ||
+         (variable != line.environment.end() && !variable->second.empty());
+}
+
+// A server that the options of `doctor` describe; no configuration is read.
+tl::expected<Invocation, EarlyExit> read_doctor(const Arguments& arguments, const CommandLine& line) {
+  if (arguments.flags.contains(kConfigFlag))
+    return tl::unexpected(usage_error("a server cannot be combined with --config",
+                                      "Leave one of them out: --config examines all upstreams.", "doctor"));
+  const auto password = line.environment.find("PGVEIL_SSLPASSWORD");
+  auto request =
+      read_doctor_request(arguments.doctor, password == line.environment.end() ? "" : password->second);
+  if (!request) return tl::unexpected(std::move(request).error());
+  return Invocation{.command = Command::doctor, .parsed = {}, .doctor = *std::move(request)};
+}
+
 }  // namespace
 
 tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line) {
@@ -392,8 +411,15 @@ tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line) {
     return Invocation{.command = Command::certs, .parsed = {}, .certs = *std::move(request)};
   }
   if (arguments->command == Command::generate) return read_generate(*arguments);
+  if (arguments->command == Command::doctor && describes_server(arguments->doctor))
+    return read_doctor(*arguments, line);
+  if (arguments->command == Command::doctor && !names_configuration(*arguments, line))
+    return tl::unexpected(usage_error("doctor requires a server or a configuration",
+                                      "Write pgveil doctor HOST[:PORT], or pgveil doctor --config FILE.",
+                                      "doctor"));
   const bool has_configuration = arguments->command == Command::run || arguments->command == Command::check ||
-                                 arguments->command == Command::explain;
+                                 arguments->command == Command::explain ||
+                                 arguments->command == Command::doctor;
   if (!has_configuration) return read_query(*arguments, line);
 
   ConfigBuilder builder;
@@ -415,7 +441,8 @@ tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line) {
   }
   return Invocation{.command = arguments->command,
                     .parsed = std::move(result.parsed),
-                    .explain = std::move(arguments->explain)};
+                    .explain = std::move(arguments->explain),
+                    .doctor = {.server = std::nullopt, .as_json = arguments->doctor.as_json}};
 }
 
 namespace {

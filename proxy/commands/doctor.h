@@ -1,0 +1,19 @@
+// `pgveil doctor`: examines servers, and says of each fault what causes it and what to change.
+#pragma once
+
+#include <optional>
+
+#include "proxy/config/config.h"
+
+namespace pgveil::proxy {
+
+struct DoctorRequest {
+  std::optional<UpstreamConfig> server;  // nullopt: every upstream of a configuration
+  bool as_json = false;
+};
+
+// Prints the reports to standard output, or all errors of the settings to standard error. Returns kExitOk if nothing is wrong,
+// kExitUnavailable if a server has a fault, and kExitConfig after errors of the settings.
+[[nodiscard]] int run_doctor(const ParsedConfig& parsed, const DoctorRequest& request);
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,283 @@
+"""`pgveil doctor`: for each kind of broken server its verdict is the reason with which a session to the same server ends."""
+
+import json
+import socket
+import ssl
+from dataclasses import dataclass
+
+import pytest
+
+from harness.certificates import DAY, Authority
+from harness.pgveil import BINARY, EX_CONFIG, EX_UNAVAILABLE, EX_USAGE, toml
+from harness.processes import run
+from harness.scripted_server import verified_session
+
+HOST = "db01.example.com"
+TIMEOUT = "700ms"
+
+
+class Authorities:
+    """Only what `root` has issued can be trusted."""
+
+    def __init__(self, directory):
+        self.root = Authority(directory, "root")
+        self.stranger = Authority(directory, "stranger")
+        self.intermediate = Authority(directory, "intermediate", issuer=self.root)
+        self.expired = Authority(directory, "expired authority", issuer=self.root, age=3 * DAY, lifetime=2 * DAY)
+
+
+@pytest.fixture(scope="module")
+def ca(workplace):
+    directory = workplace / "doctor"
+    directory.mkdir()
+    return Authorities(directory)
+
+
+@pytest.fixture
+def closed_port():
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))  # does not listen, and nobody else can have it
+        yield held.getsockname()[1]
+
+
+def examine(*arguments):
+    """Exit code and the reports of the servers."""
+    done = run(BINARY, "doctor", "--json", *arguments)
+    assert done.stderr == ""
+    document = json.loads(done.stdout)
+    assert document["schema"] == 1
+    return done.returncode, document["servers"]
+
+
+def options(upstream: dict) -> list:
+    """The options that say what the settings of an upstream say."""
+    words = [f"{upstream['host']}:{upstream['port']}"]
+    names = {"hostaddr": "--hostaddr", "sslrootcert": "--sslrootcert", "connect_timeout": "--connect-timeout",
+             "sslcert": "--sslcert", "sslkey": "--sslkey", "sslnegotiation": "--sslnegotiation"}  # fmt: skip
+    for setting, option in names.items():
+        if setting in upstream:
+            words += [option, upstream[setting]]
+    return words
+
+
+def failed(report: dict) -> list:
+    return [step["name"] for step in report["steps"] if step["outcome"] == "failed"]
+
+
+def findings(report: dict) -> list:
+    return [step["finding"] for step in report["steps"] if step["finding"]]
+
+
+def answers(reply: bytes):
+    def script(peer):
+        peer.receive_ssl_request()
+        peer.send(reply)
+
+    return script
+
+
+def sends(issue, **settings):
+    """A server with a certificate that `issue` makes."""
+    return lambda ca: verified_session(issue(ca), **settings)
+
+
+@dataclass(frozen=True)
+class Case:
+    name: str
+    reason: str
+    script: object  # (Authorities) -> script of the server
+    side: str
+    remedy: str  # words of it
+    failed: tuple  # steps before the verdict
+    host: str = HOST
+
+    def __str__(self):
+        return self.name.replace(" ", "-")
+
+
+CASES = [
+    Case("unknown authority", "upstream_certificate_untrusted",
+         sends(lambda ca: ca.stranger.issue(HOST, dns=[HOST])), "server", '"CN=stranger"', ("chain",)),
+    Case("missing intermediate", "upstream_certificate_untrusted",
+         sends(lambda ca: ca.intermediate.issue(HOST, dns=[HOST], chain=False)), "server",
+         'Append the certificate of "CN=intermediate"', ("chain",)),
+    Case("self-signed", "upstream_certificate_untrusted",
+         sends(lambda ca: ca.root.self_signed(HOST)), "client", "SHA-256 fingerprint", ("chain",)),
+    Case("expired", "upstream_certificate_expired",
+         sends(lambda ca: ca.root.issue(HOST, dns=[HOST], age=3 * DAY)), "server", "pg_reload_conf()",
+         ("certificate",)),
+    Case("expired authority", "upstream_certificate_expired",
+         sends(lambda ca: ca.expired.issue(HOST, dns=[HOST])), "CA", '"CN=expired authority"', ("certificate",)),
+    Case("not yet valid", "upstream_certificate_not_yet_valid",
+         sends(lambda ca: ca.root.issue(HOST, dns=[HOST], age=-DAY)), "client", "clock", ("certificate",)),
+    Case("wrong name", "upstream_certificate_wrong_name",
+         sends(lambda ca: ca.root.issue("x", dns=["db02.example.com"])), "client",
+         'Set host to "db02.example.com" and hostaddr to 127.0.0.1', ("name",)),
+    Case("name for an address", "upstream_certificate_wrong_name",
+         sends(lambda ca: ca.root.issue(HOST, dns=[HOST])), "client", f'Set host to "{HOST}"', ("name",),
+         host="127.0.0.1"),
+    Case("no TLS", "upstream_refused_tls", lambda ca: answers(b"N"), "server", "ssl = on", ("SSLRequest",)),
+    Case("an error", "upstream_protocol_violation", lambda ca: answers(b"E\0\0\0\x0eSFATAL\0\0"), "server",
+         "max_connections", ("SSLRequest",)),
+    Case("HTTP server", "upstream_protocol_violation", lambda ca: answers(b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+         "client", "HTTP server", ("SSLRequest",)),
+    Case("bytes before the handshake", "upstream_protocol_violation", lambda ca: answers(b"Sx"), "network",
+         "intercepts", ("SSLRequest",)),
+    Case("silent port", "upstream_timed_out", lambda ca: lambda peer: peer.receive_ssl_request(), "server",
+         "listens on this port", ("SSLRequest",)),
+    Case("an end instead of an answer", "upstream_unreachable", lambda ca: lambda peer: peer.close(), "network",
+         "Allow the connection", ("SSLRequest",)),
+    Case("no common version", "upstream_tls_failed",
+         sends(lambda ca: ca.root.issue(HOST, dns=[HOST]), maximum_version=769), "server",
+         "ssl_min_protocol_version", ()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_the_verdict_is_that_of_a_session(case, ca, scripted_server, pgveil):
+    server = scripted_server(case.script(ca))
+    upstream = server.upstream(host=case.host, sslrootcert=str(ca.root.file), connect_timeout=TIMEOUT)
+    code, (report,) = examine(*options(upstream))
+    proxy = pgveil(upstream)
+    assert proxy.psql("SELECT 1").returncode != 0
+    assert report["verdict"]["reason"] == case.reason
+    assert f"reason={case.reason} " in proxy.end_of_session()
+    assert code == EX_UNAVAILABLE
+    assert tuple(failed(report)) == (*case.failed, "verdict")
+    (finding,) = findings(report)
+    assert finding["side"] == case.side and case.remedy in finding["remedy"]
+    assert finding["cause"].endswith(".") and finding["remedy"].endswith(".")
+
+
+def test_a_closed_port(ca, closed_port, pgveil):
+    upstream = {"host": "localhost", "port": closed_port, "sslrootcert": str(ca.root.file)}
+    code, (report,) = examine(*options(upstream))
+    proxy = pgveil(upstream)
+    proxy.psql("SELECT 1")
+    assert report["verdict"]["reason"] == "upstream_unreachable" and code == EX_UNAVAILABLE
+    assert "reason=upstream_unreachable " in proxy.end_of_session()
+    assert "listen_addresses" in findings(report)[0]["remedy"]
+
+
+def test_an_unknown_host(ca, pgveil):
+    upstream = {"host": "nosuch.invalid", "port": 5432, "sslrootcert": str(ca.root.file)}
+    code, (report,) = examine(*options(upstream))
+    proxy = pgveil(upstream)
+    proxy.psql("SELECT 1")
+    assert report["verdict"]["reason"] == "upstream_not_resolved" and code == EX_UNAVAILABLE
+    assert "reason=upstream_not_resolved " in proxy.end_of_session()
+    assert failed(report) == ["dns", "verdict"]
+
+
+def test_two_faults_are_both_explained(ca, scripted_server):
+    """A session tells the first one only."""
+    server = scripted_server(verified_session(ca.root.issue("x", dns=["db02.example.com"], age=3 * DAY)))
+    _, (report,) = examine(*options(server.upstream(host=HOST, sslrootcert=str(ca.root.file))))
+    assert report["verdict"]["reason"] == "upstream_certificate_expired"
+    assert failed(report) == ["certificate", "name", "verdict"]
+    assert ["db02.example.com" in finding["remedy"] for finding in findings(report)] == [True, False]
+
+
+def test_a_real_server_is_verified(postgres, pgveil):
+    upstream = postgres.upstream()
+    code, (report,) = examine(*options(upstream))
+    assert code == 0, report
+    assert report["verdict"]["verified"] and report["verdict"]["reason"] is None
+    assert pgveil(upstream).query("SELECT 1") == "1"
+    text = {step["name"]: step["text"] for step in report["steps"]}
+    assert text["SSLRequest"].startswith("S:") and text["TLS"].startswith("TLSv1.3, TLS_")
+    assert text["name"] == '"localhost" is a name in the certificate'
+    assert report["certificates"][0]["days_left"] >= 0
+
+
+def test_a_server_without_tls(postgres, pgveil):
+    upstream = postgres.upstream()
+    with postgres.reconfigured(ssl="off"):
+        code, (report,) = examine(*options(upstream))
+        proxy = pgveil(upstream)
+        proxy.psql("SELECT 1")
+        assert code == EX_UNAVAILABLE
+        assert f"reason={report['verdict']['reason']} " in proxy.end_of_session()
+
+
+def test_every_host_of_a_configuration_is_examined(folder, ca, scripted_server):
+    good = scripted_server(verified_session(ca.root.issue("localhost", dns=["localhost"])))
+    bad = scripted_server(answers(b"N"))
+    settings = {"sslrootcert": str(ca.root.file)}
+    path = folder / "pgveil.toml"
+    path.write_text(toml({
+        "listener": [{"address": "127.0.0.1:0", "upstream": "primary"}],
+        "upstream": {"primary": {**settings, "host": "localhost,localhost", "port": f"{good.port},{bad.port}"},
+                     "other": good.upstream(**settings)},
+    }), encoding="utf-8")  # fmt: skip
+    code, reports = examine("--config", path)
+    assert code == EX_UNAVAILABLE
+    assert [(report["upstream"], report["verdict"]["reason"]) for report in reports] == [
+        ("other", None), ("primary", None), ("primary", "upstream_refused_tls")]  # fmt: skip
+
+
+def test_an_error_in_the_configuration_is_reported_as_by_check(folder):
+    path = folder / "pgveil.toml"
+    path.write_text('[[listener]]\naddress = "nowhere"\n', encoding="utf-8")
+    done = run(BINARY, "doctor", "--config", path)
+    assert done.returncode == EX_CONFIG
+    assert done.stderr == run(BINARY, "check", "--config", path).stderr
+
+
+def test_a_root_that_cannot_be_read_is_an_error(folder):
+    done = run(BINARY, "doctor", "localhost", "--sslrootcert", folder / "missing.crt")
+    assert done.returncode == EX_CONFIG
+    assert "--sslrootcert" in done.stderr and "missing.crt" in done.stderr
+
+
+@pytest.mark.parametrize("words, message", [
+    ((), "doctor requires a server or a configuration"),
+    (("db01:99999",), 'invalid port "99999"'),
+    (("db01", "--connect-timeout", "soon"), "--connect-timeout"),
+    (("db01", "--hostaddr", "10.0.0.1,10.0.0.2"), "one address for each server"),
+    (("db01", "--config", "pgveil.toml"), "cannot be combined with --config"),
+])  # fmt: skip
+def test_an_invalid_command_line(words, message):
+    done = run(BINARY, "doctor", *words)
+    assert done.returncode == EX_USAGE and message in done.stderr
+
+
+def test_what_a_server_sends_does_not_reach_the_terminal(ca, scripted_server):
+    evil = ca.root.issue("\x1b]0;owned\x07", dns=[HOST])
+    server = scripted_server(verified_session(evil))
+    words = options(server.upstream(host=HOST, sslrootcert=str(ca.root.file)))
+    for flag in ((), ("--json",)):
+        shown = run(BINARY, "doctor", *words, *flag).stdout
+        assert "owned" in shown and "\x1b" not in shown and "\x07" not in shown
+
+
+def test_no_client_certificate_is_sent_to_a_server_that_is_not_verified(ca, scripted_server):
+    """The survey of the server must not give away who we are."""
+    credentials, sent = ca.stranger.issue(HOST, dns=[HOST]), []
+
+    def script(peer):
+        peer.accept_tls(credentials, verify_mode=ssl.CERT_OPTIONAL)
+        sent.append(peer.socket.getpeercert(binary_form=True))
+
+    server = scripted_server(script)
+    mine = ca.root.issue_to_client("doctor")
+    upstream = server.upstream(host=HOST, sslrootcert=str(ca.root.file), sslcert=str(mine.certificate),
+                               sslkey=str(mine.key))  # fmt: skip
+    _, (report,) = examine(*options(upstream))
+    assert "asks for a certificate" in {step["name"]: step["text"] for step in report["steps"]}["client cert"]
+    server.finished_peer(1)
+    assert sent == [None]  # the session ended the handshake before it was complete
+
+
+def test_a_client_certificate_that_the_server_rejects(ca, scripted_server, pgveil):
+    """With TLS 1.3 the rejection comes after the handshake."""
+    credentials = ca.root.issue(HOST, dns=[HOST])
+    server = scripted_server(verified_session(credentials, verify_mode=ssl.CERT_OPTIONAL))
+    mine = ca.stranger.issue_to_client("doctor")
+    upstream = server.upstream(host=HOST, sslrootcert=str(ca.root.file), sslcert=str(mine.certificate),
+                               sslkey=str(mine.key))  # fmt: skip
+    code, (report,) = examine(*options(upstream))
+    proxy = pgveil(upstream)
+    proxy.psql("SELECT 1")
+    assert report["verdict"]["reason"] == "upstream_rejected_certificate" and code == EX_UNAVAILABLE
+    assert "reason=upstream_rejected_certificate " in proxy.end_of_session()
