@@ -1,9 +1,11 @@
 """`pgveil doctor`: for each kind of broken server its verdict is the reason with which a session to the same server ends."""
 
 import json
+import re
 import socket
 import ssl
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -281,3 +283,23 @@ def test_a_client_certificate_that_the_server_rejects(ca, scripted_server, pgvei
     proxy.psql("SELECT 1")
     assert report["verdict"]["reason"] == "upstream_rejected_certificate" and code == EX_UNAVAILABLE
     assert "reason=upstream_rejected_certificate " in proxy.end_of_session()
+
+
+# --- the document ---
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "doctor.md").read_text(encoding="utf-8")
+
+
+def test_the_page_has_every_option_and_no_other():
+    table = PAGE.split("| Option |")[1].split("\n\n")[0]
+    documented = {option for row in re.findall(r"(?m)^\|([^|]*)\|", table) for option in re.findall(r"--\w[\w-]+", row)}
+    offered = set(re.findall(r"(?m)^  (--[\w-]+)", run(BINARY, "doctor", "--help").stdout))
+    assert documented == offered
+
+
+def test_the_page_has_every_key_of_the_json(ca, scripted_server):
+    server = scripted_server(verified_session(ca.root.issue(HOST, dns=[HOST])))
+    done = run(BINARY, "doctor", "--json", *options(server.upstream(host=HOST, sslrootcert=str(ca.root.file))))
+    keys = set(re.findall(r'"(\w+)":', done.stdout))
+    table = PAGE.split("| Key |")[1].split("\n\n")[0]
+    assert keys <= set(re.findall(r"\w+", table))
