@@ -2,7 +2,6 @@
 
 #include <unistd.h>
 
-#include <algorithm>
 #include <cstdlib>
 #include <ctime>
 #include <iostream>
@@ -15,6 +14,7 @@
 #include "proxy/commands/host_text.h"
 #include "proxy/config/config_report.h"
 #include "proxy/doctor/examination.h"
+#include "proxy/doctor/listener_review.h"
 #include "proxy/doctor/report_json.h"
 #include "proxy/doctor/report_text.h"
 #include "proxy/snapshot/snapshot.h"
@@ -22,15 +22,18 @@
 namespace pgveil::proxy {
 namespace {
 
-using Upstreams = std::vector<std::shared_ptr<const Upstream>>;
+// What is to be examined, with the files loaded that the settings name.
+struct Subjects {
+  std::vector<std::shared_ptr<const Upstream>> upstreams;
+  std::vector<ListenerConfig> listeners;
+};
 
-// Loads the files that the options name.
-tl::expected<Upstreams, ConfigReport> upstream_of_options(const UpstreamConfig& config) {
+tl::expected<Subjects, ConfigReport> load_options(const UpstreamConfig& config) {
   auto upstream = std::make_shared<Upstream>(Upstream{config, nullptr, {}});
   auto context = tls::ClientContext::build(config.tls);
   if (context) {
     upstream->tls = *std::move(context);
-    return Upstreams{std::move(upstream)};
+    return Subjects{.upstreams = {std::move(upstream)}, .listeners = {}};
   }
   ConfigReport report;
   for (auto& error : context.error())
@@ -38,12 +41,13 @@ tl::expected<Upstreams, ConfigReport> upstream_of_options(const UpstreamConfig& 
   return tl::unexpected(std::move(report));
 }
 
-tl::expected<Upstreams, ConfigReport> upstreams_of_config(const ParsedConfig& parsed) {
+tl::expected<Subjects, ConfigReport> load_configuration(const ParsedConfig& parsed) {
   const auto snapshot = build_snapshot(parsed);
   if (!snapshot) return tl::unexpected(snapshot.error());
-  Upstreams upstreams;
-  for (const auto& [name, upstream] : (*snapshot)->upstreams) upstreams.push_back(upstream);
-  return upstreams;
+  Subjects subjects;
+  for (const auto& [name, upstream] : (*snapshot)->upstreams) subjects.upstreams.push_back(upstream);
+  for (const auto& listener : (*snapshot)->listeners) subjects.listeners.push_back(listener.config);
+  return subjects;
 }
 
 // Examines each host of an upstream as if it were the only one.
@@ -56,36 +60,35 @@ void examine_hosts(const Upstream& upstream, std::int64_t now, std::vector<Serve
   }
 }
 
+Report examine_all(const Subjects& subjects, std::int64_t now) {
+  Report report;
+  for (const auto& upstream : subjects.upstreams) examine_hosts(*upstream, now, report.servers);
+  for (const auto& listener : subjects.listeners) {
+    auto review = review_listener(listener, now);
+    if (!review.steps.empty()) report.listeners.push_back(std::move(review));
+  }
+  return report;
+}
+
 // https://no-color.org
 bool has_colours() {
   const char* no_color = std::getenv("NO_COLOR");
   return (no_color == nullptr || *no_color == '\0') && ::isatty(STDOUT_FILENO) == 1;
 }
 
-void print_text(const std::vector<ServerReport>& reports) {
-  for (const ServerReport& report : reports) {
-    if (&report != &reports.front()) std::cout << '\n';
-    std::cout << report_text(report, has_colours());
-  }
-}
-
 }  // namespace
 
 int run_doctor(const ParsedConfig& parsed, const DoctorRequest& request) {
-  const auto upstreams = request.server ? upstream_of_options(*request.server) : upstreams_of_config(parsed);
-  if (!upstreams) {
-    std::cerr << upstreams.error().text() << std::flush;
+  const auto subjects = request.server ? load_options(*request.server) : load_configuration(parsed);
+  if (!subjects) {
+    std::cerr << subjects.error().text() << std::flush;
     return kExitConfig;
   }
   const std::int64_t now = std::time(nullptr);
-  std::vector<ServerReport> reports;
-  for (const auto& upstream : *upstreams) examine_hosts(*upstream, now, reports);
-  if (request.as_json)
-    std::cout << report_json(reports, now);
-  else
-    print_text(reports);
-  std::cout << std::flush;
-  return std::ranges::any_of(reports, has_failed) ? kExitUnavailable : kExitOk;
+  const Report report = examine_all(*subjects, now);
+  std::cout << (request.as_json ? report_json(report, now) : report_text(report, has_colours()))
+            << std::flush;
+  return has_failed(report) ? kExitUnavailable : kExitOk;
 }
 
 }  // namespace pgveil::proxy

@@ -26,19 +26,18 @@ bool is_in_order(const Chain& chain) {
   return true;
 }
 
-std::string validity_of(const tls::PeerCertificate& certificate, std::int64_t now) {
-  if (now < certificate.not_before) return "valid from " + tls::utc_text(certificate.not_before);
-  const std::int64_t days = days_left(certificate, now);
-  if (now > certificate.not_after) return "expired on " + tls::utc_text(certificate.not_after);
-  return fmt::format("{} day{} left", days, days == 1 ? "" : "s");
-}
-
 }  // namespace
 
-std::int64_t days_left(const tls::PeerCertificate& certificate, std::int64_t now) {
+std::int64_t days_left(std::int64_t end, std::int64_t now) {
   constexpr std::int64_t kDay = 86'400;
-  const std::int64_t left = certificate.not_after - now;
-  return left >= 0 ? left / kDay : -(-left / kDay);
+  return end >= now ? (end - now) / kDay : -((now - end) / kDay);
+}
+
+std::string validity_text(std::int64_t begin, std::int64_t end, std::int64_t now) {
+  if (now < begin) return "valid from " + tls::utc_text(begin);
+  if (now > end) return "expired on " + tls::utc_text(end);
+  const std::int64_t days = days_left(end, now);
+  return fmt::format("{} day{} left", days, days == 1 ? "" : "s");
 }
 
 ChainReview review_chain(const Chain& chain) {
@@ -65,7 +64,8 @@ std::string summary_of(const tls::StoredCertificate& certificate, std::int64_t n
                                  certificate.is_self_signed ? "itself" : '"' + values.issuer + '"');
   if (!certificate.is_authority || certificate.is_for_servers)
     text += "; names " + tls::describe(values.names);
-  return text + fmt::format("; {}; {}, {}", validity_of(values, now), certificate.key, certificate.signature);
+  return text + fmt::format("; {}; {}, {}", validity_text(values.not_before, values.not_after, now),
+                            certificate.key, certificate.signature);
 }
 
 std::string summary_of(const ChainReview& review, std::size_t size) {

@@ -26,7 +26,9 @@ struct ChainReview {
 // Returns one line about the chain as a whole.
 [[nodiscard]] std::string summary_of(const ChainReview& review, std::size_t size);
 
-// Returns the full days from `now` to the end of the certificate; negative: the days since it has expired.
-[[nodiscard]] std::int64_t days_left(const tls::PeerCertificate& certificate, std::int64_t now);
+// Returns the full days from `now` to `end`; negative: the days since then. Times are in seconds since 1970.
+[[nodiscard]] std::int64_t days_left(std::int64_t end, std::int64_t now);
+// Returns for example "89 days left", or "expired on 2026-01-31 12:00:00 UTC".
+[[nodiscard]] std::string validity_text(std::int64_t begin, std::int64_t end, std::int64_t now);
 
 }  // namespace pgveil::proxy

@@ -24,8 +24,12 @@ std::string_view name_of(Side side) {
   return "?";
 }
 
-bool has_failed(const ServerReport& report) {
-  return std::ranges::any_of(report.steps, [](const Step& step) { return step.outcome == Outcome::failed; });
+bool has_failed(const Report& report) {
+  const auto has_failure = [](const auto& part) {
+    return std::ranges::any_of(part.steps, [](const Step& step) { return step.outcome == Outcome::failed; });
+  };
+  return std::ranges::any_of(report.servers, has_failure) ||
+         std::ranges::any_of(report.listeners, has_failure);
 }
 
 }  // namespace pgveil::proxy

@@ -56,7 +56,16 @@ struct ServerReport {
   Verdict verdict;
 };
 
+struct ListenerReport {
+  std::string listener;  // its address
+  std::vector<Step> steps;
+};
+
+struct Report {
+  std::vector<ServerReport> servers;
+  std::vector<ListenerReport> listeners;  // of a configuration
+};
 // Whether a step has failed.
-[[nodiscard]] bool has_failed(const ServerReport& report);
+[[nodiscard]] bool has_failed(const Report& report);
 
 }  // namespace pgveil::proxy

@@ -31,7 +31,7 @@ Json json_of(const tls::StoredCertificate& certificate, std::int64_t now) {
           {"dns_names", values.dns_names},
           {"not_before", values.not_before},
           {"not_after", values.not_after},
-          {"days_left", days_left(values, now)},
+          {"days_left", days_left(values.not_after, now)},
           {"key", certificate.key},
           {"signature", certificate.signature},
           {"self_signed", certificate.is_self_signed},
@@ -44,23 +44,31 @@ Json json_of(const Verdict& verdict) {
           {"message", verdict.message}};
 }
 
+Json json_of(const std::vector<Step>& steps) {
+  Json json = Json::array();
+  for (const Step& step : steps) json.push_back(json_of(step));
+  return json;
+}
+
 Json json_of(const ServerReport& report, std::int64_t now) {
-  Json steps = Json::array(), chain = Json::array();
-  for (const Step& step : report.steps) steps.push_back(json_of(step));
+  Json chain = Json::array();
   for (const auto& certificate : report.chain) chain.push_back(json_of(certificate, now));
   return {{"upstream", report.upstream.empty() ? Json() : Json(report.upstream)},
           {"server", report.server},
-          {"steps", steps},
+          {"steps", json_of(report.steps)},
           {"certificates", chain},
           {"verdict", json_of(report.verdict)}};
 }
 
 }  // namespace
 
-std::string report_json(const std::vector<ServerReport>& reports, std::int64_t now) {
-  Json servers = Json::array();
-  for (const ServerReport& report : reports) servers.push_back(json_of(report, now));
-  return Json{{"schema", 1}, {"servers", servers}}.dump(2, ' ', true, Json::error_handler_t::replace) + '\n';
+std::string report_json(const Report& report, std::int64_t now) {
+  Json servers = Json::array(), listeners = Json::array();
+  for (const ServerReport& server : report.servers) servers.push_back(json_of(server, now));
+  for (const ListenerReport& listener : report.listeners)
+    listeners.push_back({{"listener", listener.listener}, {"steps", json_of(listener.steps)}});
+  const Json json{{"schema", 1}, {"servers", servers}, {"listeners", listeners}};
+  return json.dump(2, ' ', true, Json::error_handler_t::replace) + '\n';
 }
 
 }  // namespace pgveil::proxy

@@ -49,17 +49,31 @@ std::string text_of(const Finding& finding) {
          line("side:", name_of(finding.side));
 }
 
-}  // namespace
-
-std::string report_text(const ServerReport& report, bool has_colours) {
-  std::string text = printable(report.server);
-  if (!report.upstream.empty()) text += " of upstream " + printable(report.upstream);
-  text += '\n';
-  for (const Step& step : report.steps) {
+std::string text_of(const std::vector<Step>& steps, bool has_colours) {
+  std::string text;
+  for (const Step& step : steps) {
     text += fmt::format("  {} {:<11} {:>8}  {}\n", mark(step.outcome, has_colours), printable(step.name),
                         text_of(step.duration), printable(step.text));
     if (step.finding) text += text_of(*step.finding);
   }
+  return text;
+}
+
+std::string title_of(const ServerReport& report) {
+  return printable(report.server) +
+         (report.upstream.empty() ? "" : " of upstream " + printable(report.upstream)) + '\n';
+}
+
+}  // namespace
+
+std::string report_text(const Report& report, bool has_colours) {
+  std::string text;
+  for (const ServerReport& server : report.servers) {
+    if (!text.empty()) text += '\n';
+    text += title_of(server) + text_of(server.steps, has_colours);
+  }
+  for (const ListenerReport& listener : report.listeners)
+    text += "\nlistener " + printable(listener.listener) + '\n' + text_of(listener.steps, has_colours);
   return text;
 }
 

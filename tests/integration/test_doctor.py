@@ -42,13 +42,19 @@ def closed_port():
         yield held.getsockname()[1]
 
 
-def examine(*arguments):
-    """Exit code and the reports of the servers."""
+def report_of(*arguments):
+    """Exit code and the whole report."""
     done = run(BINARY, "doctor", "--json", *arguments)
     assert done.stderr == ""
     document = json.loads(done.stdout)
     assert document["schema"] == 1
-    return done.returncode, document["servers"]
+    return done.returncode, document
+
+
+def examine(*arguments):
+    """Exit code and the reports of the servers."""
+    code, document = report_of(*arguments)
+    return code, document["servers"]
 
 
 def options(upstream: dict) -> list:
@@ -216,6 +222,24 @@ def test_every_host_of_a_configuration_is_examined(folder, ca, scripted_server):
     assert code == EX_UNAVAILABLE
     assert [(report["upstream"], report["verdict"]["reason"]) for report in reports] == [
         ("other", None), ("primary", None), ("primary", "upstream_refused_tls")]  # fmt: skip
+
+
+@pytest.mark.parametrize("age, code", [(DAY, 0), (3 * DAY, EX_UNAVAILABLE)], ids=["valid", "expired"])
+def test_the_certificates_of_listeners_are_examined(folder, ca, scripted_server, age, code):
+    good = scripted_server(verified_session(ca.root.issue("localhost", dns=["localhost"])))
+    own = ca.root.issue("proxy", dns=["proxy"], age=age)
+    path = folder / "pgveil.toml"
+    path.write_text(toml({
+        "listener": [{"address": "127.0.0.1:6432", "upstream": "primary", "ssl_cert_file": str(own.certificate),
+                      "ssl_key_file": str(own.key), "ssl_ca_file": str(ca.root.file)}],
+        "upstream": {"primary": good.upstream(sslrootcert=str(ca.root.file))},
+    }), encoding="utf-8")  # fmt: skip
+    done, document = report_of("--config", path)
+    (listener,) = document["listeners"]
+    assert done == code and listener["listener"] == "127.0.0.1:6432"
+    certificate, authority = listener["steps"]
+    assert str(own.certificate) in certificate["text"] and authority["outcome"] == "passed"
+    assert (certificate["finding"] is None) == (code == 0)
 
 
 def test_an_error_in_the_configuration_is_reported_as_by_check(folder):

@@ -7,10 +7,10 @@
 namespace pgveil::proxy {
 namespace {
 
-ServerReport report_with(Step step) {
-  ServerReport report{.upstream = "", .server = "db01:5432", .steps = {}, .chain = {}, .verdict = {}};
-  report.steps.push_back(std::move(step));
-  return report;
+Report report_with(Step step) {
+  ServerReport server{.upstream = "", .server = "db01:5432", .steps = {}, .chain = {}, .verdict = {}};
+  server.steps.push_back(std::move(step));
+  return {.servers = {std::move(server)}, .listeners = {}};
 }
 
 TEST(AReport, HasAMarkADurationAndALineForEachStep) {
@@ -43,9 +43,17 @@ TEST(AReport, EscapesWhatAServerHasSent) {
   EXPECT_EQ(text.find('\x1b'), std::string::npos);
   EXPECT_EQ(text.find('\x07'), std::string::npos);
   EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 2);
-  const std::string json = report_json({report}, 0);
+  const std::string json = report_json(report, 0);
   EXPECT_EQ(json.find('\x1b'), std::string::npos);
   EXPECT_EQ(json.find('\xff'), std::string::npos);
+}
+
+TEST(AReport, HasTheListenersAfterTheServers) {
+  Report report = report_with({.name = "tcp", .text = "x"});
+  report.listeners.push_back({.listener = "127.0.0.1:6432", .steps = {{.name = "crl", .text = "y"}}});
+  EXPECT_EQ(
+      report_text(report, false),
+      "db01:5432\n  – tcp                   x\n\nlistener 127.0.0.1:6432\n  – crl                   y\n");
 }
 
 TEST(AReport, FailsIfAStepFails) {
