@@ -42,7 +42,7 @@ struct CertsArguments {
 
 // The words of `pgveil doctor`, except for --config; empty: not given.
 struct DoctorArguments {
-  std::string server, hostaddr, sslrootcert, sslcert, sslkey, sslnegotiation, connect_timeout;
+  std::string server, hostaddr, sslrootcert, sslcert, sslkey, sslnegotiation, connect_timeout, user, dbname;
   bool as_json = false;
 };
 

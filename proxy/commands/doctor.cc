@@ -70,6 +70,14 @@ Report examine_all(const Subjects& subjects, std::int64_t now) {
   return report;
 }
 
+// Each note is a step before the others.
+void add_notes(const std::vector<std::string>& notes, Report& report) {
+  std::vector<Step> steps;
+  for (const std::string& note : notes) steps.push_back({.name = "options", .text = note});
+  for (ServerReport& server : report.servers)
+    server.steps.insert(server.steps.begin(), steps.begin(), steps.end());
+}
+
 // https://no-color.org
 bool has_colours() {
   const char* no_color = std::getenv("NO_COLOR");
@@ -85,7 +93,8 @@ int run_doctor(const ParsedConfig& parsed, const DoctorRequest& request) {
     return kExitConfig;
   }
   const std::int64_t now = std::time(nullptr);
-  const Report report = examine_all(*subjects, now);
+  Report report = examine_all(*subjects, now);
+  add_notes(request.notes, report);
   std::cout << (request.as_json ? report_json(report, now) : report_text(report, has_colours()))
             << std::flush;
   return has_failed(report) ? kExitUnavailable : kExitOk;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <optional>
+#include <string>
+#include <vector>
 
 #include "proxy/config/config.h"
 
@@ -9,6 +11,7 @@ namespace pgveil::proxy {
 
 struct DoctorRequest {
   std::optional<UpstreamConfig> server;  // nullopt: every upstream of a configuration
+  std::vector<std::string> notes;        // what of the command line has no effect
   bool as_json = false;
 };
 

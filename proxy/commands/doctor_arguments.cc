@@ -2,13 +2,18 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <array>
 #include <optional>
+#include <string_view>
 #include <utility>
 
 #include "proxy/config/address_values.h"
+#include "proxy/config/connection_string.h"
 #include "proxy/config/number_values.h"
 #include "proxy/config/password_filter.h"
 #include "proxy/config/word_values.h"
+#include "tls/digest.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -55,6 +60,82 @@ std::optional<EarlyExit> read_addresses(const std::string& text, std::vector<Ups
   return std::nullopt;
 }
 
+// --- a connection string in place of the server ---
+
+// What a connection string says, and what it says without an effect.
+struct Expanded {
+  DoctorArguments arguments;
+  std::string sslpassword;
+  std::vector<std::string> notes;
+};
+
+// The fields for parameters that have an option of the same meaning. An option overrides its parameter.
+constexpr std::array<std::pair<std::string_view, std::string DoctorArguments::*>, 7> kParameters{
+    {{"hostaddr", &DoctorArguments::hostaddr},
+     {"sslrootcert", &DoctorArguments::sslrootcert},
+     {"sslcert", &DoctorArguments::sslcert},
+     {"sslkey", &DoctorArguments::sslkey},
+     {"sslnegotiation", &DoctorArguments::sslnegotiation},
+     {"user", &DoctorArguments::user},
+     {"dbname", &DoctorArguments::dbname}}};
+
+// Returns host and port of each server, as --upstream takes them.
+std::string servers_of(const std::string& hosts, const std::string& ports) {
+  const auto names = values::split(hosts, ',');
+  const auto numbers = values::split(ports.empty() ? "5432" : ports, ',');
+  std::string text;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const bool needs_brackets = names[i].find(':') != std::string::npos;
+    text += fmt::format("{}{}:{}", text.empty() ? "" : ",", needs_brackets ? '[' + names[i] + ']' : names[i],
+                        numbers[std::min(i, numbers.size() - 1)]);
+  }
+  return text;
+}
+
+void expand(const std::string& name, std::string& value, Expanded& expanded) {
+  DoctorArguments& arguments = expanded.arguments;
+  const auto* known = std::ranges::find(kParameters, name, &decltype(kParameters)::value_type::first);
+  if (known != kParameters.end()) {
+    std::string& field = arguments.*known->second;
+    if (field.empty()) field = value;
+  } else if (name == "connect_timeout") {
+    if (arguments.connect_timeout.empty()) arguments.connect_timeout = value + 's';
+  } else if (name == "sslpassword") {
+    expanded.sslpassword = std::exchange(value, "");
+  } else if (name == "password") {
+    tls::wipe(value);
+    expanded.notes.emplace_back("password is ignored: no password is sent");
+  } else if (name == "sslmode") {
+    if (value != "verify-full")
+      expanded.notes.push_back(
+          fmt::format("sslmode={} is ignored: the verdict is that of verify-full", value));
+  } else {
+    expanded.notes.push_back(fmt::format("{} is ignored", name));
+  }
+}
+
+tl::expected<Expanded, EarlyExit> expanded(const DoctorArguments& arguments) {
+  Expanded result{.arguments = arguments, .sslpassword = {}, .notes = {}};
+  if (!is_connection_string(arguments.server)) return result;
+  auto parameters = parse_connection_string(arguments.server);
+  if (!parameters)
+    return tl::unexpected(usage_error(parameters.error().message, parameters.error().hint, "doctor"));
+  std::string hosts, ports;
+  for (auto& [name, value] : *parameters) {
+    if (name == "host")
+      hosts = value;
+    else if (name == "port")
+      ports = value;
+    else
+      expand(name, value, result);
+  }
+  if (hosts.empty())
+    return tl::unexpected(usage_error("the connection string names no host",
+                                      "Add host=NAME, the name of the certificate.", "doctor"));
+  result.arguments.server = servers_of(hosts, ports);
+  return result;
+}
+
 }  // namespace
 
 void add_doctor_options(CLI::App& command, DoctorArguments& arguments) {
@@ -62,7 +143,8 @@ void add_doctor_options(CLI::App& command, DoctorArguments& arguments) {
     command.add_option(name, value, effect)->type_name(type);
   };
   add("server", arguments.server, "",
-      "The server as HOST or HOST:PORT (default port: 5432); several are separated by commas.");
+      "The server as HOST or HOST:PORT (default port: 5432), several separated by commas; or a connection string "
+      "of libpq.");
   add("--hostaddr", arguments.hostaddr, "address",
       "The numeric address to connect to; the name of the server is then not resolved.");
   add("--sslrootcert", arguments.sslrootcert, "path",
@@ -80,8 +162,11 @@ bool describes_server(const DoctorArguments& arguments) {
   return !arguments.server.empty();
 }
 
-tl::expected<DoctorRequest, EarlyExit> read_doctor_request(const DoctorArguments& arguments,
+tl::expected<DoctorRequest, EarlyExit> read_doctor_request(const DoctorArguments& given,
                                                            const std::string& sslpassword) {
+  auto all = expanded(given);
+  if (!all) return tl::unexpected(std::move(all).error());
+  const DoctorArguments& arguments = all->arguments;
   using Timeout = values::Duration<std::chrono::milliseconds, 1, values::kDay>;
   UpstreamConfig config;
   config.connect_timeout = std::chrono::seconds(5);
@@ -97,8 +182,9 @@ tl::expected<DoctorRequest, EarlyExit> read_doctor_request(const DoctorArguments
       arguments.sslrootcert.empty() ? std::string(tls::kSystemTrust) : arguments.sslrootcert;
   config.tls.sslcert = arguments.sslcert;
   config.tls.sslkey = arguments.sslkey;
-  config.tls.sslpassword = sslpassword;
-  return DoctorRequest{.server = std::move(config), .as_json = arguments.as_json};
+  config.tls.sslpassword = sslpassword.empty() ? std::move(all->sslpassword) : sslpassword;
+  return DoctorRequest{
+      .server = std::move(config), .notes = std::move(all->notes), .as_json = arguments.as_json};
 }
 
 }  // namespace pgveil::proxy

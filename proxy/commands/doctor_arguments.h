@@ -17,7 +17,7 @@ void add_doctor_options(CLI::App& command, DoctorArguments& arguments);
 [[nodiscard]] bool describes_server(const DoctorArguments& arguments);
 
 // Returns the request, or the error in the first value that is wrong. `sslpassword` is the passphrase of --sslkey.
-[[nodiscard]] tl::expected<DoctorRequest, EarlyExit> read_doctor_request(const DoctorArguments& arguments,
+[[nodiscard]] tl::expected<DoctorRequest, EarlyExit> read_doctor_request(const DoctorArguments& given,
                                                                          const std::string& sslpassword);
 
 }  // namespace pgveil::proxy

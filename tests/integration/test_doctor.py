@@ -268,6 +268,30 @@ def test_an_invalid_command_line(words, message):
     assert done.returncode == EX_USAGE and message in done.stderr
 
 
+@pytest.mark.parametrize("form", [
+    "host=localhost hostaddr=127.0.0.1 port={port} sslrootcert={root} sslmode=require user=ann password='hunter 2' connect_timeout=5",
+    "postgresql://ann:hunter%202@localhost:{port}/ledger?hostaddr=127.0.0.1&sslrootcert={root}&sslmode=require",
+])  # fmt: skip
+def test_a_connection_string_is_understood_and_its_password_never_shown(form, ca, scripted_server):
+    server = scripted_server(verified_session(ca.root.issue("localhost", dns=["localhost"])))
+    text = form.format(port=server.port, root=ca.root.file)
+    code, (report,) = examine(text)
+    assert code == 0 and report["verdict"]["verified"]
+    notes = [step["text"] for step in report["steps"] if step["name"] == "options"]
+    assert sorted(notes) == ["password is ignored: no password is sent",
+                             "sslmode=require is ignored: the verdict is that of verify-full"]  # fmt: skip
+    for words in ((text,), (text, "--json"), (text.replace("localhost", ""),), (text + "'",), (text, text), (text, "--bogus")):
+        done = run(BINARY, "doctor", *words)
+        assert "hunter" not in done.stdout + done.stderr
+
+
+def test_an_option_overrides_a_connection_string(ca, scripted_server):
+    server = scripted_server(verified_session(ca.root.issue("localhost", dns=["localhost"])))
+    text = f"host=localhost hostaddr=127.0.0.1 port={server.port} sslrootcert={ca.stranger.file}"
+    assert examine(text)[0] == EX_UNAVAILABLE
+    assert examine(text, "--sslrootcert", ca.root.file)[0] == 0
+
+
 def test_what_a_server_sends_does_not_reach_the_terminal(ca, scripted_server):
     evil = ca.root.issue("\x1b]0;owned\x07", dns=[HOST])
     server = scripted_server(verified_session(evil))
