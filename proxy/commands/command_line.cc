@@ -442,7 +442,7 @@ tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line) {
   return Invocation{.command = arguments->command,
                     .parsed = std::move(result.parsed),
                     .explain = std::move(arguments->explain),
-                    .doctor = {.server = std::nullopt, .notes = {}, .as_json = arguments->doctor.as_json}};
+                    .doctor = configured_doctor_request(arguments->doctor)};
 }
 
 namespace {

@@ -51,18 +51,19 @@ tl::expected<Subjects, ConfigReport> load_configuration(const ParsedConfig& pars
 }
 
 // Examines each host of an upstream as if it were the only one.
-void examine_hosts(const Upstream& upstream, std::int64_t now, std::vector<ServerReport>& reports) {
+void examine_hosts(const Upstream& upstream, const LoginRequest& login, std::int64_t now,
+                   std::vector<ServerReport>& reports) {
   for (const UpstreamHost& host : upstream.config.hosts) {
     auto single = std::make_shared<Upstream>(Upstream{upstream.config, upstream.tls, {}});
     single->config.hosts = {host};
-    reports.push_back(examine(single, now));
+    reports.push_back(examine(single, login, now));
     reports.back().server = text_of(host);
   }
 }
 
-Report examine_all(const Subjects& subjects, std::int64_t now) {
+Report examine_all(const Subjects& subjects, const LoginRequest& login, std::int64_t now) {
   Report report;
-  for (const auto& upstream : subjects.upstreams) examine_hosts(*upstream, now, report.servers);
+  for (const auto& upstream : subjects.upstreams) examine_hosts(*upstream, login, now, report.servers);
   for (const auto& listener : subjects.listeners) {
     auto review = review_listener(listener, now);
     if (!review.steps.empty()) report.listeners.push_back(std::move(review));
@@ -93,7 +94,7 @@ int run_doctor(const ParsedConfig& parsed, const DoctorRequest& request) {
     return kExitConfig;
   }
   const std::int64_t now = std::time(nullptr);
-  Report report = examine_all(*subjects, now);
+  Report report = examine_all(*subjects, request.login, now);
   add_notes(request.notes, report);
   std::cout << (request.as_json ? report_json(report, now) : report_text(report, has_colours()))
             << std::flush;

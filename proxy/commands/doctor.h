@@ -6,12 +6,14 @@
 #include <vector>
 
 #include "proxy/config/config.h"
+#include "proxy/doctor/login_survey.h"
 
 namespace pgveil::proxy {
 
 struct DoctorRequest {
   std::optional<UpstreamConfig> server;  // nullopt: every upstream of a configuration
   std::vector<std::string> notes;        // what of the command line has no effect
+  LoginRequest login;
   bool as_json = false;
 };
 

@@ -60,6 +60,10 @@ std::optional<EarlyExit> read_addresses(const std::string& text, std::vector<Ups
   return std::nullopt;
 }
 
+LoginRequest login_of(const DoctorArguments& arguments) {
+  return {.user = arguments.user, .database = arguments.dbname};
+}
+
 // --- a connection string in place of the server ---
 
 // What a connection string says, and what it says without an effect.
@@ -155,6 +159,9 @@ void add_doctor_options(CLI::App& command, DoctorArguments& arguments) {
       "Asks for TLS with SSLRequest, or begins with TLS (default: postgres).");
   add("--connect-timeout", arguments.connect_timeout, "duration",
       "How long each address may take (default: 5s).");
+  add("--user", arguments.user, "name",
+      "Begins a login as this database user, with and without TLS, to see what the server asks for; sends no password.");
+  add("--dbname", arguments.dbname, "name", "The database of this login (default: the name of the user).");
   command.add_flag("--json", arguments.as_json, "Prints JSON.");
 }
 
@@ -183,8 +190,14 @@ tl::expected<DoctorRequest, EarlyExit> read_doctor_request(const DoctorArguments
   config.tls.sslcert = arguments.sslcert;
   config.tls.sslkey = arguments.sslkey;
   config.tls.sslpassword = sslpassword.empty() ? std::move(all->sslpassword) : sslpassword;
-  return DoctorRequest{
-      .server = std::move(config), .notes = std::move(all->notes), .as_json = arguments.as_json};
+  return DoctorRequest{.server = std::move(config),
+                       .notes = std::move(all->notes),
+                       .login = login_of(arguments),
+                       .as_json = arguments.as_json};
+}
+
+DoctorRequest configured_doctor_request(const DoctorArguments& given) {
+  return {.server = std::nullopt, .notes = {}, .login = login_of(given), .as_json = given.as_json};
 }
 
 }  // namespace pgveil::proxy

@@ -20,4 +20,7 @@ void add_doctor_options(CLI::App& command, DoctorArguments& arguments);
 [[nodiscard]] tl::expected<DoctorRequest, EarlyExit> read_doctor_request(const DoctorArguments& given,
                                                                          const std::string& sslpassword);
 
+// Returns the request for the servers of a configuration.
+[[nodiscard]] DoctorRequest configured_doctor_request(const DoctorArguments& given);
+
 }  // namespace pgveil::proxy

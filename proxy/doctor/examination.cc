@@ -9,9 +9,11 @@
 
 #include "protocol/proxy_header.h"
 #include "proxy/doctor/finding.h"
+#include "proxy/doctor/login_steps.h"
 #include "proxy/doctor/server_survey.h"
 #include "proxy/doctor/session_attempt.h"
 #include "proxy/doctor/survey_steps.h"
+#include "proxy/doctor/version_survey.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -52,7 +54,7 @@ std::string established_text(const tls::Established* tls) {
                      tls->group);
 }
 
-// The last step: what a session does with this server.
+// The step for what a session does with this server.
 Step verdict_step(const SessionAttempt& attempt, const Evidence& evidence) {
   Step step{.name = "verdict",
             .outcome = Outcome::passed,
@@ -91,16 +93,28 @@ Surveyed survey(const Upstream& upstream, const protocol::Bytes& first_bytes) {
   return found;
 }
 
+// What the server does at the beginning of a login, on further connections to the address that has answered.
+void examine_login(const std::shared_ptr<const Upstream>& upstream, const protocol::Bytes& first_bytes,
+                   const KernelAddress& address, const LoginRequest& login, std::vector<Step>& steps) {
+  const milliseconds time = budget_of(upstream->config, 1);
+  const LoginReply reply = ask_verified(upstream, first_bytes, login, time);
+  steps.push_back(login_step(reply, login));
+  steps.push_back(plaintext_step(ask_in_plaintext(address, first_bytes, login, time), login));
+}
+
 }  // namespace
 
-ServerReport examine(const std::shared_ptr<const Upstream>& upstream, std::int64_t now) {
+ServerReport examine(const std::shared_ptr<const Upstream>& upstream, const LoginRequest& login,
+                     std::int64_t now) {
   const UpstreamConfig& config = upstream->config;
   const protocol::Bytes first_bytes = first_bytes_of(config);
-  const Surveyed found = survey(*upstream, first_bytes);
+  Surveyed found = survey(*upstream, first_bytes);
   const Evidence evidence{config, found.survey, found.chain, found.refusal};
   const SessionAttempt attempt =
       attempt_session(upstream, first_bytes, budget_of(config, found.survey.lookup.addresses.size()),
                       rejection_time_of(found.survey));
+  if (surveyed_server(found.survey) != nullptr)
+    found.survey.versions = accepted_versions(config, found.survey.attempts.back().address, first_bytes);
   ServerReport report{.upstream = config.name,
                       .server = {},
                       .steps = {},
@@ -109,6 +123,8 @@ ServerReport examine(const std::shared_ptr<const Upstream>& upstream, std::int64
   if (!config.hosts.front().is_unix()) report.steps = steps_of(evidence, now);
   explain_faults(report.steps, report.verdict.reason, evidence);
   report.steps.push_back(verdict_step(attempt, evidence));
+  if (attempt.tls && !attempt.failure && !login.user.empty())
+    examine_login(upstream, first_bytes, found.survey.attempts.back().address, login, report.steps);
   return report;
 }
 

@@ -135,9 +135,9 @@ std::optional<std::string> run(tls::HandshakeSurvey& survey, TimedSocket& socket
   }
 }
 
-HandshakeResult shake_hands(TimedSocket& socket, const UpstreamConfig& upstream) {
+HandshakeResult shake_hands(TimedSocket& socket, const tls::HandshakeSurvey::Question& question) {
   const auto begin = Clock::now();
-  tls::HandshakeSurvey survey({.server_name = upstream.sslsni ? upstream.hosts.front().host : ""});
+  tls::HandshakeSurvey survey(question);
   HandshakeResult result;
   if (auto error = run(survey, socket))
     result.error = *std::move(error);
@@ -145,6 +145,10 @@ HandshakeResult shake_hands(TimedSocket& socket, const UpstreamConfig& upstream)
     result.server = survey.result();
   result.duration = since(begin);
   return result;
+}
+
+std::string server_name_of(const UpstreamConfig& upstream) {
+  return upstream.sslsni ? upstream.hosts.front().host : "";
 }
 
 }  // namespace
@@ -169,8 +173,19 @@ ServerSurvey survey_server(const UpstreamConfig& upstream, const protocol::Bytes
     survey.greeting = greet(*socket);
     if (survey.greeting->answer != Answer::accepted) return survey;
   }
-  survey.handshake = shake_hands(*socket, upstream);
+  survey.handshake = shake_hands(*socket, {.server_name = server_name_of(upstream)});
   return survey;
+}
+
+HandshakeResult survey_version(const UpstreamConfig& upstream, const KernelAddress& address,
+                               const protocol::Bytes& first_bytes, tls::Version version) {
+  auto socket = TimedSocket::connect(address, Clock::now() + patience_of(upstream));
+  if (!socket) return {.server = std::nullopt, .error = socket.error()};
+  if (auto error = socket->send(first_bytes)) return {.server = std::nullopt, .error = *std::move(error)};
+  if (upstream.sslnegotiation == SslNegotiation::postgres)
+    if (const auto reply = greet(*socket); reply.answer != Answer::accepted)
+      return {.server = std::nullopt, .error = reply.error};
+  return shake_hands(*socket, {.server_name = server_name_of(upstream), .min = version, .max = version});
 }
 
 }  // namespace pgveil::proxy

@@ -51,9 +51,14 @@ struct ServerSurvey {
   std::vector<ConnectionAttempt> attempts;  // the last one is connected, if any is
   std::optional<GreetingReply> greeting;    // nullopt with sslnegotiation = "direct", too
   std::optional<HandshakeResult> handshake;
+  std::vector<tls::Version> versions;  // accepted_versions(), after a handshake
 };
 
 // Looks at the first host of `upstream`, which is not a Unix socket. `first_bytes` are sent at the beginning of the connection.
 [[nodiscard]] ServerSurvey survey_server(const UpstreamConfig& upstream, const protocol::Bytes& first_bytes);
+
+// Shakes hands on a new connection to `address`, with this version and no other.
+[[nodiscard]] HandshakeResult survey_version(const UpstreamConfig& upstream, const KernelAddress& address,
+                                             const protocol::Bytes& first_bytes, tls::Version version);
 
 }  // namespace pgveil::proxy

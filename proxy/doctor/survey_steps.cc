@@ -8,6 +8,7 @@
 
 #include "proxy/doctor/chain_review.h"
 #include "proxy/doctor/name_review.h"
+#include "proxy/doctor/version_survey.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -122,6 +123,7 @@ Step name_step(const Evidence& evidence) {
 
 void add_handshake(const tls::SurveyedServer& server, const Evidence& evidence, std::int64_t now,
                    std::vector<Step>& steps) {
+  steps.push_back(versions_step(evidence.survey.versions));
   steps.push_back(alpn_step(server, evidence.upstream.sslnegotiation == SslNegotiation::direct));
   steps.push_back(request_step(server));
   if (evidence.chain.empty()) return;

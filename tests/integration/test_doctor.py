@@ -9,13 +9,20 @@ from pathlib import Path
 
 import pytest
 
+from harness import wire
 from harness.certificates import DAY, Authority
 from harness.pgveil import BINARY, EX_CONFIG, EX_UNAVAILABLE, EX_USAGE, toml
 from harness.processes import run
-from harness.scripted_server import verified_session
+from harness.scripted_server import verified_session as session_with_any_version
 
 HOST = "db01.example.com"
+OLD = ssl.TLSVersion.TLSv1_1
 TIMEOUT = "700ms"
+
+
+def verified_session(credentials, *, minimum_version=ssl.TLSVersion.TLSv1_2, **settings):
+    """Python's server also accepts older versions."""
+    return session_with_any_version(credentials, minimum_version=minimum_version, **settings)
 
 
 class Authorities:
@@ -136,8 +143,8 @@ CASES = [
     Case("an end instead of an answer", "upstream_unreachable", lambda ca: lambda peer: peer.close(), "network",
          "Allow the connection", ("SSLRequest",)),
     Case("no common version", "upstream_tls_failed",
-         sends(lambda ca: ca.root.issue(HOST, dns=[HOST]), maximum_version=769), "server",
-         "ssl_min_protocol_version", ()),
+         sends(lambda ca: ca.root.issue(HOST, dns=[HOST]), minimum_version=OLD, maximum_version=OLD), "server",
+         "ssl_min_protocol_version", ("versions",)),
 ]  # fmt: skip
 
 
@@ -152,7 +159,8 @@ def test_the_verdict_is_that_of_a_session(case, ca, scripted_server, pgveil):
     assert f"reason={case.reason} " in proxy.end_of_session()
     assert code == EX_UNAVAILABLE
     assert tuple(failed(report)) == (*case.failed, "verdict")
-    (finding,) = findings(report)
+    *others, finding = findings(report)
+    assert len(others) == case.failed.count("versions")
     assert finding["side"] == case.side and case.remedy in finding["remedy"]
     assert finding["cause"].endswith(".") and finding["remedy"].endswith(".")
 
@@ -273,10 +281,20 @@ def test_an_invalid_command_line(words, message):
     "postgresql://ann:hunter%202@localhost:{port}/ledger?hostaddr=127.0.0.1&sslrootcert={root}&sslmode=require",
 ])  # fmt: skip
 def test_a_connection_string_is_understood_and_its_password_never_shown(form, ca, scripted_server):
-    server = scripted_server(verified_session(ca.root.issue("localhost", dns=["localhost"])))
+    credentials = ca.root.issue("localhost", dns=["localhost"])
+
+    def script(peer):
+        if peer.receive(8) != wire.SSL_REQUEST:
+            return peer.close()
+        peer.send(b"S")
+        peer.start_tls(credentials, minimum_version=ssl.TLSVersion.TLSv1_2)
+        peer.log_in()
+
+    server = scripted_server(script)
     text = form.format(port=server.port, root=ca.root.file)
-    code, (report,) = examine(text)
-    assert code == 0 and report["verdict"]["verified"]
+    _, (report,) = examine(text)
+    assert report["verdict"]["verified"]
+    assert [peer.startup for peer in server.peers if peer.startup and b"ann" in peer.startup]
     notes = [step["text"] for step in report["steps"] if step["name"] == "options"]
     assert sorted(notes) == ["password is ignored: no password is sent",
                              "sslmode=require is ignored: the verdict is that of verify-full"]  # fmt: skip
@@ -315,8 +333,7 @@ def test_no_client_certificate_is_sent_to_a_server_that_is_not_verified(ca, scri
                                sslkey=str(mine.key))  # fmt: skip
     _, (report,) = examine(*options(upstream))
     assert "asks for a certificate" in {step["name"]: step["text"] for step in report["steps"]}["client cert"]
-    server.finished_peer(1)
-    assert sent == [None]  # the session ended the handshake before it was complete
+    assert set(sent) == {None}
 
 
 def test_a_client_certificate_that_the_server_rejects(ca, scripted_server, pgveil):
@@ -331,6 +348,75 @@ def test_a_client_certificate_that_the_server_rejects(ca, scripted_server, pgvei
     proxy.psql("SELECT 1")
     assert report["verdict"]["reason"] == "upstream_rejected_certificate" and code == EX_UNAVAILABLE
     assert "reason=upstream_rejected_certificate " in proxy.end_of_session()
+
+
+# --- logins and versions ---
+
+
+def steps_for(postgres, user, *words, **settings):
+    code, (report,) = examine(*options(postgres.upstream(**settings)), "--user", user, *words)
+    assert report["verdict"]["verified"]
+    return code, {step["name"]: step for step in report["steps"]}
+
+
+LOGINS = [
+    ("app", "passed", "SASL: SCRAM-SHA-256-PLUS, SCRAM-SHA-256", ""),
+    ("old", "failed", "an MD5 hash", "password_encryption = 'scram-sha-256'"),
+    ("trusted", "failed", "trust", "Replace the method trust"),
+    ("certified", "failed", "SQLSTATE 28000", "--sslcert"),
+]
+
+
+@pytest.mark.parametrize("user, outcome, text, remedy", LOGINS, ids=[login[0] for login in LOGINS])
+def test_what_the_server_asks_for_at_a_login(postgres, user, outcome, text, remedy):
+    code, steps = steps_for(postgres, user, "--dbname", "ledger")
+    assert steps["login"]["outcome"] == outcome and text in steps["login"]["text"]
+    assert steps["plaintext"]["outcome"] == "passed" and "28000" in steps["plaintext"]["text"]
+    assert code == (0 if outcome == "passed" else EX_UNAVAILABLE)
+    assert remedy in (steps["login"]["finding"] or {"remedy": ""})["remedy"]
+
+
+def test_a_certificate_that_is_enough_for_a_login(postgres, authority):
+    mine = authority.issue_to_client("certified")
+    code, steps = steps_for(postgres, "certified", "--dbname", "ledger", sslcert=str(mine.certificate), sslkey=str(mine.key))
+    assert code == 0 and "certificate is enough" in steps["login"]["text"]
+
+
+def test_a_server_that_asks_for_the_password_itself(postgres):
+    with postgres.reconfigured(hba="hostssl all all 127.0.0.1/32 password\n"):
+        _, steps = steps_for(postgres, "app")
+        assert steps["login"]["outcome"] == "failed" and "scram-sha-256" in steps["login"]["finding"]["remedy"]
+
+
+@pytest.mark.parametrize("method", ["scram-sha-256", "trust"])
+def test_a_host_rule_that_admits_plaintext(postgres, method):
+    with postgres.reconfigured(hba=f"host all app 127.0.0.1/32 {method}\nhostssl all all 127.0.0.1/32 scram-sha-256\n"):
+        code, steps = steps_for(postgres, "app")
+        assert code == EX_UNAVAILABLE
+        assert "host record" in steps["plaintext"]["finding"]["cause"]
+        assert "pg_hba_file_rules" in steps["plaintext"]["finding"]["remedy"]
+        assert steps_for(postgres, "old")[1]["plaintext"]["outcome"] == "passed"
+
+
+def test_no_login_is_begun_with_a_server_that_is_not_verified(ca, scripted_server):
+    server = scripted_server(verified_session(ca.stranger.issue(HOST, dns=[HOST])))
+    upstream = server.upstream(host=HOST, sslrootcert=str(ca.root.file))
+    _, (report,) = examine(*options(upstream), "--user", "app")
+    assert report["steps"][-1]["name"] == "verdict"
+    assert all(peer.startup is None for peer in server.peers)
+
+
+def test_without_a_user_no_login_is_begun(ca, scripted_server):
+    server = scripted_server(verified_session(ca.root.issue(HOST, dns=[HOST])))
+    examine(*options(server.upstream(host=HOST, sslrootcert=str(ca.root.file))))
+    assert server.peers and all(peer.startup is None for peer in server.peers)
+
+
+def test_an_old_version_that_is_accepted_is_a_fault(ca, scripted_server):
+    server = scripted_server(verified_session(ca.root.issue(HOST, dns=[HOST]), minimum_version=OLD))
+    code, (report,) = examine(*options(server.upstream(host=HOST, sslrootcert=str(ca.root.file))))
+    assert report["verdict"]["verified"] and code == EX_UNAVAILABLE
+    assert failed(report) == ["versions"] and "TLSv1.1" in findings(report)[0]["cause"]
 
 
 # --- the document ---
