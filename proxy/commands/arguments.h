@@ -42,7 +42,8 @@ struct CertsArguments {
 
 // The words of `pgveil doctor`, except for --config; empty: not given.
 struct DoctorArguments {
-  std::string server, hostaddr, sslrootcert, sslcert, sslkey, sslnegotiation, connect_timeout, user, dbname;
+  std::string server, hostaddr, sslrootcert, sslcert, sslkey, sslnegotiation, connect_timeout, user, dbname,
+      chain_file;
   bool as_json = false;
 };
 

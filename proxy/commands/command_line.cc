@@ -413,6 +413,8 @@ tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line) {
   if (arguments->command == Command::generate) return read_generate(*arguments);
   if (arguments->command == Command::doctor && describes_server(arguments->doctor))
     return read_doctor(*arguments, line);
+  if (arguments->command == Command::doctor && !arguments->doctor.chain_file.empty())
+    return tl::unexpected(usage_error("--save-chain requires a single server", "", "doctor"));
   if (arguments->command == Command::doctor && !names_configuration(*arguments, line))
     return tl::unexpected(usage_error("doctor requires a server or a configuration",
                                       "Write pgveil doctor HOST[:PORT], or pgveil doctor --config FILE.",

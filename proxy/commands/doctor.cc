@@ -2,7 +2,9 @@
 
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
+#include <cstring>
 #include <ctime>
 #include <iostream>
 #include <memory>
@@ -11,8 +13,11 @@
 #include <vector>
 
 #include "proxy/base/exit_code.h"
+#include "proxy/base/whole_file.h"
 #include "proxy/commands/host_text.h"
 #include "proxy/config/config_report.h"
+#include "proxy/config/values.h"
+#include "proxy/doctor/chain_file.h"
 #include "proxy/doctor/examination.h"
 #include "proxy/doctor/listener_review.h"
 #include "proxy/doctor/report_json.h"
@@ -79,6 +84,23 @@ void add_notes(const std::vector<std::string>& notes, Report& report) {
     server.steps.insert(server.steps.begin(), steps.begin(), steps.end());
 }
 
+// Returns false, and prints the error, if there is no chain or the file cannot be made.
+bool save_chain(const ServerReport& server, const std::string& file, std::int64_t now) {
+  constexpr mode_t kMode = 0644;
+  ConfigReport report;
+  if (server.chain.empty()) {
+    report.add_error(value_error("cannot save the chain: the server has sent none", ""));
+  } else if (const int error = create_whole_file(file, chain_file(server, now), kMode); error != 0) {
+    report.add_error(
+        value_error("cannot make the file " + values::in_quotes(file) + ": " + std::strerror(error),
+                    error == EEXIST ? "Give the name of a new file." : ""));
+  } else {
+    return true;
+  }
+  std::cerr << report.lines() << std::flush;
+  return false;
+}
+
 // https://no-color.org
 bool has_colours() {
   const char* no_color = std::getenv("NO_COLOR");
@@ -98,6 +120,8 @@ int run_doctor(const ParsedConfig& parsed, const DoctorRequest& request) {
   add_notes(request.notes, report);
   std::cout << (request.as_json ? report_json(report, now) : report_text(report, has_colours()))
             << std::flush;
+  if (!request.chain_file.empty() && !save_chain(report.servers.front(), request.chain_file, now))
+    return kExitCannotCreate;
   return has_failed(report) ? kExitUnavailable : kExitOk;
 }
 

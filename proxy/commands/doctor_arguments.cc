@@ -162,6 +162,8 @@ void add_doctor_options(CLI::App& command, DoctorArguments& arguments) {
   add("--user", arguments.user, "name",
       "Begins a login as this database user, with and without TLS, to see what the server asks for; sends no password.");
   add("--dbname", arguments.dbname, "name", "The database of this login (default: the name of the user).");
+  add("--save-chain", arguments.chain_file, "path",
+      "Saves the certificates that the server has sent in a new file (PEM), not verified.");
   command.add_flag("--json", arguments.as_json, "Prints JSON.");
 }
 
@@ -185,6 +187,8 @@ tl::expected<DoctorRequest, EarlyExit> read_doctor_request(const DoctorArguments
   if (auto error = read_option<values::OneOf<values::kSslNegotiations>>(
           "--sslnegotiation", arguments.sslnegotiation, config.sslnegotiation))
     return tl::unexpected(*std::move(error));
+  if (!arguments.chain_file.empty() && config.hosts.size() != 1)
+    return tl::unexpected(usage_error("--save-chain requires a single server", "", "doctor"));
   config.tls.sslrootcert =
       arguments.sslrootcert.empty() ? std::string(tls::kSystemTrust) : arguments.sslrootcert;
   config.tls.sslcert = arguments.sslcert;
@@ -193,11 +197,16 @@ tl::expected<DoctorRequest, EarlyExit> read_doctor_request(const DoctorArguments
   return DoctorRequest{.server = std::move(config),
                        .notes = std::move(all->notes),
                        .login = login_of(arguments),
+                       .chain_file = arguments.chain_file,
                        .as_json = arguments.as_json};
 }
 
 DoctorRequest configured_doctor_request(const DoctorArguments& given) {
-  return {.server = std::nullopt, .notes = {}, .login = login_of(given), .as_json = given.as_json};
+  return {.server = std::nullopt,
+          .notes = {},
+          .login = login_of(given),
+          .chain_file = {},
+          .as_json = given.as_json};
 }
 
 }  // namespace pgveil::proxy

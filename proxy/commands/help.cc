@@ -58,7 +58,7 @@ constexpr std::array kPlainCommands{
     PlainCommand{
         "doctor",
         {" HOST[:PORT] [OPTION]...",
-         "Exit codes: 0 nothing is wrong; 64 invalid command line; 69 a server has a fault; 66, 78 the configuration or a file cannot be read, or has errors.",
+         "Exit codes: 0 nothing is wrong; 64 invalid command line; 69 a server has a fault; 66, 78 the configuration or a file cannot be read, or has errors; 73 the file of --save-chain exists already, or cannot be written.",
          "pgveil doctor db01.example.com --sslrootcert root.crt\n  pgveil doctor --config /etc/pgveil/pgveil.toml"}},
     PlainCommand{
         "certs",

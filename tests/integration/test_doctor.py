@@ -18,6 +18,7 @@ from harness.scripted_server import verified_session as session_with_any_version
 HOST = "db01.example.com"
 OLD = ssl.TLSVersion.TLSv1_1
 TIMEOUT = "700ms"
+EX_CANTCREAT = 73
 
 
 def verified_session(credentials, *, minimum_version=ssl.TLSVersion.TLSv1_2, **settings):
@@ -270,6 +271,8 @@ def test_a_root_that_cannot_be_read_is_an_error(folder):
     (("db01", "--connect-timeout", "soon"), "--connect-timeout"),
     (("db01", "--hostaddr", "10.0.0.1,10.0.0.2"), "one address for each server"),
     (("db01", "--config", "pgveil.toml"), "cannot be combined with --config"),
+    (("db01,db02", "--save-chain", "x"), "a single server"),
+    (("--config", "pgveil.toml", "--save-chain", "x"), "a single server"),
 ])  # fmt: skip
 def test_an_invalid_command_line(words, message):
     done = run(BINARY, "doctor", *words)
@@ -417,6 +420,29 @@ def test_an_old_version_that_is_accepted_is_a_fault(ca, scripted_server):
     code, (report,) = examine(*options(server.upstream(host=HOST, sslrootcert=str(ca.root.file))))
     assert report["verdict"]["verified"] and code == EX_UNAVAILABLE
     assert failed(report) == ["versions"] and "TLSv1.1" in findings(report)[0]["cause"]
+
+
+# --- the chain as a file ---
+
+
+def test_the_chain_is_saved_and_can_be_trusted_after_a_comparison(ca, folder, scripted_server):
+    server = scripted_server(verified_session(ca.root.self_signed(HOST)))
+    upstream = server.upstream(host=HOST, sslrootcert=str(ca.root.file))
+    file = folder / "chain.crt"
+    code, (report,) = examine(*options(upstream), "--save-chain", file)
+    assert code == EX_UNAVAILABLE
+    assert report["certificates"][0]["sha256_fingerprint"] in file.read_text() and "NOT VERIFIED" in file.read_text()
+    assert examine(*options({**upstream, "sslrootcert": str(file)}))[0] == 0
+
+
+def test_no_file_is_overwritten(ca, folder, scripted_server):
+    server = scripted_server(verified_session(ca.root.issue(HOST, dns=[HOST])))
+    file = folder / "mine.crt"
+    file.write_text("mine")
+    words = options(server.upstream(host=HOST, sslrootcert=str(ca.root.file)))
+    done = run(BINARY, "doctor", *words, "--save-chain", file)
+    assert done.returncode == EX_CANTCREAT and "File exists" in done.stderr
+    assert file.read_text() == "mine"
 
 
 # --- the document ---
