@@ -53,6 +53,9 @@ Remedy for_unreachable(const Evidence& evidence) {
   const auto is_refused = [](const ConnectionAttempt& attempt) {
     return attempt.error == "Connection refused";
   };
+  if (is_connected(evidence.survey))
+    return {Side::server,
+            "Check that a PostgreSQL server, and not a load balancer without servers, listens on this port."};
   if (std::ranges::any_of(evidence.survey.attempts, is_refused))
     return {Side::server,
             "Start PostgreSQL there, and set listen_addresses and port in its postgresql.conf so that it "
@@ -135,6 +138,15 @@ Remedy for_wrong_name(const Evidence& evidence) {
   return {own_side(evidence), fmt::format("Set host to \"{}\".", review.nearest)};
 }
 
+Remedy for_failed_handshake(const Ending& ending, const Evidence& evidence) {
+  const auto& handshake = evidence.survey.handshake;
+  const bool is_direct = evidence.upstream.sslnegotiation == SslNegotiation::direct;
+  if (is_direct && handshake && !handshake->server)
+    return {own_side(evidence),
+            "Set sslnegotiation to postgres, unless the server is PostgreSQL 17 or newer and has TLS."};
+  return {Side::server, ending.hint};
+}
+
 Remedy remedy_of(const Ending& ending, const Evidence& evidence) {
   switch (ending.reason) {
     case Reason::upstream_not_resolved:
@@ -156,7 +168,7 @@ Remedy remedy_of(const Ending& ending, const Evidence& evidence) {
       return {Side::authority,
               "Have the server's certificate reissued with a new key, and put both into ssl_cert_file and "
               "ssl_key_file."};
-    case Reason::upstream_tls_failed:
+    case Reason::upstream_tls_failed: return for_failed_handshake(ending, evidence);
     case Reason::upstream_certificate_invalid: return {Side::server, ending.hint};
     default: return {own_side(evidence), ending.hint};
   }

@@ -141,8 +141,8 @@ CASES = [
          "intercepts", ("SSLRequest",)),
     Case("silent port", "upstream_timed_out", lambda ca: lambda peer: peer.receive_ssl_request(), "server",
          "listens on this port", ("SSLRequest",)),
-    Case("an end instead of an answer", "upstream_unreachable", lambda ca: lambda peer: peer.close(), "network",
-         "Allow the connection", ("SSLRequest",)),
+    Case("an end instead of an answer", "upstream_unreachable", lambda ca: lambda peer: peer.close(), "server",
+         "load balancer", ("SSLRequest",)),
     Case("no common version", "upstream_tls_failed",
          sends(lambda ca: ca.root.issue(HOST, dns=[HOST]), minimum_version=OLD, maximum_version=OLD), "server",
          "ssl_min_protocol_version", ("versions",)),
@@ -215,6 +215,42 @@ def test_a_server_without_tls(postgres, pgveil):
         proxy.psql("SELECT 1")
         assert code == EX_UNAVAILABLE
         assert f"reason={report['verdict']['reason']} " in proxy.end_of_session()
+
+
+def test_a_server_that_does_not_know_direct_tls(postgres, pgveil):
+    """PostgreSQL 15."""
+    upstream = postgres.upstream(sslnegotiation="direct")
+    code, (report,) = examine(*options(upstream))
+    proxy = pgveil(upstream)
+    proxy.psql("SELECT 1")
+    assert report["verdict"]["reason"] == "upstream_tls_failed" and code == EX_UNAVAILABLE
+    assert "reason=upstream_tls_failed " in proxy.end_of_session()
+    assert "PostgreSQL 17" in findings(report)[0]["remedy"]
+
+
+def test_a_server_at_a_unix_socket(postgres, folder):
+    path = folder / "pgveil.toml"
+    path.write_text(toml({"listener": [{"address": "127.0.0.1:0", "upstream": "local"}],
+                          "upstream": {"local": postgres.unix_upstream()}}), encoding="utf-8")  # fmt: skip
+    code, (report,) = examine("--config", path)
+    assert code == 0 and [step["name"] for step in report["steps"]] == ["verdict"]
+
+
+def test_a_server_behind_the_proxy_protocol(ca, scripted_server, folder):
+    """The header comes first on each connection."""
+    credentials, headers = ca.root.issue("localhost", dns=["localhost"]), []
+
+    def script(peer):
+        headers.append(peer.receive(16))
+        peer.accept_tls(credentials, minimum_version=ssl.TLSVersion.TLSv1_2)
+
+    server = scripted_server(script)
+    upstream = server.upstream(sslrootcert=str(ca.root.file), send_proxy_protocol=True)
+    path = folder / "pgveil.toml"
+    path.write_text(toml({"listener": [{"address": "127.0.0.1:0", "upstream": "primary"}],
+                          "upstream": {"primary": upstream}}), encoding="utf-8")  # fmt: skip
+    code, _ = examine("--config", path)
+    assert code == 0 and all(header.startswith(b"\r\n\r\n\0\r\nQUIT\n") for header in headers)
 
 
 def test_every_host_of_a_configuration_is_examined(folder, ca, scripted_server):
