@@ -232,8 +232,8 @@ const CLI::App& nested_command(const CLI::App& command, const std::vector<std::s
   return found.empty() ? command : *found.front();
 }
 
-// A word that is not one of `pgveil certs`. `command` is that, or one of its own commands.
-EarlyExit unexpected_in_certs(const CLI::App& command, const std::string& word) {
+// A word that is not one of a command with options of its own. `command` is that, or one of its own commands.
+EarlyExit unexpected_of_command(const CLI::App& command, const std::string& word) {
   const std::string name = name_of_option(word);
   const bool is_dashed = word.starts_with('-');
   const auto actions = command.get_subcommands({});
@@ -250,6 +250,11 @@ EarlyExit unexpected_in_certs(const CLI::App& command, const std::string& word) 
                                          : std::string(kCertsActions);
   return usage_error(fmt::format("unknown {} {}", is_dashed ? "option" : "command", in_quotes(name)), hint,
                      full_name_of(command));
+}
+
+// Whether the options of a command have nothing to do with the settings of a configuration.
+bool has_own_options(Command command) {
+  return command == Command::certs || command == Command::doctor;
 }
 
 void describe(CLI::App& app, std::size_t width) {
@@ -429,8 +434,8 @@ tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> word
       nested_command(*app.get_subcommand(std::string(name_of(arguments.command))), words);
   if (auto ending = parse(app, command, std::move(words))) return tl::unexpected(*std::move(ending));
   if (const auto rest = command.remaining(); !rest.empty())
-    return tl::unexpected(arguments.command == Command::certs ? unexpected_in_certs(command, rest.front())
-                                                              : unexpected_argument(rest.front(), arguments));
+    return tl::unexpected(has_own_options(arguments.command) ? unexpected_of_command(command, rest.front())
+                                                             : unexpected_argument(rest.front(), arguments));
   return arguments;
 }
 

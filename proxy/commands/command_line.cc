@@ -423,8 +423,11 @@ tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line) {
     return Invocation{.command = Command::certs, .parsed = {}, .certs = *std::move(request)};
   }
   if (arguments->command == Command::generate) return read_generate(*arguments);
-  if (arguments->command == Command::doctor && !examines_configuration(*arguments, line))
-    return read_doctor(*arguments, line);
+  if (arguments->command == Command::doctor && !examines_configuration(*arguments, line)) {
+    auto invocation = read_doctor(*arguments, line);
+    for (auto& [name, value] : line.environment) tls::wipe(value);
+    return invocation;
+  }
   const bool has_configuration = arguments->command == Command::run || arguments->command == Command::check ||
                                  arguments->command == Command::explain ||
                                  arguments->command == Command::doctor;

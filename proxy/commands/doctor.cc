@@ -23,6 +23,7 @@
 #include "proxy/doctor/report_json.h"
 #include "proxy/doctor/report_text.h"
 #include "proxy/snapshot/snapshot.h"
+#include "tls/digest.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -36,6 +37,7 @@ struct Subjects {
 tl::expected<Subjects, ConfigReport> load_options(const UpstreamConfig& config) {
   auto upstream = std::make_shared<Upstream>(Upstream{config, nullptr, {}});
   auto context = tls::ClientContext::build(config.tls);
+  tls::wipe(upstream->config.tls.sslpassword);
   if (context) {
     upstream->tls = *std::move(context);
     return Subjects{.upstreams = {std::move(upstream)}, .listeners = {}};
@@ -79,6 +81,7 @@ Report examine_all(const Subjects& subjects, const LoginRequest& login, std::int
 // Each note is a step before the others.
 void add_notes(const std::vector<std::string>& notes, Report& report) {
   std::vector<Step> steps;
+  steps.reserve(notes.size());
   for (const std::string& note : notes) steps.push_back({.name = "options", .text = note});
   for (ServerReport& server : report.servers)
     server.steps.insert(server.steps.begin(), steps.begin(), steps.end());

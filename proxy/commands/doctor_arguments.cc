@@ -193,7 +193,8 @@ tl::expected<DoctorRequest, EarlyExit> read_doctor_request(const DoctorArguments
       arguments.sslrootcert.empty() ? std::string(tls::kSystemTrust) : arguments.sslrootcert;
   config.tls.sslcert = arguments.sslcert;
   config.tls.sslkey = arguments.sslkey;
-  config.tls.sslpassword = sslpassword.empty() ? std::move(all->sslpassword) : sslpassword;
+  config.tls.sslpassword = sslpassword.empty() ? all->sslpassword : sslpassword;
+  tls::wipe(all->sslpassword);
   return DoctorRequest{.server = std::move(config),
                        .notes = std::move(all->notes),
                        .login = login_of(arguments),

@@ -56,6 +56,10 @@ Remedy for_unreachable(const Evidence& evidence) {
   if (is_connected(evidence.survey))
     return {Side::server,
             "Check that a PostgreSQL server, and not a load balancer without servers, listens on this port."};
+  if (evidence.upstream.hosts.front().is_unix())
+    return {Side::server,
+            "Start PostgreSQL there, and set unix_socket_directories and port in its postgresql.conf to this "
+            "path."};
   if (std::ranges::any_of(evidence.survey.attempts, is_refused))
     return {Side::server,
             "Start PostgreSQL there, and set listen_addresses and port in its postgresql.conf so that it "

@@ -12,7 +12,7 @@ import pytest
 from harness import wire
 from harness.certificates import DAY, Authority
 from harness.pgveil import BINARY, EX_CONFIG, EX_UNAVAILABLE, EX_USAGE, toml
-from harness.processes import run
+from harness.processes import environment, run
 from harness.scripted_server import verified_session as session_with_any_version
 
 HOST = "db01.example.com"
@@ -305,6 +305,9 @@ def test_a_root_that_cannot_be_read_is_an_error(folder):
     ((), "doctor requires a server or a configuration"),
     (("db01:99999",), 'invalid port "99999"'),
     (("db01", "--connect-timeout", "soon"), "--connect-timeout"),
+    (("db01", "--sslrotcert", "x"), 'Did you mean "--sslrootcert"?'),
+    (("db01", "db02"), 'unexpected argument "db02"'),
+    (("db01", "--bogus"), "pgveil doctor --help"),
     (("db01", "--hostaddr", "10.0.0.1,10.0.0.2"), "one address for each server"),
     (("db01", "--config", "pgveil.toml"), "cannot be combined with --config"),
     (("db01,db02", "--save-chain", "x"), "a single server"),
@@ -419,6 +422,19 @@ def test_a_certificate_that_is_enough_for_a_login(postgres, authority):
     mine = authority.issue_to_client("certified")
     code, steps = steps_for(postgres, "certified", "--dbname", "ledger", sslcert=str(mine.certificate), sslkey=str(mine.key))
     assert code == 0 and "certificate is enough" in steps["login"]["text"]
+
+
+def test_the_passphrase_of_a_key_is_a_variable_or_a_parameter(postgres, authority):
+    mine = authority.issue_to_client("certified", passphrase="open sesame")
+    upstream = postgres.upstream()
+    words = [*options(upstream), "--sslcert", mine.certificate, "--sslkey", mine.key, "--user", "certified", "--dbname", "ledger"]
+    string = " ".join(f"{key}={value}" for key, value in upstream.items()) + " sslpassword='open sesame'"
+    for arguments, variables in ((words, {"PGVEIL_SSLPASSWORD": "open sesame"}), ([string, *words[1:]], {})):
+        done = run(BINARY, "doctor", *arguments, env=environment(**variables))
+        assert done.returncode == 0 and "certificate is enough" in done.stdout, done.stderr
+        assert "sesame" not in done.stdout
+    done = run(BINARY, "doctor", *words, env=environment(PGVEIL_SSLPASSWORD="wrong"))
+    assert done.returncode == EX_CONFIG and "--sslkey" in done.stderr
 
 
 def test_a_server_that_asks_for_the_password_itself(postgres):

@@ -64,6 +64,25 @@ TEST_F(AFinding, OfAnUnreachableHostIsInTheNetwork) {
   EXPECT_EQ(of(Reason::upstream_unreachable).side, Side::network);
 }
 
+TEST_F(AFinding, OfAUnixSocketNamesItsSettings) {
+  upstream_.hosts = {{.host = "/run/postgresql", .hostaddr = "", .port = 5432}};
+  EXPECT_NE(of(Reason::upstream_unreachable).remedy.find("unix_socket_directories"), std::string::npos);
+}
+
+TEST_F(AFinding, OfAConnectionThatIsClosedAtOnceIsOnTheServer) {
+  connect();
+  EXPECT_EQ(of(Reason::upstream_unreachable).side, Side::server);
+}
+
+TEST_F(AFinding, OfDirectTlsNamesTheVersionThatKnowsIt) {
+  connect();
+  upstream_.sslnegotiation = SslNegotiation::direct;
+  survey_.handshake = HandshakeResult{.server = std::nullopt, .error = "closed"};
+  EXPECT_NE(of(Reason::upstream_tls_failed).remedy.find("PostgreSQL 17"), std::string::npos);
+  survey_.handshake->server.emplace();
+  EXPECT_EQ(of(Reason::upstream_tls_failed).remedy, "Change it.");
+}
+
 TEST_F(AFinding, OfSilenceDependsOnWhetherTcpWasConnected) {
   connect("no answer in time");
   EXPECT_EQ(of(Reason::upstream_timed_out).side, Side::network);
