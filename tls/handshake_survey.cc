@@ -2,6 +2,7 @@
 
 #include <openssl/err.h>
 
+#include <algorithm>
 #include <new>
 
 #include "tls/host_name.h"
@@ -53,6 +54,7 @@ SslContext make_context(const HandshakeSurvey::Question& question) {
 
 std::vector<std::string> names_in(const STACK_OF(X509_NAME) * list) {
   std::vector<std::string> names;
+  names.reserve(static_cast<std::size_t>(std::max(sk_X509_NAME_num(list), 0)));
   for (int i = 0; i < sk_X509_NAME_num(list); ++i) names.push_back(name_text(sk_X509_NAME_value(list, i)));
   return names;
 }

@@ -11,7 +11,7 @@ namespace {
 using test::operator""_wire;
 using Code = protocol::AuthenticationCode;
 
-const LoginRequest kLogin{.user = "ann", .database = ""};
+const LoginRequest login_of_ann{.user = "ann", .database = ""};
 
 TEST(ALoginReply, NeedsTheWholeMessage) {
   EXPECT_FALSE(read_login_reply("'R' 00000008 0000"_wire));
@@ -63,14 +63,14 @@ LoginReply refused(const std::string& sqlstate) {
 TEST(ALoginStep, PassesWithScram) {
   auto reply = asked(Code::sasl);
   reply.mechanisms = {"SCRAM-SHA-256"};
-  const Step step = login_step(reply, kLogin);
+  const Step step = login_step(reply, login_of_ann);
   EXPECT_EQ(step.outcome, Outcome::passed);
   EXPECT_EQ(step.text, "SASL: SCRAM-SHA-256; channel binding is not offered");
 }
 
 TEST(ALoginStep, FailsWithMd5CleartextAndTrust) {
   for (const Code code : {Code::md5_password, Code::cleartext_password, Code::ok}) {
-    const Step step = login_step(asked(code), kLogin);
+    const Step step = login_step(asked(code), login_of_ann);
     EXPECT_EQ(step.outcome, Outcome::failed);
     ASSERT_TRUE(step.finding);
     EXPECT_EQ(step.finding->side, Side::server);
@@ -80,11 +80,11 @@ TEST(ALoginStep, FailsWithMd5CleartextAndTrust) {
 TEST(ALoginStep, PassesIfACertificateIsEnough) {
   auto reply = asked(Code::ok);
   reply.certificate_was_sent = true;
-  EXPECT_EQ(login_step(reply, kLogin).outcome, Outcome::passed);
+  EXPECT_EQ(login_step(reply, login_of_ann).outcome, Outcome::passed);
 }
 
 TEST(ALoginStep, HasTheMessageOfTheServerAsItsCause) {
-  const Step step = login_step(refused("28000"), kLogin);
+  const Step step = login_step(refused("28000"), login_of_ann);
   ASSERT_TRUE(step.finding);
   EXPECT_EQ(step.finding->cause, "The server refuses the login of user \"ann\": no.");
   EXPECT_NE(step.finding->remedy.find("hostssl"), std::string::npos);
@@ -92,19 +92,19 @@ TEST(ALoginStep, HasTheMessageOfTheServerAsItsCause) {
 
 TEST(APlaintextStep, FailsIfTheServerAsksForAnything) {
   for (const Code code : {Code::ok, Code::md5_password, Code::sasl})
-    EXPECT_EQ(plaintext_step(asked(code), kLogin).outcome, Outcome::failed);
+    EXPECT_EQ(plaintext_step(asked(code), login_of_ann).outcome, Outcome::failed);
 }
 
 TEST(APlaintextStep, PassesOnlyWithTheSqlstateOfPgHba) {
-  EXPECT_EQ(plaintext_step(refused("28000"), kLogin).outcome, Outcome::passed);
-  EXPECT_EQ(plaintext_step(refused("53300"), kLogin).outcome, Outcome::noted);
+  EXPECT_EQ(plaintext_step(refused("28000"), login_of_ann).outcome, Outcome::passed);
+  EXPECT_EQ(plaintext_step(refused("53300"), login_of_ann).outcome, Outcome::noted);
 }
 
 // Nobody knows who has written it (CVE-2024-10977).
 TEST(APlaintextStep, DoesNotShowTheMessageOfAnUnverifiedServer) {
   auto reply = refused("28000");
   reply.refusal->message = "call this number";
-  EXPECT_EQ(plaintext_step(reply, kLogin).text.find("call"), std::string::npos);
+  EXPECT_EQ(plaintext_step(reply, login_of_ann).text.find("call"), std::string::npos);
 }
 
 }  // namespace
