@@ -24,7 +24,7 @@ using std::chrono::milliseconds;
 constexpr milliseconds kMargin{1'000};
 // The budget of an address if connect_timeout is 0: a session has startup_timeout, 15 seconds by default.
 constexpr milliseconds kUnlimited{15'000};
-// How long a server has to reject our certificate after the handshake.
+// The least time that a server has to reject our certificate after the handshake.
 constexpr milliseconds kRejectionTime{500};
 
 // The connection is pgveil's own, and has no client.
@@ -43,9 +43,12 @@ const tls::SurveyedServer* surveyed_server(const ServerSurvey& survey) {
   return survey.handshake && survey.handshake->server ? &*survey.handshake->server : nullptr;
 }
 
+// Longer for a distant or slow server: a rejection takes a part of a handshake.
 milliseconds rejection_time_of(const ServerSurvey& survey) {
+  constexpr int kHandshakes = 4;
   const auto* server = surveyed_server(survey);
-  return server != nullptr && server->requests_certificate ? kRejectionTime : milliseconds(0);
+  if (server == nullptr || !server->requests_certificate) return milliseconds(0);
+  return std::max(kRejectionTime, std::chrono::ceil<milliseconds>(kHandshakes * survey.handshake->duration));
 }
 
 std::string established_text(const tls::Established* tls) {
