@@ -1,4 +1,4 @@
-// pgveil [run|check|probe|status|sessions|terminate|certs|explain|generate]: see `pgveil --help`.
+// pgveil [run|check|probe|status|sessions|terminate|certs|explain|doctor|generate]: see `pgveil --help`.
 
 #include <fcntl.h>
 #include <sys/prctl.h>
@@ -17,6 +17,7 @@
 #include "proxy/commands/certs.h"
 #include "proxy/commands/check.h"
 #include "proxy/commands/command_line.h"
+#include "proxy/commands/doctor.h"
 #include "proxy/commands/generate.h"
 #include "proxy/commands/probe.h"
 #include "proxy/commands/sessions.h"
@@ -111,6 +112,7 @@ int main(int argc, char** argv) {
     switch (invocation->command) {
       case Command::check: return run_check(invocation->parsed);
       case Command::explain: return run_explain(invocation->parsed, invocation->explain);
+      case Command::doctor: return run_doctor(invocation->parsed, invocation->doctor);
       case Command::probe: return run_probe(invocation->probe);
       case Command::status: return run_status(invocation->status);
       case Command::sessions: return run_sessions(invocation->sessions);

@@ -22,6 +22,7 @@ namespace pgveil::tls {
 namespace {
 
 using Integer = std::unique_ptr<ASN1_INTEGER, Freed<ASN1_INTEGER_free>>;
+using Access = std::unique_ptr<AUTHORITY_INFO_ACCESS, Freed<AUTHORITY_INFO_ACCESS_free>>;
 using Number = std::unique_ptr<BIGNUM, Freed<BN_free>>;
 
 struct FreedByOpenSsl {
@@ -51,6 +52,20 @@ std::string signature_of(const X509* certificate) {
   return name == nullptr ? "unknown" : name;
 }
 
+// Returns the first URL of caIssuers in the extension authorityInfoAccess; empty: there is none.
+std::string issuer_url_of(const X509* certificate) {
+  const Access access(
+      static_cast<AUTHORITY_INFO_ACCESS*>(X509_get_ext_d2i(certificate, NID_info_access, nullptr, nullptr)));
+  for (int i = 0; i < sk_ACCESS_DESCRIPTION_num(access.get()); ++i) {
+    const ACCESS_DESCRIPTION* entry = sk_ACCESS_DESCRIPTION_value(access.get(), i);
+    if (OBJ_obj2nid(entry->method) != NID_ad_ca_issuers || entry->location->type != GEN_URI) continue;
+    const ASN1_IA5STRING* url = entry->location->d.uniformResourceIdentifier;
+    return {reinterpret_cast<const char*>(ASN1_STRING_get0_data(url)),
+            static_cast<std::size_t>(ASN1_STRING_length(url))};
+  }
+  return "";
+}
+
 StoredCertificate stored(X509* certificate) {
   StoredCertificate stored{.values = values_of(certificate),
                            .pem = pem_of(certificate),
@@ -65,6 +80,7 @@ StoredCertificate stored(X509* certificate) {
   stored.is_for_servers = is_for(X509_PURPOSE_SSL_SERVER);
   stored.is_for_clients = is_for(X509_PURPOSE_SSL_CLIENT);
   stored.gives_channel_binding = server_end_point_of(certificate).has_value();
+  stored.issuer_url = issuer_url_of(certificate);
   ERR_clear_error();
   return stored;
 }
@@ -146,6 +162,17 @@ SettingError unreadable(const std::string& path, int error) {
 
 StoredCertificate stored_certificate(const std::string& pem) {
   return stored(read_certificate(pem).get());
+}
+
+std::vector<StoredCertificate> stored_certificates(const PeerChain& chain) {
+  std::vector<StoredCertificate> certificates;
+  for (const auto& der : chain) {
+    const unsigned char* begin = der.data();
+    const Certificate certificate(d2i_X509(nullptr, &begin, static_cast<long>(der.size())));
+    if (certificate) certificates.push_back(stored(certificate.get()));
+  }
+  ERR_clear_error();
+  return certificates;
 }
 
 tl::expected<StoredFile, SettingError> read_stored_file(const std::string& path) {

@@ -26,6 +26,8 @@ struct StoredCertificate {
   bool is_for_servers = false;  // by its extended key usage and its key usage
   bool is_for_clients = false;
   bool gives_channel_binding = false;  // tls-server-end-point is defined for it
+  std::string issuer_url =
+      {};  // where its issuer's certificate can be fetched (RFC 5280, 4.2.2.1); may be empty
 };
 
 struct StoredCrl {
@@ -51,6 +53,8 @@ struct StoredFile {
 
 // Returns the values of one certificate in PEM. Throws std::runtime_error if it cannot be read.
 [[nodiscard]] StoredCertificate stored_certificate(const std::string& pem);
+// Returns the values of each certificate that a peer has sent, in the same order. Leaves out what cannot be parsed.
+[[nodiscard]] std::vector<StoredCertificate> stored_certificates(const PeerChain& chain);
 // Reads a PEM file. The error has no setting; it is also an error if the file holds neither certificates nor CRLs nor a key.
 [[nodiscard]] tl::expected<StoredFile, SettingError> read_stored_file(const std::string& path);
 

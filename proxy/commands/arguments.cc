@@ -14,6 +14,7 @@
 
 #include "proxy/commands/certs_arguments.h"
 #include "proxy/commands/command_words.h"
+#include "proxy/commands/doctor_arguments.h"
 #include "proxy/commands/generate.h"
 #include "proxy/commands/help.h"
 #include "proxy/commands/sessions.h"
@@ -167,7 +168,7 @@ EarlyExit unexpected_argument(const std::string& word, const Arguments& argument
                      "Each value follows the name of its option. Put a value with blanks in quotes.");
 }
 
-constexpr std::array<std::pair<Command, std::string_view>, 9> kCommandNames{
+constexpr std::array<std::pair<Command, std::string_view>, 10> kCommandNames{
     {{Command::run, "run"},
      {Command::check, "check"},
      {Command::probe, "probe"},
@@ -176,6 +177,7 @@ constexpr std::array<std::pair<Command, std::string_view>, 9> kCommandNames{
      {Command::terminate, "terminate"},
      {Command::certs, "certs"},
      {Command::explain, "explain"},
+     {Command::doctor, "doctor"},
      {Command::generate, "generate"}}};
 
 std::optional<Command> command_of(std::string_view word) {
@@ -230,8 +232,8 @@ const CLI::App& nested_command(const CLI::App& command, const std::vector<std::s
   return found.empty() ? command : *found.front();
 }
 
-// A word that is not one of `pgveil certs`. `command` is that, or one of its own commands.
-EarlyExit unexpected_in_certs(const CLI::App& command, const std::string& word) {
+// A word that is not one of a command with options of its own. `command` is that, or one of its own commands.
+EarlyExit unexpected_of_command(const CLI::App& command, const std::string& word) {
   const std::string name = name_of_option(word);
   const bool is_dashed = word.starts_with('-');
   const auto actions = command.get_subcommands({});
@@ -248,6 +250,11 @@ EarlyExit unexpected_in_certs(const CLI::App& command, const std::string& word) 
                                          : std::string(kCertsActions);
   return usage_error(fmt::format("unknown {} {}", is_dashed ? "option" : "command", in_quotes(name)), hint,
                      full_name_of(command));
+}
+
+// Whether the options of a command have nothing to do with the settings of a configuration.
+bool has_own_options(Command command) {
+  return command == Command::certs || command == Command::doctor;
 }
 
 void describe(CLI::App& app, std::size_t width) {
@@ -354,6 +361,16 @@ void add_explain(CLI::App& app, Arguments& arguments) {
   command.add_flag("--all-rules", query.all_rules, "Also says of each earlier record why it does not match.");
 }
 
+void add_doctor(CLI::App& app, Arguments& arguments) {
+  auto& command = *app.add_subcommand(
+      "doctor", "Examines a server, or all of a configuration, and says what is wrong and what to change.");
+  command.group("Commands");
+  command.allow_extras();
+  add_doctor_options(command, arguments.doctor);
+  add_config(command, arguments,
+             "Examines every upstream of this configuration; default is the variable PGVEIL_CONFIG.");
+}
+
 void add_generate(CLI::App& app, Arguments& arguments) {
   auto& command = *app.add_subcommand(
       "generate", "Prints a manual page, or the completion of commands and options for a shell.");
@@ -374,6 +391,7 @@ void add_commands(CLI::App& app, Arguments& arguments) {
   add_terminate(app, arguments);
   add_certs(app, arguments.certs);
   add_explain(app, arguments);
+  add_doctor(app, arguments);
   add_generate(app, arguments);
 }
 
@@ -416,8 +434,8 @@ tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> word
       nested_command(*app.get_subcommand(std::string(name_of(arguments.command))), words);
   if (auto ending = parse(app, command, std::move(words))) return tl::unexpected(*std::move(ending));
   if (const auto rest = command.remaining(); !rest.empty())
-    return tl::unexpected(arguments.command == Command::certs ? unexpected_in_certs(command, rest.front())
-                                                              : unexpected_argument(rest.front(), arguments));
+    return tl::unexpected(has_own_options(arguments.command) ? unexpected_of_command(command, rest.front())
+                                                             : unexpected_argument(rest.front(), arguments));
   return arguments;
 }
 

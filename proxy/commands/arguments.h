@@ -23,7 +23,7 @@ inline constexpr std::string_view kConfigFlag = "--config";
 // The columns of --help if standard output is not a terminal.
 inline constexpr std::size_t kDefaultWidth = 80;
 
-enum class Command { run, check, probe, status, sessions, terminate, certs, explain, generate };
+enum class Command { run, check, probe, status, sessions, terminate, certs, explain, doctor, generate };
 
 struct EarlyExit {
   int exit_code = kExitOk;
@@ -37,6 +37,13 @@ struct CertsArguments {
   std::string action;  // "server"
   std::string directory, name, output, key, days, user, spiffe;
   std::vector<std::string> hosts, addresses, emails, files, serials;
+  bool as_json = false;
+};
+
+// The words of `pgveil doctor`, except for --config; empty: not given.
+struct DoctorArguments {
+  std::string server, hostaddr, sslrootcert, sslcert, sslkey, sslnegotiation, connect_timeout, user, dbname,
+      chain_file;
   bool as_json = false;
 };
 
@@ -55,6 +62,7 @@ struct Arguments {
   std::string session;               // of `terminate`
   CertsArguments certs;              // of `certs`
   ExplainQuery explain;              // of `explain`
+  DoctorArguments doctor;            // of `doctor`
   std::string generated;             // of `generate`: "man"
 };
 
@@ -70,7 +78,7 @@ struct Arguments {
 [[nodiscard]] CommandWords command_words();
 
 inline constexpr std::string_view kCommands =
-    "The commands are run, check, probe, status, sessions, terminate, certs, explain and generate.";
+    "The commands are run, check, probe, status, sessions, terminate, certs, explain, doctor and generate.";
 
 // "error: MESSAGE", the hint on a line of its own unless it is empty, and the option for help.
 // `command`: whose options.

@@ -16,6 +16,7 @@
 #include <utility>
 
 #include "proxy/commands/certs_arguments.h"
+#include "proxy/commands/doctor_arguments.h"
 #include "proxy/commands/help.h"
 #include "proxy/config/address_values.h"
 #include "proxy/config/config_builder.h"
@@ -381,6 +382,36 @@ tl::expected<Invocation, EarlyExit> read_generate(const Arguments& arguments) {
                   fmt::format("The names are {}.", fmt::join(generated_names(), ", ")), "generate"));
 }
 
+// Whether `doctor` examines the servers of a configuration, which is read as for `run`.
+bool examines_configuration(const Arguments& arguments, const CommandLine& line) {
+  const auto variable = line.environment.find(kConfigVariable);
+  const bool has_variable = variable != line.environment.end() && !variable->second.empty();
+  return !describes_server(arguments.doctor) && arguments.doctor.chain_file.empty() &&
+         (arguments.flags.contains(kConfigFlag) || has_variable);
+}
+
+// A server that the options of `doctor` describe; no configuration is read.
+tl::expected<Invocation, EarlyExit> read_doctor(const Arguments& arguments, const CommandLine& line) {
+  const auto fail = [](const char* message, const char* hint) {
+    return tl::unexpected(usage_error(message, hint, "doctor"));
+  };
+  const bool has_server = describes_server(arguments.doctor);
+  if (has_server && arguments.flags.contains(kConfigFlag))
+    return fail("a server cannot be combined with --config",
+                "Leave one of them out: --config examines all upstreams.");
+  if (!has_server && !arguments.doctor.chain_file.empty())
+    return fail("--save-chain requires a single server",
+                "Write pgveil doctor HOST[:PORT] --save-chain FILE.");
+  if (!has_server)
+    return fail("doctor requires a server or a configuration",
+                "Write pgveil doctor HOST[:PORT], or pgveil doctor --config FILE.");
+  const auto password = line.environment.find("PGVEIL_SSLPASSWORD");
+  auto request =
+      read_doctor_request(arguments.doctor, password == line.environment.end() ? "" : password->second);
+  if (!request) return tl::unexpected(std::move(request).error());
+  return Invocation{.command = Command::doctor, .parsed = {}, .doctor = *std::move(request)};
+}
+
 }  // namespace
 
 tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line) {
@@ -392,8 +423,14 @@ tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line) {
     return Invocation{.command = Command::certs, .parsed = {}, .certs = *std::move(request)};
   }
   if (arguments->command == Command::generate) return read_generate(*arguments);
+  if (arguments->command == Command::doctor && !examines_configuration(*arguments, line)) {
+    auto invocation = read_doctor(*arguments, line);
+    for (auto& [name, value] : line.environment) tls::wipe(value);
+    return invocation;
+  }
   const bool has_configuration = arguments->command == Command::run || arguments->command == Command::check ||
-                                 arguments->command == Command::explain;
+                                 arguments->command == Command::explain ||
+                                 arguments->command == Command::doctor;
   if (!has_configuration) return read_query(*arguments, line);
 
   ConfigBuilder builder;
@@ -415,7 +452,8 @@ tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line) {
   }
   return Invocation{.command = arguments->command,
                     .parsed = std::move(result.parsed),
-                    .explain = std::move(arguments->explain)};
+                    .explain = std::move(arguments->explain),
+                    .doctor = configured_doctor_request(arguments->doctor)};
 }
 
 namespace {

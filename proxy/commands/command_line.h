@@ -9,6 +9,7 @@
 
 #include "proxy/commands/arguments.h"
 #include "proxy/commands/certs.h"
+#include "proxy/commands/doctor.h"
 #include "proxy/commands/generate.h"
 #include "proxy/commands/probe.h"
 #include "proxy/commands/sessions.h"
@@ -25,6 +26,7 @@ struct Invocation {
   SessionsQuery sessions = {};   // of `sessions`
   Termination termination = {};  // of `terminate`
   ExplainQuery explain = {};     // of `explain`
+  DoctorRequest doctor = {};     // of `doctor`
   CertsRequest certs = {};       // of `certs`
   Generated generated = {};      // of `generate`
 };

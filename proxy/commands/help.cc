@@ -56,6 +56,11 @@ constexpr std::array kPlainCommands{
          "Exit codes: 0 the client would be let in; 64 invalid command line; 69 the client would be refused; 66, 78 the configuration cannot be read, or has errors.",
          "pgveil explain --config /etc/pgveil/pgveil.toml --client 10.1.2.3 --cert alice.crt --user alice --database ledger"}},
     PlainCommand{
+        "doctor",
+        {" HOST[:PORT] [OPTION]...",
+         "Exit codes: 0 nothing is wrong; 64 invalid command line; 69 a server has a fault; 66, 78 the configuration or a file cannot be read, or has errors; 73 the file of --save-chain exists already, or cannot be written.",
+         "pgveil doctor db01.example.com --sslrootcert root.crt\n  pgveil doctor --config /etc/pgveil/pgveil.toml"}},
+    PlainCommand{
         "certs",
         {" COMMAND [OPTION]...", kCertsExitCodes,
          "pgveil certs ca\n  pgveil certs server --host db01.example.com --ip 192.0.2.1\n  pgveil certs client --user billing"}},

@@ -231,7 +231,7 @@ def test_fish_completes_words(page, desk, typed, word):
 def test_fish_offers_the_commands_and_the_options_of_one(page, desk):
     text = fish(f"source {page('fish')}; complete -C 'pgveil '; complete -C 'pgveil certs crl --'", desk)
     names = [line.partition("\t")[0] for line in text.splitlines()]
-    commands = ["run", "check", "probe", "status", "sessions", "terminate", "certs", "explain", "generate"]
+    commands = ["run", "check", "probe", "status", "sessions", "terminate", "certs", "explain", "doctor", "generate"]
     assert sorted(names) == sorted([*commands, "--help", "--dir", "--days"])
 
 

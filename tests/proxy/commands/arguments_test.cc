@@ -29,8 +29,8 @@ TEST_P(MisusedCommandLine, AnswersExUsageAndSaysWhy) {
 
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(CommandLine, MisusedCommandLine, testing::Values(
-    Misused{"NoCommand", {}, "error: no command given\n  hint: The commands are run, check, probe, status, sessions, terminate, certs, explain and generate.\n"},
-    Misused{"UnknownCommand", {"bogus"}, "error: unknown command \"bogus\"\n  hint: The commands are run, check, probe, status, sessions, terminate, certs, explain and generate.\n"},
+    Misused{"NoCommand", {}, "error: no command given\n  hint: The commands are run, check, probe, status, sessions, terminate, certs, explain, doctor and generate.\n"},
+    Misused{"UnknownCommand", {"bogus"}, "error: unknown command \"bogus\"\n  hint: The commands are run, check, probe, status, sessions, terminate, certs, explain, doctor and generate.\n"},
     Misused{"MistypedCommand", {"chek"}, "error: unknown command \"chek\"\n  hint: Did you mean \"check\"?\n"},
     Misused{"OptionBeforeTheCommand", {"--listen=127.0.0.1:5432", "run"},
             "error: no command before the option \"--listen\"\n  hint: Write the command first: pgveil run --listen ...\n"},

@@ -1,0 +1,26 @@
+// `pgveil doctor`: examines servers, and says of each fault what causes it and what to change.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "proxy/config/config.h"
+#include "proxy/doctor/login_survey.h"
+
+namespace pgveil::proxy {
+
+struct DoctorRequest {
+  std::optional<UpstreamConfig> server;  // nullopt: every upstream of a configuration
+  std::vector<std::string> notes;        // what of the command line has no effect
+  LoginRequest login;
+  std::string chain_file;  // where the chain of the only server is saved; empty: nowhere
+  bool as_json = false;
+};
+
+// Prints the reports to standard output, or all errors of the settings to standard error. Returns kExitOk if nothing is wrong,
+// kExitUnavailable if a server has a fault, kExitConfig after errors of the settings, and kExitCannotCreate if the chain cannot be
+// saved.
+[[nodiscard]] int run_doctor(const ParsedConfig& parsed, const DoctorRequest& request);
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,213 @@
+#include "proxy/commands/doctor_arguments.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <optional>
+#include <string_view>
+#include <utility>
+
+#include "proxy/config/address_values.h"
+#include "proxy/config/connection_string.h"
+#include "proxy/config/number_values.h"
+#include "proxy/config/password_filter.h"
+#include "proxy/config/word_values.h"
+#include "tls/digest.h"
+
+namespace pgveil::proxy {
+namespace {
+
+using values::in_quotes;
+using values::RawValue;
+
+RawValue raw(const std::string& text) {
+  return {RawValue::Kind::untyped, text};
+}
+
+EarlyExit invalid(const std::string& name, const std::string& text, const ConfigError& error) {
+  if (values::may_hold_password(text))
+    return usage_error(fmt::format("invalid value of {}", name), "", "doctor");
+  return usage_error(fmt::format("invalid value {} of {}: {}", in_quotes(text), name, error.message),
+                     error.hint, "doctor");
+}
+
+// Reads a value into `target` unless it is not given. Returns the error, if any.
+template <class Kind, class Target>
+std::optional<EarlyExit> read_option(const char* name, const std::string& text, Target& target) {
+  if (text.empty()) return std::nullopt;
+  auto value = Kind::read(raw(text));
+  if (!value) return invalid(name, text, value.error());
+  target = *std::move(value);
+  return std::nullopt;
+}
+
+std::optional<EarlyExit> read_servers(const std::string& text, std::vector<UpstreamHost>& hosts) {
+  const auto servers = values::read_hosts_and_ports(raw(text));
+  if (!servers) return invalid("the server", text, servers.error());
+  for (std::size_t i = 0; i < servers->hosts.size(); ++i)
+    hosts.push_back({.host = servers->hosts[i], .hostaddr = "", .port = servers->ports[i]});
+  return std::nullopt;
+}
+
+std::optional<EarlyExit> read_addresses(const std::string& text, std::vector<UpstreamHost>& hosts) {
+  std::vector<std::string> addresses;
+  if (auto error = read_option<values::NumericAddressList>("--hostaddr", text, addresses)) return error;
+  if (addresses.empty()) return std::nullopt;
+  if (addresses.size() != hosts.size())
+    return usage_error("--hostaddr requires one address for each server", "", "doctor");
+  for (std::size_t i = 0; i < hosts.size(); ++i) hosts[i].hostaddr = addresses[i];
+  return std::nullopt;
+}
+
+LoginRequest login_of(const DoctorArguments& arguments) {
+  return {.user = arguments.user, .database = arguments.dbname};
+}
+
+// --- a connection string in place of the server ---
+
+// What a connection string says, and what it says without an effect.
+struct Expanded {
+  DoctorArguments arguments;
+  std::string sslpassword;
+  std::vector<std::string> notes;
+};
+
+// The fields for parameters that have an option of the same meaning. An option overrides its parameter.
+constexpr std::array<std::pair<std::string_view, std::string DoctorArguments::*>, 7> kParameters{
+    {{"hostaddr", &DoctorArguments::hostaddr},
+     {"sslrootcert", &DoctorArguments::sslrootcert},
+     {"sslcert", &DoctorArguments::sslcert},
+     {"sslkey", &DoctorArguments::sslkey},
+     {"sslnegotiation", &DoctorArguments::sslnegotiation},
+     {"user", &DoctorArguments::user},
+     {"dbname", &DoctorArguments::dbname}}};
+
+// Returns host and port of each server, as --upstream takes them.
+std::string servers_of(const std::string& hosts, const std::string& ports) {
+  const auto names = values::split(hosts, ',');
+  const auto numbers = values::split(ports.empty() ? "5432" : ports, ',');
+  std::string text;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const bool needs_brackets = names[i].find(':') != std::string::npos;
+    text += fmt::format("{}{}:{}", text.empty() ? "" : ",", needs_brackets ? '[' + names[i] + ']' : names[i],
+                        numbers[std::min(i, numbers.size() - 1)]);
+  }
+  return text;
+}
+
+void expand(const std::string& name, std::string& value, Expanded& expanded) {
+  DoctorArguments& arguments = expanded.arguments;
+  const auto* known = std::ranges::find(kParameters, name, &decltype(kParameters)::value_type::first);
+  if (known != kParameters.end()) {
+    std::string& field = arguments.*known->second;
+    if (field.empty()) field = value;
+  } else if (name == "connect_timeout") {
+    if (arguments.connect_timeout.empty()) arguments.connect_timeout = value + 's';
+  } else if (name == "sslpassword") {
+    expanded.sslpassword = std::exchange(value, "");
+  } else if (name == "password") {
+    tls::wipe(value);
+    expanded.notes.emplace_back("password is ignored: no password is sent");
+  } else if (name == "sslmode") {
+    if (value != "verify-full")
+      expanded.notes.push_back(
+          fmt::format("sslmode={} is ignored: the verdict is that of verify-full", value));
+  } else {
+    expanded.notes.push_back(fmt::format("{} is ignored", name));
+  }
+}
+
+tl::expected<Expanded, EarlyExit> expanded(const DoctorArguments& arguments) {
+  Expanded result{.arguments = arguments, .sslpassword = {}, .notes = {}};
+  if (!is_connection_string(arguments.server)) return result;
+  auto parameters = parse_connection_string(arguments.server);
+  if (!parameters)
+    return tl::unexpected(usage_error(parameters.error().message, parameters.error().hint, "doctor"));
+  std::string hosts, ports;
+  for (auto& [name, value] : *parameters) {
+    if (name == "host")
+      hosts = value;
+    else if (name == "port")
+      ports = value;
+    else
+      expand(name, value, result);
+  }
+  if (hosts.empty())
+    return tl::unexpected(usage_error("the connection string names no host",
+                                      "Add host=NAME, the name of the certificate.", "doctor"));
+  result.arguments.server = servers_of(hosts, ports);
+  return result;
+}
+
+}  // namespace
+
+void add_doctor_options(CLI::App& command, DoctorArguments& arguments) {
+  const auto add = [&](const char* name, std::string& value, const char* type, const char* effect) {
+    command.add_option(name, value, effect)->type_name(type);
+  };
+  add("server", arguments.server, "",
+      "The server as HOST or HOST:PORT (default port: 5432), several separated by commas; or a connection string "
+      "of libpq.");
+  add("--hostaddr", arguments.hostaddr, "address",
+      "The numeric address to connect to; the name of the server is then not resolved.");
+  add("--sslrootcert", arguments.sslrootcert, "path",
+      "The CA certificates to trust (PEM), or system (the default) for those of the system.");
+  add("--sslcert", arguments.sslcert, "path", "Our certificate for the server, with its chain (PEM).");
+  add("--sslkey", arguments.sslkey, "path", "The private key of --sslcert.");
+  add("--sslnegotiation", arguments.sslnegotiation, "postgres|direct",
+      "Asks for TLS with SSLRequest, or begins with TLS (default: postgres).");
+  add("--connect-timeout", arguments.connect_timeout, "duration",
+      "How long each address may take (default: 5s).");
+  add("--user", arguments.user, "name",
+      "Begins a login as this database user, with and without TLS, to see what the server asks for; sends no password.");
+  add("--dbname", arguments.dbname, "name", "The database of this login (default: the name of the user).");
+  add("--save-chain", arguments.chain_file, "path",
+      "Saves the certificates that the server has sent in a new file (PEM), not verified.");
+  command.add_flag("--json", arguments.as_json, "Prints JSON.");
+}
+
+bool describes_server(const DoctorArguments& arguments) {
+  return !arguments.server.empty();
+}
+
+tl::expected<DoctorRequest, EarlyExit> read_doctor_request(const DoctorArguments& given,
+                                                           const std::string& sslpassword) {
+  auto all = expanded(given);
+  if (!all) return tl::unexpected(std::move(all).error());
+  const DoctorArguments& arguments = all->arguments;
+  using Timeout = values::Duration<std::chrono::milliseconds, 1, values::kDay>;
+  UpstreamConfig config;
+  config.connect_timeout = std::chrono::seconds(5);
+  if (auto error = read_servers(arguments.server, config.hosts)) return tl::unexpected(*std::move(error));
+  if (auto error = read_addresses(arguments.hostaddr, config.hosts)) return tl::unexpected(*std::move(error));
+  if (auto error =
+          read_option<Timeout>("--connect-timeout", arguments.connect_timeout, config.connect_timeout))
+    return tl::unexpected(*std::move(error));
+  if (auto error = read_option<values::OneOf<values::kSslNegotiations>>(
+          "--sslnegotiation", arguments.sslnegotiation, config.sslnegotiation))
+    return tl::unexpected(*std::move(error));
+  if (!arguments.chain_file.empty() && config.hosts.size() != 1)
+    return tl::unexpected(usage_error("--save-chain requires a single server", "", "doctor"));
+  config.tls.sslrootcert =
+      arguments.sslrootcert.empty() ? std::string(tls::kSystemTrust) : arguments.sslrootcert;
+  config.tls.sslcert = arguments.sslcert;
+  config.tls.sslkey = arguments.sslkey;
+  config.tls.sslpassword = sslpassword.empty() ? all->sslpassword : sslpassword;
+  tls::wipe(all->sslpassword);
+  return DoctorRequest{.server = std::move(config),
+                       .notes = std::move(all->notes),
+                       .login = login_of(arguments),
+                       .chain_file = arguments.chain_file,
+                       .as_json = arguments.as_json};
+}
+
+DoctorRequest configured_doctor_request(const DoctorArguments& given) {
+  return {.server = std::nullopt,
+          .notes = {},
+          .login = login_of(given),
+          .chain_file = {},
+          .as_json = given.as_json};
+}
+
+}  // namespace pgveil::proxy

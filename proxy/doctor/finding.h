@@ -1,0 +1,29 @@
+// The finding of a failed verdict: the cause in the words of the session, and a remedy that names what must be changed.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "proxy/config/config.h"
+#include "proxy/diagnostics/session_end.h"
+#include "proxy/doctor/report.h"
+#include "proxy/doctor/server_survey.h"
+#include "tls/failure.h"
+
+namespace pgveil::proxy {
+
+// What is known beside the ending of the session.
+struct Evidence {
+  const UpstreamConfig& upstream;  // of one host
+  const ServerSurvey& survey;
+  const std::vector<tls::StoredCertificate>& chain;
+  // Why the chain that was sent is refused; nullopt: it is valid, or there is none.
+  const std::optional<tls::FailureReport>& refusal;
+};
+// Returns the finding for a session that ends like this.
+[[nodiscard]] Finding finding_of(const Ending& ending, const Evidence& evidence);
+
+// Gives each failed step a finding, unless `verdict` is about the same fault: the last step explains that one.
+void explain_faults(std::vector<Step>& steps, const std::optional<Reason>& verdict, const Evidence& evidence);
+
+}  // namespace pgveil::proxy

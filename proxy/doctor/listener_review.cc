@@ -1,0 +1,47 @@
+#include "proxy/doctor/listener_review.h"
+
+#include <fmt/format.h>
+
+#include <string>
+#include <utility>
+
+#include "proxy/doctor/chain_review.h"
+#include "tls/expiry.h"
+
+namespace pgveil::proxy {
+namespace {
+
+std::string remedy_for(const tls::Expiry& expiry) {
+  if (expiry.kind == tls::Expiry::Kind::crl)
+    return fmt::format("Put a current CRL of \"{}\" into {}, and reload pgveil.", expiry.subject,
+                       expiry.file);
+  return fmt::format("Put a renewed certificate into {}, and reload pgveil.", expiry.file);
+}
+
+Step step_of(const tls::Expiry& expiry, std::int64_t now) {
+  Step step{.name = std::string(tls::name_of(expiry.kind)),
+            .outcome = Outcome::passed,
+            .text = fmt::format("{}: \"{}\"; {}", expiry.file, expiry.subject,
+                                validity_text(expiry.begins, expiry.ends, now))};
+  if (expiry.begins <= now && now <= expiry.ends) return step;
+  step.outcome = Outcome::failed;
+  step.finding = Finding{.side = Side::pgveil, .cause = step.text + '.', .remedy = remedy_for(expiry)};
+  return step;
+}
+
+}  // namespace
+
+ListenerReport review_listener(const ListenerConfig& listener, std::int64_t now) {
+  ListenerReport report{.listener = listener.address.text(), .steps = {}};
+  const auto add = [&](const std::string& file, tls::Expiry::Kind kind) {
+    if (file.empty()) return;
+    for (const auto& expiry : tls::expiries_in(file, kind)) report.steps.push_back(step_of(expiry, now));
+  };
+  for (const auto& certificate : listener.tls.certificates)
+    add(certificate.ssl_cert_file, tls::Expiry::Kind::certificate);
+  add(listener.tls.ssl_ca_file, tls::Expiry::Kind::authority);
+  add(listener.tls.ssl_crl_file, tls::Expiry::Kind::crl);
+  return report;
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,54 @@
+#include "proxy/doctor/login_reply.h"
+
+#include "protocol/message.h"
+
+namespace pgveil::proxy {
+namespace {
+
+// Notices, which can come before the answer, have at most this size; so do errors.
+constexpr std::uint32_t kMaxLength = 30'000;
+
+LoginReply not_understood() {
+  return {.asked = std::nullopt,
+          .mechanisms = {},
+          .refusal = std::nullopt,
+          .error = "the answer is not one of a PostgreSQL server"};
+}
+
+LoginReply reply_of(const protocol::Authentication& authentication) {
+  LoginReply reply{.asked = authentication.code, .mechanisms = {}, .refusal = std::nullopt, .error = {}};
+  if (authentication.code != protocol::AuthenticationCode::sasl) return reply;
+  const auto mechanisms = protocol::decode_sasl_mechanisms(authentication.data);
+  if (!mechanisms) return not_understood();
+  reply.mechanisms.assign(mechanisms->begin(), mechanisms->end());
+  return reply;
+}
+
+LoginReply reply_of(const protocol::Message& message) {
+  if (message.type == protocol::kAuthentication) {
+    const auto authentication = protocol::decode_authentication(message.body);
+    return authentication ? reply_of(*authentication) : not_understood();
+  }
+  if (message.type != protocol::kErrorResponse) return not_understood();
+  auto fields = protocol::decode_error_fields(message.body);
+  if (!fields) return not_understood();
+  return {.asked = std::nullopt, .mechanisms = {}, .refusal = *std::move(fields), .error = {}};
+}
+
+bool comes_before_the_answer(char type) {
+  return type == protocol::kNoticeResponse || type == protocol::kNegotiateProtocolVersion;
+}
+
+}  // namespace
+
+std::optional<LoginReply> read_login_reply(protocol::ByteView received) {
+  protocol::ByteReader in(received);
+  for (;;) {
+    const auto message = protocol::decode_message(in, kMaxLength);
+    if (!message) return not_understood();
+    if (!*message) return std::nullopt;
+    if (!comes_before_the_answer((*message)->type)) return reply_of(**message);
+  }
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,84 @@
+#include "proxy/doctor/login_survey.h"
+
+#include <utility>
+
+#include "protocol/frontend.h"
+#include "protocol/startup.h"
+#include "proxy/doctor/lone_link.h"
+#include "proxy/doctor/timed_socket.h"
+
+namespace pgveil::proxy {
+namespace {
+
+using Clock = TimedSocket::Clock;
+
+constexpr std::size_t kReadBytes = 16'384;
+constexpr std::size_t kMaxAnswer = std::size_t{256} * 1024;
+
+LoginReply failed(std::string error) {
+  return {.asked = std::nullopt, .mechanisms = {}, .refusal = std::nullopt, .error = std::move(error)};
+}
+
+protocol::Bytes startup_of(const LoginRequest& login) {
+  protocol::StartupMessage startup;
+  startup.parameters.emplace_back("user", login.user);
+  if (!login.database.empty()) startup.parameters.emplace_back("database", login.database);
+  protocol::Bytes bytes;
+  protocol::encode_startup_message(startup, bytes);
+  return bytes;
+}
+
+// Calls `receive` until the answer is there.
+template <class Receive>
+LoginReply await_reply(const Receive& receive) {
+  protocol::Bytes received;
+  while (received.size() < kMaxAnswer) {
+    const tl::expected<protocol::Bytes, std::string> bytes = receive();
+    if (!bytes) return failed(bytes.error());
+    if (bytes->empty()) return failed("the server closed the connection");
+    received.insert(received.end(), bytes->begin(), bytes->end());
+    if (auto reply = read_login_reply(received)) return *std::move(reply);
+  }
+  return failed("the answer is too large");
+}
+
+LoginReply timed(LoginReply reply, Clock::time_point begin) {
+  reply.duration = std::chrono::duration_cast<StepDuration>(Clock::now() - begin);
+  return reply;
+}
+
+protocol::Bytes terminate_message() {
+  protocol::Bytes bytes;
+  protocol::encode_terminate(bytes);
+  return bytes;
+}
+
+}  // namespace
+
+LoginReply ask_verified(const std::shared_ptr<const Upstream>& upstream, const protocol::Bytes& first_bytes,
+                        const LoginRequest& login, std::chrono::milliseconds time) {
+  LoneLink link(upstream, first_bytes, time);
+  if (const auto failure = link.connect()) return failed(failure->detail);
+  const auto begin = Clock::now();
+  link.send(startup_of(login));
+  LoginReply reply = timed(await_reply([&] { return link.receive(time); }), begin);
+  reply.certificate_was_sent = link.tls() && !link.tls()->own_sha256_fingerprint.empty();
+  if (reply.asked == protocol::AuthenticationCode::ok) link.send(terminate_message());
+  link.close();
+  return reply;
+}
+
+LoginReply ask_in_plaintext(const KernelAddress& address, const protocol::Bytes& first_bytes,
+                            const LoginRequest& login, std::chrono::milliseconds time) {
+  const auto begin = Clock::now();
+  auto socket = TimedSocket::connect(address, begin + time);
+  if (!socket) return failed(socket.error());
+  for (const auto& bytes : {first_bytes, startup_of(login)})
+    if (auto error = socket->send(bytes)) return failed(*std::move(error));
+  LoginReply reply = timed(await_reply([&] { return socket->receive(kReadBytes); }), begin);
+  if (reply.asked == protocol::AuthenticationCode::ok)
+    static_cast<void>(socket->send(terminate_message()));  // the connection is closed anyhow
+  return reply;
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,29 @@
+// Begins a login, and ends it after the first answer. No password is sent.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <string>
+
+#include "protocol/bytes.h"
+#include "proxy/base/socket_address.h"
+#include "proxy/doctor/login_reply.h"
+#include "proxy/snapshot/snapshot.h"
+
+namespace pgveil::proxy {
+
+struct LoginRequest {
+  std::string user;      // empty: no login is begun
+  std::string database;  // empty: the server's default
+};
+
+// Asks a server that is verified before the StartupMessage is sent. `time` is that of the connection, and again that of the answer.
+[[nodiscard]] LoginReply ask_verified(const std::shared_ptr<const Upstream>& upstream,
+                                      const protocol::Bytes& first_bytes, const LoginRequest& login,
+                                      std::chrono::milliseconds time);
+
+// Asks without TLS, so nobody knows who answers.
+[[nodiscard]] LoginReply ask_in_plaintext(const KernelAddress& address, const protocol::Bytes& first_bytes,
+                                          const LoginRequest& login, std::chrono::milliseconds time);
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,58 @@
+// A link to a server on an event loop of its own, for a command that does one thing at a time: each call runs the loop until it
+// has its result.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <tl/expected.hpp>
+
+#include "protocol/bytes.h"
+#include "proxy/base/deadline.h"
+#include "proxy/base/handle.h"
+#include "proxy/base/resolver.h"
+#include "proxy/diagnostics/session_end.h"
+#include "proxy/net/handshake_queue.h"
+#include "proxy/net/stream.h"
+#include "proxy/upstream/upstream_link.h"
+
+namespace pgveil::proxy {
+
+class LoneLink final : private Wakeable {
+ public:
+  using Time = std::chrono::milliseconds;
+
+  // Connects as a session does. `first_bytes` are sent first on each connection; `budget` is the time for all addresses.
+  LoneLink(const std::shared_ptr<const Upstream>& upstream, const protocol::Bytes& first_bytes, Time budget);
+
+  // Returns the failure, if any.
+  [[nodiscard]] std::optional<Ending> connect();
+  // Waits whether the server ends the established connection within this time. Returns how, if it does.
+  [[nodiscard]] std::optional<Ending> await_rejection(Time time);
+  // Returns the results of the handshake; null without TLS.
+  [[nodiscard]] std::shared_ptr<const tls::Established> tls() const { return tls_; }
+
+  // Send and receive on the established connection. The result of a read is empty at the end of the server's side; its error is
+  // a text. The time is that of one read.
+  void send(protocol::ByteView bytes);
+  [[nodiscard]] tl::expected<protocol::Bytes, std::string> receive(Time time);
+  // Ends the connection in the regular way, if it is established.
+  void close();
+
+ private:
+  void wake() override {}
+  [[nodiscard]] Stream& stream();
+
+  Loop loop_;
+  Scratch scratch_;
+  Resolver resolver_{loop_.get()};
+  HandshakeQueue queue_{loop_.get()};
+  Deadline alarm_;
+  std::shared_ptr<const tls::Established> tls_;
+  UpstreamLink link_;
+  std::unique_ptr<Stream> stream_;  // taken from link_
+};
+
+}  // namespace pgveil::proxy

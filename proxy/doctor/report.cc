@@ -1,0 +1,35 @@
+#include "proxy/doctor/report.h"
+
+#include <algorithm>
+
+namespace pgveil::proxy {
+
+std::string_view name_of(Outcome outcome) {
+  switch (outcome) {
+    case Outcome::passed: return "passed";
+    case Outcome::failed: return "failed";
+    case Outcome::noted: return "noted";
+  }
+  return "?";
+}
+
+std::string_view name_of(Side side) {
+  switch (side) {
+    case Side::server: return "server";
+    case Side::client: return "client";
+    case Side::authority: return "CA";
+    case Side::network: return "network";
+    case Side::pgveil: return "pgveil";
+  }
+  return "?";
+}
+
+bool has_failed(const Report& report) {
+  const auto has_failure = [](const auto& part) {
+    return std::ranges::any_of(part.steps, [](const Step& step) { return step.outcome == Outcome::failed; });
+  };
+  return std::ranges::any_of(report.servers, has_failure) ||
+         std::ranges::any_of(report.listeners, has_failure);
+}
+
+}  // namespace pgveil::proxy

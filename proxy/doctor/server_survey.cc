@@ -1,0 +1,191 @@
+#include "proxy/doctor/server_survey.h"
+
+#include <netdb.h>
+#include <netinet/in.h>
+
+#include <array>
+#include <memory>
+#include <utility>
+
+#include "proxy/base/handle.h"
+#include "proxy/base/resolver.h"
+#include "proxy/doctor/timed_socket.h"
+#include "tls/buffers.h"
+#include "tls/engine.h"
+
+namespace pgveil::proxy {
+namespace {
+
+using Clock = TimedSocket::Clock;
+using Answer = protocol::UpstreamGreeting::Answer;
+
+constexpr std::size_t kReadBytes = 16'384;
+// The time for each step if connect_timeout is 0.
+constexpr std::chrono::milliseconds kPatience{10'000};
+
+StepDuration since(Clock::time_point begin) {
+  return std::chrono::duration_cast<StepDuration>(Clock::now() - begin);
+}
+
+std::chrono::milliseconds patience_of(const UpstreamConfig& upstream) {
+  return upstream.connect_timeout.count() == 0 ? kPatience : upstream.connect_timeout;
+}
+
+void set_port(KernelAddress& address, std::uint16_t port) {
+  if (address.family() == AF_INET) reinterpret_cast<sockaddr_in*>(address.get())->sin_port = htons(port);
+  if (address.family() == AF_INET6) reinterpret_cast<sockaddr_in6*>(address.get())->sin6_port = htons(port);
+}
+
+std::vector<KernelAddress> numeric_addresses(const std::string& node) {
+  addrinfo hints{};
+  hints.ai_family = AF_UNSPEC;
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = AI_NUMERICHOST;
+  addrinfo* found = nullptr;
+  std::vector<KernelAddress> addresses;
+  if (::getaddrinfo(node.c_str(), nullptr, &hints, &found) != 0) return addresses;
+  for (const addrinfo* info = found; info != nullptr; info = info->ai_next)
+    addresses.push_back(kernel_address(info->ai_addr, info->ai_addrlen));
+  ::freeaddrinfo(found);
+  return addresses;
+}
+
+class Woken final : public Wakeable {
+ public:
+  void wake() override {}
+};
+
+// Asks as a session does: hosts file and DNS, both families.
+Resolver::Answer resolve(const std::string& name) {
+  Loop loop;
+  Woken owner;
+  Resolver resolver(loop.get());
+  const auto request = resolver.addresses_of(name, owner);
+  while (!request->answer()) uv_run(loop.get(), UV_RUN_ONCE);
+  return *request->answer();
+}
+
+NameLookup look_up(const UpstreamHost& host) {
+  const auto begin = Clock::now();
+  const std::string& node = host.hostaddr.empty() ? host.host : host.hostaddr;
+  NameLookup lookup{.addresses = numeric_addresses(node), .error = {}};
+  lookup.is_numeric = !lookup.addresses.empty();
+  if (!lookup.is_numeric) {
+    Resolver::Answer answer = resolve(node);
+    lookup.addresses = std::move(answer.addresses);
+    lookup.error = std::move(answer.error);
+  }
+  lookup.duration = since(begin);
+  for (KernelAddress& address : lookup.addresses) set_port(address, host.port);
+  return lookup;
+}
+
+GreetingReply greet(TimedSocket& socket) {
+  const auto begin = Clock::now();
+  protocol::UpstreamGreeting greeting;
+  protocol::Bytes request;
+  greeting.begin(request);
+  GreetingReply reply;
+  if (auto error = socket.send(request)) {
+    reply.error = *std::move(error);
+    return reply;
+  }
+  const auto received = socket.receive(kReadBytes);
+  reply.duration = since(begin);
+  if (!received) {
+    reply.error = received.error();
+  } else if (received->empty()) {
+    reply.error = "the server closed the connection";
+  } else {
+    reply.answer = greeting.receive(*received);
+    reply.byte = greeting.answer_byte();
+    reply.is_http = protocol::as_text(*received).starts_with("HTTP/");
+  }
+  return reply;
+}
+
+// Sends what the survey has written. Returns the error, if any.
+std::optional<std::string> flush(TimedSocket& socket, tls::Outgoing& out) {
+  auto error = socket.send(out.written());
+  out.clear();
+  return error;
+}
+
+// Returns the error, if any.
+std::optional<std::string> run(tls::HandshakeSurvey& survey, TimedSocket& socket) {
+  std::array<std::uint8_t, kReadBytes> memory{};
+  tls::Outgoing out(memory);
+  protocol::Bytes received;
+  std::size_t total = 0;
+  tls::ByteView unread;
+  for (;;) {
+    const auto status = survey.handshake(unread, out);
+    auto error = flush(socket, out);
+    if (status == tls::EngineStatus::ready) return std::nullopt;
+    if (status == tls::EngineStatus::failed) return survey.failure().reason;
+    if (error) return error;
+    if (status == tls::EngineStatus::want_room) continue;
+    auto more = socket.receive(kReadBytes);
+    if (!more) return more.error();
+    received = *std::move(more);
+    unread = received;
+    total += received.size();
+    if (received.empty()) survey.end_of_input();
+    if (total > tls::Engine::kMaxHandshakeBytes) return "the TLS handshake is larger than 1 MiB";
+  }
+}
+
+HandshakeResult shake_hands(TimedSocket& socket, const tls::HandshakeSurvey::Question& question) {
+  const auto begin = Clock::now();
+  tls::HandshakeSurvey survey(question);
+  HandshakeResult result;
+  if (auto error = run(survey, socket))
+    result.error = *std::move(error);
+  else
+    result.server = survey.result();
+  result.duration = since(begin);
+  return result;
+}
+
+std::string server_name_of(const UpstreamConfig& upstream) {
+  return upstream.sslsni ? upstream.hosts.front().host : "";
+}
+
+}  // namespace
+
+ServerSurvey survey_server(const UpstreamConfig& upstream, const protocol::Bytes& first_bytes) {
+  ServerSurvey survey;
+  survey.lookup = look_up(upstream.hosts.front());
+  std::optional<TimedSocket> socket;
+  for (const KernelAddress& address : survey.lookup.addresses) {
+    const auto begin = Clock::now();
+    auto connected = TimedSocket::connect(address, begin + patience_of(upstream));
+    survey.attempts.push_back(
+        {.address = address, .error = connected ? "" : connected.error(), .duration = since(begin)});
+    if (!connected) continue;
+    socket = *std::move(connected);
+    break;
+  }
+  if (!socket || upstream.sslmode == SslMode::disable) return survey;
+  socket->set_deadline(Clock::now() + patience_of(upstream));
+  if (auto error = socket->send(first_bytes)) return survey;
+  if (upstream.sslnegotiation == SslNegotiation::postgres) {
+    survey.greeting = greet(*socket);
+    if (survey.greeting->answer != Answer::accepted) return survey;
+  }
+  survey.handshake = shake_hands(*socket, {.server_name = server_name_of(upstream)});
+  return survey;
+}
+
+HandshakeResult survey_version(const UpstreamConfig& upstream, const KernelAddress& address,
+                               const protocol::Bytes& first_bytes, tls::Version version) {
+  auto socket = TimedSocket::connect(address, Clock::now() + patience_of(upstream));
+  if (!socket) return {.server = std::nullopt, .error = socket.error()};
+  if (auto error = socket->send(first_bytes)) return {.server = std::nullopt, .error = *std::move(error)};
+  if (upstream.sslnegotiation == SslNegotiation::postgres)
+    if (const auto reply = greet(*socket); reply.answer != Answer::accepted)
+      return {.server = std::nullopt, .error = reply.error};
+  return shake_hands(*socket, {.server_name = server_name_of(upstream), .min = version, .max = version});
+}
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,75 @@
+#include "proxy/doctor/timed_socket.h"
+
+#include <poll.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+
+namespace pgveil::proxy {
+namespace {
+
+using Clock = TimedSocket::Clock;
+using Error = TimedSocket::Error;
+
+// Waits until the socket is ready for `events`. Returns the error, if any.
+std::optional<Error> wait(int descriptor, short events, Clock::time_point deadline) {
+  for (;;) {
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
+    pollfd poll{.fd = descriptor, .events = events, .revents = 0};
+    const int ready = ::poll(&poll, 1, static_cast<int>(std::max<std::int64_t>(left, 0)));
+    if (ready > 0) return std::nullopt;
+    if (ready == 0) return kNoAnswer;
+    if (errno != EINTR) return std::strerror(errno);
+  }
+}
+
+bool is_transient(int error) {
+  return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
+}
+
+}  // namespace
+
+tl::expected<TimedSocket, Error> TimedSocket::connect(const KernelAddress& address,
+                                                      Clock::time_point deadline) {
+  Descriptor socket(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
+  if (socket.get() < 0) return tl::unexpected<Error>(std::strerror(errno));
+  if (::connect(socket.get(), address.get(), address.size) != 0) {
+    if (errno != EINPROGRESS) return tl::unexpected<Error>(std::strerror(errno));
+    if (auto error = wait(socket.get(), POLLOUT, deadline)) return tl::unexpected(*std::move(error));
+    int error = 0;
+    socklen_t size = sizeof error;
+    ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size);
+    if (error != 0) return tl::unexpected<Error>(std::strerror(error));
+  }
+  return TimedSocket(std::move(socket), deadline);
+}
+
+std::optional<Error> TimedSocket::send(protocol::ByteView bytes) {
+  while (!bytes.empty()) {
+    const ssize_t sent = ::send(descriptor_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (sent < 0 && !is_transient(errno)) return std::strerror(errno);
+    if (sent > 0) {
+      bytes = bytes.subspan(static_cast<std::size_t>(sent));
+      continue;
+    }
+    if (auto error = wait(descriptor_.get(), POLLOUT, deadline_)) return error;
+  }
+  return std::nullopt;
+}
+
+tl::expected<protocol::Bytes, Error> TimedSocket::receive(std::size_t most) {
+  protocol::Bytes bytes(most);
+  for (;;) {
+    const ssize_t size = ::recv(descriptor_.get(), bytes.data(), bytes.size(), 0);
+    if (size >= 0) {
+      bytes.resize(static_cast<std::size_t>(size));
+      return bytes;
+    }
+    if (!is_transient(errno)) return tl::unexpected<Error>(std::strerror(errno));
+    if (auto error = wait(descriptor_.get(), POLLIN, deadline_)) return tl::unexpected(*std::move(error));
+  }
+}
+
+}  // namespace pgveil::proxy

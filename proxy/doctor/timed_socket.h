@@ -1,0 +1,42 @@
+// A connection whose calls wait until a deadline, for a command that does one thing at a time.
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <tl/expected.hpp>
+
+#include "protocol/bytes.h"
+#include "proxy/base/descriptor.h"
+#include "proxy/base/socket_address.h"
+
+namespace pgveil::proxy {
+
+class TimedSocket {
+ public:
+  using Clock = std::chrono::steady_clock;
+  using Error = std::string;  // in the words of the system, or "no answer in time"
+
+  // Connects, or returns why that is not possible. Each later call waits until `deadline` at most.
+  [[nodiscard]] static tl::expected<TimedSocket, Error> connect(const KernelAddress& address,
+                                                                Clock::time_point deadline);
+  void set_deadline(Clock::time_point deadline) { deadline_ = deadline; }
+
+  // Sends all of it. Returns the error, if any.
+  [[nodiscard]] std::optional<Error> send(protocol::ByteView bytes);
+  // Returns what one read returns, `most` bytes or fewer; nothing at the end of the peer's side.
+  [[nodiscard]] tl::expected<protocol::Bytes, Error> receive(std::size_t most);
+
+ private:
+  TimedSocket(Descriptor descriptor, Clock::time_point deadline)
+      : descriptor_(std::move(descriptor)), deadline_(deadline) {}
+
+  Descriptor descriptor_;
+  Clock::time_point deadline_;
+};
+
+// The error of a call whose deadline has passed.
+inline constexpr const char* kNoAnswer = "no answer in time";
+
+}  // namespace pgveil::proxy

@@ -1,0 +1,98 @@
+#include "tls/handshake_survey.h"
+
+#include <gtest/gtest.h>
+
+#include "tests/tls/peers.h"
+
+namespace pgveil::tls::test {
+namespace {
+
+CertificateRequest request_of(const char* name) {
+  CertificateRequest request;
+  request.common_names = {name};
+  return request;
+}
+
+class AHandshakeSurvey : public testing::Test {
+ protected:
+  // Carries bytes between both ends until one has a result.
+  EngineStatus run(HandshakeSurvey& survey, OpenSslEnd& server) {
+    Bytes to_server, to_client;
+    for (int turn = 0; turn < 20; ++turn) {
+      std::vector<std::uint8_t> memory(65'536);
+      Outgoing out(memory);
+      ByteView unread(to_client);
+      const auto status = survey.handshake(unread, out);
+      to_server.assign(out.written().begin(), out.written().end());
+      to_client.clear();
+      server.handshake(to_server, to_client);
+      if (status != EngineStatus::want_input) return status;
+    }
+    return EngineStatus::want_input;
+  }
+  [[nodiscard]] Identity server() const { return issued_by(root_, request_of("db01")); }
+
+  const Identity root_ = pgveil::test::authority("unknown root");
+};
+
+TEST_F(AHandshakeSurvey, DescribesAServerThatNobodyTrusts) {
+  const Identity leaf = server();
+  const auto context = openssl_server(leaf, {&root_});
+  OpenSslEnd end(context.get(), OpenSslEnd::Side::server);
+  HandshakeSurvey survey({.server_name = "db01"});
+  ASSERT_EQ(run(survey, end), EngineStatus::ready);
+  const auto result = survey.result();
+  EXPECT_EQ(result.agreed.version, "TLSv1.3");
+  EXPECT_EQ(result.chain.size(), 2U);
+  EXPECT_FALSE(result.requests_certificate);
+  EXPECT_STREQ(SSL_get_servername(end.ssl(), TLSEXT_NAMETYPE_host_name), "db01");
+}
+
+TEST_F(AHandshakeSurvey, NotesTheRequestForACertificateAndItsAuthoritiesAndSendsNone) {
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    const Identity leaf = server();
+    const auto context = openssl_server(leaf, {});
+    SSL_CTX_set_max_proto_version(context.get(), version);
+    SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
+    SSL_CTX_add_client_CA(context.get(), root_.certificate());
+    OpenSslEnd end(context.get(), OpenSslEnd::Side::server);
+    HandshakeSurvey survey({.server_name = ""});
+    ASSERT_EQ(run(survey, end), EngineStatus::ready);
+    EXPECT_TRUE(survey.result().requests_certificate);
+    EXPECT_EQ(survey.result().authorities, std::vector<std::string>{"CN=unknown root"});
+    EXPECT_EQ(SSL_get0_peer_certificate(end.ssl()), nullptr);
+  }
+}
+
+TEST_F(AHandshakeSurvey, OffersOnlyTheVersionsThatAreAskedFor) {
+  const Identity leaf = server();
+  const auto context = openssl_server(leaf, {});
+  SSL_CTX_set_min_proto_version(context.get(), TLS1_3_VERSION);
+  OpenSslEnd end(context.get(), OpenSslEnd::Side::server);
+  HandshakeSurvey survey({.server_name = "", .min = Version::tls1_2, .max = Version::tls1_2});
+  EXPECT_EQ(run(survey, end), EngineStatus::failed);
+  EXPECT_EQ(survey.failure().failure, Failure::no_common_version);
+}
+
+TEST_F(AHandshakeSurvey, FailsIfTheServerCloses) {
+  HandshakeSurvey survey({.server_name = ""});
+  std::vector<std::uint8_t> memory(65'536);
+  Outgoing out(memory);
+  ByteView nothing;
+  ASSERT_EQ(survey.handshake(nothing, out), EngineStatus::want_input);
+  survey.end_of_input();
+  ASSERT_EQ(survey.handshake(nothing, out), EngineStatus::failed);
+  EXPECT_EQ(survey.failure().failure, Failure::unexpected_eof);
+}
+
+TEST_F(AHandshakeSurvey, FailsWithBytesThatAreNotTls) {
+  HandshakeSurvey survey({.server_name = ""});
+  std::vector<std::uint8_t> memory(65'536);
+  Outgoing out(memory);
+  const Bytes reply = bytes_of("HTTP/1.1 400 Bad Request");
+  ByteView unread(reply);
+  EXPECT_EQ(survey.handshake(unread, out), EngineStatus::failed);
+}
+
+}  // namespace
+}  // namespace pgveil::tls::test
