@@ -199,8 +199,8 @@ def refused_login(proxy, address: str) -> None:
 
 
 def test_a_failed_login_delays_the_next_one_of_its_address(pgveil, postgres):
-    delay = 4
-    proxy = pgveil(postgres.unix_upstream(), listener={"failed_login_delay": f"{delay}s"})
+    delay = 7
+    proxy = pgveil(postgres.unix_upstream(), listener={"failed_login_delay": f"{delay}s"}, limits={"startup_timeout": "1min"})
 
     def log_in(address: str) -> None:
         with client_from(address, proxy) as client:

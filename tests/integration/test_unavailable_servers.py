@@ -445,8 +445,10 @@ class TestConnectionsMadeAhead:
         proxy.wait_for_line("preconnect_failed.* reason=upstream_lost", 12)
         second.wait_for_encrypted(3)  # all of them lead there now
         proxy.wait_for_line("preconnect_recovered")
-        self.enter(line, proxy)
-        assert "preconnected=yes" in proxy.wait_for_line("session_started.*").string
+        # On a busy machine, the first may still get one that leads to the first host.
+        for _ in range(3):
+            self.enter(line, proxy)
+        assert any("preconnected=yes" in found.string for found in proxy.wait_for_lines("session_started.*", 3))
 
     def enter(self, line, proxy):
         began = time.monotonic()
