@@ -205,7 +205,9 @@ PEERS = {
     "go": Peer(go_peer, lambda: first_line("/usr/bin/go", "version").split()[2], why_not=NO_API, is_costly=True),
     "erlang": Peer(erlang_peer, lambda: package_version("erlang-ssl"), sends_key_updates=True, is_costly=True),
     "rustls": Peer(rustls_peer, lambda: package_version("librust-rustls-dev"), is_costly=True,
-                   sends_key_updates=rustls_release() not in (None, "0.20"), why_not=NO_API),
+                   sends_key_updates=rustls_release() not in (None, "0.20"), why_not=NO_API,
+                   # Of a whole connection, answers among them (TooManyKeyUpdateRequests).
+                   rekey_octets=lambda octets: octets // 8, short_keys="it takes 32 KeyUpdates and no more"),
 }  # fmt: skip
 
 
