@@ -87,16 +87,18 @@ void add_notes(const std::vector<std::string>& notes, Report& report) {
     server.steps.insert(server.steps.begin(), steps.begin(), steps.end());
 }
 
-// Returns false, and prints the error, if there is no chain or the file cannot be made.
+// Saves the certificates that the server has sent. If that fails, prints the error and returns false.
 bool save_chain(const ServerReport& server, const std::string& file, std::int64_t now) {
   constexpr mode_t kMode = 0644;
   ConfigReport report;
   if (server.chain.empty()) {
-    report.add_error(value_error("cannot save the chain: the server has sent none", ""));
+    report.add_error(value_error("cannot save the chain: the server has sent none",
+                                 "Correct what the verdict of the report names."));
   } else if (const int error = create_whole_file(file, chain_file(server, now), kMode); error != 0) {
     report.add_error(
         value_error("cannot make the file " + values::in_quotes(file) + ": " + std::strerror(error),
-                    error == EEXIST ? "Give the name of a new file." : ""));
+                    error == EEXIST ? "Give the name of a new file."
+                                    : "Give a file in a directory in which you may write."));
   } else {
     return true;
   }

@@ -188,7 +188,7 @@ tl::expected<DoctorRequest, EarlyExit> read_doctor_request(const DoctorArguments
           "--sslnegotiation", arguments.sslnegotiation, config.sslnegotiation))
     return tl::unexpected(*std::move(error));
   if (!arguments.chain_file.empty() && config.hosts.size() != 1)
-    return tl::unexpected(usage_error("--save-chain requires a single server", "", "doctor"));
+    return tl::unexpected(usage_error("--save-chain requires a single server", "Name one server.", "doctor"));
   config.tls.sslrootcert =
       arguments.sslrootcert.empty() ? std::string(tls::kSystemTrust) : arguments.sslrootcert;
   config.tls.sslcert = arguments.sslcert;
