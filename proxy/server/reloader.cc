@@ -41,8 +41,7 @@ Reloader::Reloader(uv_loop_t* loop, ConfigSource source, FileDigests files,
 
 void Reloader::request(const std::string& trigger, ReloadIf when) {
   if (is_busy_) {
-    const bool always = when == ReloadIf::always || (next_ && next_->when == ReloadIf::always);
-    next_ = {trigger, always ? ReloadIf::always : ReloadIf::changed};
+    if (when == ReloadIf::always || !is_another_requested()) next_ = {trigger, when};
     return;
   }
   // The next attempt reads what has changed.

@@ -18,7 +18,7 @@ from harness.certificates import rehashed
 from harness.pgveil import RELAY, psql
 from harness.postgres import PASSWORD
 from harness.processes import eventually, run
-from harness.reloadable import Reloadable
+from harness.reloadable import Reloadable, replace_file
 from harness.secrets import secret_file
 
 
@@ -372,11 +372,20 @@ class TestWatch:
 
     def test_is_on_by_default(self, folder, pgveil, postgres):
         rules = folder / "pg_hba.conf"
+        replace_file(rules, "host all billing all trust\n")
+        proxy = pgveil(postgres.unix_upstream(), listener={"hba_file": str(rules)})
+        replace_file(rules, "host all orders all trust\n")
+        proxy.wait_for_line(" I reloaded trigger=file_watch ")
+        assert proxy.query("SELECT current_user", user="orders") == "orders"
+
+    def test_notices_a_file_that_is_written_in_place(self, folder, pgveil, postgres):
+        rules = folder / "pg_hba.conf"
         rules.write_text("host all billing all trust\n", encoding="utf-8")
         proxy = pgveil(postgres.unix_upstream(), listener={"hba_file": str(rules)})
         rules.write_text("host all orders all trust\n", encoding="utf-8")
         proxy.wait_for_line(" I reloaded trigger=file_watch ")
-        assert proxy.query("SELECT current_user", user="orders") == "orders"
+        # The file may have been read while it was empty. It is read once more then.
+        eventually(lambda: proxy.psql("SELECT current_user", user="orders").stdout == "orders\n")
 
     def test_can_be_switched_off_and_on_again(self, reloadable):
         running = reloadable(reload={"watch": True})
@@ -475,43 +484,43 @@ class TestWatch:
         running.configuration["listener"][0]["hba_file"] = str(rules)
         running.write()
         running.proxy.wait_for_line(" E reload_failed ")
-        rules.write_text("host all orders all trust\n", encoding="utf-8")
+        replace_file(rules, "host all orders all trust\n")
         self.wait_for_reload(running.proxy, 0)
         assert running.proxy.query("SELECT current_user", user="orders") == "orders"
 
     def test_notices_files_that_rules_include(self, reloadable, folder):
         included = folder / "rules.d"
         included.mkdir()
-        (included / "10-first.conf").write_text("host all billing all trust\n", encoding="utf-8")
+        replace_file(included / "10-first.conf", "host all billing all trust\n")
         running = reloadable(listener={"hba": f"include_dir {included}"}, reload=self.WATCH)
-        (included / "20-second.conf").write_text("host all orders all trust\n", encoding="utf-8")
+        replace_file(included / "20-second.conf", "host all orders all trust\n")
         self.wait_for_reload(running.proxy, 0)
         assert running.proxy.query("SELECT current_user", user="orders") == "orders"
         before = len(running.proxy.lines)
-        (included / "10-first.conf").write_text("host all billing all reject\n", encoding="utf-8")
+        replace_file(included / "10-first.conf", "host all billing all reject\n")
         self.wait_for_reload(running.proxy, before)
         assert "pg_hba.conf rejects connection" in running.proxy.psql("SELECT 1", user="billing").stderr
 
     def test_notices_the_correction_of_an_included_file(self, reloadable, folder):
         included = folder / "extra.conf"
         running = reloadable(reload=self.WATCH)
-        included.write_text("nonsense\n", encoding="utf-8")
+        replace_file(included, "nonsense\n")
         running.configuration["listener"][0]["hba"] = f"include {included}"
         running.write()
         running.proxy.wait_for_line(" E reload_failed ")
-        included.write_text("host all orders all trust\n", encoding="utf-8")
+        replace_file(included, "host all orders all trust\n")
         self.wait_for_reload(running.proxy, 0)
         assert running.proxy.query("SELECT current_user", user="orders") == "orders"
 
     def test_reports_an_error_while_other_files_change_all_the_time(self, reloadable, folder):
         included = folder / "rules.d"
         included.mkdir()
-        (included / "10.conf").write_text("nonsense\n", encoding="utf-8")
+        replace_file(included / "10.conf", "nonsense\n")
         running = reloadable(reload=self.WATCH)
         running.configuration["listener"][0]["hba"] = f"include_dir {included}"
         running.write()
         for number in range(200):
-            (included / "20.conf").write_text(f"# {number}\n", encoding="utf-8")
+            replace_file(included / "20.conf", f"# {number}\n")
             if " E reload_failed " in running.proxy.log:
                 return
             time.sleep(0.05)

@@ -105,10 +105,10 @@ class Pgveil(Daemon):
         return super().stop(number, patience)
 
     def reload(self) -> list[str]:
-        """Sends SIGHUP; returns the lines of the log up to the one that says how the reload ended."""
+        """Sends SIGHUP; returns the lines of the log up to the one that says how this reload ended."""
         before = len(self.lines)
         self.send_signal(signal.SIGHUP)
-        last = self.wait_for_line(r" (reloaded|reload_failed) .*", after=before).string
+        last = self.wait_for_line(r" (reloaded|reload_failed) trigger=SIGHUP .*", after=before).string
         lines = self.lines[before:]
         return lines[: lines.index(last) + 1]
 

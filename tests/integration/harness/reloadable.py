@@ -1,8 +1,17 @@
 """A pgveil whose configuration changes while it runs."""
 
+import pathlib
 import re
 
 from harness.pgveil import toml
+
+
+def replace_file(file: pathlib.Path, content: str) -> None:
+    """At once: a pgveil that reads the file in this moment reads the old content or the new one, and not a part of it."""
+    new = file.with_name(f"{file.name}.new")
+    new.touch(0o600)
+    new.write_text(content, encoding="utf-8")
+    new.rename(file)
 
 
 class Reloadable:
@@ -15,8 +24,7 @@ class Reloadable:
         self.proxy = pgveil(flags=["--config", self.file], listeners=len(configuration["listener"]))
 
     def write(self):
-        self.file.write_text(toml(self.configuration), encoding="utf-8")
-        self.file.chmod(0o600)
+        replace_file(self.file, toml(self.configuration))
 
     def reload(self) -> list[str]:
         self.write()

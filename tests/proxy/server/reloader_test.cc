@@ -149,6 +149,23 @@ TEST_F(ReloaderTest, LoadsOnceMoreIfItIsAskedWhileItLoads) {
   EXPECT_EQ(loads_, 2);
 }
 
+// Who has sent SIGHUP finds its end in the log.
+TEST_F(ReloaderTest, KeepsTheTriggerOfARequestWhenAFileChangesAfterIt) {
+  std::promise<void> go;
+  const auto may_go = go.get_future().share();
+  read_ = [may_go](int number) {
+    if (number == 1) may_go.wait();
+    return good_configuration();
+  };
+  reloader_.request("first", ReloadIf::always);
+  reloader_.request("SIGHUP", ReloadIf::always);
+  reloader_.request("file_watch", ReloadIf::changed);
+  go.set_value();
+  run_until(2);
+  ASSERT_EQ(reloads_.size(), 2U);
+  EXPECT_EQ(reloads_[1].trigger, "SIGHUP");
+}
+
 class ReloaderRequest : public ReloaderTest, public testing::WithParamInterface<ReloadIf> {};
 
 // A service manager that was told of the reload waits for its end.
