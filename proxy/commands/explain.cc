@@ -101,7 +101,7 @@ std::string_view words_of(HbaMismatch mismatch) {
   return "?";
 }
 
-std::string tls_of(const UpstreamConfig& upstream) {
+std::string brief_tls_of(const UpstreamConfig& upstream) {
   return upstream.uses_tls() ? "with TLS, verify-full" : "without TLS";
 }
 
@@ -242,7 +242,7 @@ class Explainer {
   void add_server(const Upstream& upstream) {
     std::string hosts;
     for (const auto& host : upstream.config.hosts) hosts += (hosts.empty() ? "" : ", ") + text_of(host);
-    add("server", fmt::format("{}, {}", hosts, tls_of(upstream.config)));
+    add("server", fmt::format("{}, {}", hosts, brief_tls_of(upstream.config)));
   }
 
   void add_parameters(const protocol::StartupMessage& startup) {

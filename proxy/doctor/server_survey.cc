@@ -19,7 +19,7 @@ namespace {
 using Clock = TimedSocket::Clock;
 using Answer = protocol::UpstreamGreeting::Answer;
 
-constexpr std::size_t kReadBytes = 16'384;
+constexpr std::size_t kRecordBytes = 16'384;
 // The time for each step if connect_timeout is 0.
 constexpr std::chrono::milliseconds kPatience{10'000};
 
@@ -90,7 +90,7 @@ GreetingReply greet(TimedSocket& socket) {
     reply.error = *std::move(error);
     return reply;
   }
-  const auto received = socket.receive(kReadBytes);
+  const auto received = socket.receive(kRecordBytes);
   reply.duration = since(begin);
   if (!received) {
     reply.error = received.error();
@@ -113,7 +113,7 @@ std::optional<std::string> flush(TimedSocket& socket, tls::Outgoing& out) {
 
 // Returns the error, if any.
 std::optional<std::string> run(tls::HandshakeSurvey& survey, TimedSocket& socket) {
-  std::array<std::uint8_t, kReadBytes> memory{};
+  std::array<std::uint8_t, kRecordBytes> memory{};
   tls::Outgoing out(memory);
   protocol::Bytes received;
   std::size_t total = 0;
@@ -125,7 +125,7 @@ std::optional<std::string> run(tls::HandshakeSurvey& survey, TimedSocket& socket
     if (status == tls::EngineStatus::failed) return survey.failure().reason;
     if (error) return error;
     if (status == tls::EngineStatus::want_room) continue;
-    auto more = socket.receive(kReadBytes);
+    auto more = socket.receive(kRecordBytes);
     if (!more) return more.error();
     received = *std::move(more);
     unread = received;
