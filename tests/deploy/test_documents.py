@@ -101,6 +101,13 @@ def test_what_is_linked_exists(document):
     assert broken == []
 
 
+def test_the_index_has_every_page():
+    index = (ROOT / "docs/README.md").read_text()
+    pages = {str(page.relative_to(ROOT / "docs")) for page in DOCUMENTS if (ROOT / "docs") in page.parents}
+    missing = {page for page in pages - {"README.md"} if f"]({page}" not in index and not page.startswith("decisions/")}
+    assert missing == set()
+
+
 def test_the_changelog_has_the_version_that_is_built():
     assert re.search(rf"(?m)^## {re.escape(version())}\b", (ROOT / "CHANGELOG.md").read_text())
 
