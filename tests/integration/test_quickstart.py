@@ -29,7 +29,7 @@ SHOWN = [
     " reason=identity_not_mapped ",
     "✓ verdict ",
     "✓ plaintext ",
-    "✓ ALPN                  postgresql\n",
+    "✓ ALPN ",  # the server has none up to PostgreSQL 16, and pgveil always has it
     "✓ verdict ",
     "=== PASSED: ",
 ]
