@@ -135,6 +135,7 @@ def test_a_server_of_yours(temporary, postgres, authority):
         finally:
             os.killpg(process.pid, signal.SIGINT)  # as Ctrl-C does
         assert process.wait(timeout=30) == 0
+        assert process.stderr.read() == ""
     assert processes_in(temporary) == []
 
 
