@@ -12,6 +12,8 @@ namespace {
 constexpr std::size_t kMaxDepth = 10;  // CONF_FILE_MAX_DEPTH
 // pgveil's own limit: files that include each other several times multiply with every level.
 constexpr int kMaxFiles = 1000;
+// The length after which no further token of a record is shown. A record with `@file` can have thousands.
+constexpr std::size_t kMaxShownRecord = 160;
 
 bool is_blank(char byte) {
   return byte == ' ' || byte == '\t' || byte == '\r';
@@ -288,6 +290,21 @@ std::string escaped(std::string_view text) {
 
 std::string in_quotes(std::string_view text) {
   return '"' + escaped(text) + '"';
+}
+
+std::string text_of(const AuthLine& line) {
+  std::string text;
+  for (const auto& field : line.fields) {
+    char separator = ' ';
+    for (const AuthToken& token : field) {
+      if (text.size() > kMaxShownRecord) return text + "...";
+      if (!text.empty()) text += separator;
+      const bool needs_quotes = token.quoted || token.text.find_first_of(" \t\r,#") != std::string::npos;
+      text += needs_quotes ? in_quotes(token.text) : escaped(token.text);
+      separator = ',';
+    }
+  }
+  return text;
 }
 
 }  // namespace pgveil::protocol

@@ -56,6 +56,9 @@ class AuthFileSource {
                                                     int first_line, const AuthFileSource& source,
                                                     AuthFileErrors& errors);
 
+// Returns the record for messages, on one line: fields separated by blanks, tokens by commas. A long record ends with "...".
+[[nodiscard]] std::string text_of(const AuthLine& line);
+
 // Returns `text` for messages, with control bytes as \x00; in_quotes() also adds quotation marks.
 [[nodiscard]] std::string escaped(std::string_view text);
 [[nodiscard]] std::string in_quotes(std::string_view text);

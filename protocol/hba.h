@@ -51,6 +51,7 @@ enum class CertificateName { common_name, distinguished_name, uri, dns, email, f
 struct HbaRule {
   std::string file;  // the position of the record
   int line = 0;
+  std::string text;  // the record, for messages: text_of()
   HbaMethod method = HbaMethod::reject;
   ClientCertificate clientcert = ClientCertificate::not_required;  // verify_full with method cert
   CertificateName clientname = CertificateName::common_name;

@@ -115,6 +115,7 @@ class RecordReader {
   HbaRecord read() {
     record_.rule.file = line_.file;
     record_.rule.line = line_.line;
+    record_.rule.text = text_of(line_);
     if (read_type() && read_databases() && read_users() && read_address() && read_method()) read_options();
     return std::move(record_);
   }

@@ -1,5 +1,7 @@
 #include "tls/server_context.h"
 
+#include "tls/host_name.h"
+#include "tls/internal/certificate_values.h"
 #include "tls/internal/chain_check.h"
 #include "tls/internal/handshake_settings.h"
 #include "tls/internal/openssl.h"
@@ -68,6 +70,13 @@ std::string ServerContext::shown_certificate_text(std::string_view sha256_finger
                                                   const std::string& server_name) const {
   X509* leaf = certificates_->find(sha256_fingerprint);
   return leaf == nullptr ? "" : tls::shown_certificate_text(leaf, server_name);
+}
+
+tl::expected<ServerContext::Presented, FailureReport> ServerContext::presented_for(
+    const std::string& server_name) const {
+  const auto place = certificates_->find_for(server_name);
+  if (!place) return tl::unexpected(unrecognized_name_report(server_name));
+  return Presented{.certificate = *place, .names = describe(names_of(certificates_->leaf(*place)))};
 }
 
 std::optional<FailureReport> ServerContext::verify(const PeerChain& client) const {

@@ -2,6 +2,7 @@
 // connections and threads.
 #pragma once
 
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
@@ -42,6 +43,13 @@ class ServerContext {
   // the name that the client requested (SNI). Empty: no certificate of this context has that fingerprint.
   [[nodiscard]] std::string shown_certificate_text(std::string_view sha256_fingerprint,
                                                    const std::string& server_name) const;
+  // Finds the certificate that a handshake would present to a client that requests this server name; empty: the client
+  // requests none. An error is the failure of the handshake: no certificate is for that name.
+  struct Presented {
+    std::size_t certificate = 0;  // index in ServerSettings::certificates
+    std::string names;            // for a person to read: describe()
+  };
+  [[nodiscard]] tl::expected<Presented, FailureReport> presented_for(const std::string& server_name) const;
   // Verifies the chain that a client has sent in an earlier handshake, as a handshake would do now: with the
   // authorities and CRLs of this context, and at the present time. Returns nullopt if the chain is valid. The context
   // must have ssl_ca_file. May be called from any thread. Throws std::bad_alloc.

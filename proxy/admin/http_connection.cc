@@ -27,9 +27,9 @@ HttpConnection::HttpConnection(uv_loop_t* loop, Descriptor client, Callbacks cal
 void HttpConnection::advance() {
   try {
     while (phase_ != Phase::over) {
-      const Phase next = step();
-      if (next == phase_) return watch();
-      phase_ = next;
+      const Phase before = std::exchange(phase_, step());
+      // The next request has not arrived yet: the client waits for the response.
+      if (phase_ == before || (before == Phase::response && phase_ == Phase::request)) return watch();
     }
   } catch (const std::bad_alloc&) {
     // The client gets no response if there is no memory for it.
@@ -95,6 +95,7 @@ HttpConnection::Phase HttpConnection::discard() {
 
 void HttpConnection::watch() {
   const int events = phase_ == Phase::response ? UV_WRITABLE : UV_READABLE;
+  if (std::exchange(watched_, events) == events) return;  // libuv would make a system call
   uv_poll_start(poll_.get(), events, [](uv_poll_t* poll, int /*status*/, int /*events*/) {
     static_cast<HttpConnection*>(poll->data)->advance();
   });

@@ -56,6 +56,7 @@ class HttpConnection final : private Wakeable {
   Descriptor descriptor_;
   Callbacks callbacks_;
   Handle<uv_poll_t> poll_;
+  int watched_ = 0;  // the events of poll_
   Deadline deadline_;
   Phase phase_ = Phase::request;
   HttpRequestReader request_;

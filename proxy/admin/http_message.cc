@@ -1,6 +1,7 @@
 #include "proxy/admin/http_message.h"
 
 #include <algorithm>
+#include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
@@ -73,7 +74,7 @@ std::optional<std::string> query_value(const HttpRequest& request, std::string_v
 
 std::string bytes_of(const HttpResponse& response, HttpWriting how) {
   constexpr unsigned kHttp11 = 11;
-  http::response<http::string_body> message(static_cast<http::status>(response.status), kHttp11);
+  http::response<http::empty_body> message(static_cast<http::status>(response.status), kHttp11);
   message.set(http::field::content_type, response.content_type);
   message.set(http::field::cache_control, "no-store");
   message.set("X-Content-Type-Options", "nosniff");
@@ -81,10 +82,11 @@ std::string bytes_of(const HttpResponse& response, HttpWriting how) {
   for (const auto& [name, value] : response.fields) message.set(name, value);
   if (!how.keeps_open) message.set(http::field::connection, "close");
   message.content_length(response.body.size());
-  if (!how.is_for_head) message.body() = response.body;
-  std::ostringstream bytes;
-  bytes << message.base();
-  return bytes.str() + message.body();
+  std::ostringstream head;
+  head << message.base();
+  std::string bytes = std::move(head).str();
+  if (!how.is_for_head) bytes += response.body;
+  return bytes;
 }
 
 std::optional<HttpResponse> response_of(std::string_view bytes) {

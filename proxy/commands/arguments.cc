@@ -354,6 +354,8 @@ void add_explain(CLI::App& app, Arguments& arguments) {
   command.add_flag("--tls", query.has_tls, "The client uses TLS.");
   add("--cert", query.certificate_file, "file",
       "The certificate that the client shows, with its chain, in PEM; includes --tls.");
+  add("--sni", query.server_name, "name",
+      "The server name that the client requests (SNI): the host of its connection string; includes --tls.");
   add("--os-user", query.unix_user, "name", "The user of the client's process, at a Unix socket.");
   add("--user", query.user, "name", "The database user that the client asks for.");
   add("--database", query.database, "name", "The database that it asks for (default: the name of the user).");

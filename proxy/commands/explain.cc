@@ -20,6 +20,7 @@
 #include "proxy/session/startup_parameters.h"
 #include "proxy/upstream/upstream_failure.h"
 #include "tls/established.h"
+#include "tls/host_name.h"
 #include "tls/stored_credentials.h"
 
 namespace pgveil::proxy {
@@ -101,8 +102,20 @@ std::string_view words_of(HbaMismatch mismatch) {
   return "?";
 }
 
+// The position and the text of a record.
+std::string record_of(const protocol::HbaRule& rule) {
+  return fmt::format("{}:{} ({})", rule.file, rule.line, rule.text);
+}
+
 std::string brief_tls_of(const UpstreamConfig& upstream) {
   return upstream.uses_tls() ? "with TLS, verify-full" : "without TLS";
+}
+
+// An address is never sent as a server name, and libpq sends no name for it.
+std::optional<ConfigError> check_server_name(const std::string& name) {
+  if (name.empty() || tls::is_sent_as_sni(name)) return std::nullopt;
+  return value_error(in_quotes(name) + " is never a server name (SNI)",
+                     "Leave --sni out for clients that connect to an address.");
 }
 
 // Decides about one client, step by step as a session does, and writes down each step.
@@ -122,7 +135,9 @@ class Explainer {
   }
 
  private:
-  [[nodiscard]] bool has_tls() const { return query_.has_tls || shown_ != nullptr; }
+  [[nodiscard]] bool has_tls() const {
+    return query_.has_tls || shown_ != nullptr || !query_.server_name.empty();
+  }
 
   [[nodiscard]] std::optional<Ending> decide() {
     const ListenerConfig& listener = policy_.config;
@@ -161,6 +176,7 @@ class Explainer {
       return Ending{
           .reason = Reason::tls_not_offered,
           .hint = "With sslmode=prefer, libpq goes on without TLS; see the explanation without --tls."};
+    if (auto refusal = present_certificate()) return refusal;
     if (shown_ == nullptr) return std::nullopt;
     if (policy_.config.tls.ssl_ca_file.empty()) {
       add("certificate", "not asked for, since ssl_ca_file is not set");
@@ -170,6 +186,22 @@ class Explainer {
     certificate_ = &shown_->certificate;
     add("certificate",
         fmt::format("{}, verified by {}", certificate_->subject, policy_.config.tls.ssl_ca_file));
+    return std::nullopt;
+  }
+
+  // pgveil's own certificate.
+  [[nodiscard]] std::optional<Ending> present_certificate() {
+    const std::string& name = query_.server_name;
+    const auto presented = policy_.tls->presented_for(name);
+    if (!presented) {
+      auto ending = client_tls_ending(presented.error());
+      ending.hint = name.empty() ? "Name the host that the client connects to with --sni: libpq sends it."
+                                 : "Add the name to server_names of a certificate of the listener.";
+      return ending;
+    }
+    add("presents", fmt::format("{}, for {}, to a client that requests {}",
+                                policy_.config.tls.certificates.at(presented->certificate).ssl_cert_file,
+                                presented->names, name.empty() ? "no server name" : in_quotes(name)));
     return std::nullopt;
   }
 
@@ -193,10 +225,10 @@ class Explainer {
     if (query_.all_rules)
       for (const auto& [rule, mismatch] : policy_.rules.compare(attributes))
         add(rule == policy_.rules.rules().front() ? "rules" : "",
-            fmt::format("{}:{} {}", rule->file, rule->line, words_of(mismatch)));
+            fmt::format("{} {}", record_of(*rule), words_of(mismatch)));
     if (decision.rule == nullptr) return;
-    add("rule", fmt::format("{}:{}, method {}", decision.rule->file, decision.rule->line,
-                            protocol::name_of(decision.rule->method)));
+    add("rule",
+        fmt::format("{}, method {}", record_of(*decision.rule), protocol::name_of(decision.rule->method)));
     if (decision.mapped.line > 0)
       add("map",
           fmt::format("{}:{}, {} is database user {}", decision.mapped.file, decision.mapped.line,
@@ -284,6 +316,7 @@ tl::expected<Explanation, ConfigError> explain(const Snapshot& snapshot, const E
   if (!policy) return tl::unexpected(policy.error());
   const auto address = client_address(query, (*policy)->config);
   if (!address) return tl::unexpected(address.error());
+  if (auto error = check_server_name(query.server_name)) return tl::unexpected(*std::move(error));
   std::optional<ShownChain> shown;
   if (!query.certificate_file.empty()) {
     auto chain = read_chain(query.certificate_file);

@@ -18,6 +18,7 @@ struct ExplainQuery {
   std::string client;    // address, without a port; empty: loopback, or a Unix socket
   bool has_tls = false;
   std::string certificate_file;          // PEM, with the chain; empty: the client shows none
+  std::string server_name;               // that the client requests (SNI); empty: none
   std::string unix_user;                 // of the process at the other end of a Unix socket
   std::optional<std::string> host_name;  // of the client, for rules with a host name
   std::string user;

@@ -63,8 +63,9 @@ LogLevel level_in_log() {
   return log_is_json() ? LogLevel::info : LogLevel::debug;
 }
 
+// Returns whether clients may make any number of such records.
 bool may_be_lost(AuditOutcome outcome) {
-  return outcome != AuditOutcome::accepted && outcome != AuditOutcome::ended;
+  return outcome == AuditOutcome::refused || outcome == AuditOutcome::abandoned;
 }
 
 LogWriter::WhenFull when_full(AuditFailure fail) {
@@ -300,8 +301,14 @@ bool may_audit_stranger() {
 }
 
 void write_omitted_records() {
-  if (const auto omitted = stranger_limit.take_omitted(); omitted > 0)
+  const auto omitted = stranger_limit.take_omitted();
+  if (omitted == 0) return;
+  try {
     AuditRecord(AuditOutcome::omitted, "").add("omitted", omitted);
+  } catch (const std::bad_alloc&) {
+    stranger_limit.give_back(omitted);
+    throw;
+  }
 }
 
 void on_omitted_record(std::function<void()> callback) {
@@ -309,24 +316,32 @@ void on_omitted_record(std::function<void()> callback) {
   omitted_callback = std::move(callback);
 }
 
+std::string_view audit_value(std::string_view text) {
+  return text.substr(0, kMaxAuditValueBytes);
+}
+
 bool AuditRecord::is_wanted() {
   return audit_writer || should_log(level_in_log());
 }
 
-AuditRecord::AuditRecord(AuditOutcome outcome, std::string_view session) : outcome_(outcome) {
+// The destructor runs also if this throws: the other constructor is complete then.
+AuditRecord::AuditRecord(AuditOutcome outcome, std::string_view session) : AuditRecord(outcome) {
   constexpr std::size_t kUsualRecord = 1024;
   if (outcome != AuditOutcome::ended && should_log(level_in_log()))
     line_.emplace(level_in_log(), kAuditEvent);
   if (line_ && log_is_json()) line_->add("schema", kAuditSchema);
-  if (audit_writer && !audit_has_ended) {
+  if (has_target_) {
     json_.reserve(kUsualRecord);
     fmt::format_to(std::back_inserter(json_), R"("schema":{},"event":"{}")", kAuditSchema, kAuditEvent);
   }
   add("session", session).add("outcome", name_of(outcome));
 }
 
+AuditRecord::AuditRecord(AuditOutcome outcome)
+    : outcome_(outcome), has_target_(audit_writer && !audit_has_ended) {}
+
 AuditRecord::~AuditRecord() {
-  if (json_.empty()) return;
+  if (!has_target_) return;
   const bool is_complete = std::uncaught_exceptions() == exceptions_;
   // The limit is twice the number of bytes at which logins wait.
   if (!is_complete || (!is_fail_open && may_be_lost(outcome_) && !audit_writer->has_room(2))) {
@@ -336,26 +351,27 @@ AuditRecord::~AuditRecord() {
   }
 }
 
-AuditRecord& AuditRecord::add(std::string_view key, std::string_view value) {
+AuditRecord& AuditRecord::add(std::string_view key, std::string_view text) {
+  const std::string_view value = audit_value(text);
   if (line_) line_->add(key, value);
-  if (!json_.empty()) append_field(json_, true, key, value);
+  if (has_target_) append_field(json_, true, key, value);
   return *this;
 }
 
 AuditRecord& AuditRecord::add(std::string_view key, std::uint64_t value) {
   if (line_) line_->add(key, value);
-  if (!json_.empty()) append_number(json_, true, key, value);
+  if (has_target_) append_number(json_, true, key, value);
   return *this;
 }
 
 AuditRecord& AuditRecord::add_flag(std::string_view key, std::optional<bool> value) {
   if (line_) line_->add_flag(key, value);
-  if (!json_.empty()) append_flag(json_, true, key, value);
+  if (has_target_) append_flag(json_, true, key, value);
   return *this;
 }
 
 AuditRecord& AuditRecord::add_json(std::string_view fields) {
-  if (!json_.empty()) json_ += fields;
+  if (has_target_) json_ += fields;
   return *this;
 }
 

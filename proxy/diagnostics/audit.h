@@ -60,11 +60,18 @@ void reopen_audit_file();
 // Returns whether the record of a stranger may be written now. Otherwise the record is counted, and
 // write_omitted_records() must be called within a second. May be called by any thread.
 [[nodiscard]] bool may_audit_stranger();
-// Writes a record with the number of records that were not written, if there are any.
+// Writes a record with the number of records that were not written, if there are any. If there is no memory, throws
+// std::bad_alloc, and the next call has them.
 void write_omitted_records();
 // Calls `callback`, in any thread, when the first record is omitted since the last call of write_omitted_records(). Null:
 // calls nothing.
 void on_omitted_record(std::function<void()> callback);
+
+// The maximum length of a value. So a record has at most 200,000 bytes, also if each byte of its values is escaped, and fits
+// in a datagram of syslog with Linux's default limit (net.core.wmem_default, 212,992 bytes with overhead).
+inline constexpr std::size_t kMaxAuditValueBytes = 4000;
+// Returns the text, cut at this length.
+[[nodiscard]] std::string_view audit_value(std::string_view text);
 
 enum class AuditOutcome {
   accepted,   // the login has succeeded
@@ -81,9 +88,9 @@ class AuditRecord {
   // Returns whether the record of a login is written anywhere: to the target or to the log.
   [[nodiscard]] static bool is_wanted();
 
-  // If the target accepts no records and the queue is full, records of `refused`, `abandoned` and `omitted` are lost, and
+  // If the target accepts no records and the queue is full, records of `refused` and `abandoned` are lost, and
   // counted. The others are not lost, unless `fail` is `open`. A record that is not complete, because an exception was
-  // thrown, is lost, too.
+  // thrown, is lost, too. Values are cut by audit_value().
   AuditRecord(AuditOutcome outcome, std::string_view session);
   ~AuditRecord();
   AuditRecord(const AuditRecord&) = delete;
@@ -96,10 +103,13 @@ class AuditRecord {
   AuditRecord& add_json(std::string_view fields);
 
  private:
+  explicit AuditRecord(AuditOutcome outcome);
+
   const AuditOutcome outcome_;
+  const bool has_target_;
   const int exceptions_ = std::uncaught_exceptions();  // when the record was begun
   std::optional<LogLine> line_;                        // nullopt: it is not in the log
-  std::string json_;                                   // for the target; empty: there is none
+  std::string json_;                                   // for the target
 };
 
 }  // namespace pgveil::proxy

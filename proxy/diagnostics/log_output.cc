@@ -135,13 +135,14 @@ void NamedFileOutput::reopen_if_moved() {
   if (was_moved() && !reopen()) report_failure(false);
 }
 
-// Returns false for a FIFO or a device: its reader stays.
+// A FIFO that was removed stays in use, because its reader stays, until its name is that of another one.
 bool NamedFileOutput::was_moved() const {
   struct stat open {};
   struct stat named {};
-  if (::fstat(file_.get(), &open) != 0 || !S_ISREG(open.st_mode)) return false;
-  if (::stat(path_.c_str(), &named) != 0) return errno == ENOENT;
-  return S_ISREG(named.st_mode) && (named.st_ino != open.st_ino || named.st_dev != open.st_dev);
+  if (::fstat(file_.get(), &open) != 0 || !(S_ISREG(open.st_mode) || S_ISFIFO(open.st_mode))) return false;
+  if (::stat(path_.c_str(), &named) != 0) return errno == ENOENT && S_ISREG(open.st_mode);
+  if (!S_ISREG(named.st_mode) && !S_ISFIFO(named.st_mode)) return false;
+  return named.st_ino != open.st_ino || named.st_dev != open.st_dev;
 }
 
 // The number of the descriptor stays, since the thread of the writer uses it at any time. On failure, errno has the reason.

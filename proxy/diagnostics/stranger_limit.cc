@@ -6,6 +6,7 @@ namespace pgveil::proxy {
 
 void StrangerLimit::set_rate(Rate rate) {
   const std::lock_guard lock(mutex_);
+  if (rate != rate_) written_ = 0;
   rate_ = rate;
 }
 
@@ -26,6 +27,11 @@ StrangerLimit::Answer StrangerLimit::ask(Time now) {
 std::uint64_t StrangerLimit::take_omitted() {
   const std::lock_guard lock(mutex_);
   return std::exchange(omitted_, 0);
+}
+
+void StrangerLimit::give_back(std::uint64_t omitted) {
+  const std::lock_guard lock(mutex_);
+  omitted_ += omitted;
 }
 
 }  // namespace pgveil::proxy

@@ -15,6 +15,7 @@ class StrangerLimit {
  public:
   using Time = std::chrono::steady_clock::time_point;
 
+  // Another rate than before begins a new interval.
   void set_rate(Rate rate);
   enum class Answer {
     write,       // the record may be written
@@ -24,6 +25,8 @@ class StrangerLimit {
   [[nodiscard]] Answer ask(Time now);
   // Returns the number of records that were counted, and begins to count at 0.
   [[nodiscard]] std::uint64_t take_omitted();
+  // Counts records again that were taken.
+  void give_back(std::uint64_t omitted);
 
  private:
   std::mutex mutex_;

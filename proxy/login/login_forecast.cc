@@ -52,12 +52,14 @@ std::string answer_of(const UpstreamConfig& upstream, HbaMethod method) {
 
 LoginForecast by_scram(const ListenerPolicy& listener, const Upstream& upstream, bool client_has_tls) {
   LoginForecast forecast;
+  const bool binds = client_has_tls && listener.tls && listener.tls->binds_channels();
   forecast.works = "pgveil asks the users of auth_file (" + std::to_string(listener.users.size()) +
-                   "), and logs in to the server with what they show (" +
+                   ") by SCRAM " + (binds ? "with every channel_binding" : "without channel binding") +
+                   ", and logs in to the server with what they show (" +
                    answer_of(upstream.config, HbaMethod::scram_sha_256) + ").";
   if (!client_has_tls)
     forecast.fails = kNoTlsNoBinding;
-  else if (listener.tls && !listener.tls->binds_channels())
+  else if (!binds)
     forecast.fails =
         "channel_binding=require fails: tls-server-end-point is not defined for a certificate signed with "
         "Ed25519 "

@@ -30,7 +30,7 @@ void OmittedRecords::wake() {
   try {
     write_omitted_records();
   } catch (const std::bad_alloc&) {
-    // Without memory there is no record. The next one has the records that are omitted from now on.
+    pause_.set(kReportPause);  // tries again
   }
 }
 

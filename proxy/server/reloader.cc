@@ -113,7 +113,7 @@ void Reloader::on_done() {
   is_busy_ = false;
   auto loaded = std::exchange(loaded_, std::nullopt);
   if (!on_loaded_) return;
-  must_read_again_ = std::exchange(changed_while_read_, false);
+  must_read_again_ = std::exchange(changed_while_read_, false) && !is_another_requested();
   if (must_read_again_ && !next_) next_ = request_;
   const bool has_failed = loaded && !*loaded;
   // The next attempt reads what has changed meanwhile.
@@ -123,6 +123,7 @@ void Reloader::on_done() {
       !has_failed || (attempts_ == kAttempts && !(next_ && next_->when == ReloadIf::always));
   if (is_final) is_running_ = false;
   if (is_final && loaded) finish(*std::move(loaded));
+  must_read_again_ = false;
   if (next_) {
     const Request next = *std::exchange(next_, std::nullopt);
     request(next.trigger, next.when);

@@ -52,8 +52,11 @@ class Reloader final : private Wakeable {
   void forget_changes();
   // on_loaded is not called any more.
   void stop();
-  // Whether on_loaded will be called again in any case, after the call that is going on. A change of a file may turn out to be none.
-  [[nodiscard]] bool is_another_requested() const { return next_ && next_->when == ReloadIf::always; }
+  // Whether on_loaded will be called again because somebody has asked for it, after the call that is going on. A change of a
+  // file may turn out to be none, and files may change again and again while they are read.
+  [[nodiscard]] bool is_another_requested() const {
+    return next_ && next_->when == ReloadIf::always && !must_read_again_;
+  }
   // Whether a thread is loading. If so, the process must end without destructors.
   [[nodiscard]] bool is_busy() const { return is_busy_; }
 
@@ -80,7 +83,7 @@ class Reloader final : private Wakeable {
   Request request_;          // of this reload
   int attempts_ = 0;         // of this reload
   std::optional<Request> next_;
-  bool must_read_again_ = false;  // next_ is for files that have changed while they were read
+  bool must_read_again_ = false;  // nobody has asked for next_: files have changed while they were read
   std::chrono::steady_clock::time_point begin_;
 
   // A thread of the pool uses these while is_busy_ is true.

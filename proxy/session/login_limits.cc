@@ -50,9 +50,11 @@ LoginGate::State LoginGate::begin() {
                                          address->text(), values::RateValue::show(limits.login_rate)),
                    .hint = "Keep connections open, use a pool, or raise login_rate of the listener."});
   if (limits.failed_login_delay.count() == 0) return State::open;
-  // The login needs the rest of its time, and waiting clients use memory.
-  const auto longest = std::min(context_.deadline.left().value_or(milliseconds(0)) / 2,
-                                kMaxWaitingLogins * limits.failed_login_delay);
+  // The login needs time afterwards, also if the client was slow before, and waiting clients use memory.
+  const auto timeout = context_.limits().startup_timeout;
+  const auto longest =
+      std::min({timeout / 2, context_.deadline.left().value_or(milliseconds(0)) - timeout / 4,
+                kMaxWaitingLogins * limits.failed_login_delay});
   const auto latest = now + longest;
   const auto start = logins.reserve(*address, limits.failed_login_delay, now, latest);
   if (start <= now) return State::open;

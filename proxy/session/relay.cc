@@ -45,13 +45,16 @@ std::optional<Relay::End> Relay::advance(Scratch& scratch) {
   if (server == Stream::Status::blocked && to_server_.bytes != to_server_before && to_client_.from.holds())
     server = move(to_client_, scratch);
   if (client_ended_) return end_after_client(server);
-  if (server == Stream::Status::blocked) {
-    if (client == Stream::Status::failed) return End::client_lost;
-    // The client is gone, and its last bytes wait until the server reads. PostgreSQL would end the session here, too.
-    if (to_server_.paused && to_client_.to.write_broken() && to_client_.bytes != to_client_before)
-      return End::client_lost;
-    return std::nullopt;
-  }
+  if (server != Stream::Status::blocked) return end_of_server(server);
+  if (client == Stream::Status::failed) return End::client_lost;
+  // The client is gone, and its last bytes wait until the server reads. PostgreSQL would end the session here, too.
+  if (to_server_.paused && to_client_.to.write_broken() && to_client_.bytes != to_client_before)
+    return End::client_lost;
+  return std::nullopt;
+}
+
+// Returns the end of a session whose server has ended its side.
+Relay::End Relay::end_of_server(Stream::Status server) const {
   if (server == Stream::Status::failed) return End::server_lost;
   return client_terminated() && !server_fell_short() ? End::client_closed : End::server_closed;
 }
@@ -75,14 +78,16 @@ bool Relay::server_fell_short() const {
 }
 
 Stream::Status Relay::advance_to_server(Scratch& scratch) {
-  if (client_ended_) {
-    // Bytes after the client's end are dropped. Unread, they (most often the FIN after close_notify) would
-    // cause a wake-up in every turn of the loop until the server has answered.
-    if (to_server_.from.readable()) static_cast<void>(to_server_.from.read(scratch, read_size_));
-    return Stream::Status::blocked;
-  }
+  if (client_ended_) return drop_from_client(scratch);
   const auto status = move(to_server_, scratch);
   return status == Stream::Status::ended ? end_client(scratch) : status;
+}
+
+// Drops bytes after the client's end. Unread, they (most often the FIN after close_notify) would cause a wake-up in every turn of the
+// loop until the server has answered.
+Stream::Status Relay::drop_from_client(Scratch& scratch) {
+  if (to_server_.from.readable()) static_cast<void>(to_server_.from.read(scratch, read_size_));
+  return Stream::Status::blocked;
 }
 
 // Passes the end of the client on to the server.
@@ -164,12 +169,7 @@ void Relay::note_server_error(ByteView bytes) {
   if (fields->sqlstate.size() == 5) server_sqlstate_ = fields->sqlstate;
 }
 
-// An answer ends bulk mode of the opposite direction: in a dialogue, each message must be forwarded without
-// waiting for more bytes.
-void Relay::note_bulk(Direction& direction, Direction& other) {
-  other.unanswered = 0;
-  end_bulk(other);
-  if (direction.in_bulk || direction.unanswered < kBulk) return;
+void Relay::begin_bulk(Direction& direction) const {
   direction.in_bulk = true;
   direction.looked_at = direction.bytes;
   direction.from.wake_at(std::min(kBulkPiece, read_size_ / 2));

@@ -99,13 +99,24 @@ class Relay {
 
   [[nodiscard]] static Traffic::Direction traffic(const Direction& direction);
   [[nodiscard]] Stream::Status move(Direction& direction, Scratch& scratch);
-  [[nodiscard]] Stream::Status end_client(Scratch& scratch);
-  [[nodiscard]] std::optional<End> end_after_client(Stream::Status server) const;
+  // These run once at the end of a session or after errors. Inside advance() and move(), which run for every message, they
+  // would cost instructions that save registers.
+  [[nodiscard, gnu::cold, gnu::noinline]] Stream::Status drop_from_client(Scratch& scratch);
+  [[nodiscard, gnu::cold, gnu::noinline]] Stream::Status end_client(Scratch& scratch);
+  [[nodiscard, gnu::cold, gnu::noinline]] std::optional<End> end_after_client(Stream::Status server) const;
+  [[nodiscard, gnu::cold, gnu::noinline]] End end_of_server(Stream::Status server) const;
   [[nodiscard]] bool server_fell_short() const;
-  void note_server_error(ByteView bytes);
+  [[gnu::cold, gnu::noinline]] void note_server_error(ByteView bytes);
+  [[gnu::cold, gnu::noinline]] void begin_bulk(Direction& direction) const;
+  [[gnu::cold, gnu::noinline]] static void end_bulk(Direction& direction);
 
-  void note_bulk(Direction& direction, Direction& other);
-  static void end_bulk(Direction& direction);
+  // An answer ends bulk mode of the opposite direction: in a dialogue, each message must be forwarded without waiting for
+  // more bytes.
+  void note_bulk(Direction& direction, Direction& other) const {
+    other.unanswered = 0;
+    if (other.in_bulk) end_bulk(other);
+    if (!direction.in_bulk && direction.unanswered >= kBulk) begin_bulk(direction);
+  }
 
   Direction to_server_;
   Direction to_client_;

@@ -180,11 +180,10 @@ Session::Phase Session::log_in(LoginExchange& login) {
 Session::Phase Session::begin_relay(LoginExchange& login) {
   auto established = std::make_unique<EstablishedSession>(context_, login.take_session());
   note_successful_login(context_);
-  context_.observer.audit(nullptr);
   if (auto* table = context_.services.labelled)
     context_.observer.count_by_labels(*table, host_of(context_.origin.address()));
   const Snapshot& snapshot = context_.listener.snapshot();
-  context_.observer.log_started(snapshot.admin.address || has_admin_database(snapshot));
+  context_.observer.establish(snapshot.admin.address || has_admin_database(snapshot));
   stage_ = std::move(established);
   check_newest_snapshot();
   return Phase::relay;
@@ -230,7 +229,7 @@ void Session::make_room() {
   const Ending ending{.reason = Reason::made_room};
   context_.observer.count_end(ending);
   try {
-    if (has_startup()) context_.observer.audit(&ending);
+    if (has_startup()) context_.observer.audit(ending);
     context_.observer.log_closed(ending, name_of(phase_));
     if (early_link_) early_link_->close(context_.scratch());
   } catch (const std::bad_alloc&) {
@@ -309,7 +308,7 @@ void Session::log_abandoned() {
   const Ending ending{.reason = Reason::shutting_down};
   try {
     if (phase_ != Phase::closing && phase_ != Phase::closed) current_stage().report(context_.observer);
-    if (has_startup()) context_.observer.audit(&ending);
+    if (has_startup()) context_.observer.audit(ending);
     context_.observer.log_closed(ending, name_of(phase_));
   } catch (const std::bad_alloc&) {
     return;  // there is no memory for them
@@ -334,7 +333,7 @@ Session::Phase Session::end(const Ending& ending) {
   context_.registration.leave();  // before the last message: its reader may connect again at once
   const bool client_was_told = tell_client(ending);
   // A client whose certificate was refused has no StartupMessage yet, but it has an identity.
-  if (has_startup() || ending.reason == Reason::client_certificate_invalid) context_.observer.audit(&ending);
+  if (has_startup() || ending.reason == Reason::client_certificate_invalid) context_.observer.audit(ending);
   current_stage().report(context_.observer);
   context_.observer.log_closed(ending, name_of(phase_));
   if (early_link_) early_link_->close(context_.scratch());

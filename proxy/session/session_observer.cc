@@ -52,7 +52,7 @@ void SessionObserver::note_startup(const protocol::StartupMessage& startup) {
 }
 
 void SessionObserver::note_server_sqlstate(std::string_view sqlstate) {
-  (record_ ? record_->server_sqlstate : established_->server_sqlstate) = sqlstate;
+  (established_ ? established_->server_sqlstate : record_->server_sqlstate) = sqlstate;
 }
 
 void SessionObserver::audit(const Ending* refusal) {
@@ -67,9 +67,13 @@ void SessionObserver::count_login(const Ending* refusal) {
   (refusal == nullptr ? logins.accepted : logins.refused).add();
 }
 
-void SessionObserver::log_started(bool keeps_details) {
-  established_ = log_session_started(*record_);
-  if (keeps_details) established_->details = details_of(*record_).pack();
+// The record of the end needs no memory that is allocated after the record of the login, except for its own text.
+void SessionObserver::establish(bool keeps_details) {
+  EstablishedRecord kept = keep(*record_);
+  if (keeps_details) kept.details = details_of(*record_).pack();
+  established_.emplace(std::move(kept));
+  audit(nullptr);
+  log_session_started(*record_, *established_);
   record_.reset();
 }
 
@@ -79,28 +83,28 @@ void SessionObserver::count_by_labels(LabelledSessions& table, std::string addre
 }
 
 std::string SessionObserver::details() const {
-  return record_ ? details_of(*record_).pack() : established_->details;
+  return established_ ? established_->details : details_of(*record_).pack();
 }
 
 void SessionObserver::log_closed(const Ending& ending, std::string_view phase) {
   if (is_closed_) return;
   const Totals totals = count_end(ending);
-  if (record_) {
-    log_session_closed(*record_, totals, ending, phase);
-  } else {
+  if (established_) {
     log_audit_end(*established_, totals, ending);
     log_session_closed(*established_, totals, ending);
+  } else {
+    log_session_closed(*record_, totals, ending, phase);
   }
   is_closed_ = true;
 }
 
 Totals SessionObserver::count_end(const Ending& ending) {
   Totals totals{.traffic = relayed_, .duration = std::chrono::steady_clock::now() - accepted()};
-  totals.traffic.to_server.bytes += record_ ? record_->received_bytes : established_->received_bytes;
+  totals.traffic.to_server.bytes += established_ ? established_->received_bytes : record_->received_bytes;
   if (metrics_ == nullptr || std::exchange(is_counted_, true)) return totals;
   metrics_->of(ending.reason).add();
   metrics_->session.add(totals.duration);
-  if (record_) totals.traffic.client_leg = totals.traffic.server_leg = {};  // it was not established
+  if (!established_) totals.traffic.client_leg = totals.traffic.server_leg = {};  // it was not established
   metrics_->traffic.add(totals.traffic);
   if (label_row_ != nullptr) LabelledSessions::leave(*label_row_, totals.traffic);
   return totals;

@@ -24,7 +24,7 @@ class SessionObserver {
   // Also counts the session from here on. `metrics` must outlive the observer.
   void count_in(SessionMetrics& metrics) { metrics_ = &metrics; }
 
-  // The functions up to note_received() must not be called after log_started().
+  // The functions up to note_received() must not be called after establish().
   struct Client {
     std::string session;  // unique in the process: "7f3a-2b"
     unsigned worker;      // number of its worker, from 1 on
@@ -59,7 +59,7 @@ class SessionObserver {
 
   // The time from which the session's duration counts.
   [[nodiscard]] std::chrono::steady_clock::time_point accepted() const {
-    return record_ ? record_->accepted : established_->accepted;
+    return established_ ? established_->accepted : record_->accepted;
   }
 
   // Stores the SQLSTATE with which the server has refused the login or ended the session.
@@ -70,15 +70,17 @@ class SessionObserver {
   // Counts the end of the session, at the first call. log_closed() calls it; it is for an end without memory for a log line.
   // Returns the session's bytes and duration so far.
   Totals count_end(const Ending& ending);
-  // Writes the audit record of the login when its result is known; later calls do nothing. nullptr: it has succeeded.
-  void audit(const Ending* refusal);
-  // Counts the established session by labels, too. `table` must outlive the observer. Call it before log_started().
+  // Writes the audit record of a login that has failed; later calls do nothing.
+  void audit(const Ending& refusal) { audit(&refusal); }
+  // Counts the established session by labels, too. `table` must outlive the observer. Call it before establish().
   void count_by_labels(LabelledSessions& table, std::string address);
   // Returns the row that it is counted in; null: there is none.
   [[nodiscard]] LabelledSessions::Counts* label_row() const { return label_row_; }
-  // Writes the first log line of the session. From here on only the data of its last line is kept.
+  // Writes the audit record of a login that has succeeded, and the first log line of the session. From here on only the data
+  // of its last line is kept. If it throws, log_closed() writes the record of the end all the same, unless there is no record
+  // of the login.
   // `keeps_details`: for details() of the established session.
-  void log_started(bool keeps_details = false);
+  void establish(bool keeps_details = false);
   // Returns SessionDetails::pack() of the session; empty: they were not kept.
   [[nodiscard]] std::string details() const;
   // Writes the last log line and, if the session was established, its last audit record; later calls do nothing, as for
@@ -87,11 +89,12 @@ class SessionObserver {
   void log_closed(const Ending& ending, std::string_view phase);
 
  private:
+  void audit(const Ending* refusal);
   void count_login(const Ending* refusal);
 
   SessionMetrics* metrics_ = nullptr;  // null: the session is not counted
   LabelledSessions::Counts* label_row_ = nullptr;
-  std::unique_ptr<Record> record_;                // until log_started()
+  std::unique_ptr<Record> record_;                // until establish()
   std::optional<EstablishedRecord> established_;  // from then on
   Traffic relayed_;
   bool is_counted_ = false;  // the end of the session

@@ -118,7 +118,9 @@ std::string detail_of(const Ending& ending) {
   std::string text = ending.message;
   if (!text.empty() && !ending.detail.empty()) text += ". ";
   text += ending.detail;
-  if (text.size() > kMaxTextBytes) text.replace(kMaxTextBytes, std::string::npos, "...");
+  constexpr std::string_view kCut = "...";
+  if (text.size() > kMaxAuditValueBytes)
+    text.replace(kMaxAuditValueBytes - kCut.size(), std::string::npos, kCut);
   return text;
 }
 
@@ -199,21 +201,6 @@ void log_closed(const Closing& closing) {
   add_every_key(line, closing);
 }
 
-// In the text format the line has the rule, because the log then has no audit record, except at level debug.
-void log_started(const Record& record, const Parties& parties) {
-  LogLine line(LogLevel::info, "session_started");
-  line.add("session", record.session);
-  if (log_is_json()) {
-    line.add_fields(parties.full);
-  } else {
-    line.add_fields(parties.brief);
-    if (!has_unix_server(record)) line.add("upstream", record.upstream);
-    if (record.preconnected) line.add_flag("preconnected", true);
-    line.add("rule", record.rule).add("map", record.map_line);
-  }
-  line.add("earlier_attempts", record.earlier_attempts);
-}
-
 std::string place_text(const std::string& file, int line) {
   return file.empty() ? "" : file + ':' + std::to_string(line);
 }
@@ -277,7 +264,7 @@ void add_certificate(AuditRecord& audit, const tls::PeerCertificate* certificate
 std::string audit_fields_of_end(const Record& record) {
   std::string fields;
   const auto add = [&fields](std::string_view key, std::string_view value) {
-    append_field(fields, true, key, value);
+    append_field(fields, true, key, audit_value(value));
   };
   add("client", record.client);
   add("proxy", record.proxy);
@@ -363,16 +350,30 @@ void log_audit_end(EstablishedRecord& record, const Totals& totals, const Ending
   record.audit.clear();
 }
 
-EstablishedRecord log_session_started(const Record& record) {
-  Parties parties = parties_of(record, true);
-  if (logs_session_start()) log_started(record, parties);
+EstablishedRecord keep(const Record& record) {
   return {.session = record.session,
-          .parties = std::move(parties),
+          .parties = parties_of(record, true),
           .earlier_attempts = record.earlier_attempts,
           .received_bytes = record.received_bytes,
           .accepted = record.accepted,
           .server_sqlstate = {},
           .audit = audits_ends() ? audit_fields_of_end(record) : std::string()};
+}
+
+// In the text format the line has the rule, because the log then has no audit record, except at level debug.
+void log_session_started(const Record& record, const EstablishedRecord& established) {
+  if (!logs_session_start()) return;
+  LogLine line(LogLevel::info, "session_started");
+  line.add("session", record.session);
+  if (log_is_json()) {
+    line.add_fields(established.parties.full);
+  } else {
+    line.add_fields(established.parties.brief);
+    if (!has_unix_server(record)) line.add("upstream", record.upstream);
+    if (record.preconnected) line.add_flag("preconnected", true);
+    line.add("rule", record.rule).add("map", record.map_line);
+  }
+  line.add("earlier_attempts", record.earlier_attempts);
 }
 
 void log_session_closed(const Record& record, const Totals& totals, const Ending& ending,

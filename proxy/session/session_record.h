@@ -80,8 +80,10 @@ void log_audit(const Record& record, const Ending* refusal);
 // Writes the audit record at the end of a session. A second call does nothing.
 void log_audit_end(EstablishedRecord& record, const Totals& totals, const Ending& ending);
 
+// Returns the data that is kept once the session is established.
+[[nodiscard]] EstablishedRecord keep(const Record& record);
 // Writes the line at the start of a session, unless log.session_start is off.
-[[nodiscard]] EstablishedRecord log_session_started(const Record& record);
+void log_session_started(const Record& record, const EstablishedRecord& established);
 // Write the log line at the end of a session. In the text format it has the most important fields; at level
 // debug a second line, session_record, has all fields.
 void log_session_closed(const Record& record, const Totals& totals, const Ending& ending,

@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +19,7 @@ sys.path += [str(ROOT / "bench"), str(ROOT / "bench/compare")]
 
 import goals  # noqa: E402
 import installation  # noqa: E402
+import overview  # noqa: E402
 import plots  # noqa: E402
 import report  # noqa: E402
 
@@ -106,6 +108,27 @@ def test_runs_of_different_programs_are_not():
     for change in ({"commit": "def"}, {"versions": {"pgveil": "1", "haproxy": "3"}}):
         with pytest.raises(ValueError, match="different programs"):
             report.taken_together([document(), {**document(), **change}])
+
+
+# --- the page
+
+
+def test_the_page_has_the_figures_of_its_appendix():
+    page, appendix = overview.PAGE.read_text(), overview.APPENDIX.read_text()
+    assert overview.with_table(page, appendix) == page
+    verdicts = [len(re.findall(rf"(?m) (?:\*\*)?{verdict}(?:\*\*)? \|$", appendix)) for verdict in reversed(goals.VERDICTS)]
+    met, mostly_met, mostly_missed, missed = verdicts
+    assert (f"Of {sum(verdicts)} goals, {met} are met in every round, {mostly_met} in the median, {mostly_missed} are missed in the "
+            f"median and {missed} in every round.") in page  # fmt: skip
+
+
+def test_a_cell_of_the_page_is_the_ratio_of_the_report():
+    cells = document(pgveil=rounds("cpu_s_per_gib", 1, 1, 2), haproxy=rounds("cpu_s_per_gib", 2, 2, 5))
+    other = document(pgveil=rounds("cpu_s_per_gib", 3), haproxy=rounds("cpu_s_per_gib", 12))
+    reports = [report.markdown(one).split("## egress", 1)[1].replace("###", "####") for one in (cells, other)]
+    modes = overview.tables_of(f"\n## All figures\n### egress{reports[0]}\n### both{reports[1]}")
+    row = overview.row_of(modes, "CPU", "copy-out", "CPU s/GiB")
+    assert row == "| CPU | 1.00 to 3.00 s | – | – | – | 0.25 to 0.50 × | – | – | – |"
 
 
 # --- errors on the command line

@@ -5,7 +5,7 @@ import shlex
 
 import pytest
 
-from harness.pgveil import BINARY
+from harness.pgveil import BINARY, EX_UNAVAILABLE
 from harness.processes import run
 from project import DOCUMENTS, ROOT, code_blocks, complaints, version
 
@@ -34,19 +34,23 @@ def test_the_readme_and_the_page_of_settings_show_configurations():
     assert {"README.md", "docs/configuration.md"} <= shown_in
 
 
-def command_lines() -> dict[str, list[str]]:
-    """Every `pgveil run ...` and `pgveil check ...` of a shell block, split into words."""
+def command_lines(*commands: str) -> dict[str, list[str]]:
+    """Every call of one of these commands of pgveil in a shell block, split into words."""
     found = {}
     for path in DOCUMENTS:
         for block in code_blocks(path, "sh"):
             for line in block.replace("\\\n", " ").splitlines():
                 words = shlex.split(line, comments=True)
-                if len(words) > 1 and words[0].endswith("pgveil") and words[1] in ("run", "check"):
+                if len(words) > 1 and words[0].endswith("pgveil") and words[1] in commands:
                     found[named(path, len(found))] = words[1:]
     return found
 
 
-@pytest.mark.parametrize("words", command_lines().values(), ids=command_lines())
+RUNS = command_lines("run", "check")
+QUESTIONS = command_lines("probe", "status", "sessions", "terminate")
+
+
+@pytest.mark.parametrize("words", RUNS.values(), ids=RUNS)
 def test_a_command_line_is_understood(files, tmp_path, words):
     words = files.put_into_flags(["check", *words[1:]])
     if "--config" in words:
@@ -55,6 +59,15 @@ def test_a_command_line_is_understood(files, tmp_path, words):
         words[words.index("--config") + 1] = str(file)
     done = run(BINARY, *words)
     assert (done.returncode, complaints(done)) == (0, "")
+
+
+@pytest.mark.parametrize("words", QUESTIONS.values(), ids=QUESTIONS)
+def test_a_question_to_a_running_pgveil_is_understood(tmp_path, words):
+    """Nobody answers at this address. A command that is not understood has another exit code."""
+    words = list(words)
+    words[words.index("--admin") + 1] = f"unix:{tmp_path}/nobody.sock"
+    done = run(BINARY, *words)
+    assert done.returncode == EX_UNAVAILABLE and "cannot connect" in done.stderr
 
 
 CERTIFICATES = ROOT / "docs/certificates.md"
@@ -99,6 +112,13 @@ def test_what_is_linked_exists(document):
         elif anchor and anchor not in map(slug, re.findall(r"(?m)^#+ (.*)$", file.read_text())):
             broken.append(target)
     assert broken == []
+
+
+def test_the_index_has_every_page():
+    index = (ROOT / "docs/README.md").read_text()
+    pages = {str(page.relative_to(ROOT / "docs")) for page in DOCUMENTS if (ROOT / "docs") in page.parents}
+    missing = {page for page in pages - {"README.md"} if f"]({page}" not in index and not page.startswith("decisions/")}
+    assert missing == set()
 
 
 def test_the_changelog_has_the_version_that_is_built():

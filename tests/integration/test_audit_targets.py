@@ -1,5 +1,6 @@
 """Where audit records are written, and what happens if they cannot be: [audit] target, file, socket, syslog_facility, fail."""
 
+import contextlib
 import json
 import os
 import re
@@ -413,6 +414,33 @@ class TestFail:
         # The oldest are lost, so the last record is there.
         last = [parse(line) for line in text.splitlines()][-1]
         assert (last["outcome"], last["user"]) == ("ended", "billing")
+
+    def test_goes_on_with_a_fifo_that_was_made_anew(self, start, fifo, folder):
+        """Its reader has ended and was started again, as a program that makes its own FIFO."""
+        proxy = start(to_file(fifo.path, fail="closed"), limits={"startup_timeout": "20s"})
+        log_in(proxy)
+        fifo.read_until('"outcome":"ended"')
+        (folder / "audit").unlink()
+        fifo.close()
+        with begin_login(proxy) as first:
+            proxy.wait_for_line(" E audit_blocked ")
+            os.mkfifo(folder / "audit")
+            fifo.reader = os.open(fifo.path, os.O_RDONLY | os.O_NONBLOCK)
+            first.receive_until(b"Z")
+        text = fifo.read_until('"outcome":"ended"')
+        outcomes = [parse(line)["outcome"] for line in text.splitlines()]
+        assert outcomes.count("accepted") == outcomes.count("ended") == 1, text
+
+    def test_goes_on_with_another_fifo_of_the_same_name(self, start, fifo, folder):
+        """The reader of the old one is still there."""
+        proxy = start(to_file(fifo.path, fail="closed"))
+        log_in(proxy)
+        fifo.read_until('"outcome":"ended"')
+        (folder / "audit").rename(folder / "audit.old")
+        with contextlib.closing(Fifo(folder)) as other:
+            log_in(proxy, "orders")
+            other.read_until('"user":"orders"')
+        assert fifo.read() == ""
 
     def test_changes_with_a_reload(self, folder, pgveil, postgres, fifo):
         configuration = {

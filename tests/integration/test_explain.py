@@ -1,14 +1,18 @@
 """`pgveil explain`: what it says of a client is what a session with this client does. See also test_access_rules.py."""
 
 import re
+import shutil
+import socket
+import ssl
 
 import pytest
 
 from harness.certificates import Authority
+from harness.guide import commands, sections
 from harness.pgveil import BINARY, EX_CONFIG, EX_UNAVAILABLE, EX_USAGE, toml
 from harness.processes import run
 from harness.secrets import secret_file
-from harness.tls_clients import run_psql, shown
+from harness.tls_clients import run_psql, shown, tls_socket
 
 RULES = """
 host    all  billing  10.0.0.0/8   reject
@@ -70,7 +74,7 @@ def test_a_client_whose_certificate_is_mapped(file, users, pgveil, authority):
     said = steps(done)
     assert said["client"] == "127.0.0.1, with TLS"
     assert said["certificate"].startswith("CN=billing@example.com, verified by ")
-    assert re.fullmatch(rf"{path}:\d+, method cert", said["rule"])
+    assert re.fullmatch(rf"{path}:\d+ \(hostssl all all 127\.0\.0\.0/8 cert map=people\), method cert", said["rule"])
     assert re.fullmatch(rf'{path}:\d+, "billing@example.com" is database user "billing"', said["map"])
     assert said["admitted"] == 'as database user "billing", database "ledger"'
     assert said["login"].startswith("The client is not asked")
@@ -103,11 +107,85 @@ def test_a_certificate_that_is_not_asked_for(file, users):
 def test_all_rules(file):
     done = explained(file(), "--user", "orders", "--all-rules")
     compared = [line[12:].split(" ", 1)[1] for line in done.stdout.splitlines() if " match" in line]
-    assert compared == ["does not match: the user", "does not match: its type is for other connections", "matches"]
+    assert compared == [
+        "(host all billing 10.0.0.0/8 reject) does not match: the user",
+        "(hostssl all all 127.0.0.0/8 cert map=people) does not match: its type is for other connections",
+        "(host all all 127.0.0.0/8 relay) matches",
+    ]
     done = explained(file(), "--user", "billing", "--client", "10.1.2.3", "--all-rules")
     assert done.stdout.count(" match") == 1
     assert steps(done)["refused"].startswith(
         'FATAL 28000: pgveil: pg_hba.conf rejects connection for host "10.1.2.3", user "billing", database "billing"')  # fmt: skip
+
+
+def certificate_for(credentials, names=None) -> dict:
+    return {**({"server_names": names} if names else {}), "ssl_cert_file": str(credentials.certificate),
+            "ssl_key_file": str(credentials.key)}  # fmt: skip
+
+
+def test_the_server_name_chooses_the_certificate(file, pgveil, authority, credentials):
+    other = authority.issue("db", dns=["db.example.com"])
+    path = file(certificate=[certificate_for(other, "db.example.com")], ssl_ca_file=None, hba="host all all all relay", ident=None)
+    proxy = pgveil(flags=["--config", path])
+    for name, expected in ("db.example.com", other), ("DB.Example.COM", other), ("elsewhere.example", credentials):
+        said = steps(explained(path, "--user", "billing", "--sni", name))
+        assert said["client"].endswith("with TLS") and said["presents"].startswith(f"{expected.certificate}, for ")
+        assert said["presents"].endswith(f'to a client that requests "{name}"')
+        with tls_socket(proxy, authority, name=name, check_hostname=False) as tls:
+            assert tls.getpeercert(binary_form=True) == ssl.PEM_cert_to_DER_cert(expected.certificate.read_text())
+    said = steps(explained(path, "--user", "billing", "--tls"))
+    assert said["presents"] == f'{credentials.certificate}, for "localhost", to a client that requests no server name'
+    assert "presents" not in steps(explained(path, "--user", "billing"))
+
+
+def test_a_server_name_without_a_certificate(file, pgveil, authority):
+    path = file(certificate=[certificate_for(authority.issue("db", dns=["db.example.com"]), "db.example.com")],
+                ssl_cert_file=None, ssl_key_file=None, ssl_ca_file=None, hba="host all all all relay", ident=None)  # fmt: skip
+    assert explained(path, "--user", "billing", "--sni", "db.example.com").returncode == 0
+    done = explained(path, "--user", "billing", "--sni", "elsewhere.example")
+    assert done.returncode == EX_UNAVAILABLE
+    assert steps(done)["refused"] == (
+        "the TLS handshake with the client failed (reason tls_failed; the client gets no message) "
+        'The client asked for "elsewhere.example", for which no certificate is set. '
+        "Add the name to server_names of a certificate of the listener."
+    )
+    assert "with --sni: libpq sends it." in steps(explained(path, "--user", "billing", "--tls"))["refused"]
+    proxy = pgveil(flags=["--config", path])
+    with pytest.raises(ssl.SSLError, match="unrecognized name"):
+        tls_socket(proxy, authority, name="elsewhere.example")
+    proxy.wait_for_line(" session_closed .*reason=tls_failed ")
+
+
+def test_the_channel_binding_of_both_sides(file, folder, credentials, authority):
+    auth_file = secret_file(folder / "users.txt", '"billing" "secret"\n')
+    upstream = {"host": "db.example.com", "hostaddr": "127.0.0.1", "sslrootcert": str(authority.file)}
+    path = file(upstream, hba="host all all all scram-sha-256", ident=None, ssl_ca_file=None, auth_file=auth_file)
+    login = steps(explained(path, "--user", "billing", "--tls"))["login"]
+    assert "by SCRAM with every channel_binding" in login and "(scram-sha-256, bound to TLS if it can)" in login
+    login = steps(explained(path, "--user", "billing"))["login"]
+    assert "by SCRAM without channel binding" in login and "channel_binding=require fails" in login
+    path = file({**upstream, "channel_binding": "disable"}, hba="host all all all scram-sha-256", ident=None,
+                ssl_ca_file=None, auth_file=auth_file)  # fmt: skip
+    assert "(scram-sha-256)." in steps(explained(path, "--user", "billing", "--tls"))["login"]
+
+
+def test_only_files_are_opened(file, folder, authority, credentials):
+    """No connection to the server, no address that is listened on, no audit, no command for a password."""
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_server(("127.0.0.1", 0)) as taken:
+        host, port = server.getsockname()
+        mark = folder / "mark"
+        path = file({"host": "db.invalid", "hostaddr": host, "port": port, "sslrootcert": str(authority.file),
+                     "password_command": ["touch", str(mark)]},
+                    address=f"127.0.0.1:{taken.getsockname()[1]}", hba="host all all 127.0.0.1/32 trust", ident=None,
+                    tls="off", ssl_cert_file=None, ssl_key_file=None, ssl_ca_file=None)  # fmt: skip
+        audit = folder / "audit.log"
+        path.write_text(path.read_text() + f'[audit]\ntarget = "file"\nfile = "{audit}"\n')
+        done = explained(path, "--user", "billing")
+        assert done.returncode == 0, done.stderr
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+    assert not mark.exists() and not audit.exists()
 
 
 def test_a_rule_with_a_host_name_needs_the_name(file):
@@ -206,6 +284,7 @@ def test_a_process_at_a_unix_socket(folder, postgres):
     (["--client", "example.com"], '"example.com" is not an IP address'),
     (["--cert", "/nonexistent.crt"], "/nonexistent.crt"),
     (["--os-user", "app"], "only clients of a Unix socket"),
+    (["--sni", "10.0.0.1"], '"10.0.0.1" is never a server name (SNI)'),
     (["--colour"], 'unknown option "--colour"'),
 ])  # fmt: skip
 def test_a_mistake_in_the_command_line(file, options, message):
@@ -223,3 +302,27 @@ def test_one_of_several_listeners(file):
 def test_a_configuration_with_errors(file):
     done = explained(file(hba="nonsense"), "--user", "billing")
     assert done.returncode == EX_CONFIG and "nonsense" in done.stderr
+
+
+def test_the_page_shows_what_is_printed(folder, authority):
+    """The example of docs/access-rules.md, with its files in another folder."""
+    (shown,) = [block for block in sections("access-rules.md")["What would happen to a client"] if "pgveil explain" in block.text]
+    ((command, output),) = commands(shown)
+    server, mine = authority.issue("server", dns=["pg.example.com"]), authority.issue_to_client("pgveil")
+    alice = authority.issue_to_client("alice@example.com")
+    for name, file in {"server.crt": server.certificate, "server.key": server.key, "clients-ca.crt": authority.file,
+                       "sslcert.crt": mine.certificate, "sslcert.key": mine.key, "alice.crt": alice.certificate}.items():  # fmt: skip
+        shutil.copy2(file, folder / name)
+    (folder / "hba.conf").write_text("# Who may come in\n\nhostssl  all  all  10.0.0.0/8  cert  map=people\n")
+    (folder / "ident.conf").write_text("people  /^(.*)@example\\.com$  \\1\n")
+    (folder / "pgveil.toml").write_text(toml({
+        "listener": [{"address": "0.0.0.0:6432", "upstream": "primary", "ssl_cert_file": f"{folder}/server.crt",
+                      "ssl_key_file": f"{folder}/server.key", "ssl_ca_file": f"{folder}/clients-ca.crt",
+                      "hba_file": f"{folder}/hba.conf", "ident_file": f"{folder}/ident.conf"}],
+        "upstream": {"primary": {"host": "db.example.com", "sslrootcert": f"{folder}/clients-ca.crt",
+                                 "sslcert": f"{folder}/sslcert.crt", "sslkey": f"{folder}/sslcert.key"}},
+    }))  # fmt: skip
+    words = command.replace("/etc/pgveil", str(folder)).split()[1:]
+    done = run(BINARY, *words, cwd=folder)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.replace(str(folder), "/etc/pgveil").splitlines() == output.splitlines()

@@ -1,7 +1,10 @@
 """The guides in docs/ are followed as they are printed: files, commands, and what they show."""
 
+import http.server
 import re
 import shutil
+import threading
+import urllib.parse
 from pathlib import Path
 
 import pytest
@@ -213,6 +216,58 @@ class TestAnUnchangedApplication:
         code, said = self.ask(terminal, re.sub("(?m)^hostaddr.*\n", "", self.settings))
         assert code == 2
         assert "pgveil: the server does not support TLS, which is required" in said
+
+
+class MetadataService(http.server.BaseHTTPRequestHandler):
+    """Answers the requests that the documentation of Azure and of Google Cloud describes, and no other."""
+
+    def do_GET(self):
+        address = urllib.parse.urlsplit(self.path)
+        azure = {"api-version": "2018-02-01", "resource": "https://ossrdbms-aad.database.windows.net"}
+        is_known = (self.headers["Metadata"], self.headers["Metadata-Flavor"], address.path,
+                    dict(urllib.parse.parse_qsl(address.query))) in [
+            ("true", None, "/metadata/identity/oauth2/token", azure),
+            (None, "Google", "/computeMetadata/v1/instance/service-accounts/default/token", {}),
+        ]  # fmt: skip
+        body = b'{"access_token": "a-token", "expires_in": 3599}' if is_known else b'{"error": "no such request"}'
+        self.send_response(200 if is_known else 400)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_):
+        pass
+
+
+SCRIPTS = [block.text for block in sections("managed-servers.md")["gcloud and az with the unit for systemd"] if block.language == "sh"]
+
+
+class TestATokenOfAMetadataService:
+    """docs/managed-servers.md: the scripts, with a server of our own at the address of the service."""
+
+    @pytest.fixture
+    def service(self, namespace):
+        if not (shutil.which("curl") and shutil.which("jq")):
+            pytest.skip("curl or jq is not installed")
+        namespace.ip("link set lo up", "address add 169.254.169.254/32 dev lo")
+        with namespace.entered():
+            server = http.server.HTTPServer(("169.254.169.254", 80), MetadataService)
+        thread = threading.Thread(target=server.serve_forever, daemon=True)
+        thread.start()
+        yield namespace
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+    @pytest.mark.parametrize("script", SCRIPTS, ids=["azure", "cloudsql"])
+    def test_is_printed(self, service, script):
+        done = run(*service.prefix, "sh", "-c", script)
+        assert (done.returncode, done.stdout) == (0, "a-token\n"), done.stderr
+
+    @pytest.mark.parametrize("script", SCRIPTS, ids=["azure", "cloudsql"])
+    def test_is_not_printed_after_an_error(self, service, script):
+        done = run(*service.prefix, "sh", "-c", script.replace("etadata", "nothing"))
+        assert done.returncode != 0 and done.stdout == ""
 
 
 LINES_OF_SERVERS = [[cell.strip("`") for cell in row] for row in table("from-pg-hba.md", "Word by word")]

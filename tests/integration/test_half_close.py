@@ -270,6 +270,29 @@ def test_waiting_for_a_slow_login_costs_no_processor(pgveil, scripted_server, ru
     assert proxy.seconds_of_processor() - before < 0.3
 
 
+def test_a_client_that_waits_for_a_password_gets_its_answers(pgveil, postgres):
+    """The command that prints it takes its time, and meanwhile the client ends its side."""
+    with postgres.reconfigured(hba="hostssl all all 127.0.0.1/32 scram-sha-256\n"):
+        slow = ["/bin/sh", "-c", f"sleep 0.5; echo '{PASSWORD}'"]
+        proxy = pgveil(postgres.upstream(password_command=slow), listener={"hba": ON_BEHALF})
+        sent = wire.startup_message(user="app", database="ledger") + wire.query("SELECT current_user")
+        before = proxy.seconds_of_processor()
+        answer = messages_of(answer_to(connected(proxy.address), sent))
+        assert [kind for kind, _ in answer][-4:] == [b"T", b"D", b"C", b"Z"]
+        assert proxy.seconds_of_processor() - before < 0.3
+
+
+def test_a_client_that_waits_after_a_failed_login_gets_its_answers(pgveil, postgres):
+    listener = {"hba": "host all billing all trust\n", "failed_login_delay": "1s"}
+    proxy = pgveil(postgres.unix_upstream(), listener=listener)
+    refused = messages_of(answer_to(connected(proxy.address), wire.startup_message(user="nobody", database="ledger")))
+    assert refused[0][1][1] == "28000"
+    started = time.monotonic()
+    answer = messages_of(answer_to(connected(proxy.address), START + wire.query("SELECT 42")))
+    assert [kind for kind, _ in answer][-4:] == [b"T", b"D", b"C", b"Z"]
+    assert time.monotonic() - started > 0.8
+
+
 def test_a_login_that_does_not_end_ends_with_its_time(pgveil, scripted_server):
     """The client has left, but this server does not look."""
     done = threading.Event()

@@ -1,6 +1,7 @@
 """Peers that do not keep to the protocol of a login that pgveil completes."""
 
 import hashlib
+import select
 import socket
 import struct
 import threading
@@ -10,6 +11,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from harness import scram, wire
+from harness.pgveil import IS_SANITIZED
 from harness.scram import Exchange, Keys, authentication, mechanisms
 from harness.secrets import secret_file
 from harness.tls_clients import certificate, tls_client
@@ -342,3 +344,50 @@ class TestClients:
             client.send(exchange.response(client.receive_message()[1][4:]) + wire.query("SELECT 1"))
             client.receive_until(b"Z")
             assert b"verified" in dict(client.receive_until(b"Z"))[b"D"]
+
+
+class TestClients:
+    """They send more than a login needs."""
+
+    @pytest.mark.parametrize("rule", ["host all all 127.0.0.1/32 relay\n", TRUST["hba"]], ids=["relayed", "on-behalf"])
+    def test_that_send_without_end_before_the_server_answers_are_not_read(self, pgveil, scripted_server, rule):
+        """The memory of pgveil stays, others are served, and all that was sent arrives."""
+        may_answer = threading.Event()
+
+        def script(peer):
+            startup = peer.receive_startup_packet()
+            if b"slow" in startup:
+                assert may_answer.wait(60)
+            peer.send(authentication(0), wire.message(b"K", bytes(8)), wire.message(b"Z", b"I"))
+            peer.received = len(peer.receive_to_end())
+
+        server = scripted_server(script)
+        upstream = server.upstream(sslmode="disable", require_auth="none")
+        proxy = pgveil(upstream, listener={"hba": rule}, limits={"workers": 1})
+        with proxy.connect() as other:
+            other.log_in(user="before")
+        before = proxy.resident_bytes()
+        query = wire.query("x" * 9_000)
+        with proxy.connect() as client:
+            client.send(wire.startup_message(user="slow"))
+            server.peer(1)
+            sent = send_what_is_taken(client.socket, query * 20_000)
+            assert sent < 30_000_000, "pgveil has read everything"
+            assert proxy.resident_bytes() - before < 5_000_000 or IS_SANITIZED
+            with proxy.connect() as other:
+                other.log_in(user="other")
+            may_answer.set()
+            client.receive_until(b"Z")
+            client.socket.shutdown(socket.SHUT_WR)
+            client.receive_to_end()
+        assert server.finished_peer(1).received == sent
+
+
+def send_what_is_taken(connection: socket.socket, data: bytes) -> int:
+    """Sends until nothing was taken for a second."""
+    sent = 0
+    connection.setblocking(False)
+    while sent < len(data) and select.select([], [connection], [], 1)[1]:
+        sent += connection.send(data[sent : sent + 100_000])
+    connection.settimeout(20)
+    return sent

@@ -163,6 +163,49 @@ TABLES_OF_CLIENTS = [
 ROWS = {unquoted(row[0]): row[1:] for heading in TABLES_OF_CLIENTS for row in guide.table(PAGE, heading)}
 
 
+class TestWhatToRunFirst:
+    """Each command of the first table finds the fault of a client, a server or a configuration."""
+
+    SERVER, LISTENER, CLIENT, START = [re.findall(r"`(pgveil .*?)`", row[1])[0] for row in guide.table(PAGE, "What to run first")]
+
+    def file(self, trial, listener=None, upstream=None):
+        file = trial.folder / "pgveil.toml"
+        file.write_text(toml({
+            "listener": [{"address": "127.0.0.1:0", "upstream": "primary", **(listener or {})}],
+            "upstream": {"primary": {**trial.postgres.upstream(), **(upstream or {})}},
+        }))  # fmt: skip
+        return file
+
+    def run(self, command: str, **replaced):
+        """The command as it is printed, but for these words of it."""
+        for word, value in replaced.items():
+            printed = {"file": "pgveil.toml", "server": "db.example.com:6432", "root": "root.crt", "cert": "app.crt"}[word]
+            assert printed in command
+            command = command.replace(printed, str(value))
+        return run(BINARY, *command.split()[1:])
+
+    def test_a_server_that_cannot_be_verified(self, trial):
+        done = self.run(self.SERVER, file=self.file(trial, upstream={"host": "db.example.com"}))
+        assert "(reason upstream_certificate_wrong_name)" in done.stdout and "remedy:" in done.stdout
+
+    def test_a_listener_that_a_client_cannot_verify(self, trial):
+        proxy = trial.ingress(RELAY)
+        server = f"localhost:{proxy.address[1]}"
+        done = self.run(self.LISTENER, server=server, root=trial.unrelated.certificate)
+        assert "(reason upstream_certificate_untrusted)" in done.stdout and "remedy:" in done.stdout
+        assert self.run(self.LISTENER, server=server, root=trial.authority.file).returncode == 0
+
+    def test_a_client_that_is_not_let_in(self, trial):
+        listener = certificate(trial.credentials, ssl_ca_file=str(trial.authority.file), hba=CERT)
+        mine = trial.client_certificate("other")
+        done = self.run(self.CLIENT, file=self.file(trial, listener), cert=mine.certificate)
+        assert "(reason identity_not_mapped)" in done.stdout and f"({CERT}) matches" in done.stdout
+
+    def test_a_start_that_fails(self, trial):
+        done = self.run(self.START, file=self.file(trial, {"tsl": "off"}, {"sslmode": "require"}))
+        assert done.returncode == EX_CONFIG and len(re.findall("(?m)^error: ", done.stderr)) == 2
+
+
 def as_shown(words: str) -> str:
     return re.escape(words).replace(r"\.\.\.", ".*?")
 

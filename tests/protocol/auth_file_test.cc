@@ -222,6 +222,23 @@ TEST(AuthFile, ReportsTheErrorsOfAllItsFiles) {
   EXPECT_NE(text.find("/etc/hba:3: "), text.npos);
 }
 
+TEST(AuthFile, ShowsARecordOnOneLine) {
+  AuthFileErrors errors;
+  const auto lines = split_auth_file("hostssl  all,\"all\" \"a b\"\\\n\t/x\"y z\" \"\x01\" # comment", "hba",
+                                     1, FakeAuthFiles(), errors);
+  ASSERT_EQ(lines.size(), 1U);
+  EXPECT_EQ(text_of(lines[0]), R"(hostssl all,"all" "a b" "/xy z" "\x01")");
+}
+
+TEST(AuthFile, ShowsTheBeginningOfALongRecord) {
+  AuthLine line{.file = "hba", .line = 1, .fields = {{{"hostssl"}}, {}}};
+  for (int user = 0; user < 10'000; ++user) line.fields.back().push_back({"user" + std::to_string(user)});
+  const std::string text = text_of(line);
+  EXPECT_TRUE(text.starts_with("hostssl user0,user1,"));
+  EXPECT_TRUE(text.ends_with("..."));
+  EXPECT_LT(text.size(), 200U);
+}
+
 TEST(AuthFile, ReturnsTheRecordsThatHaveNoError) {
   AuthFileErrors errors{{"/etc/other", 1, "is wrong", ""}};
   const auto lines = split_auth_file("a\n\"b\nc @none\nd\n", "/etc/hba", 1, FakeAuthFiles(), errors);

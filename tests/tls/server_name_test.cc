@@ -1,4 +1,5 @@
 // The certificate that a client is sent for the name that it requests. A name changes nothing else.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <utility>
@@ -51,6 +52,11 @@ TEST_P(ServerName, DecidesWhichCertificateIsShown) {
     ASSERT_EQ(accepted.status, Engine::Status::ready) << asked << ": " << accepted.server->failure().reason;
     EXPECT_EQ(shown_to(*accepted.client), expected) << asked;
     EXPECT_EQ(accepted.server->agreed().server_name, asked);
+    const auto presented = Site::build(settings_)->presented_for(asked);
+    ASSERT_TRUE(presented.has_value()) << asked;
+    EXPECT_THAT(settings_.certificates.at(presented->certificate).ssl_cert_file,
+                testing::EndsWith('/' + expected + ".crt"));
+    EXPECT_EQ(presented->names, '"' + expected + "\" (as its CN)");
   }
 }
 
@@ -64,6 +70,10 @@ TEST_P(ServerName, IsRefusedWhereNoCertificateIsForIt) {
   EXPECT_EQ(accepted.server->failure().detail,
             R"(The client asked for "db.example.org", for which no certificate is set.)");
   EXPECT_EQ(shown_to(*ask_for("db.example.com").client), "exact");
+  const auto presented = Site::build(settings_)->presented_for("db.example.org");
+  ASSERT_FALSE(presented.has_value());
+  EXPECT_EQ(presented.error().failure, accepted.server->failure().failure);
+  EXPECT_EQ(presented.error().detail, accepted.server->failure().detail);
 }
 
 TEST_P(ServerName, IsRefusedWhereNoneIsSentAndThereIsNoDefault) {

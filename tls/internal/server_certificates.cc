@@ -101,7 +101,7 @@ X509* ServerCertificates::find(std::string_view sha256_fingerprint) const {
 int ServerCertificates::choose(SSL* ssl, int* alert, void* self) {
   const auto& certificates = *static_cast<const ServerCertificates*>(self);
   const char* name = SSL_get_servername(ssl, TLSEXT_NAMETYPE_host_name);
-  const auto place = certificates.names_.find(name == nullptr ? "" : name);
+  const auto place = certificates.find_for(name == nullptr ? "" : name);
   if (!place) {
     *alert = SSL_AD_UNRECOGNIZED_NAME;
     return SSL_TLSEXT_ERR_ALERT_FATAL;

@@ -1,7 +1,9 @@
 // The certificates of a listener, and the choice among them for a client. This header is internal to tls/.
 #pragma once
 
+#include <cstddef>
 #include <memory>
+#include <optional>
 #include <string_view>
 #include <vector>
 
@@ -25,6 +27,13 @@ class ServerCertificates {
   void serve(SSL_CTX* context) const;
   // Returns whether tls-server-end-point is defined for all certificates.
   [[nodiscard]] bool have_end_points() const;
+  // Returns the place of the certificate for this server name, empty if the client sent none, in
+  // ServerSettings::certificates; nullopt: the handshake fails.
+  [[nodiscard]] std::optional<std::size_t> find_for(std::string_view server_name) const {
+    return names_.find(server_name);
+  }
+  // Returns the certificate at a place of find_for().
+  [[nodiscard]] X509* leaf(std::size_t place) const { return own_.at(place).leaf.get(); }
   // Returns the certificate with this fingerprint; null: there is none.
   [[nodiscard]] X509* find(std::string_view sha256_fingerprint) const;
 

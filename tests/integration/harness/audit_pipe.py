@@ -4,6 +4,7 @@ import os
 import select
 
 from harness import wire
+from harness.processes import eventually
 
 # Each of its bytes takes six in a record.
 LONG_NAME = "\x01" * 63
@@ -18,11 +19,23 @@ class Fifo:
         self.reader = os.open(self.path, os.O_RDONLY | os.O_NONBLOCK)
 
     def read(self) -> str:
-        """What comes, until nothing has come for a while."""
+        """What comes, until nothing has come for a while, or the writer has closed its end."""
         text = b""
-        while select.select([self.reader], [], [], 0.3)[0]:
-            text += os.read(self.reader, 1 << 20)
+        while select.select([self.reader], [], [], 0.3)[0] and (piece := os.read(self.reader, 1 << 20)):
+            text += piece
         return text.decode()
+
+    def read_until(self, wanted: str) -> str:
+        """What comes, with `wanted` in it."""
+        text = ""
+
+        def has_come() -> bool:
+            nonlocal text
+            text += self.read()
+            return wanted in text
+
+        eventually(has_come)
+        return text
 
     def close(self) -> None:
         os.close(self.reader)

@@ -67,7 +67,7 @@ class Daemon {
     EXPECT_EQ(::bind(socket_.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address), 0);
   }
   [[nodiscard]] std::string receive() const {
-    std::array<char, 65'536> datagram{};
+    std::vector<char> datagram(std::size_t{1} << 20U);
     const ssize_t size = ::recv(socket_.get(), datagram.data(), datagram.size(), 0);
     return {datagram.data(), static_cast<std::size_t>(std::max<ssize_t>(size, 0))};
   }
@@ -273,7 +273,7 @@ TEST(AuditInTheJournal, PassesAnEntryThatIsTooLargeAsAFile) {
   const Folder folder;
   const Daemon daemon(folder.path("socket"));
   CapturedLog log(text_log, to_socket(AuditTarget::journald, folder.path("socket")));
-  AuditRecord(AuditOutcome::accepted, "1").add("subject", std::string(2'000'000, 'x'));
+  AuditRecord(AuditOutcome::accepted, "1").add_json(",\"a\":\"" + std::string(2'000'000, 'x') + '"');
   const std::string entry = daemon.receive_file();
   EXPECT_TRUE(entry.starts_with("SYSLOG_IDENTIFIER=pgveil\n"));
   EXPECT_GT(entry.size(), 2'000'000U);
@@ -285,10 +285,30 @@ TEST(AuditInSyslog, LosesARecordThatIsTooLargeForADatagram) {
   const Daemon daemon(folder.path("log"));
   CapturedLog log(text_log, to_socket(AuditTarget::syslog, folder.path("log")));
   const auto lost_before = lost_audit_records();
-  AuditRecord(AuditOutcome::accepted, "1").add("subject", std::string(2'000'000, 'x'));
+  AuditRecord(AuditOutcome::accepted, "1").add_json(",\"a\":\"" + std::string(2'000'000, 'x') + '"');
   write_record();
   EXPECT_TRUE(daemon.receive().starts_with("<156>1 "));
   EXPECT_EQ(lost_audit_records(), lost_before + 1);
+}
+
+// 200,000 bytes and the header of a message.
+TEST(AuditInSyslog, HasTheLongestRecordThatASessionCanHave) {
+  const Folder folder;
+  const Daemon daemon(folder.path("log"));
+  CapturedLog log(text_log, to_socket(AuditTarget::syslog, folder.path("log")));
+  AuditRecord(AuditOutcome::accepted, "1").add_json(",\"a\":\"" + std::string(200'000, 'x') + '"');
+  EXPECT_GT(daemon.receive().size(), 200'000U);
+}
+
+TEST(AuditRecord, CutsLongValues) {
+  EXPECT_EQ(audit_value("short"), "short");
+  const Folder folder;
+  CapturedLog log(text_log, to_file(folder.path("audit.json")));
+  AuditRecord(AuditOutcome::accepted, "1").add("user", std::string(5'000, 'x'));
+  static_cast<void>(log.lines());
+  EXPECT_EQ(records_of(folder.path("audit.json")).at(0),
+            R"({TIME,"schema":1,"event":"audit","session":"1","outcome":"accepted","user":")" +
+                std::string(kMaxAuditValueBytes, 'x') + R"("})");
 }
 
 TEST(AuditInSyslog, ReachesADaemonThatWasStartedAgain) {

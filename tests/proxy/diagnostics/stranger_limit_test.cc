@@ -40,6 +40,22 @@ TEST_F(StrangerLimitTest, SaysThatARecordIsTheFirstThatIsCounted) {
   EXPECT_EQ(limit_.ask(start_), Answer::omit_first);
 }
 
+TEST_F(StrangerLimitTest, CountsAgainWhatIsGivenBack) {
+  for (int i = 0; i < 4; ++i) static_cast<void>(limit_.ask(start_));
+  limit_.give_back(limit_.take_omitted());
+  EXPECT_EQ(limit_.ask(start_), Answer::omit);  // not the first one
+  EXPECT_EQ(limit_.take_omitted(), 3U);
+}
+
+TEST_F(StrangerLimitTest, BeginsAgainWithAnotherRateOnly) {
+  for (int i = 0; i < 2; ++i) static_cast<void>(limit_.ask(start_));
+  limit_.set_rate({.count = 2, .interval = 1s});
+  EXPECT_EQ(limit_.ask(start_), Answer::omit_first);
+  limit_.set_rate({.count = 1, .interval = 1s});
+  EXPECT_EQ(limit_.ask(start_), Answer::write);
+  EXPECT_EQ(limit_.ask(start_), Answer::omit);
+}
+
 TEST_F(StrangerLimitTest, OmitsNothingWithoutARate) {
   limit_.set_rate({});
   for (int i = 0; i < 100; ++i) EXPECT_EQ(limit_.ask(start_), Answer::write);

@@ -298,6 +298,25 @@ TEST_F(ReloaderTest, LoadsAgainAFileThatChangedWhileItWasRead) {
   EXPECT_EQ(loads_, 3);
 }
 
+// Otherwise a service manager would wait as long as the file changes.
+TEST_F(ReloaderTest, HasCompletedARequestAlthoughAFileChangesAgainAndAgain) {
+  const std::string rules = folder_.write("hba", "local all all trust\n");
+  read_ = [&](int number) {
+    if (number > 1 && number < 5)
+      static_cast<void>(folder_.write("hba", "local all all trust # " + std::to_string(number)));
+    auto parsed = good_configuration();
+    parsed->config.listeners[0].hba.file = rules;
+    return parsed;
+  };
+  reloader_.request("first", ReloadIf::always);
+  run_until(1);
+  reloader_.request("second", ReloadIf::always);
+  std::vector<bool> is_another_requested;
+  on_reload_ = [&] { is_another_requested.push_back(reloader_.is_another_requested()); };
+  EXPECT_EQ(uv_run(loop_.get(), UV_RUN_DEFAULT), 0);
+  EXPECT_EQ(is_another_requested, std::vector({false, false, false, false}));
+}
+
 TEST_F(ReloaderTest, ReportsNothingAfterItWasStopped) {
   std::promise<void> go;
   const auto may_go = go.get_future().share();

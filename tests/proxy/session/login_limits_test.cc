@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <string>
@@ -95,6 +96,27 @@ TEST_F(LoginLimits, LetNoLoginWaitForLongerThanHalfOfItsTime) {
   EXPECT_EQ(first.advance(), GateState::waiting);
   LoginGate second(client(listener, limits));
   EXPECT_EQ(second.advance(), GateState::refused);
+}
+
+// The client has used a little of its time before, as each client does.
+TEST_F(LoginLimits, LetALoginWaitForExactlyHalfOfItsTime) {
+  const std::string listener = "failed_login_delay = \"3s\"";
+  const std::string limits = "startup_timeout = \"6s\"";
+  note_failed_login(client(listener, limits));
+  SessionContext& context = client(listener, limits);
+  context.deadline.set(std::chrono::milliseconds(5'900));
+  LoginGate gate(context);
+  EXPECT_EQ(gate.advance(), GateState::waiting);
+}
+
+TEST_F(LoginLimits, LeaveAQuarterOfItsTimeToALogin) {
+  const std::string listener = "failed_login_delay = \"3s\"";
+  const std::string limits = "startup_timeout = \"6s\"";
+  note_failed_login(client(listener, limits));
+  SessionContext& context = client(listener, limits);
+  context.deadline.set(std::chrono::milliseconds(4'400));
+  LoginGate gate(context);
+  EXPECT_EQ(gate.advance(), GateState::refused);
 }
 
 TEST_F(LoginLimits, LetALoginBeginAfterItsDelayOrAfterASuccess) {

@@ -1,13 +1,9 @@
 #include "proxy/session/session_record.h"
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
 #include <chrono>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
 #include <memory>
 #include <new>
 #include <optional>
@@ -15,13 +11,15 @@
 #include <string>
 #include <vector>
 
-#include "proxy/base/descriptor.h"
+#include "proxy/diagnostics/audit.h"
+#include "tests/support/audit_file.h"
 #include "tests/support/captured_log.h"
 #include "tests/support/failing_memory.h"
 
 namespace pgveil::proxy {
 namespace {
 
+using test::AuditFile;
 using test::CapturedLog;
 
 const LogConfig text_log{};
@@ -75,7 +73,8 @@ std::vector<std::string> lines_of(CapturedLog& log) {
 std::vector<std::string> established_session(const LogConfig& config, const Record& record,
                                              const Ending& ending = {}) {
   CapturedLog log(config);
-  const EstablishedRecord established = log_session_started(record);
+  const EstablishedRecord established = keep(record);
+  log_session_started(record, established);
   log_session_closed(established, kTotals, ending);
   return lines_of(log);
 }
@@ -236,40 +235,12 @@ TEST(SessionLog, DoesNotSayThatAKeyExchangeHasNoGroup) {
   EXPECT_EQ(established_session(debug_log, rsa)[2].find(" group="), std::string::npos);
 }
 
-// An audit file, whose records can be read once the log has ended.
-class AuditFile {
- public:
-  AuditFile() {
-    std::string name = testing::TempDir() + "audit-XXXXXX";
-    const Descriptor file(::mkostemp(name.data(), O_CLOEXEC));
-    path_ = name;
-  }
-  ~AuditFile() { std::filesystem::remove(path_); }
-  AuditFile(const AuditFile&) = delete;
-  AuditFile& operator=(const AuditFile&) = delete;
-
-  [[nodiscard]] AuditConfig config() const {
-    return {.target = AuditTarget::file, .file = path_, .socket = ""};
-  }
-  // Returns the records without their times.
-  [[nodiscard]] std::vector<std::string> records() const {
-    std::ifstream file(path_);
-    std::vector<std::string> records;
-    for (std::string line; std::getline(file, line);)
-      records.push_back(line.substr(line.find(R"("schema")")));
-    return records;
-  }
-
- private:
-  std::string path_;
-};
-
 TEST(SessionAudit, HasARecordOfTheEndOfAnEstablishedSession) {
   const AuditFile file;
   CapturedLog log(text_log, file.config());
   Record mapped = record();
   mapped.system_user = "spiffe://prod/app";
-  EstablishedRecord established = log_session_started(mapped);
+  EstablishedRecord established = keep(mapped);
   established.server_sqlstate = "57P01";
   const Totals totals{.traffic = {.to_client = {.bytes = 35'210}, .to_server = {.bytes = 2'100}},
                       .duration = std::chrono::milliseconds(1'250)};
@@ -288,7 +259,7 @@ TEST(SessionAudit, HasARecordOfTheEndOfAnEstablishedSession) {
 
 TEST(SessionAudit, KeepsNothingForTheEndWithoutATarget) {
   CapturedLog log(json_log);
-  EXPECT_EQ(log_session_started(record()).audit, "");
+  EXPECT_EQ(keep(record()).audit, "");
 }
 
 TEST(SessionAudit, LimitsTheRecordsOfStrangersOnly) {
@@ -314,6 +285,22 @@ TEST(SessionAudit, LimitsTheRecordsOfStrangersOnly) {
   EXPECT_EQ(with(R"("outcome":"omitted","omitted":2})"), 1);
 }
 
+TEST(SessionAudit, HasTheNumberOfOmittedRecordsOnceThereIsMemory) {
+  const AuditFile file;
+  AuditConfig config = file.config();
+  config.stranger_rate = {.count = 1, .interval = std::chrono::hours(2)};
+  CapturedLog log(text_log, config);
+  for (int i = 0; i < 4; ++i) log_audit(record(), &no_place);
+  {
+    const test::FailingAllocation failing(0);
+    EXPECT_THROW(write_omitted_records(), std::bad_alloc);
+  }
+  write_omitted_records();
+  static_cast<void>(log.lines());
+  ASSERT_EQ(file.records().size(), 2U);
+  EXPECT_TRUE(file.records()[1].ends_with(R"("outcome":"omitted","omitted":3})"));
+}
+
 TEST(SessionAudit, HasNoRecordForWhichThereIsTooLittleMemory) {
   const AuditFile file;
   CapturedLog log(text_log, file.config());
@@ -326,16 +313,44 @@ TEST(SessionAudit, HasNoRecordForWhichThereIsTooLittleMemory) {
     const test::FailingAllocation failing(allocations);
     try {
       log_audit(large, nullptr);
+      has_failed = failing.has_failed();  // the queue of records had no memory
+      failed += has_failed ? 1 : 0;
     } catch (const std::bad_alloc&) {
-      // The record may have been begun, or not.
+      ++failed;
     }
-    has_failed = failing.has_failed();
-    failed += has_failed ? 1 : 0;
   }
   static_cast<void>(log.lines());
   EXPECT_GT(failed, 2U);
-  EXPECT_GT(lost_audit_records(), lost_before);
+  EXPECT_EQ(lost_audit_records(), lost_before + failed);
   for (const auto& each : file.records()) EXPECT_TRUE(each.ends_with(R"("sqlstate":null})"));
+}
+
+// A client that is trusted may have a certificate with long names, and any client may ask for long names. A datagram of syslog
+// has a limit.
+TEST(SessionAudit, HasRecordsOfLimitedLength) {
+  const AuditFile file;
+  CapturedLog log(text_log, file.config());
+  const std::string long_text(10'000, '\x01');  // each byte takes six in JSON
+  Record longest = record();
+  tls::PeerCertificate certificate;
+  certificate.subject = certificate.issuer = long_text;
+  certificate.dns_names = {long_text};
+  tls::Established tls;
+  tls.peer = certificate;
+  longest.client_tls = std::make_shared<const tls::Established>(std::move(tls));
+  longest.system_user = longest.requested_user = longest.user = longest.database = long_text;
+  const Ending refusal{.reason = Reason::login_failed, .detail = long_text};
+  log_audit(longest, &refusal);
+  EstablishedRecord established = keep(longest);
+  log_audit_end(established, {}, refusal);
+  static_cast<void>(log.lines());
+  const auto records = file.records();
+  ASSERT_EQ(records.size(), 2U);
+  for (const auto& each : records) {
+    EXPECT_LT(each.size(), 200'000U);
+    EXPECT_NE(each.find(R"(\u0001...")"), std::string::npos);  // the detail, cut
+    EXPECT_TRUE(each.ends_with('}'));
+  }
 }
 
 TEST(SessionAudit, SaysThatACertificateWasNotVerified) {
