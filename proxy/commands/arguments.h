@@ -43,7 +43,7 @@ struct CertsArguments {
 // The words of `pgveil doctor`, except for --config; empty: not given.
 struct DoctorArguments {
   std::string server, hostaddr, sslrootcert, sslcert, sslkey, sslnegotiation, connect_timeout, user, dbname,
-      chain_file;
+      passfile, sslcrl, sslcrldir, sslmode, chain_file;
   bool as_json = false;
 };
 

@@ -78,7 +78,7 @@ TEST_F(AChainReview, SummarizesACertificate) {
   const std::string text = summary_of(chain.front(), chain.front().values.not_after - 60);
   EXPECT_EQ(
       text,
-      "\"CN=db01\", issued by \"CN=middle\"; names \"db01\" (as its CN); 0 days left; ECDSA P-256, ecdsa-with-SHA256");
+      "\"CN=db01\", issued by \"CN=middle\"; names \"db01\" (as its CN); 0 days left; ECDSA P-256, ecdsa-with-SHA256; for servers");
 }
 
 TEST_F(AChainReview, SaysWhenACertificateExpired) {
