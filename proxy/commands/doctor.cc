@@ -117,6 +117,9 @@ void examine_hosts(const Upstream& upstream, const PasswordFiles& files, const D
   for (const UpstreamHost& host : upstream.config.hosts) {
     auto single = std::make_shared<Upstream>(Upstream{upstream.config, upstream.tls, upstream.held});
     single->config.hosts = {host};
+    // As in a session, the role may have a certificate of its own.
+    if (auto certificate = upstream.held.certificate_of(request.login.user))
+      single->tls = std::move(certificate);
     reports.push_back(examine(single, login_at(host, upstream, files, request.login), request.sslmodes, now));
     reports.back().server = text_of(host);
   }

@@ -85,8 +85,9 @@ std::string summary_of(const ChainReview& review, std::size_t size) {
   else if (review.missing_issuer.empty())
     text += "; self-signed";
   else
-    text += fmt::format("; the certificate of \"{}\" was not sent, so sslrootcert must have it",
-                        review.missing_issuer);
+    text += fmt::format("; the certificate of \"{}\"{} was not sent, so sslrootcert must have it",
+                        review.missing_issuer,
+                        review.issuer_url.empty() ? "" : " (at " + review.issuer_url + ")");
   return text;
 }
 

@@ -120,7 +120,8 @@ void examine_session(const std::shared_ptr<const Upstream>& upstream, const prot
   report.steps.push_back(session_step(failure, session.method(), login, session.duration()));
   if (failure) return;
   const ServerFacts facts = ask_for_facts(session);
-  for (Step& step : steps_of(facts, *session.tls())) report.steps.push_back(std::move(step));
+  for (Step& step : steps_of(facts, *session.tls(), report.responder))
+    report.steps.push_back(std::move(step));
   report.session = SessionReport{.method = std::string(session.method()), .server_version = facts.version};
   session.close();
 }

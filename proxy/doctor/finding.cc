@@ -120,10 +120,12 @@ Remedy for_untrusted(const Evidence& evidence) {
     return {side, "Set sslrootcert to the certificate of the authority that issued the server's."};
   const auto& leaf = evidence.chain.front();
   if (leaf.is_self_signed)
-    return {side, fmt::format(
-                      "Set sslrootcert to the server's own certificate, after you have compared its SHA-256 "
-                      "fingerprint {} with that of the server's ssl_cert_file.",
-                      leaf.values.sha256_fingerprint)};
+    return {
+        side,
+        fmt::format("Set sslrootcert to the server's own certificate{}, after you have compared its SHA-256 "
+                    "fingerprint {} with that of the server's ssl_cert_file.",
+                    evidence.upstream.name.empty() ? " (--save-chain saves it)" : "",
+                    leaf.values.sha256_fingerprint)};
   const ChainReview review = review_chain(evidence.chain);
   if (review.missing_issuer.empty())
     return {side, fmt::format("Add the certificate of \"{}\" to the file of sslrootcert, if you trust this "

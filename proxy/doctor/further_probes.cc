@@ -98,6 +98,9 @@ void add_further_probes(const UpstreamConfig& upstream, const protocol::Bytes& f
     return;
   }
   survey.responder = recognize(address, first_bytes, quick.connect_timeout);
+  const bool has_direct_tls = upstream.sslnegotiation == SslNegotiation::direct && survey.handshake &&
+                              survey.handshake->server && survey.handshake->server->protocol == "postgresql";
+  if (survey.responder == Responder::unknown && has_direct_tls) survey.responder = Responder::direct_tls;
   survey.gss = ask_for_gss(address, first_bytes, quick.connect_timeout);
   if (upstream.sslnegotiation == SslNegotiation::postgres)
     survey.direct =

@@ -27,8 +27,7 @@ std::string_view describe(Responder responder) {
     case Responder::postgresql: return "PostgreSQL, by its answer to a login without a user";
     case Responder::pgbouncer: return "PgBouncer, by its answer to a login without a user";
     case Responder::pgveil: return "pgveil, by its answer to a login without a user";
-    case Responder::direct_tls:
-      return "PostgreSQL or a proxy with direct TLS only: it agrees on ALPN postgresql, and does not know SSLRequest";
+    case Responder::direct_tls: return "PostgreSQL or a proxy with direct TLS: it agrees on ALPN postgresql";
     case Responder::https: return "an HTTPS server: it agrees on the protocol of HTTP";
     case Responder::http: return "an HTTP server: it answers a request of HTTP";
     case Responder::tls:

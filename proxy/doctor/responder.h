@@ -14,7 +14,7 @@ enum class Responder : std::uint8_t {
   postgresql,  // or something that answers as PostgreSQL does
   pgbouncer,
   pgveil,
-  direct_tls,  // a TLS server that agrees on the protocol of PostgreSQL
+  direct_tls,  // a TLS server that agrees on the protocol of PostgreSQL, and not more is known
   https,       // an HTTPS server
   http,        // an HTTP server without TLS
   tls,         // a TLS server of another or an unknown kind

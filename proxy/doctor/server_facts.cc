@@ -84,9 +84,21 @@ Step ssl_step(const Fact<std::string>& ssl) {
       .text = *ssl + ": PostgreSQL itself has no TLS, so something in front of it ends the TLS connection"};
 }
 
-Step tls_step(const Fact<BackendTls>& tls, const tls::Established& agreed) {
+// PgBouncer has a TLS connection of its own to PostgreSQL, or none.
+Step inner_tls_step(const BackendTls& tls) {
+  constexpr const char* kName = "pg_stat_ssl";
+  if (!tls.is_used)
+    return {.name = kName, .text = "PgBouncer connects to PostgreSQL without TLS (server_tls_sslmode)"};
+  return {.name = kName,
+          .text = fmt::format("{}, {}, {} bits, between PgBouncer and PostgreSQL", tls.version, tls.cipher,
+                              tls.bits)};
+}
+
+Step tls_step(const Fact<BackendTls>& tls, const tls::Established& agreed,
+              std::optional<Responder> responder) {
   constexpr const char* kName = "pg_stat_ssl";
   if (!tls) return unknown(kName, tls.error());
+  if (responder == Responder::pgbouncer) return inner_tls_step(*tls);
   if (!tls->is_used)
     return {
         .name = kName,
@@ -162,9 +174,14 @@ ServerFacts ask_for_facts(TrialLogin& login) {
           .clock_lead = ask_for_clock(login)};
 }
 
-std::vector<Step> steps_of(const ServerFacts& facts, const tls::Established& agreed) {
-  std::vector<Step> steps{version_step(facts.version), ssl_step(facts.ssl), tls_step(facts.tls, agreed),
-                          encryption_step(facts.password_encryption)};
+std::vector<Step> steps_of(const ServerFacts& facts, const tls::Established& agreed,
+                           std::optional<Responder> responder) {
+  if (facts.version.ends_with("/bouncer"))
+    return {{.name = "version",
+             .text = fmt::format("server_version {}: the admin console of PgBouncer, not PostgreSQL",
+                                 facts.version)}};
+  std::vector<Step> steps{version_step(facts.version), ssl_step(facts.ssl),
+                          tls_step(facts.tls, agreed, responder), encryption_step(facts.password_encryption)};
   if (facts.rules)
     for (Step& step : review_hba(*facts.rules)) steps.push_back(std::move(step));
   else

@@ -37,8 +37,9 @@ struct ServerFacts {
 // Asks the server. The login has succeeded.
 [[nodiscard]] ServerFacts ask_for_facts(TrialLogin& login);
 
-// Returns the facts as steps with their findings. `agreed`: what we have agreed with whoever answers.
-[[nodiscard]] std::vector<Step> steps_of(const ServerFacts& facts, const tls::Established& agreed);
+// Returns the facts as steps with their findings. `agreed`: what we have agreed with whoever answers, which is `responder`.
+[[nodiscard]] std::vector<Step> steps_of(const ServerFacts& facts, const tls::Established& agreed,
+                                         std::optional<Responder> responder);
 
 // Returns the number before the first dot of server_version; 0: none.
 [[nodiscard]] int major_version_of(const std::string& server_version);

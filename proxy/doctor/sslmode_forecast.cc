@@ -101,8 +101,8 @@ Attempt Forecast::without_tls() const {
 }
 
 // Returns what a connection in this mode is not protected against; empty: nothing.
-std::string unprotected_by(std::string_view mode, Checks checks) {
-  if (mode == "disable") return "eavesdropping, changed data and a false server";
+std::string unprotected_by(std::string_view mode, Result result, Checks checks) {
+  if (result != Result::tls) return "eavesdropping, changed data and a false server";
   if (mode == "allow" || mode == "prefer")
     return "eavesdropping, changed data and a false server: an attacker on the network can have TLS left out";
   if (!checks.chain) return "a false server: nobody verifies its certificate";
@@ -118,7 +118,7 @@ SslModeForecast Forecast::from(const std::string& mode, const Attempt& attempt, 
   }
   forecast.verifies_chain = attempt.result == Result::tls && checks.chain;
   forecast.verifies_name = attempt.result == Result::tls && checks.name;
-  forecast.unprotected = unprotected_by(mode, checks);
+  forecast.unprotected = unprotected_by(mode, attempt.result, checks);
   switch (attempt.result) {
     case Result::tls: forecast.text = "connects over TLS"; break;
     case Result::plaintext: forecast.text = "connects without TLS"; break;

@@ -90,6 +90,22 @@ def test_the_passfile_of_an_upstream_is_used_with_a_configuration(postgres, fold
     assert "wrong" not in examine(*words, PGPASSWORD="wrong")[2]["session"][0]["text"]
 
 
+def test_the_certificate_of_a_role_is_used_with_a_configuration(postgres, authority, folder):
+    directory = folder / "roles"
+    directory.mkdir()
+    mine = authority.issue_to_client("certified")
+    (directory / "certified.crt").write_bytes(mine.certificate.read_bytes())
+    (directory / "certified.key").write_bytes(mine.key.read_bytes())
+    (directory / "certified.key").chmod(0o600)
+    path = folder / "pgveil.toml"
+    listener = {"address": "127.0.0.1:0", "upstream": "primary", "hba": "host all all 127.0.0.1/32 trust\n"}
+    path.write_text(toml({"listener": [listener], "upstream": {"primary": postgres.upstream(role_certificates=str(directory))}}),
+                    encoding="utf-8")  # fmt: skip
+    code, report, steps = examine("--config", path, "--user", "certified", "--dbname", "ledger")
+    assert code == 0 and "certificate is enough" in steps["login"][0]["text"]
+    assert report["session"]["method"] == "none" and steps["accepted"][0]["outcome"] == "passed"
+
+
 def test_a_password_file_with_group_access_is_an_error_or_ignored(postgres, folder):
     file = passfile(folder, f"*:*:*:*:{PASSWORD}\n", mode=0o644)
     words = [*words_for(postgres.upstream()), "--user", "app", "--dbname", "ledger"]

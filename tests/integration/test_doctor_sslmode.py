@@ -8,7 +8,7 @@ import pytest
 from harness.certificates import DAY, Authority
 from harness.pgveil import BINARY, EX_UNAVAILABLE, EX_USAGE
 from harness.postgres import PASSWORD
-from harness.processes import POSTGRES_BIN, environment, run
+from harness.processes import environment, run
 
 MODES = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"]
 WITH_PLAINTEXT = "host all app 127.0.0.1/32 scram-sha-256\n"
@@ -41,9 +41,10 @@ def server_of(kind: str, hba: str, postgres, authority, stranger):
 
 
 def of_psql(postgres, mode: str, root) -> str:
+    """What the psql of the same release as the server does."""
     string = (f"host=localhost hostaddr=127.0.0.1 port={postgres.port} user=app dbname=ledger sslmode={mode} "
               f"gssencmode=disable {f'sslrootcert={root}' if root else ''}")  # fmt: skip
-    done = run(f"{POSTGRES_BIN}/psql", "--no-psqlrc", "-tA", "-c",
+    done = run(f"{postgres.binaries}/psql", "--no-psqlrc", "-tA", "-c",
                "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", string,
                env=environment(PGPASSWORD=PASSWORD))  # fmt: skip
     return {"t": "tls", "f": "plaintext"}[done.stdout.strip()] if done.returncode == 0 else "fails"
@@ -60,12 +61,12 @@ def forecasts(postgres, root, mode: str = "all", *words) -> dict:
 @pytest.mark.parametrize("has_root", [True, False], ids=["root", "no root"])
 @pytest.mark.parametrize("hba", [WITH_PLAINTEXT, WITHOUT], ids=["plaintext", "hostssl"])
 @pytest.mark.parametrize("kind", ["no TLS", *KINDS])
-def test_each_mode_does_what_is_foretold(kind, hba, has_root, postgres, authority, stranger):
-    """With the psql of the newest release that is installed; on Debian 12 that is 15."""
+def test_each_mode_does_what_is_foretold(kind, hba, has_root, each_postgres, authority, stranger):
+    """With server and psql of each release that is installed below /usr/lib/postgresql; on Debian 12 that is 15 only."""
     root = authority.file if has_root else None
-    with server_of(kind, hba, postgres, authority, stranger):
-        foretold = {mode: each["result"] for mode, each in forecasts(postgres, root).items()}
-        assert foretold == {mode: of_psql(postgres, mode, root) for mode in MODES}
+    with server_of(kind, hba, each_postgres, authority, stranger):
+        foretold = {mode: each["result"] for mode, each in forecasts(each_postgres, root).items()}
+        assert foretold == {mode: of_psql(each_postgres, mode, root) for mode in MODES}
 
 
 def test_only_verify_full_protects_against_everything(postgres, authority):

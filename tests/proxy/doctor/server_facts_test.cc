@@ -14,7 +14,7 @@ class ServerFactsSteps : public testing::Test {
     agreed_.cipher = "TLS_AES_256_GCM_SHA384";
   }
   [[nodiscard]] Step step(const std::string& name) const {
-    const auto steps = steps_of(facts_, agreed_);
+    const auto steps = steps_of(facts_, agreed_, responder_);
     const auto found = std::ranges::find(steps, name, &Step::name);
     if (found != steps.end()) return *found;
     ADD_FAILURE() << name;
@@ -31,10 +31,12 @@ class ServerFactsSteps : public testing::Test {
       .rules = std::vector<HbaRule>(),
       .clock_lead = 0.1};
   tls::Established agreed_;
+  Responder responder_ = Responder::postgresql;
 };
 
 TEST_F(ServerFactsSteps, PassIfAllIsRight) {
-  for (const Step& step : steps_of(facts_, agreed_)) EXPECT_NE(step.outcome, Outcome::failed) << step.name;
+  for (const Step& step : steps_of(facts_, agreed_, responder_))
+    EXPECT_NE(step.outcome, Outcome::failed) << step.name;
   EXPECT_EQ(step("pg_stat_ssl").outcome, Outcome::passed);
   EXPECT_EQ(step("version").text, "server_version 15.8");
 }
@@ -47,6 +49,20 @@ TEST_F(ServerFactsSteps, TellATlsConnectionThatEndsBeforeTheServer) {
   EXPECT_NE(step("pg_stat_ssl").text.find("PgBouncer"), std::string::npos);
   facts_.ssl = "off";
   EXPECT_EQ(step("SHOW ssl").outcome, Outcome::noted);
+}
+
+TEST_F(ServerFactsSteps, TellTheTlsConnectionOfPgbouncerFromOurs) {
+  responder_ = Responder::pgbouncer;
+  EXPECT_EQ(step("pg_stat_ssl").outcome, Outcome::noted);
+  EXPECT_NE(step("pg_stat_ssl").text.find("between PgBouncer and PostgreSQL"), std::string::npos);
+  facts_.tls->is_used = false;
+  EXPECT_NE(step("pg_stat_ssl").text.find("without TLS"), std::string::npos);
+}
+
+TEST_F(ServerFactsSteps, OfTheAdminConsoleOfPgbouncerAreItsVersionOnly) {
+  facts_.version = "1.18.0/bouncer";
+  EXPECT_EQ(steps_of(facts_, agreed_, responder_).size(), 1U);
+  EXPECT_NE(step("version").text.find("admin console"), std::string::npos);
 }
 
 TEST_F(ServerFactsSteps, FailIfNewPasswordsAreMd5Hashes) {

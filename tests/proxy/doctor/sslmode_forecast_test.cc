@@ -73,6 +73,8 @@ TEST_F(AForecast, OfAGoodServerThatRefusesPlaintext) {
 TEST_F(AForecast, OfAServerThatAdmitsPlaintext) {
   set_plaintext(true);
   EXPECT_EQ(results(), "plaintext plaintext tls tls tls tls");
+  EXPECT_EQ(of("allow").unprotected, of("disable").unprotected);
+  EXPECT_NE(of("prefer").unprotected, of("disable").unprotected);
 }
 
 TEST_F(AForecast, OfAServerWithoutTls) {
