@@ -44,6 +44,7 @@ struct CertsArguments {
 struct DoctorArguments {
   std::string server, hostaddr, sslrootcert, sslcert, sslkey, sslnegotiation, connect_timeout, user, dbname,
       passfile, sslcrl, sslcrldir, sslmode, chain_file;
+  std::string channel_binding, require_auth;  // of a connection string only
   bool as_json = false;
 };
 

@@ -11,6 +11,7 @@
 
 #include "proxy/config/address_values.h"
 #include "proxy/config/connection_string.h"
+#include "proxy/config/list_values.h"
 #include "proxy/config/number_values.h"
 #include "proxy/config/password_filter.h"
 #include "proxy/config/word_values.h"
@@ -108,7 +109,7 @@ struct Expanded {
 };
 
 // The fields for parameters that have an option of the same meaning. An option overrides its parameter.
-constexpr std::array<std::pair<std::string_view, std::string DoctorArguments::*>, 11> kParameters{
+constexpr std::array<std::pair<std::string_view, std::string DoctorArguments::*>, 13> kParameters{
     {{"hostaddr", &DoctorArguments::hostaddr},
      {"sslrootcert", &DoctorArguments::sslrootcert},
      {"sslcert", &DoctorArguments::sslcert},
@@ -119,7 +120,9 @@ constexpr std::array<std::pair<std::string_view, std::string DoctorArguments::*>
      {"passfile", &DoctorArguments::passfile},
      {"sslcrl", &DoctorArguments::sslcrl},
      {"sslcrldir", &DoctorArguments::sslcrldir},
-     {"sslmode", &DoctorArguments::sslmode}}};
+     {"sslmode", &DoctorArguments::sslmode},
+     {"channel_binding", &DoctorArguments::channel_binding},
+     {"require_auth", &DoctorArguments::require_auth}}};
 
 // Returns host and port of each server, as --upstream takes them.
 std::string servers_of(const std::string& hosts, const std::string& ports) {
@@ -229,6 +232,12 @@ tl::expected<DoctorRequest, EarlyExit> read_doctor_request(const DoctorArguments
     return tl::unexpected(*std::move(error));
   if (auto error = read_option<values::OneOf<values::kSslNegotiations>>(
           "--sslnegotiation", arguments.sslnegotiation, config.sslnegotiation))
+    return tl::unexpected(*std::move(error));
+  if (auto error = read_option<values::OneOf<values::kChannelBindings>>(
+          "channel_binding", arguments.channel_binding, config.channel_binding))
+    return tl::unexpected(*std::move(error));
+  if (auto error =
+          read_option<values::AuthMethodList>("require_auth", arguments.require_auth, config.require_auth))
     return tl::unexpected(*std::move(error));
   if (!arguments.chain_file.empty() && config.hosts.size() != 1)
     return tl::unexpected(usage_error("--save-chain requires a single server", "Name one server.", "doctor"));

@@ -177,8 +177,11 @@ std::optional<Step> own_certificate_step(const SessionAttempt& attempt) {
 }  // namespace
 
 ServerReport examine(const std::shared_ptr<const Upstream>& upstream, const LoginRequest& login,
-                     const std::vector<std::string>& sslmodes, std::int64_t now) {
+                     const std::vector<std::string>& asked_sslmodes, std::int64_t now) {
   const UpstreamConfig& config = upstream->config;
+  // Nothing is known of the TLS of a server that is reached without it.
+  const bool has_tls = !config.hosts.front().is_unix() && config.sslmode != SslMode::disable;
+  const std::vector<std::string> sslmodes = has_tls ? asked_sslmodes : std::vector<std::string>();
   const protocol::Bytes first_bytes = first_bytes_of(config);
   Surveyed found = survey(*upstream, first_bytes);
   const Evidence evidence{config, found.survey, found.chain, found.refusal, trusted_by_system(config, found)};

@@ -123,6 +123,16 @@ def test_without_a_password_the_login_is_not_completed(postgres):
 # --- the login ---
 
 
+@pytest.mark.parametrize("parameter, user, reason", [
+    ("require_auth=scram-sha-256", "old", "upstream_auth_not_allowed"),
+    ("channel_binding=require", "old", "upstream_channel_binding_unavailable"),
+])  # fmt: skip
+def test_the_terms_of_a_connection_string_are_kept(postgres, parameter, user, reason):
+    string = " ".join(f"{key}={value}" for key, value in postgres.upstream().items())
+    _, report, steps = examine(f"{string} {parameter} user={user} dbname=ledger", PGPASSWORD=PASSWORD)
+    assert reason in steps["session"][0]["text"] and report["session"] is None
+
+
 @pytest.mark.parametrize("user, method", [("old", "md5"), ("app", "password"), ("trusted", "none")])
 def test_the_login_is_completed_with_each_method(postgres, user, method):
     hba = "hostssl all app 127.0.0.1/32 password\n" if method == "password" else None

@@ -10,7 +10,7 @@ import pytest
 from harness.certificates import DAY, Authority, rehashed
 from harness.haproxy import Haproxy
 from harness.pgbouncer import Pgbouncer
-from harness.pgveil import BINARY, EX_UNAVAILABLE
+from harness.pgveil import BINARY, EX_CONFIG, EX_UNAVAILABLE
 from harness.postgres import PASSWORD
 from harness.processes import environment, run
 
@@ -239,6 +239,17 @@ def test_our_certificate_and_key_are_described(postgres, authority, passphrase):
     assert f"mode 0600, owner {mine.key.owner()}, {kind}, fits the certificate" in steps["own key"]["text"]
     assert '"CN=certified"' in steps["own cert"]["text"] and "for clients" in steps["own cert"]["text"]
     assert steps["accepted"]["outcome"] == "passed"
+
+
+@pytest.mark.parametrize("fault, words", [("mode", "group or world access"), ("other", "does not match"),
+                                          ("encrypted", "is encrypted")])  # fmt: skip
+def test_a_key_that_cannot_be_used_is_an_error(folder, authority, fault, words):
+    mine = authority.issue_to_client("app", passphrase="open sesame" if fault == "encrypted" else None)
+    key = folder / "key"
+    key.write_bytes((authority.issue_to_client("x") if fault == "other" else mine).key.read_bytes())
+    key.chmod(0o644 if fault == "mode" else 0o600)
+    done = run(BINARY, "doctor", "localhost", "--sslrootcert", authority.file, "--sslcert", mine.certificate, "--sslkey", key)
+    assert done.returncode == EX_CONFIG and "--sslkey" in done.stderr and words in done.stderr and "hint: " in done.stderr
 
 
 def test_our_certificate_that_has_expired_is_a_fault(scripted_server, credentials, authority):

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from harness.certificates import DAY, Authority
-from harness.pgveil import BINARY, EX_UNAVAILABLE, EX_USAGE
+from harness.pgveil import BINARY, EX_UNAVAILABLE, EX_USAGE, toml
 from harness.postgres import PASSWORD
 from harness.processes import environment, run
 
@@ -44,9 +44,9 @@ def of_psql(postgres, mode: str, root) -> str:
     """What the psql of the same release as the server does."""
     string = (f"host=localhost hostaddr=127.0.0.1 port={postgres.port} user=app dbname=ledger sslmode={mode} "
               f"gssencmode=disable {f'sslrootcert={root}' if root else ''}")  # fmt: skip
-    done = run(f"{postgres.binaries}/psql", "--no-psqlrc", "-tA", "-c",
-               "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", string,
-               env=environment(PGPASSWORD=PASSWORD))  # fmt: skip
+    words = ["--no-psqlrc", "-tA", "-c", "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()", string]
+    psql = postgres.tree.command("psql", *words) if postgres.tree else [f"{postgres.binaries}/psql", *words]
+    done = run(*psql, env=environment(PGPASSWORD=PASSWORD))
     return {"t": "tls", "f": "plaintext"}[done.stdout.strip()] if done.returncode == 0 else "fails"
 
 
@@ -58,15 +58,28 @@ def forecasts(postgres, root, mode: str = "all", *words) -> dict:
     return {each["mode"]: each for each in json.loads(done.stdout)["servers"][0]["sslmodes"]}
 
 
-@pytest.mark.parametrize("has_root", [True, False], ids=["root", "no root"])
-@pytest.mark.parametrize("hba", [WITH_PLAINTEXT, WITHOUT], ids=["plaintext", "hostssl"])
-@pytest.mark.parametrize("kind", ["no TLS", *KINDS])
+def each_kind(test):
+    test = pytest.mark.parametrize("has_root", [True, False], ids=["root", "no root"])(test)
+    test = pytest.mark.parametrize("hba", [WITH_PLAINTEXT, WITHOUT], ids=["plaintext", "hostssl"])(test)
+    return pytest.mark.parametrize("kind", ["no TLS", *KINDS])(test)
+
+
+def compare(postgres, kind, hba, root, authority, stranger):
+    with server_of(kind, hba, postgres, authority, stranger):
+        foretold = {mode: each["result"] for mode, each in forecasts(postgres, root).items()}
+        assert foretold == {mode: of_psql(postgres, mode, root) for mode in MODES}
+
+
+@each_kind
 def test_each_mode_does_what_is_foretold(kind, hba, has_root, each_postgres, authority, stranger):
     """With server and psql of each release that is installed below /usr/lib/postgresql; on Debian 12 that is 15 only."""
-    root = authority.file if has_root else None
-    with server_of(kind, hba, each_postgres, authority, stranger):
-        foretold = {mode: each["result"] for mode, each in forecasts(each_postgres, root).items()}
-        assert foretold == {mode: of_psql(each_postgres, mode, root) for mode in MODES}
+    compare(each_postgres, kind, hba, authority.file if has_root else None, authority, stranger)
+
+
+@each_kind
+def test_each_mode_of_postgresql_18_does_what_is_foretold(kind, hba, has_root, newer_postgres, authority, stranger):
+    """Its libpq chooses what to try by another code than that of 16 and older."""
+    compare(newer_postgres, kind, hba, authority.file if has_root else None, authority, stranger)
 
 
 def test_only_verify_full_protects_against_everything(postgres, authority):
@@ -90,6 +103,17 @@ def test_a_mode_is_not_a_fault(postgres, authority):
              "--dbname", "ledger"]  # fmt: skip
     done = run(BINARY, "doctor", *words, "--sslmode", "disable")
     assert done.returncode == 0 and "  – disable               does not connect: " in done.stdout
+
+
+def test_a_server_that_is_reached_without_tls_has_no_forecast(postgres, folder):
+    path = folder / "pgveil.toml"
+    plain = {"host": "localhost", "hostaddr": "127.0.0.1", "port": postgres.port, "sslmode": "disable"}
+    path.write_text(toml({"listener": [{"address": "127.0.0.1:0", "upstream": "local"}],
+                          "upstream": {"local": postgres.unix_upstream(), "plain": plain,
+                                       "other": postgres.upstream()}}), encoding="utf-8")  # fmt: skip
+    done = run(BINARY, "doctor", "--json", "--config", path, "--sslmode", "require")
+    counts = {each["upstream"]: len(each["sslmodes"]) for each in json.loads(done.stdout)["servers"]}
+    assert counts == {"local": 0, "plain": 0, "other": 1}
 
 
 def test_an_unknown_mode_is_an_error():

@@ -91,6 +91,13 @@ TEST(DoctorArguments, HaveTheDefaultPasswordFileOfLibpq) {
   EXPECT_EQ(read_doctor_request(given("host=db01 passfile=/y"), {})->passfile, "/y");
 }
 
+TEST(DoctorArguments, HaveTheTermsOfALoginFromAConnectionString) {
+  const auto server = server_of(given("host=db01 channel_binding=require require_auth=scram-sha-256"));
+  EXPECT_EQ(server.channel_binding, protocol::ChannelBinding::require);
+  EXPECT_EQ(server.require_auth, AuthMethods{AuthMethod::scram_sha_256});
+  EXPECT_NE(error_of(given("host=db01 require_auth=magic")).find("require_auth"), std::string::npos);
+}
+
 TEST(DoctorArguments, HaveOneSslmodeOrAll) {
   EXPECT_TRUE(read_doctor_request(given("db01"), {})->sslmodes.empty());
   EXPECT_EQ(read_doctor_request(given("host=db01 sslmode=require"), {})->sslmodes,
