@@ -174,6 +174,14 @@ bool has_colours() {
 }  // namespace
 
 int run_doctor(const ParsedConfig& parsed, DoctorRequest request) {
+  // Before the first use of its functions, which abort without it.
+  if (const auto missing = tls::missing_algorithm(); !missing.empty()) {
+    ConfigReport report;
+    report.add_error(value_error("OpenSSL cannot be used, it has " + missing,
+                                 "Check its configuration (openssl.cnf, OPENSSL_CONF) and its providers."));
+    std::cerr << report.text() << std::flush;
+    return kExitConfig;
+  }
   const auto subjects = request.server ? load_options(*request.server) : load_configuration(parsed);
   if (!subjects) {
     std::cerr << subjects.error().text() << std::flush;
