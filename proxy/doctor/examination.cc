@@ -141,8 +141,11 @@ LoginReplies examine_login(const std::shared_ptr<const Upstream>& upstream,
   replies.in_plaintext = ask_in_plaintext(address, first_bytes, login, time);
   report.steps.push_back(plaintext_step(*replies.in_plaintext, login, report.responder));
   const bool needs_password = reply.asked != protocol::AuthenticationCode::ok;
-  if (reply.asked && (login.password || !needs_password))
+  if (!reply.asked) return replies;
+  if (login.password || !needs_password)
     examine_session(upstream, first_bytes, login, time, report);
+  else
+    report.steps.push_back(no_session_step(login));
   return replies;
 }
 

@@ -18,7 +18,7 @@ using Answer = protocol::UpstreamGreeting::Answer;
 using Clock = TimedSocket::Clock;
 
 // A server that has not answered SSLRequest is not waited for as long again.
-constexpr std::chrono::milliseconds kPatience{1'000};
+constexpr std::chrono::milliseconds kPatience{2'000};
 constexpr std::size_t kReadBytes = 4'096;
 
 // The settings for probes that may get no answer.

@@ -186,6 +186,14 @@ Step session_step(const std::optional<TrialLogin::Failure>& failure, std::string
   return {.name = "session", .outcome = Outcome::passed, .text = std::move(text), .duration = duration};
 }
 
+Step no_session_step(const LoginRequest& login) {
+  std::string why =
+      login.password_source.empty()
+          ? "no password is known (--passfile)"
+          : fmt::format("no line of {} is for this host, port, database and user", login.password_source);
+  return {.name = "session", .text = "not tried: " + std::move(why)};
+}
+
 Step plaintext_step(const LoginReply& reply, const LoginRequest& login, std::optional<Responder> responder) {
   constexpr const char* kName = "plaintext";
   const bool is_pgbouncer = responder == Responder::pgbouncer;

@@ -18,6 +18,9 @@ namespace pgveil::proxy {
 [[nodiscard]] Step session_step(const std::optional<TrialLogin::Failure>& failure, std::string_view method,
                                 const LoginRequest& login, StepDuration duration);
 
+// A login that is not completed because no password is known.
+[[nodiscard]] Step no_session_step(const LoginRequest& login);
+
 // The login without TLS, which should be refused.
 [[nodiscard]] Step plaintext_step(const LoginReply& reply, const LoginRequest& login,
                                   std::optional<Responder> responder);

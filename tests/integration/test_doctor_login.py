@@ -112,12 +112,18 @@ def test_a_password_file_with_group_access_is_an_error_or_ignored(postgres, fold
     done = run(BINARY, "doctor", *words, "--passfile", file)
     assert done.returncode == EX_CONFIG and "--passfile" in done.stderr and "group or world access" in done.stderr
     _, _, steps = examine(*words, PGPASSFILE=str(file))
-    assert "the password file is ignored" in steps["options"][0]["text"] and "session" not in steps
+    assert "the password file is ignored" in steps["options"][0]["text"]
+    assert "no password is known" in steps["session"][0]["text"]
 
 
-def test_without_a_password_the_login_is_not_completed(postgres):
-    _, report, steps = examine(*words_for(postgres.upstream()), "--user", "app", "--dbname", "ledger")
-    assert "session" not in steps and report["session"] is None
+def test_without_a_password_the_login_is_not_completed(postgres, folder):
+    words = [*words_for(postgres.upstream()), "--user", "app", "--dbname", "ledger"]
+    code, report, steps = examine(*words)
+    assert code == 0 and report["session"] is None
+    assert steps["session"][0]["text"] == "not tried: no password is known (--passfile)"
+    file = passfile(folder, f"*:*:*:other:{PASSWORD}\n")
+    _, _, steps = examine(*words, "--passfile", file)
+    assert steps["session"][0]["text"] == f"not tried: no line of {file} is for this host, port, database and user"
 
 
 # --- the login ---

@@ -147,6 +147,14 @@ TEST(ASessionStep, NamesTheMethodAndTheSourceOfThePassword) {
   EXPECT_EQ(session_step(std::nullopt, "none", login, {}).text, "logged in without a password");
 }
 
+TEST(ASessionStep, SaysWhyNoPasswordIsKnown) {
+  EXPECT_EQ(no_session_step(login_of_ann).outcome, Outcome::noted);
+  EXPECT_NE(no_session_step(login_of_ann).text.find("--passfile"), std::string::npos);
+  LoginRequest login{.user = "ann", .database = ""};
+  login.password_source = "/x";
+  EXPECT_NE(no_session_step(login).text.find("no line of /x"), std::string::npos);
+}
+
 TEST(ASessionStep, SaysWhereAWrongPasswordComesFrom) {
   LoginRequest login{.user = "ann", .database = ""};
   login.password_source = "/home/ann/.pgpass";
