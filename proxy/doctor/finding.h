@@ -19,6 +19,8 @@ struct Evidence {
   const std::vector<tls::StoredCertificate>& chain;
   // Why the chain that was sent is refused; nullopt: it is valid, or there is none.
   const std::optional<tls::FailureReport>& refusal;
+  // Whether the system's authorities trust the chain, if those of sslrootcert do not. nullopt: not asked.
+  std::optional<bool> is_trusted_by_system = std::nullopt;
 };
 // Returns the finding for a session that ends like this.
 [[nodiscard]] Finding finding_of(const Ending& ending, const Evidence& evidence);
