@@ -6,8 +6,6 @@
 namespace pgveil::protocol {
 namespace {
 
-constexpr std::size_t kLengthBytes = 4;
-
 void store_uint32(std::uint32_t value, std::uint8_t* place) {
   for (int shift = 24; shift >= 0; shift -= 8) *place++ = static_cast<std::uint8_t>(value >> shift);
 }
@@ -88,7 +86,7 @@ std::size_t ByteWriter::begin_length() {
 }
 
 void ByteWriter::end_length(std::size_t place) {
-  assert(place + kLengthBytes <= out_.size());
+  assert(place + sizeof(std::uint32_t) <= out_.size());
   const std::size_t length = out_.size() - place;
   assert(length <= std::numeric_limits<std::int32_t>::max());
   store_uint32(static_cast<std::uint32_t>(length), out_.data() + place);

@@ -7,9 +7,6 @@
 #include "protocol/startup.h"
 
 namespace pgveil::protocol {
-namespace {
-
-constexpr std::string_view kFirstGroup = "\\1";
 
 // A system user or a database user, as written in a line.
 struct NameOrPattern {
@@ -17,7 +14,7 @@ struct NameOrPattern {
   std::optional<NamePattern> pattern;  // if the text begins with a slash, quoted or not
 };
 
-struct ParsedLine {
+struct IdentLine {
   std::string file;
   int line = 0;
   std::string map;
@@ -25,6 +22,10 @@ struct ParsedLine {
   NameOrPattern database_user;
   bool all = false;  // matches every database user
 };
+
+namespace {
+
+constexpr std::string_view kFirstGroup = "\\1";
 
 // Returns whether the name is not empty and has no control bytes. A control byte can deceive a reader, and a
 // comparison may stop at a NUL.
@@ -46,7 +47,7 @@ struct Mapped {
 
 // Maps a system user, as check_ident_usermap() does before its comparison. `asked_user` is the result for a
 // line that allows several users.
-Mapped map_through(const ParsedLine& line, std::string_view system_user, std::string_view asked_user) {
+Mapped map_through(const IdentLine& line, std::string_view system_user, std::string_view asked_user) {
   std::optional<NamePattern::Found> found;
   if (line.system_user.pattern) {
     found = line.system_user.pattern->find_in(system_user);
@@ -80,7 +81,7 @@ std::optional<IdentMap::Match> first_match(const std::vector<Line>& lines, std::
             .file = "", .line = 0, .system_user = system_user, .database_user = system_user};
     return std::nullopt;
   }
-  for (const ParsedLine& line : lines) {
+  for (const IdentLine& line : lines) {
     if (line.map != map) continue;
     for (const std::string& system_user : system_users) {
       if (!is_usable(system_user)) continue;
@@ -100,8 +101,8 @@ class LineReader {
       : line_(line), errors_(errors), warnings_(warnings) {}
 
   // Returns the line. It must not be used if an error has been added.
-  ParsedLine read() {
-    ParsedLine parsed;
+  IdentLine read() {
+    IdentLine parsed;
     parsed.file = line_.file;
     parsed.line = line_.line;
     if (!has_three_names()) return parsed;
@@ -154,7 +155,7 @@ class LineReader {
   }
 
   // PostgreSQL reports the first of these errors only when a user logs in, and never reports the second.
-  void check_group(const ParsedLine& parsed) {
+  void check_group(const IdentLine& parsed) {
     if (parsed.database_user.text.starts_with('/') ||
         parsed.database_user.text.find(kFirstGroup) == std::string::npos)
       return;
@@ -189,7 +190,7 @@ class LineReader {
 
 }  // namespace
 
-struct IdentMap::Line : ParsedLine {};
+struct IdentMap::Line : IdentLine {};
 
 tl::expected<IdentMap, AuthFileErrors> IdentMap::parse(const std::vector<AuthLine>& lines) {
   AuthFileErrors errors;

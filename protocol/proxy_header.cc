@@ -11,7 +11,7 @@ namespace pgveil::protocol {
 namespace {
 
 using Defect = ProxyHeaderDefect;
-using Decoded = tl::expected<std::optional<ProxyHeader>, Defect>;
+using DecodedHeader = tl::expected<std::optional<ProxyHeader>, Defect>;
 
 constexpr std::string_view kLineStart = "PROXY ";
 constexpr std::string_view kSignature("\r\n\r\n\0\r\nQUIT\n", 12);
@@ -88,7 +88,7 @@ std::optional<ProxyAddresses> read_line_addresses(std::string_view fields, bool 
 }
 
 // Decodes the text between "PROXY " and CRLF.
-Decoded decode_line(std::string_view line) {
+DecodedHeader decode_line(std::string_view line) {
   if (line == "UNKNOWN" || line.starts_with("UNKNOWN ")) return ProxyHeader{};
   for (const auto& [protocol, is_ipv6] : {std::pair{std::string_view("TCP4 "), false}, {"TCP6 ", true}}) {
     if (!line.starts_with(protocol)) continue;
@@ -104,7 +104,7 @@ bool is_printable(char c) {
 }
 
 // `in` begins with "PROXY ", or with a part of it.
-Decoded decode_version_1(ByteReader& in) {
+DecodedHeader decode_version_1(ByteReader& in) {
   static constexpr std::array<std::string_view, 4> kStarts{"TCP4 ", "TCP6 ", "UNKNOWN ", "UNKNOWN\r\n"};
   const std::string_view line = as_text(in.rest()).substr(0, kMaxProxyLineBytes);
   if (line.size() <= kLineStart.size()) return std::nullopt;
@@ -210,7 +210,7 @@ std::optional<Defect> check_fixed_part(ByteView bytes) {
 
 // LOCAL is for the proxy's own connections, such as health checks, and HAProxy sends it for clients of Unix sockets. Its
 // family, addresses and TLVs are ignored, as section 2.2 demands. UNSPEC does not say where its TLVs begin.
-Decoded decode_version_2(ByteReader& in) {
+DecodedHeader decode_version_2(ByteReader& in) {
   const ByteView bytes = in.rest();
   if (const auto defect = check_fixed_part(bytes)) return tl::unexpected(*defect);
   if (bytes.size() < kFixedBytes) return std::nullopt;

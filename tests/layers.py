@@ -48,7 +48,9 @@ def errors_of(checkout, table):
                                if header.startswith(start) and name not in layers]
                     continue
                 folder = str(Path(header).parent)
-                if folder not in layer_of:
+                if not header.endswith(".h"):
+                    errors.append(f"{where}, which is not a header")
+                elif folder not in layer_of:
                     errors.append(f"{where}, which is in no layer")
                 elif layer_of[folder] not in {name, *uses}:
                     errors.append(f"{where}, but {name} does not use {layer_of[folder]}")

@@ -4,10 +4,16 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string_view>
 
 namespace pgveil::tls {
 
 using ByteView = std::span<const std::uint8_t>;
+
+// Returns the bytes of `text`, without a copy.
+[[nodiscard]] inline ByteView bytes_in(std::string_view text) {
+  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
+}
 
 // The caller's memory for bytes to be sent. It is filled from the front.
 class Outgoing {

@@ -8,26 +8,13 @@
 #include <cassert>
 #include <cstdlib>
 
+#include "tls/buffers.h"
 #include "tls/internal/openssl.h"
 
 namespace pgveil::tls {
 namespace {
 
 using Digest = std::unique_ptr<EVP_MD, Freed<EVP_MD_free>>;
-
-std::span<const std::uint8_t> bytes_of(std::string_view text) {
-  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
-}
-
-std::string hexadecimal(std::span<const std::uint8_t> bytes) {
-  constexpr std::string_view kDigits = "0123456789abcdef";
-  std::string text;
-  for (const std::uint8_t byte : bytes) {
-    text += kDigits[byte >> 4];
-    text += kDigits[byte & 0xf];
-  }
-  return text;
-}
 
 }  // namespace
 
@@ -82,6 +69,16 @@ Sha256 pbkdf2_hmac_sha256(std::string_view password, std::span<const std::uint8_
   return key;
 }
 
+std::string hexadecimal(std::span<const std::uint8_t> bytes) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string text;
+  for (const std::uint8_t byte : bytes) {
+    text += kDigits[byte >> 4];
+    text += kDigits[byte & 0xf];
+  }
+  return text;
+}
+
 std::optional<std::string> md5_hex(std::span<const std::uint8_t> bytes) {
   const Digest md5(EVP_MD_fetch(nullptr, "MD5", nullptr));
   std::array<std::uint8_t, 16> hash{};
@@ -97,12 +94,12 @@ std::optional<std::string> md5_password(std::string_view user, std::string_view 
   std::string text;
   text.reserve(password.size() + user.size());  // a reallocation would leave a copy of the password in memory
   text.append(password).append(user);
-  auto stored = md5_hex(bytes_of(text));  // as in pg_authid; as good as the password for an MD5 login
+  auto stored = md5_hex(bytes_in(text));  // as in pg_authid; as good as the password for an MD5 login
   wipe(text);
   if (!stored) return std::nullopt;
 
   stored->append(salt.begin(), salt.end());
-  auto answer = md5_hex(bytes_of(*stored));
+  auto answer = md5_hex(bytes_in(*stored));
   wipe(*stored);
   if (answer) answer->insert(0, "md5");
   return answer;

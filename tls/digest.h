@@ -30,6 +30,8 @@ using Sha256 = std::array<std::uint8_t, 32>;
 [[nodiscard]] Sha256 pbkdf2_hmac_sha256(std::string_view password, std::span<const std::uint8_t> salt,
                                         std::uint32_t iterations);
 
+// Returns two lower-case digits for each byte.
+[[nodiscard]] std::string hexadecimal(std::span<const std::uint8_t> bytes);
 // Returns lower-case hexadecimal digits; nullopt if OpenSSL's provider refuses MD5, as the FIPS provider
 // does.
 [[nodiscard]] std::optional<std::string> md5_hex(std::span<const std::uint8_t> bytes);

@@ -140,10 +140,10 @@ std::optional<StoredKey> stored_key(const FileContent& content, const OpenFile& 
 }
 
 std::size_t count_of_blocks(std::span<const unsigned char> bytes) {
-  constexpr std::string_view kBegin = "-----BEGIN ";
+  constexpr std::string_view kBlock = "-----BEGIN ";
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   std::size_t count = 0;
-  for (auto at = text.find(kBegin); at != std::string_view::npos; at = text.find(kBegin, at + 1)) ++count;
+  for (auto at = text.find(kBlock); at != std::string_view::npos; at = text.find(kBlock, at + 1)) ++count;
   return count;
 }
 

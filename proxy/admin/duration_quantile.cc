@@ -4,13 +4,10 @@
 #include <numeric>
 
 namespace pgveil::proxy {
-namespace {
 
 double seconds_of(DurationHistogram::Bound bound) {
   return static_cast<double>(bound) / 1e9;
 }
-
-}  // namespace
 
 std::uint64_t count_of(const DurationHistogram::Sum& sum) {
   return std::accumulate(sum.counts.begin(), sum.counts.end(), std::uint64_t{0});

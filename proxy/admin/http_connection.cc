@@ -11,7 +11,7 @@
 namespace pgveil::proxy {
 namespace {
 
-constexpr std::size_t kReadSize = 4096;
+constexpr std::size_t kReadBytes = 4096;
 
 }  // namespace
 
@@ -49,7 +49,7 @@ HttpConnection::Phase HttpConnection::step() {
 
 // At most one read in each turn of the loop, so that no client delays the others.
 HttpConnection::Phase HttpConnection::read_request() {
-  std::array<char, kReadSize> bytes;  // NOLINT(cppcoreguidelines-pro-type-member-init): recv() fills it
+  std::array<char, kReadBytes> bytes;  // NOLINT(cppcoreguidelines-pro-type-member-init): recv() fills it
   const ssize_t size = ::recv(descriptor_.get(), bytes.data(), bytes.size(), 0);
   if (must_wait(size)) return Phase::request;
   if (size <= 0) return Phase::over;
@@ -88,7 +88,7 @@ HttpConnection::Phase HttpConnection::write_response() {
 }
 
 HttpConnection::Phase HttpConnection::discard() {
-  std::array<char, kReadSize> bytes;  // NOLINT(cppcoreguidelines-pro-type-member-init): recv() fills it
+  std::array<char, kReadBytes> bytes;  // NOLINT(cppcoreguidelines-pro-type-member-init): recv() fills it
   const ssize_t size = ::recv(descriptor_.get(), bytes.data(), bytes.size(), 0);
   return size > 0 || must_wait(size) ? Phase::end : Phase::over;
 }

@@ -41,14 +41,6 @@ Json ends_of(const ProcessState::Listener& listener) {
   return ends;
 }
 
-template <SessionPhase Phase>
-const DurationHistogram& duration_of(SessionMetrics& metrics) {
-  return metrics.duration_of(Phase);
-}
-const DurationHistogram& start_of(SessionMetrics& metrics) {
-  return metrics.start;
-}
-
 Json latencies_of(const ProcessState::Listener& listener) {
   const auto quantiles = [&](const DurationHistogram& (*histogram)(SessionMetrics&)) {
     return quantiles_of(durations_of(listener, histogram));

@@ -93,6 +93,15 @@ struct PhaseGroups {
 [[nodiscard]] DurationHistogram::Sum durations_of(const ProcessState::Listener& listener,
                                                   const DurationHistogram& (*histogram)(SessionMetrics&));
 
+// Histograms of a worker, for durations_of().
+template <SessionPhase Phase>
+const DurationHistogram& duration_of(SessionMetrics& metrics) {
+  return metrics.duration_of(Phase);
+}
+inline const DurationHistogram& start_of(SessionMetrics& metrics) {
+  return metrics.start;
+}
+
 // Returns the sum over all workers of what `value` returns for the metrics of one.
 template <class Value>
 double sum_of(const ProcessState::Listener& listener, const Value& value) {

@@ -6,12 +6,10 @@
 #include <iterator>
 #include <limits>
 
+#include "proxy/admin/duration_quantile.h"
+
 namespace pgveil::proxy {
 namespace {
-
-double seconds_of(DurationHistogram::Bound nanoseconds) {
-  return static_cast<double>(nanoseconds) / 1e9;
-}
 
 constexpr double kInfinity = std::numeric_limits<double>::infinity();
 

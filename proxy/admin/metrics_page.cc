@@ -33,13 +33,6 @@ double seconds_since_epoch(std::chrono::system_clock::time_point time) {
   return std::chrono::duration<double>(time.time_since_epoch()).count();
 }
 
-template <SessionPhase Phase>
-const DurationHistogram& duration_of(SessionMetrics& metrics) {
-  return metrics.duration_of(Phase);
-}
-const DurationHistogram& start_of(SessionMetrics& metrics) {
-  return metrics.start;
-}
 const DurationHistogram& session_of(SessionMetrics& metrics) {
   return metrics.session;
 }

@@ -30,7 +30,7 @@ using Output = tl::expected<std::string, CertsFailure>;
 using tls::Validity;
 using values::in_quotes;
 
-constexpr std::int64_t kDay = 86'400;
+constexpr std::int64_t kSecondsPerDay = 86'400;
 // How much the clock of another machine may be late.
 constexpr std::int64_t kClockDifference = 3'600;
 constexpr int kAuthorityDays = 3'650;
@@ -42,7 +42,7 @@ std::string until(const Validity& validity) {
 }
 
 Validity validity_from(std::int64_t now, std::int64_t days) {
-  return {now - kClockDifference, now + days * kDay};
+  return {now - kClockDifference, now + days * kSecondsPerDay};
 }
 
 std::string renewal_of(const AuthorityDirectory& directory) {
@@ -54,7 +54,7 @@ CertsFailure days_beyond(const AuthorityDirectory& directory, std::int64_t now) 
   return {kExitUsage, value_error(fmt::format("--days goes beyond the authority, which is valid until {}",
                                               tls::utc_text(ends)),
                                   fmt::format("Use {} days or less, or first renew the authority: {}",
-                                              (ends - now) / kDay, renewal_of(directory)))};
+                                              (ends - now) / kSecondsPerDay, renewal_of(directory)))};
 }
 
 // Returns the validity of what the authority signs now, which ends at the latest with the authority's own. A number of days that
@@ -223,7 +223,7 @@ std::optional<CertsFailure> revoked_before(const tls::StoredCertificate& certifi
 // Returns the whole days for which a certificate was made. It begins a little before it was made.
 std::int64_t days_of(const tls::PeerCertificate& certificate) {
   const std::int64_t seconds = certificate.not_after - certificate.not_before - kClockDifference;
-  return std::max<std::int64_t>(1, (seconds + kDay - 1) / kDay);
+  return std::max<std::int64_t>(1, (seconds + kSecondsPerDay - 1) / kSecondsPerDay);
 }
 
 Output renew(const CertsRequest& request, std::int64_t now) {

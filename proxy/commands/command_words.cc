@@ -98,4 +98,8 @@ CommandWords words_of(const CLI::App& app) {
   return words;
 }
 
+std::string_view last_word(const std::string& name) {
+  return std::string_view(name).substr(name.rfind(' ') + 1);
+}
+
 }  // namespace pgveil::proxy

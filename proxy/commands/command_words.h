@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace CLI {  // NOLINT(readability-identifier-naming): the name that CLI11 has
@@ -34,6 +35,9 @@ struct CommandWords {
 };
 
 [[nodiscard]] CommandWords words_of(const CLI::App& app);
+
+// Returns "server" of "certs server". It is valid as long as `name`.
+[[nodiscard]] std::string_view last_word(const std::string& name);
 
 // Calls `use` with each command, those of `certs` included, but not with pgveil itself.
 template <class Use>

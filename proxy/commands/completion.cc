@@ -20,7 +20,7 @@ std::string with_escapes(std::string_view text, std::string_view letters) {
 }
 
 // In single quotes, for bash and zsh.
-std::string quoted(std::string_view text) {
+std::string shell_quoted(std::string_view text) {
   std::string result = "'";
   for (const char letter : text)
     if (letter == '\'')
@@ -35,10 +35,6 @@ std::string short_effect(std::string text) {
   std::erase(text, '`');
   if (text.ends_with('.')) text.pop_back();
   return text;
-}
-
-std::string_view last_word(const std::string& name) {
-  return std::string_view(name).substr(name.rfind(' ') + 1);
 }
 
 std::vector<std::string> names_of_commands(const CommandWords& parent) {
@@ -140,7 +136,7 @@ std::string bash_arguments(const CommandWords& command) {
 }
 
 std::string bash_command(const CommandWords& command) {
-  std::string text = fmt::format("    {})\n      options='{}'\n", quoted(command.name),
+  std::string text = fmt::format("    {})\n      options='{}'\n", shell_quoted(command.name),
                                  fmt::join(names_of_options(command), " "));
   if (!command.commands.empty())
     text += fmt::format("      commands='{}'\n", fmt::join(names_of_commands(command), " "));
@@ -182,18 +178,18 @@ std::string zsh_option(const OptionWords& option) {
   for (const std::string& name : option.names) {
     text += " \\\n        ";
     if (option.value == ValueKind::nothing)
-      text += quoted(fmt::format("{}[{}]", name, effect));
+      text += shell_quoted(fmt::format("{}[{}]", name, effect));
     else
-      text +=
-          quoted(fmt::format("{}{}=[{}]{}:{}:{}", option.is_repeatable ? "*" : "", name, effect,
-                             option.is_value_optional ? ":" : "", zsh_message(option), zsh_action(option)));
+      text += shell_quoted(fmt::format("{}{}=[{}]{}:{}:{}", option.is_repeatable ? "*" : "", name, effect,
+                                       option.is_value_optional ? ":" : "", zsh_message(option),
+                                       zsh_action(option)));
   }
   return text;
 }
 
 std::string zsh_argument(const OptionWords& argument) {
-  return " \\\n        " + quoted(fmt::format("{}:{}:{}", argument.is_repeatable ? "*" : "",
-                                              argument.names.front(), zsh_action(argument)));
+  return " \\\n        " + shell_quoted(fmt::format("{}:{}:{}", argument.is_repeatable ? "*" : "",
+                                                    argument.names.front(), zsh_action(argument)));
 }
 
 // "_pgveil_certs_server".
@@ -208,7 +204,8 @@ std::string zsh_commands(const CommandWords& command) {
   std::string text =
       " \\\n        '1: :->command' '*:: :->arguments' && return\n  case $state in\n    command)\n      commands=(";
   for (const CommandWords& each : command.commands)
-    text += "\n        " + quoted(fmt::format("{}:{}", last_word(each.name), short_effect(each.effect)));
+    text +=
+        "\n        " + shell_quoted(fmt::format("{}:{}", last_word(each.name), short_effect(each.effect)));
   text +=
       "\n      )\n      _describe -t commands command commands\n      ;;\n    arguments)\n      case $words[1] in\n";
   for (const CommandWords& each : command.commands)

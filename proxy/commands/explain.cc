@@ -107,7 +107,7 @@ std::string record_of(const protocol::HbaRule& rule) {
   return fmt::format("{}:{} ({})", rule.file, rule.line, rule.text);
 }
 
-std::string tls_of(const UpstreamConfig& upstream) {
+std::string brief_tls_of(const UpstreamConfig& upstream) {
   return upstream.uses_tls() ? "with TLS, verify-full" : "without TLS";
 }
 
@@ -274,7 +274,7 @@ class Explainer {
   void add_server(const Upstream& upstream) {
     std::string hosts;
     for (const auto& host : upstream.config.hosts) hosts += (hosts.empty() ? "" : ", ") + text_of(host);
-    add("server", fmt::format("{}, {}", hosts, tls_of(upstream.config)));
+    add("server", fmt::format("{}, {}", hosts, brief_tls_of(upstream.config)));
   }
 
   void add_parameters(const protocol::StartupMessage& startup) {

@@ -13,18 +13,18 @@ namespace pgveil::proxy {
 namespace {
 
 // In the order of Generated.
-constexpr std::array<std::string_view, 5> kNames{"man", "toml-man", "bash", "zsh", "fish"};
+constexpr std::array<std::string_view, 5> kGenerated{"man", "toml-man", "bash", "zsh", "fish"};
 
 }  // namespace
 
 std::span<const std::string_view> generated_names() {
-  return kNames;
+  return kGenerated;
 }
 
 std::optional<Generated> generated_of(std::string_view name) {
-  const auto* const found = std::ranges::find(kNames, name);
-  if (found == kNames.end()) return std::nullopt;
-  return static_cast<Generated>(found - kNames.begin());
+  const auto* const found = std::ranges::find(kGenerated, name);
+  if (found == kGenerated.end()) return std::nullopt;
+  return static_cast<Generated>(found - kGenerated.begin());
 }
 
 std::string generate(Generated what) {

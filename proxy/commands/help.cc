@@ -15,7 +15,7 @@ namespace {
 
 constexpr std::size_t kMinWidth = 40;
 constexpr std::size_t kNameWidth = 30;  // of options; a longer name has a line of its own
-constexpr std::string_view kEnvironment =
+constexpr std::string_view kEnvironmentHelp =
     R"(Every option can be set by an environment variable instead: PGVEIL_SSLROOTCERT is --sslrootcert, and PGVEIL_STARTUP_TIMEOUT is --startup-timeout. An option overrides its variable. The options of the groups Limits, Log, Audit, Reload and Admin override the configuration file; those of the groups Listener and Upstream cannot be combined with a file. The passphrase of --sslkey is read from PGVEIL_SSLPASSWORD or from the file, not from an option.)";
 constexpr std::string_view kExitCodes =
     R"(Exit codes: 0 success; 64 invalid command line; 66 the configuration file cannot be read; 69 an address cannot be used for listening, or io_uring is not available; 70 internal error of pgveil; 78 invalid setting in the file, an option or a variable.)";
@@ -100,7 +100,7 @@ std::size_t columns_of_variable() {
 }  // namespace
 
 std::string_view help_on_variables() {
-  return kEnvironment;
+  return kEnvironmentHelp;
 }
 
 std::size_t terminal_width() {
@@ -181,7 +181,7 @@ std::string HelpFormatter::make_footer(const CLI::App* app) const {
   if (!help.has_settings) return codes + "Example:\n  " + std::string(help.example) + '\n';
   const std::string more =
       app->get_parent() == nullptr ? "Run \"pgveil run --help\" to see the options of a command.\n\n" : "";
-  return more + wrapped(kEnvironment, width_, 0) + "\n\n" + codes + "Examples:\n  " +
+  return more + wrapped(kEnvironmentHelp, width_, 0) + "\n\n" + codes + "Examples:\n  " +
          std::string(help.example) + '\n';
 }
 

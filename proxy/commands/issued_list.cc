@@ -13,11 +13,11 @@
 namespace pgveil::proxy {
 namespace {
 
-constexpr std::string_view kHead =
+constexpr std::string_view kIssuedHead =
     "# Certificates that this authority has issued: serial, digest of the key, subject. Written by \"pgveil certs\".\n";
 
 // "SERIAL KEY SUBJECT"
-std::optional<IssuedCertificate> parse_certificate(const std::string& line) {
+std::optional<IssuedCertificate> parse_issued(const std::string& line) {
   const auto first = line.find(' ');
   const auto second = first == std::string::npos ? first : line.find(' ', first + 1);
   if (second == std::string::npos) return std::nullopt;
@@ -46,7 +46,7 @@ void IssuedList::add(IssuedCertificate certificate) {
 }
 
 std::string text_of(const IssuedList& list) {
-  std::string text(kHead);
+  std::string text(kIssuedHead);
   for (const auto& [serial, key_id, subject] : list.certificates)
     text += fmt::format("{} {} {}\n", serial, key_id, subject);
   return text;
@@ -59,7 +59,7 @@ tl::expected<IssuedList, int> parse_issued_list(std::string_view text) {
   for (std::string line; std::getline(lines, line);) {
     ++number_of_line;
     if (line.empty() || line.starts_with('#')) continue;
-    auto certificate = parse_certificate(line);
+    auto certificate = parse_issued(line);
     if (!certificate) return tl::unexpected(number_of_line);
     list.certificates.push_back(*std::move(certificate));
   }

@@ -84,11 +84,6 @@ std::string without_indent(std::string_view lines) {
   return text;
 }
 
-// "server" of "certs server".
-std::string_view last_word(const std::string& name) {
-  return std::string_view(name).substr(name.rfind(' ') + 1);
-}
-
 std::string synopsis(const CommandWords& pgveil) {
   std::string text = roff::section("SYNOPSIS");
   bool is_first = true;

@@ -10,7 +10,7 @@
 namespace pgveil::proxy {
 namespace {
 
-constexpr std::string_view kHead =
+constexpr std::string_view kRevokedHead =
     "# Certificates that this authority has revoked, and the number of its last CRL. Written by \"pgveil certs\".\n";
 constexpr std::string_view kNumberKey = "crl_number ";
 
@@ -42,7 +42,7 @@ std::optional<std::int64_t> parse_number(std::string_view text) {
 }
 
 // "SERIAL TIME SUBJECT"
-std::optional<RevokedCertificate> parse_certificate(const std::string& line) {
+std::optional<RevokedCertificate> parse_revoked(const std::string& line) {
   const auto first = line.find(' ');
   const auto second = first == std::string::npos ? first : line.find(' ', first + 1);
   if (second == std::string::npos) return std::nullopt;
@@ -64,7 +64,7 @@ const RevokedCertificate* RevokedList::find(std::string_view serial) const {
 }
 
 std::string text_of(const RevokedList& list) {
-  std::string text = fmt::format("{}{}{}\n", kHead, kNumberKey, list.crl_number);
+  std::string text = fmt::format("{}{}{}\n", kRevokedHead, kNumberKey, list.crl_number);
   for (const auto& [serial, time, subject] : list.certificates)
     text += fmt::format("{} {} {}\n", serial, time_text(time), subject);
   return text;
@@ -87,7 +87,7 @@ tl::expected<RevokedList, int> parse_revoked_list(std::string_view text) {
       has_number = true;
       continue;
     }
-    auto certificate = parse_certificate(line);
+    auto certificate = parse_revoked(line);
     if (!certificate) return tl::unexpected(number_of_line);
     list.certificates.push_back(*std::move(certificate));
   }

@@ -8,7 +8,7 @@ namespace {
 
 using Result = tl::expected<ConnectionParameters, ConfigError>;
 
-constexpr std::string_view kBlanks = " \t\n\r\f\v";
+constexpr std::string_view kWhitespace = " \t\n\r\f\v";
 constexpr const char* kHint =
     "Write a URI such as \"postgresql://db01:5433/ledger\", or keywords such as \"host=db01 port=5433\".";
 
@@ -19,7 +19,7 @@ tl::unexpected<ConfigError> invalid(std::string what) {
 // --- keywords and values ---
 
 void skip_blanks(std::string_view& rest) {
-  rest.remove_prefix(std::min(rest.find_first_not_of(kBlanks), rest.size()));
+  rest.remove_prefix(std::min(rest.find_first_not_of(kWhitespace), rest.size()));
 }
 
 std::string_view take_keyword(std::string_view& rest) {
@@ -35,7 +35,7 @@ std::optional<std::string> take_value(std::string_view& rest) {
   std::string value;
   while (!rest.empty()) {
     const char next = rest.front();
-    if (is_quoted ? next == '\'' : kBlanks.find(next) != std::string_view::npos) break;
+    if (is_quoted ? next == '\'' : kWhitespace.find(next) != std::string_view::npos) break;
     rest.remove_prefix(1);
     if (next != '\\') {
       value += next;

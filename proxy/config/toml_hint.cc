@@ -9,9 +9,8 @@
 namespace pgveil::proxy {
 namespace {
 
-constexpr std::string_view kBlanks = " \t\r";
-
-std::string_view trimmed(std::string_view text) {
+std::string_view without_blanks(std::string_view text) {
+  constexpr std::string_view kBlanks = " \t\r";
   const auto begin = text.find_first_not_of(kBlanks);
   if (begin == std::string_view::npos) return {};
   return text.substr(begin, text.find_last_not_of(kBlanks) - begin + 1);
@@ -117,7 +116,7 @@ std::string toml_hint(std::string_view toml, std::size_t number) {
     rest.remove_prefix(end == rest.npos ? rest.size() : end + 1);
   }
   const std::string_view line = rest.substr(0, rest.find('\n'));
-  const std::string_view content = trimmed(line);
+  const std::string_view content = without_blanks(line);
   if (content.starts_with(';') || content.starts_with("//")) return "Begin a comment with \"#\".";
   if (has_typographic_quote(line)) return "Write straight quotes, \" or ', instead of typographic quotes.";
   if (has_backslash(toml, number, content))
@@ -128,9 +127,9 @@ std::string toml_hint(std::string_view toml, std::size_t number) {
                        *open);
   const auto equals = content.find('=');
   if (equals == content.npos) return hint_without_equals(content);
-  auto value = trimmed(content.substr(equals + 1));
-  if (value.find_first_of("\"'") == value.npos) value = trimmed(value.substr(0, value.find('#')));
-  return hint_for_value(line, trimmed(content.substr(0, equals)), value);
+  auto value = without_blanks(content.substr(equals + 1));
+  if (value.find_first_of("\"'") == value.npos) value = without_blanks(value.substr(0, value.find('#')));
+  return hint_for_value(line, without_blanks(content.substr(0, equals)), value);
 }
 
 }  // namespace pgveil::proxy

@@ -56,7 +56,7 @@ bool has_key(std::span<const Setting<Section>> settings, std::string_view key) {
 }
 
 // The section that a key belongs in; empty: none.
-std::string_view section_of(std::string_view key) {
+std::string_view section_with(std::string_view key) {
   if (has_key(listener_settings(), key)) return "a [[listener]]";
   if (has_key(upstream_settings(), key)) return "an [upstream.NAME]";
   if (has_key(limits_settings(), key)) return "[limits]";
@@ -238,7 +238,7 @@ class TomlReader {
     const auto near = values::nearest(key.str(), known);
     std::string name(key.str());
     if (!section.empty()) name.insert(0, section + '.');
-    const auto elsewhere = section_of(key.str());
+    const auto elsewhere = section_with(key.str());
     if (!elsewhere.empty()) {
       builder_.add({place.file, place.line, std::move(name), "does not belong in this section",
                     "Write it in " + std::string(elsewhere) + "."});

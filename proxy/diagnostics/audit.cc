@@ -27,15 +27,14 @@ namespace pgveil::proxy {
 namespace {
 
 constexpr std::string_view kAuditEvent = "audit";
-constexpr const char* kJsonPattern = R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ",%v})";
 
-std::shared_ptr<LogWriter> writer;       // null: there is no target
-std::shared_ptr<spdlog::logger> logger;  // of `writer`
-NamedFileOutput* named_file = nullptr;   // of `writer`; null: the target is not a file
+std::shared_ptr<LogWriter> audit_writer;       // null: there is no target
+std::shared_ptr<spdlog::logger> audit_logger;  // of `audit_writer`
+NamedFileOutput* named_file = nullptr;         // of `audit_writer`; null: the target is not a file
 std::atomic<bool> is_fail_open{false};
 std::atomic<bool> is_full{false};  // reported since there was room last
 // After stop_audit(), no record is begun. The logger stays: another thread may still be at a record.
-std::atomic<bool> has_ended{false};
+std::atomic<bool> audit_has_ended{false};
 std::atomic<std::uint64_t> lost_records{0};
 std::atomic<std::uint64_t> omitted_records{0};
 
@@ -156,10 +155,11 @@ void tell_lost_records(LogWriter::Loss loss, std::uint64_t lines, const std::str
 void begin_writing(std::unique_ptr<LogOutput> output, const AuditConfig& config, LogWriter::Format format,
                    const std::string& pattern) {
   format.lost_lines = &lost_records;
-  writer = std::make_shared<LogWriter>(std::move(output), when_full(config.fail), tell_lost_records, format);
-  logger = std::make_shared<spdlog::logger>("audit", writer);
-  logger->set_pattern(pattern, spdlog::pattern_time_type::utc);
-  count_failures(*logger, writer);
+  audit_writer =
+      std::make_shared<LogWriter>(std::move(output), when_full(config.fail), tell_lost_records, format);
+  audit_logger = std::make_shared<spdlog::logger>("audit", audit_writer);
+  audit_logger->set_pattern(pattern, spdlog::pattern_time_type::utc);
+  count_failures(*audit_logger, audit_writer);
 }
 
 std::optional<AuditError> begin_file(const AuditConfig& config) {
@@ -213,10 +213,10 @@ std::optional<AuditError> begin_socket(const AuditConfig& config) {
 }  // namespace
 
 std::optional<AuditError> start_audit(const AuditConfig& config) {
-  logger.reset();
-  writer.reset();
+  audit_logger.reset();
+  audit_writer.reset();
   named_file = nullptr;
-  has_ended = false;
+  audit_has_ended = false;
   is_full = false;
   change_audit(config);
   switch (config.target) {
@@ -232,13 +232,13 @@ std::optional<AuditError> start_audit(const AuditConfig& config) {
 void change_audit(const AuditConfig& config) {
   is_fail_open = config.fail == AuditFailure::open;
   stranger_limit.set_rate(config.stranger_rate);
-  if (writer) writer->set_when_full(when_full(config.fail));
+  if (audit_writer) audit_writer->set_when_full(when_full(config.fail));
 }
 
 bool stop_audit() {
   write_omitted_records();
-  const bool has_stopped = !writer || writer->stop({});
-  has_ended = true;
+  const bool has_stopped = !audit_writer || audit_writer->stop({});
+  audit_has_ended = true;
   return has_stopped;
 }
 
@@ -257,7 +257,7 @@ std::optional<AuditError> socket_without_daemon(const AuditConfig& config) {
 }
 
 void reopen_audit_file() {
-  if (named_file != nullptr && !has_ended) named_file->reopen_if_moved();
+  if (named_file != nullptr && !audit_has_ended) named_file->reopen_if_moved();
 }
 
 std::uint64_t lost_audit_records() {
@@ -269,13 +269,13 @@ std::uint64_t omitted_audit_records() {
 }
 
 bool audit_is_blocked() {
-  return writer && !is_fail_open && (writer->is_failing() || !writer->has_room());
+  return audit_writer && !is_fail_open && (audit_writer->is_failing() || !audit_writer->has_room());
 }
 
 bool audit_has_room() {
-  if (!writer || is_fail_open.load(std::memory_order_relaxed)) return true;
-  if (writer->is_failing()) return false;  // tell_lost_records() has said so
-  if (writer->has_room()) {
+  if (!audit_writer || is_fail_open.load(std::memory_order_relaxed)) return true;
+  if (audit_writer->is_failing()) return false;  // tell_lost_records() has said so
+  if (audit_writer->has_room()) {
     if (is_full.load(std::memory_order_relaxed)) is_full = false;
     return true;
   }
@@ -284,7 +284,7 @@ bool audit_has_room() {
 }
 
 bool audits_ends() {
-  return writer != nullptr;
+  return audit_writer != nullptr;
 }
 
 bool may_audit_stranger() {
@@ -321,7 +321,7 @@ std::string_view audit_value(std::string_view text) {
 }
 
 bool AuditRecord::is_wanted() {
-  return writer || should_log(level_in_log());
+  return audit_writer || should_log(level_in_log());
 }
 
 // The destructor runs also if this throws: the other constructor is complete then.
@@ -337,16 +337,16 @@ AuditRecord::AuditRecord(AuditOutcome outcome, std::string_view session) : Audit
   add("session", session).add("outcome", name_of(outcome));
 }
 
-AuditRecord::AuditRecord(AuditOutcome outcome) : outcome_(outcome), has_target_(writer && !has_ended) {}
+AuditRecord::AuditRecord(AuditOutcome outcome) : outcome_(outcome), has_target_(audit_writer && !audit_has_ended) {}
 
 AuditRecord::~AuditRecord() {
   if (!has_target_) return;
   const bool is_complete = std::uncaught_exceptions() == exceptions_;
   // The limit is twice the number of bytes at which logins wait.
-  if (!is_complete || (!is_fail_open && may_be_lost(outcome_) && !writer->has_room(2))) {
-    writer->count_lost_line();
+  if (!is_complete || (!is_fail_open && may_be_lost(outcome_) && !audit_writer->has_room(2))) {
+    audit_writer->count_lost_line();
   } else {
-    logger->log(severity_of(outcome_), json_);
+    audit_logger->log(severity_of(outcome_), json_);
   }
 }
 

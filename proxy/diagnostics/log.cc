@@ -16,13 +16,11 @@
 namespace pgveil::proxy {
 namespace {
 
-constexpr const char* kJsonPattern = R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ",%v})";
-
 bool writes_json = false;
 std::atomic<bool> writes_session_start{true};
 std::shared_ptr<LogWriter> log_sink;
 // After stop_log(), no line is begun. The logger stays: another thread may still be at a line.
-std::atomic<bool> has_ended{false};
+std::atomic<bool> log_has_ended{false};
 
 spdlog::level::level_enum spdlog_level(LogLevel level) {
   switch (level) {
@@ -74,7 +72,7 @@ void start_log(const LogConfig& config) {
   constexpr unsigned kKernelFacility = 0;
   writes_json = config.format == LogFormat::json;
   writes_session_start = config.session_start;
-  has_ended = false;
+  log_has_ended = false;
   LogWriter::Format format;
   if (writes_to_journal()) format.priority_facility = kKernelFacility;
   format.lost_lines = &lost_lines;
@@ -95,7 +93,7 @@ void change_log(const LogConfig& config) {
 
 bool stop_log() {
   const bool has_stopped = !log_sink || log_sink->stop({});
-  has_ended = true;
+  log_has_ended = true;
   return has_stopped;
 }
 
@@ -104,7 +102,7 @@ bool log_is_json() {
 }
 
 bool should_log(LogLevel level) {
-  return !has_ended && spdlog::default_logger_raw()->should_log(spdlog_level(level));
+  return !log_has_ended && spdlog::default_logger_raw()->should_log(spdlog_level(level));
 }
 
 bool logs_session_start() {

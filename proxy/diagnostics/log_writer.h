@@ -24,6 +24,9 @@
 
 namespace pgveil::proxy {
 
+// The pattern of spdlog for a line of JSON: the time, and the fields of the message.
+inline constexpr const char* kJsonPattern = R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ",%v})";
+
 class LogWriter final : public spdlog::sinks::sink {
  public:
   // What happens if the queue is full, because the reader is slow or gone, or if lines cannot be written, for example

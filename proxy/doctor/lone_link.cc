@@ -5,13 +5,13 @@
 namespace pgveil::proxy {
 namespace {
 
-constexpr std::size_t kReadBytes = 65'536;
+constexpr std::size_t kScratchBytes = 65'536;
 
 }  // namespace
 
 LoneLink::LoneLink(const std::shared_ptr<const Upstream>& upstream, const protocol::Bytes& first_bytes,
                    Time budget)
-    : scratch_(kReadBytes),
+    : scratch_(kScratchBytes),
       alarm_(loop_.get(), *this),
       link_({loop_.get(), queue_, resolver_}, upstream, upstream->tls, static_cast<Wakeable&>(*this), budget,
             Course{}, first_bytes) {
@@ -48,7 +48,7 @@ void LoneLink::send(protocol::ByteView bytes) {
 
 tl::expected<protocol::Bytes, std::string> LoneLink::receive(Time time) {
   for (alarm_.set(time);; uv_run(loop_.get(), UV_RUN_ONCE)) {
-    const auto read = stream().read(scratch_, kReadBytes);
+    const auto read = stream().read(scratch_, kScratchBytes);
     if (read.status == Stream::Status::bytes) return protocol::Bytes(read.bytes.begin(), read.bytes.end());
     if (read.status == Stream::Status::ended) return protocol::Bytes{};
     if (read.status == Stream::Status::failed) return tl::unexpected(stream().error());

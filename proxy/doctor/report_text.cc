@@ -37,8 +37,8 @@ std::string mark(Outcome outcome, bool has_colours) {
 // Returns for example "3 ms" or "0.4 ms".
 std::string text_of(const std::optional<StepDuration>& duration) {
   if (!duration) return "";
-  const double milliseconds = std::chrono::duration<double, std::milli>(*duration).count();
-  return milliseconds < 10 ? fmt::format("{:.1f} ms", milliseconds) : fmt::format("{:.0f} ms", milliseconds);
+  const double ms = std::chrono::duration<double, std::milli>(*duration).count();
+  return ms < 10 ? fmt::format("{:.1f} ms", ms) : fmt::format("{:.0f} ms", ms);
 }
 
 std::string text_of(const Finding& finding) {

@@ -20,7 +20,7 @@ namespace {
 using Clock = TimedSocket::Clock;
 using Answer = protocol::UpstreamGreeting::Answer;
 
-constexpr std::size_t kReadBytes = 16'384;
+constexpr std::size_t kRecordBytes = 16'384;
 // The time for each step if connect_timeout is 0.
 constexpr std::chrono::milliseconds kPatience{10'000};
 // The time for each further address, after one was connected.
@@ -93,7 +93,7 @@ GreetingReply greet(TimedSocket& socket) {
     reply.error = *std::move(error);
     return reply;
   }
-  const auto received = socket.receive(kReadBytes);
+  const auto received = socket.receive(kRecordBytes);
   reply.duration = since(begin);
   if (!received) {
     reply.error = received.error();
@@ -116,7 +116,7 @@ std::optional<std::string> flush(TimedSocket& socket, tls::Outgoing& out) {
 
 // Returns the error, if any; otherwise `rest` has what was received after the handshake.
 std::optional<std::string> run(tls::HandshakeSurvey& survey, TimedSocket& socket, protocol::Bytes& rest) {
-  std::array<std::uint8_t, kReadBytes> memory{};
+  std::array<std::uint8_t, kRecordBytes> memory{};
   tls::Outgoing out(memory);
   protocol::Bytes received;
   std::size_t total = 0;
@@ -131,7 +131,7 @@ std::optional<std::string> run(tls::HandshakeSurvey& survey, TimedSocket& socket
     if (status == tls::EngineStatus::failed) return survey.failure().reason;
     if (error) return error;
     if (status == tls::EngineStatus::want_room) continue;
-    auto more = socket.receive(kReadBytes);
+    auto more = socket.receive(kRecordBytes);
     if (!more) return more.error();
     received = *std::move(more);
     unread = received;

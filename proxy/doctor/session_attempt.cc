@@ -9,12 +9,11 @@ namespace pgveil::proxy {
 SessionAttempt attempt_session(const std::shared_ptr<const Upstream>& upstream,
                                const protocol::Bytes& first_bytes, std::chrono::milliseconds budget,
                                std::chrono::milliseconds rejection_time) {
-  using Clock = std::chrono::steady_clock;
-  const auto begin = Clock::now();
+  const auto begin = std::chrono::steady_clock::now();
   LoneLink link(upstream, first_bytes, budget);
   SessionAttempt attempt;
   attempt.failure = link.connect();
-  attempt.duration = std::chrono::duration_cast<StepDuration>(Clock::now() - begin);
+  attempt.duration = std::chrono::duration_cast<StepDuration>(std::chrono::steady_clock::now() - begin);
   if (attempt.failure) return attempt;
   attempt.tls = link.tls();
   if (rejection_time.count() > 0) attempt.failure = link.await_rejection(rejection_time);

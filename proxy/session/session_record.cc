@@ -135,7 +135,7 @@ std::string_view logged_message(const Ending& ending) {
   return has_failed ? message_of(ending) : std::string_view();
 }
 
-std::uint64_t milliseconds(const Totals& totals) {
+std::uint64_t duration_ms(const Totals& totals) {
   return static_cast<std::uint64_t>(
       std::chrono::duration_cast<std::chrono::milliseconds>(totals.duration).count());
 }
@@ -167,7 +167,7 @@ void add_every_key(LogLine& line, const Closing& closing) {
       .add_fields(closing.parties.full)
       .add("sent_bytes", closing.totals.traffic.to_client.bytes)
       .add("received_bytes", closing.totals.traffic.to_server.bytes)
-      .add("duration_ms", milliseconds(closing.totals));
+      .add("duration_ms", duration_ms(closing.totals));
   add_ending(line, closing);
 }
 
@@ -175,7 +175,7 @@ void add_every_key(LogLine& line, const Closing& closing) {
 void add_what_people_read(LogLine& line, const Closing& closing) {
   line.add("session", closing.session).add("reason", describe(closing.ending.reason).name);
   if (!closing.was_established) line.add("phase", closing.phase);
-  line.add_fields(closing.parties.brief).add("duration_ms", milliseconds(closing.totals));
+  line.add_fields(closing.parties.brief).add("duration_ms", duration_ms(closing.totals));
   if (closing.was_established) {
     line.add("sent", closing.totals.traffic.to_client.bytes)
         .add("received", closing.totals.traffic.to_server.bytes);
@@ -342,7 +342,7 @@ void log_audit_end(EstablishedRecord& record, const Totals& totals, const Ending
   AuditRecord(AuditOutcome::ended, record.session)
       .add("reason", describe(ending.reason).name)
       .add_json(record.audit)
-      .add("duration_ms", milliseconds(totals))
+      .add("duration_ms", duration_ms(totals))
       .add("sent_bytes", totals.traffic.to_client.bytes)
       .add("received_bytes", totals.traffic.to_server.bytes)
       .add("detail", detail_of(ending))

@@ -12,7 +12,7 @@ using test::shown;
 using Names = std::vector<std::string>;
 using namespace std::string_literals;
 
-tl::expected<IdentMap, AuthFileErrors> parsed(std::string_view text) {
+tl::expected<IdentMap, AuthFileErrors> parsed_map(std::string_view text) {
   AuthFileErrors errors;
   const auto lines = split_auth_file(text, "ident", 1, FakeAuthFiles(), errors);
   if (!errors.empty()) return tl::unexpected(errors);
@@ -20,7 +20,7 @@ tl::expected<IdentMap, AuthFileErrors> parsed(std::string_view text) {
 }
 
 IdentMap map_of(std::string_view text) {
-  auto map = parsed(text);
+  auto map = parsed_map(text);
   if (map) return std::move(*map);
   ADD_FAILURE() << shown(map.error());
   return {};
@@ -205,16 +205,16 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
-struct Faulty {
+struct FaultyMap {
   const char* name;
   std::string_view line;
   const char* error;  // "MESSAGE. HINT"
 };
 
-class IdentError : public testing::TestWithParam<Faulty> {};
+class IdentError : public testing::TestWithParam<FaultyMap> {};
 
 TEST_P(IdentError, IsReportedWithItsLineAndAHint) {
-  const auto map = parsed("# one\n\n" + std::string(GetParam().line) + "\nm Ann ann\n");
+  const auto map = parsed_map("# one\n\n" + std::string(GetParam().line) + "\nm Ann ann\n");
   ASSERT_FALSE(map.has_value());
   EXPECT_EQ(shown(map.error()), "ident:3: " + std::string(GetParam().error) + '\n');
 }
@@ -223,27 +223,27 @@ TEST_P(IdentError, IsReportedWithItsLineAndAHint) {
 INSTANTIATE_TEST_SUITE_P(
     Ident, IdentError,
     testing::Values(
-        Faulty{"OneName", "m", "the line ends before the database user. Write MAP SYSTEM-USER DATABASE-USER."},
-        Faulty{"TwoNames", "m Ann", "the line ends before the database user. Write MAP SYSTEM-USER DATABASE-USER."},
-        Faulty{"Maps", "m,n Ann ann", "field 1 has more than one name, of which the first is \"m\". Write a line for each name. Put a name or a regular expression that contains a comma in quotation marks."},
-        Faulty{"SystemUsers", "m CN=Ann,O=Acme ann", "field 2 has more than one name, of which the first is \"CN=Ann\". Write a line for each name. Put a name or a regular expression that contains a comma in quotation marks."},
-        Faulty{"DatabaseUsers", "m Ann ann,bob", "field 3 has more than one name, of which the first is \"ann\". Write a line for each name. Put a name or a regular expression that contains a comma in quotation marks."},
-        Faulty{"Role", "m Ann +staff", "\"+staff\" depends on the members of a role, which pgveil does not know. Write a line for each role, or use a regular expression."},
-        Faulty{"RoleWithAGroup", R"(m /^(a)$ +\1)", "\"+\\1\" depends on the members of a role, which pgveil does not know. Write a line for each role, or use a regular expression."},
-        Faulty{"ExpressionOfTheSystemUser", "m \"/(\" ann", "invalid regular expression \"/(\": parentheses () not balanced. Correct it. docs/access-rules.md lists the parts of PostgreSQL's regular expressions that are supported."},
-        Faulty{"ExpressionOfTheSystemUserBeforeAGroup", R"(m "/^(" \1)", "invalid regular expression \"/^(\": parentheses () not balanced. Correct it. docs/access-rules.md lists the parts of PostgreSQL's regular expressions that are supported."},
-        Faulty{"ExpressionOfTheDatabaseUser", R"(m Ann /^(a)\1$)", "invalid regular expression \"/^(a)\\1$\": back references are not supported. Correct it. docs/access-rules.md lists the parts of PostgreSQL's regular expressions that are supported."},
-        Faulty{"ExpressionWithAControlByte", "m /(\x01 ann", "invalid regular expression \"/(\\x01\": parentheses () not balanced. Correct it. docs/access-rules.md lists the parts of PostgreSQL's regular expressions that are supported."},
-        Faulty{"NoGroup", R"(m /^\w+$ \1)", "regular expression \"/^\\w+$\" has no group in parentheses for \\1. Write parentheses around the part that is the database user."},
-        Faulty{"GroupThatIsRepeated", R"(m /^([a-z])+$ \1)", "\\1 is not supported with \"/^([a-z])+$\": its first group is repeated or inside another group, or a quantifier is non-greedy. Write the group outside of other parentheses and without a quantifier after it. Do not write \"?\" after a quantifier."},
-        Faulty{"GroupInAGroup", R"(m /^(?:x(a|ab))b?$ \1)", "\\1 is not supported with \"/^(?:x(a|ab))b?$\": its first group is repeated or inside another group, or a quantifier is non-greedy. Write the group outside of other parentheses and without a quantifier after it. Do not write \"?\" after a quantifier."},
-        Faulty{"GroupAfterANonGreedyQuantifier", R"(m /^.*?(\w+)$ \1)", "\\1 is not supported with \"/^.*?(\\w+)$\": its first group is repeated or inside another group, or a quantifier is non-greedy. Write the group outside of other parentheses and without a quantifier after it. Do not write \"?\" after a quantifier."},
-        Faulty{"GroupThatDoesNotCapture", R"(m /^(?:a|b)$ u\1)", "regular expression \"/^(?:a|b)$\" has no group in parentheses for \\1. Write parentheses around the part that is the database user."}),
+        FaultyMap{"OneName", "m", "the line ends before the database user. Write MAP SYSTEM-USER DATABASE-USER."},
+        FaultyMap{"TwoNames", "m Ann", "the line ends before the database user. Write MAP SYSTEM-USER DATABASE-USER."},
+        FaultyMap{"Maps", "m,n Ann ann", "field 1 has more than one name, of which the first is \"m\". Write a line for each name. Put a name or a regular expression that contains a comma in quotation marks."},
+        FaultyMap{"SystemUsers", "m CN=Ann,O=Acme ann", "field 2 has more than one name, of which the first is \"CN=Ann\". Write a line for each name. Put a name or a regular expression that contains a comma in quotation marks."},
+        FaultyMap{"DatabaseUsers", "m Ann ann,bob", "field 3 has more than one name, of which the first is \"ann\". Write a line for each name. Put a name or a regular expression that contains a comma in quotation marks."},
+        FaultyMap{"Role", "m Ann +staff", "\"+staff\" depends on the members of a role, which pgveil does not know. Write a line for each role, or use a regular expression."},
+        FaultyMap{"RoleWithAGroup", R"(m /^(a)$ +\1)", "\"+\\1\" depends on the members of a role, which pgveil does not know. Write a line for each role, or use a regular expression."},
+        FaultyMap{"ExpressionOfTheSystemUser", "m \"/(\" ann", "invalid regular expression \"/(\": parentheses () not balanced. Correct it. docs/access-rules.md lists the parts of PostgreSQL's regular expressions that are supported."},
+        FaultyMap{"ExpressionOfTheSystemUserBeforeAGroup", R"(m "/^(" \1)", "invalid regular expression \"/^(\": parentheses () not balanced. Correct it. docs/access-rules.md lists the parts of PostgreSQL's regular expressions that are supported."},
+        FaultyMap{"ExpressionOfTheDatabaseUser", R"(m Ann /^(a)\1$)", "invalid regular expression \"/^(a)\\1$\": back references are not supported. Correct it. docs/access-rules.md lists the parts of PostgreSQL's regular expressions that are supported."},
+        FaultyMap{"ExpressionWithAControlByte", "m /(\x01 ann", "invalid regular expression \"/(\\x01\": parentheses () not balanced. Correct it. docs/access-rules.md lists the parts of PostgreSQL's regular expressions that are supported."},
+        FaultyMap{"NoGroup", R"(m /^\w+$ \1)", "regular expression \"/^\\w+$\" has no group in parentheses for \\1. Write parentheses around the part that is the database user."},
+        FaultyMap{"GroupThatIsRepeated", R"(m /^([a-z])+$ \1)", "\\1 is not supported with \"/^([a-z])+$\": its first group is repeated or inside another group, or a quantifier is non-greedy. Write the group outside of other parentheses and without a quantifier after it. Do not write \"?\" after a quantifier."},
+        FaultyMap{"GroupInAGroup", R"(m /^(?:x(a|ab))b?$ \1)", "\\1 is not supported with \"/^(?:x(a|ab))b?$\": its first group is repeated or inside another group, or a quantifier is non-greedy. Write the group outside of other parentheses and without a quantifier after it. Do not write \"?\" after a quantifier."},
+        FaultyMap{"GroupAfterANonGreedyQuantifier", R"(m /^.*?(\w+)$ \1)", "\\1 is not supported with \"/^.*?(\\w+)$\": its first group is repeated or inside another group, or a quantifier is non-greedy. Write the group outside of other parentheses and without a quantifier after it. Do not write \"?\" after a quantifier."},
+        FaultyMap{"GroupThatDoesNotCapture", R"(m /^(?:a|b)$ u\1)", "regular expression \"/^(?:a|b)$\" has no group in parentheses for \\1. Write parentheses around the part that is the database user."}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
 TEST(IdentErrors, OfAFileAreNamedAllAtOnce) {
-  const auto map = parsed("m Ann\nm /( +staff\nm Ann ann\nm a,b ann\n");
+  const auto map = parsed_map("m Ann\nm /( +staff\nm Ann ann\nm a,b ann\n");
   ASSERT_FALSE(map.has_value());
   std::vector<int> lines;
   for (const AuthFileError& error : map.error()) lines.push_back(error.line);

@@ -371,14 +371,14 @@ TEST(Negotiation, ReadsNothingBetweenAcceptingTlsAndTheHandshake) {
 
 // --- StartupMessages that are refused ---
 
-struct Refused {
+struct RefusedPacket {
   const char* name;
   Bytes packet;
   NegotiationFailure failure;
   const char* message;
 };
 
-class RefusedStartup : public testing::TestWithParam<Refused> {};
+class RefusedStartup : public testing::TestWithParam<RefusedPacket> {};
 
 TEST_P(RefusedStartup, SaysWhyInTheServersWords) {
   Client client(kPlaintext);
@@ -391,22 +391,22 @@ TEST_P(RefusedStartup, SaysWhyInTheServersWords) {
 INSTANTIATE_TEST_SUITE_P(
     Negotiation, RefusedStartup,
     testing::Values(
-        Refused{"Version4", with_length("00040000 00"_wire), NegotiationFailure::unsupported_version,
-                "unsupported frontend protocol 4.0: server supports 3.0 to 3.2"},
-        Refused{"Version2", with_length("00020000"_wire), NegotiationFailure::unsupported_version,
-                "unsupported frontend protocol 2.0: server supports 3.0 to 3.2"},
-        Refused{"Layout", with_length("00030000 'user'00 'ann'00"_wire), NegotiationFailure::bad_layout,
-                "invalid startup packet layout: expected terminator as last byte"},
-        Refused{"NoUser", with_length("00030000 00"_wire), NegotiationFailure::no_user,
-                "no PostgreSQL user name specified in startup packet"},
-        Refused{"CancelWithoutKey", with_length("04d2162e 0000002a"_wire), NegotiationFailure::malformed_packet,
-                "invalid length of startup packet"},
-        Refused{"TwoUsers", with_length("00030000 'user'00 'ann'00 'user'00 'postgres'00 00"_wire), NegotiationFailure::duplicate_parameter,
-                "invalid startup packet: a parameter that decides about access stands twice"},
-        Refused{"LongUser", with_length("00030000 'user'00"_wire + test::repeated('u', 64) + "00 00"_wire), NegotiationFailure::name_too_long,
-                "invalid startup packet: the user or database name is longer than 63 bytes"},
-        Refused{"Replication", with_length("00030000 'user'00 'ann'00 'replication'00 'maybe'00 00"_wire), NegotiationFailure::invalid_replication,
-                "invalid value for parameter \"replication\""}),
+        RefusedPacket{"Version4", with_length("00040000 00"_wire), NegotiationFailure::unsupported_version,
+                      "unsupported frontend protocol 4.0: server supports 3.0 to 3.2"},
+        RefusedPacket{"Version2", with_length("00020000"_wire), NegotiationFailure::unsupported_version,
+                      "unsupported frontend protocol 2.0: server supports 3.0 to 3.2"},
+        RefusedPacket{"Layout", with_length("00030000 'user'00 'ann'00"_wire), NegotiationFailure::bad_layout,
+                      "invalid startup packet layout: expected terminator as last byte"},
+        RefusedPacket{"NoUser", with_length("00030000 00"_wire), NegotiationFailure::no_user,
+                      "no PostgreSQL user name specified in startup packet"},
+        RefusedPacket{"CancelWithoutKey", with_length("04d2162e 0000002a"_wire), NegotiationFailure::malformed_packet,
+                      "invalid length of startup packet"},
+        RefusedPacket{"TwoUsers", with_length("00030000 'user'00 'ann'00 'user'00 'postgres'00 00"_wire), NegotiationFailure::duplicate_parameter,
+                      "invalid startup packet: a parameter that decides about access stands twice"},
+        RefusedPacket{"LongUser", with_length("00030000 'user'00"_wire + test::repeated('u', 64) + "00 00"_wire), NegotiationFailure::name_too_long,
+                      "invalid startup packet: the user or database name is longer than 63 bytes"},
+        RefusedPacket{"Replication", with_length("00030000 'user'00 'ann'00 'replication'00 'maybe'00 00"_wire), NegotiationFailure::invalid_replication,
+                      "invalid value for parameter \"replication\""}),
     [](const auto& row) { return std::string(row.param.name); });
 // clang-format on
 

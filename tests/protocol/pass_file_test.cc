@@ -96,13 +96,13 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
-struct Faulty {
+struct FaultyPassFile {
   const char* name;
   std::string text;
   std::string error;
 };
 
-class MistakenPassFile : public testing::TestWithParam<Faulty> {};
+class MistakenPassFile : public testing::TestWithParam<FaultyPassFile> {};
 
 TEST_P(MistakenPassFile, IsRefusedWithTheLineAndNotShown) {
   const std::string all = find(GetParam().text, kKey);
@@ -115,20 +115,20 @@ TEST_P(MistakenPassFile, IsRefusedWithTheLineAndNotShown) {
 INSTANTIATE_TEST_SUITE_P(
     Lines, MistakenPassFile,
     testing::Values(
-        Faulty{"FourFields", "db:5432:ledger:sesame", "pgpass:1: the line has fewer than five fields."},
-        Faulty{"OnlyAPassword", "\nsesame\n", "pgpass:2: the line has fewer than five fields."},
-        Faulty{"ACommentThatIsNone", "\n\n  # sesame\n", "pgpass:3: the line has fewer than five fields."},
-        Faulty{"AnEscapedColonIsNoEnd", R"(db:5432:ledger:ann\:sesame)", "pgpass:1: the line has fewer than five fields."},
-        Faulty{"ABackslashAtTheEndOfTheUser", "db:5432:ledger:sesame\\", "pgpass:1: the line has fewer than five fields."},
-        Faulty{"NoHost", ":5432:ledger:ann:sesame", "pgpass:1: a field before the password is empty, which nothing matches."},
-        Faulty{"NoPort", "db::ledger:ann:sesame", "pgpass:1: a field before the password is empty, which nothing matches."},
-        Faulty{"NoDatabase", "db:5432::ann:sesame", "pgpass:1: a field before the password is empty, which nothing matches."},
-        Faulty{"NoUser", "db:5432:ledger::sesame", "pgpass:1: a field before the password is empty, which nothing matches."},
-        Faulty{"SeveralEmpty", "::::sesame", "pgpass:1: a field before the password is empty, which nothing matches."},
-        Faulty{"AColonInThePassword", "db:5432:ledger:ann:ses:ame:sesame", "pgpass:1: the line has more than five fields."},
-        Faulty{"AColonBehindThePassword", "db:5432:ledger:ann:sesame:", "pgpass:1: the line has more than five fields."},
-        Faulty{"ANul", "db:5432:ledger:ann:sesame\0"s, "pgpass:1: the text contains a NUL byte."},
-        Faulty{"ANulInAComment", "#\0\ndb:5432:ledger:ann:sesame"s, "pgpass:1: the text contains a NUL byte."}),
+        FaultyPassFile{"FourFields", "db:5432:ledger:sesame", "pgpass:1: the line has fewer than five fields."},
+        FaultyPassFile{"OnlyAPassword", "\nsesame\n", "pgpass:2: the line has fewer than five fields."},
+        FaultyPassFile{"ACommentThatIsNone", "\n\n  # sesame\n", "pgpass:3: the line has fewer than five fields."},
+        FaultyPassFile{"AnEscapedColonIsNoEnd", R"(db:5432:ledger:ann\:sesame)", "pgpass:1: the line has fewer than five fields."},
+        FaultyPassFile{"ABackslashAtTheEndOfTheUser", "db:5432:ledger:sesame\\", "pgpass:1: the line has fewer than five fields."},
+        FaultyPassFile{"NoHost", ":5432:ledger:ann:sesame", "pgpass:1: a field before the password is empty, which nothing matches."},
+        FaultyPassFile{"NoPort", "db::ledger:ann:sesame", "pgpass:1: a field before the password is empty, which nothing matches."},
+        FaultyPassFile{"NoDatabase", "db:5432::ann:sesame", "pgpass:1: a field before the password is empty, which nothing matches."},
+        FaultyPassFile{"NoUser", "db:5432:ledger::sesame", "pgpass:1: a field before the password is empty, which nothing matches."},
+        FaultyPassFile{"SeveralEmpty", "::::sesame", "pgpass:1: a field before the password is empty, which nothing matches."},
+        FaultyPassFile{"AColonInThePassword", "db:5432:ledger:ann:ses:ame:sesame", "pgpass:1: the line has more than five fields."},
+        FaultyPassFile{"AColonBehindThePassword", "db:5432:ledger:ann:sesame:", "pgpass:1: the line has more than five fields."},
+        FaultyPassFile{"ANul", "db:5432:ledger:ann:sesame\0"s, "pgpass:1: the text contains a NUL byte."},
+        FaultyPassFile{"ANulInAComment", "#\0\ndb:5432:ledger:ann:sesame"s, "pgpass:1: the text contains a NUL byte."}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 

@@ -98,15 +98,15 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
-struct Refused {
+struct RefusedHeader {
   std::string name;
   Bytes bytes;  // that are enough to refuse it
   ProxyHeaderDefect why;
 };
-void PrintTo(const Refused& row, std::ostream* out) {
+void PrintTo(const RefusedHeader& row, std::ostream* out) {
   *out << row.name;
 }
-class ABadProxyHeader : public testing::TestWithParam<Refused> {};
+class ABadProxyHeader : public testing::TestWithParam<RefusedHeader> {};
 
 TEST_P(ABadProxyHeader, IsRefused) {
   ByteReader in(GetParam().bytes);
@@ -129,53 +129,53 @@ TEST_P(ABadProxyHeader, IsRefusedWithItsLastByteAndNotBefore) {
 INSTANTIATE_TEST_SUITE_P(
     ProxyHeader, ABadProxyHeader,
     testing::Values(
-        Refused{"StartupPacket", "00"_wire, ProxyHeaderDefect::not_a_header},
-        Refused{"TlsRecord", "16"_wire, ProxyHeaderDefect::not_a_header},
-        Refused{"OtherWord", line("PROB"), ProxyHeaderDefect::not_a_header},
-        Refused{"WordWithoutSpace", line("PROXY\r"), ProxyHeaderDefect::not_a_header},
-        Refused{"LowerCase", line("PROXY t"), ProxyHeaderDefect::bad_line},
-        Refused{"OtherProtocol", line("PROXY TCP5"), ProxyHeaderDefect::bad_line},
-        Refused{"NoProtocol", line("PROXY \r"), ProxyHeaderDefect::bad_line},
-        Refused{"LineFeedAlone", line("PROXY UNKNOWN\n"), ProxyHeaderDefect::bad_line},
-        Refused{"CarriageReturnAlone", line("PROXY UNKNOWN\rx"), ProxyHeaderDefect::bad_line},
-        Refused{"ControlCharacter", line("PROXY UNKNOWN \t"), ProxyHeaderDefect::bad_line},
-        Refused{"Nul", line(std::string("PROXY TCP4 1\0", 13)), ProxyHeaderDefect::bad_line},
-        Refused{"UnknownWithMore", line("PROXY UNKNOWNS"), ProxyHeaderDefect::bad_line},
-        Refused{"AddressMissing", line("PROXY TCP4\r"), ProxyHeaderDefect::bad_line},
-        Refused{"PortMissing", line("PROXY TCP4 192.0.2.7 198.51.100.9 56324\r\n"), ProxyHeaderDefect::bad_line},
-        Refused{"PortTooLarge", line("PROXY TCP4 192.0.2.7 198.51.100.9 65536 5432\r\n"), ProxyHeaderDefect::bad_line},
-        Refused{"PortNegative", line("PROXY TCP4 192.0.2.7 198.51.100.9 -1 5432\r\n"), ProxyHeaderDefect::bad_line},
-        Refused{"PortWithZero", line("PROXY TCP4 192.0.2.7 198.51.100.9 056 5432\r\n"), ProxyHeaderDefect::bad_line},
-        Refused{"PortEmpty", line("PROXY TCP4 192.0.2.7 198.51.100.9 56324 \r\n"), ProxyHeaderDefect::bad_line},
-        Refused{"TwoSpaces", line("PROXY TCP4  192.0.2.7 198.51.100.9 56324 5432\r\n"), ProxyHeaderDefect::bad_line},
-        Refused{"FieldTooMany", line("PROXY TCP4 192.0.2.7 198.51.100.9 56324 5432 x\r\n"), ProxyHeaderDefect::bad_line},
-        Refused{"NumberTooLarge", line("PROXY TCP4 192.0.2.256 198.51.100.9 56324 5432\r\n"), ProxyHeaderDefect::bad_line},
-        Refused{"Ipv6AsIpv4", line("PROXY TCP4 2001:db8::7 2001:db8::9 56324 5432\r\n"), ProxyHeaderDefect::bad_line},
-        Refused{"Ipv4AsIpv6", line("PROXY TCP6 192.0.2.7 198.51.100.9 56324 5432\r\n"), ProxyHeaderDefect::bad_line},
-        Refused{"EndlessLine", line("PROXY UNKNOWN " + std::string(107 - 14, 'x')), ProxyHeaderDefect::line_too_long},
-        Refused{"LineThatEndsTooLate", line("PROXY UNKNOWN " + std::string(107 - 14 - 1, 'x') + "\r"), ProxyHeaderDefect::line_too_long},
-        Refused{"SignatureBroken", "0d0a0d0a 01"_wire, ProxyHeaderDefect::not_a_header},
-        Refused{"SignatureBrokenAtItsEnd", "0d0a0d0a 000d0a 51554954 0d"_wire, ProxyHeaderDefect::not_a_header},
-        Refused{"Version1InBinary", kSignature + "11"_wire, ProxyHeaderDefect::unsupported_version},
-        Refused{"Version3", kSignature + "31"_wire, ProxyHeaderDefect::unsupported_version},
-        Refused{"UnknownCommand", kSignature + "22"_wire, ProxyHeaderDefect::unsupported_command},
-        Refused{"DatagramOfIpv4", kSignature + "2112"_wire, ProxyHeaderDefect::unsupported_family},
-        Refused{"DatagramOfIpv6", kSignature + "2122"_wire, ProxyHeaderDefect::unsupported_family},
-        Refused{"DatagramOfUnixSocket", kSignature + "2132"_wire, ProxyHeaderDefect::unsupported_family},
-        Refused{"StreamWithoutFamily", kSignature + "2101"_wire, ProxyHeaderDefect::unsupported_family},
-        Refused{"FamilyWithoutProtocol", kSignature + "2110"_wire, ProxyHeaderDefect::unsupported_family},
-        Refused{"UnknownFamily", kSignature + "2141"_wire, ProxyHeaderDefect::unsupported_family},
-        Refused{"OverTheLimit", kSignature + "2111 0ff1"_wire, ProxyHeaderDefect::too_long},
-        Refused{"LargestLength", kSignature + "2111 ffff"_wire, ProxyHeaderDefect::too_long},
-        Refused{"LargestLengthOfLocal", kSignature + "2000 ffff"_wire, ProxyHeaderDefect::too_long},
-        Refused{"NoRoomForIpv4", kSignature + "2111 000b"_wire, ProxyHeaderDefect::bad_addresses},
-        Refused{"NoRoomForIpv6", kSignature + "2121 0023"_wire, ProxyHeaderDefect::bad_addresses},
-        Refused{"NoRoomForUnixSocket", kSignature + "2131 00d7"_wire, ProxyHeaderDefect::bad_addresses},
-        Refused{"TlvWithoutLength", version_2("2111"_wire, kIpv4Block + "0400"_wire), ProxyHeaderDefect::bad_tlv},
-        Refused{"TlvOverTheEnd", version_2("2111"_wire, kIpv4Block + "040002 00"_wire), ProxyHeaderDefect::bad_tlv},
-        Refused{"LargestTlv", version_2("2121"_wire, kIpv6Block + "20ffff 00"_wire), ProxyHeaderDefect::bad_tlv},
-        Refused{"ChecksumTooShort", version_2("2111"_wire, kIpv4Block + "030003 000000"_wire), ProxyHeaderDefect::bad_tlv},
-        Refused{"WrongChecksum", version_2("2111"_wire, kIpv4Block + "030004 00000000"_wire), ProxyHeaderDefect::bad_checksum}),
+        RefusedHeader{"StartupPacket", "00"_wire, ProxyHeaderDefect::not_a_header},
+        RefusedHeader{"TlsRecord", "16"_wire, ProxyHeaderDefect::not_a_header},
+        RefusedHeader{"OtherWord", line("PROB"), ProxyHeaderDefect::not_a_header},
+        RefusedHeader{"WordWithoutSpace", line("PROXY\r"), ProxyHeaderDefect::not_a_header},
+        RefusedHeader{"LowerCase", line("PROXY t"), ProxyHeaderDefect::bad_line},
+        RefusedHeader{"OtherProtocol", line("PROXY TCP5"), ProxyHeaderDefect::bad_line},
+        RefusedHeader{"NoProtocol", line("PROXY \r"), ProxyHeaderDefect::bad_line},
+        RefusedHeader{"LineFeedAlone", line("PROXY UNKNOWN\n"), ProxyHeaderDefect::bad_line},
+        RefusedHeader{"CarriageReturnAlone", line("PROXY UNKNOWN\rx"), ProxyHeaderDefect::bad_line},
+        RefusedHeader{"ControlCharacter", line("PROXY UNKNOWN \t"), ProxyHeaderDefect::bad_line},
+        RefusedHeader{"Nul", line(std::string("PROXY TCP4 1\0", 13)), ProxyHeaderDefect::bad_line},
+        RefusedHeader{"UnknownWithMore", line("PROXY UNKNOWNS"), ProxyHeaderDefect::bad_line},
+        RefusedHeader{"AddressMissing", line("PROXY TCP4\r"), ProxyHeaderDefect::bad_line},
+        RefusedHeader{"PortMissing", line("PROXY TCP4 192.0.2.7 198.51.100.9 56324\r\n"), ProxyHeaderDefect::bad_line},
+        RefusedHeader{"PortTooLarge", line("PROXY TCP4 192.0.2.7 198.51.100.9 65536 5432\r\n"), ProxyHeaderDefect::bad_line},
+        RefusedHeader{"PortNegative", line("PROXY TCP4 192.0.2.7 198.51.100.9 -1 5432\r\n"), ProxyHeaderDefect::bad_line},
+        RefusedHeader{"PortWithZero", line("PROXY TCP4 192.0.2.7 198.51.100.9 056 5432\r\n"), ProxyHeaderDefect::bad_line},
+        RefusedHeader{"PortEmpty", line("PROXY TCP4 192.0.2.7 198.51.100.9 56324 \r\n"), ProxyHeaderDefect::bad_line},
+        RefusedHeader{"TwoSpaces", line("PROXY TCP4  192.0.2.7 198.51.100.9 56324 5432\r\n"), ProxyHeaderDefect::bad_line},
+        RefusedHeader{"FieldTooMany", line("PROXY TCP4 192.0.2.7 198.51.100.9 56324 5432 x\r\n"), ProxyHeaderDefect::bad_line},
+        RefusedHeader{"NumberTooLarge", line("PROXY TCP4 192.0.2.256 198.51.100.9 56324 5432\r\n"), ProxyHeaderDefect::bad_line},
+        RefusedHeader{"Ipv6AsIpv4", line("PROXY TCP4 2001:db8::7 2001:db8::9 56324 5432\r\n"), ProxyHeaderDefect::bad_line},
+        RefusedHeader{"Ipv4AsIpv6", line("PROXY TCP6 192.0.2.7 198.51.100.9 56324 5432\r\n"), ProxyHeaderDefect::bad_line},
+        RefusedHeader{"EndlessLine", line("PROXY UNKNOWN " + std::string(107 - 14, 'x')), ProxyHeaderDefect::line_too_long},
+        RefusedHeader{"LineThatEndsTooLate", line("PROXY UNKNOWN " + std::string(107 - 14 - 1, 'x') + "\r"), ProxyHeaderDefect::line_too_long},
+        RefusedHeader{"SignatureBroken", "0d0a0d0a 01"_wire, ProxyHeaderDefect::not_a_header},
+        RefusedHeader{"SignatureBrokenAtItsEnd", "0d0a0d0a 000d0a 51554954 0d"_wire, ProxyHeaderDefect::not_a_header},
+        RefusedHeader{"Version1InBinary", kSignature + "11"_wire, ProxyHeaderDefect::unsupported_version},
+        RefusedHeader{"Version3", kSignature + "31"_wire, ProxyHeaderDefect::unsupported_version},
+        RefusedHeader{"UnknownCommand", kSignature + "22"_wire, ProxyHeaderDefect::unsupported_command},
+        RefusedHeader{"DatagramOfIpv4", kSignature + "2112"_wire, ProxyHeaderDefect::unsupported_family},
+        RefusedHeader{"DatagramOfIpv6", kSignature + "2122"_wire, ProxyHeaderDefect::unsupported_family},
+        RefusedHeader{"DatagramOfUnixSocket", kSignature + "2132"_wire, ProxyHeaderDefect::unsupported_family},
+        RefusedHeader{"StreamWithoutFamily", kSignature + "2101"_wire, ProxyHeaderDefect::unsupported_family},
+        RefusedHeader{"FamilyWithoutProtocol", kSignature + "2110"_wire, ProxyHeaderDefect::unsupported_family},
+        RefusedHeader{"UnknownFamily", kSignature + "2141"_wire, ProxyHeaderDefect::unsupported_family},
+        RefusedHeader{"OverTheLimit", kSignature + "2111 0ff1"_wire, ProxyHeaderDefect::too_long},
+        RefusedHeader{"LargestLength", kSignature + "2111 ffff"_wire, ProxyHeaderDefect::too_long},
+        RefusedHeader{"LargestLengthOfLocal", kSignature + "2000 ffff"_wire, ProxyHeaderDefect::too_long},
+        RefusedHeader{"NoRoomForIpv4", kSignature + "2111 000b"_wire, ProxyHeaderDefect::bad_addresses},
+        RefusedHeader{"NoRoomForIpv6", kSignature + "2121 0023"_wire, ProxyHeaderDefect::bad_addresses},
+        RefusedHeader{"NoRoomForUnixSocket", kSignature + "2131 00d7"_wire, ProxyHeaderDefect::bad_addresses},
+        RefusedHeader{"TlvWithoutLength", version_2("2111"_wire, kIpv4Block + "0400"_wire), ProxyHeaderDefect::bad_tlv},
+        RefusedHeader{"TlvOverTheEnd", version_2("2111"_wire, kIpv4Block + "040002 00"_wire), ProxyHeaderDefect::bad_tlv},
+        RefusedHeader{"LargestTlv", version_2("2121"_wire, kIpv6Block + "20ffff 00"_wire), ProxyHeaderDefect::bad_tlv},
+        RefusedHeader{"ChecksumTooShort", version_2("2111"_wire, kIpv4Block + "030003 000000"_wire), ProxyHeaderDefect::bad_tlv},
+        RefusedHeader{"WrongChecksum", version_2("2111"_wire, kIpv4Block + "030004 00000000"_wire), ProxyHeaderDefect::bad_checksum}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 

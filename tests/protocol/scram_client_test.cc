@@ -10,7 +10,7 @@ namespace pgveil::protocol {
 namespace {
 
 constexpr std::string_view kNonce = "aG5mm+DTv5oRYNIABqsqcGJy";
-constexpr std::string_view kServerFirst =
+constexpr std::string_view kFirstOfServer =
     "r=aG5mm+DTv5oRYNIABqsqcGJyNL0Jy9pfxO70R5rBaWNFtogp,s=veWIwUz48iJMYWeU26l5TA==,i=4096";
 
 using Mechanisms = std::vector<std::string_view>;
@@ -55,32 +55,32 @@ constexpr auto kDisable = ChannelBinding::disable;
 constexpr auto kPrefer = ChannelBinding::prefer;
 constexpr auto kRequire = ChannelBinding::require;
 constexpr auto kPlain = Connection::plain;
-constexpr auto kTls = Connection::tls;
+constexpr auto kOverTls = Connection::tls;
 constexpr auto kUndefined = Connection::tls_without_end_point;
 
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(
     Scram, MechanismChoice,
     testing::Values(
-        Choice{"DisableTlsBoth", kDisable, kTls, kBoth, kScramSha256, "n,,"},
-        Choice{"DisableTlsPlain", kDisable, kTls, kPlainOnly, kScramSha256, "n,,"},
-        Choice{"DisableTlsPlus", kDisable, kTls, kPlusOnly, "", ""},
+        Choice{"DisableTlsBoth", kDisable, kOverTls, kBoth, kScramSha256, "n,,"},
+        Choice{"DisableTlsPlain", kDisable, kOverTls, kPlainOnly, kScramSha256, "n,,"},
+        Choice{"DisableTlsPlus", kDisable, kOverTls, kPlusOnly, "", ""},
         Choice{"DisablePlainPlain", kDisable, kPlain, kPlainOnly, kScramSha256, "n,,"},
-        Choice{"PreferTlsBoth", kPrefer, kTls, kBoth, kScramSha256Plus, kBindingHeader},
-        Choice{"PreferTlsBothInTheOtherOrder", kPrefer, kTls, {kScramSha256, kScramSha256Plus}, kScramSha256Plus,
+        Choice{"PreferTlsBoth", kPrefer, kOverTls, kBoth, kScramSha256Plus, kBindingHeader},
+        Choice{"PreferTlsBothInTheOtherOrder", kPrefer, kOverTls, {kScramSha256, kScramSha256Plus}, kScramSha256Plus,
                kBindingHeader},
-        Choice{"PreferTlsPlus", kPrefer, kTls, kPlusOnly, kScramSha256Plus, kBindingHeader},
-        Choice{"PreferTlsPlain", kPrefer, kTls, kPlainOnly, kScramSha256, "y,,"},
+        Choice{"PreferTlsPlus", kPrefer, kOverTls, kPlusOnly, kScramSha256Plus, kBindingHeader},
+        Choice{"PreferTlsPlain", kPrefer, kOverTls, kPlainOnly, kScramSha256, "y,,"},
         Choice{"PreferUndefinedBoth", kPrefer, kUndefined, kBoth, kScramSha256, "n,,"},
         Choice{"PreferUndefinedPlain", kPrefer, kUndefined, kPlainOnly, kScramSha256, "y,,"},
         Choice{"PreferUndefinedPlus", kPrefer, kUndefined, kPlusOnly, "", ""},
         Choice{"PreferPlainPlain", kPrefer, kPlain, kPlainOnly, kScramSha256, "n,,"},
         Choice{"PreferPlainBoth", kPrefer, kPlain, kBoth, kScramSha256, "n,,"},
         Choice{"PreferUnknownBeside", kPrefer, kPlain, {"OAUTHBEARER", kScramSha256}, kScramSha256, "n,,"},
-        Choice{"PreferUnknownAlone", kPrefer, kTls, {"OAUTHBEARER"}, "", ""},
-        Choice{"PreferNothing", kPrefer, kTls, {}, "", ""},
-        Choice{"RequireTlsBoth", kRequire, kTls, kBoth, kScramSha256Plus, kBindingHeader},
-        Choice{"RequireTlsPlain", kRequire, kTls, kPlainOnly, "", "", ScramFailure::binding_not_offered},
+        Choice{"PreferUnknownAlone", kPrefer, kOverTls, {"OAUTHBEARER"}, "", ""},
+        Choice{"PreferNothing", kPrefer, kOverTls, {}, "", ""},
+        Choice{"RequireTlsBoth", kRequire, kOverTls, kBoth, kScramSha256Plus, kBindingHeader},
+        Choice{"RequireTlsPlain", kRequire, kOverTls, kPlainOnly, "", "", ScramFailure::binding_not_offered},
         Choice{"RequirePlainBoth", kRequire, kPlain, kBoth, "", "", ScramFailure::binding_without_tls},
         Choice{"RequireUndefinedBoth", kRequire, kUndefined, kBoth, "", "", ScramFailure::binding_undefined}),
     [](const auto& row) { return row.param.name; });
@@ -93,7 +93,7 @@ class AScramClient : public testing::Test {
   void SetUp() override { ASSERT_TRUE(client_.start(kPlainOnly).has_value()); }
 
   void answer_the_server() {
-    const auto salting = client_.take_server_first(as_bytes(kServerFirst));
+    const auto salting = client_.take_server_first(as_bytes(kFirstOfServer));
     ASSERT_TRUE(salting.has_value());
     ASSERT_TRUE(client_.answer(keys_of(test::salted_password("secret", *salting), hash_)).has_value());
   }
@@ -117,45 +117,45 @@ TEST_P(BadServerFirst, IsNotAnswered) {
   EXPECT_EQ(client_.answer({}), tl::unexpected(ScramFailure::unexpected_message));
 }
 
-constexpr auto kMalformed = ScramFailure::malformed_message;
+constexpr auto kMalformedFailure = ScramFailure::malformed_message;
 const std::string kGoodNonce = "r=" + std::string(kNonce) + "more";
 
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(
     Scram, BadServerFirst,
     testing::Values(
-        BadMessage{"Empty", "", kMalformed},
+        BadMessage{"Empty", "", kMalformedFailure},
         BadMessage{"NonceOfAnother", "r=bG5mm+DTv5oRYNIABqsqcGJymore,s=AAAA,i=1", ScramFailure::nonce_mismatch},
         BadMessage{"NonceOursAlone", "r=" + std::string(kNonce) + ",s=AAAA,i=1", ScramFailure::nonce_mismatch},
         BadMessage{"NonceCut", "r=aG5mm,s=AAAA,i=1", ScramFailure::nonce_mismatch},
         BadMessage{"NonceEmpty", "r=,s=AAAA,i=1", ScramFailure::nonce_mismatch},
         BadMessage{"NonceBehindOther", "r=x" + std::string(kNonce) + "x,s=AAAA,i=1", ScramFailure::nonce_mismatch},
-        BadMessage{"NonceNotPrintable", kGoodNonce + "\x7f,s=AAAA,i=1", kMalformed},
-        BadMessage{"NonceOutsideAscii", kGoodNonce + "\xc3\xa9,s=AAAA,i=1", kMalformed},
-        BadMessage{"NonceWithNul", kGoodNonce + std::string(1, '\0') + ",s=AAAA,i=1", kMalformed},
-        BadMessage{"MandatoryExtension", "m=x," + kGoodNonce + ",s=AAAA,i=1", kMalformed},
-        BadMessage{"OtherOrder", kGoodNonce + ",i=1,s=AAAA", kMalformed},
-        BadMessage{"NoSalt", kGoodNonce + ",i=1", kMalformed},
-        BadMessage{"EmptySalt", kGoodNonce + ",s=,i=1", kMalformed},
-        BadMessage{"SaltThatIsNoBase64", kGoodNonce + ",s=AA*A,i=1", kMalformed},
-        BadMessage{"SaltWithSpace", kGoodNonce + ",s=AA A,i=1", kMalformed},
-        BadMessage{"SaltWithoutPadding", kGoodNonce + ",s=AA,i=1", kMalformed},
-        BadMessage{"NoIterations", kGoodNonce + ",s=AAAA", kMalformed},
-        BadMessage{"EmptyIterations", kGoodNonce + ",s=AAAA,i=", kMalformed},
-        BadMessage{"ZeroIterations", kGoodNonce + ",s=AAAA,i=0", kMalformed},
-        BadMessage{"NegativeIterations", kGoodNonce + ",s=AAAA,i=-1", kMalformed},
-        BadMessage{"SignedIterations", kGoodNonce + ",s=AAAA,i=+1", kMalformed},
-        BadMessage{"HexadecimalIterations", kGoodNonce + ",s=AAAA,i=0x10", kMalformed},
-        BadMessage{"IterationsWithSpace", kGoodNonce + ",s=AAAA,i= 1", kMalformed},
-        BadMessage{"LettersBehindIterations", kGoodNonce + ",s=AAAA,i=1x", kMalformed},
+        BadMessage{"NonceNotPrintable", kGoodNonce + "\x7f,s=AAAA,i=1", kMalformedFailure},
+        BadMessage{"NonceOutsideAscii", kGoodNonce + "\xc3\xa9,s=AAAA,i=1", kMalformedFailure},
+        BadMessage{"NonceWithNul", kGoodNonce + std::string(1, '\0') + ",s=AAAA,i=1", kMalformedFailure},
+        BadMessage{"MandatoryExtension", "m=x," + kGoodNonce + ",s=AAAA,i=1", kMalformedFailure},
+        BadMessage{"OtherOrder", kGoodNonce + ",i=1,s=AAAA", kMalformedFailure},
+        BadMessage{"NoSalt", kGoodNonce + ",i=1", kMalformedFailure},
+        BadMessage{"EmptySalt", kGoodNonce + ",s=,i=1", kMalformedFailure},
+        BadMessage{"SaltThatIsNoBase64", kGoodNonce + ",s=AA*A,i=1", kMalformedFailure},
+        BadMessage{"SaltWithSpace", kGoodNonce + ",s=AA A,i=1", kMalformedFailure},
+        BadMessage{"SaltWithoutPadding", kGoodNonce + ",s=AA,i=1", kMalformedFailure},
+        BadMessage{"NoIterations", kGoodNonce + ",s=AAAA", kMalformedFailure},
+        BadMessage{"EmptyIterations", kGoodNonce + ",s=AAAA,i=", kMalformedFailure},
+        BadMessage{"ZeroIterations", kGoodNonce + ",s=AAAA,i=0", kMalformedFailure},
+        BadMessage{"NegativeIterations", kGoodNonce + ",s=AAAA,i=-1", kMalformedFailure},
+        BadMessage{"SignedIterations", kGoodNonce + ",s=AAAA,i=+1", kMalformedFailure},
+        BadMessage{"HexadecimalIterations", kGoodNonce + ",s=AAAA,i=0x10", kMalformedFailure},
+        BadMessage{"IterationsWithSpace", kGoodNonce + ",s=AAAA,i= 1", kMalformedFailure},
+        BadMessage{"LettersBehindIterations", kGoodNonce + ",s=AAAA,i=1x", kMalformedFailure},
         BadMessage{"OneIterationTooMany", kGoodNonce + ",s=AAAA,i=1000001", ScramFailure::too_many_iterations},
         BadMessage{"HugeIterations", kGoodNonce + ",s=AAAA,i=2147483648", ScramFailure::too_many_iterations},
         BadMessage{"EndlessIterations", kGoodNonce + ",s=AAAA,i=" + std::string(300, '9'),
                    ScramFailure::too_many_iterations},
-        BadMessage{"CommaBehind", kGoodNonce + ",s=AAAA,i=1,", kMalformed},
-        BadMessage{"ExtensionBehind", kGoodNonce + ",s=AAAA,i=1,x=y", kMalformed},
-        BadMessage{"NulBehind", kGoodNonce + ",s=AAAA,i=1" + std::string(1, '\0'), kMalformed},
-        BadMessage{"ServerFinal", "v=3vgAuEq0GWx6tzthZYYWKodOMDcM3gsMnmaIVVCAp1U=", kMalformed}),
+        BadMessage{"CommaBehind", kGoodNonce + ",s=AAAA,i=1,", kMalformedFailure},
+        BadMessage{"ExtensionBehind", kGoodNonce + ",s=AAAA,i=1,x=y", kMalformedFailure},
+        BadMessage{"NulBehind", kGoodNonce + ",s=AAAA,i=1" + std::string(1, '\0'), kMalformedFailure},
+        BadMessage{"ServerFinal", "v=3vgAuEq0GWx6tzthZYYWKodOMDcM3gsMnmaIVVCAp1U=", kMalformedFailure}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
@@ -179,18 +179,18 @@ TEST_P(BadServerFinal, DoesNotEndTheLogin) {
 INSTANTIATE_TEST_SUITE_P(
     Scram, BadServerFinal,
     testing::Values(
-        BadMessage{"Empty", "", kMalformed},
+        BadMessage{"Empty", "", kMalformedFailure},
         BadMessage{"ErrorOfTheServer", "e=invalid-proof", ScramFailure::refused},
         BadMessage{"ErrorWithoutText", "e=", ScramFailure::refused},
-        BadMessage{"LetterAlone", "e", kMalformed},
+        BadMessage{"LetterAlone", "e", kMalformedFailure},
         BadMessage{"SignatureOfAnother", "v=2vgAuEq0GWx6tzthZYYWKodOMDcM3gsMnmaIVVCAp1U=",
                    ScramFailure::incorrect_signature},
-        BadMessage{"SignatureTooShort", "v=3vgAuEq0GWx6tzthZYYWKodOMDcM3gsMnmaIVVCA", kMalformed},
-        BadMessage{"SignatureTooLong", "v=AAAA3vgAuEq0GWx6tzthZYYWKodOMDcM3gsMnmaIVVCAp1U=", kMalformed},
-        BadMessage{"SignatureEmpty", "v=", kMalformed},
-        BadMessage{"SignatureThatIsNoBase64", "v=*vgAuEq0GWx6tzthZYYWKodOMDcM3gsMnmaIVVCAp1U=", kMalformed},
-        BadMessage{"ExtensionBehind", "v=3vgAuEq0GWx6tzthZYYWKodOMDcM3gsMnmaIVVCAp1U=,x=y", kMalformed},
-        BadMessage{"ServerFirstAgain", std::string(kServerFirst), kMalformed}),
+        BadMessage{"SignatureTooShort", "v=3vgAuEq0GWx6tzthZYYWKodOMDcM3gsMnmaIVVCA", kMalformedFailure},
+        BadMessage{"SignatureTooLong", "v=AAAA3vgAuEq0GWx6tzthZYYWKodOMDcM3gsMnmaIVVCAp1U=", kMalformedFailure},
+        BadMessage{"SignatureEmpty", "v=", kMalformedFailure},
+        BadMessage{"SignatureThatIsNoBase64", "v=*vgAuEq0GWx6tzthZYYWKodOMDcM3gsMnmaIVVCAp1U=", kMalformedFailure},
+        BadMessage{"ExtensionBehind", "v=3vgAuEq0GWx6tzthZYYWKodOMDcM3gsMnmaIVVCAp1U=,x=y", kMalformedFailure},
+        BadMessage{"ServerFirstAgain", std::string(kFirstOfServer), kMalformedFailure}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
@@ -225,7 +225,7 @@ TEST_F(AScramClient, TakesNoSignatureBeforeItHasAnswered) {
 
 TEST_F(AScramClient, IsAskedOnce) {
   answer_the_server();
-  EXPECT_EQ(client_.take_server_first(as_bytes(kServerFirst)).error(), kOutOfOrder);
+  EXPECT_EQ(client_.take_server_first(as_bytes(kFirstOfServer)).error(), kOutOfOrder);
   // The exchange has ended with this failure.
   EXPECT_EQ(client_.take_server_final(as_bytes("v=3vgAuEq0GWx6tzthZYYWKodOMDcM3gsMnmaIVVCAp1U=")).error(),
             kOutOfOrder);
@@ -242,7 +242,7 @@ TEST_F(AScramClient, TakesNothingOnceFinished) {
 TEST(ScramClientBeforeItsStart, TakesNothing) {
   const test::ScramHash hash;
   ScramClient client(hash, {}, std::string(kNonce));
-  EXPECT_EQ(client.take_server_first(as_bytes(kServerFirst)).error(), kOutOfOrder);
+  EXPECT_EQ(client.take_server_first(as_bytes(kFirstOfServer)).error(), kOutOfOrder);
   EXPECT_EQ(client.start(kPlainOnly).error(), kOutOfOrder);
 }
 

@@ -14,7 +14,7 @@ namespace pgveil::protocol {
 namespace {
 
 constexpr std::string_view kServerNonce = "NL0Jy9pfxO70R5rBaWNFtogp";
-constexpr std::string_view kClientFirst = "n=,r=abc";  // bare
+constexpr std::string_view kFirstOfClient = "n=,r=abc";  // bare
 constexpr std::string_view kWholeNonce = "abcNL0Jy9pfxO70R5rBaWNFtogp";
 const Bytes kEndPoint(32, 0xab);
 
@@ -36,7 +36,7 @@ const ScramKeys& known_keys() {
 std::string with_proof(const std::string& without_proof, const std::string& server_first,
                        const ScramKeys& keys = known_keys()) {
   const test::ScramHash hash;
-  const auto auth_message = auth_message_of(kClientFirst, server_first, without_proof);
+  const auto auth_message = auth_message_of(kFirstOfClient, server_first, without_proof);
   const auto proof =
       with_client_signature(keys.client_key, hash.sha256(keys.client_key.view()), auth_message, hash);
   return without_proof + ",p=" + encode_base64(proof.view());
@@ -88,7 +88,7 @@ TEST_P(RefusedClientFirst, EndsTheExchange) {
 
 constexpr bool kBinds = true;
 constexpr bool kBindsNot = false;
-constexpr auto kMalformed = ScramRefusal::malformed_message;
+constexpr auto kMalformedRefusal = ScramRefusal::malformed_message;
 
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(
@@ -110,33 +110,33 @@ INSTANTIATE_TEST_SUITE_P(
         First{"EmptyBindingType", kBinds, kScramSha256Plus, "p=,,n=,r=abc", ScramRefusal::binding_type},
         First{"LongerBindingType", kBinds, kScramSha256Plus, "p=tls-server-end-point2,,n=,r=abc",
               ScramRefusal::binding_type},
-        First{"NoBindingType", kBinds, kScramSha256Plus, "p,,n=,r=abc", kMalformed},
-        First{"BindingTypeAlone", kBinds, kScramSha256Plus, "p=tls-server-end-point", kMalformed},
-        First{"UnknownFlag", kBindsNot, kScramSha256, "x,,n=,r=abc", kMalformed},
-        First{"FlagInUpperCase", kBindsNot, kScramSha256, "N,,n=,r=abc", kMalformed},
-        First{"LongFlag", kBindsNot, kScramSha256, "nn,,n=,r=abc", kMalformed},
-        First{"FlagAlone", kBindsNot, kScramSha256, "n", kMalformed},
-        First{"FlagAndComma", kBindsNot, kScramSha256, "n,", kMalformed},
-        First{"HeaderAlone", kBindsNot, kScramSha256, "n,,", kMalformed},
-        First{"Empty", kBindsNot, kScramSha256, "", kMalformed},
-        First{"WithNul", kBindsNot, kScramSha256, std::string("n,,n=,r=abc\0", 12), kMalformed},
-        First{"WithNulInside", kBindsNot, kScramSha256, std::string("n,,n=,r=a\0c", 11), kMalformed},
+        First{"NoBindingType", kBinds, kScramSha256Plus, "p,,n=,r=abc", kMalformedRefusal},
+        First{"BindingTypeAlone", kBinds, kScramSha256Plus, "p=tls-server-end-point", kMalformedRefusal},
+        First{"UnknownFlag", kBindsNot, kScramSha256, "x,,n=,r=abc", kMalformedRefusal},
+        First{"FlagInUpperCase", kBindsNot, kScramSha256, "N,,n=,r=abc", kMalformedRefusal},
+        First{"LongFlag", kBindsNot, kScramSha256, "nn,,n=,r=abc", kMalformedRefusal},
+        First{"FlagAlone", kBindsNot, kScramSha256, "n", kMalformedRefusal},
+        First{"FlagAndComma", kBindsNot, kScramSha256, "n,", kMalformedRefusal},
+        First{"HeaderAlone", kBindsNot, kScramSha256, "n,,", kMalformedRefusal},
+        First{"Empty", kBindsNot, kScramSha256, "", kMalformedRefusal},
+        First{"WithNul", kBindsNot, kScramSha256, std::string("n,,n=,r=abc\0", 12), kMalformedRefusal},
+        First{"WithNulInside", kBindsNot, kScramSha256, std::string("n,,n=,r=a\0c", 11), kMalformedRefusal},
         First{"AuthorizationIdentity", kBindsNot, kScramSha256, "n,a=postgres,n=,r=abc",
               ScramRefusal::authorization_identity},
         First{"AuthorizationIdentityWithBinding", kBinds, kScramSha256Plus,
               "p=tls-server-end-point,a=postgres,n=,r=abc", ScramRefusal::authorization_identity},
-        First{"OtherAttributeInHeader", kBindsNot, kScramSha256, "n,b=postgres,n=,r=abc", kMalformed},
+        First{"OtherAttributeInHeader", kBindsNot, kScramSha256, "n,b=postgres,n=,r=abc", kMalformedRefusal},
         First{"MandatoryExtension", kBindsNot, kScramSha256, "n,,m=x,n=,r=abc", ScramRefusal::mandatory_extension},
-        First{"NoUser", kBindsNot, kScramSha256, "n,,r=abc", kMalformed},
-        First{"UserWithoutEquals", kBindsNot, kScramSha256, "n,,n,r=abc", kMalformed},
-        First{"NoNonce", kBindsNot, kScramSha256, "n,,n=", kMalformed},
-        First{"OtherThanNonce", kBindsNot, kScramSha256, "n,,n=,x=abc", kMalformed},
+        First{"NoUser", kBindsNot, kScramSha256, "n,,r=abc", kMalformedRefusal},
+        First{"UserWithoutEquals", kBindsNot, kScramSha256, "n,,n,r=abc", kMalformedRefusal},
+        First{"NoNonce", kBindsNot, kScramSha256, "n,,n=", kMalformedRefusal},
+        First{"OtherThanNonce", kBindsNot, kScramSha256, "n,,n=,x=abc", kMalformedRefusal},
         First{"NonceWithSpace", kBindsNot, kScramSha256, "n,,n=,r=a c", ScramRefusal::nonce_not_printable},
         First{"NonceWithDelete", kBindsNot, kScramSha256, "n,,n=,r=a\x7f", ScramRefusal::nonce_not_printable},
         First{"NonceOutsideAscii", kBindsNot, kScramSha256, "n,,n=,r=\xc3\xa9", ScramRefusal::nonce_not_printable},
-        First{"ExtensionWithoutName", kBindsNot, kScramSha256, "n,,n=,r=abc,=x", kMalformed},
-        First{"ExtensionWithoutEquals", kBindsNot, kScramSha256, "n,,n=,r=abc,x", kMalformed},
-        First{"ExtensionWithDigitForName", kBindsNot, kScramSha256, "n,,n=,r=abc,1=x", kMalformed}),
+        First{"ExtensionWithoutName", kBindsNot, kScramSha256, "n,,n=,r=abc,=x", kMalformedRefusal},
+        First{"ExtensionWithoutEquals", kBindsNot, kScramSha256, "n,,n=,r=abc,x", kMalformedRefusal},
+        First{"ExtensionWithDigitForName", kBindsNot, kScramSha256, "n,,n=,r=abc,1=x", kMalformedRefusal}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
@@ -197,7 +197,7 @@ TEST_P(ClientFinal, IsCheckedBeforeItsRightProof) {
   const test::ScramHash hash;
   ScramServer server(hash, known_secret(), row.header == "y,," ? Bytes() : kEndPoint,
                      std::string(kServerNonce));
-  const std::string first = std::string(row.header) + std::string(kClientFirst);
+  const std::string first = std::string(row.header) + std::string(kFirstOfClient);
   const auto server_first = server.take_initial_response({row.mechanism, as_bytes(first)});
   ASSERT_TRUE(server_first.has_value());
   const auto answer = server.take_response(as_bytes(with_proof(row.without_proof, *server_first)));
@@ -239,16 +239,16 @@ INSTANTIATE_TEST_SUITE_P(
               ScramRefusal::binding_attribute},
         Final{"EmptyBinding", kScramSha256, "n,,", "c=,r=" + std::string(kWholeNonce),
               ScramRefusal::binding_attribute},
-        Final{"NoBinding", kScramSha256, "n,,", "r=" + std::string(kWholeNonce), kMalformed},
+        Final{"NoBinding", kScramSha256, "n,,", "r=" + std::string(kWholeNonce), kMalformedRefusal},
         Final{"NonceOfTheClientAlone", kScramSha256, "n,,", "c=biws,r=abc", ScramRefusal::nonce_mismatch},
         Final{"NonceOfTheServerAlone", kScramSha256, "n,,", "c=biws,r=" + std::string(kServerNonce),
               ScramRefusal::nonce_mismatch},
         Final{"NonceLonger", kScramSha256, "n,,", kPlainFinal + "x", ScramRefusal::nonce_mismatch},
         Final{"NonceEmpty", kScramSha256, "n,,", "c=biws,r=", ScramRefusal::nonce_mismatch},
-        Final{"NoNonce", kScramSha256, "n,,", "c=biws", kMalformed},
+        Final{"NoNonce", kScramSha256, "n,,", "c=biws", kMalformedRefusal},
         Final{"ExtensionBeforeTheNonce", kScramSha256, "n,,", "c=biws,x=y,r=" + std::string(kWholeNonce),
-              kMalformed},
-        Final{"ExtensionWithoutEquals", kScramSha256, "n,,", kPlainFinal + ",x", kMalformed}),
+              kMalformedRefusal},
+        Final{"ExtensionWithoutEquals", kScramSha256, "n,,", kPlainFinal + ",x", kMalformedRefusal}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
@@ -281,7 +281,7 @@ TEST_F(AChallengedServer, RefusesAProofThatIsNotWhole) {
     const test::ScramHash hash;
     ScramServer server(hash, known_secret(), {}, std::string(kServerNonce));
     ASSERT_TRUE(server.take_initial_response({kScramSha256, as_bytes("n,,n=,r=abc")}).has_value());
-    EXPECT_EQ(server.take_response(as_bytes(message)), tl::unexpected(kMalformed)) << message;
+    EXPECT_EQ(server.take_response(as_bytes(message)), tl::unexpected(kMalformedRefusal)) << message;
   }
 }
 

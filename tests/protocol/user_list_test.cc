@@ -47,7 +47,7 @@ TEST_P(UserList, IsReadAsPgbouncerReadsIt) {
   EXPECT_EQ(read(GetParam().text), GetParam().entries);
 }
 
-const std::string kLongestName(63, 'n');
+const std::string kLongestUserName(63, 'n');
 
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(
@@ -68,8 +68,8 @@ INSTANTIATE_TEST_SUITE_P(
         Text{"BackslashesMeanNothing", R"("ann\" "ses\ame\\")", R"(1: ann\, password ses\ame\\;)"},
         Text{"BlanksInValues", R"(" ann " " ses ame ")", "1:  ann , password  ses ame ;"},
         Text{"ASemicolonInValues", R"("a;n" "ses;ame")", "1: a;n, password ses;ame;"},
-        Text{"TheLongestName", '"' + kLongestName + R"(" "sesame")", "1: " + kLongestName + ", password sesame;"},
-        Text{"LengthIsThatOfTheNameNotOfTheLine", '"' + kLongestName.substr(1) + R"(""" "sesame")", "1: " + kLongestName.substr(1) + "\", password sesame;"},
+        Text{"TheLongestName", '"' + kLongestUserName + R"(" "sesame")", "1: " + kLongestUserName + ", password sesame;"},
+        Text{"LengthIsThatOfTheNameNotOfTheLine", '"' + kLongestUserName.substr(1) + R"(""" "sesame")", "1: " + kLongestUserName.substr(1) + "\", password sesame;"},
         Text{"NamesDifferInCase", "\"ann\" \"a\"\n\"Ann\" \"b\"", "1: ann, password a;2: Ann, password b;"}),
     [](const auto& row) { return row.param.name; });
 
@@ -89,13 +89,13 @@ INSTANTIATE_TEST_SUITE_P(
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
-struct Faulty {
+struct FaultyUserList {
   const char* name;
   std::string text;
   std::string error;
 };
 
-class MistakenUserList : public testing::TestWithParam<Faulty> {};
+class MistakenUserList : public testing::TestWithParam<FaultyUserList> {};
 
 TEST_P(MistakenUserList, IsRefusedWithTheLine) {
   EXPECT_EQ(read(GetParam().text).substr(0, GetParam().error.size()), GetParam().error);
@@ -113,31 +113,31 @@ TEST_P(MistakenUserList, IsNotShown) {
 INSTANTIATE_TEST_SUITE_P(
     Lines, MistakenUserList,
     testing::Values(
-        Faulty{"NoMarks", "\nann sesame\n", "userlist.txt:2: the line does not begin with a quotation mark."},
-        Faulty{"AnotherComment", "# ann", "userlist.txt:1: the line does not begin with a quotation mark."},
-        Faulty{"AByteOrderMark", "\xef\xbb\xbf\"ann\" \"sesame\"", "userlist.txt:1: the line does not begin with a quotation mark."},
-        Faulty{"NoMarkBeforeTheName", "ann\" \"sesame\"", "userlist.txt:1: the line does not begin with a quotation mark."},
-        Faulty{"NoMarkBehindTheName", "\"ann sesame", "userlist.txt:1: the user does not end with a quotation mark on this line."},
-        Faulty{"NameOverTwoLines", "\"ann\n; ann\"", "userlist.txt:1: the user does not end with a quotation mark on this line."},
-        Faulty{"AMarkAlone", "\"", "userlist.txt:1: the user does not end with a quotation mark on this line."},
-        Faulty{"OnlyDoubledMarks", "\"\"\"", "userlist.txt:1: the user does not end with a quotation mark on this line."},
-        Faulty{"NoSecret", R"("sesame")", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
-        Faulty{"NoBlankBetween", R"("ann""sesame")", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
-        Faulty{"NoMarkBeforeTheSecret", R"("ann" sesame")", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
-        Faulty{"NoMarkBehindTheSecret", R"("ann" "sesame)", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
-        Faulty{"ADoubledMarkBehindTheSecret", R"("ann" "sesame"")", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
-        Faulty{"SomethingBetween", R"("ann", "sesame")", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
-        Faulty{"SecretOnTheNextLine", "\"ann\"\n; \"sesame\"", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
-        Faulty{"EmptyName", R"("" "sesame")", "userlist.txt:1: the user is empty."},
-        Faulty{"EmptySecret", R"("ann" "")", "userlist.txt:1: the secret is empty."},
-        Faulty{"NoBlankBetweenInAnOldFile", R"("ann""sesame" "")", "userlist.txt:1: the secret is empty."},
-        Faulty{"NameThatTheServerWouldCut", '"' + kLongestName + R"(n" "sesame")", "userlist.txt:1: the user is longer than 63 bytes."},
-        Faulty{"TheSameUser", "\"ann\" \"sesame\"\n\n\"ann\" \"sesame\"", "userlist.txt:3: line 1 has the same user."},
-        Faulty{"ANul", "; a\n\"ann\" \"ses\0ame\""s, "userlist.txt:2: the text contains a NUL byte."},
-        Faulty{"ANulInAComment", "; \0\n\"ann\" \"sesame\""s, "userlist.txt:1: the text contains a NUL byte."},
-        Faulty{"ACutScramSecret", R"("ann" ")" + kScram.substr(0, 100) + '"', "userlist.txt:1: the secret begins with SCRAM-SHA-256$, but is not a SCRAM secret"},
-        Faulty{"NothingButThePrefix", R"("ann" "SCRAM-SHA-256$")", "userlist.txt:1: the secret begins with SCRAM-SHA-256$, but is not a SCRAM secret"},
-        Faulty{"TooManyIterations", R"("ann" "SCRAM-SHA-256$1000001)" + kScram.substr(18) + '"', "userlist.txt:1: the secret begins with SCRAM-SHA-256$, but is not a SCRAM secret or has more than 1000000 iterations."}),
+        FaultyUserList{"NoMarks", "\nann sesame\n", "userlist.txt:2: the line does not begin with a quotation mark."},
+        FaultyUserList{"AnotherComment", "# ann", "userlist.txt:1: the line does not begin with a quotation mark."},
+        FaultyUserList{"AByteOrderMark", "\xef\xbb\xbf\"ann\" \"sesame\"", "userlist.txt:1: the line does not begin with a quotation mark."},
+        FaultyUserList{"NoMarkBeforeTheName", "ann\" \"sesame\"", "userlist.txt:1: the line does not begin with a quotation mark."},
+        FaultyUserList{"NoMarkBehindTheName", "\"ann sesame", "userlist.txt:1: the user does not end with a quotation mark on this line."},
+        FaultyUserList{"NameOverTwoLines", "\"ann\n; ann\"", "userlist.txt:1: the user does not end with a quotation mark on this line."},
+        FaultyUserList{"AMarkAlone", "\"", "userlist.txt:1: the user does not end with a quotation mark on this line."},
+        FaultyUserList{"OnlyDoubledMarks", "\"\"\"", "userlist.txt:1: the user does not end with a quotation mark on this line."},
+        FaultyUserList{"NoSecret", R"("sesame")", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
+        FaultyUserList{"NoBlankBetween", R"("ann""sesame")", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
+        FaultyUserList{"NoMarkBeforeTheSecret", R"("ann" sesame")", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
+        FaultyUserList{"NoMarkBehindTheSecret", R"("ann" "sesame)", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
+        FaultyUserList{"ADoubledMarkBehindTheSecret", R"("ann" "sesame"")", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
+        FaultyUserList{"SomethingBetween", R"("ann", "sesame")", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
+        FaultyUserList{"SecretOnTheNextLine", "\"ann\"\n; \"sesame\"", "userlist.txt:1: no secret in quotation marks follows the user on this line."},
+        FaultyUserList{"EmptyName", R"("" "sesame")", "userlist.txt:1: the user is empty."},
+        FaultyUserList{"EmptySecret", R"("ann" "")", "userlist.txt:1: the secret is empty."},
+        FaultyUserList{"NoBlankBetweenInAnOldFile", R"("ann""sesame" "")", "userlist.txt:1: the secret is empty."},
+        FaultyUserList{"NameThatTheServerWouldCut", '"' + kLongestUserName + R"(n" "sesame")", "userlist.txt:1: the user is longer than 63 bytes."},
+        FaultyUserList{"TheSameUser", "\"ann\" \"sesame\"\n\n\"ann\" \"sesame\"", "userlist.txt:3: line 1 has the same user."},
+        FaultyUserList{"ANul", "; a\n\"ann\" \"ses\0ame\""s, "userlist.txt:2: the text contains a NUL byte."},
+        FaultyUserList{"ANulInAComment", "; \0\n\"ann\" \"sesame\""s, "userlist.txt:1: the text contains a NUL byte."},
+        FaultyUserList{"ACutScramSecret", R"("ann" ")" + kScram.substr(0, 100) + '"', "userlist.txt:1: the secret begins with SCRAM-SHA-256$, but is not a SCRAM secret"},
+        FaultyUserList{"NothingButThePrefix", R"("ann" "SCRAM-SHA-256$")", "userlist.txt:1: the secret begins with SCRAM-SHA-256$, but is not a SCRAM secret"},
+        FaultyUserList{"TooManyIterations", R"("ann" "SCRAM-SHA-256$1000001)" + kScram.substr(18) + '"', "userlist.txt:1: the secret begins with SCRAM-SHA-256$, but is not a SCRAM secret or has more than 1000000 iterations."}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 

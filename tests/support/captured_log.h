@@ -18,6 +18,9 @@
 
 namespace pgveil::test {
 
+inline const proxy::LogConfig text_log{};
+inline const proxy::LogConfig json_log{.format = proxy::LogFormat::json};
+
 class CapturedLog {
  public:
   explicit CapturedLog(const proxy::LogConfig& config, const proxy::AuditConfig& audit = {})

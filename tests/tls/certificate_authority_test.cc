@@ -71,20 +71,20 @@ class AnAuthority : public testing::Test {
     return authority ? "" : authority.error().message;
   }
 
-  test::TemporaryFolder folder_;
+  pgveil::test::TemporaryFolder folder_;
   std::string certificate_file_, key_file_, root_pem_;
 };
 
-struct Kind {
+struct KeyCase {
   const char* name;
   NewKey key;
   const char* type;
   int bits;
 };
-void PrintTo(const Kind& kind, std::ostream* out) {
+void PrintTo(const KeyCase& kind, std::ostream* out) {
   *out << kind.name;
 }
-class AnAuthorityThatMakesKeys : public AnAuthority, public testing::WithParamInterface<Kind> {};
+class AnAuthorityThatMakesKeys : public AnAuthority, public testing::WithParamInterface<KeyCase> {};
 
 TEST_P(AnAuthorityThatMakesKeys, IssuesACertificateForEachOfThem) {
   ASSERT_EQ(new_key_of(GetParam().name), GetParam().key);
@@ -102,11 +102,11 @@ TEST_P(AnAuthorityThatMakesKeys, IssuesACertificateForEachOfThem) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Keys, AnAuthorityThatMakesKeys,
-                         testing::Values(Kind{"p256", NewKey::p256, "EC", 256},
-                                         Kind{"rsa:2048", NewKey::rsa2048, "RSA", 2048},
-                                         Kind{"rsa:3072", NewKey::rsa3072, "RSA", 3072},
-                                         Kind{"rsa:4096", NewKey::rsa4096, "RSA", 4096},
-                                         Kind{"ed25519", NewKey::ed25519, "ED25519", 256}));
+                         testing::Values(KeyCase{"p256", NewKey::p256, "EC", 256},
+                                         KeyCase{"rsa:2048", NewKey::rsa2048, "RSA", 2048},
+                                         KeyCase{"rsa:3072", NewKey::rsa3072, "RSA", 3072},
+                                         KeyCase{"rsa:4096", NewKey::rsa4096, "RSA", 4096},
+                                         KeyCase{"ed25519", NewKey::ed25519, "ED25519", 256}));
 
 TEST_F(AnAuthority, SignsWithEachKindOfKey) {
   for (const NewKey key : {NewKey::p256, NewKey::rsa2048, NewKey::ed25519}) {
@@ -225,16 +225,16 @@ TEST_F(AnAuthority, IsNotLoadedWithAKeyOfAnother) {
 }
 
 TEST_F(AnAuthority, IsNotLoadedFromACertificateThatMaySignNothing) {
-  test::CertificateRequest request;
+  pgveil::test::CertificateRequest request;
   request.common_names = {"leaf"};
-  const auto leaf = test::self_signed(request);
+  const auto leaf = pgveil::test::self_signed(request);
   certificate_file_ = folder_.write("leaf.crt", leaf.certificate_pem());
   key_file_ = folder_.write("leaf.key", leaf.key_pem());
   EXPECT_PRED_FORMAT2(testing::IsSubstring, "may not sign certificates and CRLs", message_of_load());
 }
 
 TEST_F(AnAuthority, IsNotLoadedFromACertificateWithoutTheIdentifierOfItsKey) {
-  const auto root = test::authority("root");
+  const auto root = pgveil::test::authority("root");
   certificate_file_ = folder_.write("ca.crt", root.certificate_pem());
   key_file_ = folder_.write("ca.key", root.key_pem());
   EXPECT_PRED_FORMAT2(testing::IsSubstring, "has no subject key identifier", message_of_load());
@@ -247,7 +247,7 @@ TEST_F(AnAuthority, IsNotLoadedWithAKeyThatOthersCanRead) {
 }
 
 TEST_F(AnAuthority, IsNotLoadedWithAnEncryptedKey) {
-  const auto root = test::authority("root");
+  const auto root = pgveil::test::authority("root");
   certificate_file_ = folder_.write("ca.crt", root.certificate_pem());
   key_file_ = folder_.write("ca.key", root.key_pem("secret"));
   EXPECT_PRED_FORMAT2(testing::IsSubstring, "is encrypted", message_of_load());

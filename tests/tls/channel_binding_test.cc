@@ -14,7 +14,7 @@ namespace {
 using DigestContext = std::unique_ptr<EVP_MD_CTX, Freed<EVP_MD_CTX_free>>;
 using Octets = std::vector<std::uint8_t>;
 
-Octets der_of(const X509* certificate) {
+Octets der_octets(const X509* certificate) {
   Octets der(static_cast<std::size_t>(i2d_X509(certificate, nullptr)));
   unsigned char* end = der.data();
   i2d_X509(certificate, &end);
@@ -45,7 +45,7 @@ Identity signed_with(const std::string& kind, const char* digest,
   if (kind == "RSA-PSS") EVP_PKEY_CTX_set_rsa_padding(parameters, RSA_PKCS1_PSS_PADDING);
   if (X509_sign_ctx(certificate.get(), context.get()) <= 0) throw std::runtime_error("cannot be signed so");
 
-  const Octets der = der_of(certificate.get());
+  const Octets der = der_octets(certificate.get());
   const unsigned char* place = der.data();
   EVP_PKEY_up_ref(model.key());
   return {Certificate(d2i_X509(nullptr, &place, static_cast<long>(der.size()))), PrivateKey(model.key())};
@@ -59,7 +59,7 @@ CertificateRequest of_ed25519(const std::string& common_name) {
 }
 
 Octets hash_of(const X509* certificate, const char* digest) {
-  const Octets der = der_of(certificate);
+  const Octets der = der_octets(certificate);
   Octets hash(EVP_MAX_MD_SIZE);
   std::size_t size = 0;
   if (EVP_Q_digest(nullptr, digest, nullptr, der.data(), der.size(), hash.data(), &size) != 1)

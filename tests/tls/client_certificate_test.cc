@@ -118,16 +118,9 @@ INSTANTIATE_TEST_SUITE_P(Versions, OurClientCertificate, testing::Values(TLS1_2_
 
 // --- a client's certificate ---
 
-CertificateRequest authority_named(const char* name) {
-  CertificateRequest request;
-  request.common_names = {name};
-  request.authority = true;
-  return request;
-}
-
 // A server that asks for certificates, and a client's certificate that a test case changes before it is
 // issued.
-struct Scene {
+struct ClientScene {
   Site site;
   Identity stranger = pgveil::test::authority("Unknown Root");
   CertificateRequest request = app();
@@ -136,7 +129,7 @@ struct Scene {
   std::shared_ptr<Identity> leaf;
   std::vector<std::shared_ptr<Identity>> intermediates;
 
-  Scene() { settings.ssl_ca_file = site.folder.path("root.crt"); }
+  ClientScene() { settings.ssl_ca_file = site.folder.path("root.crt"); }
   void issue_by(const Identity& issuer) { leaf = std::make_shared<Identity>(issued_by(issuer, request)); }
   void issue() { issue_by(site.root); }
   Identity& add_intermediate(CertificateRequest of = authority_named("Test Intermediate")) {
@@ -155,18 +148,18 @@ struct Scene {
   }
 };
 
-std::vector<const Identity*> intermediates_of(const Scene& scene) {
+std::vector<const Identity*> intermediates_of(const ClientScene& scene) {
   std::vector<const Identity*> chain;
   for (const auto& intermediate : scene.intermediates) chain.push_back(intermediate.get());
   return chain;
 }
 
 // Returns the verdict of the server's context on the certificate of the scene, without a handshake.
-std::string verdict_without_handshake(const Scene& scene) {
+std::string verdict_without_handshake(const ClientScene& scene) {
   return text_of(Site::build(scene.settings)->verify(peer_chain_of(*scene.leaf, intermediates_of(scene))));
 }
 
-Acceptance connect(const Scene& scene, int version) {
+Acceptance connect(const ClientScene& scene, int version) {
   const auto client = openssl_client();
   SSL_CTX_set_min_proto_version(client.get(), version);
   SSL_CTX_set_max_proto_version(client.get(), version);
@@ -177,7 +170,7 @@ Acceptance connect(const Scene& scene, int version) {
 
 struct Taken {
   const char* name;
-  std::function<void(Scene&)> prepare;
+  std::function<void(ClientScene&)> prepare;
   const char* subject;  // nullptr: no certificate
 };
 void PrintTo(const Taken& row, std::ostream* out) {
@@ -188,7 +181,7 @@ class GoodClientCertificate : public testing::TestWithParam<Taken> {};
 
 TEST_P(GoodClientCertificate, IsTaken) {
   for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
-    Scene scene;
+    ClientScene scene;
     GetParam().prepare(scene);
     const auto accepted = connect(scene, version);
     ASSERT_EQ(accepted.status, Engine::Status::ready)
@@ -204,10 +197,10 @@ TEST_P(GoodClientCertificate, IsTaken) {
 
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(Chains, GoodClientCertificate, testing::Values(
-    Taken{"OfTheAuthority", [](Scene& s) { s.issue(); }, "CN=app"},
-    Taken{"OfAnIntermediateThatIsSent", [](Scene& s) { s.issue_by(s.add_intermediate()); }, "CN=app"},
+    Taken{"OfTheAuthority", [](ClientScene& s) { s.issue(); }, "CN=app"},
+    Taken{"OfAnIntermediateThatIsSent", [](ClientScene& s) { s.issue_by(s.add_intermediate()); }, "CN=app"},
     Taken{"OfAnIntermediateInTheAuthorityFile",
-          [](Scene& s) {
+          [](ClientScene& s) {
             s.issue_by(s.add_intermediate());
             s.settings.ssl_ca_file = s.site.folder.write(
                 "ca.crt", s.site.root.certificate_pem() + s.intermediates[0]->certificate_pem());
@@ -215,46 +208,46 @@ INSTANTIATE_TEST_SUITE_P(Chains, GoodClientCertificate, testing::Values(
           },
           "CN=app"},
     Taken{"ForClients",
-          [](Scene& s) {
+          [](ClientScene& s) {
             s.request.extended_key_usage = "clientAuth";
             s.issue();
           },
           "CN=app"},
     Taken{"WithoutASubject",
-          [](Scene& s) {
+          [](ClientScene& s) {
             s.request.common_names.clear();
             s.request.alternative_names = {pgveil::test::uri("spiffe://prod/app")};
             s.issue();
           },
           ""},
     Taken{"NotRevoked",
-          [](Scene& s) {
+          [](ClientScene& s) {
             s.issue();
             s.crls({crl_pem(s.site.root, {})});
           },
           "CN=app"},
     Taken{"NotRevokedInADirectory",
-          [](Scene& s) {
+          [](ClientScene& s) {
             s.issue();
             s.crl_directory(s.site.root, {});
           },
           "CN=app"},
     Taken{"NeitherItNorItsIssuerRevoked",
-          [](Scene& s) {
+          [](ClientScene& s) {
             const Identity& intermediate = s.add_intermediate();
             s.issue_by(intermediate);
             s.crls({crl_pem(s.site.root, {}), crl_pem(intermediate, {})});
           },
           "CN=app"},
     // The rules decide which clients must have a certificate, after the StartupMessage.
-    Taken{"Missing", [](Scene&) {}, nullptr},
-    Taken{"MissingWhereThereAreCrls", [](Scene& s) { s.crls({crl_pem(s.site.root, {})}); }, nullptr}),
+    Taken{"Missing", [](ClientScene&) {}, nullptr},
+    Taken{"MissingWhereThereAreCrls", [](ClientScene& s) { s.crls({crl_pem(s.site.root, {})}); }, nullptr}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
-struct Refused {
+struct RefusedClient {
   const char* name;
-  std::function<void(Scene&)> prepare;
+  std::function<void(ClientScene&)> prepare;
   Failure failure;
   int depth;
   const char* subject;
@@ -262,15 +255,15 @@ struct Refused {
   const char* detail;  // a part of the detail
   const char* alert;   // the name in the client's OpenSSL
 };
-void PrintTo(const Refused& row, std::ostream* out) {
+void PrintTo(const RefusedClient& row, std::ostream* out) {
   *out << row.name;
 }
 
-class BadClientCertificate : public testing::TestWithParam<Refused> {};
+class BadClientCertificate : public testing::TestWithParam<RefusedClient> {};
 
 TEST_P(BadClientCertificate, IsRefusedWithItsReason) {
   for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
-    Scene scene;
+    ClientScene scene;
     GetParam().prepare(scene);
     if (!scene.leaf) scene.issue();
     const auto accepted = connect(scene, version);
@@ -293,114 +286,114 @@ constexpr const char* kRoot = "CN=Test Root";
 
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(Chains, BadClientCertificate, testing::Values(
-    Refused{"OfAnUnknownAuthority", [](Scene& s) { s.issue_by(s.stranger); },
-            Failure::untrusted_issuer, 0, "CN=app", "CN=Unknown Root",
-            R"(The certificate of "CN=app" was issued by "CN=Unknown Root", which leads to no trusted authority)",
-            "alert unknown ca"},
-    Refused{"SelfSigned", [](Scene& s) { s.leaf = std::make_shared<Identity>(self_signed(s.request)); },
-            Failure::untrusted_issuer, 0, "CN=app", "CN=app", "self-signed certificate", "alert unknown ca"},
-    Refused{"IntermediateIsNotSent",
-            [](Scene& s) {
-              s.issue_by(s.add_intermediate());
-              s.intermediates.clear();
-            },
-            Failure::untrusted_issuer, 0, "CN=app", "CN=Test Intermediate", "leads to no trusted authority",
-            "alert unknown ca"},
-    Refused{"OfAnAuthorityOfTheSameName", [](Scene& s) { s.issue_by(pgveil::test::authority("Test Root")); },
-            Failure::invalid_certificate, 0, "CN=app", kRoot, "certificate signature failure", "alert decrypt error"},
-    Refused{"Expired", [](Scene& s) { s.request.not_after = -1min; },
-            Failure::expired, 0, "CN=app", kRoot, R"(The certificate of "CN=app" expired on 20)",
-            "alert certificate expired"},
-    Refused{"NotYetValid", [](Scene& s) { s.request.not_before = 1h; },
-            Failure::not_yet_valid, 0, "CN=app", kRoot, R"(The certificate of "CN=app" is not valid before 20)",
-            "alert bad certificate"},
-    Refused{"IssuerExpired",
-            [](Scene& s) {
-              auto request = authority_named("Test Intermediate");
-              request.not_after = -1min;
-              s.issue_by(s.add_intermediate(request));
-            },
-            Failure::expired, 1, "CN=Test Intermediate", kRoot, "expired on 20", "alert certificate expired"},
-    Refused{"ExpiredWithoutASubject",
-            [](Scene& s) {
-              s.request.common_names.clear();
-              s.request.alternative_names = {pgveil::test::uri("spiffe://prod/\napp")};
-              s.request.not_after = -1min;
-            },
-            Failure::expired, 0, "", kRoot, R"(The certificate for "spiffe://prod/\x0aapp" expired on 20)",
-            "alert certificate expired"},
-    Refused{"ForServersOnly", [](Scene& s) { s.request.extended_key_usage = "serverAuth"; },
-            Failure::wrong_purpose, 0, "CN=app", kRoot, R"(The certificate of "CN=app" was refused: )",
-            "alert unsupported certificate"},
-    Refused{"IssuedByAClient",
-            [](Scene& s) {
-              CertificateRequest request;
-              request.common_names = {"No Authority"};
-              s.issue_by(s.add_intermediate(request));
-            },
-            Failure::wrong_purpose, 1, "CN=No Authority", kRoot, "invalid CA certificate", "alert unknown ca"},
-    Refused{"WeakKey", [](Scene& s) { s.request.key = pgveil::test::KeyKind::rsa768; },
-            Failure::weak, 0, "CN=app", kRoot, "key too weak", "alert bad certificate"}),
+    RefusedClient{"OfAnUnknownAuthority", [](ClientScene& s) { s.issue_by(s.stranger); },
+                  Failure::untrusted_issuer, 0, "CN=app", "CN=Unknown Root",
+                  R"(The certificate of "CN=app" was issued by "CN=Unknown Root", which leads to no trusted authority)",
+                  "alert unknown ca"},
+    RefusedClient{"SelfSigned", [](ClientScene& s) { s.leaf = std::make_shared<Identity>(self_signed(s.request)); },
+                  Failure::untrusted_issuer, 0, "CN=app", "CN=app", "self-signed certificate", "alert unknown ca"},
+    RefusedClient{"IntermediateIsNotSent",
+                  [](ClientScene& s) {
+                    s.issue_by(s.add_intermediate());
+                    s.intermediates.clear();
+                  },
+                  Failure::untrusted_issuer, 0, "CN=app", "CN=Test Intermediate", "leads to no trusted authority",
+                  "alert unknown ca"},
+    RefusedClient{"OfAnAuthorityOfTheSameName", [](ClientScene& s) { s.issue_by(pgveil::test::authority("Test Root")); },
+                  Failure::invalid_certificate, 0, "CN=app", kRoot, "certificate signature failure", "alert decrypt error"},
+    RefusedClient{"Expired", [](ClientScene& s) { s.request.not_after = -1min; },
+                  Failure::expired, 0, "CN=app", kRoot, R"(The certificate of "CN=app" expired on 20)",
+                  "alert certificate expired"},
+    RefusedClient{"NotYetValid", [](ClientScene& s) { s.request.not_before = 1h; },
+                  Failure::not_yet_valid, 0, "CN=app", kRoot, R"(The certificate of "CN=app" is not valid before 20)",
+                  "alert bad certificate"},
+    RefusedClient{"IssuerExpired",
+                  [](ClientScene& s) {
+                    auto request = authority_named("Test Intermediate");
+                    request.not_after = -1min;
+                    s.issue_by(s.add_intermediate(request));
+                  },
+                  Failure::expired, 1, "CN=Test Intermediate", kRoot, "expired on 20", "alert certificate expired"},
+    RefusedClient{"ExpiredWithoutASubject",
+                  [](ClientScene& s) {
+                    s.request.common_names.clear();
+                    s.request.alternative_names = {pgveil::test::uri("spiffe://prod/\napp")};
+                    s.request.not_after = -1min;
+                  },
+                  Failure::expired, 0, "", kRoot, R"(The certificate for "spiffe://prod/\x0aapp" expired on 20)",
+                  "alert certificate expired"},
+    RefusedClient{"ForServersOnly", [](ClientScene& s) { s.request.extended_key_usage = "serverAuth"; },
+                  Failure::wrong_purpose, 0, "CN=app", kRoot, R"(The certificate of "CN=app" was refused: )",
+                  "alert unsupported certificate"},
+    RefusedClient{"IssuedByAClient",
+                  [](ClientScene& s) {
+                    CertificateRequest request;
+                    request.common_names = {"No Authority"};
+                    s.issue_by(s.add_intermediate(request));
+                  },
+                  Failure::wrong_purpose, 1, "CN=No Authority", kRoot, "invalid CA certificate", "alert unknown ca"},
+    RefusedClient{"WeakKey", [](ClientScene& s) { s.request.key = pgveil::test::KeyKind::rsa768; },
+                  Failure::weak, 0, "CN=app", kRoot, "key too weak", "alert bad certificate"}),
     [](const auto& row) { return row.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(Revocation, BadClientCertificate, testing::Values(
-    Refused{"Revoked",
-            [](Scene& s) {
-              s.issue();
-              s.crls({crl_pem(s.site.root, {s.leaf.get()})});
-            },
-            Failure::revoked, 0, "CN=app", kRoot, R"("CN=app" was revoked by its issuer "CN=Test Root")",
-            "alert certificate revoked"},
-    Refused{"RevokedInADirectory",
-            [](Scene& s) {
-              s.issue();
-              s.crl_directory(s.site.root, {s.leaf.get()});
-            },
-            Failure::revoked, 0, "CN=app", kRoot, "was revoked", "alert certificate revoked"},
-    Refused{"IssuerRevoked",
-            [](Scene& s) {
-              const Identity& intermediate = s.add_intermediate();
-              s.issue_by(intermediate);
-              s.crls({crl_pem(s.site.root, {&intermediate}), crl_pem(intermediate, {})});
-            },
-            Failure::revoked, 1, "CN=Test Intermediate", kRoot, "was revoked", "alert certificate revoked"},
-    Refused{"NoCrlOfTheIntermediate",
-            [](Scene& s) {
-              s.issue_by(s.add_intermediate());
-              s.crls({crl_pem(s.site.root, {})});
-            },
-            Failure::crl_unusable, 0, "CN=app", "CN=Test Intermediate", R"(a CRL of "CN=Test Intermediate")",
-            "alert unknown ca"},
-    Refused{"NoCrlOfTheRoot",
-            [](Scene& s) {
-              const Identity& intermediate = s.add_intermediate();
-              s.issue_by(intermediate);
-              s.crls({crl_pem(intermediate, {})});
-            },
-            Failure::crl_unusable, 1, "CN=Test Intermediate", kRoot, R"(a CRL of "CN=Test Root")",
-            "alert unknown ca"},
-    Refused{"CrlExpired", [](Scene& s) { s.crls({crl_pem(s.site.root, {}, -1min)}); },
-            Failure::crl_unusable, 0, "CN=app", kRoot, "CRL has expired", "alert certificate expired"},
-    Refused{"CrlOfAnImpostor",
-            [](Scene& s) { s.crls({crl_pem(pgveil::test::authority("Test Root"), {})}); },
-            Failure::crl_unusable, 0, "CN=app", kRoot, "CRL signature failure", "alert decrypt error"},
+    RefusedClient{"Revoked",
+                  [](ClientScene& s) {
+                    s.issue();
+                    s.crls({crl_pem(s.site.root, {s.leaf.get()})});
+                  },
+                  Failure::revoked, 0, "CN=app", kRoot, R"("CN=app" was revoked by its issuer "CN=Test Root")",
+                  "alert certificate revoked"},
+    RefusedClient{"RevokedInADirectory",
+                  [](ClientScene& s) {
+                    s.issue();
+                    s.crl_directory(s.site.root, {s.leaf.get()});
+                  },
+                  Failure::revoked, 0, "CN=app", kRoot, "was revoked", "alert certificate revoked"},
+    RefusedClient{"IssuerRevoked",
+                  [](ClientScene& s) {
+                    const Identity& intermediate = s.add_intermediate();
+                    s.issue_by(intermediate);
+                    s.crls({crl_pem(s.site.root, {&intermediate}), crl_pem(intermediate, {})});
+                  },
+                  Failure::revoked, 1, "CN=Test Intermediate", kRoot, "was revoked", "alert certificate revoked"},
+    RefusedClient{"NoCrlOfTheIntermediate",
+                  [](ClientScene& s) {
+                    s.issue_by(s.add_intermediate());
+                    s.crls({crl_pem(s.site.root, {})});
+                  },
+                  Failure::crl_unusable, 0, "CN=app", "CN=Test Intermediate", R"(a CRL of "CN=Test Intermediate")",
+                  "alert unknown ca"},
+    RefusedClient{"NoCrlOfTheRoot",
+                  [](ClientScene& s) {
+                    const Identity& intermediate = s.add_intermediate();
+                    s.issue_by(intermediate);
+                    s.crls({crl_pem(intermediate, {})});
+                  },
+                  Failure::crl_unusable, 1, "CN=Test Intermediate", kRoot, R"(a CRL of "CN=Test Root")",
+                  "alert unknown ca"},
+    RefusedClient{"CrlExpired", [](ClientScene& s) { s.crls({crl_pem(s.site.root, {}, -1min)}); },
+                  Failure::crl_unusable, 0, "CN=app", kRoot, "CRL has expired", "alert certificate expired"},
+    RefusedClient{"CrlOfAnImpostor",
+                  [](ClientScene& s) { s.crls({crl_pem(pgveil::test::authority("Test Root"), {})}); },
+                  Failure::crl_unusable, 0, "CN=app", kRoot, "CRL signature failure", "alert decrypt error"},
     // OpenSSL without our checks would trust it.
-    Refused{"AuthorityLiesBesideTheCrls",
-            [](Scene& s) {
-              s.issue_by(s.stranger);
-              s.crl_directory(s.stranger, {});
-              std::string name = crl_file_name(s.stranger);
-              name.erase(name.find(".r") + 1, 1);
-              s.site.folder.write(name, s.stranger.certificate_pem());
-            },
-            Failure::untrusted_issuer, 0, "CN=app", "CN=Unknown Root", "leads to no trusted authority",
-            "alert unknown ca"}),
+    RefusedClient{"AuthorityLiesBesideTheCrls",
+                  [](ClientScene& s) {
+                    s.issue_by(s.stranger);
+                    s.crl_directory(s.stranger, {});
+                    std::string name = crl_file_name(s.stranger);
+                    name.erase(name.find(".r") + 1, 1);
+                    s.site.folder.write(name, s.stranger.certificate_pem());
+                  },
+                  Failure::untrusted_issuer, 0, "CN=app", "CN=Unknown Root", "leads to no trusted authority",
+                  "alert unknown ca"}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
 TEST(ClientsCertificate, IsAskedForUnderTheNamesOfTheAuthorities) {
   for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
-    Scene scene;
+    ClientScene scene;
     scene.settings.ssl_ca_file = scene.site.folder.write(
         "ca.crt", scene.site.root.certificate_pem() + scene.stranger.certificate_pem());
     const auto accepted = connect(scene, version);

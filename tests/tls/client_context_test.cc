@@ -12,25 +12,18 @@
 namespace pgveil::tls::test {
 namespace {
 
-CertificateRequest named(const char* common_name, pgveil::test::KeyKind key = pgveil::test::KeyKind::p256) {
-  CertificateRequest request;
-  request.common_names = {common_name};
-  request.key = key;
-  return request;
-}
-
-struct Mistaken {
+struct MistakenClientContext {
   const char* name;
   std::function<void(const Site& site, ClientSettings& settings)> spoil;
   const char* setting;
   const char* message;  // a part of the message
 };
-void PrintTo(const Mistaken& row, std::ostream* out) {
+void PrintTo(const MistakenClientContext& row, std::ostream* out) {
   *out << row.name;
 }
 
 // Valid settings with a client's certificate. Each row makes one of them invalid.
-class ClientContextMistake : public testing::TestWithParam<Mistaken> {
+class ClientContextMistake : public testing::TestWithParam<MistakenClientContext> {
  protected:
   ClientContextMistake() {
     const Identity client = issued_by(site_.root, named("app"));
@@ -53,84 +46,80 @@ TEST_P(ClientContextMistake, IsTold) {
   EXPECT_NE(built.error()[0].hint, "");
 }
 
-std::string garbage(const Site& site) {
-  return site.folder.write("garbage.pem", "this is no PEM\n");
-}
-
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(Trust, ClientContextMistake, testing::Values(
-    Mistaken{"RootIsNotSet", [](const Site&, ClientSettings& s) { s.sslrootcert.clear(); },
-             "sslrootcert", "is not set"},
-    Mistaken{"RootIsMissing", [](const Site&, ClientSettings& s) { s.sslrootcert = "/nonexistent/root.crt"; },
-             "sslrootcert", R"(root certificate file "/nonexistent/root.crt" does not exist)"},
-    Mistaken{"RootIsGarbage", [](const Site& site, ClientSettings& s) { s.sslrootcert = garbage(site); },
-             "sslrootcert", "cannot be loaded: it holds no PEM block of a certificate"},
-    Mistaken{"CrlIsMissing", [](const Site&, ClientSettings& s) { s.sslcrl = "/nonexistent/root.crl"; },
-             "sslcrl", "No such file or directory"},
-    Mistaken{"CrlIsGarbage", [](const Site& site, ClientSettings& s) { s.sslcrl = garbage(site); },
-             "sslcrl", "cannot be loaded"},
+    MistakenClientContext{"RootIsNotSet", [](const Site&, ClientSettings& s) { s.sslrootcert.clear(); },
+                          "sslrootcert", "is not set"},
+    MistakenClientContext{"RootIsMissing", [](const Site&, ClientSettings& s) { s.sslrootcert = "/nonexistent/root.crt"; },
+                          "sslrootcert", R"(root certificate file "/nonexistent/root.crt" does not exist)"},
+    MistakenClientContext{"RootIsGarbage", [](const Site& site, ClientSettings& s) { s.sslrootcert = garbage(site); },
+                          "sslrootcert", "cannot be loaded: it holds no PEM block of a certificate"},
+    MistakenClientContext{"CrlIsMissing", [](const Site&, ClientSettings& s) { s.sslcrl = "/nonexistent/root.crl"; },
+                          "sslcrl", "No such file or directory"},
+    MistakenClientContext{"CrlIsGarbage", [](const Site& site, ClientSettings& s) { s.sslcrl = garbage(site); },
+                          "sslcrl", "cannot be loaded"},
     // libpq would trust a certificate in a CRL file.
-    Mistaken{"CrlIsACertificate", [](const Site& site, ClientSettings& s) { s.sslcrl = site.folder.path("root.crt"); },
-             "sslcrl", "cannot be loaded"},
-    Mistaken{"CrlDirectoryIsMissing", [](const Site&, ClientSettings& s) { s.sslcrldir = "/nonexistent"; },
-             "sslcrldir", R"("/nonexistent")"},
-    Mistaken{"CrlDirectoryIsAFile", [](const Site& site, ClientSettings& s) { s.sslcrldir = garbage(site); },
-             "sslcrldir", "cannot be read: Not a directory"},
-    Mistaken{"CrlDirectoryIsNotHashed",
-             [](const Site& site, ClientSettings& s) {
-               site.folder.write("root.crl", crl_pem(site.root, {}));
-               s.sslcrldir = site.folder.path(".");
-             },
-             "sslcrldir", "has no CRL that is named by its hash"}),
+    MistakenClientContext{"CrlIsACertificate", [](const Site& site, ClientSettings& s) { s.sslcrl = site.folder.path("root.crt"); },
+                          "sslcrl", "cannot be loaded"},
+    MistakenClientContext{"CrlDirectoryIsMissing", [](const Site&, ClientSettings& s) { s.sslcrldir = "/nonexistent"; },
+                          "sslcrldir", R"("/nonexistent")"},
+    MistakenClientContext{"CrlDirectoryIsAFile", [](const Site& site, ClientSettings& s) { s.sslcrldir = garbage(site); },
+                          "sslcrldir", "cannot be read: Not a directory"},
+    MistakenClientContext{"CrlDirectoryIsNotHashed",
+                          [](const Site& site, ClientSettings& s) {
+                            site.folder.write("root.crl", crl_pem(site.root, {}));
+                            s.sslcrldir = site.folder.path(".");
+                          },
+                          "sslcrldir", "has no CRL that is named by its hash"}),
     [](const auto& row) { return row.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(OwnCertificate, ClientContextMistake, testing::Values(
-    Mistaken{"KeyIsNotSet", [](const Site&, ClientSettings& s) { s.sslkey.clear(); }, "sslkey", "go together"},
-    Mistaken{"CertificateIsNotSet", [](const Site&, ClientSettings& s) { s.sslcert.clear(); },
-             "sslcert", "go together"},
-    Mistaken{"CertificateIsMissing", [](const Site&, ClientSettings& s) { s.sslcert = "/nonexistent/a.crt"; },
-             "sslcert", "No such file or directory"},
-    Mistaken{"CertificateIsGarbage", [](const Site& site, ClientSettings& s) { s.sslcert = garbage(site); },
-             "sslcert", "cannot be loaded: it holds no PEM block of a certificate"},
-    Mistaken{"KeyIsMissing", [](const Site&, ClientSettings& s) { s.sslkey = "/nonexistent/a.key"; },
-             "sslkey", "No such file or directory"},
-    Mistaken{"KeyIsGarbage", [](const Site& site, ClientSettings& s) { s.sslkey = garbage(site); },
-             "sslkey", "cannot be loaded"},
-    Mistaken{"KeyIsACertificate", [](const Site& site, ClientSettings& s) { s.sslkey = site.folder.write("k", site.root.certificate_pem()); },
-             "sslkey", "cannot be loaded"},
-    Mistaken{"KeyIsReadableByAll",
-             [](const Site&, ClientSettings& s) { ASSERT_EQ(::chmod(s.sslkey.c_str(), 0644), 0); },
-             "sslkey", "has group or world access"},
-    Mistaken{"KeyOfAnotherCertificate",
-             [](const Site& site, ClientSettings& s) { s.sslkey = site.folder.write("k", site.server.key_pem()); },
-             "sslkey", "does not match private key file"},
-    Mistaken{"KeyOfAnotherKind",
-             [](const Site& site, ClientSettings& s) {
-               s.sslkey = site.folder.write("k", self_signed(named("x", pgveil::test::KeyKind::rsa2048)).key_pem());
-             },
-             "sslkey", "does not match private key file"},
-    Mistaken{"KeyIsEncrypted",
-             [](const Site& site, ClientSettings& s) { s.sslkey = site.folder.write("k", site.server.key_pem("sesame")); },
-             "sslkey", "is encrypted, and no sslpassword is set"},
-    Mistaken{"PasswordIsWrong",
-             [](const Site& site, ClientSettings& s) {
-               s.sslkey = site.folder.write("k", site.server.key_pem("sesame"));
-               s.sslpassword = "poppy";
-             },
-             "sslkey", "is encrypted, and sslpassword does not open it"},
-    Mistaken{"PasswordIsLongerThanOpenSslTakes",
-             [](const Site& site, ClientSettings& s) {
-               s.sslkey = site.folder.write("k", site.server.key_pem("sesame"));
-               s.sslpassword = std::string(100'000, 'x');
-             },
-             "sslkey", "is encrypted, and sslpassword does not open it"},
-    Mistaken{"CertificateIsTooWeak",
-             [](const Site& site, ClientSettings& s) {
-               const Identity weak = issued_by(site.root, named("app", pgveil::test::KeyKind::rsa768));
-               s.sslcert = site.folder.write("c", weak.certificate_pem());
-               s.sslkey = site.folder.write("k", weak.key_pem());
-             },
-             "sslcert", "ee key too small"}),
+    MistakenClientContext{"KeyIsNotSet", [](const Site&, ClientSettings& s) { s.sslkey.clear(); }, "sslkey", "go together"},
+    MistakenClientContext{"CertificateIsNotSet", [](const Site&, ClientSettings& s) { s.sslcert.clear(); },
+                          "sslcert", "go together"},
+    MistakenClientContext{"CertificateIsMissing", [](const Site&, ClientSettings& s) { s.sslcert = "/nonexistent/a.crt"; },
+                          "sslcert", "No such file or directory"},
+    MistakenClientContext{"CertificateIsGarbage", [](const Site& site, ClientSettings& s) { s.sslcert = garbage(site); },
+                          "sslcert", "cannot be loaded: it holds no PEM block of a certificate"},
+    MistakenClientContext{"KeyIsMissing", [](const Site&, ClientSettings& s) { s.sslkey = "/nonexistent/a.key"; },
+                          "sslkey", "No such file or directory"},
+    MistakenClientContext{"KeyIsGarbage", [](const Site& site, ClientSettings& s) { s.sslkey = garbage(site); },
+                          "sslkey", "cannot be loaded"},
+    MistakenClientContext{"KeyIsACertificate", [](const Site& site, ClientSettings& s) { s.sslkey = site.folder.write("k", site.root.certificate_pem()); },
+                          "sslkey", "cannot be loaded"},
+    MistakenClientContext{"KeyIsReadableByAll",
+                          [](const Site&, ClientSettings& s) { ASSERT_EQ(::chmod(s.sslkey.c_str(), 0644), 0); },
+                          "sslkey", "has group or world access"},
+    MistakenClientContext{"KeyOfAnotherCertificate",
+                          [](const Site& site, ClientSettings& s) { s.sslkey = site.folder.write("k", site.server.key_pem()); },
+                          "sslkey", "does not match private key file"},
+    MistakenClientContext{"KeyOfAnotherKind",
+                          [](const Site& site, ClientSettings& s) {
+                            s.sslkey = site.folder.write("k", self_signed(named("x", pgveil::test::KeyKind::rsa2048)).key_pem());
+                          },
+                          "sslkey", "does not match private key file"},
+    MistakenClientContext{"KeyIsEncrypted",
+                          [](const Site& site, ClientSettings& s) { s.sslkey = site.folder.write("k", site.server.key_pem("sesame")); },
+                          "sslkey", "is encrypted, and no sslpassword is set"},
+    MistakenClientContext{"PasswordIsWrong",
+                          [](const Site& site, ClientSettings& s) {
+                            s.sslkey = site.folder.write("k", site.server.key_pem("sesame"));
+                            s.sslpassword = "poppy";
+                          },
+                          "sslkey", "is encrypted, and sslpassword does not open it"},
+    MistakenClientContext{"PasswordIsLongerThanOpenSslTakes",
+                          [](const Site& site, ClientSettings& s) {
+                            s.sslkey = site.folder.write("k", site.server.key_pem("sesame"));
+                            s.sslpassword = std::string(100'000, 'x');
+                          },
+                          "sslkey", "is encrypted, and sslpassword does not open it"},
+    MistakenClientContext{"CertificateIsTooWeak",
+                          [](const Site& site, ClientSettings& s) {
+                            const Identity weak = issued_by(site.root, named("app", pgveil::test::KeyKind::rsa768));
+                            s.sslcert = site.folder.write("c", weak.certificate_pem());
+                            s.sslkey = site.folder.write("k", weak.key_pem());
+                          },
+                          "sslcert", "ee key too small"}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 

@@ -9,18 +9,18 @@
 namespace pgveil::tls::test {
 namespace {
 
-struct Effect {
+struct ClientEffect {
   const char* name;
   std::function<void(ClientSettings&)> set;
   std::function<void(SSL_CTX*)> server;
   std::function<std::string(const Established&)> of;
   const char* agreed;  // empty: the handshake must fail
 };
-void PrintTo(const Effect& row, std::ostream* out) {
+void PrintTo(const ClientEffect& row, std::ostream* out) {
   *out << row.name;
 }
 
-class ClientSetting : public testing::TestWithParam<Effect> {};
+class ClientSetting : public testing::TestWithParam<ClientEffect> {};
 
 TEST_P(ClientSetting, HasItsEffect) {
   const Site site;
@@ -41,13 +41,13 @@ TEST_P(ClientSetting, HasItsEffect) {
 }
 
 void nothing(ClientSettings& /*settings*/) {}
-void newest(SSL_CTX* /*server*/) {}
-void tls12(SSL_CTX* server) {
+void newest_server(SSL_CTX* /*server*/) {}
+void tls12_server(SSL_CTX* server) {
   SSL_CTX_set_max_proto_version(server, TLS1_2_VERSION);
 }
 std::function<void(SSL_CTX*)> tls12_with(const char* ciphers) {
   return [ciphers](SSL_CTX* server) {
-    tls12(server);
+    tls12_server(server);
     SSL_CTX_set_cipher_list(server, ciphers);
   };
 }
@@ -57,35 +57,35 @@ std::function<void(SSL_CTX*)> groups(const char* list) {
 
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(Ciphers, ClientSetting, testing::Values(
-    Effect{"ForwardSecrecyAndAeadByDefault", nothing, tls12_with("ECDHE-ECDSA-CHACHA20-POLY1305"), cipher_of,
-           "ECDHE-ECDSA-CHACHA20-POLY1305"},
-    Effect{"NoCbcByDefault", nothing, tls12_with("ECDHE-ECDSA-AES256-SHA384"), cipher_of, ""},
-    Effect{"DefaultWhereItIsEmpty", [](ClientSettings& s) { s.ssl_ciphers = ""; },
-           tls12_with("ECDHE-ECDSA-AES256-SHA384"), cipher_of, ""},
-    Effect{"TheOneThatIsSet", [](ClientSettings& s) { s.ssl_ciphers = "ECDHE-ECDSA-AES256-SHA384"; },
-           tls12, cipher_of, "ECDHE-ECDSA-AES256-SHA384"},
-    Effect{"TheOneOfTls13ThatIsSet", [](ClientSettings& s) { s.ssl_tls13_ciphers = "TLS_CHACHA20_POLY1305_SHA256"; },
-           newest, cipher_of, "TLS_CHACHA20_POLY1305_SHA256"},
-    Effect{"NotOneOfTls13ThatIsNotSet", [](ClientSettings& s) { s.ssl_tls13_ciphers = "TLS_CHACHA20_POLY1305_SHA256"; },
-           [](SSL_CTX* server) { SSL_CTX_set_ciphersuites(server, "TLS_AES_256_GCM_SHA384"); }, cipher_of, ""}),
+    ClientEffect{"ForwardSecrecyAndAeadByDefault", nothing, tls12_with("ECDHE-ECDSA-CHACHA20-POLY1305"), cipher_of,
+                 "ECDHE-ECDSA-CHACHA20-POLY1305"},
+    ClientEffect{"NoCbcByDefault", nothing, tls12_with("ECDHE-ECDSA-AES256-SHA384"), cipher_of, ""},
+    ClientEffect{"DefaultWhereItIsEmpty", [](ClientSettings& s) { s.ssl_ciphers = ""; },
+                 tls12_with("ECDHE-ECDSA-AES256-SHA384"), cipher_of, ""},
+    ClientEffect{"TheOneThatIsSet", [](ClientSettings& s) { s.ssl_ciphers = "ECDHE-ECDSA-AES256-SHA384"; },
+                 tls12_server, cipher_of, "ECDHE-ECDSA-AES256-SHA384"},
+    ClientEffect{"TheOneOfTls13ThatIsSet", [](ClientSettings& s) { s.ssl_tls13_ciphers = "TLS_CHACHA20_POLY1305_SHA256"; },
+                 newest_server, cipher_of, "TLS_CHACHA20_POLY1305_SHA256"},
+    ClientEffect{"NotOneOfTls13ThatIsNotSet", [](ClientSettings& s) { s.ssl_tls13_ciphers = "TLS_CHACHA20_POLY1305_SHA256"; },
+                 [](SSL_CTX* server) { SSL_CTX_set_ciphersuites(server, "TLS_AES_256_GCM_SHA384"); }, cipher_of, ""}),
     [](const auto& row) { return row.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(Groups, ClientSetting, testing::Values(
-    Effect{"TheOneThatIsSet", [](ClientSettings& s) { s.ssl_groups = "P-384"; }, newest, group_of, "secp384r1"},
-    Effect{"NotOneThatIsNotSet", [](ClientSettings& s) { s.ssl_groups = "P-384"; }, groups("X25519"), group_of, ""},
-    Effect{"TheSecondIfTheServerLacksTheFirst", [](ClientSettings& s) { s.ssl_groups = "P-384:P-256"; },
-           groups("P-256"), group_of, "secp256r1"},
+    ClientEffect{"TheOneThatIsSet", [](ClientSettings& s) { s.ssl_groups = "P-384"; }, newest_server, group_of, "secp384r1"},
+    ClientEffect{"NotOneThatIsNotSet", [](ClientSettings& s) { s.ssl_groups = "P-384"; }, groups("X25519"), group_of, ""},
+    ClientEffect{"TheSecondIfTheServerLacksTheFirst", [](ClientSettings& s) { s.ssl_groups = "P-384:P-256"; },
+                 groups("P-256"), group_of, "secp256r1"},
     // Before TLS 1.3 the curve of the certificate's key must be one of the groups (RFC 8422, 5.1).
-    Effect{"AlsoBeforeTls13", [](ClientSettings& s) { s.ssl_groups = "P-384:P-256"; }, tls12, group_of, "secp384r1"}),
+    ClientEffect{"AlsoBeforeTls13", [](ClientSettings& s) { s.ssl_groups = "P-384:P-256"; }, tls12_server, group_of, "secp384r1"}),
     [](const auto& row) { return row.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(SignatureAlgorithms, ClientSetting, testing::Values(
-    Effect{"TheOneThatIsSet", [](ClientSettings& s) { s.ssl_signature_algorithms = "ecdsa_secp256r1_sha256"; },
-           newest, version_of, "TLSv1.3"},
-    Effect{"NotOneThatIsNotSet", [](ClientSettings& s) { s.ssl_signature_algorithms = "rsa_pss_rsae_sha256"; },
-           newest, version_of, ""},
-    Effect{"AlsoBeforeTls13", [](ClientSettings& s) { s.ssl_signature_algorithms = "rsa_pss_rsae_sha256"; },
-           tls12, version_of, ""}),
+    ClientEffect{"TheOneThatIsSet", [](ClientSettings& s) { s.ssl_signature_algorithms = "ecdsa_secp256r1_sha256"; },
+                 newest_server, version_of, "TLSv1.3"},
+    ClientEffect{"NotOneThatIsNotSet", [](ClientSettings& s) { s.ssl_signature_algorithms = "rsa_pss_rsae_sha256"; },
+                 newest_server, version_of, ""},
+    ClientEffect{"AlsoBeforeTls13", [](ClientSettings& s) { s.ssl_signature_algorithms = "rsa_pss_rsae_sha256"; },
+                 tls12_server, version_of, ""}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
@@ -112,17 +112,17 @@ TEST(ClientSettingGroups, AreAllThatIsOfferedOnceAServerIsKnown) {
 
 // --- mistakes ---
 
-struct Mistaken {
+struct MistakenClientSetting {
   const char* name;
   std::function<void(ClientSettings&)> spoil;
   const char* setting;
   const char* message;  // a part of the message
 };
-void PrintTo(const Mistaken& row, std::ostream* out) {
+void PrintTo(const MistakenClientSetting& row, std::ostream* out) {
   *out << row.name;
 }
 
-class ClientSettingMistake : public testing::TestWithParam<Mistaken> {};
+class ClientSettingMistake : public testing::TestWithParam<MistakenClientSetting> {};
 
 TEST_P(ClientSettingMistake, IsTold) {
   const Site site;
@@ -138,20 +138,20 @@ TEST_P(ClientSettingMistake, IsTold) {
 
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(Policy, ClientSettingMistake, testing::Values(
-    Mistaken{"CiphersMeanNothing", [](ClientSettings& s) { s.ssl_ciphers = "NONSENSE"; },
-             "ssl_ciphers", R"("NONSENSE" matches no cipher)"},
-    Mistaken{"CiphersAreTooNewForTheVersions",
-             [](ClientSettings& s) { s.ssl_min_protocol_version = s.ssl_max_protocol_version.emplace(Version::tls1_1); },
-             "ssl_ciphers", "no cipher can be used"},
-    Mistaken{"CiphersNeedNoCertificate",
-             [](ClientSettings& s) { s.ssl_ciphers = "ECDHE+AESGCM:ADH-AES256-GCM-SHA384:@SECLEVEL=0"; },
-             "ssl_ciphers", "\"ADH-AES256-GCM-SHA384\""},
-    Mistaken{"Tls13CiphersMeanNothing", [](ClientSettings& s) { s.ssl_tls13_ciphers = "NONSENSE"; },
-             "ssl_tls13_ciphers", "\"NONSENSE\""},
-    Mistaken{"GroupsAreUnknown", [](ClientSettings& s) { s.ssl_groups = "X25519:NONSENSE"; },
-             "ssl_groups", "\"X25519:NONSENSE\""},
-    Mistaken{"SignatureAlgorithmsAreUnknown", [](ClientSettings& s) { s.ssl_signature_algorithms = "NONSENSE"; },
-             "ssl_signature_algorithms", "\"NONSENSE\""}),
+    MistakenClientSetting{"CiphersMeanNothing", [](ClientSettings& s) { s.ssl_ciphers = "NONSENSE"; },
+                          "ssl_ciphers", R"("NONSENSE" matches no cipher)"},
+    MistakenClientSetting{"CiphersAreTooNewForTheVersions",
+                          [](ClientSettings& s) { s.ssl_min_protocol_version = s.ssl_max_protocol_version.emplace(Version::tls1_1); },
+                          "ssl_ciphers", "no cipher can be used"},
+    MistakenClientSetting{"CiphersNeedNoCertificate",
+                          [](ClientSettings& s) { s.ssl_ciphers = "ECDHE+AESGCM:ADH-AES256-GCM-SHA384:@SECLEVEL=0"; },
+                          "ssl_ciphers", "\"ADH-AES256-GCM-SHA384\""},
+    MistakenClientSetting{"Tls13CiphersMeanNothing", [](ClientSettings& s) { s.ssl_tls13_ciphers = "NONSENSE"; },
+                          "ssl_tls13_ciphers", "\"NONSENSE\""},
+    MistakenClientSetting{"GroupsAreUnknown", [](ClientSettings& s) { s.ssl_groups = "X25519:NONSENSE"; },
+                          "ssl_groups", "\"X25519:NONSENSE\""},
+    MistakenClientSetting{"SignatureAlgorithmsAreUnknown", [](ClientSettings& s) { s.ssl_signature_algorithms = "NONSENSE"; },
+                          "ssl_signature_algorithms", "\"NONSENSE\""}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 

@@ -21,7 +21,7 @@ using pgveil::test::issued_by;
 constexpr const char* kPoint = "http://pki.example.com/a.crl";
 
 // A peer, its authority and the CRLs of that authority.
-struct Scene {
+struct CrlScene {
   Site site;
   Identity peer = issued_by(site.root, request_with(""));
   std::vector<std::string> crls;
@@ -63,19 +63,19 @@ bool is_client(Where where) {
   return where == Where::client_file || where == Where::client_directory;
 }
 
-void write_directory(const Scene& scene, std::size_t first = 0) {
+void write_directory(const CrlScene& scene, std::size_t first = 0) {
   std::filesystem::create_directory(scene.site.folder.path("crls"));
   for (std::size_t i = first; i < scene.crls.size(); ++i)
     scene.site.folder.write("crls/" + crl_file_name(scene.site.root, static_cast<int>(i)), scene.crls[i]);
 }
 
-std::string write_file(const Scene& scene) {
+std::string write_file(const CrlScene& scene) {
   std::string all;
   for (const auto& crl : scene.crls) all += crl;
   return scene.site.folder.write("all.crl", all);
 }
 
-ClientSettings client_settings(const Scene& scene, Where where) {
+ClientSettings client_settings(const CrlScene& scene, Where where) {
   auto settings = scene.site.client_settings();
   if (where == Where::client_file) {
     settings.sslcrl = write_file(scene);
@@ -86,7 +86,7 @@ ClientSettings client_settings(const Scene& scene, Where where) {
   return settings;
 }
 
-ServerSettings server_settings(const Scene& scene, Where where) {
+ServerSettings server_settings(const CrlScene& scene, Where where) {
   auto settings = scene.site.server_settings();
   settings.ssl_ca_file = scene.site.folder.path("root.crt");
   if (where == Where::server_file) {
@@ -99,7 +99,7 @@ ServerSettings server_settings(const Scene& scene, Where where) {
 }
 
 // Returns "accepted", or the reason why the peer is refused.
-std::string verdict(const Scene& scene, const std::shared_ptr<const ClientContext>& context) {
+std::string verdict(const CrlScene& scene, const std::shared_ptr<const ClientContext>& context) {
   EngineEnd client(Engine::to_server(context, {.host = Site::kHost}));
   const auto server_context = openssl_server(scene.peer);
   OpenSslEnd server(server_context.get(), OpenSslEnd::Side::server);
@@ -107,7 +107,7 @@ std::string verdict(const Scene& scene, const std::shared_ptr<const ClientContex
   return accepted ? "accepted" : std::string(name_of(client.failure().failure));
 }
 
-std::string verdict(const Scene& scene, const std::shared_ptr<const ServerContext>& context) {
+std::string verdict(const CrlScene& scene, const std::shared_ptr<const ServerContext>& context) {
   const auto client_context = openssl_client();
   show(client_context.get(), scene.peer);
   const auto accepted = accept(context, client_context.get());
@@ -115,25 +115,25 @@ std::string verdict(const Scene& scene, const std::shared_ptr<const ServerContex
   return std::string(name_of(accepted.server->failure().failure));
 }
 
-std::string verdict(const Scene& scene, Where where) {
+std::string verdict(const CrlScene& scene, Where where) {
   if (is_client(where)) return verdict(scene, Site::build(client_settings(scene, where)));
   return verdict(scene, Site::build(server_settings(scene, where)));
 }
 
-struct Kind {
+struct CrlCase {
   const char* name;
-  void (*make)(Scene&);
+  void (*make)(CrlScene&);
   const char* verdict;
 };
-void PrintTo(const Kind& row, std::ostream* out) {
+void PrintTo(const CrlCase& row, std::ostream* out) {
   *out << row.name;
 }
 
-class CrlKind : public testing::TestWithParam<Kind> {};
+class CrlKind : public testing::TestWithParam<CrlCase> {};
 
 TEST_P(CrlKind, LeadsToThisVerdictOnThePeer) {
   for (const Where where : kEverywhere) {
-    Scene scene;
+    CrlScene scene;
     GetParam().make(scene);
     EXPECT_EQ(verdict(scene, where), GetParam().verdict) << name_of(where);
   }
@@ -142,7 +142,7 @@ TEST_P(CrlKind, LeadsToThisVerdictOnThePeer) {
 // Tests the reverse order, which a file may have.
 TEST_P(CrlKind, LeadsToTheSameVerdictInAnyOrder) {
   for (const Where where : kEverywhere) {
-    Scene scene;
+    CrlScene scene;
     GetParam().make(scene);
     std::reverse(scene.crls.begin(), scene.crls.end());
     EXPECT_EQ(verdict(scene, where), GetParam().verdict) << name_of(where);
@@ -151,93 +151,93 @@ TEST_P(CrlKind, LeadsToTheSameVerdictInAnyOrder) {
 
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(Revoked, CrlKind, testing::Values(
-    Kind{"Complete", [](Scene& s) { s.add_revocation(); }, "revoked"},
-    Kind{"CompleteWithOneForUsersThatIsNewer",
-         [](Scene& s) { s.add_revocation(); s.add_newer("critical,onlyuser:TRUE"); }, "revoked"},
-    Kind{"CompleteWithOneForAuthoritiesThatIsNewer",
-         [](Scene& s) { s.add_revocation(); s.add_newer("critical,onlyCA:TRUE"); }, "revoked"},
-    Kind{"CompleteWithOneForAttributesThatIsNewer",
-         [](Scene& s) { s.add_revocation(); s.add_newer("critical,onlyAA:TRUE"); }, "revoked"},
-    Kind{"CompleteWithAnIndirectOneThatIsNewer",
-         [](Scene& s) { s.add_revocation(); s.add_newer("critical,indirectCRL:TRUE"); }, "revoked"},
-    Kind{"CompleteWithOneForSomeReasonsThatIsNewer",
-         [](Scene& s) { s.add_revocation(); s.add_newer("critical,onlysomereasons:keyCompromise"); }, "revoked"},
-    Kind{"CompleteWithOneOfADistributionPointThatIsNewer",
-         [](Scene& s) {
-           s.reissue_with_point();
-           s.add_revocation();
-           s.add_newer(std::string("critical,fullname:URI:") + kPoint);
-         }, "revoked"},
-    Kind{"CompleteWithOneOfAnotherDistributionPointThatIsNewer",
-         [](Scene& s) {
-           s.reissue_with_point();
-           s.add_revocation();
-           s.add_newer("critical,fullname:URI:http://pki.example.com/b.crl");
-         }, "revoked"},
-    Kind{"ForUsersWithACompleteOneThatIsNewer",
-         [](Scene& s) { s.add_revocation("critical,onlyuser:TRUE"); s.add_newer(""); }, "revoked"},
-    Kind{"ForSomeReasonsWithACompleteOneThatIsNewer",
-         [](Scene& s) { s.add_revocation("critical,onlysomereasons:keyCompromise"); s.add_newer(""); }, "revoked"},
-    Kind{"IndirectWithACompleteOneThatIsNewer",
-         [](Scene& s) { s.add_revocation("critical,indirectCRL:TRUE"); s.add_newer(""); }, "revoked"},
-    Kind{"OfADistributionPointWithACompleteOneThatIsNewer",
-         [](Scene& s) {
-           s.reissue_with_point();
-           s.add_revocation(std::string("critical,fullname:URI:") + kPoint);
-           s.add_newer("");
-         }, "revoked"},
-    Kind{"CompleteThatHasExpiredWithOneForUsersThatHasNot",
-         [](Scene& s) {
-           s.add({.revoked = {&s.peer}, .next_update = -1min});
-           s.add_newer("critical,onlyuser:TRUE");
-         }, "revoked"},
-    Kind{"ForUsers", [](Scene& s) { s.add_revocation("critical,onlyuser:TRUE"); }, "revoked"},
-    Kind{"Indirect", [](Scene& s) { s.add_revocation("critical,indirectCRL:TRUE"); }, "revoked"},
-    Kind{"OfTwoOfTheSameTime",
-         [](Scene& s) { s.add_revocation(); s.add({}); }, "revoked"},
-    Kind{"WithOneOfALowerNumberThatIsNewer",
-         [](Scene& s) { s.add_revocation(); s.add({.this_update = -1h, .number = 6}); }, "revoked"}),
+    CrlCase{"Complete", [](CrlScene& s) { s.add_revocation(); }, "revoked"},
+    CrlCase{"CompleteWithOneForUsersThatIsNewer",
+            [](CrlScene& s) { s.add_revocation(); s.add_newer("critical,onlyuser:TRUE"); }, "revoked"},
+    CrlCase{"CompleteWithOneForAuthoritiesThatIsNewer",
+            [](CrlScene& s) { s.add_revocation(); s.add_newer("critical,onlyCA:TRUE"); }, "revoked"},
+    CrlCase{"CompleteWithOneForAttributesThatIsNewer",
+            [](CrlScene& s) { s.add_revocation(); s.add_newer("critical,onlyAA:TRUE"); }, "revoked"},
+    CrlCase{"CompleteWithAnIndirectOneThatIsNewer",
+            [](CrlScene& s) { s.add_revocation(); s.add_newer("critical,indirectCRL:TRUE"); }, "revoked"},
+    CrlCase{"CompleteWithOneForSomeReasonsThatIsNewer",
+            [](CrlScene& s) { s.add_revocation(); s.add_newer("critical,onlysomereasons:keyCompromise"); }, "revoked"},
+    CrlCase{"CompleteWithOneOfADistributionPointThatIsNewer",
+            [](CrlScene& s) {
+              s.reissue_with_point();
+              s.add_revocation();
+              s.add_newer(std::string("critical,fullname:URI:") + kPoint);
+            }, "revoked"},
+    CrlCase{"CompleteWithOneOfAnotherDistributionPointThatIsNewer",
+            [](CrlScene& s) {
+              s.reissue_with_point();
+              s.add_revocation();
+              s.add_newer("critical,fullname:URI:http://pki.example.com/b.crl");
+            }, "revoked"},
+    CrlCase{"ForUsersWithACompleteOneThatIsNewer",
+            [](CrlScene& s) { s.add_revocation("critical,onlyuser:TRUE"); s.add_newer(""); }, "revoked"},
+    CrlCase{"ForSomeReasonsWithACompleteOneThatIsNewer",
+            [](CrlScene& s) { s.add_revocation("critical,onlysomereasons:keyCompromise"); s.add_newer(""); }, "revoked"},
+    CrlCase{"IndirectWithACompleteOneThatIsNewer",
+            [](CrlScene& s) { s.add_revocation("critical,indirectCRL:TRUE"); s.add_newer(""); }, "revoked"},
+    CrlCase{"OfADistributionPointWithACompleteOneThatIsNewer",
+            [](CrlScene& s) {
+              s.reissue_with_point();
+              s.add_revocation(std::string("critical,fullname:URI:") + kPoint);
+              s.add_newer("");
+            }, "revoked"},
+    CrlCase{"CompleteThatHasExpiredWithOneForUsersThatHasNot",
+            [](CrlScene& s) {
+              s.add({.revoked = {&s.peer}, .next_update = -1min});
+              s.add_newer("critical,onlyuser:TRUE");
+            }, "revoked"},
+    CrlCase{"ForUsers", [](CrlScene& s) { s.add_revocation("critical,onlyuser:TRUE"); }, "revoked"},
+    CrlCase{"Indirect", [](CrlScene& s) { s.add_revocation("critical,indirectCRL:TRUE"); }, "revoked"},
+    CrlCase{"OfTwoOfTheSameTime",
+            [](CrlScene& s) { s.add_revocation(); s.add({}); }, "revoked"},
+    CrlCase{"WithOneOfALowerNumberThatIsNewer",
+            [](CrlScene& s) { s.add_revocation(); s.add({.this_update = -1h, .number = 6}); }, "revoked"}),
     [](const auto& row) { return row.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(NotRevoked, CrlKind, testing::Values(
-    Kind{"Complete", [](Scene& s) { s.add({}); }, "accepted"},
-    Kind{"CompleteAndForSomeReasons",
-         [](Scene& s) { s.add({}); s.add_newer("critical,onlysomereasons:keyCompromise"); }, "accepted"},
-    Kind{"ForUsers", [](Scene& s) { s.add({.issuing_distribution_point = "critical,onlyuser:TRUE"});
-                                    s.add({.issuing_distribution_point = "critical,onlyCA:TRUE"}); }, "accepted"},
+    CrlCase{"Complete", [](CrlScene& s) { s.add({}); }, "accepted"},
+    CrlCase{"CompleteAndForSomeReasons",
+            [](CrlScene& s) { s.add({}); s.add_newer("critical,onlysomereasons:keyCompromise"); }, "accepted"},
+    CrlCase{"ForUsers", [](CrlScene& s) { s.add({.issuing_distribution_point = "critical,onlyuser:TRUE"});
+                                       s.add({.issuing_distribution_point = "critical,onlyCA:TRUE"}); }, "accepted"},
     // The certificate was on hold, and the next CRL does not contain it any more.
-    Kind{"AnyMoreByTheNextOfTheSameKind", [](Scene& s) { s.add_revocation(); s.add_newer(""); }, "accepted"},
+    CrlCase{"AnyMoreByTheNextOfTheSameKind", [](CrlScene& s) { s.add_revocation(); s.add_newer(""); }, "accepted"},
     // Serial numbers of one authority have no meaning for another authority of the same name.
-    Kind{"ByItsOwnAuthority",
-         [](Scene& s) {
-           s.add({.this_update = -1h});
-           s.crls.push_back(crl_of(pgveil::test::authority("Test Root"), CrlRequest{.revoked = {&s.peer}}));
-         }, "accepted"}),
+    CrlCase{"ByItsOwnAuthority",
+            [](CrlScene& s) {
+              s.add({.this_update = -1h});
+              s.crls.push_back(crl_of(pgveil::test::authority("Test Root"), CrlRequest{.revoked = {&s.peer}}));
+            }, "accepted"}),
     [](const auto& row) { return row.param.name; });
 
 // A CRL for some certificates or some reasons gives no status for the others.
 INSTANTIATE_TEST_SUITE_P(NotSaid, CrlKind, testing::Values(
-    Kind{"ByOneForAuthorities", [](Scene& s) { s.add_newer("critical,onlyCA:TRUE"); }, "crl_unusable"},
-    Kind{"ByOneForAttributes", [](Scene& s) { s.add_newer("critical,onlyAA:TRUE"); }, "crl_unusable"},
-    Kind{"ByOneForSomeReasons", [](Scene& s) { s.add_newer("critical,onlysomereasons:keyCompromise"); },
-         "crl_unusable"},
-    Kind{"ByOneOfAnotherDistributionPoint",
-         [](Scene& s) {
-           s.reissue_with_point();
-           s.add_newer("critical,fullname:URI:http://pki.example.com/b.crl");
-         }, "crl_unusable"}),
+    CrlCase{"ByOneForAuthorities", [](CrlScene& s) { s.add_newer("critical,onlyCA:TRUE"); }, "crl_unusable"},
+    CrlCase{"ByOneForAttributes", [](CrlScene& s) { s.add_newer("critical,onlyAA:TRUE"); }, "crl_unusable"},
+    CrlCase{"ByOneForSomeReasons", [](CrlScene& s) { s.add_newer("critical,onlysomereasons:keyCompromise"); },
+            "crl_unusable"},
+    CrlCase{"ByOneOfAnotherDistributionPoint",
+            [](CrlScene& s) {
+              s.reissue_with_point();
+              s.add_newer("critical,fullname:URI:http://pki.example.com/b.crl");
+            }, "crl_unusable"}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
 // --- delta CRLs ---
 
-void add_delta(Scene& scene, const std::string& point = {}) {
+void add_delta(CrlScene& scene, const std::string& point = {}) {
   scene.add({.this_update = -1h, .issuing_distribution_point = point, .number = 8, .base_number = 7});
 }
 
 TEST(DeltaCrl, IsRefusedInEachSetting) {
   for (const Where where : kEverywhere) {
-    Scene scene;
+    CrlScene scene;
     scene.add_revocation();
     add_delta(scene);
     std::vector<SettingError> mistakes;
@@ -258,7 +258,7 @@ TEST(DeltaCrl, IsRefusedInEachSetting) {
 TEST(DeltaCrl, IsIgnoredIfItComesIntoADirectoryLater) {
   for (const char* point : {"", "critical,onlysomereasons:keyCompromise", "critical,onlyuser:TRUE"})
     for (const Where where : {Where::client_directory, Where::server_directory}) {
-      Scene scene;
+      CrlScene scene;
       scene.add_revocation();
       std::string result;
       if (is_client(where)) {
@@ -279,7 +279,7 @@ TEST(DeltaCrl, IsIgnoredIfItComesIntoADirectoryLater) {
 // One file may contain authorities and CRLs.
 TEST(DeltaCrl, IsIgnoredAmongTheAuthorities) {
   for (const Where where : {Where::client_file, Where::server_file}) {
-    Scene scene;
+    CrlScene scene;
     scene.add_revocation();
     const std::string delta =
         crl_of(scene.site.root, CrlRequest{.this_update = -1h, .number = 8, .base_number = 7});
@@ -290,7 +290,7 @@ TEST(DeltaCrl, IsIgnoredAmongTheAuthorities) {
 
 TEST(DeltaCrl, RevokesNevertheless) {
   for (const Where where : {Where::client_directory, Where::server_directory}) {
-    Scene scene;
+    CrlScene scene;
     scene.add({.number = 7});
     const CrlRequest delta{.revoked = {&scene.peer}, .this_update = -1h, .number = 8, .base_number = 7};
     std::string result;

@@ -35,15 +35,6 @@ std::span<const std::uint8_t> bytes(std::string_view text) {
   return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
 }
 
-std::string hexadecimal(std::span<const std::uint8_t> octets) {
-  std::string text;
-  for (const auto octet : octets) {
-    text += "0123456789abcdef"[octet >> 4];
-    text += "0123456789abcdef"[octet & 0xf];
-  }
-  return text;
-}
-
 // FIPS 180-2, appendix B.1.
 TEST(Sha256, IsThatOfTheStandard) {
   EXPECT_EQ(hexadecimal(sha256(bytes("abc"))),

@@ -19,12 +19,12 @@ using pgveil::test::crl_pem;
 using pgveil::test::issued_by;
 using pgveil::test::self_signed;
 
-struct Scene {
+struct DoubtfulScene {
   Site site;
   ClientSettings client = site.client_settings();
   ServerSettings server = site.server_settings();
 
-  Scene() { server.ssl_ca_file = client.sslrootcert; }
+  DoubtfulScene() { server.ssl_ca_file = client.sslrootcert; }
 
   void trust(const std::string& pem) {
     client.sslrootcert = server.ssl_ca_file = site.folder.write("trust.crt", pem);
@@ -49,12 +49,7 @@ struct Scene {
   }
 };
 
-CertificateRequest named(const std::string& name) {
-  CertificateRequest request;
-  request.common_names = {name};
-  return request;
-}
-CertificateRequest authority_named(const std::string& name, std::chrono::seconds not_after = 24h) {
+CertificateRequest authority_until(const std::string& name, std::chrono::seconds not_after = 24h) {
   CertificateRequest request = named(name);
   request.authority = true;
   request.not_after = not_after;
@@ -63,7 +58,7 @@ CertificateRequest authority_named(const std::string& name, std::chrono::seconds
 
 struct Doubtful {
   const char* name;
-  void (*change)(Scene&);
+  void (*change)(DoubtfulScene&);
   const char* client_setting;  // the setting in the client's warning; null: none
   const char* server_setting;
   const char* message;  // a part of the message
@@ -88,13 +83,13 @@ class DoubtfulFile : public testing::TestWithParam<Doubtful> {
 };
 
 TEST_P(DoubtfulFile, IsWarnedOfByAClient) {
-  Scene scene;
+  DoubtfulScene scene;
   GetParam().change(scene);
   expect(Site::build(scene.client)->warnings(), GetParam().client_setting);
 }
 
 TEST_P(DoubtfulFile, IsWarnedOfByAServer) {
-  Scene scene;
+  DoubtfulScene scene;
   GetParam().change(scene);
   expect(Site::build(scene.server)->warnings(), GetParam().server_setting);
 }
@@ -103,67 +98,67 @@ TEST_P(DoubtfulFile, IsWarnedOfByAServer) {
 INSTANTIATE_TEST_SUITE_P(
     Doubtful, DoubtfulFile,
     testing::Values(
-        Doubtful{"Nothing", [](Scene&) {}, nullptr, nullptr, ""},
-        Doubtful{"CrlOfTheAuthority", [](Scene& s) { s.crls(crl_pem(s.site.root, {})); }, nullptr, nullptr, ""},
+        Doubtful{"Nothing", [](DoubtfulScene&) {}, nullptr, nullptr, ""},
+        Doubtful{"CrlOfTheAuthority", [](DoubtfulScene& s) { s.crls(crl_pem(s.site.root, {})); }, nullptr, nullptr, ""},
         Doubtful{"CrlOfTheAuthorityInADirectory",
-                 [](Scene& s) {
+                 [](DoubtfulScene& s) {
                    s.crl_directory();
                    s.site.folder.write("crls/" + crl_file_name(s.site.root), crl_pem(s.site.root, {}));
                  }, nullptr, nullptr, ""},
         Doubtful{"CrlsOfTheAuthorityAndOfAnother",
-                 [](Scene& s) { s.crls(crl_pem(authority("Other"), {}) + crl_pem(s.site.root, {})); },
+                 [](DoubtfulScene& s) { s.crls(crl_pem(authority("Other"), {}) + crl_pem(s.site.root, {})); },
                  nullptr, nullptr, ""},
-        Doubtful{"CrlThatHasExpired", [](Scene& s) { s.crls(crl_pem(s.site.root, {}, -1min)); },
+        Doubtful{"CrlThatHasExpired", [](DoubtfulScene& s) { s.crls(crl_pem(s.site.root, {}, -1min)); },
                  "sslcrl", "ssl_crl_file", R"(the CRL of "CN=Test Root" in )"},
         Doubtful{"CrlThatHasExpiredInADirectory",
-                 [](Scene& s) {
+                 [](DoubtfulScene& s) {
                    s.crl_directory();
                    s.site.folder.write("crls/" + crl_file_name(s.site.root), crl_pem(s.site.root, {}, -1min));
                  }, "sslcrldir", "ssl_crl_dir", R"(the CRL of "CN=Test Root" in )"},
-        Doubtful{"CrlOfAnotherIssuer", [](Scene& s) { s.crls(crl_pem(authority("Other"), {})); },
+        Doubtful{"CrlOfAnotherIssuer", [](DoubtfulScene& s) { s.crls(crl_pem(authority("Other"), {})); },
                  "sslcrl", "ssl_crl_file", R"(no CRL of the authority "CN=Test Root" is in )"},
         Doubtful{"CrlOfAnotherIssuerInADirectory",
-                 [](Scene& s) {
+                 [](DoubtfulScene& s) {
                    const Identity other = authority("Other");
                    s.crl_directory();
                    s.site.folder.write("crls/" + crl_file_name(other), crl_pem(other, {}));
                  }, "sslcrldir", "ssl_crl_dir", R"(no CRL of the authority "CN=Test Root" is in )"},
-        Doubtful{"CrlOfAnotherIssuerOfTheSameName", [](Scene& s) { s.crls(crl_pem(authority("Test Root"), {})); },
+        Doubtful{"CrlOfAnotherIssuerOfTheSameName", [](DoubtfulScene& s) { s.crls(crl_pem(authority("Test Root"), {})); },
                  "sslcrl", "ssl_crl_file", R"(no CRL with a valid signature of the authority "CN=Test Root" is in )"},
         Doubtful{"CrlOfOneOfTwoAuthorities",
-                 [](Scene& s) {
+                 [](DoubtfulScene& s) {
                    s.trust(s.site.root.certificate_pem() + authority("Second").certificate_pem());
                    s.crls(crl_pem(s.site.root, {}));
                  }, "sslcrl", "ssl_crl_file", R"(no CRL of the authority "CN=Second" is in )"},
-        Doubtful{"LeafForAnAuthority", [](Scene& s) { s.trust(s.site.root.certificate_pem() + s.site.server.certificate_pem()); },
+        Doubtful{"LeafForAnAuthority", [](DoubtfulScene& s) { s.trust(s.site.root.certificate_pem() + s.site.server.certificate_pem()); },
                  "sslrootcert", "ssl_ca_file", "is not an authority, and is not trusted"},
-        Doubtful{"SelfSignedLeaf", [](Scene& s) { s.trust(self_signed(named("alone")).certificate_pem()); }, nullptr, nullptr, ""},
+        Doubtful{"SelfSignedLeaf", [](DoubtfulScene& s) { s.trust(self_signed(named("alone")).certificate_pem()); }, nullptr, nullptr, ""},
         Doubtful{"IntermediateAlone",
-                 [](Scene& s) { s.trust(issued_by(s.site.root, authority_named("Test Intermediate")).certificate_pem()); },
+                 [](DoubtfulScene& s) { s.trust(issued_by(s.site.root, authority_until("Test Intermediate")).certificate_pem()); },
                  "sslrootcert", "ssl_ca_file", "holds no root authority: every certificate is refused"},
         Doubtful{"AuthorityThatHasExpired",
-                 [](Scene& s) { s.trust(s.site.root.certificate_pem() + self_signed(authority_named("Old", -1min)).certificate_pem()); },
+                 [](DoubtfulScene& s) { s.trust(s.site.root.certificate_pem() + self_signed(authority_until("Old", -1min)).certificate_pem()); },
                  "sslrootcert", "ssl_ca_file", R"(of "CN=Old" in )"},
-        Doubtful{"OwnCertificateForServersOnly", [](Scene& s) { s.own("serverAuth"); }, "sslcert", nullptr,
+        Doubtful{"OwnCertificateForServersOnly", [](DoubtfulScene& s) { s.own("serverAuth"); }, "sslcert", nullptr,
                  "is not for TLS clients, by its extended key usage or key usage"},
-        Doubtful{"OwnCertificateForClientsOnly", [](Scene& s) { s.own("clientAuth"); }, nullptr, "ssl_cert_file",
+        Doubtful{"OwnCertificateForClientsOnly", [](DoubtfulScene& s) { s.own("clientAuth"); }, nullptr, "ssl_cert_file",
                  "is not for TLS servers, by its extended key usage or key usage"},
-        Doubtful{"OwnCertificateForBoth", [](Scene& s) { s.own("clientAuth,serverAuth"); }, nullptr, nullptr, ""},
+        Doubtful{"OwnCertificateForBoth", [](DoubtfulScene& s) { s.own("clientAuth,serverAuth"); }, nullptr, nullptr, ""},
         Doubtful{"OldVersion",
-                 [](Scene& s) {
+                 [](DoubtfulScene& s) {
                    s.client.ssl_min_protocol_version = Version::tls1_1;
                    s.server.ssl_min_protocol_version = Version::tls1_1;
                  }, "ssl_min_protocol_version", "ssl_min_protocol_version", "TLSv1.1 is no longer secure (RFC 8996)"},
-        Doubtful{"CipherWithoutForwardSecrecy", [](Scene& s) { s.ciphers("AES128-GCM-SHA256"); }, "ssl_ciphers", "ssl_ciphers",
+        Doubtful{"CipherWithoutForwardSecrecy", [](DoubtfulScene& s) { s.ciphers("AES128-GCM-SHA256"); }, "ssl_ciphers", "ssl_ciphers",
                  R"(allows "AES128-GCM-SHA256", without)"},
-        Doubtful{"CiphersWithoutAuthenticatedEncryption", [](Scene& s) { s.ciphers("ECDHE+AESGCM:ECDHE+AES+SHA"); },
+        Doubtful{"CiphersWithoutAuthenticatedEncryption", [](DoubtfulScene& s) { s.ciphers("ECDHE+AESGCM:ECDHE+AES+SHA"); },
                  "ssl_ciphers", "ssl_ciphers", "without forward secrecy or authenticated encryption"},
-        Doubtful{"OtherCiphersAsStrong", [](Scene& s) { s.ciphers("ECDHE+AESGCM:DHE+AESGCM"); }, nullptr, nullptr, ""}),
+        Doubtful{"OtherCiphersAsStrong", [](DoubtfulScene& s) { s.ciphers("ECDHE+AESGCM:DHE+AESGCM"); }, nullptr, nullptr, ""}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
 TEST(DoubtfulFiles, OfALeafAloneAreWarnedOfTwice) {
-  Scene scene;
+  DoubtfulScene scene;
   scene.trust(scene.site.server.certificate_pem());
   const auto warnings = Site::build(scene.client)->warnings();
   ASSERT_EQ(warnings.size(), 2U);
@@ -172,7 +167,7 @@ TEST(DoubtfulFiles, OfALeafAloneAreWarnedOfTwice) {
 }
 
 TEST(DoubtfulFiles, OfARoleAreWarnedOf) {
-  Scene scene;
+  DoubtfulScene scene;
   scene.own("serverAuth");
   const auto role =
       Site::build(scene.site.client_settings())->with_certificate(scene.client.sslcert, scene.client.sslkey);

@@ -10,9 +10,9 @@
 namespace pgveil::tls {
 namespace {
 
-using test::CertificateRequest;
+using pgveil::test::CertificateRequest;
 
-CertificateRequest named(const std::string& name, std::chrono::hours life) {
+CertificateRequest lasting(const std::string& name, std::chrono::hours life) {
   CertificateRequest request;
   request.common_names = {name};
   request.not_after = life;
@@ -26,12 +26,12 @@ std::int64_t hours(std::int64_t time) {
 
 class ExpiryTest : public testing::Test {
  protected:
-  test::TemporaryFolder folder_;
-  const test::Identity root_ = test::authority("root");
+  pgveil::test::TemporaryFolder folder_;
+  const pgveil::test::Identity root_ = pgveil::test::authority("root");
 };
 
 TEST_F(ExpiryTest, IsFoundForEachCertificateOfAFile) {
-  const auto leaf = test::issued_by(root_, named("leaf", std::chrono::hours(5)));
+  const auto leaf = pgveil::test::issued_by(root_, lasting("leaf", std::chrono::hours(5)));
   const auto key_between = leaf.certificate_pem() + leaf.key_pem() + root_.certificate_pem();
   folder_.write("chain", key_between);
   const auto found = expiries_in(folder_.path("chain"), Expiry::Kind::certificate);
@@ -45,7 +45,7 @@ TEST_F(ExpiryTest, IsFoundForEachCertificateOfAFile) {
 }
 
 TEST_F(ExpiryTest, OfACrlIsItsNextUpdate) {
-  folder_.write("crl", test::crl_pem(root_, {}, std::chrono::hours(7)));
+  folder_.write("crl", pgveil::test::crl_pem(root_, {}, std::chrono::hours(7)));
   const auto found = expiries_in(folder_.path("crl"), Expiry::Kind::authority);
   ASSERT_EQ(found.size(), 1U);
   EXPECT_EQ(found[0].kind, Expiry::Kind::crl);
@@ -54,9 +54,9 @@ TEST_F(ExpiryTest, OfACrlIsItsNextUpdate) {
 }
 
 TEST_F(ExpiryTest, IsTheLastOneOfSeveralWithOneSubject) {
-  folder_.write("both", test::self_signed(named("a", std::chrono::hours(2))).certificate_pem() +
-                            test::self_signed(named("a", std::chrono::hours(9))).certificate_pem() +
-                            test::self_signed(named("a", std::chrono::hours(4))).certificate_pem());
+  folder_.write("both", pgveil::test::self_signed(lasting("a", std::chrono::hours(2))).certificate_pem() +
+                            pgveil::test::self_signed(lasting("a", std::chrono::hours(9))).certificate_pem() +
+                            pgveil::test::self_signed(lasting("a", std::chrono::hours(4))).certificate_pem());
   const auto found = expiries_in(folder_.path("both"), Expiry::Kind::authority);
   ASSERT_EQ(found.size(), 1U);
   EXPECT_EQ(hours(found[0].ends), 9);

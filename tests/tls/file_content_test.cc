@@ -18,7 +18,7 @@
 namespace pgveil::tls::test {
 namespace {
 
-std::string text_of(const FileContent& content) {
+std::string content_text(const FileContent& content) {
   std::string text(100'000, '\0');
   const int size = BIO_read(content.bio().get(), text.data(), static_cast<int>(text.size()));
   text.resize(size > 0 ? static_cast<std::size_t>(size) : 0);
@@ -31,8 +31,8 @@ TEST(FileContent, IsTheWholeFile) {
     const std::string text(size, 'x');
     const auto content = FileContent::read(folder.write("a", text));
     ASSERT_TRUE(content);
-    EXPECT_EQ(text_of(*content), text);
-    EXPECT_EQ(text_of(*content), text) << "each time from the beginning";
+    EXPECT_EQ(content_text(*content), text);
+    EXPECT_EQ(content_text(*content), text) << "each time from the beginning";
   }
 }
 
@@ -51,7 +51,7 @@ TEST(FileContent, IsAllThatComesThroughAPipe) {
   writer.close();
   const auto content = FileContent::read(*file);
   ASSERT_TRUE(content);
-  EXPECT_EQ(text_of(*content), text);
+  EXPECT_EQ(content_text(*content), text);
 }
 
 TEST(FileContent, WaitsForNobodyToOpenAPipe) {
@@ -60,7 +60,7 @@ TEST(FileContent, WaitsForNobodyToOpenAPipe) {
   ASSERT_EQ(::mkfifo(path.c_str(), 0600), 0);
   const auto content = FileContent::read(path);
   ASSERT_TRUE(content);
-  EXPECT_EQ(text_of(*content), "");
+  EXPECT_EQ(content_text(*content), "");
 }
 
 TEST(FileContent, IsMissingWithTheErrorOfTheSystem) {
@@ -75,7 +75,7 @@ TEST(OpenFile, StaysTheSameIfAnotherTakesItsName) {
   const auto file = OpenFile::open(path);
   ASSERT_TRUE(file);
   std::filesystem::rename(folder.write("b.key", "another"), path);
-  EXPECT_EQ(text_of(FileContent::read(*file).value()), "checked");
+  EXPECT_EQ(content_text(FileContent::read(*file).value()), "checked");
 }
 
 // Two files exchange their names again and again: one with the right mode and the wrong key, one with the

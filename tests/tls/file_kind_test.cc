@@ -108,15 +108,15 @@ constexpr const char* kOpenSshEd25519 =
 constexpr const char* kOpenSsh =
     "-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaA==\n-----END OPENSSH PRIVATE KEY-----\n";
 
-struct Kind {
+struct FileCase {
   const char* name;
   std::string (*bytes)();
   FileKind kind;
 };
-void PrintTo(const Kind& row, std::ostream* out) {
+void PrintTo(const FileCase& row, std::ostream* out) {
   *out << row.name;
 }
-class KindOfFile : public testing::TestWithParam<Kind> {};
+class KindOfFile : public testing::TestWithParam<FileCase> {};
 
 TEST_P(KindOfFile, IsToldFromItsBytes) {
   const auto kind = kind_of(bytes_of_text(GetParam().bytes()));
@@ -126,37 +126,37 @@ TEST_P(KindOfFile, IsToldFromItsBytes) {
 
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(Files, KindOfFile, testing::Values(
-    Kind{"Empty", [] { return std::string(); }, {Content::nothing, false}},
-    Kind{"Blank", [] { return std::string(" \n\r\n"); }, {Content::nothing, false}},
-    Kind{"Text", [] { return std::string("this is no PEM\n"); }, {Content::unknown, false}},
-    Kind{"OtherPem", [] { return std::string("-----BEGIN PGP MESSAGE-----\n"); }, {Content::unknown, true}},
-    Kind{"LabelWithoutEnd", [] { return std::string("-----BEGIN CERT"); }, {Content::unknown, true}},
-    Kind{"Certificate", [] { return identity().certificate_pem(); }, {Content::certificate, true}},
-    Kind{"CertificateAfterText", [] { return "subject=CN = app\n" + identity().certificate_pem(); }, {Content::certificate, true}},
-    Kind{"CertificateInDer", certificate_der, {Content::certificate, false}},
-    Kind{"Key", [] { return identity().key_pem(); }, {Content::private_key, true}},
-    Kind{"KeyAfterParameters", key_after_parameters, {Content::private_key, true}},
-    Kind{"KeyInDer", [] { return identity().key_der(); }, {Content::private_key, false}},
-    Kind{"EncryptedKey", [] { return identity().key_pem("sesame"); }, {Content::encrypted_key, true}},
-    Kind{"EncryptedKeyInDer", encrypted_key_der, {Content::encrypted_key, false}},
-    Kind{"TrustedCertificate", [] { return labelled("TRUSTED CERTIFICATE"); }, {Content::certificate, true}},
-    Kind{"OldCertificate", [] { return labelled("X509 CERTIFICATE"); }, {Content::certificate, true}},
-    Kind{"KeyOfRsa", [] { return labelled("RSA PRIVATE KEY"); }, {Content::private_key, true}},
-    Kind{"KeyOfEc", [] { return labelled("EC PRIVATE KEY"); }, {Content::private_key, true}},
-    Kind{"PublicKeyOfRsa", [] { return labelled("RSA PUBLIC KEY"); }, {Content::public_key, true}},
-    Kind{"NewRequest", [] { return labelled("NEW CERTIFICATE REQUEST"); }, {Content::certificate_request, true}},
-    Kind{"Cms", [] { return labelled("CMS"); }, {Content::pkcs7, true}},
-    Kind{"SignedPkcs7", [] { return labelled("PKCS #7 SIGNED DATA"); }, {Content::pkcs7, true}},
-    Kind{"OpenSshKey", [] { return std::string(kOpenSsh); }, {Content::openssh_key, true}},
-    Kind{"PublicKey", [] { return public_key(true); }, {Content::public_key, true}},
-    Kind{"PublicKeyInDer", [] { return public_key(false); }, {Content::public_key, false}},
-    Kind{"Request", [] { return request(true); }, {Content::certificate_request, true}},
-    Kind{"RequestInDer", [] { return request(false); }, {Content::certificate_request, false}},
-    Kind{"Crl", [] { return crl_pem(pgveil::test::authority("Root"), {}); }, {Content::crl, true}},
-    Kind{"CrlInDer", crl_der, {Content::crl, false}},
-    Kind{"Pkcs12", pkcs12, {Content::pkcs12, false}},
-    Kind{"Pkcs7", [] { return pkcs7(true); }, {Content::pkcs7, true}},
-    Kind{"Pkcs7InDer", [] { return pkcs7(false); }, {Content::pkcs7, false}}),
+    FileCase{"Empty", [] { return std::string(); }, {Content::nothing, false}},
+    FileCase{"Blank", [] { return std::string(" \n\r\n"); }, {Content::nothing, false}},
+    FileCase{"Text", [] { return std::string("this is no PEM\n"); }, {Content::unknown, false}},
+    FileCase{"OtherPem", [] { return std::string("-----BEGIN PGP MESSAGE-----\n"); }, {Content::unknown, true}},
+    FileCase{"LabelWithoutEnd", [] { return std::string("-----BEGIN CERT"); }, {Content::unknown, true}},
+    FileCase{"Certificate", [] { return identity().certificate_pem(); }, {Content::certificate, true}},
+    FileCase{"CertificateAfterText", [] { return "subject=CN = app\n" + identity().certificate_pem(); }, {Content::certificate, true}},
+    FileCase{"CertificateInDer", certificate_der, {Content::certificate, false}},
+    FileCase{"Key", [] { return identity().key_pem(); }, {Content::private_key, true}},
+    FileCase{"KeyAfterParameters", key_after_parameters, {Content::private_key, true}},
+    FileCase{"KeyInDer", [] { return identity().key_der(); }, {Content::private_key, false}},
+    FileCase{"EncryptedKey", [] { return identity().key_pem("sesame"); }, {Content::encrypted_key, true}},
+    FileCase{"EncryptedKeyInDer", encrypted_key_der, {Content::encrypted_key, false}},
+    FileCase{"TrustedCertificate", [] { return labelled("TRUSTED CERTIFICATE"); }, {Content::certificate, true}},
+    FileCase{"OldCertificate", [] { return labelled("X509 CERTIFICATE"); }, {Content::certificate, true}},
+    FileCase{"KeyOfRsa", [] { return labelled("RSA PRIVATE KEY"); }, {Content::private_key, true}},
+    FileCase{"KeyOfEc", [] { return labelled("EC PRIVATE KEY"); }, {Content::private_key, true}},
+    FileCase{"PublicKeyOfRsa", [] { return labelled("RSA PUBLIC KEY"); }, {Content::public_key, true}},
+    FileCase{"NewRequest", [] { return labelled("NEW CERTIFICATE REQUEST"); }, {Content::certificate_request, true}},
+    FileCase{"Cms", [] { return labelled("CMS"); }, {Content::pkcs7, true}},
+    FileCase{"SignedPkcs7", [] { return labelled("PKCS #7 SIGNED DATA"); }, {Content::pkcs7, true}},
+    FileCase{"OpenSshKey", [] { return std::string(kOpenSsh); }, {Content::openssh_key, true}},
+    FileCase{"PublicKey", [] { return public_key(true); }, {Content::public_key, true}},
+    FileCase{"PublicKeyInDer", [] { return public_key(false); }, {Content::public_key, false}},
+    FileCase{"Request", [] { return request(true); }, {Content::certificate_request, true}},
+    FileCase{"RequestInDer", [] { return request(false); }, {Content::certificate_request, false}},
+    FileCase{"Crl", [] { return crl_pem(pgveil::test::authority("Root"), {}); }, {Content::crl, true}},
+    FileCase{"CrlInDer", crl_der, {Content::crl, false}},
+    FileCase{"Pkcs12", pkcs12, {Content::pkcs12, false}},
+    FileCase{"Pkcs7", [] { return pkcs7(true); }, {Content::pkcs7, true}},
+    FileCase{"Pkcs7InDer", [] { return pkcs7(false); }, {Content::pkcs7, false}}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 

@@ -7,12 +7,6 @@
 namespace pgveil::tls::test {
 namespace {
 
-CertificateRequest request_of(const char* name) {
-  CertificateRequest request;
-  request.common_names = {name};
-  return request;
-}
-
 class AHandshakeSurvey : public testing::Test {
  protected:
   // Carries bytes between both ends until one has a result.
@@ -31,7 +25,7 @@ class AHandshakeSurvey : public testing::Test {
     }
     return EngineStatus::want_input;
   }
-  [[nodiscard]] Identity server() const { return issued_by(root_, request_of("db01")); }
+  [[nodiscard]] Identity server() const { return issued_by(root_, named("db01")); }
 
   Bytes rest_;  // what the server has sent after the handshake
   const Identity root_ = pgveil::test::authority("unknown root");

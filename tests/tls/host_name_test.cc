@@ -27,18 +27,18 @@ CertificateNames names(std::vector<CertificateNames::AlternativeName> alternativ
 const std::string kDocumentationAddress = "\xc0\x00\x02\x01"s;  // 192.0.2.1
 const std::string kV6Loopback = "\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\1"s;
 
-struct Case {
+struct NameCase {
   std::string title;
   std::string host;
   CertificateNames names;
   HostMatch expected;
 };
 
-void PrintTo(const Case& row, std::ostream* out) {
+void PrintTo(const NameCase& row, std::ostream* out) {
   *out << row.title;
 }
 
-class LibpqNameRule : public testing::TestWithParam<Case> {};
+class LibpqNameRule : public testing::TestWithParam<NameCase> {};
 
 TEST_P(LibpqNameRule, Decides) {
   EXPECT_EQ(match_host(GetParam().host, GetParam().names), GetParam().expected);
@@ -50,104 +50,104 @@ constexpr auto kMalformed = HostMatch::malformed;
 
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(Names, LibpqNameRule, testing::Values(
-    Case{"DnsNameEqual", "db.x.y", names({dns("db.x.y")}), kMatch},
-    Case{"DnsNameWithoutCase", "DB.x.Y", names({dns("db.X.y")}), kMatch},
-    Case{"DnsNameOther", "db.x.y", names({dns("db2.x.y")}), kMismatch},
-    Case{"DnsNameIsAPrefixOfTheHost", "db.x.y.evil", names({dns("db.x.y")}), kMismatch},
-    Case{"HostIsAPrefixOfTheDnsName", "db.x", names({dns("db.x.y")}), kMismatch},
-    Case{"SecondDnsName", "db.x.y", names({dns("a.x.y"), dns("db.x.y")}), kMatch},
-    Case{"TrailingDotIsNotTakenAway", "db.x.y.", names({dns("db.x.y")}), kMismatch},
-    Case{"UnderscoreIsAnOctetLikeAnother", "d_b.x.y", names({dns("d_b.x.y")}), kMatch},
-    Case{"NonAsciiOctetsAreComparedAsTheyAre", "d\xc3\xbc.x.y", names({dns("d\xc3\x9c.x.y")}), kMismatch},
-    Case{"NoNamesAtAll", "db.x.y", names({}), kMismatch},
-    Case{"EmptyHost", "", names({dns("")}, ""), kMismatch},
-    Case{"NulInTheHost", "192.0.2.1\0.x.y"s, names({ip(kDocumentationAddress)}), kMismatch}),
+    NameCase{"DnsNameEqual", "db.x.y", names({dns("db.x.y")}), kMatch},
+    NameCase{"DnsNameWithoutCase", "DB.x.Y", names({dns("db.X.y")}), kMatch},
+    NameCase{"DnsNameOther", "db.x.y", names({dns("db2.x.y")}), kMismatch},
+    NameCase{"DnsNameIsAPrefixOfTheHost", "db.x.y.evil", names({dns("db.x.y")}), kMismatch},
+    NameCase{"HostIsAPrefixOfTheDnsName", "db.x", names({dns("db.x.y")}), kMismatch},
+    NameCase{"SecondDnsName", "db.x.y", names({dns("a.x.y"), dns("db.x.y")}), kMatch},
+    NameCase{"TrailingDotIsNotTakenAway", "db.x.y.", names({dns("db.x.y")}), kMismatch},
+    NameCase{"UnderscoreIsAnOctetLikeAnother", "d_b.x.y", names({dns("d_b.x.y")}), kMatch},
+    NameCase{"NonAsciiOctetsAreComparedAsTheyAre", "d\xc3\xbc.x.y", names({dns("d\xc3\x9c.x.y")}), kMismatch},
+    NameCase{"NoNamesAtAll", "db.x.y", names({}), kMismatch},
+    NameCase{"EmptyHost", "", names({dns("")}, ""), kMismatch},
+    NameCase{"NulInTheHost", "192.0.2.1\0.x.y"s, names({ip(kDocumentationAddress)}), kMismatch}),
     [](const auto& row) { return row.param.title; });
 
 INSTANTIATE_TEST_SUITE_P(Wildcards, LibpqNameRule, testing::Values(
-    Case{"OneLabel", "db.x.y", names({dns("*.x.y")}), kMatch},
-    Case{"OneLabelWithoutCase", "db.X.y", names({dns("*.x.Y")}), kMatch},
-    Case{"OneLabelWithUnderscore", "a_b.x.y", names({dns("*.x.y")}), kMatch},
-    Case{"NotTwoLabels", "a.db.x.y", names({dns("*.x.y")}), kMismatch},
-    Case{"NotNoLabel", "x.y", names({dns("*.x.y")}), kMismatch},
-    Case{"NotAnEmptyLabel", ".x.y", names({dns("*.x.y")}), kMismatch},
-    Case{"NotALabelThatEndsInADot", "a..x.y", names({dns("*.x.y")}), kMismatch},
-    Case{"OneLabelBehind", "db.com", names({dns("*.com")}), kMatch},
-    Case{"OneLabelBehindLocal", "db.local", names({dns("*.local")}), kMatch},
-    Case{"AloneIsNone", "db", names({dns("*")}), kMismatch},
-    Case{"WithOnlyADotIsNone", "db.", names({dns("*.")}), kMismatch},
-    Case{"PartialAtTheEnd", "hx.x.y", names({dns("h*.x.y")}), kMismatch},
-    Case{"PartialAtTheStart", "xh.x.y", names({dns("*h.x.y")}), kMismatch},
-    Case{"InTheMiddle", "db.x.y", names({dns("db.*.y")}), kMismatch},
-    Case{"Twice", "a.db.y", names({dns("*.*.y")}), kMismatch},
-    Case{"InTheCommonName", "db.x.y", cn("*.x.y"), kMatch},
-    Case{"InTheHostMeansNothing", "*.x.y", names({dns("db.x.y")}), kMismatch},
-    Case{"LeadingDotInTheHost", ".x.y", names({dns("db.x.y")}), kMismatch},
-    Case{"LeadingDotInTheCertificate", "db.x.y", names({dns(".x.y")}), kMismatch}),
+    NameCase{"OneLabel", "db.x.y", names({dns("*.x.y")}), kMatch},
+    NameCase{"OneLabelWithoutCase", "db.X.y", names({dns("*.x.Y")}), kMatch},
+    NameCase{"OneLabelWithUnderscore", "a_b.x.y", names({dns("*.x.y")}), kMatch},
+    NameCase{"NotTwoLabels", "a.db.x.y", names({dns("*.x.y")}), kMismatch},
+    NameCase{"NotNoLabel", "x.y", names({dns("*.x.y")}), kMismatch},
+    NameCase{"NotAnEmptyLabel", ".x.y", names({dns("*.x.y")}), kMismatch},
+    NameCase{"NotALabelThatEndsInADot", "a..x.y", names({dns("*.x.y")}), kMismatch},
+    NameCase{"OneLabelBehind", "db.com", names({dns("*.com")}), kMatch},
+    NameCase{"OneLabelBehindLocal", "db.local", names({dns("*.local")}), kMatch},
+    NameCase{"AloneIsNone", "db", names({dns("*")}), kMismatch},
+    NameCase{"WithOnlyADotIsNone", "db.", names({dns("*.")}), kMismatch},
+    NameCase{"PartialAtTheEnd", "hx.x.y", names({dns("h*.x.y")}), kMismatch},
+    NameCase{"PartialAtTheStart", "xh.x.y", names({dns("*h.x.y")}), kMismatch},
+    NameCase{"InTheMiddle", "db.x.y", names({dns("db.*.y")}), kMismatch},
+    NameCase{"Twice", "a.db.y", names({dns("*.*.y")}), kMismatch},
+    NameCase{"InTheCommonName", "db.x.y", cn("*.x.y"), kMatch},
+    NameCase{"InTheHostMeansNothing", "*.x.y", names({dns("db.x.y")}), kMismatch},
+    NameCase{"LeadingDotInTheHost", ".x.y", names({dns("db.x.y")}), kMismatch},
+    NameCase{"LeadingDotInTheCertificate", "db.x.y", names({dns(".x.y")}), kMismatch}),
     [](const auto& row) { return row.param.title; });
 
 INSTANTIATE_TEST_SUITE_P(CommonName, LibpqNameRule, testing::Values(
-    Case{"DecidesAlone", "db.x.y", cn("db.x.y"), kMatch},
-    Case{"DoesNotCountBesideADnsName", "db.x.y", names({dns("a.x.y")}, "db.x.y"), kMismatch},
-    Case{"CountsBesideAnAddressForAName", "db.x.y", names({ip(kDocumentationAddress)}, "db.x.y"), kMatch},
-    Case{"CountsBesideADnsNameForAnAddress", "192.0.2.1", names({dns("a.x.y")}, "192.0.2.1"), kMatch},
-    Case{"DoesNotCountBesideAnAddressForAnAddress", "192.0.2.2",
-         names({ip(kDocumentationAddress)}, "192.0.2.2"), kMismatch},
-    Case{"IsTextEvenForAnAddress", "192.000.002.001", cn("192.0.2.1"), kMismatch}),
+    NameCase{"DecidesAlone", "db.x.y", cn("db.x.y"), kMatch},
+    NameCase{"DoesNotCountBesideADnsName", "db.x.y", names({dns("a.x.y")}, "db.x.y"), kMismatch},
+    NameCase{"CountsBesideAnAddressForAName", "db.x.y", names({ip(kDocumentationAddress)}, "db.x.y"), kMatch},
+    NameCase{"CountsBesideADnsNameForAnAddress", "192.0.2.1", names({dns("a.x.y")}, "192.0.2.1"), kMatch},
+    NameCase{"DoesNotCountBesideAnAddressForAnAddress", "192.0.2.2",
+             names({ip(kDocumentationAddress)}, "192.0.2.2"), kMismatch},
+    NameCase{"IsTextEvenForAnAddress", "192.000.002.001", cn("192.0.2.1"), kMismatch}),
     [](const auto& row) { return row.param.title; });
 
 INSTANTIATE_TEST_SUITE_P(Addresses, LibpqNameRule, testing::Values(
-    Case{"V4", "192.0.2.1", names({ip(kDocumentationAddress)}), kMatch},
-    Case{"V4Other", "192.0.2.2", names({ip(kDocumentationAddress)}), kMismatch},
-    Case{"V4AsOctal", "192.000.002.001", names({ip(kDocumentationAddress)}), kMatch},
-    Case{"V4AsOctalIsNotDecimal", "192.0.2.010", names({ip("\xc0\x00\x02\x0a"s)}), kMismatch},
-    Case{"V4AsOneNumber", "3221225985", names({ip(kDocumentationAddress)}), kMatch},
-    Case{"V4AsHexadecimal", "0xc0000201", names({ip(kDocumentationAddress)}), kMatch},
-    Case{"V6", "::1", names({ip(kV6Loopback)}), kMatch},
-    Case{"V6WrittenOut", "0:0:0:0:0:0:0:1", names({ip(kV6Loopback)}), kMatch},
-    Case{"V6Other", "::2", names({ip(kV6Loopback)}), kMismatch},
-    Case{"V4IsNoMappedV6", "192.0.2.1",
-         names({ip("\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\x00\x02\x01"s)}), kMismatch},
+    NameCase{"V4", "192.0.2.1", names({ip(kDocumentationAddress)}), kMatch},
+    NameCase{"V4Other", "192.0.2.2", names({ip(kDocumentationAddress)}), kMismatch},
+    NameCase{"V4AsOctal", "192.000.002.001", names({ip(kDocumentationAddress)}), kMatch},
+    NameCase{"V4AsOctalIsNotDecimal", "192.0.2.010", names({ip("\xc0\x00\x02\x0a"s)}), kMismatch},
+    NameCase{"V4AsOneNumber", "3221225985", names({ip(kDocumentationAddress)}), kMatch},
+    NameCase{"V4AsHexadecimal", "0xc0000201", names({ip(kDocumentationAddress)}), kMatch},
+    NameCase{"V6", "::1", names({ip(kV6Loopback)}), kMatch},
+    NameCase{"V6WrittenOut", "0:0:0:0:0:0:0:1", names({ip(kV6Loopback)}), kMatch},
+    NameCase{"V6Other", "::2", names({ip(kV6Loopback)}), kMismatch},
+    NameCase{"V4IsNoMappedV6", "192.0.2.1",
+             names({ip("\0\0\0\0\0\0\0\0\0\0\xff\xff\xc0\x00\x02\x01"s)}), kMismatch},
     // libpq accepts the first four.
-    Case{"NotADnsNameThatIsSpeltAsTheAddress", "192.0.2.1", names({dns("192.0.2.1")}), kMismatch},
-    Case{"NotADnsNameBesideAnotherAddress", "192.0.2.1",
-         names({ip("\x0a\x00\x00\x01"s), dns("192.0.2.1")}), kMismatch},
-    Case{"NotAWildcard", "192.0.2.1", names({dns("*.0.2.1")}), kMismatch},
-    Case{"NotAWildcardInTheCommonName", "192.0.2.1", cn("*.0.2.1"), kMismatch},
-    Case{"V6NotAWildcard", "::ffff:192.0.2.1", names({dns("*.0.2.1")}), kMismatch},
-    Case{"V6NotADnsName", "::1", names({dns("::1")}), kMismatch},
-    Case{"WithAZoneNotAWildcard", "fe80::1%eth0.7", names({dns("*.7")}), kMismatch},
-    Case{"OfNumbersOnlyNotAWildcard", "256.1.1.1", names({dns("*.1.1.1")}), kMismatch},
-    Case{"InAnotherFormNotADnsName", "0xc0000201", names({dns("0xc0000201")}), kMismatch},
-    Case{"BesideADnsNameAsMatches", "192.0.2.1", names({dns("192.0.2.1"), ip(kDocumentationAddress)}), kMatch},
-    Case{"NameIsNoAddress", "db.x.y", names({ip(kDocumentationAddress)}), kMismatch}),
+    NameCase{"NotADnsNameThatIsSpeltAsTheAddress", "192.0.2.1", names({dns("192.0.2.1")}), kMismatch},
+    NameCase{"NotADnsNameBesideAnotherAddress", "192.0.2.1",
+             names({ip("\x0a\x00\x00\x01"s), dns("192.0.2.1")}), kMismatch},
+    NameCase{"NotAWildcard", "192.0.2.1", names({dns("*.0.2.1")}), kMismatch},
+    NameCase{"NotAWildcardInTheCommonName", "192.0.2.1", cn("*.0.2.1"), kMismatch},
+    NameCase{"V6NotAWildcard", "::ffff:192.0.2.1", names({dns("*.0.2.1")}), kMismatch},
+    NameCase{"V6NotADnsName", "::1", names({dns("::1")}), kMismatch},
+    NameCase{"WithAZoneNotAWildcard", "fe80::1%eth0.7", names({dns("*.7")}), kMismatch},
+    NameCase{"OfNumbersOnlyNotAWildcard", "256.1.1.1", names({dns("*.1.1.1")}), kMismatch},
+    NameCase{"InAnotherFormNotADnsName", "0xc0000201", names({dns("0xc0000201")}), kMismatch},
+    NameCase{"BesideADnsNameAsMatches", "192.0.2.1", names({dns("192.0.2.1"), ip(kDocumentationAddress)}), kMatch},
+    NameCase{"NameIsNoAddress", "db.x.y", names({ip(kDocumentationAddress)}), kMismatch}),
     [](const auto& row) { return row.param.title; });
 
 // The setting is certificate_common_name = "never".
-class NameRuleWithoutCommonName : public testing::TestWithParam<Case> {};
+class NameRuleWithoutCommonName : public testing::TestWithParam<NameCase> {};
 
 TEST_P(NameRuleWithoutCommonName, Decides) {
   EXPECT_EQ(match_host(GetParam().host, GetParam().names, CommonNameRule::never), GetParam().expected);
 }
 
 INSTANTIATE_TEST_SUITE_P(Names, NameRuleWithoutCommonName, testing::Values(
-    Case{"CommonNameAlone", "db.x.y", cn("db.x.y"), kMismatch},
-    Case{"WildcardInTheCommonName", "db.x.y", cn("*.x.y"), kMismatch},
-    Case{"CommonNameBesideAnAddress", "db.x.y", names({ip(kDocumentationAddress)}, "db.x.y"), kMismatch},
-    Case{"AddressAsCommonName", "192.0.2.1", cn("192.0.2.1"), kMismatch},
-    Case{"DnsName", "db.x.y", names({dns("db.x.y")}, "other"), kMatch},
-    Case{"Address", "192.0.2.1", names({ip(kDocumentationAddress)}), kMatch}),
+    NameCase{"CommonNameAlone", "db.x.y", cn("db.x.y"), kMismatch},
+    NameCase{"WildcardInTheCommonName", "db.x.y", cn("*.x.y"), kMismatch},
+    NameCase{"CommonNameBesideAnAddress", "db.x.y", names({ip(kDocumentationAddress)}, "db.x.y"), kMismatch},
+    NameCase{"AddressAsCommonName", "192.0.2.1", cn("192.0.2.1"), kMismatch},
+    NameCase{"DnsName", "db.x.y", names({dns("db.x.y")}, "other"), kMatch},
+    NameCase{"Address", "192.0.2.1", names({ip(kDocumentationAddress)}), kMatch}),
     [](const auto& row) { return row.param.title; });
 
 INSTANTIATE_TEST_SUITE_P(Malformed, LibpqNameRule, testing::Values(
-    Case{"NulInADnsName", "db.x.y", names({dns("db.x.y\0.evil"s)}), kMalformed},
-    Case{"NulInTheCommonName", "db.x.y", cn("db.x.y\0.evil"s), kMalformed},
-    Case{"NulAtTheEnd", "db.x.y", names({dns("db.x.y\0"s)}), kMalformed},
-    Case{"NulBeforeAGoodName", "db.x.y", names({dns("a\0b"s), dns("db.x.y")}), kMalformed},
-    Case{"NulBehindAGoodNameIsNotSeen", "db.x.y", names({dns("db.x.y"), dns("a\0b"s)}), kMatch},
-    Case{"AddressOfFiveOctets", "192.0.2.1", names({ip("\xc0\x00\x02\x01\x01"s)}), kMalformed},
-    Case{"AddressOfNoOctets", "192.0.2.1", names({ip("")}), kMalformed},
-    Case{"AddressOfFiveOctetsForAName", "db.x.y", names({ip("12345")}, "db.x.y"), kMalformed}),
+    NameCase{"NulInADnsName", "db.x.y", names({dns("db.x.y\0.evil"s)}), kMalformed},
+    NameCase{"NulInTheCommonName", "db.x.y", cn("db.x.y\0.evil"s), kMalformed},
+    NameCase{"NulAtTheEnd", "db.x.y", names({dns("db.x.y\0"s)}), kMalformed},
+    NameCase{"NulBeforeAGoodName", "db.x.y", names({dns("a\0b"s), dns("db.x.y")}), kMalformed},
+    NameCase{"NulBehindAGoodNameIsNotSeen", "db.x.y", names({dns("db.x.y"), dns("a\0b"s)}), kMatch},
+    NameCase{"AddressOfFiveOctets", "192.0.2.1", names({ip("\xc0\x00\x02\x01\x01"s)}), kMalformed},
+    NameCase{"AddressOfNoOctets", "192.0.2.1", names({ip("")}), kMalformed},
+    NameCase{"AddressOfFiveOctetsForAName", "db.x.y", names({ip("12345")}, "db.x.y"), kMalformed}),
     [](const auto& row) { return row.param.title; });
 // clang-format on
 

@@ -12,7 +12,7 @@ namespace {
 
 using namespace std::string_literals;
 using pgveil::test::CertificateRequest;
-using Kind = CertificateNames::Kind;
+using NameKind = CertificateNames::Kind;
 
 TEST(UtcText, IsReadableAndSaysItsZone) {
   EXPECT_EQ(utc_text(0), "1970-01-01 00:00:00 UTC");
@@ -66,9 +66,9 @@ TEST(PeerCertificate, KeepsNamesOctetForOctetInTheirOrder) {
   const auto names = values_of(self_signed(request).certificate()).names;
   EXPECT_EQ(names.first_common_name, "first\0x"s);
   ASSERT_EQ(names.alternative_names.size(), 3U);
-  EXPECT_EQ(names.alternative_names[0].kind, Kind::ip_address);
+  EXPECT_EQ(names.alternative_names[0].kind, NameKind::ip_address);
   EXPECT_EQ(names.alternative_names[0].value, "\x7f\0\0\x01"s);
-  EXPECT_EQ(names.alternative_names[1].kind, Kind::dns_name);
+  EXPECT_EQ(names.alternative_names[1].kind, NameKind::dns_name);
   EXPECT_EQ(names.alternative_names[1].value, "a\0b"s);
   EXPECT_EQ(names.alternative_names[2].value, "\x01");
 }

@@ -14,14 +14,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-CertificateRequest request_of(const char* name) {
-  CertificateRequest request;
-  request.common_names = {name};
-  return request;
-}
-
 Identity authority_below(const Identity& root) {
-  CertificateRequest request = request_of("Test Intermediate");
+  CertificateRequest request = named("Test Intermediate");
   request.authority = true;
   return issued_by(root, request);
 }
@@ -70,7 +64,7 @@ class AKeptChain : public testing::TestWithParam<int> {
 
 TEST_P(AKeptChain, IsThatOfTheClient) {
   const Identity intermediate = authority_below(site_.root);
-  const Identity app = issued_by(intermediate, request_of("app"));
+  const Identity app = issued_by(intermediate, named("app"));
   const auto kept = accept_client(&app, {&intermediate});
   ASSERT_NE(kept.peer_chain, nullptr);
   EXPECT_EQ(*kept.peer_chain, peer_chain_of(app, {&intermediate}));
@@ -78,7 +72,7 @@ TEST_P(AKeptChain, IsThatOfTheClient) {
 
 TEST_P(AKeptChain, IsThatOfTheServer) {
   const Identity intermediate = authority_below(site_.root);
-  CertificateRequest request = request_of("db");
+  CertificateRequest request = named("db");
   request.alternative_names = {pgveil::test::dns(Site::kHost)};
   const Identity db = issued_by(intermediate, request);
   const auto kept = connect_to_server(db, {&intermediate});
@@ -88,7 +82,7 @@ TEST_P(AKeptChain, IsThatOfTheServer) {
 
 TEST_P(AKeptChain, IsMissingIfNobodyAsksForIt) {
   server_.keep_peer_chain = client_.keep_peer_chain = false;
-  const Identity app = issued_by(site_.root, request_of("app"));
+  const Identity app = issued_by(site_.root, named("app"));
   const auto of_client = accept_client(&app);
   EXPECT_TRUE(of_client.peer.has_value());
   EXPECT_EQ(of_client.peer_chain, nullptr);
@@ -102,8 +96,8 @@ TEST_P(AKeptChain, IsMissingIfTheClientHasSentNone) {
 // Otherwise each client could make us keep 100 KiB.
 TEST_P(AKeptChain, LacksWhatTheVerificationDidNotUseIfItIsLarge) {
   const Identity intermediate = authority_below(site_.root);
-  const Identity app = issued_by(intermediate, request_of("app"));
-  CertificateRequest large = request_of("ballast");
+  const Identity app = issued_by(intermediate, named("app"));
+  CertificateRequest large = named("ballast");
   for (int i = 0; i < 500; ++i) large.alternative_names.push_back(pgveil::test::dns("ballast.example.com"));
   const Identity ballast = self_signed(large);
   const auto kept = accept_client(&app, {&ballast, &ballast, &intermediate});
@@ -113,7 +107,7 @@ TEST_P(AKeptChain, LacksWhatTheVerificationDidNotUseIfItIsLarge) {
 }
 
 TEST_P(AKeptChain, OfAClientIsJudgedByALaterContext) {
-  const Identity app = issued_by(site_.root, request_of("app"));
+  const Identity app = issued_by(site_.root, named("app"));
   const auto chain = accept_client(&app).peer_chain;
   ASSERT_NE(chain, nullptr);
   EXPECT_EQ(text_of(Site::build(server_)->verify(*chain)), "valid");
@@ -152,7 +146,7 @@ TEST_P(AKeptChain, OfAServerIsJudgedByALaterContext) {
 }
 
 TEST_P(AKeptChain, OfAClientIsRefusedFromAServer) {
-  CertificateRequest request = request_of("app");
+  CertificateRequest request = named("app");
   request.extended_key_usage = "clientAuth";
   const Identity app = issued_by(site_.root, request);
   const auto wrong_purpose = Site::build(client_)->verify(peer_chain_of(app), "app");
@@ -162,7 +156,7 @@ TEST_P(AKeptChain, OfAClientIsRefusedFromAServer) {
 
 // The context that has verified a certificate refuses it once it has expired.
 TEST_P(AKeptChain, IsJudgedAtThePresentTime) {
-  CertificateRequest request = request_of("app");
+  CertificateRequest request = named("app");
   request.not_after = 2s;
   const Identity app = issued_by(site_.root, request);
   const auto chain = accept_client(&app).peer_chain;

@@ -312,4 +312,21 @@ EngineEnd Site::engine_to_client(std::size_t room) const {
   return EngineEnd(Engine::to_client(build(server_settings()), false), room);
 }
 
+CertificateRequest named(const std::string& common_name, pgveil::test::KeyKind key) {
+  CertificateRequest request;
+  request.common_names = {common_name};
+  request.key = key;
+  return request;
+}
+
+CertificateRequest authority_named(const std::string& common_name) {
+  CertificateRequest request = named(common_name);
+  request.authority = true;
+  return request;
+}
+
+std::string garbage(const Site& site) {
+  return site.folder.write("garbage.pem", "this is no PEM\n");
+}
+
 }  // namespace pgveil::tls::test

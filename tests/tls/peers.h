@@ -133,6 +133,11 @@ void show(SSL_CTX* client, const Identity& identity, const std::vector<const Ide
 // PGVEIL_TEST_TLS_RECORDS selects it, `own` or `openssl`; the default is our own.
 [[nodiscard]] Records records_under_test();
 
+// Return what a certificate for this name, and that of an authority, has to contain.
+[[nodiscard]] CertificateRequest named(const std::string& common_name,
+                                       pgveil::test::KeyKind key = pgveil::test::KeyKind::p256);
+[[nodiscard]] CertificateRequest authority_named(const std::string& common_name);
+
 // An authority, a server's certificate for db.example.com, and the files and contexts made from them.
 class Site {
  public:
@@ -152,5 +157,8 @@ class Site {
   Identity root;
   Identity server;
 };
+
+// Writes a file that is not PEM. Returns its path.
+[[nodiscard]] std::string garbage(const Site& site);
 
 }  // namespace pgveil::tls::test

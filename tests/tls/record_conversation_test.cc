@@ -109,10 +109,10 @@ struct OurSide {
   }
 };
 
-class Conversation {
+class ScriptedConversation {
  public:
   // A cut of 0 means none: the peer's bytes arrive in one piece.
-  Conversation(Role role, const Suite& suite, std::size_t cut)
+  ScriptedConversation(Role role, const Suite& suite, std::size_t cut)
       : role_(role),
         cut_(cut == 0 ? kWhole : cut),
         plaintext_(cut == 0 ? 100'000 : 7),
@@ -272,11 +272,11 @@ class Conversation {
 
 // --- the steps in the table ---
 
-using Step = std::function<void(Conversation&)>;
+using Step = std::function<void(ScriptedConversation&)>;
 using Steps = std::vector<Step>;
 
 Step record(ContentType type, std::string content) {
-  return [=](Conversation& it) { it.say(type, content); };
+  return [=](ScriptedConversation& it) { it.say(type, content); };
 }
 Step record(int type, std::string content) {
   return record(ContentType{static_cast<std::uint8_t>(type)}, std::move(content));
@@ -295,15 +295,15 @@ Step padded(ContentType type, const std::string& content, std::size_t zeros) {
   return record(0, content + static_cast<char>(type) + std::string(zeros - 1, '\0'));
 }
 Step next_key() {
-  return [](Conversation& it) { it.use_next_key(); };
+  return [](ScriptedConversation& it) { it.use_next_key(); };
 }
 Step all_of(Steps steps) {
-  return [=](Conversation& it) {
+  return [=](ScriptedConversation& it) {
     for (const Step& step : steps) step(it);
   };
 }
 Step times(int count, Step step) {
-  return [=](Conversation& it) {
+  return [=](ScriptedConversation& it) {
     for (int i = 0; i < count; ++i) step(it);
   };
 }
@@ -317,7 +317,7 @@ Step key_update_and_ask() {
 }
 // A message in several records with sizes `sizes`; the rest is the last record.
 Step in_parts(std::string content, std::vector<std::size_t> sizes) {
-  return [=](Conversation& it) {
+  return [=](ScriptedConversation& it) {
     std::string_view rest = content;
     for (const std::size_t size : sizes) {
       it.say(kHandshake, rest.substr(0, size));
@@ -328,40 +328,40 @@ Step in_parts(std::string content, std::vector<std::size_t> sizes) {
 }
 // Bytes that are not sealed.
 Step octets(std::string bytes) {
-  return [=](Conversation& it) { it.wire().push_back(bytes_of(bytes)); };
+  return [=](ScriptedConversation& it) { it.wire().push_back(bytes_of(bytes)); };
 }
 // Changes the last record in transit. A negative place counts from the end.
 Step spoil(int place, int bits) {
-  return [=](Conversation& it) {
+  return [=](ScriptedConversation& it) {
     Bytes& last = it.wire().back();
     last[place < 0 ? last.size() - static_cast<std::size_t>(-place) : static_cast<std::size_t>(place)] ^=
         static_cast<std::uint8_t>(bits);
   };
 }
 Step repeat() {
-  return [](Conversation& it) { it.wire().push_back(Bytes(it.wire().back())); };
+  return [](ScriptedConversation& it) { it.wire().push_back(Bytes(it.wire().back())); };
 }
 Step lose() {
-  return [](Conversation& it) { it.wire().pop_back(); };
+  return [](ScriptedConversation& it) { it.wire().pop_back(); };
 }
 Step swap() {
-  return [](Conversation& it) { std::swap(it.wire().back(), it.wire().end()[-2]); };
+  return [](ScriptedConversation& it) { std::swap(it.wire().back(), it.wire().end()[-2]); };
 }
 Step shorten(std::size_t octets) {
-  return [=](Conversation& it) { it.wire().back().resize(it.wire().back().size() - octets); };
+  return [=](ScriptedConversation& it) { it.wire().back().resize(it.wire().back().size() - octets); };
 }
 // The last record of our end is sent back to it.
 Step reflect() {
-  return [](Conversation& it) { it.wire().push_back(it.last_of_ours()); };
+  return [](ScriptedConversation& it) { it.wire().push_back(it.last_of_ours()); };
 }
 Step end() {
-  return [](Conversation& it) { it.end_input(); };
+  return [](ScriptedConversation& it) { it.end_input(); };
 }
 Step we_write(std::string text) {
-  return [=](Conversation& it) { EXPECT_EQ(it.write(text), Status::ready); };
+  return [=](ScriptedConversation& it) { EXPECT_EQ(it.write(text), Status::ready); };
 }
 Step we_close() {
-  return [](Conversation& it) { it.close(); };
+  return [](ScriptedConversation& it) { it.close(); };
 }
 
 std::string ticket(std::size_t size) {
@@ -423,7 +423,7 @@ class Conversations : public testing::TestWithParam<std::tuple<Case, Role, Cut, 
 TEST_P(Conversations, EndAsTheyShould) {
   const auto& [row, role, cut, suite] = GetParam();
   const Outcome& outcome = expected(row);
-  Conversation it(role, suite, cut == Cut::whole ? 0 : 1);
+  ScriptedConversation it(role, suite, cut == Cut::whole ? 0 : 1);
   for (const Step& step : row.steps) step(it);
   it.deliver();
   ASSERT_EQ(static_cast<int>(it.status()), static_cast<int>(outcome.status))

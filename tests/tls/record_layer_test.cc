@@ -80,13 +80,13 @@ class Peer {
 };
 
 using Heard = Peer::Heard;
-Heard data(std::string content) {
+Heard heard_data(std::string content) {
   return {ContentType::application_data, std::move(content)};
 }
-Heard alert(char level, char number) {
+Heard heard_alert(char level, char number) {
   return {ContentType::alert, {level, number}};
 }
-const Heard kNewKey = {ContentType::handshake, std::string("\x18\0\0\1\0", 5)};
+const Heard kHeardNewKey = {ContentType::handshake, std::string("\x18\0\0\1\0", 5)};
 
 class Records : public testing::Test {
  protected:
@@ -203,27 +203,27 @@ TEST_F(Records, TicketsAreOfAnySize) {
 TEST_F(Records, ANewKeyOfThePeersIsFollowed) {
   EXPECT_EQ(read(joined({peer_.data("one "), peer_.key_update(0), peer_.data("two")})), Status::want_input);
   EXPECT_EQ(text_, "one two");
-  EXPECT_EQ(write("no wish"), std::vector{data("no wish")});
+  EXPECT_EQ(write("no wish"), std::vector{heard_data("no wish")});
 }
 
 TEST_F(Records, AWishForANewKeyIsMetBeforeTheNextData) {
   EXPECT_EQ(read(joined({peer_.key_update(1), peer_.key_update(1)})), Status::want_input);
   EXPECT_TRUE(sent_.empty());
-  EXPECT_EQ(write("text"), (std::vector{kNewKey, data("text")}));
-  EXPECT_EQ(write("more"), std::vector{data("more")});
+  EXPECT_EQ(write("text"), (std::vector{kHeardNewKey, heard_data("text")}));
+  EXPECT_EQ(write("more"), std::vector{heard_data("more")});
 }
 
 TEST_F(Records, AKeyIsReplacedAfterSoManyOctetsOnTheWire) {
   make(true, 10, {.records = 1'000, .bytes = 3 * (10 + TrafficKey::kOverhead)});
   const auto heard = write(std::string(50, 'x'));
-  const auto piece = data(std::string(10, 'x'));
-  EXPECT_EQ(heard, (std::vector{piece, piece, piece, kNewKey, piece, piece}));
+  const auto piece = heard_data(std::string(10, 'x'));
+  EXPECT_EQ(heard, (std::vector{piece, piece, piece, kHeardNewKey, piece, piece}));
 }
 
 TEST_F(Records, AKeyIsReplacedAfterSoManyRecords) {
   make(true, 10, {.records = 2, .bytes = 1'000'000});
-  const auto piece = data(std::string(10, 'x'));
-  EXPECT_EQ(write(std::string(30, 'x')), (std::vector{piece, piece, kNewKey, piece}));
+  const auto piece = heard_data(std::string(10, 'x'));
+  EXPECT_EQ(write(std::string(30, 'x')), (std::vector{piece, piece, kHeardNewKey, piece}));
 }
 
 // The limit of AES-GCM is 2^24.5 records (RFC 8446, 5.5).
@@ -247,7 +247,7 @@ TEST_F(Records, ThePeerIsAskedForANewKeyOnceItsOwnIsUsedUp) {
     EXPECT_TRUE(sent_.empty());
     EXPECT_EQ(read(joined({peer_.data("6"), peer_.data("7")})), Status::want_input);
     EXPECT_EQ(peer_.hears(std::exchange(sent_, {})), std::vector{asks});
-    EXPECT_EQ(write("text"), std::vector{data("text")});
+    EXPECT_EQ(write("text"), std::vector{heard_data("text")});
   }
 }
 
@@ -299,13 +299,13 @@ TEST_F(Records, AreNotWrittenWithoutANumber) {
   Outgoing out(memory);
   EXPECT_EQ(layer_->write(plaintext, out), Status::failed);
   EXPECT_EQ(take_openssl_error(), "internal error");
-  EXPECT_EQ(peer_.hears(out.written()), (std::vector{data("a"), data("b")}));
+  EXPECT_EQ(peer_.hears(out.written()), (std::vector{heard_data("a"), heard_data("b")}));
 }
 
 TEST_F(Records, AreNoLargerThanThePeerWants) {
   make(false, 512);
   EXPECT_EQ(write(std::string(1'000, 'x')),
-            (std::vector{data(std::string(512, 'x')), data(std::string(488, 'x'))}));
+            (std::vector{heard_data(std::string(512, 'x')), heard_data(std::string(488, 'x'))}));
 }
 
 TEST_F(Records, CarryWhatThereIsRoomFor) {
@@ -314,7 +314,7 @@ TEST_F(Records, CarryWhatThereIsRoomFor) {
   Bytes memory(TrafficKey::kOverhead + 4);
   Outgoing out(memory);
   EXPECT_EQ(layer_->write(plaintext, out), Status::want_room);
-  EXPECT_EQ(peer_.hears(out.written()), std::vector{data("one ")});
+  EXPECT_EQ(peer_.hears(out.written()), std::vector{heard_data("one ")});
   EXPECT_EQ(plaintext.size(), 3U);
 }
 
@@ -325,7 +325,7 @@ TEST_F(Records, AreNotWrittenBehindCloseNotify) {
   Outgoing out(memory);
   layer_->close(out);
   EXPECT_EQ(layer_->write(plaintext, out), Status::failed);
-  EXPECT_EQ(peer_.hears(out.written()), std::vector{alert(1, SSL_AD_CLOSE_NOTIFY)});
+  EXPECT_EQ(peer_.hears(out.written()), std::vector{heard_alert(1, SSL_AD_CLOSE_NOTIFY)});
 }
 
 // --- invalid records ---
@@ -351,8 +351,9 @@ TEST_P(Faults, EndWithAnAlertAndWhatIsWrong) {
   EXPECT_EQ(read(all), Status::failed);
   EXPECT_EQ(text_, "good");
   EXPECT_EQ(take_openssl_error(), GetParam().reason);
-  const auto answer = GetParam().answer == 0 ? std::vector<Heard>{}
-                                             : std::vector{alert(2, static_cast<char>(GetParam().answer))};
+  const auto answer = GetParam().answer == 0
+                          ? std::vector<Heard>{}
+                          : std::vector{heard_alert(2, static_cast<char>(GetParam().answer))};
   EXPECT_EQ(peer_.hears(sent_), answer);
 }
 
@@ -362,8 +363,8 @@ Heard handshake(std::string content) {
 
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(Rfc8446, Faults, testing::Values(
-    Fault{"AFatalAlert", {alert(2, SSL_AD_CERTIFICATE_REQUIRED)}, 0, "tlsv13 alert certificate required"},
-    Fault{"AnAlertThatIsCalledAWarning", {alert(1, SSL_AD_ACCESS_DENIED)}, 0, "tlsv1 alert access denied"},
+    Fault{"AFatalAlert", {heard_alert(2, SSL_AD_CERTIFICATE_REQUIRED)}, 0, "tlsv13 alert certificate required"},
+    Fault{"AnAlertThatIsCalledAWarning", {heard_alert(1, SSL_AD_ACCESS_DENIED)}, 0, "tlsv1 alert access denied"},
     Fault{"AnAlertOfOneOctet", {{ContentType::alert, "\1"}}, SSL_AD_DECODE_ERROR, "invalid alert"},
     Fault{"AnAlertOfNothing", {{ContentType::alert, ""}}, SSL_AD_UNEXPECTED_MESSAGE, "invalid alert"},
     Fault{"TwoAlertsInARecord", {{ContentType::alert, "\1\0\1\0"s}}, SSL_AD_DECODE_ERROR, "invalid alert"},
@@ -371,11 +372,11 @@ INSTANTIATE_TEST_SUITE_P(Rfc8446, Faults, testing::Values(
     Fault{"ChangeCipherSpec", {{ContentType{20}, "\1"}}, SSL_AD_UNEXPECTED_MESSAGE, "bad record type"},
     Fault{"AnUnknownType", {{ContentType{99}, "x"}}, SSL_AD_UNEXPECTED_MESSAGE, "bad record type"},
     Fault{"AnEmptyMessage", {handshake("")}, SSL_AD_UNEXPECTED_MESSAGE, "unexpected record"},
-    Fault{"AMessageWithDataInside", {handshake("\4\0\0"s), data("x")}, SSL_AD_UNEXPECTED_MESSAGE,
+    Fault{"AMessageWithDataInside", {handshake("\4\0\0"s), heard_data("x")}, SSL_AD_UNEXPECTED_MESSAGE,
           "unexpected record"},
-    Fault{"ATicketWithDataInside", {handshake("\4\0\0\x5tick"s), data("x")}, SSL_AD_UNEXPECTED_MESSAGE,
+    Fault{"ATicketWithDataInside", {handshake("\4\0\0\x5tick"s), heard_data("x")}, SSL_AD_UNEXPECTED_MESSAGE,
           "unexpected record"},
-    Fault{"AnAlertInsideAMessage", {handshake("\4\0\0"s), alert(2, SSL_AD_ACCESS_DENIED)}, 0,
+    Fault{"AnAlertInsideAMessage", {handshake("\4\0\0"s), heard_alert(2, SSL_AD_ACCESS_DENIED)}, 0,
           "tlsv1 alert access denied"},
     Fault{"AClientHello", {handshake("\1\0\0\0"s)}, SSL_AD_UNEXPECTED_MESSAGE, "unexpected message"},
     Fault{"ACertificateRequest", {handshake("\x0d\0\0\0"s)}, SSL_AD_UNEXPECTED_MESSAGE, "unexpected message"},
@@ -386,13 +387,13 @@ INSTANTIATE_TEST_SUITE_P(Rfc8446, Faults, testing::Values(
           "excessive message size"},
     Fault{"TicketsWithoutEnd", std::vector<Heard>(33, handshake("\4\0\0\1t"s)), SSL_AD_UNEXPECTED_MESSAGE,
           "unexpected record"},
-    Fault{"NothingWithoutEnd", std::vector<Heard>(33, data("")), SSL_AD_UNEXPECTED_MESSAGE, "unexpected record"},
+    Fault{"NothingWithoutEnd", std::vector<Heard>(33, heard_data("")), SSL_AD_UNEXPECTED_MESSAGE, "unexpected record"},
     Fault{"AKeyUpdateOfNothing", {handshake("\x18\0\0\0"s)}, SSL_AD_DECODE_ERROR, "bad key update"},
     Fault{"AKeyUpdateWithAnUnknownRequest", {handshake("\x18\0\0\1\2"s)}, SSL_AD_ILLEGAL_PARAMETER,
           "bad key update"},
     Fault{"AKeyUpdateWithMoreBehindIt", {handshake("\x18\0\0\1\0\x18"s)}, SSL_AD_UNEXPECTED_MESSAGE,
           "not on record boundary"},
-    Fault{"TheOldKeyBehindAKeyUpdate", {handshake("\x18\0\0\1\0"s), data("x")}, SSL_AD_BAD_RECORD_MAC,
+    Fault{"TheOldKeyBehindAKeyUpdate", {handshake("\x18\0\0\1\0"s), heard_data("x")}, SSL_AD_BAD_RECORD_MAC,
           "decryption failed or bad record mac"},
     Fault{"MoreThanARecordHolds", {{ContentType{0}, std::string(16'383, 'x') + "\x17\0"s}},
           SSL_AD_RECORD_OVERFLOW, "data length too long"}),
@@ -415,7 +416,7 @@ class BadHeaders : public Records, public testing::WithParamInterface<BadHeader>
 TEST_P(BadHeaders, AreRefusedAsSoonAsTheyAreThere) {
   EXPECT_EQ(read(GetParam().header), Status::failed);
   EXPECT_EQ(take_openssl_error(), GetParam().reason);
-  EXPECT_EQ(peer_.hears(sent_), std::vector{alert(2, static_cast<char>(GetParam().answer))});
+  EXPECT_EQ(peer_.hears(sent_), std::vector{heard_alert(2, static_cast<char>(GetParam().answer))});
 }
 
 // clang-format off

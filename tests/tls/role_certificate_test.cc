@@ -10,12 +10,6 @@
 namespace pgveil::tls::test {
 namespace {
 
-CertificateRequest named(const std::string& common_name) {
-  CertificateRequest request;
-  request.common_names = {common_name};
-  return request;
-}
-
 std::string holder_of(const X509* certificate) {
   return certificate == nullptr ? "none" : common_name_of(X509_get_subject_name(certificate));
 }
@@ -172,17 +166,17 @@ TEST_F(RoleCertificate, IsWarnedOfBeforeItExpires) {
       << report->warnings()[0].message;
 }
 
-struct Mistaken {
+struct MistakenRole {
   const char* name;
   std::function<void(const Site& site, std::string& cert, std::string& key)> spoil;
   const char* setting;
   const char* message;  // a part of the message
 };
-void PrintTo(const Mistaken& row, std::ostream* out) {
+void PrintTo(const MistakenRole& row, std::ostream* out) {
   *out << row.name;
 }
 
-class RoleCertificateMistake : public RoleCertificate, public testing::WithParamInterface<Mistaken> {};
+class RoleCertificateMistake : public RoleCertificate, public testing::WithParamInterface<MistakenRole> {};
 
 TEST_P(RoleCertificateMistake, IsToldWithItsFile) {
   std::string cert = file("report.crt");
@@ -201,28 +195,28 @@ TEST_P(RoleCertificateMistake, IsToldWithItsFile) {
 
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(Files, RoleCertificateMistake, testing::Values(
-    Mistaken{"CertificateIsMissing",
-             [](const Site&, std::string& cert, std::string&) { cert = "/nonexistent/report.crt"; },
-             "sslcert", "No such file or directory"},
-    Mistaken{"KeyIsMissing", [](const Site&, std::string&, std::string& key) { key = "/nonexistent/report.key"; },
-             "sslkey", "No such file or directory"},
-    Mistaken{"CertificateIsGarbage",
-             [](const Site& site, std::string& cert, std::string&) { cert = site.folder.write("garbage", "none\n"); },
-             "sslcert", "cannot be loaded"},
-    Mistaken{"KeyIsGarbage",
-             [](const Site& site, std::string&, std::string& key) { key = site.folder.write("garbage", "none\n"); },
-             "sslkey", "cannot be loaded"},
-    Mistaken{"KeyIsReadableByAll",
-             [](const Site&, std::string&, std::string& key) { ASSERT_EQ(::chmod(key.c_str(), 0644), 0); },
-             "sslkey", "has group or world access"},
-    Mistaken{"KeyIsThatOfAnother",
-             [](const Site& site, std::string&, std::string& key) { key = site.folder.path("app.key"); },
-             "sslkey", "does not match private key file"},
-    Mistaken{"KeyIsEncrypted",
-             [](const Site& site, std::string&, std::string& key) {
-               key = site.folder.write("locked.key", site.server.key_pem("sesame"));
-             },
-             "sslkey", "is encrypted, and no sslpassword is set"}),
+    MistakenRole{"CertificateIsMissing",
+                 [](const Site&, std::string& cert, std::string&) { cert = "/nonexistent/report.crt"; },
+                 "sslcert", "No such file or directory"},
+    MistakenRole{"KeyIsMissing", [](const Site&, std::string&, std::string& key) { key = "/nonexistent/report.key"; },
+                 "sslkey", "No such file or directory"},
+    MistakenRole{"CertificateIsGarbage",
+                 [](const Site& site, std::string& cert, std::string&) { cert = site.folder.write("garbage", "none\n"); },
+                 "sslcert", "cannot be loaded"},
+    MistakenRole{"KeyIsGarbage",
+                 [](const Site& site, std::string&, std::string& key) { key = site.folder.write("garbage", "none\n"); },
+                 "sslkey", "cannot be loaded"},
+    MistakenRole{"KeyIsReadableByAll",
+                 [](const Site&, std::string&, std::string& key) { ASSERT_EQ(::chmod(key.c_str(), 0644), 0); },
+                 "sslkey", "has group or world access"},
+    MistakenRole{"KeyIsThatOfAnother",
+                 [](const Site& site, std::string&, std::string& key) { key = site.folder.path("app.key"); },
+                 "sslkey", "does not match private key file"},
+    MistakenRole{"KeyIsEncrypted",
+                 [](const Site& site, std::string&, std::string& key) {
+                   key = site.folder.write("locked.key", site.server.key_pem("sesame"));
+                 },
+                 "sslkey", "is encrypted, and no sslpassword is set"}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 

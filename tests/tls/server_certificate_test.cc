@@ -17,15 +17,8 @@ using pgveil::test::dns;
 using pgveil::test::ip;
 using pgveil::test::KeyKind;
 
-CertificateRequest authority_named(const char* name) {
-  CertificateRequest request;
-  request.common_names = {name};
-  request.authority = true;
-  return request;
-}
-
 // Three authorities, and a server's certificate that a test case changes before it is issued.
-struct Scene {
+struct ServerScene {
   TemporaryFolder folder;
   Identity root = pgveil::test::authority("Test Root");
   Identity stranger = pgveil::test::authority("Unknown Root");
@@ -39,7 +32,7 @@ struct Scene {
   std::shared_ptr<Identity> leaf;
   std::vector<std::shared_ptr<Identity>> intermediates;
 
-  Scene() { trust(root); }
+  ServerScene() { trust(root); }
   void trust(const Identity& identity) {
     settings.sslrootcert = folder.write("root.crt", identity.certificate_pem());
   }
@@ -63,7 +56,7 @@ struct Shown {
   std::string server_error;
 };
 
-Shown show(Scene& scene, int version) {
+Shown shown_in(ServerScene& scene, int version) {
   if (!scene.leaf) scene.issue_by(scene.root);
   std::vector<const Identity*> chain;
   for (const auto& intermediate : scene.intermediates) chain.push_back(intermediate.get());
@@ -85,7 +78,7 @@ Shown show(Scene& scene, int version) {
 
 struct Accepted {
   const char* name;
-  std::function<void(Scene&)> prepare;
+  std::function<void(ServerScene&)> prepare;
 };
 void PrintTo(const Accepted& row, std::ostream* out) {
   *out << row.name;
@@ -95,9 +88,9 @@ class GoodServerCertificate : public testing::TestWithParam<Accepted> {};
 
 TEST_P(GoodServerCertificate, IsAccepted) {
   for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
-    Scene scene;
+    ServerScene scene;
     GetParam().prepare(scene);
-    const auto shown = show(scene, version);
+    const auto shown = shown_in(scene, version);
     EXPECT_EQ(shown.status, Engine::Status::ready) << shown.report.reason << ' ' << shown.report.detail;
     EXPECT_EQ(text_of(shown.without_handshake), "valid");
   }
@@ -105,32 +98,32 @@ TEST_P(GoodServerCertificate, IsAccepted) {
 
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(Chains, GoodServerCertificate, testing::Values(
-    Accepted{"OfTheRoot", [](Scene&) {}},
-    Accepted{"OfAnIntermediateThatIsSent", [](Scene& s) { s.issue_by(s.add_intermediate()); }},
+    Accepted{"OfTheRoot", [](ServerScene&) {}},
+    Accepted{"OfAnIntermediateThatIsSent", [](ServerScene& s) { s.issue_by(s.add_intermediate()); }},
     Accepted{"ItselfTheTrustedRoot",
-             [](Scene& s) {
+             [](ServerScene& s) {
                s.leaf = std::make_shared<Identity>(self_signed(s.request));
                s.trust(*s.leaf);
              }},
-    Accepted{"ForServers", [](Scene& s) { s.request.extended_key_usage = "serverAuth"; }},
-    Accepted{"ForServersAndClients", [](Scene& s) { s.request.extended_key_usage = "serverAuth,clientAuth"; }},
-    Accepted{"Rsa", [](Scene& s) { s.request.key = KeyKind::rsa2048; }},
-    Accepted{"RsaPss", [](Scene& s) { s.request.key = KeyKind::rsa_pss2048; }},
-    Accepted{"Ed25519", [](Scene& s) { s.request.key = KeyKind::ed25519; }},
-    Accepted{"InItsLastMinute", [](Scene& s) { s.request.not_after = 1min; }},
+    Accepted{"ForServers", [](ServerScene& s) { s.request.extended_key_usage = "serverAuth"; }},
+    Accepted{"ForServersAndClients", [](ServerScene& s) { s.request.extended_key_usage = "serverAuth,clientAuth"; }},
+    Accepted{"Rsa", [](ServerScene& s) { s.request.key = KeyKind::rsa2048; }},
+    Accepted{"RsaPss", [](ServerScene& s) { s.request.key = KeyKind::rsa_pss2048; }},
+    Accepted{"Ed25519", [](ServerScene& s) { s.request.key = KeyKind::ed25519; }},
+    Accepted{"InItsLastMinute", [](ServerScene& s) { s.request.not_after = 1min; }},
     Accepted{"CommonNameAlone",
-             [](Scene& s) {
+             [](ServerScene& s) {
                s.request.common_names = {"db.example.com"};
                s.request.alternative_names.clear();
              }},
     Accepted{"AnAddress",
-             [](Scene& s) {
+             [](ServerScene& s) {
                s.host = "192.0.2.1";
                s.request.alternative_names = {ip("\xc0\x00\x02\x01"s)};
              }},
-    Accepted{"NotRevoked", [](Scene& s) { s.crls({crl_pem(s.root, {})}); }},
+    Accepted{"NotRevoked", [](ServerScene& s) { s.crls({crl_pem(s.root, {})}); }},
     Accepted{"NeitherItNorItsIssuerRevoked",
-             [](Scene& s) {
+             [](ServerScene& s) {
                const Identity& intermediate = s.add_intermediate();
                s.issue_by(intermediate);
                s.crls({crl_pem(s.root, {}), crl_pem(intermediate, {})});
@@ -140,25 +133,25 @@ INSTANTIATE_TEST_SUITE_P(Chains, GoodServerCertificate, testing::Values(
 
 // --- refused ---
 
-struct Refused {
+struct RefusedServer {
   const char* name;
-  std::function<void(Scene&)> prepare;
+  std::function<void(ServerScene&)> prepare;
   Failure failure;
   int depth;
   const char* subject;
   const char* detail;  // a part of the detail
 };
-void PrintTo(const Refused& row, std::ostream* out) {
+void PrintTo(const RefusedServer& row, std::ostream* out) {
   *out << row.name;
 }
 
-class BadServerCertificate : public testing::TestWithParam<Refused> {};
+class BadServerCertificate : public testing::TestWithParam<RefusedServer> {};
 
 TEST_P(BadServerCertificate, IsRefusedWithItsReason) {
   for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
-    Scene scene;
+    ServerScene scene;
     GetParam().prepare(scene);
-    const auto shown = show(scene, version);
+    const auto shown = shown_in(scene, version);
     EXPECT_EQ(shown.status, Engine::Status::failed);
     EXPECT_EQ(name_of(shown.report.failure), name_of(GetParam().failure)) << shown.report.reason;
     EXPECT_EQ(shown.report.depth, GetParam().depth);
@@ -172,130 +165,130 @@ TEST_P(BadServerCertificate, IsRefusedWithItsReason) {
 
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(Chains, BadServerCertificate, testing::Values(
-    Refused{"OfAnUnknownRoot", [](Scene& s) { s.issue_by(s.stranger); },
-            Failure::untrusted_issuer, 0, "CN=db", R"(issued by "CN=Unknown Root", which leads to no trusted)"},
-    Refused{"OfARootOfTheSameName", [](Scene& s) { s.issue_by(pgveil::test::authority("Test Root")); },
-            Failure::invalid_certificate, 0, "CN=db", "certificate signature failure"},
-    Refused{"SelfSigned", [](Scene& s) { s.leaf = std::make_shared<Identity>(self_signed(s.request)); },
-            Failure::untrusted_issuer, 0, "CN=db", "self-signed certificate"},
-    Refused{"UnknownRootIsSentAlong",
-            [](Scene& s) {
-              s.issue_by(s.stranger);
-              s.intermediates.push_back(std::make_shared<Identity>(std::move(s.stranger)));
-            },
-            Failure::untrusted_issuer, 1, "CN=Unknown Root", "self-signed certificate in certificate chain"},
-    Refused{"IntermediateIsNotSent",
-            [](Scene& s) {
-              s.issue_by(s.add_intermediate());
-              s.intermediates.clear();
-            },
-            Failure::untrusted_issuer, 0, "CN=db", R"(issued by "CN=Test Intermediate")"},
+    RefusedServer{"OfAnUnknownRoot", [](ServerScene& s) { s.issue_by(s.stranger); },
+                  Failure::untrusted_issuer, 0, "CN=db", R"(issued by "CN=Unknown Root", which leads to no trusted)"},
+    RefusedServer{"OfARootOfTheSameName", [](ServerScene& s) { s.issue_by(pgveil::test::authority("Test Root")); },
+                  Failure::invalid_certificate, 0, "CN=db", "certificate signature failure"},
+    RefusedServer{"SelfSigned", [](ServerScene& s) { s.leaf = std::make_shared<Identity>(self_signed(s.request)); },
+                  Failure::untrusted_issuer, 0, "CN=db", "self-signed certificate"},
+    RefusedServer{"UnknownRootIsSentAlong",
+                  [](ServerScene& s) {
+                    s.issue_by(s.stranger);
+                    s.intermediates.push_back(std::make_shared<Identity>(std::move(s.stranger)));
+                  },
+                  Failure::untrusted_issuer, 1, "CN=Unknown Root", "self-signed certificate in certificate chain"},
+    RefusedServer{"IntermediateIsNotSent",
+                  [](ServerScene& s) {
+                    s.issue_by(s.add_intermediate());
+                    s.intermediates.clear();
+                  },
+                  Failure::untrusted_issuer, 0, "CN=db", R"(issued by "CN=Test Intermediate")"},
     // Partial chains are not accepted: libpq requires a root.
-    Refused{"OnlyTheIntermediateIsTrusted",
-            [](Scene& s) {
-              s.issue_by(s.add_intermediate());
-              s.trust(*s.intermediates[0]);
-            },
-            Failure::untrusted_issuer, 1, "CN=Test Intermediate", R"(issued by "CN=Test Root")"},
-    Refused{"BrokenSignature",
-            [](Scene& s) { s.leaf = std::make_shared<Identity>(with_broken_signature(issued_by(s.root, s.request))); },
-            Failure::invalid_certificate, 0, "CN=db", "certificate signature failure"},
-    Refused{"NameOutsideItsIssuersConstraint",
-            [](Scene& s) {
-              auto request = authority_named("Test Intermediate");
-              request.name_constraints = "permitted;DNS:example.org";
-              s.issue_by(s.add_intermediate(request));
-            },
-            Failure::invalid_certificate, 0, "CN=db", "permitted subtree violation"}),
+    RefusedServer{"OnlyTheIntermediateIsTrusted",
+                  [](ServerScene& s) {
+                    s.issue_by(s.add_intermediate());
+                    s.trust(*s.intermediates[0]);
+                  },
+                  Failure::untrusted_issuer, 1, "CN=Test Intermediate", R"(issued by "CN=Test Root")"},
+    RefusedServer{"BrokenSignature",
+                  [](ServerScene& s) { s.leaf = std::make_shared<Identity>(with_broken_signature(issued_by(s.root, s.request))); },
+                  Failure::invalid_certificate, 0, "CN=db", "certificate signature failure"},
+    RefusedServer{"NameOutsideItsIssuersConstraint",
+                  [](ServerScene& s) {
+                    auto request = authority_named("Test Intermediate");
+                    request.name_constraints = "permitted;DNS:example.org";
+                    s.issue_by(s.add_intermediate(request));
+                  },
+                  Failure::invalid_certificate, 0, "CN=db", "permitted subtree violation"}),
     [](const auto& row) { return row.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(Times, BadServerCertificate, testing::Values(
-    Refused{"Expired", [](Scene& s) { s.request.not_after = -1min; },
-            Failure::expired, 0, "CN=db", R"(The certificate of "CN=db" expired on 20)"},
-    Refused{"NotYetValid", [](Scene& s) { s.request.not_before = 1h; },
-            Failure::not_yet_valid, 0, "CN=db", R"(The certificate of "CN=db" is not valid before 20)"},
-    Refused{"IssuerExpired",
-            [](Scene& s) {
-              auto request = authority_named("Test Intermediate");
-              request.not_after = -1min;
-              s.issue_by(s.add_intermediate(request));
-            },
-            Failure::expired, 1, "CN=Test Intermediate", R"("CN=Test Intermediate" expired on)"},
-    Refused{"ExpiredWithoutASubject",
-            [](Scene& s) {
-              s.request.common_names.clear();
-              s.request.not_after = -1min;
-            },
-            Failure::expired, 0, "", R"(The certificate for "db.example.com" expired on)"}),
+    RefusedServer{"Expired", [](ServerScene& s) { s.request.not_after = -1min; },
+                  Failure::expired, 0, "CN=db", R"(The certificate of "CN=db" expired on 20)"},
+    RefusedServer{"NotYetValid", [](ServerScene& s) { s.request.not_before = 1h; },
+                  Failure::not_yet_valid, 0, "CN=db", R"(The certificate of "CN=db" is not valid before 20)"},
+    RefusedServer{"IssuerExpired",
+                  [](ServerScene& s) {
+                    auto request = authority_named("Test Intermediate");
+                    request.not_after = -1min;
+                    s.issue_by(s.add_intermediate(request));
+                  },
+                  Failure::expired, 1, "CN=Test Intermediate", R"("CN=Test Intermediate" expired on)"},
+    RefusedServer{"ExpiredWithoutASubject",
+                  [](ServerScene& s) {
+                    s.request.common_names.clear();
+                    s.request.not_after = -1min;
+                  },
+                  Failure::expired, 0, "", R"(The certificate for "db.example.com" expired on)"}),
     [](const auto& row) { return row.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(Purposes, BadServerCertificate, testing::Values(
-    Refused{"ForClients", [](Scene& s) { s.request.extended_key_usage = "clientAuth"; },
-            Failure::wrong_purpose, 0, "CN=db", ""},
-    Refused{"IssuedByAServer",
-            [](Scene& s) {
-              CertificateRequest request;
-              request.common_names = {"No Authority"};
-              s.issue_by(s.add_intermediate(request));
-            },
-            Failure::wrong_purpose, 1, "CN=No Authority", "invalid CA certificate"},
-    Refused{"WeakKey", [](Scene& s) { s.request.key = KeyKind::rsa768; }, Failure::weak, 0, "CN=db", "key too weak"}),
+    RefusedServer{"ForClients", [](ServerScene& s) { s.request.extended_key_usage = "clientAuth"; },
+                  Failure::wrong_purpose, 0, "CN=db", ""},
+    RefusedServer{"IssuedByAServer",
+                  [](ServerScene& s) {
+                    CertificateRequest request;
+                    request.common_names = {"No Authority"};
+                    s.issue_by(s.add_intermediate(request));
+                  },
+                  Failure::wrong_purpose, 1, "CN=No Authority", "invalid CA certificate"},
+    RefusedServer{"WeakKey", [](ServerScene& s) { s.request.key = KeyKind::rsa768; }, Failure::weak, 0, "CN=db", "key too weak"}),
     [](const auto& row) { return row.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(Names, BadServerCertificate, testing::Values(
-    Refused{"AnotherHost", [](Scene& s) { s.host = "10.0.0.7"; },
-            Failure::wrong_name, 0, "CN=db", R"(Host is "10.0.0.7"; the certificate names "db.example.com".)"},
-    Refused{"NulInTheName",
-            [](Scene& s) { s.request.alternative_names = {dns("db.example.com\0.evil.org"s)}; },
-            Failure::wrong_name, 0, "CN=db", R"("db.example.com\x00.evil.org")"},
-    Refused{"NoHostWasAsked", [](Scene& s) { s.host = ""; }, Failure::wrong_name, 0, "CN=db", R"(Host is "")"},
-    Refused{"ExpiryIsToldBeforeTheName",
-            [](Scene& s) {
-              s.host = "other.example.com";
-              s.request.not_after = -1min;
-            },
-            Failure::expired, 0, "CN=db", "expired"}),
+    RefusedServer{"AnotherHost", [](ServerScene& s) { s.host = "10.0.0.7"; },
+                  Failure::wrong_name, 0, "CN=db", R"(Host is "10.0.0.7"; the certificate names "db.example.com".)"},
+    RefusedServer{"NulInTheName",
+                  [](ServerScene& s) { s.request.alternative_names = {dns("db.example.com\0.evil.org"s)}; },
+                  Failure::wrong_name, 0, "CN=db", R"("db.example.com\x00.evil.org")"},
+    RefusedServer{"NoHostWasAsked", [](ServerScene& s) { s.host = ""; }, Failure::wrong_name, 0, "CN=db", R"(Host is "")"},
+    RefusedServer{"ExpiryIsToldBeforeTheName",
+                  [](ServerScene& s) {
+                    s.host = "other.example.com";
+                    s.request.not_after = -1min;
+                  },
+                  Failure::expired, 0, "CN=db", "expired"}),
     [](const auto& row) { return row.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(Revocation, BadServerCertificate, testing::Values(
-    Refused{"Revoked",
-            [](Scene& s) {
-              s.issue_by(s.root);
-              s.crls({crl_pem(s.root, {s.leaf.get()})});
-            },
-            Failure::revoked, 0, "CN=db", R"("CN=db" was revoked by its issuer "CN=Test Root")"},
-    Refused{"IssuerRevoked",
-            [](Scene& s) {
-              const Identity& intermediate = s.add_intermediate();
-              s.issue_by(intermediate);
-              s.crls({crl_pem(s.root, {&intermediate}), crl_pem(intermediate, {})});
-            },
-            Failure::revoked, 1, "CN=Test Intermediate", "was revoked"},
-    Refused{"NoCrlOfItsIssuer",
-            [](Scene& s) {
-              s.issue_by(s.add_intermediate());
-              s.crls({crl_pem(s.root, {})});
-            },
-            Failure::crl_unusable, 0, "CN=db", R"(a CRL of "CN=Test Intermediate")"},
-    Refused{"NoCrlOfItsIssuersIssuer",
-            [](Scene& s) {
-              const Identity& intermediate = s.add_intermediate();
-              s.issue_by(intermediate);
-              s.crls({crl_pem(intermediate, {})});
-            },
-            Failure::crl_unusable, 1, "CN=Test Intermediate", R"(a CRL of "CN=Test Root")"},
-    Refused{"CrlExpired", [](Scene& s) { s.crls({crl_pem(s.root, {}, -1min)}); },
-            Failure::crl_unusable, 0, "CN=db", "CRL has expired"},
-    Refused{"CrlOfAnImpostor",
-            [](Scene& s) { s.crls({crl_pem(pgveil::test::authority("Test Root"), {})}); },
-            Failure::crl_unusable, 0, "CN=db", "CRL signature failure"},
-    Refused{"RevokedInADirectory",
-            [](Scene& s) {
-              s.issue_by(s.root);
-              s.folder.write(crl_file_name(s.root), crl_pem(s.root, {s.leaf.get()}));
-              s.settings.sslcrldir = s.folder.path(".");
-            },
-            Failure::revoked, 0, "CN=db", "was revoked"}),
+    RefusedServer{"Revoked",
+                  [](ServerScene& s) {
+                    s.issue_by(s.root);
+                    s.crls({crl_pem(s.root, {s.leaf.get()})});
+                  },
+                  Failure::revoked, 0, "CN=db", R"("CN=db" was revoked by its issuer "CN=Test Root")"},
+    RefusedServer{"IssuerRevoked",
+                  [](ServerScene& s) {
+                    const Identity& intermediate = s.add_intermediate();
+                    s.issue_by(intermediate);
+                    s.crls({crl_pem(s.root, {&intermediate}), crl_pem(intermediate, {})});
+                  },
+                  Failure::revoked, 1, "CN=Test Intermediate", "was revoked"},
+    RefusedServer{"NoCrlOfItsIssuer",
+                  [](ServerScene& s) {
+                    s.issue_by(s.add_intermediate());
+                    s.crls({crl_pem(s.root, {})});
+                  },
+                  Failure::crl_unusable, 0, "CN=db", R"(a CRL of "CN=Test Intermediate")"},
+    RefusedServer{"NoCrlOfItsIssuersIssuer",
+                  [](ServerScene& s) {
+                    const Identity& intermediate = s.add_intermediate();
+                    s.issue_by(intermediate);
+                    s.crls({crl_pem(intermediate, {})});
+                  },
+                  Failure::crl_unusable, 1, "CN=Test Intermediate", R"(a CRL of "CN=Test Root")"},
+    RefusedServer{"CrlExpired", [](ServerScene& s) { s.crls({crl_pem(s.root, {}, -1min)}); },
+                  Failure::crl_unusable, 0, "CN=db", "CRL has expired"},
+    RefusedServer{"CrlOfAnImpostor",
+                  [](ServerScene& s) { s.crls({crl_pem(pgveil::test::authority("Test Root"), {})}); },
+                  Failure::crl_unusable, 0, "CN=db", "CRL signature failure"},
+    RefusedServer{"RevokedInADirectory",
+                  [](ServerScene& s) {
+                    s.issue_by(s.root);
+                    s.folder.write(crl_file_name(s.root), crl_pem(s.root, {s.leaf.get()}));
+                    s.settings.sslcrldir = s.folder.path(".");
+                  },
+                  Failure::revoked, 0, "CN=db", "was revoked"}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
@@ -306,7 +299,7 @@ class OurCertificate : public testing::TestWithParam<int> {};
 
 TEST_P(OurCertificate, IsShownToTheVerifiedServerOnly) {
   const auto reaches_server = [&](const std::string& host) {
-    Scene scene;
+    ServerScene scene;
     scene.issue_by(scene.root);
     const Identity own = issued_by(
         scene.root,

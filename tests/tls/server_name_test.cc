@@ -12,13 +12,6 @@ namespace {
 using namespace std::string_literals;
 using pgveil::test::KeyKind;
 
-CertificateRequest named(const char* common_name, KeyKind key = KeyKind::p256) {
-  CertificateRequest request;
-  request.common_names = {common_name};
-  request.key = key;
-  return request;
-}
-
 // Returns the CN of the certificate that the server sent; "" if it sent none.
 std::string shown_to(OpenSslEnd& client) {
   const X509* shown = SSL_get0_peer_certificate(client.ssl());

@@ -13,27 +13,20 @@ namespace {
 using namespace std::chrono_literals;
 using pgveil::test::KeyKind;
 
-CertificateRequest named(const char* common_name, KeyKind key = KeyKind::p256) {
-  CertificateRequest request;
-  request.common_names = {common_name};
-  request.key = key;
-  return request;
-}
-
 // --- the results of handshakes ---
 
-struct Effect {
+struct ServerEffect {
   const char* name;
   std::function<void(ServerSettings&)> set;
   std::function<void(SSL_CTX*)> client;
   std::function<std::string(const Established&)> of;
   const char* agreed;  // empty: the handshake must fail
 };
-void PrintTo(const Effect& row, std::ostream* out) {
+void PrintTo(const ServerEffect& row, std::ostream* out) {
   *out << row.name;
 }
 
-class ServerSetting : public testing::TestWithParam<Effect> {};
+class ServerSetting : public testing::TestWithParam<ServerEffect> {};
 
 TEST_P(ServerSetting, HasItsEffect) {
   const Site site;
@@ -51,9 +44,9 @@ TEST_P(ServerSetting, HasItsEffect) {
   EXPECT_EQ(GetParam().of(accepted.server->agreed()), GetParam().agreed);
 }
 
-void nothing(ServerSettings& /*settings*/) {}
-void newest(SSL_CTX* /*client*/) {}
-void tls12(SSL_CTX* client) {
+void no_change(ServerSettings& /*settings*/) {}
+void newest_client(SSL_CTX* /*client*/) {}
+void tls12_client(SSL_CTX* client) {
   SSL_CTX_set_max_proto_version(client, TLS1_2_VERSION);
 }
 void tls11(SSL_CTX* client) {
@@ -63,84 +56,84 @@ void tls11(SSL_CTX* client) {
 void tls13_alone(SSL_CTX* client) {
   SSL_CTX_set_min_proto_version(client, TLS1_3_VERSION);
 }
-std::function<void(SSL_CTX*)> tls12_with(const char* ciphers) {
+std::function<void(SSL_CTX*)> tls12_client_with(const char* ciphers) {
   return [ciphers](SSL_CTX* client) {
-    tls12(client);
+    tls12_client(client);
     SSL_CTX_set_cipher_list(client, ciphers);
   };
 }
-std::function<void(SSL_CTX*)> groups(const char* list) {
+std::function<void(SSL_CTX*)> groups_of_client(const char* list) {
   return [list](SSL_CTX* client) { SSL_CTX_set1_groups_list(client, list); };
 }
 
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(Versions, ServerSetting, testing::Values(
-    Effect{"NewestByDefault", nothing, newest, version_of, "TLSv1.3"},
-    Effect{"Tls12ByDefault", nothing, tls12, version_of, "TLSv1.2"},
-    Effect{"NotOlderByDefault", nothing, tls11, version_of, ""},
-    Effect{"MinimumExcludesTls12",
-           [](ServerSettings& s) { s.ssl_min_protocol_version = Version::tls1_3; }, tls12, version_of, ""},
+    ServerEffect{"NewestByDefault", no_change, newest_client, version_of, "TLSv1.3"},
+    ServerEffect{"Tls12ByDefault", no_change, tls12_client, version_of, "TLSv1.2"},
+    ServerEffect{"NotOlderByDefault", no_change, tls11, version_of, ""},
+    ServerEffect{"MinimumExcludesTls12",
+                 [](ServerSettings& s) { s.ssl_min_protocol_version = Version::tls1_3; }, tls12_client, version_of, ""},
     // OpenSSL 3.0 supports these only at security level 0.
-    Effect{"MinimumAdmitsTls11",
-           [](ServerSettings& s) {
-             s.ssl_min_protocol_version = Version::tls1_1;
-             s.ssl_ciphers = "ECDHE+AES:!aNULL:@SECLEVEL=0";
-           },
-           tls11, version_of, "TLSv1.1"},
-    Effect{"MaximumIsAgreed",
-           [](ServerSettings& s) { s.ssl_max_protocol_version = Version::tls1_2; }, newest, version_of, "TLSv1.2"},
-    Effect{"MaximumExcludesTls13",
-           [](ServerSettings& s) { s.ssl_max_protocol_version = Version::tls1_2; }, tls13_alone, version_of, ""}),
+    ServerEffect{"MinimumAdmitsTls11",
+                 [](ServerSettings& s) {
+                   s.ssl_min_protocol_version = Version::tls1_1;
+                   s.ssl_ciphers = "ECDHE+AES:!aNULL:@SECLEVEL=0";
+                 },
+                 tls11, version_of, "TLSv1.1"},
+    ServerEffect{"MaximumIsAgreed",
+                 [](ServerSettings& s) { s.ssl_max_protocol_version = Version::tls1_2; }, newest_client, version_of, "TLSv1.2"},
+    ServerEffect{"MaximumExcludesTls13",
+                 [](ServerSettings& s) { s.ssl_max_protocol_version = Version::tls1_2; }, tls13_alone, version_of, ""}),
     [](const auto& row) { return row.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(Ciphers, ServerSetting, testing::Values(
-    Effect{"ForwardSecrecyAndAeadByDefault", nothing, tls12_with("ECDHE-ECDSA-CHACHA20-POLY1305"), cipher_of,
-           "ECDHE-ECDSA-CHACHA20-POLY1305"},
-    Effect{"NoCbcByDefault", nothing, tls12_with("ECDHE-ECDSA-AES256-SHA384"), cipher_of, ""},
-    Effect{"DefaultWhereItIsEmpty", [](ServerSettings& s) { s.ssl_ciphers = ""; },
-           tls12_with("ECDHE-ECDSA-AES256-SHA384"), cipher_of, ""},
-    Effect{"TheOneThatIsSet", [](ServerSettings& s) { s.ssl_ciphers = "ECDHE-ECDSA-AES128-GCM-SHA256"; },
-           tls12, cipher_of, "ECDHE-ECDSA-AES128-GCM-SHA256"},
-    Effect{"NotOneThatIsNotSet", [](ServerSettings& s) { s.ssl_ciphers = "ECDHE-ECDSA-AES128-GCM-SHA256"; },
-           tls12_with("ECDHE-ECDSA-AES256-GCM-SHA384"), cipher_of, ""},
-    Effect{"TheOneOfTls13ThatIsSet", [](ServerSettings& s) { s.ssl_tls13_ciphers = "TLS_CHACHA20_POLY1305_SHA256"; },
-           newest, cipher_of, "TLS_CHACHA20_POLY1305_SHA256"},
-    Effect{"NotOneOfTls13ThatIsNotSet", [](ServerSettings& s) { s.ssl_tls13_ciphers = "TLS_CHACHA20_POLY1305_SHA256"; },
-           [](SSL_CTX* client) {
-             tls13_alone(client);
-             SSL_CTX_set_ciphersuites(client, "TLS_AES_256_GCM_SHA384");
-           },
-           cipher_of, ""},
-    Effect{"OursFirst", [](ServerSettings& s) { s.ssl_ciphers = "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256"; },
-           tls12_with("ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384"), cipher_of,
-           "ECDHE-ECDSA-AES256-GCM-SHA384"},
-    Effect{"TheClientsFirst",
-           [](ServerSettings& s) {
-             s.ssl_ciphers = "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256";
-             s.ssl_prefer_server_ciphers = false;
-           },
-           tls12_with("ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384"), cipher_of,
-           "ECDHE-ECDSA-AES128-GCM-SHA256"}),
+    ServerEffect{"ForwardSecrecyAndAeadByDefault", no_change, tls12_client_with("ECDHE-ECDSA-CHACHA20-POLY1305"), cipher_of,
+                 "ECDHE-ECDSA-CHACHA20-POLY1305"},
+    ServerEffect{"NoCbcByDefault", no_change, tls12_client_with("ECDHE-ECDSA-AES256-SHA384"), cipher_of, ""},
+    ServerEffect{"DefaultWhereItIsEmpty", [](ServerSettings& s) { s.ssl_ciphers = ""; },
+                 tls12_client_with("ECDHE-ECDSA-AES256-SHA384"), cipher_of, ""},
+    ServerEffect{"TheOneThatIsSet", [](ServerSettings& s) { s.ssl_ciphers = "ECDHE-ECDSA-AES128-GCM-SHA256"; },
+                 tls12_client, cipher_of, "ECDHE-ECDSA-AES128-GCM-SHA256"},
+    ServerEffect{"NotOneThatIsNotSet", [](ServerSettings& s) { s.ssl_ciphers = "ECDHE-ECDSA-AES128-GCM-SHA256"; },
+                 tls12_client_with("ECDHE-ECDSA-AES256-GCM-SHA384"), cipher_of, ""},
+    ServerEffect{"TheOneOfTls13ThatIsSet", [](ServerSettings& s) { s.ssl_tls13_ciphers = "TLS_CHACHA20_POLY1305_SHA256"; },
+                 newest_client, cipher_of, "TLS_CHACHA20_POLY1305_SHA256"},
+    ServerEffect{"NotOneOfTls13ThatIsNotSet", [](ServerSettings& s) { s.ssl_tls13_ciphers = "TLS_CHACHA20_POLY1305_SHA256"; },
+                 [](SSL_CTX* client) {
+                   tls13_alone(client);
+                   SSL_CTX_set_ciphersuites(client, "TLS_AES_256_GCM_SHA384");
+                 },
+                 cipher_of, ""},
+    ServerEffect{"OursFirst", [](ServerSettings& s) { s.ssl_ciphers = "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256"; },
+                 tls12_client_with("ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384"), cipher_of,
+                 "ECDHE-ECDSA-AES256-GCM-SHA384"},
+    ServerEffect{"TheClientsFirst",
+                 [](ServerSettings& s) {
+                   s.ssl_ciphers = "ECDHE-ECDSA-AES256-GCM-SHA384:ECDHE-ECDSA-AES128-GCM-SHA256";
+                   s.ssl_prefer_server_ciphers = false;
+                 },
+                 tls12_client_with("ECDHE-ECDSA-AES128-GCM-SHA256:ECDHE-ECDSA-AES256-GCM-SHA384"), cipher_of,
+                 "ECDHE-ECDSA-AES128-GCM-SHA256"}),
     [](const auto& row) { return row.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(Groups, ServerSetting, testing::Values(
-    Effect{"AnyByDefault", nothing, groups("P-521"), group_of, "secp521r1"},
-    Effect{"TheOneThatIsSet", [](ServerSettings& s) { s.ssl_groups = "P-384"; }, newest, group_of, "secp384r1"},
-    Effect{"NotOneThatIsNotSet", [](ServerSettings& s) { s.ssl_groups = "P-384"; }, groups("X25519"), group_of, ""},
-    Effect{"AlsoBeforeTls13", [](ServerSettings& s) { s.ssl_groups = "P-384"; }, tls12, group_of, "secp384r1"}),
+    ServerEffect{"AnyByDefault", no_change, groups_of_client("P-521"), group_of, "secp521r1"},
+    ServerEffect{"TheOneThatIsSet", [](ServerSettings& s) { s.ssl_groups = "P-384"; }, newest_client, group_of, "secp384r1"},
+    ServerEffect{"NotOneThatIsNotSet", [](ServerSettings& s) { s.ssl_groups = "P-384"; }, groups_of_client("X25519"), group_of, ""},
+    ServerEffect{"AlsoBeforeTls13", [](ServerSettings& s) { s.ssl_groups = "P-384"; }, tls12_client, group_of, "secp384r1"}),
     [](const auto& row) { return row.param.name; });
 
 // The server's certificate has a key of P-256.
 INSTANTIATE_TEST_SUITE_P(SignatureAlgorithms, ServerSetting, testing::Values(
-    Effect{"TheOneThatIsSet", [](ServerSettings& s) { s.ssl_signature_algorithms = "ecdsa_secp256r1_sha256"; },
-           newest, version_of, "TLSv1.3"},
-    Effect{"NotOneThatIsNotSet", [](ServerSettings& s) { s.ssl_signature_algorithms = "rsa_pss_rsae_sha256"; },
-           newest, version_of, ""},
-    Effect{"NotOneThatTheClientLacks",
-           [](ServerSettings& s) { s.ssl_signature_algorithms = "ecdsa_secp256r1_sha256"; },
-           [](SSL_CTX* client) { SSL_CTX_set1_sigalgs_list(client, "rsa_pss_rsae_sha256"); }, version_of, ""},
-    Effect{"AlsoBeforeTls13", [](ServerSettings& s) { s.ssl_signature_algorithms = "ecdsa_secp256r1_sha256"; },
-           tls12, version_of, "TLSv1.2"}),
+    ServerEffect{"TheOneThatIsSet", [](ServerSettings& s) { s.ssl_signature_algorithms = "ecdsa_secp256r1_sha256"; },
+                 newest_client, version_of, "TLSv1.3"},
+    ServerEffect{"NotOneThatIsNotSet", [](ServerSettings& s) { s.ssl_signature_algorithms = "rsa_pss_rsae_sha256"; },
+                 newest_client, version_of, ""},
+    ServerEffect{"NotOneThatTheClientLacks",
+                 [](ServerSettings& s) { s.ssl_signature_algorithms = "ecdsa_secp256r1_sha256"; },
+                 [](SSL_CTX* client) { SSL_CTX_set1_sigalgs_list(client, "rsa_pss_rsae_sha256"); }, version_of, ""},
+    ServerEffect{"AlsoBeforeTls13", [](ServerSettings& s) { s.ssl_signature_algorithms = "ecdsa_secp256r1_sha256"; },
+                 tls12_client, version_of, "TLSv1.2"}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
@@ -152,7 +145,7 @@ TEST(ServerSettingCiphers, MayBeOfFiniteFields) {
       {{}, site.folder.write("rsa.crt", rsa.certificate_pem()), site.folder.write("rsa.key", rsa.key_pem())}};
   settings.ssl_ciphers = "DHE+AESGCM";
   const auto client = openssl_client();
-  tls12(client.get());
+  tls12_client(client.get());
   const auto accepted = accept(Site::build(settings), client.get());
   ASSERT_EQ(accepted.status, Engine::Status::ready) << accepted.server->failure().reason;
   EXPECT_EQ(accepted.server->agreed().cipher, "DHE-RSA-AES256-GCM-SHA384");
@@ -160,19 +153,19 @@ TEST(ServerSettingCiphers, MayBeOfFiniteFields) {
 
 // --- mistakes ---
 
-struct Mistaken {
+struct MistakenServerContext {
   const char* name;
   std::function<void(const Site& site, ServerSettings& settings)> spoil;
   const char* setting;
   const char* message;  // a part of the message
   int certificate = -1;
 };
-void PrintTo(const Mistaken& row, std::ostream* out) {
+void PrintTo(const MistakenServerContext& row, std::ostream* out) {
   *out << row.name;
 }
 
 // Valid settings with two certificates and authorities. Each row makes one of them invalid.
-class ServerContextMistake : public testing::TestWithParam<Mistaken> {
+class ServerContextMistake : public testing::TestWithParam<MistakenServerContext> {
  protected:
   ServerContextMistake() {
     const Identity other = issued_by(site_.root, named("other"));
@@ -200,123 +193,119 @@ TEST_P(ServerContextMistake, IsTold) {
   EXPECT_NE(built.error()[0].hint, "");
 }
 
-std::string garbage(const Site& site) {
-  return site.folder.write("garbage.pem", "this is no PEM\n");
-}
-
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(Policy, ServerContextMistake, testing::Values(
-    Mistaken{"MinimumAboveMaximum",
-             [](const Site&, ServerSettings& s) {
-               s.ssl_min_protocol_version = Version::tls1_3;
-               s.ssl_max_protocol_version = Version::tls1_2;
-             },
-             "ssl_min_protocol_version", R"("TLSv1.3" is higher than ssl_max_protocol_version "TLSv1.2")"},
-    Mistaken{"CiphersMeanNothing", [](const Site&, ServerSettings& s) { s.ssl_ciphers = "NONSENSE"; },
-             "ssl_ciphers", R"("NONSENSE" matches no cipher)"},
-    Mistaken{"CiphersAreOfTls13", [](const Site&, ServerSettings& s) { s.ssl_ciphers = "TLS_AES_256_GCM_SHA384"; },
-             "ssl_ciphers", "matches no cipher"},
-    Mistaken{"CiphersAreTooNewForTheVersions",
-             [](const Site&, ServerSettings& s) {
-               s.ssl_min_protocol_version = Version::tls1_1;
-               s.ssl_max_protocol_version = Version::tls1_1;
-             },
-             "ssl_ciphers", "no cipher can be used"},
-    Mistaken{"CiphersNeedNoCertificate",
-             [](const Site&, ServerSettings& s) { s.ssl_ciphers = "ECDHE+AESGCM:ADH-AES256-GCM-SHA384:@SECLEVEL=0"; },
-             "ssl_ciphers", "\"ADH-AES256-GCM-SHA384\""},
-    Mistaken{"CiphersEncryptNothing",
-             [](const Site&, ServerSettings& s) { s.ssl_ciphers = "ECDHE+AESGCM:ECDHE-ECDSA-NULL-SHA:@SECLEVEL=0"; },
-             "ssl_ciphers", "\"ECDHE-ECDSA-NULL-SHA\""},
-    Mistaken{"Tls13CiphersMeanNothing", [](const Site&, ServerSettings& s) { s.ssl_tls13_ciphers = "NONSENSE"; },
-             "ssl_tls13_ciphers", "\"NONSENSE\""},
-    Mistaken{"Tls13CiphersAreOlder",
-             [](const Site&, ServerSettings& s) { s.ssl_tls13_ciphers = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"; },
-             "ssl_tls13_ciphers", "\"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256\""},
-    Mistaken{"GroupsAreUnknown", [](const Site&, ServerSettings& s) { s.ssl_groups = "X25519:NONSENSE"; },
-             "ssl_groups", "\"X25519:NONSENSE\""},
-    Mistaken{"SignatureAlgorithmsAreUnknown",
-             [](const Site&, ServerSettings& s) { s.ssl_signature_algorithms = "ecdsa_secp256r1_sha256:NONSENSE"; },
-             "ssl_signature_algorithms", "NONSENSE"}),
+    MistakenServerContext{"MinimumAboveMaximum",
+                          [](const Site&, ServerSettings& s) {
+                            s.ssl_min_protocol_version = Version::tls1_3;
+                            s.ssl_max_protocol_version = Version::tls1_2;
+                          },
+                          "ssl_min_protocol_version", R"("TLSv1.3" is higher than ssl_max_protocol_version "TLSv1.2")"},
+    MistakenServerContext{"CiphersMeanNothing", [](const Site&, ServerSettings& s) { s.ssl_ciphers = "NONSENSE"; },
+                          "ssl_ciphers", R"("NONSENSE" matches no cipher)"},
+    MistakenServerContext{"CiphersAreOfTls13", [](const Site&, ServerSettings& s) { s.ssl_ciphers = "TLS_AES_256_GCM_SHA384"; },
+                          "ssl_ciphers", "matches no cipher"},
+    MistakenServerContext{"CiphersAreTooNewForTheVersions",
+                          [](const Site&, ServerSettings& s) {
+                            s.ssl_min_protocol_version = Version::tls1_1;
+                            s.ssl_max_protocol_version = Version::tls1_1;
+                          },
+                          "ssl_ciphers", "no cipher can be used"},
+    MistakenServerContext{"CiphersNeedNoCertificate",
+                          [](const Site&, ServerSettings& s) { s.ssl_ciphers = "ECDHE+AESGCM:ADH-AES256-GCM-SHA384:@SECLEVEL=0"; },
+                          "ssl_ciphers", "\"ADH-AES256-GCM-SHA384\""},
+    MistakenServerContext{"CiphersEncryptNothing",
+                          [](const Site&, ServerSettings& s) { s.ssl_ciphers = "ECDHE+AESGCM:ECDHE-ECDSA-NULL-SHA:@SECLEVEL=0"; },
+                          "ssl_ciphers", "\"ECDHE-ECDSA-NULL-SHA\""},
+    MistakenServerContext{"Tls13CiphersMeanNothing", [](const Site&, ServerSettings& s) { s.ssl_tls13_ciphers = "NONSENSE"; },
+                          "ssl_tls13_ciphers", "\"NONSENSE\""},
+    MistakenServerContext{"Tls13CiphersAreOlder",
+                          [](const Site&, ServerSettings& s) { s.ssl_tls13_ciphers = "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"; },
+                          "ssl_tls13_ciphers", "\"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256\""},
+    MistakenServerContext{"GroupsAreUnknown", [](const Site&, ServerSettings& s) { s.ssl_groups = "X25519:NONSENSE"; },
+                          "ssl_groups", "\"X25519:NONSENSE\""},
+    MistakenServerContext{"SignatureAlgorithmsAreUnknown",
+                          [](const Site&, ServerSettings& s) { s.ssl_signature_algorithms = "ecdsa_secp256r1_sha256:NONSENSE"; },
+                          "ssl_signature_algorithms", "NONSENSE"}),
     [](const auto& row) { return row.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(Clients, ServerContextMistake, testing::Values(
-    Mistaken{"AuthoritiesAreMissing", [](const Site&, ServerSettings& s) { s.ssl_ca_file = "/nonexistent/ca.crt"; },
-             "ssl_ca_file", R"("/nonexistent/ca.crt" cannot be loaded: No such file or directory)"},
-    Mistaken{"AuthoritiesAreGarbage", [](const Site& site, ServerSettings& s) { s.ssl_ca_file = garbage(site); },
-             "ssl_ca_file", "it holds no PEM block of a certificate"},
-    Mistaken{"AuthoritiesAreACrl",
-             [](const Site& site, ServerSettings& s) { s.ssl_ca_file = site.folder.write("a", crl_pem(site.root, {})); },
-             "ssl_ca_file", "it holds no certificate"},
-    Mistaken{"CrlIsMissing", [](const Site&, ServerSettings& s) { s.ssl_crl_file = "/nonexistent/a.crl"; },
-             "ssl_crl_file", "No such file or directory"},
-    Mistaken{"CrlIsACertificate",
-             [](const Site& site, ServerSettings& s) { s.ssl_crl_file = site.folder.path("root.crt"); },
-             "ssl_crl_file", "cannot be loaded"},
-    Mistaken{"CrlDirectoryIsMissing", [](const Site&, ServerSettings& s) { s.ssl_crl_dir = "/nonexistent"; },
-             "ssl_crl_dir", R"("/nonexistent")"},
-    Mistaken{"CrlWithoutAuthorities",
-             [](const Site& site, ServerSettings& s) {
-               s.ssl_crl_file = site.folder.write("a.crl", crl_pem(site.root, {}));
-               s.ssl_ca_file.clear();
-             },
-             "ssl_crl_file", "is set without ssl_ca_file"},
-    Mistaken{"CrlDirectoryWithoutAuthorities",
-             [](const Site& site, ServerSettings& s) {
-               site.folder.write(crl_file_name(site.root), crl_pem(site.root, {}));
-               s.ssl_crl_dir = site.folder.path(".");
-               s.ssl_ca_file.clear();
-             },
-             "ssl_crl_dir", "is set without ssl_ca_file"}),
+    MistakenServerContext{"AuthoritiesAreMissing", [](const Site&, ServerSettings& s) { s.ssl_ca_file = "/nonexistent/ca.crt"; },
+                          "ssl_ca_file", R"("/nonexistent/ca.crt" cannot be loaded: No such file or directory)"},
+    MistakenServerContext{"AuthoritiesAreGarbage", [](const Site& site, ServerSettings& s) { s.ssl_ca_file = garbage(site); },
+                          "ssl_ca_file", "it holds no PEM block of a certificate"},
+    MistakenServerContext{"AuthoritiesAreACrl",
+                          [](const Site& site, ServerSettings& s) { s.ssl_ca_file = site.folder.write("a", crl_pem(site.root, {})); },
+                          "ssl_ca_file", "it holds no certificate"},
+    MistakenServerContext{"CrlIsMissing", [](const Site&, ServerSettings& s) { s.ssl_crl_file = "/nonexistent/a.crl"; },
+                          "ssl_crl_file", "No such file or directory"},
+    MistakenServerContext{"CrlIsACertificate",
+                          [](const Site& site, ServerSettings& s) { s.ssl_crl_file = site.folder.path("root.crt"); },
+                          "ssl_crl_file", "cannot be loaded"},
+    MistakenServerContext{"CrlDirectoryIsMissing", [](const Site&, ServerSettings& s) { s.ssl_crl_dir = "/nonexistent"; },
+                          "ssl_crl_dir", R"("/nonexistent")"},
+    MistakenServerContext{"CrlWithoutAuthorities",
+                          [](const Site& site, ServerSettings& s) {
+                            s.ssl_crl_file = site.folder.write("a.crl", crl_pem(site.root, {}));
+                            s.ssl_ca_file.clear();
+                          },
+                          "ssl_crl_file", "is set without ssl_ca_file"},
+    MistakenServerContext{"CrlDirectoryWithoutAuthorities",
+                          [](const Site& site, ServerSettings& s) {
+                            site.folder.write(crl_file_name(site.root), crl_pem(site.root, {}));
+                            s.ssl_crl_dir = site.folder.path(".");
+                            s.ssl_ca_file.clear();
+                          },
+                          "ssl_crl_dir", "is set without ssl_ca_file"}),
     [](const auto& row) { return row.param.name; });
 
 INSTANTIATE_TEST_SUITE_P(Certificates, ServerContextMistake, testing::Values(
-    Mistaken{"NoneAtAll", [](const Site&, ServerSettings& s) { s.certificates.clear(); },
-             "ssl_cert_file", "no certificate is set"},
-    Mistaken{"CertificateIsNotSet", [](const Site&, ServerSettings& s) { s.certificates[1].ssl_cert_file.clear(); },
-             "ssl_cert_file", "is not set", 1},
-    Mistaken{"KeyIsNotSet", [](const Site&, ServerSettings& s) { s.certificates[0].ssl_key_file.clear(); },
-             "ssl_key_file", "is not set", 0},
-    Mistaken{"CertificateIsMissing",
-             [](const Site&, ServerSettings& s) { s.certificates[1].ssl_cert_file = "/nonexistent/a.crt"; },
-             "ssl_cert_file", R"("/nonexistent/a.crt" cannot be read: No such file or directory)", 1},
-    Mistaken{"KeyIsReadableByAll",
-             [](const Site&, ServerSettings& s) { ASSERT_EQ(::chmod(s.certificates[1].ssl_key_file.c_str(), 0644), 0); },
-             "ssl_key_file", "has group or world access", 1},
-    Mistaken{"KeyOfAnotherCertificate",
-             [](const Site&, ServerSettings& s) { s.certificates[1].ssl_key_file = s.certificates[0].ssl_key_file; },
-             "ssl_key_file", "does not match private key file", 1},
-    Mistaken{"KeyIsTooWeak",
-             [](const Site& site, ServerSettings& s) {
-               const Identity weak = issued_by(site.root, named("weak", KeyKind::rsa768));
-               s.certificates[1].ssl_cert_file = site.folder.write("w.crt", weak.certificate_pem());
-               s.certificates[1].ssl_key_file = site.folder.write("w.key", weak.key_pem());
-             },
-             "ssl_cert_file", "ee key too small", 1},
+    MistakenServerContext{"NoneAtAll", [](const Site&, ServerSettings& s) { s.certificates.clear(); },
+                          "ssl_cert_file", "no certificate is set"},
+    MistakenServerContext{"CertificateIsNotSet", [](const Site&, ServerSettings& s) { s.certificates[1].ssl_cert_file.clear(); },
+                          "ssl_cert_file", "is not set", 1},
+    MistakenServerContext{"KeyIsNotSet", [](const Site&, ServerSettings& s) { s.certificates[0].ssl_key_file.clear(); },
+                          "ssl_key_file", "is not set", 0},
+    MistakenServerContext{"CertificateIsMissing",
+                          [](const Site&, ServerSettings& s) { s.certificates[1].ssl_cert_file = "/nonexistent/a.crt"; },
+                          "ssl_cert_file", R"("/nonexistent/a.crt" cannot be read: No such file or directory)", 1},
+    MistakenServerContext{"KeyIsReadableByAll",
+                          [](const Site&, ServerSettings& s) { ASSERT_EQ(::chmod(s.certificates[1].ssl_key_file.c_str(), 0644), 0); },
+                          "ssl_key_file", "has group or world access", 1},
+    MistakenServerContext{"KeyOfAnotherCertificate",
+                          [](const Site&, ServerSettings& s) { s.certificates[1].ssl_key_file = s.certificates[0].ssl_key_file; },
+                          "ssl_key_file", "does not match private key file", 1},
+    MistakenServerContext{"KeyIsTooWeak",
+                          [](const Site& site, ServerSettings& s) {
+                            const Identity weak = issued_by(site.root, named("weak", KeyKind::rsa768));
+                            s.certificates[1].ssl_cert_file = site.folder.write("w.crt", weak.certificate_pem());
+                            s.certificates[1].ssl_key_file = site.folder.write("w.key", weak.key_pem());
+                          },
+                          "ssl_cert_file", "ee key too small", 1},
     // Without the check, only connections would detect this.
-    Mistaken{"KeyIsTooWeakForTheLevelOfTheCiphers",
-             [](const Site& site, ServerSettings& s) {
-               const Identity weak = issued_by(site.root, named("weak", KeyKind::rsa2048));
-               s.certificates[1].ssl_cert_file = site.folder.write("w.crt", weak.certificate_pem());
-               s.certificates[1].ssl_key_file = site.folder.write("w.key", weak.key_pem());
-               s.ssl_ciphers = "ECDHE+AESGCM:@SECLEVEL=3";
-             },
-             "ssl_cert_file", "ee key too small", 1},
-    Mistaken{"TwoDefaults", [](const Site&, ServerSettings& s) { s.certificates[1].server_names.clear(); },
-             "server_names", "two certificates without server_names", 1},
-    Mistaken{"TwoForOneName",
-             [](const Site&, ServerSettings& s) {
-               s.certificates[0].server_names = {"OTHER.example.com"};
-             },
-             "server_names", R"(two certificates for "other.example.com")", 1},
-    Mistaken{"TwoForOneWildcard",
-             [](const Site&, ServerSettings& s) {
-               s.certificates[0].server_names = {"*.example.com"};
-               s.certificates[1].server_names = {"*.example.com"};
-             },
-             "server_names", R"(two certificates for "*.example.com")", 1},
-    Mistaken{"NoName", [](const Site&, ServerSettings& s) { s.certificates[1].server_names = {"db*.example.com"}; },
-             "server_names", R"(invalid server name "db*.example.com")", 1}),
+    MistakenServerContext{"KeyIsTooWeakForTheLevelOfTheCiphers",
+                          [](const Site& site, ServerSettings& s) {
+                            const Identity weak = issued_by(site.root, named("weak", KeyKind::rsa2048));
+                            s.certificates[1].ssl_cert_file = site.folder.write("w.crt", weak.certificate_pem());
+                            s.certificates[1].ssl_key_file = site.folder.write("w.key", weak.key_pem());
+                            s.ssl_ciphers = "ECDHE+AESGCM:@SECLEVEL=3";
+                          },
+                          "ssl_cert_file", "ee key too small", 1},
+    MistakenServerContext{"TwoDefaults", [](const Site&, ServerSettings& s) { s.certificates[1].server_names.clear(); },
+                          "server_names", "two certificates without server_names", 1},
+    MistakenServerContext{"TwoForOneName",
+                          [](const Site&, ServerSettings& s) {
+                            s.certificates[0].server_names = {"OTHER.example.com"};
+                          },
+                          "server_names", R"(two certificates for "other.example.com")", 1},
+    MistakenServerContext{"TwoForOneWildcard",
+                          [](const Site&, ServerSettings& s) {
+                            s.certificates[0].server_names = {"*.example.com"};
+                            s.certificates[1].server_names = {"*.example.com"};
+                          },
+                          "server_names", R"(two certificates for "*.example.com")", 1},
+    MistakenServerContext{"NoName", [](const Site&, ServerSettings& s) { s.certificates[1].server_names = {"db*.example.com"}; },
+                          "server_names", R"(invalid server name "db*.example.com")", 1}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 

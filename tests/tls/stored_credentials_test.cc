@@ -8,11 +8,11 @@
 namespace pgveil::tls {
 namespace {
 
-using test::CertificateRequest;
-using test::KeyKind;
+using pgveil::test::CertificateRequest;
+using pgveil::test::KeyKind;
 
-CertificateRequest named(const std::string& name, const std::string& usage = "",
-                         KeyKind key = KeyKind::p256) {
+CertificateRequest usable_for(const std::string& name, const std::string& usage = "",
+                              KeyKind key = KeyKind::p256) {
   CertificateRequest request;
   request.common_names = {name};
   request.extended_key_usage = usage;
@@ -37,15 +37,15 @@ class AStoredFile : public testing::Test {
     return {};
   }
 
-  test::TemporaryFolder folder_;
-  const test::Identity root_ = test::authority("root");
+  pgveil::test::TemporaryFolder folder_;
+  const pgveil::test::Identity root_ = pgveil::test::authority("root");
 };
 
 TEST_F(AStoredFile, HasThePurposeOfEachCertificate) {
-  const auto server = test::issued_by(root_, named("server", "serverAuth"));
-  const auto client = test::issued_by(root_, named("client", "clientAuth"));
-  const auto both = test::issued_by(root_, named("both"));
-  const auto neither = test::issued_by(root_, named("neither", "codeSigning"));
+  const auto server = pgveil::test::issued_by(root_, usable_for("server", "serverAuth"));
+  const auto client = pgveil::test::issued_by(root_, usable_for("client", "clientAuth"));
+  const auto both = pgveil::test::issued_by(root_, usable_for("both"));
+  const auto neither = pgveil::test::issued_by(root_, usable_for("neither", "codeSigning"));
   const auto file = read(root_.certificate_pem() + server.certificate_pem() + client.certificate_pem() +
                          both.certificate_pem() + neither.certificate_pem());
   ASSERT_EQ(file.certificates.size(), 5U);
@@ -64,7 +64,7 @@ TEST_F(AStoredFile, HasThePurposeOfEachCertificate) {
 }
 
 TEST_F(AStoredFile, KnowsItsKeyAndWhetherItHasSignedItself) {
-  const auto leaf = test::issued_by(root_, named("root"));
+  const auto leaf = pgveil::test::issued_by(root_, usable_for("root"));
   const auto file = read(root_.certificate_pem() + leaf.certificate_pem());
   const auto& root = file.certificates.at(0);
   const auto& namesake = file.certificates.at(1);
@@ -77,8 +77,8 @@ TEST_F(AStoredFile, KnowsItsKeyAndWhetherItHasSignedItself) {
 }
 
 TEST_F(AStoredFile, NamesKeysAndSignatures) {
-  const auto rsa = test::self_signed(named("rsa", "", KeyKind::rsa2048));
-  const auto ed25519 = test::self_signed(named("ed25519", "", KeyKind::ed25519));
+  const auto rsa = pgveil::test::self_signed(usable_for("rsa", "", KeyKind::rsa2048));
+  const auto ed25519 = pgveil::test::self_signed(usable_for("ed25519", "", KeyKind::ed25519));
   const auto file = read(root_.certificate_pem() + rsa.certificate_pem() + ed25519.certificate_pem());
   ASSERT_EQ(file.certificates.size(), 3U);
   EXPECT_EQ(file.certificates[0].key, "ECDSA P-256");
@@ -90,15 +90,15 @@ TEST_F(AStoredFile, NamesKeysAndSignatures) {
 }
 
 TEST_F(AStoredFile, ReadsCrls) {
-  const auto leaf = test::issued_by(root_, named("leaf"));
-  const auto file = read(test::crl_of(root_, {.revoked = {&leaf}, .number = 12}));
+  const auto leaf = pgveil::test::issued_by(root_, usable_for("leaf"));
+  const auto file = read(pgveil::test::crl_of(root_, {.revoked = {&leaf}, .number = 12}));
   ASSERT_EQ(file.crls.size(), 1U);
   EXPECT_EQ(file.crls[0].issuer, "CN=root");
   EXPECT_EQ(file.crls[0].number, "12");
   EXPECT_TRUE(file.crls[0].next_update);
   ASSERT_EQ(file.crls[0].revoked.size(), 1U);
   EXPECT_EQ(file.crls[0].revoked[0].serial, read(leaf.certificate_pem()).certificates.at(0).values.serial);
-  EXPECT_FALSE(read(test::crl_pem(root_, {})).crls.at(0).number);
+  EXPECT_FALSE(read(pgveil::test::crl_pem(root_, {})).crls.at(0).number);
 }
 
 TEST_F(AStoredFile, ReadsAKeyAndChecksItsMode) {

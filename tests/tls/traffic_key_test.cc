@@ -19,7 +19,7 @@ namespace {
 using Bytes = std::vector<std::uint8_t>;
 
 // Parses bytes as RFCs print them.
-Bytes octets(std::string_view hexadecimal) {
+Bytes from_hex(std::string_view hexadecimal) {
   Bytes bytes;
   bytes.reserve(hexadecimal.size() / 2);
   std::string digits;
@@ -54,16 +54,16 @@ std::optional<Bytes> opened(TrafficKey& key, ByteView record) {
 
 // --- RFC 8448, 3: a simple 1-RTT handshake, TLS_AES_128_GCM_SHA256 ---
 
-const Bytes kClientSecret =
-    octets("9e 40 64 6c e7 9a 7f 9d c0 5a f8 88 9b ce 65 52 87 5a fa 0b 06 df 00 87 f7 92 eb b7 c1 75 04 a5");
-const Bytes kClientRecord = octets(
+const Bytes kClientSecret = from_hex(
+    "9e 40 64 6c e7 9a 7f 9d c0 5a f8 88 9b ce 65 52 87 5a fa 0b 06 df 00 87 f7 92 eb b7 c1 75 04 a5");
+const Bytes kClientRecord = from_hex(
     "17 03 03 00 43 a2 3f 70 54 b6 2c 94 d0 af fa fe 82 28 ba 55 cb ef ac ea 42 f9 14 aa 66 bc ab 3f 2b 98 "
     "19 "
     "a8 a5 b4 6b 39 5b d5 4a 9a 20 44 1e 2b 62 97 4e 1f 5a 62 92 a2 97 70 14 bd 1e 3d ea e6 3a ee bb 21 69 "
     "49 "
     "15 e4");
 const Bytes kClientCloseNotify =
-    octets("17 03 03 00 13 c9 87 27 60 65 56 66 b7 4d 7f f1 15 3e fd 6d b6 d0 b0 e3");
+    from_hex("17 03 03 00 13 c9 87 27 60 65 56 66 b7 4d 7f f1 15 3e fd 6d b6 d0 b0 e3");
 
 Bytes fifty_octets() {
   Bytes content;
@@ -71,10 +71,10 @@ Bytes fifty_octets() {
   return content;
 }
 
-const Bytes kServerSecret =
-    octets("a1 1a f9 f0 55 31 f8 56 ad 47 11 6b 45 a9 50 32 82 04 b4 f4 4b fb 6b 3a 4b 4f 1f 3f cb 63 16 43");
+const Bytes kServerSecret = from_hex(
+    "a1 1a f9 f0 55 31 f8 56 ad 47 11 6b 45 a9 50 32 82 04 b4 f4 4b fb 6b 3a 4b 4f 1f 3f cb 63 16 43");
 // The server's key first seals a NewSessionTicket.
-const Bytes kServerTicket = octets(
+const Bytes kServerTicket = from_hex(
     "17 03 03 00 de 3a 6b 8f 90 41 4a 97 d6 95 9c 34 87 68 0d e5 13 4a 2b 24 0e 6c ff ac 11 6e 95 d4 1d 6a "
     "f8 f6 "
     "b5 80 dc f3 d1 1d 63 c7 58 db 28 9a 01 59 40 25 2f 55 71 3e 06 1d c1 3e 07 88 91 a3 8e fb cf 57 53 ad "
@@ -88,13 +88,13 @@ const Bytes kServerTicket = octets(
     "3e 70 e9 52 ca 49 fe 51 37 12 1c 74 bc 26 97 68 7e 24 87 46 d6 df 35 30 05 f3 bc e1 86 96 12 9c 81 53 "
     "55 6b "
     "3b 6c 67 79 b3 7b f1 59 85 68 4f");
-const Bytes kServerRecord = octets(
+const Bytes kServerRecord = from_hex(
     "17 03 03 00 43 2e 93 7e 11 ef 4a c7 40 e5 38 ad 36 00 5f c4 a4 69 32 fc 32 25 d0 5f 82 aa 1b 36 e3 0e "
     "fa f9 "
     "7d 90 e6 df fc 60 2d cb 50 1a 59 a8 fc c4 9c 4b f2 e5 f0 a2 1c 00 47 c2 ab f3 32 54 0d d0 32 e1 67 c2 "
     "95 5d");
 const Bytes kServerCloseNotify =
-    octets("17 03 03 00 13 b5 8f d6 71 66 eb f5 99 d2 47 20 cf be 7e fa 7a 88 64 a9");
+    from_hex("17 03 03 00 13 b5 8f d6 71 66 eb f5 99 d2 47 20 cf be 7e fa 7a 88 64 a9");
 
 TEST(Rfc8448, IsWhatAClientSeals) {
   TrafficKey key(*find_cipher_suite(0x1301), TrafficSecret(kClientSecret), TrafficKey::Use::seal);
@@ -114,7 +114,7 @@ TEST(Rfc8448, IsOpenedByAClient) {
   const auto ticket = opened(key, kServerTicket);
   ASSERT_TRUE(ticket);
   EXPECT_EQ(ticket->size(), 205U);
-  EXPECT_EQ(Bytes(ticket->begin(), ticket->begin() + 12), octets("04 00 00 c9 00 00 00 1e fa d6 aa c5"));
+  EXPECT_EQ(Bytes(ticket->begin(), ticket->begin() + 12), from_hex("04 00 00 c9 00 00 00 1e fa d6 aa c5"));
   EXPECT_EQ(opened(key, kServerRecord), fifty_octets());
   EXPECT_EQ(opened(key, kServerCloseNotify), (Bytes{1, 0}));
   EXPECT_EQ(key.records(), 3U);
@@ -159,10 +159,10 @@ std::vector<KnownAnswer> known_answers() {
   KnownAnswer answer;
   while (in >> answer.suite >> secret >> answer.generation >> answer.number >> type >> content >>
          answer.padding >> record) {
-    answer.secret = TrafficSecret(octets(secret));
+    answer.secret = TrafficSecret(from_hex(secret));
     answer.type = ContentType{static_cast<std::uint8_t>(type)};
-    answer.content = content == "-" ? Bytes() : octets(content);
-    answer.record = octets(record);
+    answer.content = content == "-" ? Bytes() : from_hex(content);
+    answer.record = from_hex(record);
     answers.push_back(answer);
   }
   return answers;
@@ -201,16 +201,16 @@ TEST(KnownAnswers, AreWhatIsSealedAndOpened) {
 
 // --- each cipher suite ---
 
-struct Suite {
+struct TestedSuite {
   const char* name;
   std::uint32_t id;
   std::size_t secret_bytes;
 };
-void PrintTo(const Suite& row, std::ostream* out) {
+void PrintTo(const TestedSuite& row, std::ostream* out) {
   *out << row.name;
 }
 
-class TrafficKeys : public testing::TestWithParam<Suite> {
+class TrafficKeys : public testing::TestWithParam<TestedSuite> {
  protected:
   TrafficKey key(std::uint8_t octet, TrafficKey::Use use) {
     return {*find_cipher_suite(GetParam().id), TrafficSecret(Bytes(GetParam().secret_bytes, octet)), use};
@@ -296,9 +296,9 @@ TEST_P(TrafficKeys, OfTheLastGenerationOpenNothingAfterAnUpdate) {
 
 // clang-format off
 INSTANTIATE_TEST_SUITE_P(Suites, TrafficKeys, testing::Values(
-    Suite{"Aes128Gcm", 0x1301, 32},
-    Suite{"Aes256Gcm", 0x1302, 48},
-    Suite{"ChaCha20Poly1305", 0x1303, 32}),
+    TestedSuite{"Aes128Gcm", 0x1301, 32},
+    TestedSuite{"Aes256Gcm", 0x1302, 48},
+    TestedSuite{"ChaCha20Poly1305", 0x1303, 32}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 

@@ -30,7 +30,6 @@ void add_extension(X509* certificate, X509* issuer, int nid, const char* value);
 // programs require one. It is critical if the subject is empty (RFC 5280, 4.2.1.6).
 void add_alternative_names(X509* certificate, const NewCertificate& names);
 
-using Crl = std::unique_ptr<X509_CRL, Freed<X509_CRL_free>>;
 [[nodiscard]] Crl unsigned_crl(X509* issuer, std::span<const RevokedSerial> revoked, std::int64_t number,
                                const Validity& validity);
 

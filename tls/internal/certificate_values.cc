@@ -6,6 +6,8 @@
 #include <ctime>
 #include <span>
 
+#include "tls/digest.h"
+
 namespace pgveil::tls {
 namespace {
 
@@ -15,16 +17,6 @@ using Number = std::unique_ptr<BIGNUM, Freed<BN_free>>;
 std::string bytes_of(const ASN1_STRING* string) {
   const auto* data = reinterpret_cast<const char*>(ASN1_STRING_get0_data(string));
   return {data, static_cast<std::size_t>(ASN1_STRING_length(string))};
-}
-
-std::string hexadecimal(std::span<const unsigned char> bytes) {
-  constexpr std::string_view kHex = "0123456789abcdef";
-  std::string text;
-  for (const unsigned char byte : bytes) {
-    text += kHex[byte >> 4U];
-    text += kHex[byte & 0xfU];
-  }
-  return text;
 }
 
 bool is_text(const ASN1_STRING* value) {

@@ -12,7 +12,7 @@ struct FreedCrls {
   void operator()(STACK_OF(X509_CRL) * crls) const noexcept { sk_X509_CRL_pop_free(crls, X509_CRL_free); }
 };
 using Crls = std::unique_ptr<STACK_OF(X509_CRL), FreedCrls>;
-using Number = std::unique_ptr<ASN1_INTEGER, Freed<ASN1_INTEGER_free>>;
+using CrlNumber = std::unique_ptr<ASN1_INTEGER, Freed<ASN1_INTEGER_free>>;
 using DistributionPoint = std::unique_ptr<ISSUING_DIST_POINT, Freed<ISSUING_DIST_POINT_free>>;
 using Store = std::unique_ptr<X509_STORE, Freed<X509_STORE_free>>;
 using StoreContext = std::unique_ptr<X509_STORE_CTX, Freed<X509_STORE_CTX_free>>;
@@ -29,8 +29,8 @@ bool have_same_extension(const X509_CRL* one, const X509_CRL* other, int nid) {
   return ASN1_OCTET_STRING_cmp(first, second) == 0;
 }
 
-Number number_of(const X509_CRL* crl) {
-  return Number(static_cast<ASN1_INTEGER*>(X509_CRL_get_ext_d2i(crl, NID_crl_number, nullptr, nullptr)));
+CrlNumber number_of(const X509_CRL* crl) {
+  return CrlNumber(static_cast<ASN1_INTEGER*>(X509_CRL_get_ext_d2i(crl, NID_crl_number, nullptr, nullptr)));
 }
 
 // Returns whether `crl` is a later version of `older`: for the same certificates and reasons, by the same
@@ -43,8 +43,8 @@ bool replaces(const X509_CRL* crl, const X509_CRL* older) {
   if (ASN1_TIME_diff(&days, &seconds, X509_CRL_get0_lastUpdate(older), X509_CRL_get0_lastUpdate(crl)) != 1)
     return false;
   if (days < 0 || seconds < 0 || (days == 0 && seconds == 0)) return false;
-  const Number number = number_of(crl);
-  const Number older_number = number_of(older);
+  const CrlNumber number = number_of(crl);
+  const CrlNumber older_number = number_of(older);
   return !number || !older_number || ASN1_INTEGER_cmp(number.get(), older_number.get()) >= 0;
 }
 

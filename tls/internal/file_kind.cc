@@ -105,7 +105,6 @@ std::string_view damage_of(std::string_view text, const PemBlock& block) {
 // --- DER ---
 
 using Request = std::unique_ptr<X509_REQ, Freed<X509_REQ_free>>;
-using Crl = std::unique_ptr<X509_CRL, Freed<X509_CRL_free>>;
 using Pkcs7 = std::unique_ptr<PKCS7, Freed<PKCS7_free>>;
 using Pkcs12 = std::unique_ptr<PKCS12, Freed<PKCS12_free>>;
 using EncryptedKey = std::unique_ptr<X509_SIG, Freed<X509_SIG_free>>;

@@ -12,7 +12,7 @@
 namespace pgveil::tls {
 namespace {
 
-using Extension = std::span<const unsigned char>;
+using HelloExtension = std::span<const unsigned char>;
 
 struct Hello {
   std::vector<std::uint16_t> groups;
@@ -20,20 +20,21 @@ struct Hello {
   bool is_out_of_memory = false;  // the groups could not be read
 };
 
-std::uint16_t number_at(Extension bytes, std::size_t place) {
+std::uint16_t number_at(HelloExtension bytes, std::size_t place) {
   return static_cast<std::uint16_t>(bytes[place] << 8U | bytes[place + 1]);
 }
 
 // Returns an empty span if the ClientHello has no such extension.
-Extension extension_of(SSL* ssl, unsigned type) {
+HelloExtension extension_of(SSL* ssl, unsigned type) {
   const unsigned char* data = nullptr;
   std::size_t size = 0;
-  return SSL_client_hello_get0_ext(ssl, type, &data, &size) == 1 ? Extension(data, size) : Extension();
+  return SSL_client_hello_get0_ext(ssl, type, &data, &size) == 1 ? HelloExtension(data, size)
+                                                                 : HelloExtension();
 }
 
 // RFC 8446, 4.2.7: a length, then numbers of two bytes. OpenSSL has written the extension, so it is
 // well-formed.
-std::vector<std::uint16_t> groups_of(Extension extension) {
+std::vector<std::uint16_t> groups_of(HelloExtension extension) {
   std::vector<std::uint16_t> groups;
   for (std::size_t place = 2; place + 2 <= extension.size(); place += 2)
     groups.push_back(number_at(extension, place));
@@ -41,7 +42,7 @@ std::vector<std::uint16_t> groups_of(Extension extension) {
 }
 
 // RFC 8446, 4.2.8: a length, then for each share its group, its length and its bytes.
-std::vector<std::uint16_t> shares_of(Extension extension) {
+std::vector<std::uint16_t> shares_of(HelloExtension extension) {
   std::vector<std::uint16_t> groups;
   for (std::size_t place = 2; place + 4 <= extension.size(); place += 4U + number_at(extension, place + 2))
     groups.push_back(number_at(extension, place));

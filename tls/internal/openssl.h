@@ -33,6 +33,7 @@ using SslSession = std::unique_ptr<SSL_SESSION, Freed<SSL_SESSION_free>>;
 using Bio = std::unique_ptr<BIO, Freed<BIO_free_all>>;
 using BioMethod = std::unique_ptr<BIO_METHOD, Freed<BIO_meth_free>>;
 using Certificate = std::unique_ptr<X509, Freed<X509_free>>;
+using Crl = std::unique_ptr<X509_CRL, Freed<X509_CRL_free>>;
 using CertificateChain = std::unique_ptr<STACK_OF(X509), FreedChain>;
 using PrivateKey = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY_free>>;
 

@@ -37,9 +37,6 @@ OSSL_PARAM text_parameter(const char* name, const char* value) {
 OSSL_PARAM bytes_parameter(const char* name, ByteView value) {
   return OSSL_PARAM_construct_octet_string(name, const_cast<std::uint8_t*>(value.data()), value.size());
 }
-ByteView bytes_of(std::string_view text) {
-  return {reinterpret_cast<const std::uint8_t*>(text.data()), text.size()};
-}
 
 CipherSuite load(std::uint32_t id, const char* cipher, std::size_t key_bytes, const char* hash,
                  std::size_t hash_bytes) {
@@ -59,8 +56,8 @@ bool expand_label(const CipherSuite& suite, const TrafficSecret& secret, std::st
   const std::array parameters{OSSL_PARAM_construct_int(OSSL_KDF_PARAM_MODE, &mode),
                               text_parameter(OSSL_KDF_PARAM_DIGEST, suite.hash),
                               bytes_parameter(OSSL_KDF_PARAM_KEY, secret.view()),
-                              bytes_parameter(OSSL_KDF_PARAM_PREFIX, bytes_of("tls13 ")),
-                              bytes_parameter(OSSL_KDF_PARAM_LABEL, bytes_of(label)),
+                              bytes_parameter(OSSL_KDF_PARAM_PREFIX, bytes_in("tls13 ")),
+                              bytes_parameter(OSSL_KDF_PARAM_LABEL, bytes_in(label)),
                               OSSL_PARAM_construct_end()};
   return context != nullptr && EVP_KDF_derive(context.get(), key.data(), key.size(), parameters.data()) == 1;
 }

@@ -9,11 +9,11 @@
 #include <span>
 #include <tl/expected.hpp>
 
+#include "tls/buffers.h"
 #include "tls/internal/openssl.h"
 
 namespace pgveil::tls {
 
-using ByteView = std::span<const std::uint8_t>;
 using CipherContext = std::unique_ptr<EVP_CIPHER_CTX, Freed<EVP_CIPHER_CTX_free>>;
 
 // The secret from which the keys of one direction are derived. The destructor of every copy wipes it.

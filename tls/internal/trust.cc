@@ -113,8 +113,6 @@ void warn_of_authorities(SSL_CTX* context, const std::string& setting, const std
                         "Add the self-signed certificate at the end of the chain."});
 }
 
-using Crl = std::unique_ptr<X509_CRL, Freed<X509_CRL_free>>;
-
 // Returns all CRLs of a file, at least one, or the reason why there are none.
 tl::expected<std::vector<Crl>, FileFault> crls_in(const std::string& path) {
   const auto content = FileContent::read(path);

@@ -13,7 +13,7 @@ namespace {
 
 const std::filesystem::path kRoot = PGVEIL_SOURCE_DIR;
 
-std::string text_of(const std::filesystem::path& path) {
+std::string page_text(const std::filesystem::path& path) {
   std::ifstream file(path);
   EXPECT_TRUE(file.is_open()) << path;
   std::ostringstream text;
@@ -61,7 +61,7 @@ TEST(ConfigurationPage, HasEveryKeyWithTypeDefaultFlagAndEffectAndNoOther) {
        {"listener", "certificate", "upstream", "limits", "log", "audit", "reload", "admin"})
     headings.push_back(heading_of(section));
   std::vector<std::string> found;
-  for (const auto& line : lines_of(text_of(kRoot / "docs/configuration.md"))) {
+  for (const auto& line : lines_of(page_text(kRoot / "docs/configuration.md"))) {
     const bool is_heading = std::find(headings.begin(), headings.end(), line) != headings.end();
     if (is_heading || line.starts_with("| `")) found.push_back(line);
   }
@@ -71,7 +71,7 @@ TEST(ConfigurationPage, HasEveryKeyWithTypeDefaultFlagAndEffectAndNoOther) {
 }
 
 TEST(ConfigurationPage, ShowsOnlyWhatTheParserTakes) {
-  const std::string page = text_of(kRoot / "docs/configuration.md");
+  const std::string page = page_text(kRoot / "docs/configuration.md");
   const std::string fence = "```toml\n";
   int examples = 0;
   for (auto begin = page.find(fence); begin != std::string::npos; begin = page.find(fence, begin + 1)) {
@@ -89,7 +89,7 @@ TEST(Examples, AreTakenByTheParser) {
   int examples = 0;
   for (const auto& entry : std::filesystem::directory_iterator(kRoot / "deploy/examples")) {
     if (entry.path().extension() != ".toml") continue;
-    const auto parsed = parse_config(text_of(entry.path()), entry.path().filename().string());
+    const auto parsed = parse_config(page_text(entry.path()), entry.path().filename().string());
     ++examples;
     EXPECT_TRUE(parsed.has_value()) << (parsed ? "" : parsed.error().front().text());
   }

@@ -23,9 +23,8 @@ namespace pgveil::proxy {
 namespace {
 
 using test::CapturedLog;
-
-const LogConfig text_log{};
-const LogConfig json_log{.format = LogFormat::json};
+using test::json_log;
+using test::text_log;
 
 // A directory that is removed with its files.
 class Folder {

@@ -13,9 +13,8 @@ namespace pgveil::proxy {
 namespace {
 
 using test::CapturedLog;
-
-const LogConfig text_log{};
-const LogConfig json_log{.format = LogFormat::json};
+using test::json_log;
+using test::text_log;
 
 // The line that `write` writes to a log with this format, without its time.
 template <class Write>

@@ -9,9 +9,9 @@ namespace pgveil::proxy {
 namespace {
 
 // A handshake that has to make a step, and makes it as soon as it is permitted.
-class Peer final : public Wakeable {
+class QueuedPeer final : public Wakeable {
  public:
-  explicit Peer(HandshakeQueue& queue) : slot_(queue, *this) {}
+  explicit QueuedPeer(HandshakeQueue& queue) : slot_(queue, *this) {}
   void wake() override { try_step(); }
   void try_step() {
     if (slot_.take()) ++steps;
@@ -27,7 +27,7 @@ class Peer final : public Wakeable {
 class Turns : public testing::Test {
  protected:
   Turns() {
-    for (int i = 0; i < 4; ++i) peers_.push_back(std::make_unique<Peer>(queue_));
+    for (int i = 0; i < 4; ++i) peers_.push_back(std::make_unique<QueuedPeer>(queue_));
   }
   void turn() { uv_run(loop_.get(), UV_RUN_NOWAIT); }
   [[nodiscard]] std::vector<int> steps() const {
@@ -38,7 +38,7 @@ class Turns : public testing::Test {
 
   Loop loop_;
   HandshakeQueue queue_{loop_.get()};
-  std::vector<std::unique_ptr<Peer>> peers_;
+  std::vector<std::unique_ptr<QueuedPeer>> peers_;
 };
 
 TEST_F(Turns, OneStepIsMadeInATurnInTheOrderOfAsking) {
@@ -94,8 +94,8 @@ TEST_F(Turns, TheLoopRestsWhereNobodyWaits) {
 TEST_F(Turns, ManyThatWaitAreACrowd) {
   for (auto& peer : peers_) peer->try_step();
   EXPECT_FALSE(peers_[3]->is_in_a_crowd());
-  std::vector<std::unique_ptr<Peer>> more;
-  for (int i = 0; i < 20; ++i) more.push_back(std::make_unique<Peer>(queue_));
+  std::vector<std::unique_ptr<QueuedPeer>> more;
+  for (int i = 0; i < 20; ++i) more.push_back(std::make_unique<QueuedPeer>(queue_));
   for (auto& peer : more) peer->try_step();
   EXPECT_TRUE(peers_[3]->is_in_a_crowd());
 }

@@ -15,11 +15,11 @@
 namespace pgveil::proxy {
 namespace {
 
-constexpr const char* kConfig =
+constexpr const char* kReloadedConfig =
     "[[listener]]\naddress = \"127.0.0.1:0\"\nupstream = \"a\"\n[upstream.a]\nhost = \"/nonexistent\"\n";
 
 tl::expected<ParsedConfig, ConfigReport> good_configuration() {
-  return parse_config(kConfig, "pgveil.toml").value();
+  return parse_config(kReloadedConfig, "pgveil.toml").value();
 }
 tl::expected<ParsedConfig, ConfigReport> bad_configuration(const std::string& message) {
   ConfigReport report;

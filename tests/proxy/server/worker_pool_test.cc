@@ -19,7 +19,7 @@ namespace {
 
 using Loads = std::vector<std::size_t>;
 
-constexpr const char* kConfig =
+constexpr const char* kConfigOfPool =
     "[[listener]]\naddress = \"127.0.0.1:0\"\nupstream = \"a\"\n[upstream.a]\nhost = \"/nonexistent\"\n";
 
 // WorkerPool, and connected clients that send nothing.
@@ -54,7 +54,7 @@ class WorkersWithClients : public testing::Test {
   }
 
   Loop loop_;
-  std::shared_ptr<const Snapshot> snapshot_ = test::snapshot_of(kConfig);
+  std::shared_ptr<const Snapshot> snapshot_ = test::snapshot_of(kConfigOfPool);
   std::optional<WorkerPool> workers_;
   std::shared_ptr<ListenerUsage> usage_;
 };
@@ -136,7 +136,7 @@ struct Listening final : Wakeable {
 };
 
 TEST_F(WorkersWithClients, WakeTheListenersInTurnOnceThereIsRoom) {
-  snapshot_ = test::snapshot_of(std::string(kConfig) + "[limits]\nmax_unauthenticated_clients = 1\n");
+  snapshot_ = test::snapshot_of(std::string(kConfigOfPool) + "[limits]\nmax_unauthenticated_clients = 1\n");
   start(2);
   Listening first;
   Listening second;
@@ -162,7 +162,7 @@ TEST_F(WorkersWithClients, HaveAMaximumForEachListener) {
 }
 
 TEST_F(WorkersWithClients, MakeRoomOnceTheOldestClientIsSilentForTooLong) {
-  snapshot_ = test::snapshot_of(std::string(kConfig) + "[limits]\nmax_unauthenticated_clients = 2\n");
+  snapshot_ = test::snapshot_of(std::string(kConfigOfPool) + "[limits]\nmax_unauthenticated_clients = 2\n");
   start(1);
   Listening listening;
   const auto oldest = connect();

@@ -12,7 +12,7 @@
 namespace pgveil::proxy {
 namespace {
 
-using State = Admission::State;
+using AdmissionState = Admission::State;
 
 class AnAdmission : public test::AStage {
  protected:
@@ -33,7 +33,7 @@ class AnAdmission : public test::AStage {
 TEST_F(AnAdmission, GivesTheMethodOfTheFirstRuleThatMatches) {
   Admission& admission =
       admit("hba = \"\"\"\nhost all bob all reject\nhost all all all relay\n\"\"\"", "ann");
-  ASSERT_EQ(admission.advance(), State::admitted);
+  ASSERT_EQ(admission.advance(), AdmissionState::admitted);
   const AdmittedClient admitted = admission.take_client();
   EXPECT_EQ(admitted.method, protocol::HbaMethod::relay);
   EXPECT_EQ(admitted.client.startup.user(), "ann");
@@ -42,14 +42,14 @@ TEST_F(AnAdmission, GivesTheMethodOfTheFirstRuleThatMatches) {
 TEST_F(AnAdmission, CountsTheClientAsASession) {
   Admission& admission = admit("hba = \"host all all all relay\"", "ann");
   EXPECT_EQ(shared_.unauthenticated_clients.count(), 1U);
-  ASSERT_EQ(admission.advance(), State::admitted);
+  ASSERT_EQ(admission.advance(), AdmissionState::admitted);
   EXPECT_EQ(shared_.unauthenticated_clients.count(), 0U);
   EXPECT_EQ(shared_.sessions.taken(), 1U);
 }
 
 TEST_F(AnAdmission, RefusesAClientThatNoRuleMatches) {
   Admission& admission = admit("hba = \"host all bob all relay\"", "ann");
-  ASSERT_EQ(admission.advance(), State::refused);
+  ASSERT_EQ(admission.advance(), AdmissionState::refused);
   EXPECT_EQ(admission.ending().reason, Reason::rejected_by_rule);
   EXPECT_EQ(shared_.unauthenticated_clients.count(), 1U);  // until its connection is closed
 }
@@ -61,7 +61,7 @@ TEST_F(AnAdmission, RefusesAClientWithoutTlsIfTheListenerRequiresTls) {
       "ssl_cert_file = \"" + folder.write("server.crt", identity.certificate_pem()) +
       "\"\nssl_key_file = \"" + folder.write("server.key", identity.key_pem()) + '"';
   Admission& admission = admit(certificate, "ann");
-  ASSERT_EQ(admission.advance(), State::refused);
+  ASSERT_EQ(admission.advance(), AdmissionState::refused);
   EXPECT_EQ(admission.ending().reason, Reason::tls_required);
 }
 
@@ -73,7 +73,7 @@ TEST_F(AnAdmission, ConnectsAUserOfTheAdminDatabaseToIt) {
   std::optional<Descriptor> served;
   shared_.admin_database.serve([&](Descriptor connection) { served = std::move(connection); });
   Admission& admission = admit(kAdminDatabase, "operator", "pgveil");
-  ASSERT_EQ(admission.advance(), State::admitted) << admission.ending().detail;
+  ASSERT_EQ(admission.advance(), AdmissionState::admitted) << admission.ending().detail;
   const AdmittedClient admitted = admission.take_client();
   EXPECT_EQ(admitted.upstream, context_->policy().admin_database);
   EXPECT_TRUE(served);
@@ -84,35 +84,35 @@ TEST_F(AnAdmission, ConnectsAUserOfTheAdminDatabaseToIt) {
 }
 
 TEST_F(AnAdmission, LeavesOtherDatabasesToTheServer) {
-  ASSERT_EQ(admit(kAdminDatabase, "operator", "ledger").advance(), State::admitted);
+  ASSERT_EQ(admit(kAdminDatabase, "operator", "ledger").advance(), AdmissionState::admitted);
   const AdmittedClient admitted = admission_->take_client();
   EXPECT_EQ(admitted.upstream, context_->policy().upstream);
   EXPECT_LT(admitted.admin_database.get(), 0);
 }
 
 TEST_F(AnAdmission, DoesNotTakeTheNameOfAUserForTheAdminDatabase) {
-  ASSERT_EQ(admit(kAdminDatabase, "pgveil").advance(), State::admitted);
+  ASSERT_EQ(admit(kAdminDatabase, "pgveil").advance(), AdmissionState::admitted);
   EXPECT_EQ(admission_->take_client().upstream, context_->policy().upstream);
 }
 
 TEST_F(AnAdmission, RefusesOthersTheAdminDatabase) {
   for (const char* user : {"ann", "relayed"}) {
     Admission& admission = admit(kAdminDatabase, user, "pgveil");
-    ASSERT_EQ(admission.advance(), State::refused);
+    ASSERT_EQ(admission.advance(), AdmissionState::refused);
     EXPECT_EQ(admission.ending().reason, Reason::admin_database_denied);
   }
 }
 
 TEST_F(AnAdmission, FailsIfNobodyServesTheAdminDatabase) {
   Admission& admission = admit(kAdminDatabase, "operator", "pgveil");
-  ASSERT_EQ(admission.advance(), State::refused);
+  ASSERT_EQ(admission.advance(), AdmissionState::refused);
   EXPECT_EQ(admission.ending().reason, Reason::out_of_resources);
 }
 
 TEST_F(AnAdmission, RefusesAClientIfAllSessionsAreInUse) {
   ASSERT_TRUE(shared_.sessions.acquire(1));
   Admission& admission = admit("hba = \"host all all all relay\"", "ann", "", "max_sessions = 1");
-  ASSERT_EQ(admission.advance(), State::refused);
+  ASSERT_EQ(admission.advance(), AdmissionState::refused);
   EXPECT_EQ(admission.ending().reason, Reason::too_many_sessions);
   EXPECT_EQ(shared_.sessions.taken(), 1U);
 }
@@ -120,14 +120,14 @@ TEST_F(AnAdmission, RefusesAClientIfAllSessionsAreInUse) {
 TEST_F(AnAdmission, RefusesAClientThatHasLeft) {
   Admission& admission = admit("hba = \"host all all all relay\"", "ann");
   client_->broken = true;
-  ASSERT_EQ(admission.advance(), State::refused);
+  ASSERT_EQ(admission.advance(), AdmissionState::refused);
   EXPECT_EQ(admission.ending().reason, Reason::client_closed);
 }
 
 TEST_F(AnAdmission, ReadsNothingWhileItDecides) {
   Admission& admission = admit("hba = \"host all all all relay\"", "ann");
   client_->incoming = {"later"};
-  ASSERT_EQ(admission.advance(), State::admitted);
+  ASSERT_EQ(admission.advance(), AdmissionState::admitted);
   EXPECT_TRUE(client_->paused);
   EXPECT_EQ(client_->reads, 0);
 }
@@ -149,7 +149,7 @@ special x reader
   OpenedClient client;
   client.unix_user = "x";
   Admission admission(*context_, std::move(client));
-  ASSERT_EQ(admission.advance(), State::admitted) << admission.ending().detail;
+  ASSERT_EQ(admission.advance(), AdmissionState::admitted) << admission.ending().detail;
   const AdmittedClient admitted = admission.take_client();
   EXPECT_EQ(admitted.client.startup.user(), "reader");
   EXPECT_EQ(admitted.client.startup.database(), "ledger");
@@ -158,7 +158,7 @@ special x reader
 TEST_F(AnAdmission, FailsAfterTheTimeForTheStartup) {
   Admission& admission = admit("hba = \"host all all all relay\"", "ann", "", "startup_timeout = \"1ms\"");
   ASSERT_TRUE(turn_until([&] { return context_->deadline.passed(); }));
-  ASSERT_EQ(admission.advance(), State::refused);
+  ASSERT_EQ(admission.advance(), AdmissionState::refused);
   EXPECT_EQ(admission.ending().reason, Reason::startup_timeout);
 }
 

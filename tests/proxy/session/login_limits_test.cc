@@ -13,7 +13,7 @@
 namespace pgveil::proxy {
 namespace {
 
-using State = LoginGate::State;
+using GateState = LoginGate::State;
 
 class LoginLimits : public test::AStage {
  protected:
@@ -62,15 +62,15 @@ TEST_F(LoginLimits, OfAUserAndOfAnAddressHaveTheirReasons) {
 
 TEST_F(LoginLimits, LetALoginBeginAtOnceIfNoneIsSet) {
   LoginGate gate(client(""));
-  EXPECT_EQ(gate.advance(), State::open);
+  EXPECT_EQ(gate.advance(), GateState::open);
 }
 
 TEST_F(LoginLimits, RefuseALoginAboveTheRate) {
   LoginGate first(client("login_rate = \"1/h\""));
-  EXPECT_EQ(first.advance(), State::open);
-  EXPECT_EQ(first.advance(), State::open);  // it is counted once
+  EXPECT_EQ(first.advance(), GateState::open);
+  EXPECT_EQ(first.advance(), GateState::open);  // it is counted once
   LoginGate second(client("login_rate = \"1/h\""));
-  ASSERT_EQ(second.advance(), State::refused);
+  ASSERT_EQ(second.advance(), GateState::refused);
   EXPECT_EQ(second.refusal().reason, Reason::login_rate_exceeded);
 }
 
@@ -80,11 +80,11 @@ TEST_F(LoginLimits, LetFourLoginsWaitAfterAFailedOne) {
   note_failed_login(client(listener, limits));
   for (int i = 0; i < 4; ++i) {
     LoginGate gate(client(listener, limits));
-    EXPECT_EQ(gate.advance(), State::waiting);
+    EXPECT_EQ(gate.advance(), GateState::waiting);
     EXPECT_TRUE(gate.waits());
   }
   LoginGate fifth(client(listener, limits));
-  ASSERT_EQ(fifth.advance(), State::refused);
+  ASSERT_EQ(fifth.advance(), GateState::refused);
   EXPECT_EQ(fifth.refusal().reason, Reason::too_many_failed_logins);
 }
 
@@ -93,9 +93,9 @@ TEST_F(LoginLimits, LetNoLoginWaitForLongerThanHalfOfItsTime) {
   const std::string limits = "startup_timeout = \"6s\"";
   note_failed_login(client(listener, limits));
   LoginGate first(client(listener, limits));
-  EXPECT_EQ(first.advance(), State::waiting);
+  EXPECT_EQ(first.advance(), GateState::waiting);
   LoginGate second(client(listener, limits));
-  EXPECT_EQ(second.advance(), State::refused);
+  EXPECT_EQ(second.advance(), GateState::refused);
 }
 
 // The client has used a little of its time before, as each client does.
@@ -123,12 +123,12 @@ TEST_F(LoginLimits, LetALoginBeginAfterItsDelayOrAfterASuccess) {
   const std::string listener = "failed_login_delay = \"50ms\"";
   note_failed_login(client(listener));
   LoginGate gate(client(listener));
-  ASSERT_EQ(gate.advance(), State::waiting);
-  EXPECT_TRUE(turn_until([&] { return gate.advance() == State::open; }));
+  ASSERT_EQ(gate.advance(), GateState::waiting);
+  EXPECT_TRUE(turn_until([&] { return gate.advance() == GateState::open; }));
   note_failed_login(client(listener));
   note_successful_login(client(listener));
   LoginGate next(client(listener));
-  EXPECT_EQ(next.advance(), State::open);
+  EXPECT_EQ(next.advance(), GateState::open);
 }
 
 TEST_F(LoginLimits, OfAddressesAreNotForUnixSockets) {
@@ -138,7 +138,7 @@ TEST_F(LoginLimits, OfAddressesAreNotForUnixSockets) {
   for (int i = 0; i < 3; ++i) {
     note_failed_login(client(listener));
     LoginGate gate(*context_);
-    EXPECT_EQ(gate.advance(), State::open);
+    EXPECT_EQ(gate.advance(), GateState::open);
   }
 }
 

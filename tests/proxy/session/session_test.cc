@@ -16,7 +16,7 @@
 namespace pgveil::proxy {
 namespace {
 
-const std::string kStartup("\0\0\0\x12\0\x03\0\0user\0app\0\0", 18);
+const std::string kStartupOfApp("\0\0\0\x12\0\x03\0\0user\0app\0\0", 18);
 const std::string kLetIn("R\0\0\0\x08\0\0\0\0Z\0\0\0\x05I", 15);
 
 // One session without a worker. Its client is one end of a socket pair.
@@ -60,7 +60,7 @@ class ASession : public test::AStage {
 
 TEST_F(ASession, LivesFromTheStartupMessageToTheEndOfItsClient) {
   accept(folder_.path(""));
-  send(kStartup);
+  send(kStartupOfApp);
   ASSERT_TRUE(turn_until([&] { return server_.accept(); }));
   server_.send(kLetIn);
   ASSERT_TRUE(turn_until([&] { return receive() == kLetIn; }));
@@ -78,7 +78,7 @@ TEST_F(ASession, LivesFromTheStartupMessageToTheEndOfItsClient) {
 
 TEST_F(ASession, TellsItsClientWhyItEnds) {
   accept("/nonexistent");
-  send(kStartup);
+  send(kStartupOfApp);
   ASSERT_TRUE(turn_until([&] { return receive().find("C57P03") != std::string::npos; }));
   EXPECT_EQ(closed_, 0U);  // the session waits until its client closes
   peer_ = Descriptor(-1);
@@ -87,7 +87,7 @@ TEST_F(ASession, TellsItsClientWhyItEnds) {
 
 TEST_F(ASession, TellsItsClientThatTheProcessEnds) {
   accept(folder_.path(""));
-  send(kStartup);
+  send(kStartupOfApp);
   ASSERT_TRUE(turn_until([&] { return server_.accept(); }));
   server_.send(kLetIn);
   ASSERT_TRUE(turn_until([&] { return receive() == kLetIn; }));
@@ -98,7 +98,7 @@ TEST_F(ASession, TellsItsClientThatTheProcessEnds) {
 
 TEST_F(ASession, RefusesAClientThatIsNotLoggedInIfItIsDrained) {
   accept(folder_.path(""));
-  send(kStartup);
+  send(kStartupOfApp);
   ASSERT_TRUE(turn_until([&] { return server_.accept(); }));
   session_->drain();
   ASSERT_TRUE(turn_until([&] { return receive().find("C57P03") != std::string::npos; }));
@@ -109,7 +109,7 @@ TEST_F(ASession, RefusesAClientThatComesDuringADrain) {
   accept(folder_.path(""));
   shared_.draining = true;
   session_->drain();  // the client may want to cancel
-  send(kStartup);
+  send(kStartupOfApp);
   ASSERT_TRUE(turn_until([&] { return receive().find("C57P03") != std::string::npos; }));
 }
 
@@ -126,7 +126,7 @@ TEST_F(ASession, MakesRoomOnlyOnceItsClientIsSilentForASecond) {
 constexpr const char* kRevalidate = "[reload]\nsessions = \"revalidate\"\n";
 const std::string kInTransaction("Z\0\0\0\x05T", 6);
 const std::string kIdle("Z\0\0\0\x05I", 6);
-const std::string kQuery("Q\0\0\0\x06;\0", 7);
+const std::string kEmptyStatement("Q\0\0\0\x06;\0", 7);
 
 class ARevalidatedSession : public ASession {
  protected:
@@ -134,7 +134,7 @@ class ARevalidatedSession : public ASession {
 
   void log_in(const std::string& more = kRevalidate) {
     accept(folder_.path(""), kId, more);
-    send(kStartup);
+    send(kStartupOfApp);
     ASSERT_TRUE(turn_until([&] { return server_.accept(); }));
     server_.send(kLetIn);
     ASSERT_TRUE(turn_until([&] { return receive() == kLetIn; }));
@@ -171,16 +171,17 @@ TEST_F(ARevalidatedSession, EndsAtOnceIfItIsIdleAndWouldNotBeAdmitted) {
 
 TEST_F(ARevalidatedSession, EndsAfterItsTransaction) {
   log_in();
-  send(kQuery);
+  send(kEmptyStatement);
   std::string query;
-  ASSERT_TRUE(turn_until([&] { return (query += server_.received()) == kQuery || query.ends_with(kQuery); }));
+  ASSERT_TRUE(turn_until(
+      [&] { return (query += server_.received()) == kEmptyStatement || query.ends_with(kEmptyStatement); }));
   server_.send(kInTransaction);
   ASSERT_TRUE(turn_until([&] { return receive().ends_with(kInTransaction); }));
   EXPECT_EQ(revalidate(bad_), Result::ending);
   EXPECT_EQ(revalidate(good_), Result::not_due);  // it has lost its admission for good
-  send(kQuery);
+  send(kEmptyStatement);
   query.clear();
-  ASSERT_TRUE(turn_until([&] { return (query += server_.received()) == kQuery; }));
+  ASSERT_TRUE(turn_until([&] { return (query += server_.received()) == kEmptyStatement; }));
   EXPECT_TRUE(receive().ends_with(kInTransaction));
   server_.send(kIdle);
   ASSERT_TRUE(turn_until([&] { return receive().find("C57P01") != std::string::npos; }));
@@ -198,7 +199,7 @@ TEST_F(ARevalidatedSession, IsCheckedAtTheEndOfItsLogin) {
   services_.newest_snapshot = &newest;
   accept(folder_.path(""), kId, kRevalidate);
   newest = snapshot_;
-  send(kStartup);
+  send(kStartupOfApp);
   ASSERT_TRUE(turn_until([&] { return server_.accept(); }));
   newest = with_rules("local all others relay");
   EXPECT_EQ(revalidate(newest), Result::not_due);
@@ -242,7 +243,7 @@ TEST_F(ASession, EndsOnceIfThereIsNoMemoryForItsEnd) {
   for (bool has_failed = true; has_failed; ++id) {
     received_.clear();
     accept(folder_.path(""), id);
-    send(kStartup);
+    send(kStartupOfApp);
     ASSERT_TRUE(turn_until([&] { return server_.accept(); }));
     server_.send(kLetIn);
     ASSERT_TRUE(turn_until([&] { return receive() == kLetIn; }));

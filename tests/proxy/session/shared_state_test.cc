@@ -14,7 +14,7 @@ namespace {
 const protocol::CancelRequest kKey{7, {1, 2, 3, 4}};
 const ClientNetwork kAddress =
     *ClientNetwork::of(*kernel_address(SocketAddress{.host = "192.0.2.1", .port = 5432, .unix_path = ""}));
-constexpr SessionRegistration::MaxSessions kOne{.of_process = 1, .of_listener = 0};
+constexpr SessionRegistration::MaxSessions kOneSession{.of_process = 1, .of_listener = 0};
 
 class ARegistration : public ::testing::Test {
  protected:
@@ -70,7 +70,7 @@ TEST_F(ARegistration, DoesNotGiveBackWhatItCouldNotTake) {
   ASSERT_TRUE(listener_->addresses.acquire(kAddress, 1));
   {
     SessionRegistration registration(shared_, listener_);
-    ASSERT_TRUE(registration.enter_session(kOne));
+    ASSERT_TRUE(registration.enter_session(kOneSession));
     EXPECT_FALSE(registration.enter_user("ann", 1));
     EXPECT_FALSE(registration.enter_address(kAddress, 1));
   }
@@ -91,21 +91,21 @@ TEST_F(ARegistration, WipesTheCancelKey) {
 
 TEST_F(ARegistration, CountsASessionOnce) {
   SessionRegistration registration(shared_, listener_);
-  EXPECT_TRUE(registration.enter_session(kOne));
-  EXPECT_TRUE(registration.enter_session(kOne));
+  EXPECT_TRUE(registration.enter_session(kOneSession));
+  EXPECT_TRUE(registration.enter_session(kOneSession));
   EXPECT_EQ(shared_.sessions.taken(), 1U);
 }
 
 TEST_F(ARegistration, CountsNoMoreSessionsThanThereMayBe) {
   ASSERT_TRUE(shared_.sessions.acquire(1));
   SessionRegistration registration(shared_, listener_);
-  EXPECT_FALSE(registration.enter_session(kOne));
+  EXPECT_FALSE(registration.enter_session(kOneSession));
   EXPECT_EQ(shared_.sessions.taken(), 1U);
 }
 
 TEST_F(ARegistration, DoesNotCountACancelRequestAsASession) {
   SessionRegistration registration(shared_, listener_);
-  ASSERT_TRUE(registration.enter_session(kOne));
+  ASSERT_TRUE(registration.enter_session(kOneSession));
   EXPECT_TRUE(registration.enter_cancel());
   EXPECT_EQ(shared_.sessions.taken(), 0U);
   EXPECT_EQ(shared_.cancels.taken(), 1U);
@@ -114,7 +114,7 @@ TEST_F(ARegistration, DoesNotCountACancelRequestAsASession) {
 
 TEST_F(ARegistration, MovesWithWhatItHolds) {
   SessionRegistration first(shared_, listener_);
-  ASSERT_TRUE(first.enter_session(kOne));
+  ASSERT_TRUE(first.enter_session(kOneSession));
   first.add_cancel_route(kKey, {});
   {
     const SessionRegistration second(std::move(first));
