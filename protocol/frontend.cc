@@ -13,6 +13,14 @@ void encode_terminate(Bytes& out) {
   writer.end_length(writer.begin_length());
 }
 
+void encode_query(std::string_view sql, Bytes& out) {
+  ByteWriter writer(out);
+  writer.write_uint8(kQuery);
+  const std::size_t length = writer.begin_length();
+  writer.write_c_string(sql);
+  writer.end_length(length);
+}
+
 tl::expected<std::string_view, DecodeError> decode_password(ByteView body) {
   ByteReader in(body);
   const auto password = in.read_c_string();

@@ -30,6 +30,8 @@ inline constexpr char kFunctionCall = 'F';
 inline constexpr std::uint32_t kMaxPasswordMessageLength = 65'535;
 
 void encode_terminate(Bytes& out);
+// Appends a simple query. `sql` must not contain a NUL.
+void encode_query(std::string_view sql, Bytes& out);
 
 // PG_MAX_SASL_MESSAGE_LENGTH (src/backend/libpq/auth-scram.c): the longest SCRAM message of a client, length
 // word included.

@@ -8,10 +8,6 @@
 namespace pgveil::protocol {
 namespace {
 
-constexpr char kRowDescription = 'T';
-constexpr char kDataRow = 'D';
-constexpr char kCommandComplete = 'C';
-constexpr char kEmptyQueryResponse = 'I';
 constexpr char kParameterDescription = 't';
 constexpr std::uint8_t kOutsideTransaction = 'I';
 constexpr std::uint32_t kNull = 0xffff'ffff;  // -1, in place of the length of a value
@@ -112,6 +108,56 @@ void encode_parameter_status(std::string_view name, std::string_view value, Byte
 
 void encode_ready_for_query(Bytes& out) {
   encode(kReadyForQuery, out, [](ByteWriter& writer) { writer.write_uint8(kOutsideTransaction); });
+}
+
+tl::expected<std::vector<std::string>, DecodeError> decode_row_description(ByteView body) {
+  constexpr std::size_t kRestOfColumn = 18;  // table, number, type, size, modifier, format
+  ByteReader in(body);
+  const auto count = in.read_uint16();
+  if (!count) return tl::unexpected(DecodeError::bad_layout);
+  std::vector<std::string> names;
+  for (std::uint16_t i = 0; i < *count; ++i) {
+    const auto name = in.read_c_string();
+    if (!name || !in.read_bytes(kRestOfColumn)) return tl::unexpected(DecodeError::bad_layout);
+    names.emplace_back(*name);
+  }
+  if (!in.empty()) return tl::unexpected(DecodeError::bad_layout);
+  return names;
+}
+
+tl::expected<Row, DecodeError> decode_data_row(ByteView body) {
+  ByteReader in(body);
+  const auto count = in.read_uint16();
+  if (!count) return tl::unexpected(DecodeError::bad_layout);
+  Row row;
+  for (std::uint16_t i = 0; i < *count; ++i) {
+    const auto size = in.read_uint32();
+    if (!size) return tl::unexpected(DecodeError::bad_layout);
+    if (*size == kNull) {
+      row.emplace_back(std::nullopt);
+      continue;
+    }
+    const auto value = in.read_bytes(*size);
+    if (!value) return tl::unexpected(DecodeError::bad_layout);
+    row.emplace_back(std::string(as_text(*value)));
+  }
+  if (!in.empty()) return tl::unexpected(DecodeError::bad_layout);
+  return row;
+}
+
+tl::expected<std::pair<std::string, std::string>, DecodeError> decode_parameter_status(ByteView body) {
+  ByteReader in(body);
+  const auto name = in.read_c_string();
+  const auto value = in.read_c_string();
+  if (!name || !value || !in.empty()) return tl::unexpected(DecodeError::bad_layout);
+  return std::pair(std::string(*name), std::string(*value));
+}
+
+tl::expected<ProtocolVersion, DecodeError> decode_negotiate_protocol_version(ByteView body) {
+  ByteReader in(body);
+  const auto version = in.read_uint32();
+  if (!version) return tl::unexpected(DecodeError::bad_layout);
+  return protocol_major(*version) == 0 ? make_protocol_version(3, *version) : *version;
 }
 
 }  // namespace pgveil::protocol

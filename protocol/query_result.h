@@ -1,4 +1,5 @@
-// The messages with which a server answers a query: those that pgveil sends for its admin database. Source: PostgreSQL 18, "Message Formats"; src/include/catalog/pg_type.dat.
+// The messages with which a server answers a query: those that pgveil sends for its admin database, and those that it reads
+// (query_reader.h). Source: PostgreSQL 18, "Message Formats"; src/include/catalog/pg_type.dat.
 #pragma once
 
 #include <cstdint>
@@ -6,12 +7,20 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <tl/expected.hpp>
+#include <utility>
 #include <vector>
 
 #include "protocol/bytes.h"
+#include "protocol/decoded.h"
 #include "protocol/startup.h"
 
 namespace pgveil::protocol {
+
+inline constexpr char kRowDescription = 'T';
+inline constexpr char kDataRow = 'D';
+inline constexpr char kCommandComplete = 'C';
+inline constexpr char kEmptyQueryResponse = 'I';
 
 // The OID of a type.
 enum class ColumnType : std::uint32_t { int8 = 20, text = 25, float8 = 701 };
@@ -47,5 +56,16 @@ void encode_negotiate_protocol_version(ProtocolVersion newest, std::span<const s
 void encode_parameter_status(std::string_view name, std::string_view value, Bytes& out);
 // Outside a transaction.
 void encode_ready_for_query(Bytes& out);
+
+// Returns the names of the columns in the body of a RowDescription.
+[[nodiscard]] tl::expected<std::vector<std::string>, DecodeError> decode_row_description(ByteView body);
+// Returns the values in the body of a DataRow, in the format in which they were sent.
+[[nodiscard]] tl::expected<Row, DecodeError> decode_data_row(ByteView body);
+// Returns name and value in the body of a ParameterStatus.
+[[nodiscard]] tl::expected<std::pair<std::string, std::string>, DecodeError> decode_parameter_status(
+    ByteView body);
+// Returns the newest version that the server supports, in the body of a NegotiateProtocolVersion. A server may send the minor
+// number only, as the documentation says, or the whole version, as PostgreSQL does.
+[[nodiscard]] tl::expected<ProtocolVersion, DecodeError> decode_negotiate_protocol_version(ByteView body);
 
 }  // namespace pgveil::protocol

@@ -189,6 +189,13 @@ void encode_ssl_request(Bytes& out) {
   writer.end_length(length);
 }
 
+void encode_gss_enc_request(Bytes& out) {
+  ByteWriter writer(out);
+  const std::size_t length = writer.begin_length();
+  writer.write_uint32(kGssEncRequestCode);
+  writer.end_length(length);
+}
+
 bool fits_startup_packet(const StartupMessage& message) {
   return body_bytes(message) <= kMaxStartupBodyBytes;
 }

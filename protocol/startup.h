@@ -96,6 +96,7 @@ enum class StartupDefect {
 void encode_startup_message(const StartupMessage& message, Bytes& out);
 void encode_cancel_request(const CancelRequest& request, Bytes& out);
 void encode_ssl_request(Bytes& out);
+void encode_gss_enc_request(Bytes& out);
 
 // Returns whether the encoded message has at most kMaxStartupBodyBytes.
 [[nodiscard]] bool fits_startup_packet(const StartupMessage& message);

@@ -3,6 +3,7 @@
 #include <openssl/err.h>
 
 #include <algorithm>
+#include <array>
 #include <new>
 
 #include "tls/host_name.h"
@@ -21,12 +22,34 @@ struct HandshakeSurvey::State {
   CallerBytes bytes;
   FailureReport failure;
   bool requests_certificate = false;
+  unsigned tickets = 0;
 };
 
 namespace {
 
 // Security level 0, so that also servers with old keys and ciphers can be described.
-constexpr const char* kCiphers = "ALL:!aNULL:!eNULL:@SECLEVEL=0";
+const char* list_of(SurveyedCiphers ciphers) {
+  switch (ciphers) {
+    case SurveyedCiphers::all: break;
+    case SurveyedCiphers::broken: return "aNULL:eNULL:RC4:LOW:DES:3DES:IDEA:MD5:EXP:!PSK:!SRP:@SECLEVEL=0";
+    case SurveyedCiphers::no_forward_secrecy: return "kRSA:!aNULL:!eNULL:!PSK:@SECLEVEL=0";
+  }
+  return "ALL:!aNULL:!eNULL:@SECLEVEL=0";
+}
+
+// The list of ALPN: each name after its size.
+std::string alpn_list(const std::vector<std::string>& protocols) {
+  std::string list;
+  for (const auto& protocol : protocols) list += static_cast<char>(protocol.size()) + protocol;
+  return list;
+}
+
+// OpenSSL calls this for each session that could be resumed. It is counted, and not kept.
+int count_ticket(SSL* ssl, SSL_SESSION* session) {
+  if (SSL_SESSION_has_ticket(session) == 1)
+    ++static_cast<HandshakeSurvey::State*>(SSL_get_ex_data(ssl, 0))->tickets;
+  return 0;
+}
 
 // Accepts whatever chain the server has.
 int accept_chain(X509_STORE_CTX* /*verification*/, void* /*unused*/) {
@@ -43,10 +66,17 @@ SslContext make_context(const HandshakeSurvey::Question& question) {
   SslContext context(SSL_CTX_new(TLS_client_method()));
   if (!context) throw std::bad_alloc();
   set_common_policy(context.get(), question.min, question.max);
-  SSL_CTX_set_cipher_list(context.get(), kCiphers);
+  std::string ciphers = list_of(question.ciphers);
+  for (const auto& name : question.without) ciphers += ":!" + name;
+  // If nothing is left to offer, no version remains either, so that the handshake fails.
+  if (SSL_CTX_set_cipher_list(context.get(), ciphers.c_str()) != 1)
+    SSL_CTX_set_max_proto_version(context.get(), SSL3_VERSION);
   SSL_CTX_set_cert_verify_callback(context.get(), accept_chain, nullptr);
   SSL_CTX_set_client_cert_cb(context.get(), note_request);
-  const std::string protocols = static_cast<char>(kAlpnProtocol.size()) + std::string(kAlpnProtocol);
+  SSL_CTX_clear_options(context.get(), SSL_OP_NO_TICKET);
+  SSL_CTX_set_session_cache_mode(context.get(), SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL);
+  SSL_CTX_sess_set_new_cb(context.get(), count_ticket);
+  const std::string protocols = alpn_list(question.protocols);
   SSL_CTX_set_alpn_protos(context.get(), reinterpret_cast<const unsigned char*>(protocols.data()),
                           static_cast<unsigned>(protocols.size()));
   return context;
@@ -116,6 +146,21 @@ EngineStatus HandshakeSurvey::handshake(ByteView& ciphertext, Outgoing& out) {
   return status;
 }
 
+EngineStatus HandshakeSurvey::await_tickets(ByteView& ciphertext, Outgoing& out) {
+  constexpr std::size_t kDiscardedBytes = 4096;
+  std::array<unsigned char, kDiscardedBytes> discarded{};
+  ERR_clear_error();
+  state_->bytes.incoming = &ciphertext;
+  state_->bytes.outgoing = &out;
+  int result = 1;
+  while (result > 0)
+    result = SSL_read(state_->ssl.get(), discarded.data(), static_cast<int>(discarded.size()));
+  const EngineStatus status = status_of(*state_, result);
+  state_->bytes.incoming = nullptr;
+  state_->bytes.outgoing = nullptr;
+  return status;
+}
+
 void HandshakeSurvey::end_of_input() {
   state_->bytes.end_of_input = true;
 }
@@ -130,7 +175,8 @@ SurveyedServer HandshakeSurvey::result() const {
           .protocol = std::string(agreed_protocol(ssl)),
           .chain = sent_chain(ssl),
           .requests_certificate = state_->requests_certificate,
-          .authorities = names_in(SSL_get0_peer_CA_list(ssl))};
+          .authorities = names_in(SSL_get0_peer_CA_list(ssl)),
+          .tickets = state_->tickets};
 }
 
 }  // namespace pgveil::tls

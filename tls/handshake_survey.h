@@ -1,5 +1,5 @@
 // A handshake with a server whose certificate is not verified, so that `pgveil doctor` can describe what the server does. It
-// sends no certificate, and there is no way to send or to receive data through it.
+// sends no certificate, and there is no way to send data through it, or to see data that it receives.
 #pragma once
 
 #include <cstdint>
@@ -24,6 +24,14 @@ struct SurveyedServer {
   // The server has asked for a certificate of the client.
   bool requests_certificate = false;
   std::vector<std::string> authorities;  // that it accepts for it, in the format of RFC 2253
+  unsigned tickets = 0;                  // session tickets that have come so far
+};
+
+// The ciphers of TLS 1.2 and older that a survey can offer. Those that this OpenSSL does not have cannot be offered.
+enum class SurveyedCiphers {
+  all,     // except for those that are broken
+  broken,  // without encryption or authentication, or with RC4, DES, 3DES, IDEA, MD5 or export keys
+  no_forward_secrecy,  // whoever gets the key of the server can read what was recorded before
 };
 
 class HandshakeSurvey {
@@ -34,6 +42,9 @@ class HandshakeSurvey {
     std::string server_name;  // for SNI; empty: none is sent
     Version min = Version::tls1;
     std::optional<Version> max = std::nullopt;
+    std::vector<std::string> protocols = {"postgresql"};  // of ALPN
+    SurveyedCiphers ciphers = SurveyedCiphers::all;
+    std::vector<std::string> without = {};  // names of ciphers that are not offered
   };
   // Throws std::bad_alloc.
   explicit HandshakeSurvey(const Question& question);
@@ -43,6 +54,9 @@ class HandshakeSurvey {
 
   // Continues the handshake as Engine::handshake() does.
   [[nodiscard]] EngineStatus handshake(ByteView& ciphertext, Outgoing& out);
+  // After handshake() has returned `ready`: processes what the server sends of itself, such as session tickets, and discards any
+  // data. Returns want_input if more may come.
+  [[nodiscard]] EngineStatus await_tickets(ByteView& ciphertext, Outgoing& out);
   // Declares that no more ciphertext will arrive.
   void end_of_input();
 

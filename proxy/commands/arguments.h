@@ -43,7 +43,8 @@ struct CertsArguments {
 // The words of `pgveil doctor`, except for --config; empty: not given.
 struct DoctorArguments {
   std::string server, hostaddr, sslrootcert, sslcert, sslkey, sslnegotiation, connect_timeout, user, dbname,
-      chain_file;
+      passfile, sslcrl, sslcrldir, sslmode, chain_file;
+  std::string channel_binding, require_auth;  // of a connection string only
   bool as_json = false;
 };
 

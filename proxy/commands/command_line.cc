@@ -405,9 +405,17 @@ tl::expected<Invocation, EarlyExit> read_doctor(const Arguments& arguments, cons
   if (!has_server)
     return fail("doctor requires a server or a configuration",
                 "Write pgveil doctor HOST[:PORT], or pgveil doctor --config FILE.");
-  const auto password = line.environment.find("PGVEIL_SSLPASSWORD");
-  auto request =
-      read_doctor_request(arguments.doctor, password == line.environment.end() ? "" : password->second);
+  const auto variable = [&](const char* name) {
+    const auto found = line.environment.find(name);
+    return found == line.environment.end() ? std::string() : found->second;
+  };
+  DoctorVariables variables{.sslpassword = variable("PGVEIL_SSLPASSWORD"),
+                            .password = variable("PGPASSWORD"),
+                            .passfile = variable("PGPASSFILE"),
+                            .home = variable("HOME")};
+  auto request = read_doctor_request(arguments.doctor, variables);
+  tls::wipe(variables.sslpassword);
+  tls::wipe(variables.password);
   if (!request) return tl::unexpected(std::move(request).error());
   return Invocation{.command = Command::doctor, .parsed = {}, .doctor = *std::move(request)};
 }
@@ -450,20 +458,31 @@ tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line) {
     wipe_secrets(result.parsed.config);
     return tl::unexpected(EarlyExit{kExitConfig, "", result.report.text(), result.report});
   }
+  auto doctor = configured_doctor_request(arguments->doctor);
+  if (!doctor) {
+    wipe_secrets(result.parsed.config);
+    return tl::unexpected(std::move(doctor).error());
+  }
   return Invocation{.command = arguments->command,
                     .parsed = std::move(result.parsed),
                     .explain = std::move(arguments->explain),
-                    .doctor = configured_doctor_request(arguments->doctor)};
+                    .doctor = *std::move(doctor)};
 }
 
 namespace {
+
+// Beside the variables of pgveil those of libpq that `doctor` uses.
+bool is_read(std::string_view name) {
+  return name.starts_with(kVariablePrefix) || name == "PGPASSWORD" || name == "PGPASSFILE" || name == "HOME";
+}
 
 CommandLine command_line_of(int argc, const char* const* argv) {
   CommandLine line;
   if (argc > 1) line.arguments.assign(argv + 1, argv + argc);
   for (char** variable = environ; *variable != nullptr; ++variable) {
     const std::string_view text(*variable);
-    if (const auto end = text.find('='); text.starts_with(kVariablePrefix) && end != std::string_view::npos)
+    const auto end = text.find('=');
+    if (end != std::string_view::npos && is_read(text.substr(0, end)))
       line.environment.emplace(text.substr(0, end), text.substr(end + 1));
   }
   return line;

@@ -1,5 +1,6 @@
 #include "proxy/commands/doctor.h"
 
+#include <fmt/format.h>
 #include <unistd.h>
 
 #include <cerrno>
@@ -34,6 +35,18 @@ struct Subjects {
   std::vector<ListenerConfig> listeners;
 };
 
+// Reads a password file.
+tl::expected<UpstreamCredentials, ConfigErrors> load_passfile(const std::string& file) {
+  UpstreamConfig config;
+  config.passfile = file;
+  ConfigErrors warnings;
+  return UpstreamCredentials::load(config, nullptr, "", {}, warnings);
+}
+
+void add_errors(const ConfigErrors& errors, const char* option, ConfigReport& report) {
+  for (const ConfigError& error : errors) report.add_error({option, 0, "", error.message, error.hint});
+}
+
 tl::expected<Subjects, ConfigReport> load_options(const UpstreamConfig& config) {
   auto upstream = std::make_shared<Upstream>(Upstream{config, nullptr, {}});
   auto context = tls::ClientContext::build(config.tls);
@@ -48,6 +61,47 @@ tl::expected<Subjects, ConfigReport> load_options(const UpstreamConfig& config) 
   return tl::unexpected(std::move(report));
 }
 
+// The passwords of files, in the order in which they are looked up.
+struct PasswordFiles {
+  std::string name;  // of the file that is used for all servers; empty: each upstream has its own
+  UpstreamCredentials of_all;
+};
+
+// As libpq does, ignores a default file that is missing or cannot be used; the latter with a note.
+tl::expected<PasswordFiles, ConfigReport> load_password_files(DoctorRequest& request) {
+  PasswordFiles files{.name = request.passfile, .of_all = {}};
+  const bool is_default = files.name.empty();
+  if (is_default) files.name = request.default_passfile;
+  if (files.name.empty() || (is_default && ::access(files.name.c_str(), F_OK) != 0)) {
+    files.name.clear();
+    return files;
+  }
+  auto loaded = load_passfile(files.name);
+  if (loaded) {
+    files.of_all = *std::move(loaded);
+  } else if (is_default) {
+    request.notes.push_back(fmt::format("the password file is ignored: {}", loaded.error().front().message));
+    files.name.clear();
+  } else {
+    ConfigReport report;
+    add_errors(loaded.error(), "--passfile", report);
+    return tl::unexpected(std::move(report));
+  }
+  return files;
+}
+
+// The login at one host, with its password.
+LoginRequest login_at(const UpstreamHost& host, const Upstream& upstream, const PasswordFiles& files,
+                      const LoginRequest& login) {
+  LoginRequest complete = login;
+  if (login.user.empty() || login.password) return complete;
+  const std::string& database = login.database.empty() ? login.user : login.database;
+  const UpstreamCredentials& held = files.name.empty() ? upstream.held : files.of_all;
+  complete.password = held.password(host, database, login.user);
+  complete.password_source = files.name.empty() ? upstream.config.passfile : files.name;
+  return complete;
+}
+
 tl::expected<Subjects, ConfigReport> load_configuration(const ParsedConfig& parsed) {
   const auto snapshot = build_snapshot(parsed);
   if (!snapshot) return tl::unexpected(snapshot.error());
@@ -58,19 +112,24 @@ tl::expected<Subjects, ConfigReport> load_configuration(const ParsedConfig& pars
 }
 
 // Examines each host of an upstream as if it were the only one.
-void examine_hosts(const Upstream& upstream, const LoginRequest& login, std::int64_t now,
-                   std::vector<ServerReport>& reports) {
+void examine_hosts(const Upstream& upstream, const PasswordFiles& files, const DoctorRequest& request,
+                   std::int64_t now, std::vector<ServerReport>& reports) {
   for (const UpstreamHost& host : upstream.config.hosts) {
-    auto single = std::make_shared<Upstream>(Upstream{upstream.config, upstream.tls, {}});
+    auto single = std::make_shared<Upstream>(Upstream{upstream.config, upstream.tls, upstream.held});
     single->config.hosts = {host};
-    reports.push_back(examine(single, login, now));
+    // As in a session, the role may have a certificate of its own.
+    if (auto certificate = upstream.held.certificate_of(request.login.user))
+      single->tls = std::move(certificate);
+    reports.push_back(examine(single, login_at(host, upstream, files, request.login), request.sslmodes, now));
     reports.back().server = text_of(host);
   }
 }
 
-Report examine_all(const Subjects& subjects, const LoginRequest& login, std::int64_t now) {
+Report examine_all(const Subjects& subjects, const PasswordFiles& files, const DoctorRequest& request,
+                   std::int64_t now) {
   Report report;
-  for (const auto& upstream : subjects.upstreams) examine_hosts(*upstream, login, now, report.servers);
+  for (const auto& upstream : subjects.upstreams)
+    examine_hosts(*upstream, files, request, now, report.servers);
   for (const auto& listener : subjects.listeners) {
     auto review = review_listener(listener, now);
     if (!review.steps.empty()) report.listeners.push_back(std::move(review));
@@ -114,14 +173,27 @@ bool has_colours() {
 
 }  // namespace
 
-int run_doctor(const ParsedConfig& parsed, const DoctorRequest& request) {
+int run_doctor(const ParsedConfig& parsed, DoctorRequest request) {
+  // Before the first use of its functions, which abort without it.
+  if (const auto missing = tls::missing_algorithm(); !missing.empty()) {
+    ConfigReport report;
+    report.add_error(value_error("OpenSSL cannot be used, it has " + missing,
+                                 "Check its configuration (openssl.cnf, OPENSSL_CONF) and its providers."));
+    std::cerr << report.text() << std::flush;
+    return kExitConfig;
+  }
   const auto subjects = request.server ? load_options(*request.server) : load_configuration(parsed);
   if (!subjects) {
     std::cerr << subjects.error().text() << std::flush;
     return kExitConfig;
   }
+  const auto files = load_password_files(request);
+  if (!files) {
+    std::cerr << files.error().text() << std::flush;
+    return kExitConfig;
+  }
   const std::int64_t now = std::time(nullptr);
-  Report report = examine_all(*subjects, request.login, now);
+  Report report = examine_all(*subjects, *files, request, now);
   add_notes(request.notes, report);
   std::cout << (request.as_json ? report_json(report, now) : report_text(report, has_colours()))
             << std::flush;

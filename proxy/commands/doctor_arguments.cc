@@ -1,6 +1,7 @@
 #include "proxy/commands/doctor_arguments.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
@@ -10,9 +11,11 @@
 
 #include "proxy/config/address_values.h"
 #include "proxy/config/connection_string.h"
+#include "proxy/config/list_values.h"
 #include "proxy/config/number_values.h"
 #include "proxy/config/password_filter.h"
 #include "proxy/config/word_values.h"
+#include "proxy/doctor/sslmode_forecast.h"
 #include "tls/digest.h"
 
 namespace pgveil::proxy {
@@ -64,24 +67,62 @@ LoginRequest login_of(const DoctorArguments& arguments) {
   return {.user = arguments.user, .database = arguments.dbname};
 }
 
+// The order is that of libpq (fe-connect.c: pqConnectOptions2): the connection string, PGPASSWORD, the password file.
+LoginRequest login_of(const DoctorArguments& arguments, std::shared_ptr<const protocol::SecretText> password,
+                      const DoctorVariables& variables) {
+  LoginRequest login = login_of(arguments);
+  if (password) {
+    login.password = std::move(password);
+    login.password_source = "the connection string";
+  } else if (!variables.password.empty()) {
+    login.password = std::make_shared<const protocol::SecretText>(variables.password);
+    login.password_source = "PGPASSWORD";
+  }
+  return login;
+}
+
+// Returns the modes to forecast: one, or all of them.
+tl::expected<std::vector<std::string>, EarlyExit> sslmodes_of(const DoctorArguments& arguments) {
+  const std::vector<std::string> all = sslmode_names();
+  if (arguments.sslmode.empty()) return std::vector<std::string>();
+  if (arguments.sslmode == "all") return all;
+  if (std::ranges::find(all, arguments.sslmode) != all.end()) return std::vector{arguments.sslmode};
+  return tl::unexpected(
+      usage_error(fmt::format("invalid value {} of --sslmode", in_quotes(arguments.sslmode)),
+                  fmt::format("Use all or one of {}.", fmt::join(all, ", ")), "doctor"));
+}
+
+// The password file that libpq would take if none is given.
+std::string default_passfile(const DoctorVariables& variables) {
+  if (!variables.passfile.empty()) return variables.passfile;
+  return variables.home.empty() ? "" : variables.home + "/.pgpass";
+}
+
 // --- a connection string in place of the server ---
 
 // What a connection string says, and what it says without an effect.
 struct Expanded {
   DoctorArguments arguments;
-  std::string sslpassword;
-  std::vector<std::string> notes;
+  std::string sslpassword = {};
+  std::shared_ptr<const protocol::SecretText> password = nullptr;
+  std::vector<std::string> notes = {};
 };
 
 // The fields for parameters that have an option of the same meaning. An option overrides its parameter.
-constexpr std::array<std::pair<std::string_view, std::string DoctorArguments::*>, 7> kParameters{
+constexpr std::array<std::pair<std::string_view, std::string DoctorArguments::*>, 13> kParameters{
     {{"hostaddr", &DoctorArguments::hostaddr},
      {"sslrootcert", &DoctorArguments::sslrootcert},
      {"sslcert", &DoctorArguments::sslcert},
      {"sslkey", &DoctorArguments::sslkey},
      {"sslnegotiation", &DoctorArguments::sslnegotiation},
      {"user", &DoctorArguments::user},
-     {"dbname", &DoctorArguments::dbname}}};
+     {"dbname", &DoctorArguments::dbname},
+     {"passfile", &DoctorArguments::passfile},
+     {"sslcrl", &DoctorArguments::sslcrl},
+     {"sslcrldir", &DoctorArguments::sslcrldir},
+     {"sslmode", &DoctorArguments::sslmode},
+     {"channel_binding", &DoctorArguments::channel_binding},
+     {"require_auth", &DoctorArguments::require_auth}}};
 
 // Returns host and port of each server, as --upstream takes them.
 std::string servers_of(const std::string& hosts, const std::string& ports) {
@@ -107,19 +148,15 @@ void expand(const std::string& name, std::string& value, Expanded& expanded) {
   } else if (name == "sslpassword") {
     expanded.sslpassword = std::exchange(value, "");
   } else if (name == "password") {
+    if (!value.empty()) expanded.password = std::make_shared<const protocol::SecretText>(value);
     tls::wipe(value);
-    expanded.notes.emplace_back("password is ignored: no password is sent");
-  } else if (name == "sslmode") {
-    if (value != "verify-full")
-      expanded.notes.push_back(
-          fmt::format("sslmode={} is ignored: the verdict is that of verify-full", value));
   } else {
     expanded.notes.push_back(fmt::format("{} is ignored", name));
   }
 }
 
 tl::expected<Expanded, EarlyExit> expanded(const DoctorArguments& arguments) {
-  Expanded result{.arguments = arguments, .sslpassword = {}, .notes = {}};
+  Expanded result{.arguments = arguments};
   if (!is_connection_string(arguments.server)) return result;
   auto parameters = parse_connection_string(arguments.server);
   if (!parameters)
@@ -153,6 +190,9 @@ void add_doctor_options(CLI::App& command, DoctorArguments& arguments) {
       "The numeric address to connect to; the name of the server is then not resolved.");
   add("--sslrootcert", arguments.sslrootcert, "path",
       "The CA certificates to trust (PEM), or system (the default) for those of the system.");
+  add("--sslcrl", arguments.sslcrl, "path", "A file of CRLs for the certificates of the server (PEM).");
+  add("--sslcrldir", arguments.sslcrldir, "path",
+      "A directory of CRLs for the certificates of the server, named by openssl rehash.");
   add("--sslcert", arguments.sslcert, "path", "Our certificate for the server, with its chain (PEM).");
   add("--sslkey", arguments.sslkey, "path", "The private key of --sslcert.");
   add("--sslnegotiation", arguments.sslnegotiation, "postgres|direct",
@@ -160,8 +200,14 @@ void add_doctor_options(CLI::App& command, DoctorArguments& arguments) {
   add("--connect-timeout", arguments.connect_timeout, "duration",
       "How long each address may take (default: 5s).");
   add("--user", arguments.user, "name",
-      "Begins a login as this database user, with and without TLS, to see what the server asks for; sends no password.");
+      "Begins a login as this database user, with and without TLS, to see what the server asks for. Completes it over "
+      "verified TLS if a password is known: of the connection string, of PGPASSWORD or of a password file.");
   add("--dbname", arguments.dbname, "name", "The database of this login (default: the name of the user).");
+  add("--sslmode", arguments.sslmode, "mode",
+      "Also shows what this sslmode of libpq would do with the server, or each of them with all, and what it would not "
+      "protect against.");
+  add("--passfile", arguments.passfile, "path",
+      "The password file for --user (default: PGPASSFILE or ~/.pgpass; with --config, passfile of the upstream).");
   add("--save-chain", arguments.chain_file, "path",
       "Saves the certificates that the server has sent in a new file (PEM), not verified.");
   command.add_flag("--json", arguments.as_json, "Prints JSON.");
@@ -172,7 +218,7 @@ bool describes_server(const DoctorArguments& arguments) {
 }
 
 tl::expected<DoctorRequest, EarlyExit> read_doctor_request(const DoctorArguments& given,
-                                                           const std::string& sslpassword) {
+                                                           const DoctorVariables& variables) {
   auto all = expanded(given);
   if (!all) return tl::unexpected(std::move(all).error());
   const DoctorArguments& arguments = all->arguments;
@@ -187,27 +233,59 @@ tl::expected<DoctorRequest, EarlyExit> read_doctor_request(const DoctorArguments
   if (auto error = read_option<values::OneOf<values::kSslNegotiations>>(
           "--sslnegotiation", arguments.sslnegotiation, config.sslnegotiation))
     return tl::unexpected(*std::move(error));
+  if (auto error = read_option<values::OneOf<values::kChannelBindings>>(
+          "channel_binding", arguments.channel_binding, config.channel_binding))
+    return tl::unexpected(*std::move(error));
+  if (auto error =
+          read_option<values::AuthMethodList>("require_auth", arguments.require_auth, config.require_auth))
+    return tl::unexpected(*std::move(error));
   if (!arguments.chain_file.empty() && config.hosts.size() != 1)
     return tl::unexpected(usage_error("--save-chain requires a single server", "Name one server.", "doctor"));
   config.tls.sslrootcert =
       arguments.sslrootcert.empty() ? std::string(tls::kSystemTrust) : arguments.sslrootcert;
+  const auto sslmodes = sslmodes_of(arguments);
+  if (!sslmodes) return tl::unexpected(sslmodes.error());
+  config.tls.sslcrl = arguments.sslcrl;
+  config.tls.sslcrldir = arguments.sslcrldir;
   config.tls.sslcert = arguments.sslcert;
   config.tls.sslkey = arguments.sslkey;
-  config.tls.sslpassword = sslpassword.empty() ? all->sslpassword : sslpassword;
+  config.tls.sslpassword = variables.sslpassword.empty() ? all->sslpassword : variables.sslpassword;
   tls::wipe(all->sslpassword);
+  if (all->password && arguments.user.empty()) all->notes.emplace_back("password has no effect without user");
   return DoctorRequest{.server = std::move(config),
                        .notes = std::move(all->notes),
-                       .login = login_of(arguments),
+                       .login = login_of(arguments, std::move(all->password), variables),
+                       .sslmodes = *sslmodes,
+                       .passfile = arguments.passfile,
+                       .default_passfile = default_passfile(variables),
                        .chain_file = arguments.chain_file,
                        .as_json = arguments.as_json};
 }
 
-DoctorRequest configured_doctor_request(const DoctorArguments& given) {
-  return {.server = std::nullopt,
-          .notes = {},
-          .login = login_of(given),
-          .chain_file = {},
-          .as_json = given.as_json};
+tl::expected<DoctorRequest, EarlyExit> configured_doctor_request(const DoctorArguments& given) {
+  constexpr std::array<std::pair<const char*, std::string DoctorArguments::*>, 8> kOfServer{
+      {{"--hostaddr", &DoctorArguments::hostaddr},
+       {"--sslrootcert", &DoctorArguments::sslrootcert},
+       {"--sslcert", &DoctorArguments::sslcert},
+       {"--sslkey", &DoctorArguments::sslkey},
+       {"--sslcrl", &DoctorArguments::sslcrl},
+       {"--sslcrldir", &DoctorArguments::sslcrldir},
+       {"--sslnegotiation", &DoctorArguments::sslnegotiation},
+       {"--connect-timeout", &DoctorArguments::connect_timeout}}};
+  for (const auto& [option, value] : kOfServer)
+    if (!(given.*value).empty())
+      return tl::unexpected(usage_error(fmt::format("{} cannot be combined with --config", option),
+                                        "Set it in the upstream of the file.", "doctor"));
+  const auto sslmodes = sslmodes_of(given);
+  if (!sslmodes) return tl::unexpected(sslmodes.error());
+  return DoctorRequest{.server = std::nullopt,
+                       .notes = {},
+                       .login = login_of(given),
+                       .sslmodes = *sslmodes,
+                       .passfile = given.passfile,
+                       .default_passfile = {},
+                       .chain_file = {},
+                       .as_json = given.as_json};
 }
 
 }  // namespace pgveil::proxy

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <string_view>
 
 #include "tls/host_name.h"
 
@@ -18,6 +19,14 @@ const tls::StoredCertificate* issuer_in(const Chain& chain, const tls::StoredCer
   };
   const auto found = std::ranges::find_if(chain, is_issuer);
   return found == chain.end() ? nullptr : &*found;
+}
+
+// By basic constraints, key usage and extended key usage.
+std::string_view purpose_of(const tls::StoredCertificate& certificate) {
+  if (certificate.is_authority) return "an authority";
+  if (certificate.is_for_servers)
+    return certificate.is_for_clients ? "for servers and clients" : "for servers";
+  return certificate.is_for_clients ? "for clients" : "neither for servers nor for clients";
 }
 
 bool is_in_order(const Chain& chain) {
@@ -64,8 +73,8 @@ std::string summary_of(const tls::StoredCertificate& certificate, std::int64_t n
                                  certificate.is_self_signed ? "itself" : '"' + values.issuer + '"');
   if (!certificate.is_authority || certificate.is_for_servers)
     text += "; names " + tls::describe(values.names);
-  return text + fmt::format("; {}; {}, {}", validity_text(values.not_before, values.not_after, now),
-                            certificate.key, certificate.signature);
+  return text + fmt::format("; {}; {}, {}; {}", validity_text(values.not_before, values.not_after, now),
+                            certificate.key, certificate.signature, purpose_of(certificate));
 }
 
 std::string summary_of(const ChainReview& review, std::size_t size) {
@@ -76,8 +85,9 @@ std::string summary_of(const ChainReview& review, std::size_t size) {
   else if (review.missing_issuer.empty())
     text += "; self-signed";
   else
-    text += fmt::format("; the certificate of \"{}\" was not sent, so sslrootcert must have it",
-                        review.missing_issuer);
+    text += fmt::format("; the certificate of \"{}\"{} was not sent, so sslrootcert must have it",
+                        review.missing_issuer,
+                        review.issuer_url.empty() ? "" : " (at " + review.issuer_url + ")");
   return text;
 }
 

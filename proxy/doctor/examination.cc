@@ -1,6 +1,7 @@
 #include "proxy/doctor/examination.h"
 
 #include <fmt/format.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <optional>
@@ -9,11 +10,14 @@
 
 #include "protocol/proxy_header.h"
 #include "proxy/doctor/finding.h"
+#include "proxy/doctor/further_probes.h"
 #include "proxy/doctor/login_steps.h"
+#include "proxy/doctor/server_facts.h"
 #include "proxy/doctor/server_survey.h"
 #include "proxy/doctor/session_attempt.h"
+#include "proxy/doctor/sslmode_forecast.h"
 #include "proxy/doctor/survey_steps.h"
-#include "proxy/doctor/version_survey.h"
+#include "proxy/doctor/trial_login.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -96,38 +100,120 @@ Surveyed survey(const Upstream& upstream, const protocol::Bytes& first_bytes) {
   return found;
 }
 
-// What the server does at the beginning of a login, on further connections to the address that has answered.
-void examine_login(const std::shared_ptr<const Upstream>& upstream, const protocol::Bytes& first_bytes,
-                   const KernelAddress& address, const LoginRequest& login, std::vector<Step>& steps) {
+// Asked only if the chain is refused for its issuer, and if other authorities than the system's were asked before.
+std::optional<bool> trusted_by_system(const UpstreamConfig& config, const Surveyed& found) {
+  const bool is_untrusted = found.refusal && found.refusal->failure == tls::Failure::untrusted_issuer;
+  if (!is_untrusted || config.tls.sslrootcert == tls::kSystemTrust) return std::nullopt;
+  tls::ClientSettings settings;
+  settings.sslrootcert = tls::kSystemTrust;
+  const auto context = tls::ClientContext::build(settings);
+  if (!context) return std::nullopt;
+  const auto refusal = (*context)->verify(surveyed_server(found.survey)->chain, config.hosts.front().host);
+  return !refusal || refusal->failure == tls::Failure::wrong_name;
+}
+
+// What the server says of itself after a login.
+void examine_session(const std::shared_ptr<const Upstream>& upstream, const protocol::Bytes& first_bytes,
+                     const LoginRequest& login, milliseconds time, ServerReport& report) {
+  TrialLogin session(upstream, first_bytes, login, time);
+  const auto failure = session.log_in();
+  report.steps.push_back(session_step(failure, session.method(), login, session.duration()));
+  if (failure) return;
+  const ServerFacts facts = ask_for_facts(session);
+  for (Step& step : steps_of(facts, *session.tls(), report.responder))
+    report.steps.push_back(std::move(step));
+  report.session = SessionReport{.method = std::string(session.method()), .server_version = facts.version};
+  session.close();
+}
+
+// What the server does at the beginning of a login, on further connections to the address that has answered; and after it, if
+// it can be completed.
+LoginReplies examine_login(const std::shared_ptr<const Upstream>& upstream,
+                           const protocol::Bytes& first_bytes, const KernelAddress& address,
+                           const LoginRequest& login, ServerReport& report) {
   const milliseconds time = budget_of(upstream->config, 1);
-  const LoginReply reply = ask_verified(upstream, first_bytes, login, time);
-  steps.push_back(login_step(reply, login));
-  steps.push_back(plaintext_step(ask_in_plaintext(address, first_bytes, login, time), login));
+  LoginReplies replies;
+  const LoginReply& reply =
+      replies.over_tls.emplace(ask_verified(upstream, first_bytes, login, protocol::kProtocol30, time));
+  report.steps.push_back(login_step(reply, login));
+  report.steps.push_back(
+      protocol_step(ask_verified(upstream, first_bytes, login, protocol::kProtocol32, time)));
+  replies.in_plaintext = ask_in_plaintext(address, first_bytes, login, time);
+  report.steps.push_back(plaintext_step(*replies.in_plaintext, login, report.responder));
+  const bool needs_password = reply.asked != protocol::AuthenticationCode::ok;
+  if (!reply.asked) return replies;
+  if (login.password || !needs_password)
+    examine_session(upstream, first_bytes, login, time, report);
+  else
+    report.steps.push_back(no_session_step(login));
+  return replies;
+}
+
+// The results of the survey as data.
+void describe_survey(const ServerSurvey& survey, ServerReport& report) {
+  for (const auto& attempt : survey.attempts)
+    report.addresses.push_back({.address = attempt.address.text(),
+                                .is_ipv6 = attempt.address.family() == AF_INET6,
+                                .error = attempt.error});
+  report.responder = survey.responder;
+  const auto* server = surveyed_server(survey);
+  if (server == nullptr) return;
+  TlsReport& tls = report.tls.emplace();
+  tls = {.version = server->agreed.version,
+         .cipher = server->agreed.cipher,
+         .group = server->agreed.group,
+         .alpn = server->protocol,
+         .versions = {},
+         .broken_ciphers = survey.broken_ciphers,
+         .ciphers_without_forward_secrecy = survey.ciphers_without_forward_secrecy,
+         .tickets = server->tickets};
+  for (const tls::Version version : survey.versions) tls.versions.emplace_back(tls::name_of(version));
+}
+
+// Whether our certificate was sent, and what the server has done with it.
+std::optional<Step> own_certificate_step(const SessionAttempt& attempt) {
+  if (!attempt.tls || attempt.tls->own_sha256_fingerprint.empty()) return std::nullopt;
+  return Step{
+      .name = "accepted", .outcome = Outcome::passed, .text = "our certificate was sent, and not rejected"};
 }
 
 }  // namespace
 
 ServerReport examine(const std::shared_ptr<const Upstream>& upstream, const LoginRequest& login,
-                     std::int64_t now) {
+                     const std::vector<std::string>& asked_sslmodes, std::int64_t now) {
   const UpstreamConfig& config = upstream->config;
+  // Nothing is known of the TLS of a server that is reached without it.
+  const bool has_tls = !config.hosts.front().is_unix() && config.sslmode != SslMode::disable;
+  const std::vector<std::string> sslmodes = has_tls ? asked_sslmodes : std::vector<std::string>();
   const protocol::Bytes first_bytes = first_bytes_of(config);
   Surveyed found = survey(*upstream, first_bytes);
-  const Evidence evidence{config, found.survey, found.chain, found.refusal};
+  const Evidence evidence{config, found.survey, found.chain, found.refusal, trusted_by_system(config, found)};
   const SessionAttempt attempt =
       attempt_session(upstream, first_bytes, budget_of(config, found.survey.lookup.addresses.size()),
                       rejection_time_of(found.survey));
-  if (surveyed_server(found.survey) != nullptr)
-    found.survey.versions = accepted_versions(config, found.survey.attempts.back().address, first_bytes);
+  add_further_probes(config, first_bytes, found.survey);
   ServerReport report{.upstream = config.name,
                       .server = {},
                       .steps = {},
                       .chain = found.chain,
                       .verdict = verdict_of(attempt)};
+  describe_survey(found.survey, report);
   if (!config.hosts.front().is_unix()) report.steps = steps_of(evidence, now);
   explain_faults(report.steps, report.verdict.reason, evidence);
   report.steps.push_back(verdict_step(attempt, evidence));
-  if (attempt.tls && !attempt.failure && !login.user.empty())
-    examine_login(upstream, first_bytes, found.survey.attempts.back().address, login, report.steps);
+  if (attempt.failure == std::nullopt)
+    if (auto step = own_certificate_step(attempt)) report.steps.push_back(*std::move(step));
+  const ConnectionAttempt* connected = found.survey.connected();
+  if (connected == nullptr || login.user.empty()) {
+    report.sslmodes = forecast_sslmodes(sslmodes, evidence, report.verdict, {});
+    return report;
+  }
+  LoginReplies replies;
+  if (attempt.tls && !attempt.failure)
+    replies = examine_login(upstream, first_bytes, connected->address, login, report);
+  else if (!sslmodes.empty())
+    replies.in_plaintext = ask_in_plaintext(connected->address, first_bytes, login, budget_of(config, 1));
+  report.sslmodes = forecast_sslmodes(sslmodes, evidence, report.verdict, replies);
   return report;
 }
 

@@ -22,12 +22,29 @@ struct Remedy {
 };
 
 // The side whose settings these are: with a configuration file they are those of pgveil.
-Side own_side(const Evidence& evidence) {
-  return evidence.upstream.name.empty() ? Side::client : Side::pgveil;
+bool is_connected(const ServerSurvey& survey) {
+  return survey.connected() != nullptr;
 }
 
-bool is_connected(const ServerSurvey& survey) {
-  return !survey.attempts.empty() && survey.attempts.back().error.empty();
+// Whether something that is not PostgreSQL, or not without direct TLS, was recognized.
+std::optional<Remedy> for_responder(const Evidence& evidence) {
+  switch (evidence.survey.responder.value_or(Responder::unknown)) {
+    case Responder::http:
+      return Remedy{own_side(evidence),
+                    "Use the host and port of PostgreSQL, and not those of an HTTP server."};
+    case Responder::https:
+      return Remedy{own_side(evidence),
+                    "Use the host and port of PostgreSQL, and not those of an HTTPS server."};
+    case Responder::direct_tls:
+      return Remedy{own_side(evidence),
+                    "Set sslnegotiation to direct: the server expects TLS without SSLRequest."};
+    case Responder::tls:
+      return Remedy{
+          own_side(evidence),
+          "Use the host and port of PostgreSQL; or set sslnegotiation to direct if a proxy with direct TLS "
+          "is expected here, and let it agree on ALPN postgresql (HAProxy: bind ... ssl alpn postgresql)."};
+    default: return std::nullopt;
+  }
 }
 
 std::string sentence(std::string_view message) {
@@ -53,6 +70,7 @@ Remedy for_unreachable(const Evidence& evidence) {
   const auto is_refused = [](const ConnectionAttempt& attempt) {
     return attempt.error == "Connection refused";
   };
+  if (auto remedy = for_responder(evidence)) return *std::move(remedy);
   if (is_connected(evidence.survey))
     return {Side::server,
             "Check that a PostgreSQL server, and not a load balancer without servers, listens on this port."};
@@ -69,6 +87,7 @@ Remedy for_unreachable(const Evidence& evidence) {
 }
 
 Remedy for_silence(const Evidence& evidence) {
+  if (auto remedy = for_responder(evidence)) return *std::move(remedy);
   if (is_connected(evidence.survey))
     return {
         Side::server,
@@ -82,6 +101,7 @@ Remedy for_silence(const Evidence& evidence) {
 
 Remedy for_wrong_answer(const Evidence& evidence) {
   const auto& greeting = evidence.survey.greeting;
+  if (auto remedy = for_responder(evidence)) return *std::move(remedy);
   if (greeting && greeting->is_http)
     return {own_side(evidence), "Use the host and port of PostgreSQL, and not those of an HTTP server."};
   if (greeting && greeting->answer == Answer::error_response)
@@ -96,10 +116,12 @@ Remedy for_untrusted(const Evidence& evidence) {
     return {side, "Set sslrootcert to the certificate of the authority that issued the server's."};
   const auto& leaf = evidence.chain.front();
   if (leaf.is_self_signed)
-    return {side, fmt::format(
-                      "Set sslrootcert to the server's own certificate, after you have compared its SHA-256 "
-                      "fingerprint {} with that of the server's ssl_cert_file.",
-                      leaf.values.sha256_fingerprint)};
+    return {
+        side,
+        fmt::format("Set sslrootcert to the server's own certificate{}, after you have compared its SHA-256 "
+                    "fingerprint {} with that of the server's ssl_cert_file.",
+                    evidence.upstream.name.empty() ? " (--save-chain saves it)" : "",
+                    leaf.values.sha256_fingerprint)};
   const ChainReview review = review_chain(evidence.chain);
   if (review.missing_issuer.empty())
     return {side, fmt::format("Add the certificate of \"{}\" to the file of sslrootcert, if you trust this "
@@ -138,7 +160,7 @@ Remedy for_wrong_name(const Evidence& evidence) {
     return {own_side(evidence),
             fmt::format("Set host to \"{}\" and hostaddr to {}, or have the certificate "
                         "reissued with the name \"{}\".",
-                        review.nearest, host_of(evidence.survey.attempts.back().address), host.host)};
+                        review.nearest, host_of(evidence.survey.connected()->address), host.host)};
   return {own_side(evidence), fmt::format("Set host to \"{}\".", review.nearest)};
 }
 
@@ -172,6 +194,10 @@ Remedy remedy_of(const Ending& ending, const Evidence& evidence) {
       return {Side::authority,
               "Have the server's certificate reissued with a new key, and put both into ssl_cert_file and "
               "ssl_key_file."};
+    case Reason::upstream_crl_unusable:
+      return {
+          own_side(evidence),
+          "Put a current CRL of each authority in the chain into the file of sslcrl, or leave out sslcrl."};
     case Reason::upstream_tls_failed: return for_failed_handshake(ending, evidence);
     case Reason::upstream_certificate_invalid: return {Side::server, ending.hint};
     default: return {own_side(evidence), ending.hint};
@@ -179,6 +205,10 @@ Remedy remedy_of(const Ending& ending, const Evidence& evidence) {
 }
 
 }  // namespace
+
+Side own_side(const Evidence& evidence) {
+  return evidence.upstream.name.empty() ? Side::client : Side::pgveil;
+}
 
 Finding finding_of(const Ending& ending, const Evidence& evidence) {
   Remedy remedy = remedy_of(ending, evidence);

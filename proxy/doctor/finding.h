@@ -19,7 +19,13 @@ struct Evidence {
   const std::vector<tls::StoredCertificate>& chain;
   // Why the chain that was sent is refused; nullopt: it is valid, or there is none.
   const std::optional<tls::FailureReport>& refusal;
+  // Whether the system's authorities trust the chain, if those of sslrootcert do not. nullopt: not asked.
+  std::optional<bool> is_trusted_by_system = std::nullopt;
 };
+
+// Returns who changes the settings that were used: the client of pgveil doctor, or pgveil if an upstream was examined.
+[[nodiscard]] Side own_side(const Evidence& evidence);
+
 // Returns the finding for a session that ends like this.
 [[nodiscard]] Finding finding_of(const Ending& ending, const Evidence& evidence);
 

@@ -1,6 +1,7 @@
 #include "proxy/doctor/login_reply.h"
 
 #include "protocol/message.h"
+#include "protocol/query_result.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -9,14 +10,13 @@ namespace {
 constexpr std::uint32_t kMaxLength = 30'000;
 
 LoginReply not_understood() {
-  return {.asked = std::nullopt,
-          .mechanisms = {},
-          .refusal = std::nullopt,
-          .error = "the answer is not one of a PostgreSQL server"};
+  LoginReply reply;
+  reply.error = "the answer is not one of a PostgreSQL server";
+  return reply;
 }
 
 LoginReply reply_of(const protocol::Authentication& authentication) {
-  LoginReply reply{.asked = authentication.code, .mechanisms = {}, .refusal = std::nullopt, .error = {}};
+  LoginReply reply{.asked = authentication.code};
   if (authentication.code != protocol::AuthenticationCode::sasl) return reply;
   const auto mechanisms = protocol::decode_sasl_mechanisms(authentication.data);
   if (!mechanisms) return not_understood();
@@ -32,7 +32,9 @@ LoginReply reply_of(const protocol::Message& message) {
   if (message.type != protocol::kErrorResponse) return not_understood();
   auto fields = protocol::decode_error_fields(message.body);
   if (!fields) return not_understood();
-  return {.asked = std::nullopt, .mechanisms = {}, .refusal = *std::move(fields), .error = {}};
+  LoginReply reply;
+  reply.refusal = *std::move(fields);
+  return reply;
 }
 
 bool comes_before_the_answer(char type) {
@@ -43,11 +45,20 @@ bool comes_before_the_answer(char type) {
 
 std::optional<LoginReply> read_login_reply(protocol::ByteView received) {
   protocol::ByteReader in(received);
+  std::optional<protocol::ProtocolVersion> newest;
   for (;;) {
     const auto message = protocol::decode_message(in, kMaxLength);
     if (!message) return not_understood();
     if (!*message) return std::nullopt;
-    if (!comes_before_the_answer((*message)->type)) return reply_of(**message);
+    if (!comes_before_the_answer((*message)->type)) {
+      LoginReply reply = reply_of(**message);
+      reply.newest_version = newest;
+      return reply;
+    }
+    if ((*message)->type != protocol::kNegotiateProtocolVersion) continue;
+    const auto version = protocol::decode_negotiate_protocol_version((*message)->body);
+    if (!version) return not_understood();
+    newest = *version;
   }
 }
 

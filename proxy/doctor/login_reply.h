@@ -12,11 +12,15 @@
 namespace pgveil::proxy {
 
 struct LoginReply {
-  std::optional<protocol::AuthenticationCode> asked;
-  std::vector<std::string> mechanisms;           // of SASL
-  std::optional<protocol::ErrorFields> refusal;  // instead of `asked`
-  std::string error;                             // there is no answer that can be understood
-  bool certificate_was_sent = false;             // of ours, so that a server may ask for nothing else
+  std::optional<protocol::AuthenticationCode> asked = std::nullopt;
+  std::vector<std::string> mechanisms = {};                     // of SASL
+  std::optional<protocol::ErrorFields> refusal = std::nullopt;  // instead of `asked`
+  std::string error = {};                                       // there is no answer that can be understood
+  // The newest version of the server, if it does not know that of the StartupMessage.
+  std::optional<protocol::ProtocolVersion> newest_version = std::nullopt;
+  bool certificate_was_sent = false;  // of ours, so that a server may ask for nothing else
+  // The size of the hash of the server's certificate to which channel binding binds; 0: none is defined.
+  std::size_t end_point_bytes = 0;
   StepDuration duration{0};
 };
 

@@ -45,12 +45,22 @@ Step refused(const LoginReply& reply, const LoginRequest& login) {
        .remedy = remedy_for(refusal, login)});
 }
 
+// What channel binding binds to: tls-server-end-point (RFC 5929).
+std::string binding_text(std::size_t hash_bytes) {
+  constexpr std::size_t kByteBits = 8;
+  if (hash_bytes == 0) return "; channel binding is not defined for the signature of the certificate";
+  return fmt::format("; channel binding by SHA-{} of the certificate", hash_bytes * kByteBits);
+}
+
 Step sasl(const LoginReply& reply) {
   const auto offers = [&](std::string_view mechanism) {
     return std::ranges::find(reply.mechanisms, mechanism) != reply.mechanisms.end();
   };
   std::string text = fmt::format("SASL: {}", fmt::join(reply.mechanisms, ", "));
-  if (!offers(protocol::kScramSha256Plus)) text += "; channel binding is not offered";
+  if (!offers(protocol::kScramSha256Plus))
+    text += "; channel binding is not offered";
+  else
+    text += binding_text(reply.end_point_bytes);
   const bool is_known = offers(protocol::kScramSha256) || offers(protocol::kScramSha256Plus);
   return step(reply, "login", is_known ? Outcome::passed : Outcome::noted, std::move(text));
 }
@@ -91,6 +101,48 @@ Step cleartext(const LoginReply& reply, const LoginRequest& login) {
                  "pg_hba.conf, and run SELECT pg_reload_conf()."});
 }
 
+// PostgreSQL before NegotiateProtocolVersion, and poolers that do not know it.
+bool is_protocol_refusal(const protocol::ErrorFields& refusal) {
+  return refusal.sqlstate == protocol::sqlstate::kFeatureNotSupported ||
+         refusal.sqlstate == protocol::sqlstate::kProtocolViolation;
+}
+
+Finding finding_of_refusal(const protocol::ErrorFields& refusal, const LoginRequest& login) {
+  std::string cause =
+      fmt::format("The server refuses the login of user \"{}\": {}.", login.user, refusal.message);
+  if (refusal.sqlstate != protocol::sqlstate::kInvalidPassword)
+    return {.side = Side::server, .cause = std::move(cause), .remedy = remedy_for(refusal, login)};
+  return {
+      .side = Side::client,
+      .cause = std::move(cause),
+      .remedy = fmt::format(
+          "Correct the password in {}, or set it on the server with ALTER ROLE \"{}\" PASSWORD, if its VALID "
+          "UNTIL has not passed.",
+          login.password_source, login.user)};
+}
+
+Step failed_session(const TrialLogin::Failure& failure, const LoginRequest& login, StepDuration duration) {
+  Step failed{.name = "session", .outcome = Outcome::failed, .text = {}, .duration = duration};
+  if (failure.refusal) {
+    failed.text = fmt::format("refused with SQLSTATE {}", failure.refusal->sqlstate);
+    failed.finding = finding_of_refusal(*failure.refusal, login);
+  } else if (failure.ending) {
+    const ReasonInfo& reason = describe(failure.ending->reason);
+    failed.text = fmt::format("{} (reason {})", reason.message, reason.name);
+    failed.finding = Finding{.side = Side::server,
+                             .cause = failure.ending->detail,
+                             .remedy = failure.ending->hint.empty() ? "Read the server's log for this login."
+                                                                    : failure.ending->hint};
+  } else {
+    failed.text = failure.error;
+    failed.finding = Finding{
+        .side = Side::server,
+        .cause = fmt::format("The login of user \"{}\" was not completed: {}.", login.user, failure.error),
+        .remedy = "Read the server's log for this login."};
+  }
+  return failed;
+}
+
 }  // namespace
 
 Step login_step(const LoginReply& reply, const LoginRequest& login) {
@@ -108,8 +160,48 @@ Step login_step(const LoginReply& reply, const LoginRequest& login) {
                           static_cast<std::uint32_t>(*reply.asked)));
 }
 
-Step plaintext_step(const LoginReply& reply, const LoginRequest& login) {
+Step protocol_step(const LoginReply& reply) {
+  constexpr const char* kName = "protocol";
+  if (reply.newest_version)
+    return step(reply, kName, Outcome::noted,
+                fmt::format("3.2 is not known to the server, which has {}.{} (it came with PostgreSQL 18)",
+                            protocol::protocol_major(*reply.newest_version),
+                            protocol::protocol_minor(*reply.newest_version)));
+  if (reply.refusal && is_protocol_refusal(*reply.refusal))
+    return step(reply, kName, Outcome::noted,
+                fmt::format("3.2 is refused with SQLSTATE {}: {}; use max_protocol_version=3.0",
+                            reply.refusal->sqlstate, reply.refusal->message));
+  if (reply.asked || reply.refusal) return step(reply, kName, Outcome::passed, "3.2 is accepted");
+  return step(reply, kName, Outcome::noted,
+              "3.2 is not accepted: " + reply.error + "; use max_protocol_version=3.0");
+}
+
+Step session_step(const std::optional<TrialLogin::Failure>& failure, std::string_view method,
+                  const LoginRequest& login, StepDuration duration) {
+  if (failure) return failed_session(*failure, login, duration);
+  std::string text = method == "none" ? "logged in without a password"
+                                      : fmt::format("logged in with {} and the password of {}", method,
+                                                    login.password_source);
+  if (method == protocol::kScramSha256Plus) text += ", bound to the certificate";
+  return {.name = "session", .outcome = Outcome::passed, .text = std::move(text), .duration = duration};
+}
+
+Step no_session_step(const LoginRequest& login) {
+  std::string why =
+      login.password_source.empty()
+          ? "no password is known (--passfile)"
+          : fmt::format("no line of {} is for this host, port, database and user", login.password_source);
+  return {.name = "session", .text = "not tried: " + std::move(why)};
+}
+
+Step plaintext_step(const LoginReply& reply, const LoginRequest& login, std::optional<Responder> responder) {
   constexpr const char* kName = "plaintext";
+  const bool is_pgbouncer = responder == Responder::pgbouncer;
+  if (reply.asked && is_pgbouncer)
+    return fault(reply, kName, "a login without TLS is not refused",
+                 {.side = Side::server,
+                  .cause = fmt::format("PgBouncer continues a login of user \"{}\" without TLS.", login.user),
+                  .remedy = "Set client_tls_sslmode = require in pgbouncer.ini, and restart PgBouncer."});
   if (reply.asked)
     return fault(
         reply, kName, "a login without TLS is not refused",
@@ -122,7 +214,9 @@ Step plaintext_step(const LoginReply& reply, const LoginRequest& login) {
              "Change host to hostssl in the first record that matches (SELECT * FROM pg_hba_file_rules), and run "
              "SELECT pg_reload_conf()."});
   if (!reply.refusal) return step(reply, kName, Outcome::noted, "not known: " + reply.error);
-  const bool is_rejected = reply.refusal->sqlstate == protocol::sqlstate::kInvalidAuthorizationSpecification;
+  const bool is_rejected =
+      reply.refusal->sqlstate == protocol::sqlstate::kInvalidAuthorizationSpecification ||
+      (is_pgbouncer && reply.refusal->message == "SSL required");
   return step(reply, kName, is_rejected ? Outcome::passed : Outcome::noted,
               fmt::format("a login without TLS is refused with SQLSTATE {}", reply.refusal->sqlstate));
 }

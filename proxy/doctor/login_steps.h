@@ -1,14 +1,28 @@
 // The answers of a server to logins, as steps of a report with their findings.
 #pragma once
 
+#include <optional>
+
 #include "proxy/doctor/login_survey.h"
 #include "proxy/doctor/report.h"
+#include "proxy/doctor/trial_login.h"
 
 namespace pgveil::proxy {
 
 // The login over TLS.
 [[nodiscard]] Step login_step(const LoginReply& reply, const LoginRequest& login);
+// The version 3.2 of the protocol; `reply` is that to a StartupMessage of this version.
+[[nodiscard]] Step protocol_step(const LoginReply& reply);
+
+// A login that was to be completed. `failure`: why it was not; nullopt: it was, with `method`.
+[[nodiscard]] Step session_step(const std::optional<TrialLogin::Failure>& failure, std::string_view method,
+                                const LoginRequest& login, StepDuration duration);
+
+// A login that is not completed because no password is known.
+[[nodiscard]] Step no_session_step(const LoginRequest& login);
+
 // The login without TLS, which should be refused.
-[[nodiscard]] Step plaintext_step(const LoginReply& reply, const LoginRequest& login);
+[[nodiscard]] Step plaintext_step(const LoginReply& reply, const LoginRequest& login,
+                                  std::optional<Responder> responder);
 
 }  // namespace pgveil::proxy

@@ -3,7 +3,6 @@
 #include <utility>
 
 #include "protocol/frontend.h"
-#include "protocol/startup.h"
 #include "proxy/doctor/lone_link.h"
 #include "proxy/doctor/timed_socket.h"
 
@@ -16,16 +15,9 @@ constexpr std::size_t kReadBytes = 16'384;
 constexpr std::size_t kMaxAnswer = std::size_t{256} * 1024;
 
 LoginReply failed(std::string error) {
-  return {.asked = std::nullopt, .mechanisms = {}, .refusal = std::nullopt, .error = std::move(error)};
-}
-
-protocol::Bytes startup_of(const LoginRequest& login) {
-  protocol::StartupMessage startup;
-  startup.parameters.emplace_back("user", login.user);
-  if (!login.database.empty()) startup.parameters.emplace_back("database", login.database);
-  protocol::Bytes bytes;
-  protocol::encode_startup_message(startup, bytes);
-  return bytes;
+  LoginReply reply;
+  reply.error = std::move(error);
+  return reply;
 }
 
 // Calls `receive` until the answer is there.
@@ -55,14 +47,25 @@ protocol::Bytes terminate_message() {
 
 }  // namespace
 
+protocol::Bytes startup_message_of(const LoginRequest& login, protocol::ProtocolVersion version) {
+  protocol::StartupMessage startup{.version = version, .parameters = {}};
+  if (!login.user.empty()) startup.parameters.emplace_back("user", login.user);
+  if (!login.database.empty()) startup.parameters.emplace_back("database", login.database);
+  protocol::Bytes bytes;
+  protocol::encode_startup_message(startup, bytes);
+  return bytes;
+}
+
 LoginReply ask_verified(const std::shared_ptr<const Upstream>& upstream, const protocol::Bytes& first_bytes,
-                        const LoginRequest& login, std::chrono::milliseconds time) {
+                        const LoginRequest& login, protocol::ProtocolVersion version,
+                        std::chrono::milliseconds time) {
   LoneLink link(upstream, first_bytes, time);
   if (const auto failure = link.connect()) return failed(failure->detail);
   const auto begin = Clock::now();
-  link.send(startup_of(login));
+  link.send(startup_message_of(login, version));
   LoginReply reply = timed(await_reply([&] { return link.receive(time); }), begin);
   reply.certificate_was_sent = link.tls() && !link.tls()->own_sha256_fingerprint.empty();
+  reply.end_point_bytes = link.tls() ? link.tls()->peer_end_point.size() : 0;
   if (reply.asked == protocol::AuthenticationCode::ok) link.send(terminate_message());
   link.close();
   return reply;
@@ -73,7 +76,7 @@ LoginReply ask_in_plaintext(const KernelAddress& address, const protocol::Bytes&
   const auto begin = Clock::now();
   auto socket = TimedSocket::connect(address, begin + time);
   if (!socket) return failed(socket.error());
-  for (const auto& bytes : {first_bytes, startup_of(login)})
+  for (const auto& bytes : {first_bytes, startup_message_of(login, protocol::kProtocol30)})
     if (auto error = socket->send(bytes)) return failed(*std::move(error));
   LoginReply reply = timed(await_reply([&] { return socket->receive(kReadBytes); }), begin);
   if (reply.asked == protocol::AuthenticationCode::ok)

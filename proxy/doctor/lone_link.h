@@ -38,6 +38,10 @@ class LoneLink final : private Wakeable {
   // a text. The time is that of one read.
   void send(protocol::ByteView bytes);
   [[nodiscard]] tl::expected<protocol::Bytes, std::string> receive(Time time);
+  // The loop, for other objects whose callbacks wait() runs.
+  [[nodiscard]] uv_loop_t* loop() { return loop_.get(); }
+  // Runs the loop until something has happened.
+  void wait() { uv_run(loop_.get(), UV_RUN_ONCE); }
   // Ends the connection in the regular way, if it is established.
   void close();
 

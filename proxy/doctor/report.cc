@@ -24,6 +24,16 @@ std::string_view name_of(Side side) {
   return "?";
 }
 
+std::string_view name_of(SslModeForecast::Result result) {
+  switch (result) {
+    case SslModeForecast::Result::tls: return "tls";
+    case SslModeForecast::Result::plaintext: return "plaintext";
+    case SslModeForecast::Result::fails: return "fails";
+    case SslModeForecast::Result::unknown: return "unknown";
+  }
+  return "?";
+}
+
 bool has_failed(const Report& report) {
   const auto has_failure = [](const auto& part) {
     return std::ranges::any_of(part.steps, [](const Step& step) { return step.outcome == Outcome::failed; });

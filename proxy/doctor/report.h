@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "proxy/diagnostics/reason.h"
+#include "proxy/doctor/responder.h"
 #include "tls/stored_credentials.h"
 
 namespace pgveil::proxy {
@@ -48,12 +49,53 @@ struct Verdict {
   std::string message;
 };
 
+// What one sslmode of libpq would do.
+struct SslModeForecast {
+  enum class Result { tls, plaintext, fails, unknown };
+
+  std::string mode;
+  Result result = Result::fails;
+  bool verifies_chain = false;  // of the connection that it would make
+  bool verifies_name = false;
+  std::string text;  // one line
+  std::string
+      unprotected;  // what the connection is not protected against; empty: nothing, or there is no connection
+};
+[[nodiscard]] std::string_view name_of(SslModeForecast::Result result);
+
+// An address of the host.
+struct AddressReport {
+  std::string address;  // with the port
+  bool is_ipv6 = false;
+  std::string error;  // empty: it has answered
+};
+
+// What was agreed on, and what the server accepts. Not verified.
+struct TlsReport {
+  std::string version, cipher, group, alpn;
+  std::vector<std::string> versions;  // that are accepted, the oldest first
+  std::vector<std::string> broken_ciphers;
+  std::vector<std::string> ciphers_without_forward_secrecy;
+  unsigned tickets = 0;
+};
+
+// A login that was completed.
+struct SessionReport {
+  std::string method;
+  std::string server_version;  // may be empty
+};
+
 struct ServerReport {
   std::string upstream;  // its name in a configuration; may be empty
   std::string server;    // "db01.example.com:5432"
   std::vector<Step> steps;
   std::vector<tls::StoredCertificate> chain;  // as it was sent; not verified
   Verdict verdict;
+  std::vector<AddressReport> addresses = {};
+  std::optional<Responder> responder = std::nullopt;
+  std::optional<TlsReport> tls = std::nullopt;
+  std::optional<SessionReport> session = std::nullopt;
+  std::vector<SslModeForecast> sslmodes = {};  // those that were asked for
 };
 
 struct ListenerReport {

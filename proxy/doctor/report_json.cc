@@ -35,7 +35,10 @@ Json json_of(const tls::StoredCertificate& certificate, std::int64_t now) {
           {"key", certificate.key},
           {"signature", certificate.signature},
           {"self_signed", certificate.is_self_signed},
-          {"authority", certificate.is_authority}};
+          {"authority", certificate.is_authority},
+          {"for_servers", certificate.is_for_servers},
+          {"for_clients", certificate.is_for_clients},
+          {"issuer_url", certificate.issuer_url.empty() ? Json() : Json(certificate.issuer_url)}};
 }
 
 Json json_of(const Verdict& verdict) {
@@ -50,6 +53,45 @@ Json json_of(const std::vector<Step>& steps) {
   return json;
 }
 
+Json json_of(const AddressReport& address) {
+  return {{"address", address.address},
+          {"family", address.is_ipv6 ? "IPv6" : "IPv4"},
+          {"connected", address.error.empty()},
+          {"error", address.error.empty() ? Json() : Json(address.error)}};
+}
+
+Json json_of(const TlsReport& tls) {
+  return {{"version", tls.version},
+          {"cipher", tls.cipher},
+          {"group", tls.group},
+          {"alpn", tls.alpn.empty() ? Json() : Json(tls.alpn)},
+          {"versions", tls.versions},
+          {"broken_ciphers", tls.broken_ciphers},
+          {"ciphers_without_forward_secrecy", tls.ciphers_without_forward_secrecy},
+          {"tickets", tls.tickets}};
+}
+
+Json json_of(const SessionReport& session) {
+  return {{"method", session.method},
+          {"server_version", session.server_version.empty() ? Json() : Json(session.server_version)}};
+}
+
+Json json_of(const SslModeForecast& forecast) {
+  return {{"mode", forecast.mode},
+          {"result", name_of(forecast.result)},
+          {"verifies_chain", forecast.verifies_chain},
+          {"verifies_name", forecast.verifies_name},
+          {"text", forecast.text},
+          {"unprotected", forecast.unprotected.empty() ? Json() : Json(forecast.unprotected)}};
+}
+
+template <class T>
+Json json_of_all(const std::vector<T>& values) {
+  Json json = Json::array();
+  for (const T& value : values) json.push_back(json_of(value));
+  return json;
+}
+
 Json json_of(const ServerReport& report, std::int64_t now) {
   Json chain = Json::array();
   for (const auto& certificate : report.chain) chain.push_back(json_of(certificate, now));
@@ -57,7 +99,12 @@ Json json_of(const ServerReport& report, std::int64_t now) {
           {"server", report.server},
           {"steps", json_of(report.steps)},
           {"certificates", chain},
-          {"verdict", json_of(report.verdict)}};
+          {"verdict", json_of(report.verdict)},
+          {"addresses", json_of_all(report.addresses)},
+          {"answers", report.responder ? Json(name_of(*report.responder)) : Json()},
+          {"tls", report.tls ? json_of(*report.tls) : Json()},
+          {"session", report.session ? json_of(*report.session) : Json()},
+          {"sslmodes", json_of_all(report.sslmodes)}};
 }
 
 }  // namespace

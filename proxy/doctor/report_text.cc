@@ -59,6 +59,20 @@ std::string text_of(const std::vector<Step>& steps, bool has_colours) {
   return text;
 }
 
+// The marks tell whether the connection would be verified; no mode is a fault of the server.
+std::string text_of(const std::vector<SslModeForecast>& forecasts, bool has_colours) {
+  if (forecasts.empty()) return "";
+  std::vector<Step> steps;
+  for (const auto& forecast : forecasts)
+    steps.push_back(
+        {.name = forecast.mode,
+         .outcome = forecast.verifies_name ? Outcome::passed : Outcome::noted,
+         .text = forecast.unprotected.empty()
+                     ? forecast.text
+                     : fmt::format("{}; no protection against {}", forecast.text, forecast.unprotected)});
+  return "  sslmode of libpq:\n" + text_of(steps, has_colours);
+}
+
 std::string title_of(const ServerReport& report) {
   return printable(report.server) +
          (report.upstream.empty() ? "" : " of upstream " + printable(report.upstream)) + '\n';
@@ -70,7 +84,7 @@ std::string report_text(const Report& report, bool has_colours) {
   std::string text;
   for (const ServerReport& server : report.servers) {
     if (!text.empty()) text += '\n';
-    text += title_of(server) + text_of(server.steps, has_colours);
+    text += title_of(server) + text_of(server.steps, has_colours) + text_of(server.sslmodes, has_colours);
   }
   for (const ListenerReport& listener : report.listeners)
     text += "\nlistener " + printable(listener.listener) + '\n' + text_of(listener.steps, has_colours);

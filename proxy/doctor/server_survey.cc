@@ -3,6 +3,7 @@
 #include <netdb.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <utility>
@@ -22,6 +23,8 @@ using Answer = protocol::UpstreamGreeting::Answer;
 constexpr std::size_t kRecordBytes = 16'384;
 // The time for each step if connect_timeout is 0.
 constexpr std::chrono::milliseconds kPatience{10'000};
+// The time for each further address, after one was connected.
+constexpr std::chrono::milliseconds kPatienceForOthers{1'000};
 
 StepDuration since(Clock::time_point begin) {
   return std::chrono::duration_cast<StepDuration>(Clock::now() - begin);
@@ -111,8 +114,8 @@ std::optional<std::string> flush(TimedSocket& socket, tls::Outgoing& out) {
   return error;
 }
 
-// Returns the error, if any.
-std::optional<std::string> run(tls::HandshakeSurvey& survey, TimedSocket& socket) {
+// Returns the error, if any; otherwise `rest` has what was received after the handshake.
+std::optional<std::string> run(tls::HandshakeSurvey& survey, TimedSocket& socket, protocol::Bytes& rest) {
   std::array<std::uint8_t, kRecordBytes> memory{};
   tls::Outgoing out(memory);
   protocol::Bytes received;
@@ -121,7 +124,10 @@ std::optional<std::string> run(tls::HandshakeSurvey& survey, TimedSocket& socket
   for (;;) {
     const auto status = survey.handshake(unread, out);
     auto error = flush(socket, out);
-    if (status == tls::EngineStatus::ready) return std::nullopt;
+    if (status == tls::EngineStatus::ready) {
+      rest.assign(unread.begin(), unread.end());
+      return std::nullopt;
+    }
     if (status == tls::EngineStatus::failed) return survey.failure().reason;
     if (error) return error;
     if (status == tls::EngineStatus::want_room) continue;
@@ -135,15 +141,41 @@ std::optional<std::string> run(tls::HandshakeSurvey& survey, TimedSocket& socket
   }
 }
 
-HandshakeResult shake_hands(TimedSocket& socket, const tls::HandshakeSurvey::Question& question) {
+// With TLS 1.3 session tickets come after the handshake, one directly after the other. `kRest` is longer than the time of a
+// delayed acknowledgement, for which a server with Nagle's algorithm waits.
+void await_tickets(tls::HandshakeSurvey& survey, TimedSocket& socket, protocol::Bytes received,
+                   StepDuration handshake) {
+  using std::chrono::milliseconds;
+  constexpr milliseconds kLeast{50}, kMost{500}, kRest{100};
+  socket.set_deadline(Clock::now() +
+                      std::clamp(std::chrono::ceil<milliseconds>(2 * handshake), kLeast, kMost));
+  std::vector<std::uint8_t> room(kRecordBytes);
+  for (std::size_t total = 0; total < tls::Engine::kMaxHandshakeBytes;) {
+    tls::ByteView unread = received;
+    tls::Outgoing out(room);
+    if (survey.await_tickets(unread, out) != tls::EngineStatus::want_input) return;
+    if (total > 0) socket.set_deadline(Clock::now() + kRest);
+    auto more = socket.receive(kRecordBytes);
+    if (!more || more->empty()) return;
+    received = *std::move(more);
+    total += received.size();
+  }
+}
+
+HandshakeResult shake_hands(TimedSocket& socket, const tls::HandshakeSurvey::Question& question,
+                            bool awaits_tickets) {
   const auto begin = Clock::now();
   tls::HandshakeSurvey survey(question);
   HandshakeResult result;
-  if (auto error = run(survey, socket))
-    result.error = *std::move(error);
-  else
-    result.server = survey.result();
+  protocol::Bytes rest;
+  auto error = run(survey, socket, rest);
   result.duration = since(begin);
+  if (error) {
+    result.error = *std::move(error);
+    return result;
+  }
+  if (awaits_tickets) await_tickets(survey, socket, std::move(rest), result.duration);
+  result.server = survey.result();
   return result;
 }
 
@@ -153,18 +185,25 @@ std::string server_name_of(const UpstreamConfig& upstream) {
 
 }  // namespace
 
+const ConnectionAttempt* ServerSurvey::connected() const {
+  const auto found =
+      std::ranges::find_if(attempts, [](const ConnectionAttempt& attempt) { return attempt.error.empty(); });
+  return found == attempts.end() ? nullptr : &*found;
+}
+
 ServerSurvey survey_server(const UpstreamConfig& upstream, const protocol::Bytes& first_bytes) {
   ServerSurvey survey;
   survey.lookup = look_up(upstream.hosts.front());
   std::optional<TimedSocket> socket;
   for (const KernelAddress& address : survey.lookup.addresses) {
     const auto begin = Clock::now();
-    auto connected = TimedSocket::connect(address, begin + patience_of(upstream));
+    // Once an address has answered, the others are not worth waiting for.
+    const auto patience =
+        socket ? std::min(patience_of(upstream), kPatienceForOthers) : patience_of(upstream);
+    auto connected = TimedSocket::connect(address, begin + patience);
     survey.attempts.push_back(
         {.address = address, .error = connected ? "" : connected.error(), .duration = since(begin)});
-    if (!connected) continue;
-    socket = *std::move(connected);
-    break;
+    if (connected && !socket) socket = *std::move(connected);
   }
   if (!socket || upstream.sslmode == SslMode::disable) return survey;
   socket->set_deadline(Clock::now() + patience_of(upstream));
@@ -173,19 +212,23 @@ ServerSurvey survey_server(const UpstreamConfig& upstream, const protocol::Bytes
     survey.greeting = greet(*socket);
     if (survey.greeting->answer != Answer::accepted) return survey;
   }
-  survey.handshake = shake_hands(*socket, {.server_name = server_name_of(upstream)});
+  survey.handshake = shake_hands(*socket, {.server_name = server_name_of(upstream)}, true);
   return survey;
 }
 
-HandshakeResult survey_version(const UpstreamConfig& upstream, const KernelAddress& address,
-                               const protocol::Bytes& first_bytes, tls::Version version) {
+HandshakeResult survey_handshake(const UpstreamConfig& upstream, const KernelAddress& address,
+                                 const protocol::Bytes& first_bytes, tls::HandshakeSurvey::Question question,
+                                 SslNegotiation negotiation) {
+  const auto failed = [](std::string error) {
+    return HandshakeResult{.server = std::nullopt, .error = std::move(error)};
+  };
   auto socket = TimedSocket::connect(address, Clock::now() + patience_of(upstream));
-  if (!socket) return {.server = std::nullopt, .error = socket.error()};
-  if (auto error = socket->send(first_bytes)) return {.server = std::nullopt, .error = *std::move(error)};
-  if (upstream.sslnegotiation == SslNegotiation::postgres)
-    if (const auto reply = greet(*socket); reply.answer != Answer::accepted)
-      return {.server = std::nullopt, .error = reply.error};
-  return shake_hands(*socket, {.server_name = server_name_of(upstream), .min = version, .max = version});
+  if (!socket) return failed(socket.error());
+  if (auto error = socket->send(first_bytes)) return failed(*std::move(error));
+  if (negotiation == SslNegotiation::postgres)
+    if (const auto reply = greet(*socket); reply.answer != Answer::accepted) return failed(reply.error);
+  question.server_name = server_name_of(upstream);
+  return shake_hands(*socket, question, false);
 }
 
 }  // namespace pgveil::proxy

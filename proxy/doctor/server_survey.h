@@ -13,6 +13,7 @@
 #include "proxy/base/socket_address.h"
 #include "proxy/config/config.h"
 #include "proxy/doctor/report.h"
+#include "proxy/doctor/responder.h"
 #include "tls/handshake_survey.h"
 
 namespace pgveil::proxy {
@@ -45,20 +46,38 @@ struct HandshakeResult {
   StepDuration duration{0};
 };
 
+// The reply to GSSENCRequest.
+struct GssReply {
+  char byte = 0;      // 'G', 'N' or 'E'; 0: there was no reply
+  std::string error;  // why there was none
+  StepDuration duration{0};
+};
+
 // Steps that were not reached are empty.
 struct ServerSurvey {
   NameLookup lookup;
-  std::vector<ConnectionAttempt> attempts;  // the last one is connected, if any is
+  std::vector<ConnectionAttempt> attempts;  // one for each address
   std::optional<GreetingReply> greeting;    // nullopt with sslnegotiation = "direct", too
   std::optional<HandshakeResult> handshake;
-  std::vector<tls::Version> versions;  // accepted_versions(), after a handshake
+  // What further_probes.h adds.
+  std::optional<Responder> responder;
+  std::optional<GssReply> gss;
+  std::optional<HandshakeResult> direct;  // direct TLS, unless it is that of `handshake`
+  std::vector<tls::Version> versions;     // accepted_versions(), after a handshake
+  std::vector<std::string> broken_ciphers;
+  std::vector<std::string> ciphers_without_forward_secrecy;
+
+  // Returns the first attempt that was successful; null: none was.
+  [[nodiscard]] const ConnectionAttempt* connected() const;
 };
 
 // Looks at the first host of `upstream`, which is not a Unix socket. `first_bytes` are sent at the beginning of the connection.
 [[nodiscard]] ServerSurvey survey_server(const UpstreamConfig& upstream, const protocol::Bytes& first_bytes);
 
-// Shakes hands on a new connection to `address`, with this version and no other.
-[[nodiscard]] HandshakeResult survey_version(const UpstreamConfig& upstream, const KernelAddress& address,
-                                             const protocol::Bytes& first_bytes, tls::Version version);
+// Shakes hands on a new connection to `address`, after SSLRequest or directly. The server name of `question` is that of `upstream`.
+[[nodiscard]] HandshakeResult survey_handshake(const UpstreamConfig& upstream, const KernelAddress& address,
+                                               const protocol::Bytes& first_bytes,
+                                               tls::HandshakeSurvey::Question question,
+                                               SslNegotiation negotiation);
 
 }  // namespace pgveil::proxy

@@ -2,12 +2,14 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sys/socket.h>
 
 #include <string>
 #include <utility>
 
 #include "proxy/doctor/chain_review.h"
 #include "proxy/doctor/name_review.h"
+#include "proxy/doctor/own_files.h"
 #include "proxy/doctor/version_survey.h"
 
 namespace pgveil::proxy {
@@ -15,19 +17,26 @@ namespace {
 
 using Answer = protocol::UpstreamGreeting::Answer;
 
+// Returns for example "IPv4 192.0.2.7, 192.0.2.8", or "no IPv4 address".
+std::string addresses_of(const NameLookup& lookup, int family, const char* name) {
+  std::string text;
+  for (const KernelAddress& address : lookup.addresses)
+    if (address.family() == family) text += (text.empty() ? "" : ", ") + host_of(address);
+  return text.empty() ? fmt::format("no {} address", name) : fmt::format("{} {}", name, text);
+}
+
 Step lookup_step(const NameLookup& lookup) {
   if (lookup.is_numeric)
     return {.name = "dns", .text = "not needed: the address is given", .duration = lookup.duration};
   if (lookup.addresses.empty())
     return {.name = "dns", .outcome = Outcome::failed, .text = lookup.error, .duration = lookup.duration};
-  std::string text;
-  for (const KernelAddress& address : lookup.addresses) text += (text.empty() ? "" : ", ") + host_of(address);
+  std::string text = addresses_of(lookup, AF_INET, "IPv4") + "; " + addresses_of(lookup, AF_INET6, "IPv6");
   return {.name = "dns", .outcome = Outcome::passed, .text = std::move(text), .duration = lookup.duration};
 }
 
 // A failed address is a fault only if no other one answers.
 void add_attempts(const ServerSurvey& survey, std::vector<Step>& steps) {
-  const bool is_connected = !survey.attempts.empty() && survey.attempts.back().error.empty();
+  const bool is_connected = survey.connected() != nullptr;
   for (const ConnectionAttempt& attempt : survey.attempts) {
     const Outcome failed = is_connected ? Outcome::noted : Outcome::failed;
     const bool has_answered = attempt.error.empty();
@@ -56,6 +65,51 @@ Step greeting_step(const GreetingReply& reply) {
           .outcome = reply.answer == Answer::accepted ? Outcome::passed : Outcome::failed,
           .text = text_of(reply),
           .duration = reply.duration};
+}
+
+Step responder_step(Responder responder) {
+  const bool is_expected = responder == Responder::postgresql || responder == Responder::pgbouncer ||
+                           responder == Responder::pgveil;
+  return {.name = "server",
+          .outcome = is_expected ? Outcome::passed : Outcome::noted,
+          .text = std::string(describe(responder))};
+}
+
+Step gss_step(const GssReply& reply) {
+  const auto text = [&]() -> std::string {
+    switch (reply.byte) {
+      case 'G': return "G: the server can encrypt with GSSAPI";
+      case 'N': return "N: the server does not encrypt with GSSAPI";
+      case 'E': return "E: an error, as of a server that does not know the request (before PostgreSQL 12)";
+      case 0: return "not known: " + reply.error;
+      default:
+        return fmt::format("byte 0x{:02x}: not a PostgreSQL server", static_cast<unsigned char>(reply.byte));
+    }
+  };
+  return {.name = "GSSENC", .text = text(), .duration = reply.duration};
+}
+
+Step direct_step(const HandshakeResult& direct) {
+  constexpr const char* kName = "direct TLS";
+  if (!direct.server)
+    return {.name = kName,
+            .text = "not accepted (sslnegotiation=direct came with PostgreSQL 17): " + direct.error,
+            .duration = direct.duration};
+  if (direct.server->protocol.empty())
+    return {.name = kName,
+            .text = "accepted without ALPN, so clients with sslnegotiation=direct refuse this server",
+            .duration = direct.duration};
+  return {.name = kName,
+          .outcome = Outcome::passed,
+          .text = "accepted, ALPN " + direct.server->protocol,
+          .duration = direct.duration};
+}
+
+Step tickets_step(unsigned tickets) {
+  return {.name = "tickets",
+          .text = tickets == 0 ? "none: the server does not resume sessions"
+                               : fmt::format("{} session ticket{}: the server can resume sessions", tickets,
+                                             tickets == 1 ? "" : "s")};
 }
 
 Step alpn_step(const tls::SurveyedServer& server, bool is_required) {
@@ -108,6 +162,12 @@ Step chain_step(const Evidence& evidence) {
   return step;
 }
 
+Step system_step(bool is_trusted) {
+  return {.name = "system",
+          .text = is_trusted ? "the authorities of the system trust this chain: sslrootcert=system would do"
+                             : "the authorities of the system do not trust this chain either"};
+}
+
 Step name_step(const Evidence& evidence) {
   const std::string& host = evidence.upstream.hosts.front().host;
   const auto& names = evidence.chain.front().values.names;
@@ -124,12 +184,18 @@ Step name_step(const Evidence& evidence) {
 void add_handshake(const tls::SurveyedServer& server, const Evidence& evidence, std::int64_t now,
                    std::vector<Step>& steps) {
   steps.push_back(versions_step(evidence.survey.versions));
+  steps.push_back(
+      ciphers_step(evidence.survey.broken_ciphers, evidence.survey.ciphers_without_forward_secrecy));
+  steps.push_back(tickets_step(server.tickets));
   steps.push_back(alpn_step(server, evidence.upstream.sslnegotiation == SslNegotiation::direct));
   steps.push_back(request_step(server));
   if (evidence.chain.empty()) return;
   add_certificates(evidence.chain, now, steps);
   steps.push_back(chain_step(evidence));
+  if (evidence.is_trusted_by_system) steps.push_back(system_step(*evidence.is_trusted_by_system));
   steps.push_back(name_step(evidence));
+  for (Step& step : review_crls(crls_of(evidence.upstream.tls), evidence, now))
+    steps.push_back(std::move(step));
 }
 
 }  // namespace
@@ -137,8 +203,12 @@ void add_handshake(const tls::SurveyedServer& server, const Evidence& evidence, 
 std::vector<Step> steps_of(const Evidence& evidence, std::int64_t now) {
   const ServerSurvey& survey = evidence.survey;
   std::vector<Step> steps{lookup_step(survey.lookup)};
+  for (Step& step : review_own_certificate(evidence, now)) steps.push_back(std::move(step));
   add_attempts(survey, steps);
   if (survey.greeting) steps.push_back(greeting_step(*survey.greeting));
+  if (survey.responder) steps.push_back(responder_step(*survey.responder));
+  if (survey.gss) steps.push_back(gss_step(*survey.gss));
+  if (survey.direct) steps.push_back(direct_step(*survey.direct));
   if (!survey.handshake) return steps;
   const auto& [server, error, duration] = *survey.handshake;
   if (!server) {

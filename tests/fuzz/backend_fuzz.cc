@@ -7,6 +7,7 @@
 
 #include "protocol/backend.h"
 #include "protocol/message.h"
+#include "protocol/query_reader.h"
 #include "tests/fuzz/require.h"
 
 namespace {
@@ -79,6 +80,16 @@ void check_error_response(std::string_view text, std::size_t times) {
   if (long_text.size() < kNeverCutBytes / 3) require(fields->detail == long_text);
 }
 
+// A server's answer to a query, which comes in one piece or byte by byte.
+void check_query_answer(ByteView bytes) {
+  QueryReader at_once, by_byte;
+  const auto state = at_once.receive(bytes);
+  auto last = QueryReader::State::more;
+  for (std::size_t i = 0; i < bytes.size(); ++i) last = by_byte.receive(bytes.subspan(i, 1));
+  require(state == last);
+  if (state != QueryReader::State::failed) require(at_once.answer().rows == by_byte.answer().rows);
+}
+
 }  // namespace
 
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
@@ -90,5 +101,6 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check_backend_key_data(body);
   check_error_fields(body);
   check_error_response(as_text(body), bytes.front());
+  check_query_answer(bytes);
   return 0;
 }

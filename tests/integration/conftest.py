@@ -15,7 +15,7 @@ from harness.network import ONE_WAY, AddressedNamespace, Names, SlowLine
 from harness.network import Unavailable as NoLine
 from harness.pgveil import BINARY, EX_CONFIG, RELAY, Pgveil, toml
 from harness.postgres import Cluster
-from harness.processes import environment, run
+from harness.processes import POSTGRES_VERSION, POSTGRES_VERSIONS, environment, run
 from harness.scripted_server import ScriptedServer
 from harness.tree import Tree, Unavailable
 
@@ -69,6 +69,17 @@ def newer_tree(workplace):
 def newer_postgres(workplace, authority, newer_tree):
     """As `postgres`, of version 18."""
     cluster = Cluster(workplace / "pg18", authority, newer_tree)
+    yield cluster
+    cluster.stop()
+
+
+@pytest.fixture(scope="session", params=POSTGRES_VERSIONS, ids=lambda version: f"PostgreSQL {version}")
+def each_postgres(request, workplace, authority, postgres):
+    """As `postgres`, of each release that the machine has. Debian 12 has only 15."""
+    if request.param == POSTGRES_VERSION:
+        yield postgres
+        return
+    cluster = Cluster(workplace / f"pg{request.param}", authority, binaries=f"/usr/lib/postgresql/{request.param}/bin")
     yield cluster
     cluster.stop()
 

@@ -82,3 +82,7 @@ class TestWithFips:
         assert done.returncode == EX_UNAVAILABLE
         assert "OpenSSL cannot be used, it has no random numbers: " in done.stderr
         assert "openssl.cnf" in done.stderr and "tls_records" not in done.stderr
+
+    def test_doctor_ends_with_a_message(self, variables):
+        done = run(BINARY, "doctor", "localhost", env=environment(**variables))
+        assert done.returncode == EX_CONFIG and "OpenSSL cannot be used, it has no random numbers: " in done.stderr

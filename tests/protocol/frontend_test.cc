@@ -15,6 +15,12 @@ TEST(Terminate, IsAHeaderAlone) {
   EXPECT_EQ(out, "'X' 00000004"_wire);
 }
 
+TEST(Query, HasItsTextAndANul) {
+  Bytes out;
+  encode_query("SELECT 1", out);
+  EXPECT_EQ(out, "'Q' 0000000d 'SELECT 1'00"_wire);
+}
+
 TEST(Password, IsReadAsItWasWritten) {
   Bytes out;
   encode_password("secret", out);

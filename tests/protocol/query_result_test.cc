@@ -64,5 +64,24 @@ TEST(ParameterStatus, HasNameAndValue) {
   EXPECT_EQ(out, "'S' 00000008 'a'00 'b'00"_wire);
 }
 
+TEST(ParameterStatus, IsRead) {
+  const auto status = decode_parameter_status("'a'00 'b'00"_wire);
+  ASSERT_TRUE(status);
+  EXPECT_EQ(*status, std::pair(std::string("a"), std::string("b")));
+  EXPECT_FALSE(decode_parameter_status("'a'00"_wire));
+}
+
+TEST(NegotiateProtocolVersion, HasTheWholeVersionOrTheMinorNumber) {
+  EXPECT_EQ(decode_negotiate_protocol_version("00030000 00000000"_wire), kProtocol30);
+  EXPECT_EQ(decode_negotiate_protocol_version("00000002 00000000"_wire), kProtocol32);
+  EXPECT_FALSE(decode_negotiate_protocol_version("0003"_wire));
+}
+
+TEST(DataRow, IsReadOnlyIfItsValuesFillIt) {
+  EXPECT_TRUE(decode_data_row("0001 00000001 'x'"_wire));
+  EXPECT_FALSE(decode_data_row("0001 00000002 'x'"_wire));
+  EXPECT_FALSE(decode_data_row("0001 00000001 'xy'"_wire));
+}
+
 }  // namespace
 }  // namespace pgveil::protocol

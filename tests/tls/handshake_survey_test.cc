@@ -20,12 +20,14 @@ class AHandshakeSurvey : public testing::Test {
       to_server.assign(out.written().begin(), out.written().end());
       to_client.clear();
       server.handshake(to_server, to_client);
+      rest_ = to_client;
       if (status != EngineStatus::want_input) return status;
     }
     return EngineStatus::want_input;
   }
   [[nodiscard]] Identity server() const { return issued_by(root_, named("db01")); }
 
+  Bytes rest_;  // what the server has sent after the handshake
   const Identity root_ = pgveil::test::authority("unknown root");
 };
 
@@ -66,6 +68,44 @@ TEST_F(AHandshakeSurvey, OffersOnlyTheVersionsThatAreAskedFor) {
   HandshakeSurvey survey({.server_name = "", .min = Version::tls1_2, .max = Version::tls1_2});
   EXPECT_EQ(run(survey, end), EngineStatus::failed);
   EXPECT_EQ(survey.failure().failure, Failure::no_common_version);
+}
+
+TEST_F(AHandshakeSurvey, CountsSessionTickets) {
+  for (const std::size_t count : {0U, 1U, 3U}) {
+    const Identity leaf = server();
+    const auto context = openssl_server(leaf, {});
+    SSL_CTX_clear_options(context.get(), SSL_OP_NO_TICKET);
+    SSL_CTX_set_num_tickets(context.get(), count);
+    OpenSslEnd end(context.get(), OpenSslEnd::Side::server);
+    HandshakeSurvey survey({.server_name = ""});
+    ASSERT_EQ(run(survey, end), EngineStatus::ready);
+    std::vector<std::uint8_t> memory(65'536);
+    Outgoing out(memory);
+    ByteView unread(rest_);
+    EXPECT_EQ(survey.await_tickets(unread, out), EngineStatus::want_input);
+    EXPECT_EQ(survey.result().tickets, count);
+  }
+}
+
+TEST_F(AHandshakeSurvey, OffersOnlyTheCiphersThatAreAskedFor) {
+  const Identity leaf = server();
+  const auto context = openssl_server(leaf, {});
+  const auto run_with = [&](const HandshakeSurvey::Question& question) {
+    OpenSslEnd end(context.get(), OpenSslEnd::Side::server);
+    HandshakeSurvey survey(question);
+    const auto status = run(survey, end);
+    return status == EngineStatus::ready ? survey.result().agreed.cipher : "";
+  };
+  SSL_CTX_set_cipher_list(context.get(), "ALL:eNULL:@SECLEVEL=0");
+  const HandshakeSurvey::Question broken{
+      .server_name = "", .max = Version::tls1_2, .ciphers = SurveyedCiphers::broken};
+  const std::string first = run_with(broken);
+  EXPECT_NE(first, "");
+  auto without = broken;
+  without.without = {first};
+  EXPECT_NE(run_with(without), first);
+  SSL_CTX_set_cipher_list(context.get(), "HIGH:!aNULL:!eNULL:@SECLEVEL=0");
+  EXPECT_EQ(run_with(broken), "");
 }
 
 TEST_F(AHandshakeSurvey, FailsIfTheServerCloses) {

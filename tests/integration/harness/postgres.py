@@ -67,11 +67,12 @@ CREATE DATABASE ledger OWNER app;
 
 class Cluster:
     """Runs from construction to stop(). `authority` issues its certificate and those of its clients; `tree` has
-    another PostgreSQL than the machine's."""
+    another PostgreSQL than the machine's, and `binaries` is the directory of another one of the machine's."""
 
-    def __init__(self, directory: Path, authority: Authority, tree: Tree | None = None):
+    def __init__(self, directory: Path, authority: Authority, tree: Tree | None = None, binaries: str = POSTGRES_BIN):
         self.directory = directory
         self.tree = tree
+        self.binaries = binaries
         self.authority = authority
         self.data = directory / "data"
         self._hba, self._ident = HBA, IDENT
@@ -141,6 +142,20 @@ class Cluster:
         # Not "could not": a backend may say that of a client that is just leaving.
         assert "not reloaded" not in said and "contains errors" not in said, said
 
+    @contextlib.contextmanager
+    def presenting(self, credentials, **changes):
+        """As reconfigured(), with another certificate of the server."""
+        self._present(credentials)
+        with self.reconfigured(**changes):
+            try:
+                yield self
+            finally:
+                self._present(self.credentials)
+
+    def _present(self, credentials) -> None:
+        self._place("server.crt", credentials.certificate.read_bytes())
+        self._place("server.key", credentials.key.read_bytes())
+
     def await_recovery(self) -> None:
         """After one of its processes was killed: until it has ended all others and takes connections again."""
         self._starts += 1
@@ -153,8 +168,7 @@ class Cluster:
 
     def _configure(self) -> None:
         self.credentials = self.authority.issue("localhost", dns=["localhost"])
-        self._place("server.crt", self.credentials.certificate.read_bytes())
-        self._place("server.key", self.credentials.key.read_bytes())
+        self._present(self.credentials)
         self._place("clients.crt", self.authority.file.read_bytes())
         self._place("pg_hba.conf", HBA.encode())
         self._place("pg_ident.conf", IDENT.encode())
@@ -180,13 +194,13 @@ class Cluster:
         if self.tree:
             return Daemon(*self.tree.command(program, *arguments, user=ACCOUNT), last_signal="QUIT")
         prefix = ("setpriv", "--reuid", ACCOUNT, "--regid", ACCOUNT, "--clear-groups") if ACCOUNT else ()
-        return Daemon(f"{POSTGRES_BIN}/{program}", *arguments, prefix=prefix, last_signal="QUIT")
+        return Daemon(f"{self.binaries}/{program}", *arguments, prefix=prefix, last_signal="QUIT")
 
     def _as_owner(self, program: str, *arguments) -> None:
         if self.tree:
             done = run(*self.tree.command(program, *arguments, user=ACCOUNT), cwd="/")
         else:
-            done = run(f"{POSTGRES_BIN}/{program}", *arguments, user=ACCOUNT, cwd="/", env=environment())
+            done = run(f"{self.binaries}/{program}", *arguments, user=ACCOUNT, cwd="/", env=environment())
         assert done.returncode == 0, done.stderr
 
     def _place(self, name: str, content: bytes) -> None:

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 # Debian's own, whatever stands first in PATH; the newest, where there are several.
-POSTGRES_VERSION = max((int(path.name) for path in Path("/usr/lib/postgresql").glob("[0-9]*")), default=15)
+POSTGRES_VERSIONS = sorted(int(path.name) for path in Path("/usr/lib/postgresql").glob("[0-9]*")) or [15]
+POSTGRES_VERSION = POSTGRES_VERSIONS[-1]
 POSTGRES_BIN = f"/usr/lib/postgresql/{POSTGRES_VERSION}/bin"
 
 # Long enough for a busy machine; a test that needs it has failed anyway.

@@ -24,7 +24,10 @@ class Peer(wire.Conversation):
         self.finished = threading.Event()
 
     def receive_ssl_request(self) -> None:
-        assert self.receive(8) == wire.SSL_REQUEST
+        """Ends the script if another request comes, as those of `pgveil doctor` do."""
+        request = self.receive(8)
+        if request != wire.SSL_REQUEST:
+            raise wire.EndOfStream(f"{request!r} instead of an SSLRequest")
 
     def start_tls(
         self, credentials: Credentials, *, alpn: list[str] | None = None, curve: str | None = None, **limits

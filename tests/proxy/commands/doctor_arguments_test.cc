@@ -12,14 +12,14 @@ DoctorArguments given(const std::string& server) {
 }
 
 UpstreamConfig server_of(const DoctorArguments& arguments) {
-  const auto request = read_doctor_request(arguments, "");
+  const auto request = read_doctor_request(arguments, {});
   if (request) return *request->server;
   ADD_FAILURE() << request.error().errors;
   return {};
 }
 
 std::string error_of(const DoctorArguments& arguments) {
-  const auto request = read_doctor_request(arguments, "");
+  const auto request = read_doctor_request(arguments, {});
   return request ? "" : request.error().errors;
 }
 
@@ -55,7 +55,7 @@ TEST(DoctorArguments, OverrideAConnectionString) {
   auto arguments = given("host=db01 sslrootcert=/a user=ann dbname=x");
   arguments.sslrootcert = "/b";
   arguments.user = "ben";
-  const auto request = read_doctor_request(arguments, "");
+  const auto request = read_doctor_request(arguments, {});
   ASSERT_TRUE(request);
   EXPECT_EQ(request->server->tls.sslrootcert, "/b");
   EXPECT_EQ(request->login.user, "ben");
@@ -63,12 +63,59 @@ TEST(DoctorArguments, OverrideAConnectionString) {
 }
 
 TEST(DoctorArguments, NoteWhatHasNoEffect) {
-  const auto request = read_doctor_request(given("host=db01 password=secret sslmode=require options=-c"), "");
+  const auto request = read_doctor_request(given("host=db01 password=secret options=-c"), {});
   ASSERT_TRUE(request);
   EXPECT_EQ(request->notes,
-            (std::vector<std::string>{"password is ignored: no password is sent",
-                                      "sslmode=require is ignored: the verdict is that of verify-full",
-                                      "options is ignored"}));
+            (std::vector<std::string>{"options is ignored", "password has no effect without user"}));
+}
+
+TEST(DoctorArguments, HaveTheFirstPasswordThatLibpqWouldTake) {
+  const auto source = [](const std::string& server, const DoctorVariables& variables) {
+    const auto request = read_doctor_request(given(server), variables);
+    if (!request || !request->login.password) return std::string("none");
+    return request->login.password_source + ": " + std::string(request->login.password->view());
+  };
+  EXPECT_EQ(source("host=db01 user=ann password=a", {.password = "b"}), "the connection string: a");
+  EXPECT_EQ(source("host=db01 user=ann password=''", {.password = "b"}), "PGPASSWORD: b");
+  EXPECT_EQ(source("host=db01 user=ann", {.password = "b"}), "PGPASSWORD: b");
+  EXPECT_EQ(source("host=db01 user=ann", {}), "none");
+}
+
+TEST(DoctorArguments, HaveTheDefaultPasswordFileOfLibpq) {
+  const auto file = [](const DoctorVariables& variables) {
+    return read_doctor_request(given("db01"), variables)->default_passfile;
+  };
+  EXPECT_EQ(file({.passfile = "/x", .home = "/home/ann"}), "/x");
+  EXPECT_EQ(file({.home = "/home/ann"}), "/home/ann/.pgpass");
+  EXPECT_EQ(file({}), "");
+  EXPECT_EQ(read_doctor_request(given("host=db01 passfile=/y"), {})->passfile, "/y");
+}
+
+TEST(DoctorArguments, HaveTheTermsOfALoginFromAConnectionString) {
+  const auto server = server_of(given("host=db01 channel_binding=require require_auth=scram-sha-256"));
+  EXPECT_EQ(server.channel_binding, protocol::ChannelBinding::require);
+  EXPECT_EQ(server.require_auth, AuthMethods{AuthMethod::scram_sha_256});
+  EXPECT_NE(error_of(given("host=db01 require_auth=magic")).find("require_auth"), std::string::npos);
+}
+
+TEST(DoctorArguments, HaveOneSslmodeOrAll) {
+  EXPECT_TRUE(read_doctor_request(given("db01"), {})->sslmodes.empty());
+  EXPECT_EQ(read_doctor_request(given("host=db01 sslmode=require"), {})->sslmodes,
+            std::vector<std::string>{"require"});
+  auto arguments = given("host=db01 sslmode=require");
+  arguments.sslmode = "all";
+  EXPECT_EQ(read_doctor_request(arguments, {})->sslmodes.size(), 6U);
+  arguments.sslmode = "verify";
+  EXPECT_NE(error_of(arguments).find("invalid value \"verify\" of --sslmode"), std::string::npos);
+}
+
+TEST(DoctorArguments, OfAServerCannotBeCombinedWithAConfiguration) {
+  DoctorArguments arguments;
+  EXPECT_TRUE(configured_doctor_request(arguments));
+  arguments.sslcrl = "root.crl";
+  const auto request = configured_doctor_request(arguments);
+  ASSERT_FALSE(request);
+  EXPECT_NE(request.error().errors.find("--sslcrl cannot be combined with --config"), std::string::npos);
 }
 
 TEST(DoctorArguments, ShowNoPasswordInAnError) {

@@ -54,6 +54,13 @@ TEST_F(AChainReview, OfASelfSignedCertificateMissesNothing) {
   EXPECT_EQ(summary_of(review, 1), "1 certificate; self-signed");
 }
 
+TEST_F(AChainReview, SaysWhereTheMissingCertificateCanBeFetched) {
+  const ChainReview review{
+      .is_in_order = true, .missing_issuer = "CN=middle", .issuer_url = "http://ca/middle.crt"};
+  EXPECT_NE(summary_of(review, 1).find("\"CN=middle\" (at http://ca/middle.crt) was not sent"),
+            std::string::npos);
+}
+
 TEST_F(AChainReview, OfAnEmptyChainHasNothing) {
   EXPECT_EQ(review_chain({}).missing_issuer, "");
 }
@@ -78,7 +85,7 @@ TEST_F(AChainReview, SummarizesACertificate) {
   const std::string text = summary_of(chain.front(), chain.front().values.not_after - 60);
   EXPECT_EQ(
       text,
-      "\"CN=db01\", issued by \"CN=middle\"; names \"db01\" (as its CN); 0 days left; ECDSA P-256, ecdsa-with-SHA256");
+      "\"CN=db01\", issued by \"CN=middle\"; names \"db01\" (as its CN); 0 days left; ECDSA P-256, ecdsa-with-SHA256; for servers");
 }
 
 TEST_F(AChainReview, SaysWhenACertificateExpired) {

@@ -99,6 +99,24 @@ TEST_F(AFinding, RecognizesAnHttpServer) {
   EXPECT_NE(finding.remedy.find("HTTP"), std::string::npos);
 }
 
+TEST_F(AFinding, SaysWhatToUseInsteadOfAnotherServer) {
+  connect();
+  survey_.responder = Responder::https;
+  EXPECT_NE(of(Reason::upstream_unreachable).remedy.find("HTTPS"), std::string::npos);
+  survey_.responder = Responder::direct_tls;
+  EXPECT_NE(of(Reason::upstream_unreachable).remedy.find("sslnegotiation to direct"), std::string::npos);
+  survey_.responder = Responder::tls;
+  EXPECT_NE(of(Reason::upstream_timed_out).remedy.find("alpn postgresql"), std::string::npos);
+  survey_.responder = Responder::http;
+  EXPECT_EQ(of(Reason::upstream_timed_out).side, Side::client);
+  survey_.responder = Responder::silent;
+  EXPECT_EQ(of(Reason::upstream_timed_out).side, Side::server);
+}
+
+TEST_F(AFinding, OfACrlNamesItsSetting) {
+  EXPECT_NE(of(Reason::upstream_crl_unusable).remedy.find("sslcrl"), std::string::npos);
+}
+
 TEST_F(AFinding, IsAboutPgveilIfTheSettingsAreThoseOfAConfiguration) {
   survey_.greeting =
       GreetingReply{.answer = Answer::unexpected_byte, .byte = 'H', .is_http = true, .error = {}};

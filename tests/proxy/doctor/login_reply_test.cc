@@ -92,19 +92,99 @@ TEST(ALoginStep, HasTheMessageOfTheServerAsItsCause) {
 
 TEST(APlaintextStep, FailsIfTheServerAsksForAnything) {
   for (const Code code : {Code::ok, Code::md5_password, Code::sasl})
-    EXPECT_EQ(plaintext_step(asked(code), login_of_ann).outcome, Outcome::failed);
+    EXPECT_EQ(plaintext_step(asked(code), login_of_ann, Responder::postgresql).outcome, Outcome::failed);
 }
 
 TEST(APlaintextStep, PassesOnlyWithTheSqlstateOfPgHba) {
-  EXPECT_EQ(plaintext_step(refused("28000"), login_of_ann).outcome, Outcome::passed);
-  EXPECT_EQ(plaintext_step(refused("53300"), login_of_ann).outcome, Outcome::noted);
+  EXPECT_EQ(plaintext_step(refused("28000"), login_of_ann, Responder::postgresql).outcome, Outcome::passed);
+  EXPECT_EQ(plaintext_step(refused("53300"), login_of_ann, Responder::postgresql).outcome, Outcome::noted);
+}
+
+TEST(APlaintextStep, OfPgbouncerNamesItsSetting) {
+  const Step step = plaintext_step(asked(Code::sasl), login_of_ann, Responder::pgbouncer);
+  ASSERT_TRUE(step.finding);
+  EXPECT_NE(step.finding->remedy.find("client_tls_sslmode"), std::string::npos);
+  auto reply = refused("08P01");
+  reply.refusal->message = "SSL required";
+  EXPECT_EQ(plaintext_step(reply, login_of_ann, Responder::pgbouncer).outcome, Outcome::passed);
+  EXPECT_EQ(plaintext_step(reply, login_of_ann, Responder::postgresql).outcome, Outcome::noted);
+}
+
+TEST(ALoginReply, HasTheNewestVersionOfAnOlderServer) {
+  const auto reply = read_login_reply("'v' 0000000c 00030000 00000000 'R' 00000008 00000003"_wire);
+  ASSERT_TRUE(reply);
+  EXPECT_EQ(reply->newest_version, protocol::kProtocol30);
+  EXPECT_EQ(reply->asked, Code::cleartext_password);
+}
+
+TEST(ALoginStep, HasTheHashOfChannelBinding) {
+  auto reply = asked(Code::sasl);
+  reply.mechanisms = {"SCRAM-SHA-256-PLUS"};
+  reply.end_point_bytes = 48;
+  EXPECT_NE(login_step(reply, login_of_ann).text.find("SHA-384"), std::string::npos);
+  reply.end_point_bytes = 0;
+  EXPECT_NE(login_step(reply, login_of_ann).text.find("not defined"), std::string::npos);
+}
+
+TEST(AProtocolStep, PassesOnlyIfTheVersionIsAccepted) {
+  EXPECT_EQ(protocol_step(asked(Code::sasl)).outcome, Outcome::passed);
+  EXPECT_EQ(protocol_step(refused("28000")).outcome, Outcome::passed);
+  EXPECT_EQ(protocol_step(refused("0A000")).outcome, Outcome::noted);
+  EXPECT_EQ(protocol_step(refused("08P01")).outcome, Outcome::noted);
+  auto reply = asked(Code::sasl);
+  reply.newest_version = protocol::kProtocol30;
+  EXPECT_EQ(protocol_step(reply).outcome, Outcome::noted);
+  EXPECT_NE(protocol_step(reply).text.find("3.0"), std::string::npos);
+}
+
+TEST(ASessionStep, NamesTheMethodAndTheSourceOfThePassword) {
+  LoginRequest login{.user = "ann", .database = ""};
+  login.password_source = "PGPASSWORD";
+  const Step step = session_step(std::nullopt, "SCRAM-SHA-256-PLUS", login, {});
+  EXPECT_EQ(step.outcome, Outcome::passed);
+  EXPECT_EQ(step.text,
+            "logged in with SCRAM-SHA-256-PLUS and the password of PGPASSWORD, bound to the certificate");
+  EXPECT_EQ(session_step(std::nullopt, "none", login, {}).text, "logged in without a password");
+}
+
+TEST(ASessionStep, SaysWhyNoPasswordIsKnown) {
+  EXPECT_EQ(no_session_step(login_of_ann).outcome, Outcome::noted);
+  EXPECT_NE(no_session_step(login_of_ann).text.find("--passfile"), std::string::npos);
+  LoginRequest login{.user = "ann", .database = ""};
+  login.password_source = "/x";
+  EXPECT_NE(no_session_step(login).text.find("no line of /x"), std::string::npos);
+}
+
+TEST(ASessionStep, SaysWhereAWrongPasswordComesFrom) {
+  LoginRequest login{.user = "ann", .database = ""};
+  login.password_source = "/home/ann/.pgpass";
+  const TrialLogin::Failure failure{.ending = std::nullopt, .refusal = refused("28P01").refusal, .error = {}};
+  const Step step = session_step(failure, "none", login, {});
+  ASSERT_TRUE(step.finding);
+  EXPECT_EQ(step.finding->side, Side::client);
+  EXPECT_NE(step.finding->remedy.find("/home/ann/.pgpass"), std::string::npos);
+}
+
+TEST(ASessionStep, HasACauseForEachKindOfFailure) {
+  const TrialLogin::Failure lost{
+      .ending = std::nullopt, .refusal = std::nullopt, .error = "no answer in time"};
+  const TrialLogin::Failure ended{
+      .ending = Ending{.reason = Reason::upstream_signature_wrong, .detail = "It is not the server."},
+      .refusal = std::nullopt,
+      .error = {}};
+  for (const auto& failure : {lost, ended}) {
+    const Step step = session_step(failure, "none", login_of_ann, {});
+    ASSERT_TRUE(step.finding);
+    EXPECT_TRUE(step.finding->cause.ends_with('.'));
+    EXPECT_TRUE(step.finding->remedy.ends_with('.'));
+  }
 }
 
 // Nobody knows who has written it (CVE-2024-10977).
 TEST(APlaintextStep, DoesNotShowTheMessageOfAnUnverifiedServer) {
   auto reply = refused("28000");
   reply.refusal->message = "call this number";
-  EXPECT_EQ(plaintext_step(reply, login_of_ann).text.find("call"), std::string::npos);
+  EXPECT_EQ(plaintext_step(reply, login_of_ann, Responder::postgresql).text.find("call"), std::string::npos);
 }
 
 }  // namespace

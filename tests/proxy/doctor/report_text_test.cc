@@ -37,6 +37,32 @@ TEST(AReport, HasCauseRemedyAndSideBelowAStep) {
             "    side:    CA\n");
 }
 
+TEST(AReport, HasTheSslmodesAfterTheStepsAndMarksTheOneThatVerifiesEverything) {
+  auto report = report_with({.name = "tcp", .outcome = Outcome::passed, .text = "x"});
+  report.servers.front().sslmodes = {{.mode = "require",
+                                      .result = SslModeForecast::Result::tls,
+                                      .text = "connects over TLS",
+                                      .unprotected = "a false server"},
+                                     {.mode = "verify-full",
+                                      .result = SslModeForecast::Result::tls,
+                                      .verifies_chain = true,
+                                      .verifies_name = true,
+                                      .text = "connects over TLS",
+                                      .unprotected = ""}};
+  EXPECT_TRUE(
+      report_text(report, false)
+          .ends_with("  sslmode of libpq:\n"
+                     "  – require               connects over TLS; no protection against a false server\n"
+                     "  ✓ verify-full           connects over TLS\n"));
+  EXPECT_FALSE(has_failed(report));
+}
+
+TEST(AReport, HasNullInJsonForWhatIsNotKnown) {
+  const auto json = report_json(report_with({.name = "tcp", .text = "x"}), 0);
+  for (const char* key : {"answers", "tls", "session"})
+    EXPECT_NE(json.find('"' + std::string(key) + "\": null"), std::string::npos) << key;
+}
+
 TEST(AReport, EscapesWhatAServerHasSent) {
   const auto report = report_with({.name = "x", .text = "\x1b]0;owned\x07\n\xff"});
   const std::string text = report_text(report, false);

@@ -24,5 +24,14 @@ TEST(AVersionStep, KnowsNothingWithoutAnAcceptedVersion) {
   EXPECT_EQ(versions_step({}).outcome, Outcome::noted);
 }
 
+TEST(ACiphersStep, FailsWithBrokenCiphersOnly) {
+  EXPECT_EQ(ciphers_step({}, {}).outcome, Outcome::passed);
+  EXPECT_EQ(ciphers_step({}, {"AES256-SHA"}).outcome, Outcome::noted);
+  const Step step = ciphers_step({"NULL-SHA256"}, {});
+  ASSERT_TRUE(step.finding);
+  EXPECT_NE(step.finding->cause.find("NULL-SHA256"), std::string::npos);
+  EXPECT_NE(step.finding->remedy.find("ssl_ciphers"), std::string::npos);
+}
+
 }  // namespace
 }  // namespace pgveil::proxy

@@ -1,0 +1,19 @@
+// The login that `pgveil doctor` tries.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "protocol/secret.h"
+
+namespace pgveil::proxy {
+
+struct LoginRequest {
+  std::string user;      // empty: no login is begun
+  std::string database;  // empty: the server's default
+  // Null: no password is known, so a login for which the server wants one is not completed.
+  std::shared_ptr<const protocol::SecretText> password = nullptr;
+  std::string password_source = {};  // where it comes from, such as "PGPASSWORD"
+};
+
+}  // namespace pgveil::proxy
