@@ -22,10 +22,6 @@ struct Remedy {
 };
 
 // The side whose settings these are: with a configuration file they are those of pgveil.
-Side own_side(const Evidence& evidence) {
-  return evidence.upstream.name.empty() ? Side::client : Side::pgveil;
-}
-
 bool is_connected(const ServerSurvey& survey) {
   return survey.connected() != nullptr;
 }

@@ -19,7 +19,7 @@ using Clock = TimedSocket::Clock;
 
 // A server that has not answered SSLRequest is not waited for as long again.
 constexpr std::chrono::milliseconds kPatience{2'000};
-constexpr std::size_t kReadBytes = 4'096;
+constexpr std::size_t kProbeBytes = 4'096;
 
 // The settings for probes that may get no answer.
 UpstreamConfig impatient(const UpstreamConfig& upstream) {
@@ -38,7 +38,7 @@ tl::expected<protocol::Bytes, std::string> exchange(const KernelAddress& address
   if (!socket) return tl::unexpected(socket.error());
   for (const protocol::ByteView bytes : {protocol::ByteView(first_bytes), request})
     if (auto error = socket->send(bytes)) return tl::unexpected(*std::move(error));
-  auto received = socket->receive(kReadBytes);
+  auto received = socket->receive(kProbeBytes);
   if (received && received->empty()) return tl::unexpected<std::string>("the server closed the connection");
   return received;
 }

@@ -15,10 +15,6 @@
 namespace pgveil::proxy {
 namespace {
 
-Side own_side(const Evidence& evidence) {
-  return evidence.upstream.name.empty() ? Side::client : Side::pgveil;
-}
-
 std::string owner_of(uid_t user) {
   constexpr std::size_t kRoom = 4096;
   std::array<char, kRoom> room{};

@@ -149,13 +149,13 @@ void await_tickets(tls::HandshakeSurvey& survey, TimedSocket& socket, protocol::
   constexpr milliseconds kLeast{50}, kMost{500}, kRest{100};
   socket.set_deadline(Clock::now() +
                       std::clamp(std::chrono::ceil<milliseconds>(2 * handshake), kLeast, kMost));
-  std::vector<std::uint8_t> room(kReadBytes);
+  std::vector<std::uint8_t> room(kRecordBytes);
   for (std::size_t total = 0; total < tls::Engine::kMaxHandshakeBytes;) {
     tls::ByteView unread = received;
     tls::Outgoing out(room);
     if (survey.await_tickets(unread, out) != tls::EngineStatus::want_input) return;
     if (total > 0) socket.set_deadline(Clock::now() + kRest);
-    auto more = socket.receive(kReadBytes);
+    auto more = socket.receive(kRecordBytes);
     if (!more || more->empty()) return;
     received = *std::move(more);
     total += received.size();

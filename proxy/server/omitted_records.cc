@@ -30,7 +30,7 @@ void OmittedRecords::wake() {
   try {
     write_omitted_records();
   } catch (const std::bad_alloc&) {
-    pause_.set(kPause);  // tries again
+    pause_.set(kReportPause);  // tries again
   }
 }
 

@@ -106,7 +106,7 @@ TEST_F(LoginLimits, LetALoginWaitForExactlyHalfOfItsTime) {
   SessionContext& context = client(listener, limits);
   context.deadline.set(std::chrono::milliseconds(5'900));
   LoginGate gate(context);
-  EXPECT_EQ(gate.advance(), State::waiting);
+  EXPECT_EQ(gate.advance(), GateState::waiting);
 }
 
 TEST_F(LoginLimits, LeaveAQuarterOfItsTimeToALogin) {
@@ -116,7 +116,7 @@ TEST_F(LoginLimits, LeaveAQuarterOfItsTimeToALogin) {
   SessionContext& context = client(listener, limits);
   context.deadline.set(std::chrono::milliseconds(4'400));
   LoginGate gate(context);
-  EXPECT_EQ(gate.advance(), State::refused);
+  EXPECT_EQ(gate.advance(), GateState::refused);
 }
 
 TEST_F(LoginLimits, LetALoginBeginAfterItsDelayOrAfterASuccess) {
