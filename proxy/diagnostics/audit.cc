@@ -337,7 +337,8 @@ AuditRecord::AuditRecord(AuditOutcome outcome, std::string_view session) : Audit
   add("session", session).add("outcome", name_of(outcome));
 }
 
-AuditRecord::AuditRecord(AuditOutcome outcome) : outcome_(outcome), has_target_(audit_writer && !audit_has_ended) {}
+AuditRecord::AuditRecord(AuditOutcome outcome)
+    : outcome_(outcome), has_target_(audit_writer && !audit_has_ended) {}
 
 AuditRecord::~AuditRecord() {
   if (!has_target_) return;
