@@ -206,10 +206,6 @@ Remedy remedy_of(const Ending& ending, const Evidence& evidence) {
 
 }  // namespace
 
-Side own_side(const Evidence& evidence) {
-  return evidence.upstream.name.empty() ? Side::client : Side::pgveil;
-}
-
 Finding finding_of(const Ending& ending, const Evidence& evidence) {
   Remedy remedy = remedy_of(ending, evidence);
   if (remedy.text.empty())

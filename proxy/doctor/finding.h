@@ -22,10 +22,10 @@ struct Evidence {
   // Whether the system's authorities trust the chain, if those of sslrootcert do not. nullopt: not asked.
   std::optional<bool> is_trusted_by_system = std::nullopt;
 };
-
-// Returns who changes the settings that were used: the client of pgveil doctor, or pgveil if an upstream was examined.
-[[nodiscard]] Side own_side(const Evidence& evidence);
-
+// Returns who has to change what belongs to us: the options of the command, or the settings of a configuration.
+[[nodiscard]] inline Side own_side(const Evidence& evidence) {
+  return evidence.upstream.name.empty() ? Side::client : Side::pgveil;
+}
 // Returns the finding for a session that ends like this.
 [[nodiscard]] Finding finding_of(const Ending& ending, const Evidence& evidence);
 
