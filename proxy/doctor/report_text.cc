@@ -63,6 +63,7 @@ std::string text_of(const std::vector<Step>& steps, bool has_colours) {
 std::string text_of(const std::vector<SslModeForecast>& forecasts, bool has_colours) {
   if (forecasts.empty()) return "";
   std::vector<Step> steps;
+  steps.reserve(forecasts.size());
   for (const auto& forecast : forecasts)
     steps.push_back(
         {.name = forecast.mode,
