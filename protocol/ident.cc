@@ -8,6 +8,9 @@
 
 namespace pgveil::protocol {
 
+// These two are not in the anonymous namespace: g++ warns of a base class of IdentMap::Line that is there, if the file is
+// included in another one (-Wsubobject-linkage).
+
 // A system user or a database user, as written in a line.
 struct NameOrPattern {
   std::string text;

@@ -17,6 +17,10 @@ ONLY_IN = {"openssl/": {"tls"}, "re2/": {"protocol"}, "idna.h": {"protocol"}, "s
            "liburing.h": {"net"}, "toml++/": {"config"}, "CLI/": {"commands"}}
 
 
+# Our folders, which are included with quotation marks.
+OURS = ("protocol/", "tls/", "proxy/", "tests/", "bench/")
+
+
 def read_table(text):
     """Layers in order: name -> (folders, used layers)."""
     table = {}
@@ -44,6 +48,8 @@ def errors_of(checkout, table):
             for kind, header in INCLUDE.findall(file.read_text()):
                 where = f"{file.relative_to(checkout)} includes {header}"
                 if kind == "<":
+                    if header.startswith(OURS) or header.endswith(".cc"):
+                        errors.append(f"{where} as a header of other people")
                     errors += [f"{where}, which only {sorted(layers)} may" for start, layers in ONLY_IN.items()
                                if header.startswith(start) and name not in layers]
                     continue
@@ -56,6 +62,10 @@ def errors_of(checkout, table):
                     errors.append(f"{where}, but {name} does not use {layer_of[folder]}")
                 elif folder.endswith("/internal") and layer_of[folder] != name:
                     errors.append(f"{where}, which is internal to {layer_of[folder]}")
+    # The program may include every layer.
+    main = (checkout / "proxy/main.cc").read_text()
+    errors += [f"proxy/main.cc includes {header}, which is not a header of a layer" for kind, header in INCLUDE.findall(main)
+               if (kind == "<" and header.startswith(OURS)) or header.endswith(".cc")]  # fmt: skip
     return errors
 
 

@@ -34,6 +34,19 @@ std::string_view name_of(Expiry::Kind kind) {
   return "?";
 }
 
+bool expires_soon(const Expiry& expiry, std::int64_t now, std::chrono::seconds notice) {
+  const std::int64_t third = (expiry.ends - expiry.begins) / 3;
+  return expiry.ends - now < std::min<std::int64_t>(notice.count(), third);
+}
+
+Expiry expiry_of(const PeerCertificate& certificate) {
+  return {.file = "",
+          .kind = Expiry::Kind::certificate,
+          .subject = certificate.subject,
+          .begins = certificate.not_before,
+          .ends = certificate.not_after};
+}
+
 std::vector<Expiry> expiries_in(const std::string& file, Expiry::Kind kind) {
   std::vector<Expiry> expiries;
   const auto content = FileContent::read(file);

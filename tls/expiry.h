@@ -1,10 +1,13 @@
 // When certificates and CRLs in files expire.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "tls/peer_certificate.h"
 
 namespace pgveil::tls {
 
@@ -20,6 +23,13 @@ struct Expiry {
   bool operator==(const Expiry& other) const = default;
 };
 [[nodiscard]] std::string_view name_of(Expiry::Kind kind);
+
+// Returns whether a warning is due: the rest of its life is shorter than `notice`, and than a third of its whole life.
+// `now` is in seconds since 1970.
+[[nodiscard]] bool expires_soon(const Expiry& expiry, std::int64_t now, std::chrono::seconds notice);
+
+// The certificate that a peer has shown; it is in no file.
+[[nodiscard]] Expiry expiry_of(const PeerCertificate& certificate);
 
 // Returns what is in a PEM file, in its order. `kind`: of its certificates. A CRL without the time of its next update, and
 // what cannot be read, is left out. If the file has several certificates of one kind and subject, as during the

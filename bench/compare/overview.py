@@ -5,7 +5,8 @@
     bench/compare/overview.py --check    only says whether the page has it (exit code 1: no)
 
 A cell is pgveil's figure divided by the other's, the lowest and the highest of the modes. The tables of the appendix, which
-`run` and `run --redraw` print, have the other's figure divided by pgveil's: the median of the rounds."""
+`run` and `run --redraw` print, have the other's figure divided by pgveil's: the median of the rounds. The text around the
+table is written by hand."""
 
 import re
 import sys
@@ -44,9 +45,9 @@ def tables_of(appendix):
     """The report's tables: {mode: {workload: {contender: {column: cell}}}}."""
     modes, mode, workload, columns = {}, None, None, None
     for line in appendix.split("\n## All figures\n", 1)[1].splitlines():
-        if found := re.match(r"### (\w+): ", line):
+        if found := re.match(r"#{2,3} (\w+): ", line):
             mode = modes.setdefault(found[1], {})
-        elif found := re.match(r"#### `([\w-]+)`", line):
+        elif found := re.match(r"#{3,4} `([\w-]+)`", line):
             workload, columns = mode.setdefault(found[1], {}), None
         elif line.startswith("| "):
             name, *cells = [cell.strip() for cell in line.strip("|").split("|")]
@@ -101,7 +102,7 @@ def table_of(modes):
 def source_of():
     workloads = ", ".join(dict.fromkeys(workload for _, workload, _ in ROWS))
     return (f"{END} from the tables {workloads} of each mode in\nperformance/appendix.md, \"All figures\": "
-            "1 / the median ratio that is\nafter \"=\" there. That has two decimals, so a last digit here may differ by one from the goals. -->")  # fmt: skip
+            "1 / the median ratio that is\nafter \"=\" there. -->")  # fmt: skip
 
 
 def with_table(page, appendix):

@@ -107,13 +107,12 @@ AdminServer::Response AdminServer::ready(const HttpRequest& request) const {
   const ProcessState::Values values = process_.state.values();
   auto reasons = why_not_ready(values);
   if (query_value(request, "upstream") == "1")
-    std::ranges::move(why_upstreams_not_ready(*values.snapshot), std::back_inserter(reasons));
+    std::ranges::move(why_upstreams_not_ready(*values.snapshot, time_now()), std::back_inserter(reasons));
   return health(reasons, "ready");
 }
 
 AdminServer::Response AdminServer::started() const {
-  if (!process_.state.values().listeners.empty()) return {.body = "started\n"};
-  return {.status = kUnavailable, .body = "no listener is open yet\n"};
+  return health(why_not_started(process_.state.values()), "started");
 }
 
 // Who is connected, and the end of sessions, are not for everyone in a network.

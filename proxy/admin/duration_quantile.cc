@@ -5,10 +5,6 @@
 
 namespace pgveil::proxy {
 
-double seconds_of(DurationHistogram::Bound bound) {
-  return static_cast<double>(bound) / 1e9;
-}
-
 std::uint64_t count_of(const DurationHistogram::Sum& sum) {
   return std::accumulate(sum.counts.begin(), sum.counts.end(), std::uint64_t{0});
 }
@@ -21,12 +17,12 @@ std::optional<double> quantile_of(const DurationHistogram::Sum& sum, double quan
   for (std::size_t i = 0; i < sum.bounds.size(); ++i) {
     const auto here = static_cast<double>(sum.counts.at(i));
     if (here > 0 && below + here >= rank) {
-      const double lower = i == 0 ? 0 : seconds_of(sum.bounds[i - 1]);
-      return lower + (seconds_of(sum.bounds[i]) - lower) * (rank - below) / here;
+      const double lower = i == 0 ? 0 : DurationHistogram::seconds(sum.bounds[i - 1]);
+      return lower + (DurationHistogram::seconds(sum.bounds[i]) - lower) * (rank - below) / here;
     }
     below += here;
   }
-  return seconds_of(sum.bounds.back());
+  return DurationHistogram::seconds(sum.bounds.back());
 }
 
 }  // namespace pgveil::proxy

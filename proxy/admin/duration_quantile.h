@@ -8,8 +8,6 @@
 
 namespace pgveil::proxy {
 
-[[nodiscard]] double seconds_of(DurationHistogram::Bound bound);
-
 // Returns the number of durations.
 [[nodiscard]] std::uint64_t count_of(const DurationHistogram::Sum& sum);
 

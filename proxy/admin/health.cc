@@ -18,6 +18,11 @@ std::vector<std::string> why_not_live(const ObservedProcess& process) {
   return reasons;
 }
 
+std::vector<std::string> why_not_started(const ProcessState::Values& values) {
+  if (!values.listeners.empty()) return {};
+  return {"no listener is open yet"};
+}
+
 std::vector<std::string> why_not_ready(const ProcessState::Values& values) {
   std::vector<std::string> reasons;
   if (values.listeners.empty()) reasons.emplace_back("no listener is open");

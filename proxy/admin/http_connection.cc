@@ -15,21 +15,24 @@ constexpr std::size_t kReadBytes = 4096;
 
 }  // namespace
 
-HttpConnection::HttpConnection(uv_loop_t* loop, Descriptor client, Callbacks callbacks)
-    : descriptor_(std::move(client)), callbacks_(std::move(callbacks)), deadline_(loop, *this) {
+HttpConnection::HttpConnection(uv_loop_t* loop, Descriptor client, Times max_times, Callbacks callbacks)
+    : descriptor_(std::move(client)),
+      max_times_(max_times),
+      callbacks_(std::move(callbacks)),
+      deadline_(loop, *this) {
   auto poll = std::make_unique<uv_poll_t>();
   if (uv_poll_init(loop, poll.get(), descriptor_.get()) != 0) throw std::bad_alloc();
   poll->data = this;
   poll_.reset(poll.release());
-  deadline_.set(kMaxDuration);
+  deadline_.set(max_times_.request);
 }
 
 void HttpConnection::advance() {
   try {
     while (phase_ != Phase::over) {
-      const Phase before = std::exchange(phase_, step());
-      // The next request has not arrived yet: the client waits for the response.
-      if (phase_ == before || (before == Phase::response && phase_ == Phase::request)) return watch();
+      const Phase next = step();
+      if (next == phase_) return watch();
+      phase_ = next;
     }
   } catch (const std::bad_alloc&) {
     // The client gets no response if there is no memory for it.
@@ -53,7 +56,7 @@ HttpConnection::Phase HttpConnection::read_request() {
   const ssize_t size = ::recv(descriptor_.get(), bytes.data(), bytes.size(), 0);
   if (must_wait(size)) return Phase::request;
   if (size <= 0) return Phase::over;
-  if (std::exchange(is_idle_, false)) deadline_.set(kMaxDuration);
+  if (std::exchange(is_idle_, false)) deadline_.set(max_times_.request);
   switch (request_.add({bytes.data(), static_cast<std::size_t>(size)})) {
     case HttpRequestReader::State::incomplete: return Phase::request;
     case HttpRequestReader::State::refused:
@@ -83,7 +86,7 @@ HttpConnection::Phase HttpConnection::write_response() {
   std::string().swap(response_);
   written_ = 0;
   is_idle_ = true;
-  deadline_.set(kMaxIdle);
+  deadline_.set(max_times_.idle);
   return Phase::request;
 }
 
@@ -95,7 +98,6 @@ HttpConnection::Phase HttpConnection::discard() {
 
 void HttpConnection::watch() {
   const int events = phase_ == Phase::response ? UV_WRITABLE : UV_READABLE;
-  if (std::exchange(watched_, events) == events) return;  // libuv would make a system call
   uv_poll_start(poll_.get(), events, [](uv_poll_t* poll, int /*status*/, int /*events*/) {
     static_cast<HttpConnection*>(poll->data)->advance();
   });

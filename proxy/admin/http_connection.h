@@ -19,10 +19,12 @@ namespace pgveil::proxy {
 
 class HttpConnection final : private Wakeable {
  public:
-  // The time from accept, or from the first byte of a later request, to the last byte of the response.
-  static constexpr std::chrono::seconds kMaxDuration{10};
-  // The time from a response to the next request. Prometheus scrapes every minute by default, and keeps its connections.
-  static constexpr std::chrono::seconds kMaxIdle{75};
+  struct Times {
+    // From accept, or from the first byte of a later request, to the last byte of the response.
+    std::chrono::milliseconds request{10'000};
+    // From a response to the next request. Prometheus scrapes every minute by default, and keeps its connections.
+    std::chrono::milliseconds idle{75'000};
+  };
 
   struct Callbacks {
     std::function<HttpResponse(const HttpRequest&)> answer;
@@ -30,7 +32,7 @@ class HttpConnection final : private Wakeable {
     std::function<void()> on_over;
   };
   // `client`: accepted, non-blocking. Call advance() once after the construction.
-  HttpConnection(uv_loop_t* loop, Descriptor client, Callbacks callbacks);
+  HttpConnection(uv_loop_t* loop, Descriptor client, Times max_times, Callbacks callbacks);
   HttpConnection(const HttpConnection&) = delete;
   HttpConnection& operator=(const HttpConnection&) = delete;
 
@@ -54,9 +56,9 @@ class HttpConnection final : private Wakeable {
   void finish();
 
   Descriptor descriptor_;
+  const Times max_times_;
   Callbacks callbacks_;
   Handle<uv_poll_t> poll_;
-  int watched_ = 0;  // the events of poll_
   Deadline deadline_;
   Phase phase_ = Phase::request;
   HttpRequestReader request_;

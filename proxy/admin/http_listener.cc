@@ -22,8 +22,13 @@ Descriptor open_reserve() {
 }  // namespace
 
 HttpListener::HttpListener(uv_loop_t* loop, std::vector<Descriptor> sockets,
-                           std::function<HttpResponse(const HttpRequest&)> answer)
-    : loop_(loop), answer_(std::move(answer)), pause_(loop, *this), reserve_(open_reserve()) {
+                           std::function<HttpResponse(const HttpRequest&)> answer,
+                           HttpConnection::Times max_times)
+    : loop_(loop),
+      answer_(std::move(answer)),
+      max_times_(max_times),
+      pause_(loop, *this),
+      reserve_(open_reserve()) {
   reaper_.reset(new uv_idle_t);
   uv_idle_init(loop, reaper_.get());
   // The timer is made here: there may be no memory for it later.
@@ -82,7 +87,7 @@ void HttpListener::serve(Descriptor client) {
   try {
     if (connections_.size() >= kMaxConnections) connections_.erase(connections_.begin());
     auto connection = std::make_unique<HttpConnection>(
-        loop_, std::move(client),
+        loop_, std::move(client), max_times_,
         HttpConnection::Callbacks{.answer = answer_, .on_over = [this, number] { close_later(number); }});
     connections_.emplace(number, std::move(connection)).first->second->advance();
   } catch (const std::bad_alloc&) {

@@ -24,7 +24,7 @@ class HttpListener final : private Wakeable {
 
   // `sockets`: listening and non-blocking.
   HttpListener(uv_loop_t* loop, std::vector<Descriptor> sockets,
-               std::function<HttpResponse(const HttpRequest&)> answer);
+               std::function<HttpResponse(const HttpRequest&)> answer, HttpConnection::Times max_times = {});
   HttpListener(const HttpListener&) = delete;
   HttpListener& operator=(const HttpListener&) = delete;
 
@@ -47,6 +47,7 @@ class HttpListener final : private Wakeable {
 
   uv_loop_t* loop_;
   const std::function<HttpResponse(const HttpRequest&)> answer_;
+  const HttpConnection::Times max_times_;
   std::vector<Socket> sockets_;
   Deadline pause_;  // set while the process has no descriptors or no memory
   // Given up when the process has no other descriptor, so that probes and scrapes are answered then, too.

@@ -6,7 +6,7 @@
 #include <iterator>
 #include <limits>
 
-#include "proxy/admin/duration_quantile.h"
+#include "proxy/diagnostics/log_text.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -88,7 +88,8 @@ MetricFamily MetricFamily::histogram(std::string name, std::string help) {
 
 prometheus::ClientMetric& MetricFamily::add_series(const MetricLabels& labels) {
   prometheus::ClientMetric& series = family_.metric.emplace_back();
-  for (const auto& [name, value] : labels) series.label.push_back({std::string(name), value});
+  // Prometheus refuses a page with a label that is not UTF-8, such as the name of a file.
+  for (const auto& [name, value] : labels) series.label.push_back({std::string(name), printable(value)});
   return series;
 }
 
@@ -104,7 +105,7 @@ MetricFamily& MetricFamily::add(const MetricLabels& labels, const DurationHistog
     histogram.sample_count += sum.counts.at(i);
     histogram.bucket.push_back(
         {.cumulative_count = histogram.sample_count,
-         .upper_bound = i < sum.bounds.size() ? seconds_of(sum.bounds[i]) : kInfinity});
+         .upper_bound = i < sum.bounds.size() ? DurationHistogram::seconds(sum.bounds[i]) : kInfinity});
   }
   histogram.sample_sum = sum.seconds;
   return *this;

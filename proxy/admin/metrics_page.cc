@@ -81,6 +81,19 @@ void add_expiries(const ProcessState::Values& values, Families& to) {
   to.push_back(expiries.release());
 }
 
+void add_accept_pauses(const Listeners& listeners, Families& to) {
+  auto family = MetricFamily::counter(
+      "pgveil_accept_pauses_total",
+      "How often connections of clients began to wait, because too many clients have not logged in or resources are missing.");
+  for (const auto& listener : listeners) {
+    const auto& pauses = listener.usage->accept_pauses;
+    for (const auto& [cause, count] : {std::pair("unauthenticated_clients", &pauses.unauthenticated_clients),
+                                       std::pair("resources", &pauses.resources)})
+      family.add({{"listener", listener.address}, {"cause", cause}}, static_cast<double>(count->value()));
+  }
+  to.push_back(family.release());
+}
+
 // A series that cannot be known yet is left out.
 void add_upstreams(const ProcessState::Values& values, Families& to) {
   auto up =
@@ -409,6 +422,7 @@ Families all_families(const ObservedProcess& process, Surveyor& surveyor) {
   const auto& surveys = surveyor.survey();
   add_workers(process, surveys, families);
   add_sessions(values.listeners, families);
+  add_accept_pauses(values.listeners, families);
   add_activity(values.listeners, surveys, families);
   add_labelled_sessions(process, values, surveys, families);
   add_logins(values.listeners, families);

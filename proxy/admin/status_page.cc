@@ -36,6 +36,11 @@ std::int64_t days_until(std::int64_t time) {
   return (time - std::time(nullptr)) / kDay;
 }
 
+// As the log warns of it.
+bool expires_soon(const tls::Expiry& expiry, const ProcessState::Values& values) {
+  return tls::expires_soon(expiry, std::time(nullptr), values.snapshot->log.certificate_warning);
+}
+
 Json certificates_of(const ProcessState::Values& values) {
   Json certificates = Json::array();
   for (const tls::Expiry& expiry : values.snapshot->expiries)
@@ -43,7 +48,8 @@ Json certificates_of(const ProcessState::Values& values) {
                             {"subject", expiry.subject},
                             {"file", expiry.file},
                             {"not_after", utc(static_cast<std::time_t>(expiry.ends))},
-                            {"days_left", days_until(expiry.ends)}});
+                            {"days_left", days_until(expiry.ends)},
+                            {"expires_soon", expires_soon(expiry, values)}});
   return certificates;
 }
 
@@ -65,12 +71,13 @@ Json mistakes_of(const ProcessState::Values& values) {
   return mistakes;
 }
 
-Json certificate_of(const UpstreamStatus::Values& values) {
-  if (!values.tls || !values.tls->peer) return {};
-  const tls::PeerCertificate& certificate = *values.tls->peer;
+Json certificate_of(const UpstreamStatus::Values& status, const ProcessState::Values& values) {
+  if (!status.tls || !status.tls->peer) return {};
+  const tls::PeerCertificate& certificate = *status.tls->peer;
   return {{"subject", certificate.subject},
           {"not_after", utc(static_cast<std::time_t>(certificate.not_after))},
-          {"days_left", days_until(certificate.not_after)}};
+          {"days_left", days_until(certificate.not_after)},
+          {"expires_soon", expires_soon(tls::expiry_of(certificate), values)}};
 }
 
 Json upstreams_of(const ProcessState::Values& values) {
@@ -88,7 +95,7 @@ Json upstreams_of(const ProcessState::Values& values) {
          {"last_failed",
           status.failed ? Json(utc(std::chrono::system_clock::to_time_t(status.failed_at))) : Json()},
          {"tls", status.tls ? Json(status.tls->version) : Json()},
-         {"certificate", certificate_of(status)}});
+         {"certificate", certificate_of(status, values)}});
   }
   return upstreams;
 }

@@ -2,18 +2,16 @@
 
 #include <fmt/format.h>
 
-#include "proxy/base/deadline.h"
-
 namespace pgveil::proxy {
 namespace {
 
 // Empty: it is ready.
-std::string why_not_ready(const Upstream& upstream, const Snapshot& snapshot) {
+std::string why_not_ready(const Upstream& upstream, const Snapshot& snapshot, UpstreamStatus::Time now) {
   const UpstreamStatus::Values values = upstream.status->values();
   const std::string name = fmt::format("upstream {}: ", upstream.config.name);
   if (values.has_failed) return name + values.problem;
   if (!values.connected) return name + "no connection has been made yet";
-  const auto age = time_now() - *values.connected;
+  const auto age = now - *values.connected;
   const auto limit = 2 * snapshot.admin.upstream_check_interval + snapshot.limits.startup_timeout;
   if (snapshot.admin.upstream_check_interval.count() == 0 || age <= limit) return "";
   return fmt::format("{}the last connection was made {} s ago", name, age.count() / 1000);
@@ -37,10 +35,10 @@ UpstreamVerdict verdict_of(const UpstreamStatus::Values& values) {
   return values.tls ? UpstreamVerdict::verified : UpstreamVerdict::unencrypted;
 }
 
-std::vector<std::string> why_upstreams_not_ready(const Snapshot& snapshot) {
+std::vector<std::string> why_upstreams_not_ready(const Snapshot& snapshot, UpstreamStatus::Time now) {
   std::vector<std::string> reasons;
   for (const auto& upstream : used_upstreams(snapshot))
-    if (std::string reason = why_not_ready(*upstream, snapshot); !reason.empty())
+    if (std::string reason = why_not_ready(*upstream, snapshot, now); !reason.empty())
       reasons.push_back(std::move(reason));
   return reasons;
 }

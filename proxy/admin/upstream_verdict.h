@@ -22,6 +22,8 @@ enum class UpstreamVerdict : std::uint8_t {
 
 // Returns why an upstream of a listener cannot be used, one text for each: its last connection failed, or none has succeeded
 // within two times upstream_check_interval and startup_timeout, which a check may take.
-[[nodiscard]] std::vector<std::string> why_upstreams_not_ready(const Snapshot& snapshot);
+// `now`: time_now().
+[[nodiscard]] std::vector<std::string> why_upstreams_not_ready(const Snapshot& snapshot,
+                                                               UpstreamStatus::Time now);
 
 }  // namespace pgveil::proxy

@@ -17,12 +17,13 @@ namespace {
 using Json = nlohmann::ordered_json;
 using Name = protocol::CertificateName;
 
-constexpr std::array<std::pair<std::string_view, Name>, 6> kNamesOfMaps{{{"CN", Name::common_name},
-                                                                         {"DN", Name::distinguished_name},
-                                                                         {"URI", Name::uri},
-                                                                         {"DNS", Name::dns},
-                                                                         {"EMAIL", Name::email},
-                                                                         {"FINGERPRINT", Name::fingerprint}}};
+constexpr std::array<std::pair<std::string_view, Name>, 6> kMappableNames{
+    {{"CN", Name::common_name},
+     {"DN", Name::distinguished_name},
+     {"URI", Name::uri},
+     {"DNS", Name::dns},
+     {"EMAIL", Name::email},
+     {"FINGERPRINT", Name::fingerprint}}};
 
 std::int64_t days_until(std::int64_t time, std::int64_t now) {
   constexpr std::int64_t kDay = 86'400;
@@ -60,7 +61,7 @@ std::vector<std::pair<std::string_view, std::string>> mappable_names(
     const tls::StoredCertificate& certificate) {
   std::vector<std::pair<std::string_view, std::string>> names;
   if (!certificate.is_for_clients) return names;
-  for (const auto& [key, name] : kNamesOfMaps)
+  for (const auto& [key, name] : kMappableNames)
     for (const std::string& value : system_users(certificate.values, name)) names.emplace_back(key, value);
   return names;
 }

@@ -9,7 +9,7 @@ namespace pgveil::proxy {
 namespace {
 
 // For TOML `"`, for postgresql.conf and libpq `'`: a backslash escapes in all of them.
-std::string quoted(const std::string& text, char quote) {
+std::string backslash_quoted(const std::string& text, char quote) {
   std::string quoted(1, quote);
   for (const char c : text) {
     if (c == quote || c == '\\') quoted += '\\';
@@ -25,11 +25,11 @@ std::string absolute(const std::string& path) {
 }
 
 std::string in_toml(const std::string& path) {
-  return quoted(absolute(path), '"');
+  return backslash_quoted(absolute(path), '"');
 }
 
 std::string in_postgres(const std::string& path) {
-  return quoted(absolute(path), '\'');
+  return backslash_quoted(absolute(path), '\'');
 }
 
 // A name in pg_hba.conf. Quotes keep a name such as "all" from being a keyword.
@@ -77,7 +77,7 @@ std::string usage_of_client(const std::string& path, const std::string& authorit
       "  sslkey = {}\n"
       "Rule for a listener of pgveil or for pg_hba.conf:\n"
       "  hostssl  all  {}  all  cert\n",
-      quoted(user, '\''), in_postgres(certificate), in_postgres(key), in_postgres(authority),
+      backslash_quoted(user, '\''), in_postgres(certificate), in_postgres(key), in_postgres(authority),
       in_toml(certificate), in_toml(key), in_rule(user));
 }
 

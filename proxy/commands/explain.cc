@@ -114,8 +114,9 @@ std::string brief_tls_of(const UpstreamConfig& upstream) {
 // An address is never sent as a server name, and libpq sends no name for it.
 std::optional<ConfigError> check_server_name(const std::string& name) {
   if (name.empty() || tls::is_sent_as_sni(name)) return std::nullopt;
-  return value_error(in_quotes(name) + " is never a server name (SNI)",
-                     "Leave --sni out for clients that connect to an address.");
+  return value_error(
+      in_quotes(name) + " is never a server name (SNI)",
+      "Give a host name without a port. Leave --sni out for clients that connect to an address.");
 }
 
 // Decides about one client, step by step as a session does, and writes down each step.
@@ -173,9 +174,10 @@ class Explainer {
 
   [[nodiscard]] std::optional<Ending> shake_hands() {
     if (!policy_.tls)
-      return Ending{
-          .reason = Reason::tls_not_offered,
-          .hint = "With sslmode=prefer, libpq goes on without TLS; see the explanation without --tls."};
+      return Ending{.reason = Reason::tls_not_offered,
+                    .hint =
+                        "With sslmode=prefer, libpq goes on without TLS; see the explanation without --tls, "
+                        "--cert and --sni."};
     if (auto refusal = present_certificate()) return refusal;
     if (shown_ == nullptr) return std::nullopt;
     if (policy_.config.tls.ssl_ca_file.empty()) {

@@ -1,5 +1,5 @@
-// `pgveil explain`: what a listener would do with a client, decided by the code of the running program. It reads files only: it
-// connects to nothing and looks up no name.
+// `pgveil explain`: what a listener would do with a client, decided by the code of the running program. It reads files, and
+// runs the ssl_passphrase_command of a listener whose key is encrypted: it connects to nothing and looks up no name.
 #pragma once
 
 #include <optional>

@@ -6,6 +6,8 @@
 #include <array>
 #include <utility>
 
+#include "proxy/config/values.h"
+
 namespace pgveil::proxy {
 namespace {
 
@@ -25,12 +27,6 @@ std::optional<AuthMethod> find_method(std::string_view name) {
   const auto* found = std::find_if(kMethods.begin(), kMethods.end(),
                                    [name](const auto& method) { return method.second == name; });
   return found == kMethods.end() ? std::nullopt : std::optional(found->first);
-}
-
-std::string_view trimmed(std::string_view text) {
-  const auto begin = text.find_first_not_of(" \t");
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(" \t") - begin + 1);
 }
 
 std::string mixed(std::string_view name, bool is_negated) {
@@ -82,11 +78,11 @@ std::string AuthMethods::text() const {
 }
 
 tl::expected<AuthMethods, std::string> parse_auth_methods(std::string_view text) {
-  const bool negated = trimmed(text).starts_with('!');
+  const bool negated = values::trimmed(text).starts_with('!');
   AuthMethods named;
   for (;;) {
     const auto end = text.find(',');
-    std::string_view name = trimmed(text.substr(0, end));
+    std::string_view name = values::trimmed(text.substr(0, end));
     const bool is_negated = name.starts_with('!');
     if (is_negated) name.remove_prefix(1);
     const auto method = find_method(name);

@@ -6,15 +6,10 @@
 #include <array>
 #include <optional>
 
+#include "proxy/config/values.h"
+
 namespace pgveil::proxy {
 namespace {
-
-std::string_view without_blanks(std::string_view text) {
-  constexpr std::string_view kBlanks = " \t\r";
-  const auto begin = text.find_first_not_of(kBlanks);
-  if (begin == std::string_view::npos) return {};
-  return text.substr(begin, text.find_last_not_of(kBlanks) - begin + 1);
-}
 
 bool has_typographic_quote(std::string_view line) {
   constexpr std::array<std::string_view, 6> kQuotes{"\u201c", "\u201d", "\u201e",
@@ -116,7 +111,7 @@ std::string toml_hint(std::string_view toml, std::size_t number) {
     rest.remove_prefix(end == rest.npos ? rest.size() : end + 1);
   }
   const std::string_view line = rest.substr(0, rest.find('\n'));
-  const std::string_view content = without_blanks(line);
+  const std::string_view content = values::trimmed(line);
   if (content.starts_with(';') || content.starts_with("//")) return "Begin a comment with \"#\".";
   if (has_typographic_quote(line)) return "Write straight quotes, \" or ', instead of typographic quotes.";
   if (has_backslash(toml, number, content))
@@ -127,9 +122,9 @@ std::string toml_hint(std::string_view toml, std::size_t number) {
                        *open);
   const auto equals = content.find('=');
   if (equals == content.npos) return hint_without_equals(content);
-  auto value = without_blanks(content.substr(equals + 1));
-  if (value.find_first_of("\"'") == value.npos) value = without_blanks(value.substr(0, value.find('#')));
-  return hint_for_value(line, without_blanks(content.substr(0, equals)), value);
+  auto value = values::trimmed(content.substr(equals + 1));
+  if (value.find_first_of("\"'") == value.npos) value = values::trimmed(value.substr(0, value.find('#')));
+  return hint_for_value(line, values::trimmed(content.substr(0, equals)), value);
 }
 
 }  // namespace pgveil::proxy

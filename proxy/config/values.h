@@ -55,6 +55,9 @@ struct Boolean {
   [[nodiscard]] static std::string show(Value value) { return value ? "true" : "false"; }
 };
 
+// Returns the text without blanks, tabs and ends of lines at both ends.
+[[nodiscard]] std::string_view trimmed(std::string_view text);
+
 [[nodiscard]] std::string one_of(const std::vector<std::string_view>& words, std::string_view quote);
 // "a, b and c".
 [[nodiscard]] std::string all_of(const std::vector<std::string_view>& words);

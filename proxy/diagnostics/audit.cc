@@ -68,6 +68,11 @@ bool may_be_lost(AuditOutcome outcome) {
   return outcome == AuditOutcome::refused || outcome == AuditOutcome::abandoned;
 }
 
+// Returns whether the caller tries again if there was no memory for the record.
+bool is_tried_again(AuditOutcome outcome) {
+  return outcome == AuditOutcome::ended || outcome == AuditOutcome::omitted;
+}
+
 LogWriter::WhenFull when_full(AuditFailure fail) {
   return fail == AuditFailure::open ? LogWriter::WhenFull::drop_oldest : LogWriter::WhenFull::keep;
 }
@@ -100,18 +105,9 @@ bool ends_inside_line(const std::string& path) {
   return status.st_size > 0 && ::pread(file.get(), &last, 1, status.st_size - 1) == 1 && last != '\n';
 }
 
-bool is_fifo(const std::string& path) {
-  struct stat file {};
-  return ::stat(path.c_str(), &file) == 0 && S_ISFIFO(file.st_mode);
-}
-
-// Returns the error of open() in words.
 AuditError file_error(const std::string& path, int error) {
-  const std::string message = '"' + path + "\" cannot be opened for writing: ";
-  if (error == ENXIO && is_fifo(path))
-    return {"audit.file", message + "no process reads the FIFO", "Start the program that reads it first."};
-  return {"audit.file", message + std::strerror(error),
-          "Name a file that the user of this process may write."};
+  OpenProblem problem = describe_open_error(path, error);
+  return {"audit.file", std::move(problem.message), std::move(problem.hint)};
 }
 
 std::string socket_of(const AuditConfig& config) {
@@ -210,6 +206,12 @@ std::optional<AuditError> begin_socket(const AuditConfig& config) {
   return std::nullopt;
 }
 
+// Records wait to be reported as a number.
+void call_omitted_callback() {
+  const std::lock_guard lock(omitted_mutex);
+  if (omitted_callback) omitted_callback();
+}
+
 }  // namespace
 
 std::optional<AuditError> start_audit(const AuditConfig& config) {
@@ -243,7 +245,7 @@ bool stop_audit() {
 }
 
 std::optional<AuditError> fifo_without_reader(const AuditConfig& config) {
-  if (config.target != AuditTarget::file || !is_fifo(config.file)) return std::nullopt;
+  if (config.target != AuditTarget::file || !names_fifo(config.file)) return std::nullopt;
   const Descriptor file(::open(config.file.c_str(), O_WRONLY | O_CLOEXEC | O_NONBLOCK));
   if (file.get() >= 0 || errno != ENXIO) return std::nullopt;
   return file_error(config.file, ENXIO);
@@ -258,6 +260,10 @@ std::optional<AuditError> socket_without_daemon(const AuditConfig& config) {
 
 void reopen_audit_file() {
   if (named_file != nullptr && !audit_has_ended) named_file->reopen_if_moved();
+}
+
+void count_lost_audit_record() {
+  if (audit_writer) audit_writer->count_lost_line();
 }
 
 std::uint64_t lost_audit_records() {
@@ -294,9 +300,7 @@ bool may_audit_stranger() {
     return true;
   }
   omitted_records.fetch_add(1, std::memory_order_relaxed);
-  if (answer == StrangerLimit::Answer::omit) return false;
-  const std::lock_guard lock(omitted_mutex);
-  if (omitted_callback) omitted_callback();
+  if (answer == StrangerLimit::Answer::omit_first) call_omitted_callback();
   return false;
 }
 
@@ -307,17 +311,13 @@ void write_omitted_records() {
     AuditRecord(AuditOutcome::omitted, "").add("omitted", omitted);
   } catch (const std::bad_alloc&) {
     stranger_limit.give_back(omitted);
-    throw;
+    call_omitted_callback();
   }
 }
 
 void on_omitted_record(std::function<void()> callback) {
   const std::lock_guard lock(omitted_mutex);
   omitted_callback = std::move(callback);
-}
-
-std::string_view audit_value(std::string_view text) {
-  return text.substr(0, kMaxAuditValueBytes);
 }
 
 bool AuditRecord::is_wanted() {
@@ -343,6 +343,7 @@ AuditRecord::AuditRecord(AuditOutcome outcome)
 AuditRecord::~AuditRecord() {
   if (!has_target_) return;
   const bool is_complete = std::uncaught_exceptions() == exceptions_;
+  if (!is_complete && is_tried_again(outcome_)) return;
   // The limit is twice the number of bytes at which logins wait.
   if (!is_complete || (!is_fail_open && may_be_lost(outcome_) && !audit_writer->has_room(2))) {
     audit_writer->count_lost_line();
@@ -352,7 +353,8 @@ AuditRecord::~AuditRecord() {
 }
 
 AuditRecord& AuditRecord::add(std::string_view key, std::string_view text) {
-  const std::string_view value = audit_value(text);
+  std::string room;
+  const std::string_view value = cut(text, kMaxAuditValueBytes, room);
   if (line_) line_->add(key, value);
   if (has_target_) append_field(json_, true, key, value);
   return *this;

@@ -44,6 +44,8 @@ void change_audit(const AuditConfig& config);
 // does that, too.
 void reopen_audit_file();
 
+// Counts a record that is given up after the attempt to write it has failed. May be called by any thread.
+void count_lost_audit_record();
 // Return the number of records since the start that were lost, and that were omitted because of `stranger_rate`. May be
 // called by any thread.
 [[nodiscard]] std::uint64_t lost_audit_records();
@@ -60,18 +62,17 @@ void reopen_audit_file();
 // Returns whether the record of a stranger may be written now. Otherwise the record is counted, and
 // write_omitted_records() must be called within a second. May be called by any thread.
 [[nodiscard]] bool may_audit_stranger();
-// Writes a record with the number of records that were not written, if there are any. If there is no memory, throws
-// std::bad_alloc, and the next call has them.
+// Writes a record with the number of records that were not written, if there are any. If there is no memory for it, the
+// callback of on_omitted_record() is called, and the next call has them.
 void write_omitted_records();
-// Calls `callback`, in any thread, when the first record is omitted since the last call of write_omitted_records(). Null:
-// calls nothing.
+// Calls `callback`, in any thread, when the first record is omitted since the last call of write_omitted_records(), and when that
+// call has failed. Null: calls nothing.
 void on_omitted_record(std::function<void()> callback);
 
-// The maximum length of a value. So a record has at most 200,000 bytes, also if each byte of its values is escaped, and fits
-// in a datagram of syslog with Linux's default limit (net.core.wmem_default, 212,992 bytes with overhead).
+// The maximum length of a value; a longer one is cut, and ends with "...". So a record has at most 200,000 bytes, also if each
+// byte of its values is escaped, and fits in a datagram of syslog with Linux's default limit (net.core.wmem_default, 212,992
+// bytes with overhead).
 inline constexpr std::size_t kMaxAuditValueBytes = 4000;
-// Returns the text, cut at this length.
-[[nodiscard]] std::string_view audit_value(std::string_view text);
 
 enum class AuditOutcome {
   accepted,   // the login has succeeded
@@ -90,7 +91,7 @@ class AuditRecord {
 
   // If the target accepts no records and the queue is full, records of `refused` and `abandoned` are lost, and
   // counted. The others are not lost, unless `fail` is `open`. A record that is not complete, because an exception was
-  // thrown, is lost, too. Values are cut by audit_value().
+  // thrown, is lost, too; those of `ended` and `omitted` are not counted, because they are tried again.
   AuditRecord(AuditOutcome outcome, std::string_view session);
   ~AuditRecord();
   AuditRecord(const AuditRecord&) = delete;

@@ -112,6 +112,18 @@ ssize_t DescriptorOutput::write(std::string_view lines) {
   return written;
 }
 
+bool names_fifo(const std::string& path) {
+  struct stat file {};
+  return ::stat(path.c_str(), &file) == 0 && S_ISFIFO(file.st_mode);
+}
+
+OpenProblem describe_open_error(const std::string& path, int error) {
+  const std::string message = '"' + path + "\" cannot be opened for writing: ";
+  if (error == ENXIO && names_fifo(path))
+    return {message + "no process reads the FIFO", "Start the program that reads it first."};
+  return {message + std::strerror(error), "Name a file that the user of this process may write."};
+}
+
 std::unique_ptr<NamedFileOutput> NamedFileOutput::open(const std::string& path) {
   Descriptor file = open_for_lines(path);
   if (file.get() < 0) return nullptr;
@@ -160,9 +172,8 @@ void NamedFileOutput::report_failure(bool is_repeated) {
     LogLine(LogLevel::error, "audit_file_not_opened")
         .add("file", path_)
         .add("error", std::strerror(error))
-        .add("hint",
-             "Let the user of this process write the new file. Until then, records go to the file that is "
-             "open, unless it was removed.");
+        .add("hint", describe_open_error(path_, error).hint +
+                         " Until then, records go to the file that is open, unless it was removed.");
   } catch (const std::bad_alloc&) {
     return;  // there is no memory for the line
   }

@@ -40,6 +40,15 @@ class DescriptorOutput : public LogOutput {
   const int descriptor_;
 };
 
+// Why a file or FIFO cannot be opened for writing, and what to do about it.
+struct OpenProblem {
+  std::string message;
+  std::string hint;
+};
+// `error`: of open(), an errno.
+[[nodiscard]] OpenProblem describe_open_error(const std::string& path, int error);
+[[nodiscard]] bool names_fifo(const std::string& path);
+
 // A file, or a FIFO. A file that was renamed or removed gets no more lines: another one is created in its place.
 class NamedFileOutput final : public LogOutput {
  public:

@@ -97,6 +97,21 @@ std::string printable(std::string_view value) {
   return text;
 }
 
+std::string_view cut(std::string_view text, std::size_t max, std::string& room) {
+  if (text.size() <= max) return text;
+  constexpr unsigned kContinuationMask = 0xC0;
+  constexpr unsigned kContinuation = 0x80;
+  const auto continues = [&](std::size_t at) {
+    return (static_cast<unsigned char>(text[at]) & kContinuationMask) == kContinuation;
+  };
+  // A character has three further bytes at most.
+  std::size_t end = max;
+  while (end > 0 && max - end < 3 && continues(end)) --end;
+  if (continues(end)) end = max;  // this is not UTF-8
+  room.assign(text.substr(0, end)).append("...");
+  return room;
+}
+
 void append_null(std::string& line, bool as_json, std::string_view key) {
   if (!as_json) return;
   append_key(line, as_json, key);

@@ -1,6 +1,7 @@
 // How a value is written in a line: as `key=value` for people, or as JSON for programs.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -15,6 +16,10 @@ void append_quoted(std::string& out, std::string_view value);
 // Returns the value without quotes, for a terminal. It is valid UTF-8 without control characters; other bytes are escaped as
 // \uXXXX.
 [[nodiscard]] std::string printable(std::string_view value);
+
+// Returns the text if it has at most `max` bytes. Otherwise returns `room`, which then has as much of its beginning, without a part
+// of a character, and "...".
+[[nodiscard]] std::string_view cut(std::string_view text, std::size_t max, std::string& room);
 
 // Append a key with its value. A value that is empty or unknown is left out of text, and is null in JSON.
 void append_field(std::string& line, bool as_json, std::string_view key, std::string_view value);

@@ -50,6 +50,9 @@ class DurationHistogram {
       100'000'000,       1'000'000'000,     10'000'000'000,     60'000'000'000,    300'000'000'000,
       1'800'000'000'000, 3'600'000'000'000, 21'600'000'000'000, 86'400'000'000'000};
 
+  // Returns a bound in seconds.
+  [[nodiscard]] static double seconds(Bound nanoseconds) { return static_cast<double>(nanoseconds) / 1e9; }
+
   // `bounds` are at most kMaxBounds, and outlive the histogram.
   explicit DurationHistogram(std::span<const Bound> bounds = kOfSteps) : bounds_(bounds) {}
 

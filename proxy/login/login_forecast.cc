@@ -54,7 +54,8 @@ LoginForecast by_scram(const ListenerPolicy& listener, const Upstream& upstream,
   LoginForecast forecast;
   const bool binds = client_has_tls && listener.tls && listener.tls->binds_channels();
   forecast.works = "pgveil asks the users of auth_file (" + std::to_string(listener.users.size()) +
-                   ") by SCRAM " + (binds ? "with every channel_binding" : "without channel binding") +
+                   ") by SCRAM (" +
+                   (binds ? "every channel_binding of the client works)" : "no channel binding)") +
                    ", and logs in to the server with what they show (" +
                    answer_of(upstream.config, HbaMethod::scram_sha_256) + ").";
   if (!client_has_tls)

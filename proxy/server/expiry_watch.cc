@@ -3,7 +3,6 @@
 #include <fmt/chrono.h>
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <ctime>
 #include <new>
 #include <string_view>
@@ -17,33 +16,24 @@ namespace {
 constexpr std::chrono::hours kLookInterval{1};
 constexpr std::int64_t kDay = 86'400;
 
-void add_to(LogLine& line, const tls::Expiry& expiry) {
+// `upstream`: empty if the certificate is in a file.
+void warn(const tls::Expiry& expiry, const std::string& upstream, std::int64_t now) {
+  constexpr std::string_view kOfFile = "Replace the file; pgveil loads it when it changes, or at SIGHUP.";
+  constexpr std::string_view kOfServer = "The administrator of this server has to renew its certificate.";
+  const bool has_expired = expiry.ends <= now;
+  LogLine line(has_expired ? LogLevel::error : LogLevel::warning,
+               has_expired ? "certificate_expired" : "certificate_expires");
   line.add("kind", tls::name_of(expiry.kind))
       .add("subject", expiry.subject)
       .add("file", expiry.file)
+      .add("upstream", upstream)
       .add("expires",
            fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(static_cast<std::time_t>(expiry.ends))));
-}
-
-void warn(const tls::Expiry& expiry, std::int64_t now) {
-  constexpr std::string_view kHint = "Replace the file; pgveil loads it when it changes, or at SIGHUP.";
-  if (expiry.ends <= now) {
-    LogLine line(LogLevel::error, "certificate_expired");
-    add_to(line, expiry);
-    line.add("hint", kHint);
-  } else {
-    LogLine line(LogLevel::warning, "certificate_expires");
-    add_to(line, expiry);
-    line.add("days_left", static_cast<std::uint64_t>((expiry.ends - now) / kDay)).add("hint", kHint);
-  }
+  if (!has_expired) line.add("days_left", static_cast<std::uint64_t>((expiry.ends - now) / kDay));
+  line.add("hint", upstream.empty() ? kOfFile : kOfServer);
 }
 
 }  // namespace
-
-bool expires_soon(const tls::Expiry& expiry, std::int64_t now, std::chrono::seconds notice) {
-  const std::int64_t third = (expiry.ends - expiry.begins) / 3;
-  return expiry.ends - now < std::min<std::int64_t>(notice.count(), third);
-}
 
 void ExpiryWatch::watch(std::vector<tls::Expiry> expiries, std::chrono::seconds notice) {
   expiries_ = std::move(expiries);
@@ -54,18 +44,21 @@ void ExpiryWatch::watch(std::vector<tls::Expiry> expiries, std::chrono::seconds 
 void ExpiryWatch::look() {
   next_look_.set(kLookInterval);
   if (notice_.count() == 0) return;
-  const std::int64_t now = std::time(nullptr);
+  const std::int64_t now = clock_();
   try {
     std::erase_if(told_, [&](const auto& told) { return told.second <= now - kDay; });
-    for (const tls::Expiry& expiry : expiries_) {
-      if (!expires_soon(expiry, now, notice_)) continue;
-      const std::string key =
-          fmt::format("{}\n{}\n{}\n{}", tls::name_of(expiry.kind), expiry.file, expiry.subject, expiry.ends);
-      if (told_.emplace(key, now).second) warn(expiry, now);
-    }
+    for (const tls::Expiry& expiry : expiries_) warn_once(expiry, "", now);
+    for (const auto& [upstream, expiry] : of_servers_()) warn_once(expiry, upstream, now);
   } catch (const std::bad_alloc&) {
     // Without memory there is no log line; it is due again in an hour.
   }
+}
+
+void ExpiryWatch::warn_once(const tls::Expiry& expiry, const std::string& upstream, std::int64_t now) {
+  if (!tls::expires_soon(expiry, now, notice_)) return;
+  const std::string key = fmt::format("{}\n{}\n{}\n{}\n{}", tls::name_of(expiry.kind), expiry.file,
+                                      expiry.subject, expiry.ends, upstream);
+  if (told_.emplace(key, now).second) warn(expiry, upstream, now);
 }
 
 }  // namespace pgveil::proxy

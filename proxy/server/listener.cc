@@ -152,6 +152,7 @@ void Listener::pause(int error) {
   uv_poll_stop(poll_.get());
   pause_.set(kDescriptorPause);
   if (std::exchange(out_of_descriptors_, true)) return;
+  usage_->accept_pauses.resources.add();
   log_if_there_is_memory([&] {
     LogLine(LogLevel::error, "accept_failed")
         .add("listener", address_)
@@ -163,7 +164,11 @@ void Listener::pause(int error) {
 // Returns whether a further client may be accepted. If not, clients wait in the kernel's queue until one may be.
 bool Listener::has_room() {
   workers_.forget(*this);
-  if (workers_.has_room(*this, usage_)) return true;
+  if (workers_.has_room(*this, usage_)) {
+    is_full_ = false;
+    return true;
+  }
+  if (!std::exchange(is_full_, true)) usage_->accept_pauses.unauthenticated_clients.add();
   uv_poll_stop(poll_.get());
   pause_.set(kFullPause);
   const auto now = std::chrono::steady_clock::now();

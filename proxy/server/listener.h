@@ -71,6 +71,7 @@ class Listener final : private Wakeable {
   Handle<uv_poll_t> poll_;
   Deadline pause_;  // set while the process has no descriptors or no memory, or has no room for clients
   bool out_of_descriptors_ = false;
+  bool is_full_ = false;  // there was no room for the last client that came
   std::optional<std::chrono::steady_clock::time_point>
       full_told_;  // the time of the last log line about waiting clients
 };

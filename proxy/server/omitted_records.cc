@@ -1,7 +1,6 @@
 #include "proxy/server/omitted_records.h"
 
 #include <chrono>
-#include <new>
 
 #include "proxy/diagnostics/audit.h"
 
@@ -27,11 +26,7 @@ OmittedRecords::~OmittedRecords() {
 }
 
 void OmittedRecords::wake() {
-  try {
-    write_omitted_records();
-  } catch (const std::bad_alloc&) {
-    pause_.set(kReportPause);  // tries again
-  }
+  write_omitted_records();
 }
 
 }  // namespace pgveil::proxy

@@ -11,7 +11,7 @@ namespace pgveil::proxy {
 namespace {
 
 constexpr int kAttempts = 3;
-constexpr std::chrono::milliseconds kPauseAfterChange{500};
+constexpr std::chrono::milliseconds kPauseBetweenAttempts{500};
 
 std::set<std::string> paths_of(const FileDigests& files) {
   std::set<std::string> paths;
@@ -128,7 +128,7 @@ void Reloader::on_done() {
     const Request next = *std::exchange(next_, std::nullopt);
     request(next.trigger, next.when);
   } else if (!is_final) {
-    pause_.set(kPauseAfterChange);
+    pause_.set(kPauseBetweenAttempts);
   }
 }
 

@@ -168,7 +168,9 @@ class Server final : public Wakeable {
     reloader_.emplace(loop_.get(), std::move(source), snapshot_->files,
                       [this](Reload reload) { on_reload(std::move(reload)); });
     reload_watch_.emplace(loop_.get(), *reloader_);
-    expiry_watch_.emplace(loop_.get());
+    expiry_watch_.emplace(
+        loop_.get(), [this] { return server_expiries(*snapshot_); },
+        [] { return static_cast<std::int64_t>(std::time(nullptr)); });
     omitted_records_.emplace(loop_.get());
     stop_deadline_.emplace(loop_.get(), *this);
     orders_.reset(new uv_async_t);

@@ -33,6 +33,11 @@ struct ListenerUsage {
   KeyedCounts<ClientNetwork> addresses;  // max_sessions_per_address; counted only if it is set
   LoginThrottle logins;
   std::vector<std::unique_ptr<SessionMetrics>> metrics;  // of each worker
+  // How often connections began to wait in the kernel's queue. The main thread counts.
+  struct AcceptPauses {
+    Counter unauthenticated_clients;  // a max_unauthenticated_clients was reached
+    Counter resources;                // there were no descriptors, or no memory
+  } accept_pauses;
 };
 
 }  // namespace pgveil::proxy

@@ -99,8 +99,8 @@ class Relay {
 
   [[nodiscard]] static Traffic::Direction traffic(const Direction& direction);
   [[nodiscard]] Stream::Status move(Direction& direction, Scratch& scratch);
-  // These run once at the end of a session or after errors. Inside advance() and move(), which run for every message, they
-  // would cost instructions that save registers.
+  // These run seldom. Inside advance() and move(), which run for every message, they would cost each message the instructions
+  // that save registers.
   [[nodiscard, gnu::cold, gnu::noinline]] Stream::Status drop_from_client(Scratch& scratch);
   [[nodiscard, gnu::cold, gnu::noinline]] Stream::Status end_client(Scratch& scratch);
   [[nodiscard, gnu::cold, gnu::noinline]] std::optional<End> end_after_client(Stream::Status server) const;

@@ -2,9 +2,14 @@
 
 #include <utility>
 
+#include "proxy/diagnostics/audit.h"
 #include "proxy/session/session_details.h"
 
 namespace pgveil::proxy {
+
+SessionObserver::~SessionObserver() {
+  if (established_ && !established_->audit.empty()) count_lost_audit_record();
+}
 
 void SessionObserver::note_client(Client client) {
   record_->session = std::move(client.session);

@@ -20,6 +20,10 @@ class SessionObserver {
  public:
   // The session's duration counts from here.
   SessionObserver() : record_(std::make_unique<Record>()) {}
+  // Counts the audit record at the end of an established session as lost, if it was not written.
+  ~SessionObserver();
+  SessionObserver(const SessionObserver&) = delete;
+  SessionObserver& operator=(const SessionObserver&) = delete;
 
   // Also counts the session from here on. `metrics` must outlive the observer.
   void count_in(SessionMetrics& metrics) { metrics_ = &metrics; }

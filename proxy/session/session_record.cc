@@ -105,11 +105,8 @@ Parties parties_of(const Record& record, bool is_established) {
 
 // Adds a text that may contain names of an unverified certificate, and cuts it at kMaxTextBytes.
 void add_cut(LogLine& line, std::string_view key, std::string_view text) {
-  if (text.size() <= kMaxTextBytes) {
-    line.add(key, text);
-  } else {
-    line.add(key, fmt::format("{}...", text.substr(0, kMaxTextBytes)));
-  }
+  std::string room;
+  line.add(key, cut(text, kMaxTextBytes, room));
 }
 
 // Returns the details for the audit. The ending's own message has facts that the reason's general message
@@ -118,9 +115,6 @@ std::string detail_of(const Ending& ending) {
   std::string text = ending.message;
   if (!text.empty() && !ending.detail.empty()) text += ". ";
   text += ending.detail;
-  constexpr std::string_view kCut = "...";
-  if (text.size() > kMaxAuditValueBytes)
-    text.replace(kMaxAuditValueBytes - kCut.size(), std::string::npos, kCut);
   return text;
 }
 
@@ -249,7 +243,8 @@ std::string rfc3339_text(std::int64_t seconds) {
 void add_certificate(AuditRecord& audit, const tls::PeerCertificate* certificate, bool is_verified) {
   constexpr std::size_t kMaxUnverifiedBytes = 1000;
   const auto add = [&](std::string_view key, std::string_view value) {
-    audit.add(key, is_verified ? value : value.substr(0, kMaxUnverifiedBytes));
+    std::string room;
+    audit.add(key, is_verified ? value : cut(value, kMaxUnverifiedBytes, room));
   };
   add("subject", certificate != nullptr ? certificate->subject : "");
   add("issuer", certificate != nullptr ? certificate->issuer : "");
@@ -264,7 +259,8 @@ void add_certificate(AuditRecord& audit, const tls::PeerCertificate* certificate
 std::string audit_fields_of_end(const Record& record) {
   std::string fields;
   const auto add = [&fields](std::string_view key, std::string_view value) {
-    append_field(fields, true, key, audit_value(value));
+    std::string room;
+    append_field(fields, true, key, cut(value, kMaxAuditValueBytes, room));
   };
   add("client", record.client);
   add("proxy", record.proxy);

@@ -64,4 +64,12 @@ std::vector<Expiry> expiries_of(const Config& config) {
   return collector.release();
 }
 
+std::vector<ServerExpiry> server_expiries(const Snapshot& snapshot) {
+  std::vector<ServerExpiry> expiries;
+  for (const auto& upstream : used_upstreams(snapshot))
+    if (const auto tls = upstream->status->values().tls; tls && tls->peer)
+      expiries.push_back({upstream->config.name, tls::expiry_of(*tls->peer)});
+  return expiries;
+}
+
 }  // namespace pgveil::proxy

@@ -1,9 +1,11 @@
 // The certificates and CRLs that a configuration names, with the times at which they expire.
 #pragma once
 
+#include <string>
 #include <vector>
 
 #include "proxy/config/config.h"
+#include "proxy/snapshot/snapshot.h"
 #include "tls/expiry.h"
 
 namespace pgveil::proxy {
@@ -11,5 +13,13 @@ namespace pgveil::proxy {
 // Returns those of listeners and upstreams, each file once: own certificates with their chains, authorities, CRLs (file and
 // directory), and certificates of roles. The authorities of the system are not among them.
 [[nodiscard]] std::vector<tls::Expiry> expiries_of(const Config& config);
+
+// The certificate that a server of an upstream has shown last.
+struct ServerExpiry {
+  std::string upstream;  // name
+  tls::Expiry expiry;
+};
+// Returns those of the upstreams that listeners use. An upstream without a verified connection has none.
+[[nodiscard]] std::vector<ServerExpiry> server_expiries(const Snapshot& snapshot);
 
 }  // namespace pgveil::proxy

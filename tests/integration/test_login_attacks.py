@@ -346,7 +346,7 @@ class TestClients:
             assert b"verified" in dict(client.receive_until(b"Z"))[b"D"]
 
 
-class TestClients:
+class TestClientsThatSendWithoutEnd:
     """They send more than a login needs."""
 
     @pytest.mark.parametrize("rule", ["host all all 127.0.0.1/32 relay\n", TRUST["hba"]], ids=["relayed", "on-behalf"])

@@ -13,7 +13,7 @@ import pytest
 
 from harness.pgveil import BINARY, psql
 from harness.postgres import PASSWORD
-from harness.processes import environment, run
+from harness.processes import environment, eventually, run
 
 QUICKSTART = Path(__file__).parents[2] / "deploy/quickstart"
 # What a reader sees, in this order.
@@ -29,6 +29,8 @@ SHOWN = [
     " reason=identity_not_mapped ",
     "✓ verdict ",
     "✓ plaintext ",
+    "✓ session ",
+    "✓ SHOW ssl ",
     "✓ ALPN ",  # the server has none up to PostgreSQL 16, and pgveil always has it
     "✓ verdict ",
     "=== PASSED: ",
@@ -105,6 +107,21 @@ def test_it_can_be_kept_tried_and_stopped(temporary):
     finally:
         stopped = run("sh", "-c", stop)
     assert stopped.returncode == 0, stopped.stderr
+    eventually(lambda: processes_in(temporary) == [])
+
+
+def test_variables_of_the_reader_change_nothing(temporary):
+    """Those that the guides set, and those that libpq and pgveil would use."""
+    variables = {"PGPASSWORD": "correct horse", "PGCHANNELBINDING": "require", "PGSSLMODE": "disable", "PGUSER": "nobody",
+                 "PGVEIL_CONFIG": "/nonexistent", "PGVEIL_LISTEN": "127.0.0.1:1"}  # fmt: skip
+    done = run(QUICKSTART, env=environment(PGVEIL=str(Path(BINARY).resolve()), TMPDIR=str(temporary), **variables))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert_shown(done.stdout)
+
+
+def test_a_file_that_is_not_a_program_is_refused(temporary):
+    done = run(QUICKSTART, env=environment(PGVEIL="/nonexistent", TMPDIR=str(temporary)))
+    assert done.returncode == 1 and "FAILED: PGVEIL=/nonexistent is not a program" in done.stderr
 
 
 def test_a_step_that_fails_ends_it_and_leaves_nothing(temporary, folder):
@@ -137,6 +154,11 @@ def test_a_server_of_yours(temporary, postgres, authority):
         assert process.wait(timeout=30) == 0
         assert process.stderr.read() == ""
     assert processes_in(temporary) == []
+
+
+def test_help_is_shown_wherever_the_reader_is(temporary):
+    done = run("./quickstart", "--help", cwd=QUICKSTART.parent)
+    assert done.returncode == 0 and "deploy/quickstart --keep" in done.stdout, done.stderr
 
 
 def test_an_unknown_option_is_refused(temporary):

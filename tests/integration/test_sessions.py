@@ -20,8 +20,8 @@ ENDED = "terminating connection due to administrator command"
 
 @pytest.fixture
 def start(pgveil, postgres):
-    def start(admin=None, **sections):
-        proxy = pgveil(postgres.unix_upstream(), admin={"address": "127.0.0.1:0", **(admin or {})},
+    def start(admin=None, upstream=None, **sections):
+        proxy = pgveil(upstream or postgres.unix_upstream(), admin={"address": "127.0.0.1:0", **(admin or {})},
                        **{"listener": {"hba": HBA}, **sections})  # fmt: skip
         return proxy, Admin(proxy)
 
@@ -157,13 +157,16 @@ class TestList:
         finally:
             watching.stop()
 
-    def test_has_names_that_a_client_has_made_up(self, start):
-        proxy, admin = start()
+    def test_has_names_that_a_client_has_made_up(self, start, scripted_server):
+        """The server takes its time, so that the session is there to be seen."""
+        server = scripted_server(lambda peer: peer.receive_to_end())
+        proxy, admin = start(upstream=server.upstream(sslmode="disable"), listener={"hba": "host all all all relay\n"})
         with proxy.connect() as client:
             client.send(wire.startup_message(user="<b>\x1b[31m\n", database="x"))
-            client.receive_to_end()
-        with session(proxy):
-            assert len(rows(shown(admin))) == 1
+            eventually(lambda: only(admin)["phase"] == "log_in")
+            assert only(admin)["user"] == "<b>\x1b[31m\n"
+            for text in (shown(admin), shown(admin, "--json")):
+                assert "\x1b" not in text and r"\u001b[31m" in text, text
 
     def test_and_ends_are_not_for_the_network(self, start):
         proxy, admin = start({"address": "0.0.0.0:0", "allow_from_network": True})

@@ -166,7 +166,7 @@ ROWS = {unquoted(row[0]): row[1:] for heading in TABLES_OF_CLIENTS for row in gu
 class TestWhatToRunFirst:
     """Each command of the first table finds the fault of a client, a server or a configuration."""
 
-    SERVER, LISTENER, CLIENT, START = [re.findall(r"`(pgveil .*?)`", row[1])[0] for row in guide.table(PAGE, "What to run first")]
+    SERVER, LOGIN, LISTENER, CLIENT, START = [re.findall(r"`(pgveil .*?)`", row[1])[0] for row in guide.table(PAGE, "What to run first")]
 
     def file(self, trial, listener=None, upstream=None):
         file = trial.folder / "pgveil.toml"
@@ -187,6 +187,15 @@ class TestWhatToRunFirst:
     def test_a_server_that_cannot_be_verified(self, trial):
         done = self.run(self.SERVER, file=self.file(trial, upstream={"host": "db.example.com"}))
         assert "(reason upstream_certificate_wrong_name)" in done.stdout and "remedy:" in done.stdout
+
+    def test_a_login_that_the_server_refuses(self, trial):
+        passfile = secret_file(trial.folder / "wrong", "*:*:*:*:wrong\n")
+        done = self.run(self.LOGIN, file=self.file(trial, upstream={"passfile": str(passfile)}))
+        assert "✓ verdict" in done.stdout and "SQLSTATE 28P01" in done.stdout and "remedy:" in done.stdout
+
+    def test_a_login_without_a_password(self, trial):
+        done = self.run(self.LOGIN, file=self.file(trial))
+        assert re.search("✓ login .*SCRAM-SHA-256", done.stdout) and "no password is known" in done.stdout
 
     def test_a_listener_that_a_client_cannot_verify(self, trial):
         proxy = trial.ingress(RELAY)

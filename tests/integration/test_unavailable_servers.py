@@ -11,7 +11,7 @@ from harness import wire
 from harness.network import FAR, NEAR
 from harness.pgveil import psql
 from harness.postgres import PASSWORD
-from harness.processes import POSTGRES_BIN, eventually, run
+from harness.processes import POSTGRES_BIN, run
 from harness.scripted_server import verified_session
 from harness.tls_clients import certificate, tls_client
 from harness.wire import Client

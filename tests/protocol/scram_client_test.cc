@@ -10,7 +10,7 @@ namespace pgveil::protocol {
 namespace {
 
 constexpr std::string_view kNonce = "aG5mm+DTv5oRYNIABqsqcGJy";
-constexpr std::string_view kFirstOfServer =
+constexpr std::string_view kServerFirstMessage =
     "r=aG5mm+DTv5oRYNIABqsqcGJyNL0Jy9pfxO70R5rBaWNFtogp,s=veWIwUz48iJMYWeU26l5TA==,i=4096";
 
 using Mechanisms = std::vector<std::string_view>;
@@ -93,7 +93,7 @@ class AScramClient : public testing::Test {
   void SetUp() override { ASSERT_TRUE(client_.start(kPlainOnly).has_value()); }
 
   void answer_the_server() {
-    const auto salting = client_.take_server_first(as_bytes(kFirstOfServer));
+    const auto salting = client_.take_server_first(as_bytes(kServerFirstMessage));
     ASSERT_TRUE(salting.has_value());
     ASSERT_TRUE(client_.answer(keys_of(test::salted_password("secret", *salting), hash_)).has_value());
   }
@@ -190,7 +190,7 @@ INSTANTIATE_TEST_SUITE_P(
         BadMessage{"SignatureEmpty", "v=", kMalformedFailure},
         BadMessage{"SignatureThatIsNoBase64", "v=*vgAuEq0GWx6tzthZYYWKodOMDcM3gsMnmaIVVCAp1U=", kMalformedFailure},
         BadMessage{"ExtensionBehind", "v=3vgAuEq0GWx6tzthZYYWKodOMDcM3gsMnmaIVVCAp1U=,x=y", kMalformedFailure},
-        BadMessage{"ServerFirstAgain", std::string(kFirstOfServer), kMalformedFailure}),
+        BadMessage{"ServerFirstAgain", std::string(kServerFirstMessage), kMalformedFailure}),
     [](const auto& row) { return row.param.name; });
 // clang-format on
 
@@ -225,7 +225,7 @@ TEST_F(AScramClient, TakesNoSignatureBeforeItHasAnswered) {
 
 TEST_F(AScramClient, IsAskedOnce) {
   answer_the_server();
-  EXPECT_EQ(client_.take_server_first(as_bytes(kFirstOfServer)).error(), kOutOfOrder);
+  EXPECT_EQ(client_.take_server_first(as_bytes(kServerFirstMessage)).error(), kOutOfOrder);
   // The exchange has ended with this failure.
   EXPECT_EQ(client_.take_server_final(as_bytes("v=3vgAuEq0GWx6tzthZYYWKodOMDcM3gsMnmaIVVCAp1U=")).error(),
             kOutOfOrder);
@@ -242,7 +242,7 @@ TEST_F(AScramClient, TakesNothingOnceFinished) {
 TEST(ScramClientBeforeItsStart, TakesNothing) {
   const test::ScramHash hash;
   ScramClient client(hash, {}, std::string(kNonce));
-  EXPECT_EQ(client.take_server_first(as_bytes(kFirstOfServer)).error(), kOutOfOrder);
+  EXPECT_EQ(client.take_server_first(as_bytes(kServerFirstMessage)).error(), kOutOfOrder);
   EXPECT_EQ(client.start(kPlainOnly).error(), kOutOfOrder);
 }
 

@@ -14,7 +14,7 @@ namespace pgveil::protocol {
 namespace {
 
 constexpr std::string_view kServerNonce = "NL0Jy9pfxO70R5rBaWNFtogp";
-constexpr std::string_view kFirstOfClient = "n=,r=abc";  // bare
+constexpr std::string_view kClientFirstBare = "n=,r=abc";  // bare
 constexpr std::string_view kWholeNonce = "abcNL0Jy9pfxO70R5rBaWNFtogp";
 const Bytes kEndPoint(32, 0xab);
 
@@ -36,7 +36,7 @@ const ScramKeys& known_keys() {
 std::string with_proof(const std::string& without_proof, const std::string& server_first,
                        const ScramKeys& keys = known_keys()) {
   const test::ScramHash hash;
-  const auto auth_message = auth_message_of(kFirstOfClient, server_first, without_proof);
+  const auto auth_message = auth_message_of(kClientFirstBare, server_first, without_proof);
   const auto proof =
       with_client_signature(keys.client_key, hash.sha256(keys.client_key.view()), auth_message, hash);
   return without_proof + ",p=" + encode_base64(proof.view());
@@ -197,7 +197,7 @@ TEST_P(ClientFinal, IsCheckedBeforeItsRightProof) {
   const test::ScramHash hash;
   ScramServer server(hash, known_secret(), row.header == "y,," ? Bytes() : kEndPoint,
                      std::string(kServerNonce));
-  const std::string first = std::string(row.header) + std::string(kFirstOfClient);
+  const std::string first = std::string(row.header) + std::string(kClientFirstBare);
   const auto server_first = server.take_initial_response({row.mechanism, as_bytes(first)});
   ASSERT_TRUE(server_first.has_value());
   const auto answer = server.take_response(as_bytes(with_proof(row.without_proof, *server_first)));

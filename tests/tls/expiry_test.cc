@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <cmath>
+#include <cstdint>
 #include <ctime>
 
 #include "tests/support/certificates.h"
@@ -22,6 +24,26 @@ CertificateRequest lasting(const std::string& name, std::chrono::hours life) {
 // In hours from now.
 std::int64_t hours(std::int64_t time) {
   return std::lround(static_cast<double>(time - std::time(nullptr)) / 3'600);
+}
+
+constexpr std::int64_t kSecondsOfDay = 86'400;
+
+Expiry lasting_days(std::int64_t begins, std::int64_t ends) {
+  return {
+      .file = "/a.crt", .kind = Expiry::Kind::certificate, .subject = "CN=a", .begins = begins, .ends = ends};
+}
+
+TEST(ExpiresSoon, IsTrueWithinTheNotice) {
+  const auto year = lasting_days(0, 365 * kSecondsOfDay);
+  EXPECT_FALSE(expires_soon(year, 335 * kSecondsOfDay, std::chrono::hours(30 * 24)));
+  EXPECT_TRUE(expires_soon(year, 335 * kSecondsOfDay + 1, std::chrono::hours(30 * 24)));
+  EXPECT_TRUE(expires_soon(year, 400 * kSecondsOfDay, std::chrono::hours(30 * 24)));
+}
+
+TEST(ExpiresSoon, IsTrueInTheLastThirdOfAShortLife) {
+  const auto nine_days = lasting_days(0, 9 * kSecondsOfDay);
+  EXPECT_FALSE(expires_soon(nine_days, 6 * kSecondsOfDay, std::chrono::hours(30 * 24)));
+  EXPECT_TRUE(expires_soon(nine_days, 6 * kSecondsOfDay + 1, std::chrono::hours(30 * 24)));
 }
 
 class ExpiryTest : public testing::Test {

@@ -69,14 +69,14 @@ TYPED_TEST(RequiredPostQuantum, IsAMistakeBesideOtherGroupsAlone) {
 }
 
 // Valid settings for both ends.
-struct SettingsOfEnds {
+struct BothSettings {
   Site site;
   ClientSettings client = site.client_settings();
   ServerSettings server = site.server_settings();
 };
 
 // Returns the agreed group, or each end's failure.
-std::string outcome(const SettingsOfEnds& ends) {
+std::string outcome(const BothSettings& ends) {
   EngineEnd client(Engine::to_server(Site::build(ends.client), {.host = Site::kHost}));
   EngineEnd server(Engine::to_client(Site::build(ends.server), false));
   if (shake_hands(client, server)) {
@@ -88,24 +88,24 @@ std::string outcome(const SettingsOfEnds& ends) {
 }
 
 TEST(PostQuantum, IsAgreedByDefaultIfOpenSslCan) {
-  const SettingsOfEnds ends;
+  const BothSettings ends;
   const std::string agreed = outcome(ends);
   EXPECT_EQ(agreed.find("MLKEM") != std::string::npos, has_ml_kem()) << agreed;
 }
 
 TEST(PostQuantum, IsAgreedIfOneEndRequiresIt) {
   if (!has_ml_kem()) GTEST_SKIP() << "this OpenSSL has no ML-KEM";
-  SettingsOfEnds client_requires;
+  BothSettings client_requires;
   client_requires.client.post_quantum = PostQuantum::require;
   EXPECT_EQ(outcome(client_requires), std::string("TLSv1.3 ") + kHybrid);
-  SettingsOfEnds server_requires;
+  BothSettings server_requires;
   server_requires.server.post_quantum = PostQuantum::require;
   EXPECT_EQ(outcome(server_requires), std::string("TLSv1.3 ") + kHybrid);
 }
 
 TEST(PostQuantum, IsTheHybridOfTheGroupsThatAreSet) {
   if (!has_ml_kem()) GTEST_SKIP() << "this OpenSSL has no ML-KEM";
-  SettingsOfEnds ends;
+  BothSettings ends;
   ends.client.post_quantum = PostQuantum::require;
   ends.client.ssl_groups = "X25519:SecP256r1MLKEM768";
   ends.server.ssl_groups = "X25519:X25519MLKEM768:SecP256r1MLKEM768";
@@ -122,9 +122,9 @@ TEST(PostQuantum, IsMissedInSoManyWords) {
   const std::string of_server =
       "post_quantum is \"require\", and the client does not agree on TLS 1.3 with a hybrid group of ML-KEM: ";
   for (const bool old_version : {false, true}) {
-    SettingsOfEnds client_requires;
+    BothSettings client_requires;
     client_requires.client.post_quantum = PostQuantum::require;
-    SettingsOfEnds server_requires;
+    BothSettings server_requires;
     server_requires.server.post_quantum = PostQuantum::require;
     if (old_version) {
       client_requires.server.ssl_max_protocol_version = Version::tls1_2;

@@ -86,7 +86,7 @@ Heard heard_data(std::string content) {
 Heard heard_alert(char level, char number) {
   return {ContentType::alert, {level, number}};
 }
-const Heard kHeardNewKey = {ContentType::handshake, std::string("\x18\0\0\1\0", 5)};
+const Heard kHeardKeyUpdate = {ContentType::handshake, std::string("\x18\0\0\1\0", 5)};
 
 class Records : public testing::Test {
  protected:
@@ -209,7 +209,7 @@ TEST_F(Records, ANewKeyOfThePeersIsFollowed) {
 TEST_F(Records, AWishForANewKeyIsMetBeforeTheNextData) {
   EXPECT_EQ(read(joined({peer_.key_update(1), peer_.key_update(1)})), Status::want_input);
   EXPECT_TRUE(sent_.empty());
-  EXPECT_EQ(write("text"), (std::vector{kHeardNewKey, heard_data("text")}));
+  EXPECT_EQ(write("text"), (std::vector{kHeardKeyUpdate, heard_data("text")}));
   EXPECT_EQ(write("more"), std::vector{heard_data("more")});
 }
 
@@ -217,13 +217,13 @@ TEST_F(Records, AKeyIsReplacedAfterSoManyOctetsOnTheWire) {
   make(true, 10, {.records = 1'000, .bytes = 3 * (10 + TrafficKey::kOverhead)});
   const auto heard = write(std::string(50, 'x'));
   const auto piece = heard_data(std::string(10, 'x'));
-  EXPECT_EQ(heard, (std::vector{piece, piece, piece, kHeardNewKey, piece, piece}));
+  EXPECT_EQ(heard, (std::vector{piece, piece, piece, kHeardKeyUpdate, piece, piece}));
 }
 
 TEST_F(Records, AKeyIsReplacedAfterSoManyRecords) {
   make(true, 10, {.records = 2, .bytes = 1'000'000});
   const auto piece = heard_data(std::string(10, 'x'));
-  EXPECT_EQ(write(std::string(30, 'x')), (std::vector{piece, piece, kHeardNewKey, piece}));
+  EXPECT_EQ(write(std::string(30, 'x')), (std::vector{piece, piece, kHeardKeyUpdate, piece}));
 }
 
 // The limit of AES-GCM is 2^24.5 records (RFC 8446, 5.5).

@@ -27,13 +27,13 @@ class ServerCertificates {
   void serve(SSL_CTX* context) const;
   // Returns whether tls-server-end-point is defined for all certificates.
   [[nodiscard]] bool have_end_points() const;
-  // Returns the place of the certificate for this server name, empty if the client sent none, in
-  // ServerSettings::certificates; nullopt: the handshake fails.
+  // Returns the index in ServerSettings::certificates of the certificate for this server name, which is empty if the client sent
+  // none; nullopt: the handshake fails.
   [[nodiscard]] std::optional<std::size_t> find_for(std::string_view server_name) const {
     return names_.find(server_name);
   }
-  // Returns the certificate at a place of find_for().
-  [[nodiscard]] X509* leaf(std::size_t place) const { return own_.at(place).leaf.get(); }
+  // Returns the certificate with an index of find_for().
+  [[nodiscard]] X509* leaf(std::size_t index) const { return own_.at(index).leaf.get(); }
   // Returns the certificate with this fingerprint; null: there is none.
   [[nodiscard]] X509* find(std::string_view sha256_fingerprint) const;
 

@@ -3,9 +3,7 @@
 import base64
 import json
 import os
-import re
 import shutil
-import time
 import urllib.error
 import urllib.request
 from pathlib import Path

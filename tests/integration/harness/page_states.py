@@ -10,7 +10,8 @@ def utc(seconds: float) -> str:
 
 
 def certificate(days: int, **more) -> dict:
-    return {"not_after": utc(time.time() + days * 86_400 + 3_600), "days_left": days, **more}
+    """Of a long life, unless `more` says whether it expires soon."""
+    return {"not_after": utc(time.time() + days * 86_400 + 3_600), "days_left": days, "expires_soon": days < 30, **more}
 
 
 def sample(when: float) -> dict:
@@ -51,6 +52,11 @@ def status_of(state: str) -> dict:
             certificate(-2 if is_bad else 33, kind="crl", subject="CN=clients", file="/etc/pgveil/clients.crl"),
             certificate(22 if is_bad else 2033, kind="authority", subject="CN=root", file="/etc/pgveil/root.crt"),
         ],
+        "upstreams": [
+            {"name": "primary", "server": "db01.example:5432", "sslmode": "verify-full", "verdict": "verified",
+             "last_connected": utc(now), "last_failed": None, "problem": "",
+             "certificate": certificate(20, subject="CN=db01") if is_bad else certificate(0, subject="CN=db01", expires_soon=False)},
+        ],
         "limits": {"sessions": {"used": 390, "max": 400 if is_bad else 10_000},
                    "unauthenticated_clients": {"used": 8, "max": 10}, "descriptors": {"used": 812, "max": 524_288}},
         "memory": {"resident_bytes": 48_234_496},
@@ -63,9 +69,7 @@ def status_of(state: str) -> dict:
             {"file": "/etc/pgveil/pgveil.toml", "line": 12, "setting": "upstream.primary.sslrootcert",
              "message": 'cannot read "/etc/pgveil/root.crt"', "hint": "Create the file, or correct the path."}
         ]  # fmt: skip
-        status["upstreams"] = [
-            {"name": "primary", "server": "db01.example:5432", "sslmode": "verify-full", "verdict": "verified",
-             "last_connected": utc(now), "last_failed": None, "problem": "", "certificate": certificate(200, subject="CN=db01")},
+        status["upstreams"] += [
             {"name": HOSTILE, "server": "db02.example:5432", "sslmode": "verify-full", "verdict": "failed",
              "last_connected": None, "last_failed": utc(now), "problem": HOSTILE, "certificate": None},
             {"name": "local", "server": "unix:/run/postgresql", "sslmode": "disable", "verdict": "unencrypted",

@@ -20,7 +20,11 @@ namespace {
 
 class AnHttpListener : public testing::Test {
  protected:
-  AnHttpListener() {
+  AnHttpListener() { listen({}); }
+
+  // Replaces the listener by one with other maximum times.
+  void listen(HttpConnection::Times max_times) {
+    listener_.reset();
     Descriptor socket(::socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
     const auto any = kernel_address(SocketAddress{.host = "127.0.0.1", .port = 0, .unix_path = ""});
     EXPECT_EQ(::bind(socket.get(), any->get(), any->size), 0);
@@ -28,11 +32,13 @@ class AnHttpListener : public testing::Test {
     address_ = bound_address(socket.get());
     std::vector<Descriptor> sockets;
     sockets.push_back(std::move(socket));
-    listener_ =
-        std::make_unique<HttpListener>(loop_.get(), std::move(sockets), [this](const HttpRequest& request) {
+    listener_ = std::make_unique<HttpListener>(
+        loop_.get(), std::move(sockets),
+        [this](const HttpRequest& request) {
           ++answered_;
           return HttpResponse{.body = request.path + body_};
-        });
+        },
+        max_times);
   }
 
   void turn() { uv_run(loop_.get(), UV_RUN_NOWAIT); }
@@ -59,6 +65,13 @@ class AnHttpListener : public testing::Test {
       if (size < 0 && errno != EAGAIN) return received + " and an error";
     }
     return received + " and no end";
+  }
+
+  // Returns whether all connections have ended before so much time has passed.
+  bool all_end_within(std::chrono::milliseconds time) {
+    const auto end = std::chrono::steady_clock::now() + time;
+    while (listener_->connections() > 0 && std::chrono::steady_clock::now() < end) turn();
+    return listener_->connections() == 0;
   }
 
   Loop loop_;
@@ -128,6 +141,64 @@ TEST_F(AnHttpListener, ForgetsAConnectionThatIsOver) {
   }
   for (int turns = 0; turns < 10; ++turns) turn();
   EXPECT_EQ(listener_->connections(), 0U);
+}
+
+// The time is one that no other end of these connections takes.
+constexpr std::chrono::seconds kLong{600};
+constexpr std::chrono::milliseconds kShort{100};
+constexpr std::chrono::seconds kPatience{20};
+
+TEST_F(AnHttpListener, EndsAConnectionWithoutARequestInTime) {
+  listen({.request = kShort, .idle = kLong});
+  const Descriptor client = connect();
+  send(client, "GET / HTTP/1.1\r\n");
+  while (listener_->connections() == 0) turn();
+  EXPECT_TRUE(all_end_within(kPatience));
+}
+
+TEST_F(AnHttpListener, EndsAConnectionWhoseClientDoesNotReadTheResponse) {
+  listen({.request = kShort, .idle = kLong});
+  body_.assign(std::size_t{64} << 20U, 'x');  // more than the buffers of the kernel hold
+  const Descriptor client = connect();
+  send(client, "GET / HTTP/1.1\r\n\r\n");
+  while (answered_ == 0) turn();
+  const Descriptor other = connect();
+  send(other, "GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n");
+  body_.clear();
+  EXPECT_TRUE(receive(other).ends_with("/livez"));
+  EXPECT_TRUE(all_end_within(kPatience));
+}
+
+TEST_F(AnHttpListener, EndsAnIdleConnection) {
+  listen({.request = kLong, .idle = kShort});
+  const Descriptor client = connect();
+  send(client, "GET /livez HTTP/1.1\r\n\r\n");
+  EXPECT_TRUE(receive(client).ends_with("/livez"));  // and the end of the connection
+}
+
+TEST_F(AnHttpListener, GivesALaterRequestATimeOfItsOwn) {
+  listen({.request = kShort, .idle = kLong});
+  const Descriptor client = connect();
+  send(client, "GET /livez HTTP/1.1\r\n\r\n");
+  EXPECT_TRUE(receive(client, "/livez").ends_with("/livez"));
+  const auto idle_until = std::chrono::steady_clock::now() + 3 * kShort;
+  while (std::chrono::steady_clock::now() < idle_until) turn();
+  ASSERT_EQ(listener_->connections(), 1U);
+  send(client, "GET");
+  EXPECT_TRUE(all_end_within(kPatience));
+}
+
+// The kernel has more bytes of the request than one read takes, and reports the reset with them.
+TEST_F(AnHttpListener, EndsAConnectionThatWasReset) {
+  listen({.request = kLong, .idle = kLong});
+  {
+    const Descriptor client = connect();
+    const linger reset{.l_onoff = 1, .l_linger = 0};
+    ASSERT_EQ(::setsockopt(client.get(), SOL_SOCKET, SO_LINGER, &reset, sizeof reset), 0);
+    send(client, "GET / HTTP/1.1\r\n" + std::string(6'000, 'a'));
+  }
+  while (listener_->connections() == 0) turn();
+  EXPECT_TRUE(all_end_within(kPatience));
 }
 
 // The limit is lowered to the descriptors that are open.

@@ -301,14 +301,13 @@ TEST(AuditInSyslog, HasTheLongestRecordThatASessionCanHave) {
 }
 
 TEST(AuditRecord, CutsLongValues) {
-  EXPECT_EQ(audit_value("short"), "short");
   const Folder folder;
   CapturedLog log(text_log, to_file(folder.path("audit.json")));
   AuditRecord(AuditOutcome::accepted, "1").add("user", std::string(5'000, 'x'));
   static_cast<void>(log.lines());
   EXPECT_EQ(records_of(folder.path("audit.json")).at(0),
             R"({TIME,"schema":1,"event":"audit","session":"1","outcome":"accepted","user":")" +
-                std::string(kMaxAuditValueBytes, 'x') + R"("})");
+                std::string(kMaxAuditValueBytes, 'x') + R"(..."})");
 }
 
 TEST(AuditInSyslog, ReachesADaemonThatWasStartedAgain) {

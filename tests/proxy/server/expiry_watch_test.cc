@@ -22,19 +22,6 @@ tls::Expiry expiring(std::int64_t begins, std::int64_t ends, const std::string& 
           .ends = ends};
 }
 
-TEST(ExpiresSoon, IsTrueWithinTheNotice) {
-  const auto year = expiring(0, 365 * kDay);
-  EXPECT_FALSE(expires_soon(year, 335 * kDay, hours(30 * 24)));
-  EXPECT_TRUE(expires_soon(year, 335 * kDay + 1, hours(30 * 24)));
-  EXPECT_TRUE(expires_soon(year, 400 * kDay, hours(30 * 24)));
-}
-
-TEST(ExpiresSoon, IsTrueInTheLastThirdOfAShortLife) {
-  const auto nine_days = expiring(0, 9 * kDay);
-  EXPECT_FALSE(expires_soon(nine_days, 6 * kDay, hours(30 * 24)));
-  EXPECT_TRUE(expires_soon(nine_days, 6 * kDay + 1, hours(30 * 24)));
-}
-
 class AnExpiryWatch : public testing::Test {
  protected:
   void watch(std::vector<tls::Expiry> expiries, std::chrono::seconds notice = hours(30 * 24)) {
@@ -44,7 +31,9 @@ class AnExpiryWatch : public testing::Test {
   const std::int64_t now_ = std::time(nullptr);
   test::CapturedLog log_{LogConfig{}};
   Loop loop_;
-  ExpiryWatch watch_{loop_.get()};
+  std::int64_t clock_ = now_;
+  std::vector<ServerExpiry> of_servers_;
+  ExpiryWatch watch_{loop_.get(), [this] { return of_servers_; }, [this] { return clock_; }};
 };
 
 TEST_F(AnExpiryWatch, WarnsOfWhatExpiresSoonAndOfWhatHasExpired) {
@@ -70,6 +59,29 @@ TEST_F(AnExpiryWatch, WarnsOnceADay) {
   const auto lines = log_.lines();
   ASSERT_EQ(lines.size(), 2U);
   EXPECT_NE(lines[1].find("CN=b"), std::string::npos);
+}
+
+TEST_F(AnExpiryWatch, WarnsAgainAfterADay) {
+  watch({expiring(now_ - 300 * kDay, now_ + 10 * kDay)});
+  clock_ += kDay - 1;
+  watch_.look();
+  clock_ += 1;
+  watch_.look();
+  EXPECT_EQ(log_.lines().size(), 2U);
+}
+
+TEST_F(AnExpiryWatch, WarnsOfTheCertificateThatAServerHasShown) {
+  watch({});
+  of_servers_ = {{.upstream = "primary", .expiry = expiring(now_ - 300 * kDay, now_ + 10 * kDay + 60)}};
+  of_servers_[0].expiry.file.clear();
+  watch_.look();
+  watch_.look();
+  const auto lines = log_.lines();
+  ASSERT_EQ(lines.size(), 1U);
+  EXPECT_TRUE(
+      lines[0].starts_with("W certificate_expires kind=certificate subject=\"CN=a\" upstream=primary "))
+      << lines[0];
+  EXPECT_NE(lines[0].find("renew its certificate"), std::string::npos) << lines[0];
 }
 
 TEST_F(AnExpiryWatch, WarnsOfTheNextCertificateOfTheSameFile) {

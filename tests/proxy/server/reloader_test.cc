@@ -34,9 +34,13 @@ class ReloaderTest : public testing::Test {
     while (reloads_.size() < count && uv_run(loop_.get(), UV_RUN_ONCE) != 0) {
     }
   }
+  // The load with this number, from 1 on, waits for go_on().
+  void hold_load(int number) { held_ = number; }
+  void go_on() { go_on_.set_value(); }
   ConfigSource source() {
     return [this]() -> tl::expected<ParsedConfig, ConfigReport> {
       const int number = ++loads_;
+      if (number == held_) may_go_on_.wait();
       return read_ ? read_(number) : good_configuration();
     };
   }
@@ -44,6 +48,9 @@ class ReloaderTest : public testing::Test {
   test::TemporaryFolder folder_;
   Loop loop_;
   std::atomic<int> loads_{0};
+  std::atomic<int> held_{0};
+  std::promise<void> go_on_;
+  const std::shared_future<void> may_go_on_ = go_on_.get_future().share();
   std::function<tl::expected<ParsedConfig, ConfigReport>(int number)> read_;  // runs in a thread of the pool
   std::vector<Reload> reloads_;
   std::function<void()> on_reload_ = [] {};
@@ -108,10 +115,8 @@ class ReloaderForgets : public ReloaderTest, public testing::WithParamInterface<
 // A reload turns the watch off, and the change before that was noticed while it loaded.
 TEST_P(ReloaderForgets, ChangesThatNobodyWatchesAnyMore) {
   const std::string rules = folder_.write("hba", "local all all trust\n");
-  std::promise<void> go;
-  const auto may_go = go.get_future().share();
-  read_ = [may_go, rules](int number) {
-    if (number == 2) may_go.wait();
+  hold_load(2);
+  read_ = [rules](int) {
     auto parsed = good_configuration();
     parsed->config.listeners[0].hba.file = rules;
     return parsed;
@@ -124,7 +129,7 @@ TEST_P(ReloaderForgets, ChangesThatNobodyWatchesAnyMore) {
     folder_.write("hba", "local all orders trust\n");
     if (GetParam()) reloader_.forget_changes();
   };
-  go.set_value();
+  go_on();
   run_until(3);
   EXPECT_EQ(reloads_.size(), GetParam() ? 2U : 3U);
 }
@@ -132,15 +137,10 @@ INSTANTIATE_TEST_SUITE_P(Or, ReloaderForgets, testing::Bool(),
                          [](const auto& test) { return test.param ? "Forgets" : "DoesNotForget"; });
 
 TEST_F(ReloaderTest, LoadsOnceMoreIfItIsAskedWhileItLoads) {
-  std::promise<void> go;
-  const auto may_go = go.get_future().share();
-  read_ = [may_go](int number) {
-    if (number == 1) may_go.wait();
-    return good_configuration();
-  };
+  hold_load(1);
   reloader_.request("first", ReloadIf::always);
   for (const char* trigger : {"second", "third"}) reloader_.request(trigger, ReloadIf::always);
-  go.set_value();
+  go_on();
   run_until(2);
   ASSERT_EQ(reloads_.size(), 2U);
   EXPECT_EQ(reloads_[0].trigger, "first");
@@ -151,16 +151,11 @@ TEST_F(ReloaderTest, LoadsOnceMoreIfItIsAskedWhileItLoads) {
 
 // Who has sent SIGHUP finds its end in the log.
 TEST_F(ReloaderTest, KeepsTheTriggerOfARequestWhenAFileChangesAfterIt) {
-  std::promise<void> go;
-  const auto may_go = go.get_future().share();
-  read_ = [may_go](int number) {
-    if (number == 1) may_go.wait();
-    return good_configuration();
-  };
+  hold_load(1);
   reloader_.request("first", ReloadIf::always);
   reloader_.request("SIGHUP", ReloadIf::always);
   reloader_.request("file_watch", ReloadIf::changed);
-  go.set_value();
+  go_on();
   run_until(2);
   ASSERT_EQ(reloads_.size(), 2U);
   EXPECT_EQ(reloads_[1].trigger, "SIGHUP");
@@ -170,17 +165,12 @@ class ReloaderRequest : public ReloaderTest, public testing::WithParamInterface<
 
 // A service manager that was told of the reload waits for its end.
 TEST_P(ReloaderRequest, IsAnotherReloadOnlyIfItLoadsInAnyCase) {
-  std::promise<void> go;
-  const auto may_go = go.get_future().share();
-  read_ = [may_go](int number) {
-    if (number == 1) may_go.wait();
-    return good_configuration();
-  };
+  hold_load(1);
   reloader_.request("first", ReloadIf::always);
   reloader_.request("second", GetParam());
   std::vector<bool> is_another_requested;
   on_reload_ = [&] { is_another_requested.push_back(reloader_.is_another_requested()); };
-  go.set_value();
+  go_on();
   EXPECT_EQ(uv_run(loop_.get(), UV_RUN_DEFAULT), 0);
   EXPECT_EQ(is_another_requested,
             GetParam() == ReloadIf::always ? std::vector({true, false}) : std::vector({false}));
@@ -191,16 +181,11 @@ INSTANTIATE_TEST_SUITE_P(When, ReloaderRequest, testing::Values(ReloadIf::always
                          });
 
 TEST_F(ReloaderTest, DoesNotReportAnErrorIfANewerRequestSucceeds) {
-  std::promise<void> go;
-  const auto may_go = go.get_future().share();
-  read_ = [may_go](int number) {
-    if (number != 1) return good_configuration();
-    may_go.wait();
-    return bad_configuration("half written");
-  };
+  hold_load(1);
+  read_ = [](int number) { return number == 1 ? bad_configuration("half written") : good_configuration(); };
   reloader_.request("first", ReloadIf::always);
   reloader_.request("second", ReloadIf::always);
-  go.set_value();
+  go_on();
   run_until(1);
   ASSERT_EQ(reloads_.size(), 1U);
   EXPECT_TRUE(reloads_[0].loaded.has_value());
@@ -318,15 +303,10 @@ TEST_F(ReloaderTest, HasCompletedARequestAlthoughAFileChangesAgainAndAgain) {
 }
 
 TEST_F(ReloaderTest, ReportsNothingAfterItWasStopped) {
-  std::promise<void> go;
-  const auto may_go = go.get_future().share();
-  read_ = [may_go](int) {
-    may_go.wait();
-    return good_configuration();
-  };
+  hold_load(1);
   reloader_.request("SIGHUP", ReloadIf::always);
   reloader_.stop();
-  go.set_value();
+  go_on();
   run_until(1);
   EXPECT_TRUE(reloads_.empty());
   EXPECT_FALSE(reloader_.is_busy());

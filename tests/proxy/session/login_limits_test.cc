@@ -29,6 +29,15 @@ class LoginLimits : public test::AStage {
                               const std::string& limits = "") {
     return enter_session(client(listener, limits), user);
   }
+  // After a failed login, begins one that has `left` of its 6 seconds, and has to wait for 3.
+  LoginGate::State login_with_half_as_delay(std::chrono::milliseconds left) {
+    const std::string listener = "failed_login_delay = \"3s\"";
+    const std::string limits = "startup_timeout = \"6s\"";
+    note_failed_login(client(listener, limits));
+    SessionContext& context = client(listener, limits);
+    context.deadline.set(left);
+    return LoginGate(context).advance();
+  }
 
   std::vector<std::unique_ptr<SessionContext>> earlier_;
 };
@@ -100,23 +109,11 @@ TEST_F(LoginLimits, LetNoLoginWaitForLongerThanHalfOfItsTime) {
 
 // The client has used a little of its time before, as each client does.
 TEST_F(LoginLimits, LetALoginWaitForExactlyHalfOfItsTime) {
-  const std::string listener = "failed_login_delay = \"3s\"";
-  const std::string limits = "startup_timeout = \"6s\"";
-  note_failed_login(client(listener, limits));
-  SessionContext& context = client(listener, limits);
-  context.deadline.set(std::chrono::milliseconds(5'900));
-  LoginGate gate(context);
-  EXPECT_EQ(gate.advance(), GateState::waiting);
+  EXPECT_EQ(login_with_half_as_delay(std::chrono::milliseconds(5'900)), GateState::waiting);
 }
 
 TEST_F(LoginLimits, LeaveAQuarterOfItsTimeToALogin) {
-  const std::string listener = "failed_login_delay = \"3s\"";
-  const std::string limits = "startup_timeout = \"6s\"";
-  note_failed_login(client(listener, limits));
-  SessionContext& context = client(listener, limits);
-  context.deadline.set(std::chrono::milliseconds(4'400));
-  LoginGate gate(context);
-  EXPECT_EQ(gate.advance(), GateState::refused);
+  EXPECT_EQ(login_with_half_as_delay(std::chrono::milliseconds(4'400)), GateState::refused);
 }
 
 TEST_F(LoginLimits, LetALoginBeginAfterItsDelayOrAfterASuccess) {

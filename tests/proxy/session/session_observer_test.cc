@@ -73,5 +73,43 @@ TEST(SessionWithoutMemory, HasARecordOfItsEndIfItHasOneOfItsLogin) {
   EXPECT_GT(ended_early, 0);
 }
 
+// Establishes a session and ends it. An allocation of the end fails, and the end is tried again, if `again`.
+Outcomes end_without_memory(int allocations, bool again, bool& has_failed) {
+  const test::AuditFile file;
+  test::CapturedLog log({}, file.config());
+  const auto lost_before = lost_audit_records();
+  {
+    SessionObserver observer;
+    observer.note_client(
+        {.session = "7f3a-2b", .worker = 1, .address = kClient, .listener = kClient, .upstream = "a"});
+    observer.establish(true);
+    const Ending ending{.reason = Reason::upstream_lost, .detail = std::string(200, 'x')};
+    try {
+      const test::FailingAllocation failing(allocations);
+      observer.log_closed(ending, "relay");
+      has_failed = failing.has_failed();
+    } catch (const std::bad_alloc&) {
+      if (again) observer.log_closed(ending, "relay");
+    }
+  }
+  static_cast<void>(log.lines());
+  return {.records = file.records(), .lost = lost_audit_records() - lost_before};
+}
+
+TEST(SessionWithoutMemory, HasItsEndOnceOrCountsItAsLostOnce) {
+  for (const bool again : {true, false}) {
+    std::uint64_t lost = 0;
+    bool has_failed = true;
+    for (int allocations = 0; has_failed; ++allocations) {
+      const Outcomes outcomes = end_without_memory(allocations, again, has_failed);
+      EXPECT_EQ(outcomes.records.size() + outcomes.lost, 2U) << "after " << allocations;
+      lost += outcomes.lost;
+    }
+    if (!again) {
+      EXPECT_GT(lost, 0U);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace pgveil::proxy
