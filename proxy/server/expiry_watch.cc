@@ -17,20 +17,28 @@ constexpr std::chrono::hours kLookInterval{1};
 constexpr std::int64_t kDay = 86'400;
 
 // `upstream`: empty if the certificate is in a file.
-void warn(const tls::Expiry& expiry, const std::string& upstream, std::int64_t now) {
-  constexpr std::string_view kOfFile = "Replace the file; pgveil loads it when it changes, or at SIGHUP.";
-  constexpr std::string_view kOfServer = "The administrator of this server has to renew its certificate.";
-  const bool has_expired = expiry.ends <= now;
-  LogLine line(has_expired ? LogLevel::error : LogLevel::warning,
-               has_expired ? "certificate_expired" : "certificate_expires");
+void add_to(LogLine& line, const tls::Expiry& expiry, const std::string& upstream) {
   line.add("kind", tls::name_of(expiry.kind))
       .add("subject", expiry.subject)
       .add("file", expiry.file)
       .add("upstream", upstream)
       .add("expires",
            fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(static_cast<std::time_t>(expiry.ends))));
-  if (!has_expired) line.add("days_left", static_cast<std::uint64_t>((expiry.ends - now) / kDay));
-  line.add("hint", upstream.empty() ? kOfFile : kOfServer);
+}
+
+void warn(const tls::Expiry& expiry, const std::string& upstream, std::int64_t now) {
+  const std::string_view hint = upstream.empty()
+                                    ? "Replace the file; pgveil loads it when it changes, or at SIGHUP."
+                                    : "The administrator of this server has to renew its certificate.";
+  if (expiry.ends <= now) {
+    LogLine line(LogLevel::error, "certificate_expired");
+    add_to(line, expiry, upstream);
+    line.add("hint", hint);
+  } else {
+    LogLine line(LogLevel::warning, "certificate_expires");
+    add_to(line, expiry, upstream);
+    line.add("days_left", static_cast<std::uint64_t>((expiry.ends - now) / kDay)).add("hint", hint);
+  }
 }
 
 }  // namespace

@@ -123,7 +123,7 @@ def test_running_out_of_descriptors_is_survived(pgveil, postgres):
 
 @needs_no_descriptors
 def test_no_descriptor_for_the_server_is_told_as_such(pgveil, postgres):
-    proxy = pgveil(postgres.upstream(), prefix=("prlimit", "--nofile=40:40"), admin={"address": "127.0.0.1:0"})
+    proxy = pgveil(postgres.upstream(), prefix=("prlimit", "--nofile=40:40"))
     clients = [proxy.connect() for _ in range(60)]  # more than are accepted: they take every descriptor
     eventually(lambda: "accept_failed" in proxy.log)
     clients[0].send(wire.startup_message(user="trusted", database="ledger"))
@@ -133,9 +133,18 @@ def test_no_descriptor_for_the_server_is_told_as_such(pgveil, postgres):
     line = proxy.wait_for_line(" accept_failed .*").string
     assert "New connections wait. Raise the limit of open files of this process: LimitNOFILE" in line
     assert "reason=out_of_resources" in proxy.end_of_session()
+
+
+@needs_no_descriptors
+def test_that_clients_wait_for_descriptors_is_counted(pgveil, postgres):
+    proxy = pgveil(postgres.upstream(), prefix=("prlimit", "--nofile=40:40"), admin={"address": "127.0.0.1:0"})
+    clients = [proxy.connect() for _ in range(60)]
+    eventually(lambda: "accept_failed" in proxy.log)
     pauses = [count for series, count in Admin(proxy).metrics().items()
               if series.startswith("pgveil_accept_pauses_total{") and 'cause="resources"' in series]  # fmt: skip
     assert len(pauses) == 1 and pauses[0] >= 1
+    for client in clients:
+        client.close()
 
 
 @needs_no_descriptors

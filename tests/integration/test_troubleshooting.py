@@ -190,7 +190,7 @@ class TestWhatToRunFirst:
 
     def test_a_login_that_the_server_refuses(self, trial):
         passfile = secret_file(trial.folder / "wrong", "*:*:*:*:wrong\n")
-        done = self.run(self.LOGIN, file=self.file(trial, upstream={"passfile": str(passfile)}))
+        done = self.run(self.LOGIN, file=self.file(trial, {"hba": "host all all all trust"}, {"passfile": str(passfile)}))
         assert "✓ verdict" in done.stdout and "SQLSTATE 28P01" in done.stdout and "remedy:" in done.stdout
 
     def test_a_login_without_a_password(self, trial):

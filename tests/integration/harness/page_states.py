@@ -35,7 +35,7 @@ def listener(address: str, used: int) -> dict:
 
 
 def status_of(state: str) -> dict:
-    """`good` or `bad`."""
+    """`good`, `bad`, or `expiring`: as good, and the certificate of a server expires soon."""
     now, is_bad = time.time(), state == "bad"
     status = {
         "schema": 1, "version": "0.1.0", "openssl": "OpenSSL 3.0.19 27 Jan 2026", "libuv": "1.44.2", "relay": "io_uring",
@@ -55,7 +55,7 @@ def status_of(state: str) -> dict:
         "upstreams": [
             {"name": "primary", "server": "db01.example:5432", "sslmode": "verify-full", "verdict": "verified",
              "last_connected": utc(now), "last_failed": None, "problem": "",
-             "certificate": certificate(20, subject="CN=db01") if is_bad else certificate(0, subject="CN=db01", expires_soon=False)},
+             "certificate": certificate(0, subject="CN=db01", expires_soon=False)},
         ],
         "limits": {"sessions": {"used": 390, "max": 400 if is_bad else 10_000},
                    "unauthenticated_clients": {"used": 8, "max": 10}, "descriptors": {"used": 812, "max": 524_288}},
@@ -64,6 +64,8 @@ def status_of(state: str) -> dict:
                          {"worker": 2, "sessions": 98, "delay": None}],
         "history": {"interval_seconds": 5, "samples": [sample(now - 600 + 5 * i) for i in range(120)]},
     }  # fmt: skip
+    if state == "expiring":
+        status["upstreams"][0]["certificate"] = certificate(20, subject="CN=db01")
     if is_bad:
         status["configuration"]["mistakes"] = [
             {"file": "/etc/pgveil/pgveil.toml", "line": 12, "setting": "upstream.primary.sslrootcert",
