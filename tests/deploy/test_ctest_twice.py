@@ -39,7 +39,7 @@ def make_tests(tmp_path):
 def ctest_twice(tmp_path):
     def run(*arguments: str) -> subprocess.CompletedProcess:
         command = [tmp_path / "tests/ctest_twice", "trial", "--parallel", "2", "--no-tests=error", *arguments]
-        unstable = os.environ | {"PGVEIL_UNSTABLE_LIST": str(tmp_path / "unstable")}
+        unstable = os.environ | {"CTEST_UNSTABLE_LIST": str(tmp_path / "unstable")}
         return subprocess.run(command, capture_output=True, text=True, check=False, env=unstable)
 
     return run
@@ -59,6 +59,11 @@ def test_one_try_is_enough_if_all_tests_pass(run_tests):
     assert result.returncode == 0, result
     assert "100% tests passed, 0 tests failed out of 2" in result.stdout
     assert "Once more" not in result.stdout and "UNSTABLE" not in result.stdout
+
+
+def test_the_settings_of_the_callers_pgveil_are_not_those_of_the_tests(run_tests, monkeypatch):
+    monkeypatch.setenv("PGVEIL_UPSTREAM", "db01:5432")
+    assert run_tests(a='[ -z "$PGVEIL_UPSTREAM" ]').returncode == 0
 
 
 def test_names_a_test_that_passed_at_the_second_try(run_tests, tmp_path):
