@@ -142,19 +142,19 @@ std::optional<std::string> run(tls::HandshakeSurvey& survey, TimedSocket& socket
 }
 
 // With TLS 1.3 session tickets come after the handshake, one directly after the other. `kRest` is longer than the time of a
-// delayed acknowledgement, for which a server with Nagle's algorithm waits.
+// delayed acknowledgement, for which a server with Nagle's algorithm waits. `kAll` is the limit for all of them together.
 void await_tickets(tls::HandshakeSurvey& survey, TimedSocket& socket, protocol::Bytes received,
                    StepDuration handshake) {
   using std::chrono::milliseconds;
-  constexpr milliseconds kLeast{50}, kMost{500}, kRest{100};
-  socket.set_deadline(Clock::now() +
-                      std::clamp(std::chrono::ceil<milliseconds>(2 * handshake), kLeast, kMost));
+  constexpr milliseconds kLeast{50}, kMost{500}, kRest{100}, kAll{1'000};
+  const auto begin = Clock::now();
+  socket.set_deadline(begin + std::clamp(std::chrono::ceil<milliseconds>(2 * handshake), kLeast, kMost));
   std::vector<std::uint8_t> room(kRecordBytes);
   for (std::size_t total = 0; total < tls::Engine::kMaxHandshakeBytes;) {
     tls::ByteView unread = received;
     tls::Outgoing out(room);
     if (survey.await_tickets(unread, out) != tls::EngineStatus::want_input) return;
-    if (total > 0) socket.set_deadline(Clock::now() + kRest);
+    if (total > 0) socket.set_deadline(std::min(Clock::now() + kRest, begin + kAll));
     auto more = socket.receive(kRecordBytes);
     if (!more || more->empty()) return;
     received = *std::move(more);
