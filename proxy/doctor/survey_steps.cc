@@ -95,6 +95,10 @@ Step direct_step(const HandshakeResult& direct) {
     return {.name = kName,
             .text = "not accepted (sslnegotiation=direct came with PostgreSQL 17): " + direct.error,
             .duration = direct.duration};
+  if (direct.server->chose_unknown_protocol)
+    return {.name = kName,
+            .text = "accepted with an ALPN protocol that was not offered, so clients refuse this server",
+            .duration = direct.duration};
   if (direct.server->protocol.empty())
     return {.name = kName,
             .text = "accepted without ALPN, so clients with sslnegotiation=direct refuse this server",
