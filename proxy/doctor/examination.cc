@@ -164,10 +164,13 @@ void describe_survey(const ServerSurvey& survey, ServerReport& report) {
          .group = server->agreed.group,
          .alpn = server->protocol,
          .versions = {},
-         .broken_ciphers = survey.broken_ciphers,
-         .ciphers_without_forward_secrecy = survey.ciphers_without_forward_secrecy,
-         .tickets = server->tickets};
-  for (const tls::Version version : survey.versions) tls.versions.emplace_back(tls::name_of(version));
+         .broken_ciphers = survey.broken_ciphers.names,
+         .ciphers_without_forward_secrecy = survey.ciphers_without_forward_secrecy.names,
+         .tickets = server->tickets,
+         .is_complete = survey.versions.error.empty() && survey.broken_ciphers.error.empty() &&
+                        survey.ciphers_without_forward_secrecy.error.empty()};
+  for (const tls::Version version : survey.versions.accepted)
+    tls.versions.emplace_back(tls::name_of(version));
 }
 
 // Whether our certificate was sent, and what the server has done with it.

@@ -214,9 +214,11 @@ std::vector<Step> steps_of(const Evidence& evidence, std::int64_t now) {
   if (survey.gss) steps.push_back(gss_step(*survey.gss));
   if (survey.direct) steps.push_back(direct_step(*survey.direct));
   if (!survey.handshake) return steps;
-  const auto& [server, error, duration] = *survey.handshake;
+  const auto& server = survey.handshake->server;
+  const StepDuration duration = survey.handshake->duration;
   if (!server) {
-    steps.push_back({.name = "TLS", .outcome = Outcome::failed, .text = error, .duration = duration});
+    steps.push_back(
+        {.name = "TLS", .outcome = Outcome::failed, .text = survey.handshake->error, .duration = duration});
     return steps;
   }
   const tls::Established& agreed = server->agreed;

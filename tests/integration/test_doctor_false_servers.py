@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import ssl
 import time
 
 import pytest
@@ -90,6 +91,54 @@ def test_parameters_without_end_are_refused(scripted_server, credentials, author
 
     code, _, steps, _ = log_in(scripted_server(after_tls(credentials, flood)), authority, timeout="20s")
     assert code == EX_UNAVAILABLE and steps["session"]["text"] == "the answer is too large"
+
+
+# --- versions and ciphers that are not known ---
+
+
+def after_the_verdict(server, credentials, then):
+    """The script of a server that behaves for two connections, which are the survey and the session, and then does `then`."""
+
+    def script(peer):
+        if server and peer in server[0].peers[:2]:
+            peer.accept_tls(credentials, minimum_version=ssl.TLSVersion.TLSv1_2)
+            peer.receive_to_end()
+        else:
+            then(peer)
+
+    return script
+
+
+@pytest.mark.parametrize("end, words", [("stalls", "no answer in time"), ("closes", "the server closed the connection"),
+                                        ("closes in TLS", "not known: ")])  # fmt: skip
+def test_what_a_server_accepts_is_not_known_without_its_answer(scripted_server, credentials, authority, end, words):
+    """Neither "no old versions" nor "no broken ciphers"."""
+
+    def then(peer):
+        peer.receive(8)
+        if end == "closes":
+            return peer.close()
+        peer.send(b"S")
+        if end == "stalls":
+            return peer.receive_to_end()
+        peer.receive(5)  # the beginning of the ClientHello
+        return peer.close()
+
+    server = []
+    server.append(scripted_server(after_the_verdict(server, credentials, then)))
+    _, report, steps, seconds = examine(server[0], authority, timeout="10s")
+    assert report["verdict"]["verified"] and not report["tls"]["complete"]
+    for name in ("versions", "ciphers"):
+        assert steps[name]["outcome"] == "noted" and steps[name]["text"].startswith("not known: ")
+        assert words in steps[name]["text"]
+    assert seconds < 20
+
+
+def test_versions_that_are_refused_in_the_handshake_are_known(scripted_server, credentials, authority):
+    server = scripted_server(lambda peer: peer.accept_tls(credentials, minimum_version=ssl.TLSVersion.TLSv1_3))
+    _, report, steps, _ = examine(server, authority)
+    assert steps["versions"]["text"] == "lowest TLSv1.3, highest TLSv1.3" and report["tls"]["complete"]
+    assert steps["versions"]["outcome"] == steps["ciphers"]["outcome"] == "passed"
 
 
 # --- late answers ---
