@@ -141,6 +141,58 @@ def test_versions_that_are_refused_in_the_handshake_are_known(scripted_server, c
     assert steps["versions"]["outcome"] == steps["ciphers"]["outcome"] == "passed"
 
 
+# --- faults of one connection ---
+
+
+def with_a_first_connection(scripted_server, then, others):
+    """A server whose first connection does `then`, and each other one `others`."""
+    server = []
+
+    def script(peer):
+        then(peer) if peer is server[0].peers[0] else others(peer)
+
+    server.append(scripted_server(script))
+    return server[0]
+
+
+FIRST = {
+    "closed": ("SSLRequest", lambda peer: peer.receive(8)),
+    "no TLS": ("SSLRequest", lambda peer: (peer.receive(8), peer.send(b"N"))),
+    "no handshake": ("TLS", lambda peer: (peer.receive(8), peer.send(b"S"), peer.receive(5))),
+}
+
+
+@pytest.mark.parametrize("step, then", FIRST.values(), ids=FIRST)
+def test_a_fault_that_has_passed_before_the_verdict_is_noted(scripted_server, credentials, authority, step, then):
+    """Nothing is to be changed, so it must not decide about the exit code."""
+
+    def close_after(peer):
+        then(peer)
+        peer.close()
+
+    def good(peer):
+        peer.accept_tls(credentials, minimum_version=ssl.TLSVersion.TLSv1_2)
+
+    server = with_a_first_connection(scripted_server, close_after, good)
+    code, report, steps, _ = examine(server, authority, timeout="10s")
+    assert report["verdict"]["verified"] and code == 0
+    assert steps[step]["outcome"] == "noted" and "had no such fault" in steps[step]["text"]
+
+
+def test_a_fault_that_the_verdict_does_not_name_is_explained(scripted_server, authority):
+    """The first connection is closed, and the next ones have a certificate that is not trusted."""
+
+    def bad(peer):
+        peer.accept_tls(authority.self_signed("localhost"))
+
+    server = with_a_first_connection(scripted_server, lambda peer: (peer.receive(8), peer.close()), bad)
+    code, report, steps, _ = examine(server, authority, timeout="10s")
+    assert code == EX_UNAVAILABLE and report["verdict"]["reason"] == "upstream_certificate_untrusted"
+    finding = steps["SSLRequest"]["finding"]
+    assert steps["SSLRequest"]["outcome"] == "failed" and finding["cause"] == "The server closed the connection."
+    assert finding["side"] == "server" and finding["remedy"].endswith(".")
+
+
 # --- late answers ---
 
 
