@@ -31,6 +31,8 @@ class QueryReader {
   [[nodiscard]] State receive(ByteView bytes);
 
   [[nodiscard]] const QueryAnswer& answer() const { return answer_; }
+  // Returns what was received after the answer.
+  [[nodiscard]] ByteView rest() const { return ByteView(received_).subspan(read_); }
 
  private:
   [[nodiscard]] State take(char type, ByteView body);

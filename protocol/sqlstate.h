@@ -1,9 +1,17 @@
 // The SQLSTATEs that pgveil sends, with PostgreSQL's names for them (src/backend/utils/errcodes.txt).
 #pragma once
 
+#include <algorithm>
 #include <string_view>
 
 namespace pgveil::protocol::sqlstate {
+
+// Whether a text is one: five digits and upper-case letters. A server may send anything in the field.
+[[nodiscard]] constexpr bool is_well_formed(std::string_view text) {
+  constexpr std::size_t kLength = 5;
+  return text.size() == kLength &&
+         std::ranges::all_of(text, [](char c) { return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z'); });
+}
 
 inline constexpr std::string_view kSqlclientUnableToEstablishSqlconnection = "08001";
 inline constexpr std::string_view kConnectionFailure = "08006";

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <new>
+#include <utility>
 
 #include "tls/host_name.h"
 #include "tls/internal/caller_bio.h"
@@ -23,6 +24,7 @@ struct HandshakeSurvey::State {
   FailureReport failure;
   bool requests_certificate = false;
   unsigned tickets = 0;
+  std::vector<std::string> protocols;  // that were offered
 };
 
 namespace {
@@ -120,6 +122,7 @@ EngineStatus status_of(HandshakeSurvey::State& state, int result) {
 
 HandshakeSurvey::HandshakeSurvey(const Question& question) : state_(std::make_unique<State>()) {
   state_->context = make_context(question);
+  state_->protocols = question.protocols;
   state_->ssl.reset(SSL_new(state_->context.get()));
   if (!state_->ssl) throw std::bad_alloc();
   SSL* ssl = state_->ssl.get();
@@ -171,8 +174,13 @@ const FailureReport& HandshakeSurvey::failure() const {
 
 SurveyedServer HandshakeSurvey::result() const {
   SSL* ssl = state_->ssl.get();
+  // OpenSSL takes any protocol. Text of a server that nobody has verified must not be shown as that of the protocol.
+  std::string protocol(agreed_protocol(ssl));
+  const bool is_known =
+      protocol.empty() || std::ranges::find(state_->protocols, protocol) != state_->protocols.end();
   return {.agreed = describe(ssl),
-          .protocol = std::string(agreed_protocol(ssl)),
+          .protocol = is_known ? std::move(protocol) : std::string(),
+          .chose_unknown_protocol = !is_known,
           .chain = sent_chain(ssl),
           .requests_certificate = state_->requests_certificate,
           .authorities = names_in(SSL_get0_peer_CA_list(ssl)),

@@ -19,8 +19,10 @@ namespace pgveil::tls {
 // What a server has agreed to and sent. Nobody has verified it.
 struct SurveyedServer {
   Established agreed;
-  std::string protocol;  // of ALPN, as the server has sent it; empty: none
-  PeerChain chain;       // as it was sent, with repeated certificates
+  std::string protocol;  // of ALPN, one of those that were offered; empty: none
+  // The server has chosen a protocol that was not offered, which RFC 7301 forbids. `protocol` is then empty.
+  bool chose_unknown_protocol = false;
+  PeerChain chain;  // as it was sent, with repeated certificates
   // The server has asked for a certificate of the client.
   bool requests_certificate = false;
   std::vector<std::string> authorities;  // that it accepts for it, in the format of RFC 2253

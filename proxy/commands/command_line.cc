@@ -433,6 +433,7 @@ tl::expected<Invocation, EarlyExit> parse_command_line(CommandLine line) {
   if (arguments->command == Command::generate) return read_generate(*arguments);
   if (arguments->command == Command::doctor && !examines_configuration(*arguments, line)) {
     auto invocation = read_doctor(*arguments, line);
+    tls::wipe(arguments->doctor.server);  // a connection string may hold a password
     for (auto& [name, value] : line.environment) tls::wipe(value);
     return invocation;
   }

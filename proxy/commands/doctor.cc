@@ -47,10 +47,13 @@ void add_errors(const ConfigErrors& errors, const char* option, ConfigReport& re
   for (const ConfigError& error : errors) report.add_error({option, 0, "", error.message, error.hint});
 }
 
-tl::expected<Subjects, ConfigReport> load_options(const UpstreamConfig& config) {
-  auto upstream = std::make_shared<Upstream>(Upstream{config, nullptr, {}});
-  auto context = tls::ClientContext::build(config.tls);
-  tls::wipe(upstream->config.tls.sslpassword);
+tl::expected<Subjects, ConfigReport> load_options(DoctorRequest& request) {
+  auto upstream = std::make_shared<Upstream>(Upstream{*request.server, nullptr, {}});
+  tls::ClientSettings settings = request.server->tls;
+  if (request.key_passphrase) settings.sslpassword = request.key_passphrase->view();
+  request.key_passphrase.reset();
+  auto context = tls::ClientContext::build(settings);
+  tls::wipe(settings.sslpassword);
   if (context) {
     upstream->tls = *std::move(context);
     return Subjects{.upstreams = {std::move(upstream)}, .listeners = {}};
@@ -102,8 +105,9 @@ LoginRequest login_at(const UpstreamHost& host, const Upstream& upstream, const 
   return complete;
 }
 
-tl::expected<Subjects, ConfigReport> load_configuration(const ParsedConfig& parsed) {
+tl::expected<Subjects, ConfigReport> load_configuration(ParsedConfig& parsed) {
   const auto snapshot = build_snapshot(parsed);
+  wipe_secrets(parsed.config);
   if (!snapshot) return tl::unexpected(snapshot.error());
   Subjects subjects;
   for (const auto& [name, upstream] : (*snapshot)->upstreams) subjects.upstreams.push_back(upstream);
@@ -173,7 +177,7 @@ bool has_colours() {
 
 }  // namespace
 
-int run_doctor(const ParsedConfig& parsed, DoctorRequest request) {
+int run_doctor(ParsedConfig& parsed, DoctorRequest& request) {
   // Before the first use of its functions, which abort without it.
   if (const auto missing = tls::missing_algorithm(); !missing.empty()) {
     ConfigReport report;
@@ -182,7 +186,7 @@ int run_doctor(const ParsedConfig& parsed, DoctorRequest request) {
     std::cerr << report.text() << std::flush;
     return kExitConfig;
   }
-  const auto subjects = request.server ? load_options(*request.server) : load_configuration(parsed);
+  const auto subjects = request.server ? load_options(request) : load_configuration(parsed);
   if (!subjects) {
     std::cerr << subjects.error().text() << std::flush;
     return kExitConfig;

@@ -103,7 +103,7 @@ std::string default_passfile(const DoctorVariables& variables) {
 // What a connection string says, and what it says without an effect.
 struct Expanded {
   DoctorArguments arguments;
-  std::string sslpassword = {};
+  std::shared_ptr<const protocol::SecretText> sslpassword = nullptr;  // null: not given
   std::shared_ptr<const protocol::SecretText> password = nullptr;
   std::vector<std::string> notes = {};
 };
@@ -137,6 +137,13 @@ std::string servers_of(const std::string& hosts, const std::string& ports) {
   return text;
 }
 
+// Returns the secret, and wipes the original; null: it is empty.
+std::shared_ptr<const protocol::SecretText> take_secret(std::string& value) {
+  auto secret = value.empty() ? nullptr : std::make_shared<const protocol::SecretText>(value);
+  tls::wipe(value);
+  return secret;
+}
+
 void expand(const std::string& name, std::string& value, Expanded& expanded) {
   DoctorArguments& arguments = expanded.arguments;
   const auto* known = std::ranges::find(kParameters, name, &decltype(kParameters)::value_type::first);
@@ -146,10 +153,9 @@ void expand(const std::string& name, std::string& value, Expanded& expanded) {
   } else if (name == "connect_timeout") {
     if (arguments.connect_timeout.empty()) arguments.connect_timeout = value + 's';
   } else if (name == "sslpassword") {
-    expanded.sslpassword = std::exchange(value, "");
+    expanded.sslpassword = take_secret(value);
   } else if (name == "password") {
-    if (!value.empty()) expanded.password = std::make_shared<const protocol::SecretText>(value);
-    tls::wipe(value);
+    expanded.password = take_secret(value);
   } else {
     expanded.notes.push_back(fmt::format("{} is ignored", name));
   }
@@ -158,6 +164,7 @@ void expand(const std::string& name, std::string& value, Expanded& expanded) {
 tl::expected<Expanded, EarlyExit> expanded(const DoctorArguments& arguments) {
   Expanded result{.arguments = arguments};
   if (!is_connection_string(arguments.server)) return result;
+  tls::wipe(result.arguments.server);  // it may hold secrets
   auto parameters = parse_connection_string(arguments.server);
   if (!parameters)
     return tl::unexpected(usage_error(parameters.error().message, parameters.error().hint, "doctor"));
@@ -249,10 +256,12 @@ tl::expected<DoctorRequest, EarlyExit> read_doctor_request(const DoctorArguments
   config.tls.sslcrldir = arguments.sslcrldir;
   config.tls.sslcert = arguments.sslcert;
   config.tls.sslkey = arguments.sslkey;
-  config.tls.sslpassword = variables.sslpassword.empty() ? all->sslpassword : variables.sslpassword;
-  tls::wipe(all->sslpassword);
   if (all->password && arguments.user.empty()) all->notes.emplace_back("password has no effect without user");
+  auto passphrase = variables.sslpassword.empty()
+                        ? std::move(all->sslpassword)
+                        : std::make_shared<const protocol::SecretText>(variables.sslpassword);
   return DoctorRequest{.server = std::move(config),
+                       .key_passphrase = std::move(passphrase),
                        .notes = std::move(all->notes),
                        .login = login_of(arguments, std::move(all->password), variables),
                        .sslmodes = *sslmodes,
@@ -279,6 +288,7 @@ tl::expected<DoctorRequest, EarlyExit> configured_doctor_request(const DoctorArg
   const auto sslmodes = sslmodes_of(given);
   if (!sslmodes) return tl::unexpected(sslmodes.error());
   return DoctorRequest{.server = std::nullopt,
+                       .key_passphrase = nullptr,
                        .notes = {},
                        .login = login_of(given),
                        .sslmodes = *sslmodes,

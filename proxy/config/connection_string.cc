@@ -33,6 +33,7 @@ std::optional<std::string> take_value(std::string_view& rest) {
   const bool is_quoted = rest.starts_with('\'');
   if (is_quoted) rest.remove_prefix(1);
   std::string value;
+  value.reserve(rest.size());  // it may be a secret, of which no copy may be left
   while (!rest.empty()) {
     const char next = rest.front();
     if (is_quoted ? next == '\'' : kWhitespace.find(next) != std::string_view::npos) break;
@@ -52,6 +53,7 @@ std::optional<std::string> take_value(std::string_view& rest) {
 
 Result parse_keywords(std::string_view rest) {
   ConnectionParameters parameters;
+  parameters.reserve(static_cast<std::size_t>(std::ranges::count(rest, '=')));
   for (skip_blanks(rest); !rest.empty(); skip_blanks(rest)) {
     const std::string_view keyword = take_keyword(rest);
     skip_blanks(rest);
@@ -77,6 +79,7 @@ std::optional<unsigned> hex_digit(char digit) {
 // Replaces "%41" by "A". nullopt: a "%" is followed by something else, or by 00.
 std::optional<std::string> decoded(std::string_view text) {
   std::string value;
+  value.reserve(text.size());
   for (std::size_t i = 0; i < text.size(); ++i) {
     if (text[i] != '%') {
       value += text[i];
@@ -94,6 +97,8 @@ std::optional<std::string> decoded(std::string_view text) {
 // Collects decoded parameters, and remembers whether one could not be decoded.
 class Collector {
  public:
+  // `most` parameters come, or fewer. So those that are secret are not moved, which would leave copies.
+  explicit Collector(std::size_t most) { parameters_.reserve(most); }
   void add(std::string_view name, std::string_view encoded) {
     auto value = decoded(encoded);
     is_valid_ = is_valid_ && value.has_value();
@@ -146,7 +151,8 @@ bool split_hosts(std::string_view rest, std::string& hosts, std::string& ports) 
 
 Result parse_uri(std::string_view rest) {
   rest.remove_prefix(rest.find("://") + 3);
-  Collector collector;
+  constexpr std::size_t kOfAuthorityAndPath = 5;
+  Collector collector(kOfAuthorityAndPath + static_cast<std::size_t>(std::ranges::count(rest, '=')));
   std::string_view authority = take_until(rest, "/?");
   if (const auto at = authority.rfind('@'); at != std::string_view::npos) {
     std::string_view user = authority.substr(0, at);

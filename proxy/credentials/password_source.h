@@ -37,7 +37,7 @@ class PasswordSource {
 // One that is known.
 class KnownPassword final : public PasswordSource {
  public:
-  // `setting` has static storage.
+  // The text of `setting` must outlive this object.
   KnownPassword(std::shared_ptr<const protocol::SecretText> password, std::string_view setting)
       : password_(std::move(password)), setting_(setting) {}
 

@@ -149,6 +149,28 @@ LoginReplies examine_login(const std::shared_ptr<const Upstream>& upstream,
   return replies;
 }
 
+bool is_about_the_connection(Reason reason) {
+  switch (reason) {
+    case Reason::upstream_not_resolved:
+    case Reason::upstream_unreachable:
+    case Reason::upstream_timed_out:
+    case Reason::upstream_refused_tls:
+    case Reason::upstream_protocol_violation:
+    case Reason::upstream_tls_failed: return true;
+    default: return false;
+  }
+}
+
+// If the connection of a session is good, a fault of an earlier connection has passed: nothing is to be changed.
+void note_passing_faults(std::vector<Step>& steps) {
+  for (Step& step : steps) {
+    if (step.outcome != Outcome::failed || !step.reason || !is_about_the_connection(*step.reason)) continue;
+    step.outcome = Outcome::noted;
+    step.reason.reset();
+    step.text += "; the connection of a session, made later, had no such fault";
+  }
+}
+
 // The results of the survey as data.
 void describe_survey(const ServerSurvey& survey, ServerReport& report) {
   for (const auto& attempt : survey.attempts)
@@ -164,10 +186,13 @@ void describe_survey(const ServerSurvey& survey, ServerReport& report) {
          .group = server->agreed.group,
          .alpn = server->protocol,
          .versions = {},
-         .broken_ciphers = survey.broken_ciphers,
-         .ciphers_without_forward_secrecy = survey.ciphers_without_forward_secrecy,
-         .tickets = server->tickets};
-  for (const tls::Version version : survey.versions) tls.versions.emplace_back(tls::name_of(version));
+         .broken_ciphers = survey.broken_ciphers.names,
+         .ciphers_without_forward_secrecy = survey.ciphers_without_forward_secrecy.names,
+         .tickets = server->tickets,
+         .is_complete = survey.versions.error.empty() && survey.broken_ciphers.error.empty() &&
+                        survey.ciphers_without_forward_secrecy.error.empty()};
+  for (const tls::Version version : survey.versions.accepted)
+    tls.versions.emplace_back(tls::name_of(version));
 }
 
 // Whether our certificate was sent, and what the server has done with it.
@@ -199,6 +224,7 @@ ServerReport examine(const std::shared_ptr<const Upstream>& upstream, const Logi
                       .verdict = verdict_of(attempt)};
   describe_survey(found.survey, report);
   if (!config.hosts.front().is_unix()) report.steps = steps_of(evidence, now);
+  if (!report.verdict.reason) note_passing_faults(report.steps);
   explain_faults(report.steps, report.verdict.reason, evidence);
   report.steps.push_back(verdict_step(attempt, evidence));
   if (attempt.failure == std::nullopt)

@@ -216,8 +216,10 @@ Finding finding_of(const Ending& ending, const Evidence& evidence) {
 void explain_faults(std::vector<Step>& steps, const std::optional<Reason>& verdict,
                     const Evidence& evidence) {
   for (Step& step : steps)
-    if (step.reason && step.reason != verdict)
-      step.finding = finding_of({.reason = *step.reason, .detail = sentence(step.text)}, evidence);
+    if (step.reason && step.reason != verdict) {
+      step.finding = finding_of({.reason = *step.reason}, evidence);
+      step.finding->cause = sentence(step.text);
+    }
 }
 
 }  // namespace pgveil::proxy

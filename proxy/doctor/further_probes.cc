@@ -107,10 +107,15 @@ void add_further_probes(const UpstreamConfig& upstream, const protocol::Bytes& f
     survey.direct =
         survey_handshake(quick, address, first_bytes, {.server_name = {}}, SslNegotiation::direct);
   if (!survey.handshake || !survey.handshake->server) return;
-  survey.versions = accepted_versions(upstream, address, first_bytes);
-  survey.broken_ciphers = accepted_ciphers(upstream, address, first_bytes, tls::SurveyedCiphers::broken);
+  survey.versions = accepted_versions(quick, address, first_bytes);
+  // A server that does not answer any more is not waited for again.
+  const auto ciphers_of = [&](tls::SurveyedCiphers kind, const std::string& error_before) {
+    if (error_before == kNoAnswer) return AcceptedCiphers{.names = {}, .error = error_before};
+    return accepted_ciphers(quick, address, first_bytes, kind);
+  };
+  survey.broken_ciphers = ciphers_of(tls::SurveyedCiphers::broken, survey.versions.error);
   survey.ciphers_without_forward_secrecy =
-      accepted_ciphers(upstream, address, first_bytes, tls::SurveyedCiphers::no_forward_secrecy);
+      ciphers_of(tls::SurveyedCiphers::no_forward_secrecy, survey.broken_ciphers.error);
 }
 
 }  // namespace pgveil::proxy

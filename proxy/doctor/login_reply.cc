@@ -2,6 +2,7 @@
 
 #include "protocol/message.h"
 #include "protocol/query_result.h"
+#include "protocol/sqlstate.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -34,6 +35,8 @@ LoginReply reply_of(const protocol::Message& message) {
   if (!fields) return not_understood();
   LoginReply reply;
   reply.refusal = *std::move(fields);
+  // It may be shown, and nobody knows who has written it (CVE-2024-10977).
+  if (!protocol::sqlstate::is_well_formed(reply.refusal->sqlstate)) reply.refusal->sqlstate = "unknown";
   return reply;
 }
 

@@ -63,7 +63,7 @@ LoginReply ask_verified(const std::shared_ptr<const Upstream>& upstream, const p
   if (const auto failure = link.connect()) return failed(failure->detail);
   const auto begin = Clock::now();
   link.send(startup_message_of(login, version));
-  LoginReply reply = timed(await_reply([&] { return link.receive(time); }), begin);
+  LoginReply reply = timed(await_reply([&] { return link.receive(begin + time); }), begin);
   reply.certificate_was_sent = link.tls() && !link.tls()->own_sha256_fingerprint.empty();
   reply.end_point_bytes = link.tls() ? link.tls()->peer_end_point.size() : 0;
   if (reply.asked == protocol::AuthenticationCode::ok) link.send(terminate_message());

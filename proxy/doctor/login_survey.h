@@ -23,7 +23,7 @@ namespace pgveil::proxy {
                                       const protocol::Bytes& first_bytes, const LoginRequest& login,
                                       protocol::ProtocolVersion version, std::chrono::milliseconds time);
 
-// Asks without TLS, so nobody knows who answers.
+// Asks without TLS, so nobody knows who answers. `time` is that of the connection and of the answer together.
 [[nodiscard]] LoginReply ask_in_plaintext(const KernelAddress& address, const protocol::Bytes& first_bytes,
                                           const LoginRequest& login, std::chrono::milliseconds time);
 

@@ -1,5 +1,7 @@
 #include "proxy/doctor/lone_link.h"
 
+#include <utility>
+
 #include "proxy/doctor/timed_socket.h"
 
 namespace pgveil::proxy {
@@ -46,14 +48,31 @@ void LoneLink::send(protocol::ByteView bytes) {
   stream().write(scratch_, bytes);
 }
 
-tl::expected<protocol::Bytes, std::string> LoneLink::receive(Time time) {
-  for (alarm_.set(time);; uv_run(loop_.get(), UV_RUN_ONCE)) {
-    const auto read = stream().read(scratch_, kScratchBytes);
-    if (read.status == Stream::Status::bytes) return protocol::Bytes(read.bytes.begin(), read.bytes.end());
-    if (read.status == Stream::Status::ended) return protocol::Bytes{};
-    if (read.status == Stream::Status::failed) return tl::unexpected(stream().error());
-    if (alarm_.passed()) return tl::unexpected<std::string>(kNoAnswer);
+LoneLink::Received LoneLink::receive(Clock::time_point deadline) {
+  while (Clock::now() < deadline) {
+    if (auto received = receive_arrived()) return *std::move(received);
+    static_cast<void>(wait(deadline));
   }
+  return tl::unexpected<std::string>(kNoAnswer);
+}
+
+std::optional<LoneLink::Received> LoneLink::receive_arrived() {
+  const auto read = stream().read(scratch_, kScratchBytes);
+  switch (read.status) {
+    case Stream::Status::bytes: return protocol::Bytes(read.bytes.begin(), read.bytes.end());
+    case Stream::Status::ended: return protocol::Bytes{};
+    case Stream::Status::failed: return tl::unexpected(stream().error());
+    case Stream::Status::blocked: break;
+  }
+  return std::nullopt;
+}
+
+bool LoneLink::wait(Clock::time_point deadline) {
+  const Time left = std::chrono::ceil<Time>(deadline - Clock::now());
+  if (left.count() <= 0) return false;
+  alarm_.set(left);
+  uv_run(loop_.get(), UV_RUN_ONCE);
+  return true;
 }
 
 void LoneLink::close() {

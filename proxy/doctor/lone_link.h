@@ -23,6 +23,7 @@ namespace pgveil::proxy {
 class LoneLink final : private Wakeable {
  public:
   using Time = std::chrono::milliseconds;
+  using Clock = std::chrono::steady_clock;
 
   // Connects as a session does. `first_bytes` are sent first on each connection; `budget` is the time for all addresses.
   LoneLink(const std::shared_ptr<const Upstream>& upstream, const protocol::Bytes& first_bytes, Time budget);
@@ -34,14 +35,17 @@ class LoneLink final : private Wakeable {
   // Returns the results of the handshake; null without TLS.
   [[nodiscard]] std::shared_ptr<const tls::Established> tls() const { return tls_; }
 
-  // Send and receive on the established connection. The result of a read is empty at the end of the server's side; its error is
-  // a text. The time is that of one read.
+  // Bytes that were received, and nothing at the end of the server's side. The error is a text.
+  using Received = tl::expected<protocol::Bytes, std::string>;
+  // Send and receive on the established connection. After `deadline` nothing is received, even if the server still sends.
   void send(protocol::ByteView bytes);
-  [[nodiscard]] tl::expected<protocol::Bytes, std::string> receive(Time time);
+  [[nodiscard]] Received receive(Clock::time_point deadline);
+  // Returns what has arrived already; nullopt: nothing.
+  [[nodiscard]] std::optional<Received> receive_arrived();
   // The loop, for other objects whose callbacks wait() runs.
   [[nodiscard]] uv_loop_t* loop() { return loop_.get(); }
-  // Runs the loop until something has happened.
-  void wait() { uv_run(loop_.get(), UV_RUN_ONCE); }
+  // Runs the loop until something has happened. Returns false if `deadline` has passed.
+  [[nodiscard]] bool wait(Clock::time_point deadline);
   // Ends the connection in the regular way, if it is established.
   void close();
 

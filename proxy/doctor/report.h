@@ -77,6 +77,7 @@ struct TlsReport {
   std::vector<std::string> broken_ciphers;
   std::vector<std::string> ciphers_without_forward_secrecy;
   unsigned tickets = 0;
+  bool is_complete = true;  // false: the lists may lack some, because the server did not answer
 };
 
 // A login that was completed.

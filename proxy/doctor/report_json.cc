@@ -68,7 +68,8 @@ Json json_of(const TlsReport& tls) {
           {"versions", tls.versions},
           {"broken_ciphers", tls.broken_ciphers},
           {"ciphers_without_forward_secrecy", tls.ciphers_without_forward_secrecy},
-          {"tickets", tls.tickets}};
+          {"tickets", tls.tickets},
+          {"complete", tls.is_complete}};
 }
 
 Json json_of(const SessionReport& session) {

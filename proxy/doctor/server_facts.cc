@@ -2,10 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <optional>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 namespace pgveil::proxy {
@@ -55,6 +58,15 @@ Fact<std::vector<HbaRule>> ask_for_rules(TrialLogin& login, int major_version) {
   return rules;
 }
 
+// Returns the number that the whole text is; nullopt: it is not one.
+std::optional<double> number_in(std::string_view text) {
+  double number = 0;
+  const char* end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, number);
+  if (error != std::errc() || stop != end || !std::isfinite(number)) return std::nullopt;
+  return number;
+}
+
 // The server's clock is compared with the middle of the question.
 Fact<double> ask_for_clock(TrialLogin& login) {
   using WallClock = std::chrono::system_clock;
@@ -65,7 +77,9 @@ Fact<double> ask_for_clock(TrialLogin& login) {
   const auto row = ask_for_row(login, "SELECT EXTRACT(epoch FROM pg_catalog.clock_timestamp())", 1);
   if (!row) return tl::unexpected(row.error());
   const double after = seconds();
-  return std::strtod(row->front().value_or("").c_str(), nullptr) - (before + after) / 2;
+  const auto server = number_in(row->front().value_or(""));
+  if (!server) return tl::unexpected<std::string>("the server has sent no number");
+  return *server - (before + after) / 2;
 }
 
 Step unknown(const char* name, const std::string& why) {

@@ -114,8 +114,19 @@ std::optional<std::string> flush(TimedSocket& socket, tls::Outgoing& out) {
   return error;
 }
 
-// Returns the error, if any; otherwise `rest` has what was received after the handshake.
-std::optional<std::string> run(tls::HandshakeSurvey& survey, TimedSocket& socket, protocol::Bytes& rest) {
+struct HandshakeFault {
+  std::string error;
+  HandshakeEnd end = HandshakeEnd::unknown;
+};
+
+// `total`: how many bytes the server has sent.
+HandshakeFault fault_of(const tls::FailureReport& failure, std::size_t total) {
+  if (failure.failure == tls::Failure::unexpected_eof) return {.error = failure.reason};
+  return {.error = failure.reason, .end = total == 0 ? HandshakeEnd::not_offered : HandshakeEnd::refused};
+}
+
+// Returns the fault, if any; otherwise `rest` has what was received after the handshake.
+std::optional<HandshakeFault> run(tls::HandshakeSurvey& survey, TimedSocket& socket, protocol::Bytes& rest) {
   std::array<std::uint8_t, kRecordBytes> memory{};
   tls::Outgoing out(memory);
   protocol::Bytes received;
@@ -128,33 +139,34 @@ std::optional<std::string> run(tls::HandshakeSurvey& survey, TimedSocket& socket
       rest.assign(unread.begin(), unread.end());
       return std::nullopt;
     }
-    if (status == tls::EngineStatus::failed) return survey.failure().reason;
-    if (error) return error;
+    if (status == tls::EngineStatus::failed) return fault_of(survey.failure(), total);
+    if (error) return HandshakeFault{.error = *std::move(error)};
     if (status == tls::EngineStatus::want_room) continue;
     auto more = socket.receive(kRecordBytes);
-    if (!more) return more.error();
+    if (!more) return HandshakeFault{.error = more.error()};
     received = *std::move(more);
     unread = received;
     total += received.size();
     if (received.empty()) survey.end_of_input();
-    if (total > tls::Engine::kMaxHandshakeBytes) return "the TLS handshake is larger than 1 MiB";
+    if (total > tls::Engine::kMaxHandshakeBytes)
+      return HandshakeFault{.error = "the TLS handshake is larger than 1 MiB"};
   }
 }
 
 // With TLS 1.3 session tickets come after the handshake, one directly after the other. `kRest` is longer than the time of a
-// delayed acknowledgement, for which a server with Nagle's algorithm waits.
+// delayed acknowledgement, for which a server with Nagle's algorithm waits. `kAll` is the limit for all of them together.
 void await_tickets(tls::HandshakeSurvey& survey, TimedSocket& socket, protocol::Bytes received,
                    StepDuration handshake) {
   using std::chrono::milliseconds;
-  constexpr milliseconds kLeast{50}, kMost{500}, kRest{100};
-  socket.set_deadline(Clock::now() +
-                      std::clamp(std::chrono::ceil<milliseconds>(2 * handshake), kLeast, kMost));
+  constexpr milliseconds kLeast{50}, kMost{500}, kRest{100}, kAll{1'000};
+  const auto begin = Clock::now();
+  socket.set_deadline(begin + std::clamp(std::chrono::ceil<milliseconds>(2 * handshake), kLeast, kMost));
   std::vector<std::uint8_t> room(kRecordBytes);
   for (std::size_t total = 0; total < tls::Engine::kMaxHandshakeBytes;) {
     tls::ByteView unread = received;
     tls::Outgoing out(room);
     if (survey.await_tickets(unread, out) != tls::EngineStatus::want_input) return;
-    if (total > 0) socket.set_deadline(Clock::now() + kRest);
+    if (total > 0) socket.set_deadline(std::min(Clock::now() + kRest, begin + kAll));
     auto more = socket.receive(kRecordBytes);
     if (!more || more->empty()) return;
     received = *std::move(more);
@@ -168,12 +180,14 @@ HandshakeResult shake_hands(TimedSocket& socket, const tls::HandshakeSurvey::Que
   tls::HandshakeSurvey survey(question);
   HandshakeResult result;
   protocol::Bytes rest;
-  auto error = run(survey, socket, rest);
+  auto fault = run(survey, socket, rest);
   result.duration = since(begin);
-  if (error) {
-    result.error = *std::move(error);
+  if (fault) {
+    result.error = std::move(fault->error);
+    result.end = fault->end;
     return result;
   }
+  result.end = HandshakeEnd::established;
   if (awaits_tickets) await_tickets(survey, socket, std::move(rest), result.duration);
   result.server = survey.result();
   return result;
@@ -226,7 +240,8 @@ HandshakeResult survey_handshake(const UpstreamConfig& upstream, const KernelAdd
   if (!socket) return failed(socket.error());
   if (auto error = socket->send(first_bytes)) return failed(*std::move(error));
   if (negotiation == SslNegotiation::postgres)
-    if (const auto reply = greet(*socket); reply.answer != Answer::accepted) return failed(reply.error);
+    if (const auto reply = greet(*socket); reply.answer != Answer::accepted)
+      return failed(reply.error.empty() ? "SSLRequest was not accepted" : reply.error);
   question.server_name = server_name_of(upstream);
   return shake_hands(*socket, question, false);
 }

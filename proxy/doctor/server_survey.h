@@ -40,10 +40,31 @@ struct GreetingReply {
   StepDuration duration{0};
 };
 
+enum class HandshakeEnd {
+  established,
+  refused,      // by an alert, or because nothing in common is left
+  not_offered,  // the OpenSSL of this machine cannot offer what was to be offered
+  unknown,  // there was no connection, no TLS or no answer, so nothing is known of what the server accepts
+};
+
 struct HandshakeResult {
   std::optional<tls::SurveyedServer> server;  // nullopt: the handshake has failed
   std::string error;
   StepDuration duration{0};
+  HandshakeEnd end = HandshakeEnd::unknown;
+};
+
+// The versions of TLS that a server accepts, and those of which that is not known, each the oldest first.
+struct AcceptedVersions {
+  std::vector<tls::Version> accepted;
+  std::vector<tls::Version> unknown;
+  std::string error;  // why; empty: all are known
+};
+
+// Ciphers that a server accepts.
+struct AcceptedCiphers {
+  std::vector<std::string> names;
+  std::string error;  // why it is not known whether there are more; empty: it is known
 };
 
 // The reply to GSSENCRequest.
@@ -63,9 +84,9 @@ struct ServerSurvey {
   std::optional<Responder> responder;
   std::optional<GssReply> gss;
   std::optional<HandshakeResult> direct;  // direct TLS, unless it is that of `handshake`
-  std::vector<tls::Version> versions;     // accepted_versions(), after a handshake
-  std::vector<std::string> broken_ciphers;
-  std::vector<std::string> ciphers_without_forward_secrecy;
+  AcceptedVersions versions;              // after a handshake, as the ciphers
+  AcceptedCiphers broken_ciphers;
+  AcceptedCiphers ciphers_without_forward_secrecy;
 
   // Returns the first attempt that was successful; null: none was.
   [[nodiscard]] const ConnectionAttempt* connected() const;

@@ -53,8 +53,9 @@ class Forecast {
 // libpq requires TLS 1.2 by default.
 bool has_current_version(const ServerSurvey& survey) {
   if (!survey.handshake || !survey.handshake->server) return false;
-  if (survey.versions.empty()) return survey.handshake->server->agreed.version >= "TLSv1.2";
-  return survey.versions.back() >= tls::Version::tls1_2;
+  const auto& accepted = survey.versions.accepted;
+  return survey.handshake->server->agreed.version >= "TLSv1.2" ||
+         (!accepted.empty() && accepted.back() >= tls::Version::tls1_2);
 }
 
 // Returns why no TLS connection can be established, whatever is verified; nullopt: it can.

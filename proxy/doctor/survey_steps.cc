@@ -10,6 +10,7 @@
 #include "proxy/doctor/chain_review.h"
 #include "proxy/doctor/name_review.h"
 #include "proxy/doctor/own_files.h"
+#include "proxy/doctor/timed_socket.h"
 #include "proxy/doctor/version_survey.h"
 
 namespace pgveil::proxy {
@@ -29,21 +30,33 @@ Step lookup_step(const NameLookup& lookup) {
   if (lookup.is_numeric)
     return {.name = "dns", .text = "not needed: the address is given", .duration = lookup.duration};
   if (lookup.addresses.empty())
-    return {.name = "dns", .outcome = Outcome::failed, .text = lookup.error, .duration = lookup.duration};
+    return {.name = "dns",
+            .outcome = Outcome::failed,
+            .text = lookup.error,
+            .duration = lookup.duration,
+            .reason = Reason::upstream_not_resolved};
   std::string text = addresses_of(lookup, AF_INET, "IPv4") + "; " + addresses_of(lookup, AF_INET6, "IPv6");
   return {.name = "dns", .outcome = Outcome::passed, .text = std::move(text), .duration = lookup.duration};
 }
 
-// A failed address is a fault only if no other one answers.
+// The reason of a session that ends with this error before TLS.
+Reason reason_of_error(const std::string& error) {
+  return error == kNoAnswer ? Reason::upstream_timed_out : Reason::upstream_unreachable;
+}
+
+// A failed address is a fault only if no other one answers. As in a session, the last one decides about the reason.
 void add_attempts(const ServerSurvey& survey, std::vector<Step>& steps) {
   const bool is_connected = survey.connected() != nullptr;
+  std::optional<Reason> reason;
+  if (!is_connected && !survey.attempts.empty()) reason = reason_of_error(survey.attempts.back().error);
   for (const ConnectionAttempt& attempt : survey.attempts) {
     const Outcome failed = is_connected ? Outcome::noted : Outcome::failed;
     const bool has_answered = attempt.error.empty();
     steps.push_back({.name = "tcp",
                      .outcome = has_answered ? Outcome::passed : failed,
                      .text = attempt.address.text() + (has_answered ? "" : ": " + attempt.error),
-                     .duration = attempt.duration});
+                     .duration = attempt.duration,
+                     .reason = reason});
   }
 }
 
@@ -60,11 +73,21 @@ std::string text_of(const GreetingReply& reply) {
   return fmt::format("byte 0x{:02x}: not a PostgreSQL server", reply.byte);
 }
 
+Reason fault_of(const GreetingReply& reply) {
+  switch (reply.answer) {
+    case Answer::more: return reason_of_error(reply.error);
+    case Answer::refused: return Reason::upstream_refused_tls;
+    default: return Reason::upstream_protocol_violation;
+  }
+}
+
 Step greeting_step(const GreetingReply& reply) {
-  return {.name = "SSLRequest",
-          .outcome = reply.answer == Answer::accepted ? Outcome::passed : Outcome::failed,
-          .text = text_of(reply),
-          .duration = reply.duration};
+  Step step{
+      .name = "SSLRequest", .outcome = Outcome::passed, .text = text_of(reply), .duration = reply.duration};
+  if (reply.answer == Answer::accepted) return step;
+  step.outcome = Outcome::failed;
+  step.reason = fault_of(reply);
+  return step;
 }
 
 Step responder_step(Responder responder) {
@@ -95,6 +118,10 @@ Step direct_step(const HandshakeResult& direct) {
     return {.name = kName,
             .text = "not accepted (sslnegotiation=direct came with PostgreSQL 17): " + direct.error,
             .duration = direct.duration};
+  if (direct.server->chose_unknown_protocol)
+    return {.name = kName,
+            .text = "accepted with an ALPN protocol that was not offered, so clients refuse this server",
+            .duration = direct.duration};
   if (direct.server->protocol.empty())
     return {.name = kName,
             .text = "accepted without ALPN, so clients with sslnegotiation=direct refuse this server",
@@ -114,9 +141,14 @@ Step tickets_step(unsigned tickets) {
 
 Step alpn_step(const tls::SurveyedServer& server, bool is_required) {
   if (!server.protocol.empty()) return {.name = "ALPN", .outcome = Outcome::passed, .text = server.protocol};
-  return {.name = "ALPN",
-          .outcome = is_required ? Outcome::failed : Outcome::noted,
-          .text = "none: the server is older than PostgreSQL 17, or a proxy that does not know it"};
+  Step step{.name = "ALPN",
+            .text = server.chose_unknown_protocol
+                        ? "the server has chosen a protocol that was not offered"
+                        : "none: the server is older than PostgreSQL 17, or a proxy that does not know it"};
+  if (!is_required && !server.chose_unknown_protocol) return step;
+  step.outcome = Outcome::failed;
+  step.reason = Reason::upstream_tls_failed;
+  return step;
 }
 
 Step request_step(const tls::SurveyedServer& server) {
@@ -210,9 +242,15 @@ std::vector<Step> steps_of(const Evidence& evidence, std::int64_t now) {
   if (survey.gss) steps.push_back(gss_step(*survey.gss));
   if (survey.direct) steps.push_back(direct_step(*survey.direct));
   if (!survey.handshake) return steps;
-  const auto& [server, error, duration] = *survey.handshake;
+  const auto& server = survey.handshake->server;
+  const StepDuration duration = survey.handshake->duration;
   if (!server) {
-    steps.push_back({.name = "TLS", .outcome = Outcome::failed, .text = error, .duration = duration});
+    steps.push_back({.name = "TLS",
+                     .outcome = Outcome::failed,
+                     .text = survey.handshake->error,
+                     .duration = duration,
+                     .reason = survey.handshake->error == kNoAnswer ? Reason::upstream_timed_out
+                                                                    : Reason::upstream_tls_failed});
     return steps;
   }
   const tls::Established& agreed = server->agreed;

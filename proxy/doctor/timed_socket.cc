@@ -61,6 +61,8 @@ std::optional<Error> TimedSocket::send(protocol::ByteView bytes) {
 
 tl::expected<protocol::Bytes, Error> TimedSocket::receive(std::size_t most) {
   protocol::Bytes bytes(most);
+  // Otherwise a server that never stops to send could not be late.
+  if (Clock::now() >= deadline_) return tl::unexpected<Error>(kNoAnswer);
   for (;;) {
     const ssize_t size = ::recv(descriptor_.get(), bytes.data(), bytes.size(), 0);
     if (size >= 0) {

@@ -25,7 +25,8 @@ class TimedSocket {
 
   // Sends all of it. Returns the error, if any.
   [[nodiscard]] std::optional<Error> send(protocol::ByteView bytes);
-  // Returns what one read returns, `most` bytes or fewer; nothing at the end of the peer's side.
+  // Returns what one read returns, `most` bytes or fewer; nothing at the end of the peer's side. After the deadline nothing is
+  // read, even if the peer still sends.
   [[nodiscard]] tl::expected<protocol::Bytes, Error> receive(std::size_t most);
 
  private:

@@ -7,16 +7,17 @@
 #include "protocol/query_result.h"
 #include "proxy/credentials/password_source.h"
 #include "proxy/doctor/login_survey.h"
+#include "proxy/doctor/timed_socket.h"
+#include "proxy/login/server_authenticator.h"
+#include "proxy/login/terminated_login.h"
 
 namespace pgveil::proxy {
 namespace {
 
 using Failure = TrialLogin::Failure;
 
-// The largest message before ReadyForQuery, as libpq's.
-constexpr std::uint32_t kMaxLoginMessage = 30'000;
-// What a server may send before it.
-constexpr std::size_t kMaxBytes = std::size_t{1} << 20;
+// What a server may send before ReadyForQuery, all messages together.
+constexpr std::uint32_t kMaxLoginBytes = std::uint32_t{1} << 20;
 
 Failure lost(std::string error) {
   return {.ending = std::nullopt, .refusal = std::nullopt, .error = std::move(error)};
@@ -26,12 +27,12 @@ Failure ended(Ending ending) {
   return {.ending = std::move(ending), .refusal = std::nullopt, .error = {}};
 }
 
-Failure not_postgresql() {
-  return lost("the answer is not one of a PostgreSQL server");
+Failure refused_login(protocol::ErrorFields refusal) {
+  return {.ending = std::nullopt, .refusal = std::move(refusal), .error = {}};
 }
 
 std::unique_ptr<PasswordSource> password_of(const LoginRequest& login) {
-  if (login.password) return std::make_unique<KnownPassword>(login.password, "passfile");
+  if (login.password) return std::make_unique<KnownPassword>(login.password, login.password_source);
   return std::make_unique<NoPassword>(Ending{.reason = Reason::upstream_asks_for_password,
                                              .detail = "The server asks for a password, and none is known.",
                                              .hint = "Give a password with PGPASSWORD or --passfile."});
@@ -55,97 +56,97 @@ std::optional<Failure> TrialLogin::log_in() {
                   .detail = "The connection has no TLS, so no password is sent.",
                   .hint = "Use sslmode = \"verify-full\"."});
   const auto begin = std::chrono::steady_clock::now();
-  const UpstreamConfig& config = upstream_->config;
-  authenticator_.emplace(
-      ServerAuthenticator::Terms{.user = login_.user,
-                                 .allowed = config.require_auth.value_or(AuthMethods::all()),
-                                 .channel_binding = config.channel_binding,
-                                 .has_tls = true,
-                                 .end_point = tls->peer_end_point},
-      key_cache_, static_cast<Wakeable&>(*this));
-  authenticator_->use(password_of(login_));
+  const auto login = new_login(*tls);
   link_.send(startup_message_of(login_, protocol::kProtocol30));
-  auto failure = exchange();
+  auto failure = exchange(*login);
+  method_ = login->server_method();
   duration_ = std::chrono::duration_cast<StepDuration>(std::chrono::steady_clock::now() - begin);
   return failure;
 }
 
-std::optional<Failure> TrialLogin::exchange() {
-  protocol::Bytes received;
-  for (bool done = false; !done;) {
-    protocol::ByteReader in(received);
-    const auto message = protocol::decode_message(in, kMaxLoginMessage);
-    if (!message) return not_postgresql();
-    if (*message) {
-      if (auto failure = take((*message)->type, (*message)->body, done)) return failure;
-      received.erase(received.begin(),
-                     received.begin() + static_cast<std::ptrdiff_t>((*message)->whole.size()));
+// The login of a session in which pgveil logs in on behalf of a client.
+std::unique_ptr<Login> TrialLogin::new_login(const tls::Established& tls) {
+  const UpstreamConfig& config = upstream_->config;
+  auto server = std::make_unique<ServerAuthenticator>(
+      ServerAuthenticator::Terms{.user = login_.user,
+                                 .allowed = config.require_auth.value_or(AuthMethods::all()),
+                                 .channel_binding = config.channel_binding,
+                                 .has_tls = true,
+                                 .end_point = tls.peer_end_point},
+      key_cache_, static_cast<Wakeable&>(*this));
+  server->use(password_of(login_));
+  return std::make_unique<TerminatedLogin>(nullptr, std::move(server));
+}
+
+std::optional<Failure> TrialLogin::exchange(Login& login) {
+  const auto deadline = LoneLink::Clock::now() + time_;
+  for (std::size_t total = 0;;) {
+    const auto progress = advance(login);
+    if (login.refusal()) return refused_login(*login.refusal());
+    if (progress == Login::Progress::finished) return std::nullopt;
+    if (progress == Login::Progress::failed) return ended(login.ending());
+    if (LoneLink::Clock::now() >= deadline) return lost(kNoAnswer);
+    // It may also wait for the keys of SCRAM, which another thread computes.
+    const auto bytes = link_.receive_arrived();
+    if (!bytes) {
+      static_cast<void>(link_.wait(deadline));
       continue;
     }
-    auto bytes = link_.receive(time_);
-    if (!bytes) return lost(bytes.error());
-    if (bytes->empty()) return lost("the server closed the connection");
-    received.insert(received.end(), bytes->begin(), bytes->end());
-    if (received.size() > kMaxBytes) return lost("the answer is too large");
+    if (!*bytes) return lost(bytes->error());
+    if ((*bytes)->empty()) return lost("the server closed the connection");
+    total += (*bytes)->size();
+    if (total > kMaxLoginBytes) return lost("the answer is too large");
+    received_.insert(received_.end(), (*bytes)->begin(), (*bytes)->end());
   }
-  return std::nullopt;
 }
 
-std::optional<Failure> TrialLogin::take(char type, protocol::ByteView body, bool& done) {
-  switch (type) {
-    case protocol::kAuthentication: {
-      const auto request = protocol::decode_authentication(body);
-      return request ? answer(*request) : not_postgresql();
-    }
-    case protocol::kErrorResponse: {
-      auto fields = protocol::decode_error_fields(body);
-      if (!fields) return not_postgresql();
-      return Failure{.ending = std::nullopt, .refusal = *std::move(fields), .error = {}};
-    }
-    case protocol::kParameterStatus: {
-      auto status = protocol::decode_parameter_status(body);
-      if (!status) return not_postgresql();
+// Gives the login what was received, and sends its answers.
+Login::Progress TrialLogin::advance(Login& login) {
+  protocol::ByteReader in(received_);
+  LoginAnswers answers;
+  const auto progress = login.advance(in, answers);
+  received_.erase(received_.begin(), received_.end() - static_cast<std::ptrdiff_t>(in.remaining()));
+  if (!answers.to_server.empty()) link_.send(answers.to_server);
+  protocol::wipe_secret(answers.to_server);
+  note_parameters(answers.to_client);
+  return progress;
+}
+
+// `messages` are those that a client would get.
+void TrialLogin::note_parameters(protocol::ByteView messages) {
+  protocol::ByteReader in(messages);
+  for (auto message = protocol::decode_message(in, kMaxLoginBytes); message && *message;
+       message = protocol::decode_message(in, kMaxLoginBytes)) {
+    if ((*message)->type != protocol::kParameterStatus) continue;
+    if (auto status = protocol::decode_parameter_status((*message)->body))
       parameters_.insert_or_assign(std::move(status->first), std::move(status->second));
-      return std::nullopt;
-    }
-    case protocol::kBackendKeyData:
-    case protocol::kNoticeResponse:
-    case protocol::kNegotiateProtocolVersion: return std::nullopt;
-    case protocol::kReadyForQuery: done = true; return std::nullopt;
-    default: return not_postgresql();
   }
-}
-
-std::optional<Failure> TrialLogin::answer(const protocol::Authentication& request) {
-  protocol::Bytes out;
-  auto progress = authenticator_->answer(request, out);
-  // SCRAM's keys are computed by another thread.
-  while (progress == ServerAuthenticator::Progress::later) {
-    link_.wait();
-    progress = authenticator_->answer(request, out);
-  }
-  if (progress == ServerAuthenticator::Progress::failed) return ended(authenticator_->ending());
-  if (!out.empty()) link_.send(out);
-  protocol::wipe_secret(out);
-  return std::nullopt;
 }
 
 tl::expected<protocol::QueryAnswer, std::string> TrialLogin::ask(std::string_view sql) {
+  if (!lost_.empty()) return tl::unexpected(lost_);
   protocol::Bytes query;
   protocol::encode_query(sql, query);
   link_.send(query);
+  auto answer = receive_answer();
+  if (!answer) lost_ = answer.error();
+  return answer;
+}
+
+tl::expected<protocol::QueryAnswer, std::string> TrialLogin::receive_answer() {
+  const auto deadline = LoneLink::Clock::now() + time_;
   protocol::QueryReader reader;
-  for (;;) {
-    const auto bytes = link_.receive(time_);
+  auto state = reader.receive(std::exchange(received_, {}));
+  while (state == protocol::QueryReader::State::more) {
+    const auto bytes = link_.receive(deadline);
     if (!bytes) return tl::unexpected(bytes.error());
     if (bytes->empty()) return tl::unexpected<std::string>("the server closed the connection");
-    switch (reader.receive(*bytes)) {
-      case protocol::QueryReader::State::more: break;
-      case protocol::QueryReader::State::complete: return reader.answer();
-      case protocol::QueryReader::State::failed:
-        return tl::unexpected<std::string>("the answer is not one of a PostgreSQL server");
-    }
+    state = reader.receive(*bytes);
   }
+  if (state == protocol::QueryReader::State::failed)
+    return tl::unexpected<std::string>("the answer is not one of a PostgreSQL server");
+  received_.assign(reader.rest().begin(), reader.rest().end());
+  return reader.answer();
 }
 
 void TrialLogin::close() {

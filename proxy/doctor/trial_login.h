@@ -16,7 +16,7 @@
 #include "proxy/doctor/login_request.h"
 #include "proxy/doctor/lone_link.h"
 #include "proxy/doctor/report.h"
-#include "proxy/login/server_authenticator.h"
+#include "proxy/login/login.h"
 #include "proxy/snapshot/snapshot.h"
 
 namespace pgveil::proxy {
@@ -29,10 +29,10 @@ class TrialLogin final : private Wakeable {
   struct Failure {
     std::optional<Ending> ending;                  // pgveil has ended it
     std::optional<protocol::ErrorFields> refusal;  // the server has refused it
-    std::string error;                             // the connection is lost, or the server is silent
+    std::string error;                             // the connection is lost, or the server is too slow
   };
 
-  // `time` is that of the connection, and again that of each answer of the server.
+  // `time` is that of the connection, and again that of the whole login and of each answer to a query.
   TrialLogin(const std::shared_ptr<const Upstream>& upstream, const protocol::Bytes& first_bytes,
              const LoginRequest& login, Time time);
 
@@ -40,14 +40,14 @@ class TrialLogin final : private Wakeable {
   // TLS the login fails before its first byte. Returns the failure, if any.
   [[nodiscard]] std::optional<Failure> log_in();
 
-  // May be called after log_in() has succeeded. The error of a query is a part of its answer; the error of this function means
-  // that the connection is lost.
+  // May be called after log_in() has succeeded. The error of a query is a part of its answer. The error of this function means
+  // that the connection is lost, also because an answer is late: each later call returns the same error at once.
   [[nodiscard]] tl::expected<protocol::QueryAnswer, std::string> ask(std::string_view sql);
   // Ends the session in the regular way.
   void close();
 
   // Returns the method of the login, such as "SCRAM-SHA-256-PLUS"; "none" if the server has asked for nothing.
-  [[nodiscard]] std::string_view method() const { return authenticator_ ? authenticator_->method() : "none"; }
+  [[nodiscard]] std::string_view method() const { return method_; }
   // Returns what the server has reported by ParameterStatus, such as server_version.
   [[nodiscard]] const std::map<std::string, std::string>& parameters() const { return parameters_; }
   // Returns the results of the handshake.
@@ -56,18 +56,21 @@ class TrialLogin final : private Wakeable {
 
  private:
   void wake() override {}
-  [[nodiscard]] std::optional<Failure> exchange();
-  // Takes one message. `done`: the session is ready.
-  [[nodiscard]] std::optional<Failure> take(char type, protocol::ByteView body, bool& done);
-  [[nodiscard]] std::optional<Failure> answer(const protocol::Authentication& request);
+  [[nodiscard]] std::unique_ptr<Login> new_login(const tls::Established& tls);
+  [[nodiscard]] std::optional<Failure> exchange(Login& login);
+  [[nodiscard]] Login::Progress advance(Login& login);
+  void note_parameters(protocol::ByteView messages);
+  [[nodiscard]] tl::expected<protocol::QueryAnswer, std::string> receive_answer();
 
   const std::shared_ptr<const Upstream> upstream_;
   const LoginRequest login_;
   const Time time_;
   LoneLink link_;
   ScramKeyCache key_cache_;
-  std::optional<ServerAuthenticator> authenticator_;
+  protocol::Bytes received_;  // from the server, and not used yet
+  std::string method_ = "none";
   std::map<std::string, std::string> parameters_;
+  std::string lost_;  // why nothing can be asked any more; empty: the connection can be used
   StepDuration duration_{0};
 };
 

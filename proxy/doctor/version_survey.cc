@@ -3,68 +3,96 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <array>
 #include <string>
+#include <string_view>
 
-#include "proxy/doctor/server_survey.h"
+#include "proxy/doctor/timed_socket.h"
 
 namespace pgveil::proxy {
 
-std::vector<tls::Version> accepted_versions(const UpstreamConfig& upstream, const KernelAddress& address,
-                                            const protocol::Bytes& first_bytes) {
-  using tls::Version;
-  std::vector<Version> accepted;
-  for (const Version version : {Version::tls1, Version::tls1_1, Version::tls1_2, Version::tls1_3})
-    if (survey_handshake(upstream, address, first_bytes, {.server_name = {}, .min = version, .max = version},
-                         upstream.sslnegotiation)
-            .server)
-      accepted.push_back(version);
-  return accepted;
+namespace {
+
+std::string names_of(const std::vector<tls::Version>& versions) {
+  std::vector<std::string_view> names;
+  for (const tls::Version version : versions) names.push_back(tls::name_of(version));
+  return fmt::format("{}", fmt::join(names, ", "));
 }
 
-std::vector<std::string> accepted_ciphers(const UpstreamConfig& upstream, const KernelAddress& address,
-                                          const protocol::Bytes& first_bytes, tls::SurveyedCiphers ciphers) {
+}  // namespace
+
+AcceptedVersions accepted_versions(const UpstreamConfig& upstream, const KernelAddress& address,
+                                   const protocol::Bytes& first_bytes) {
+  using tls::Version;
+  AcceptedVersions versions;
+  for (const Version version : {Version::tls1, Version::tls1_1, Version::tls1_2, Version::tls1_3}) {
+    if (versions.error == kNoAnswer) {
+      versions.unknown.push_back(version);
+      continue;
+    }
+    const auto result =
+        survey_handshake(upstream, address, first_bytes, {.server_name = {}, .min = version, .max = version},
+                         upstream.sslnegotiation);
+    if (result.end == HandshakeEnd::refused) continue;
+    (result.server ? versions.accepted : versions.unknown).push_back(version);
+    if (!result.server) versions.error = result.error;
+  }
+  return versions;
+}
+
+AcceptedCiphers accepted_ciphers(const UpstreamConfig& upstream, const KernelAddress& address,
+                                 const protocol::Bytes& first_bytes, tls::SurveyedCiphers ciphers) {
   constexpr std::size_t kMost = 8;
-  std::vector<std::string> accepted;
-  while (accepted.size() < kMost) {
+  AcceptedCiphers accepted;
+  while (accepted.names.size() < kMost) {
     const auto result = survey_handshake(
         upstream, address, first_bytes,
-        {.server_name = {}, .max = tls::Version::tls1_2, .ciphers = ciphers, .without = accepted},
+        {.server_name = {}, .max = tls::Version::tls1_2, .ciphers = ciphers, .without = accepted.names},
         upstream.sslnegotiation);
+    if (result.end == HandshakeEnd::unknown) accepted.error = result.error;
     if (!result.server) break;
-    accepted.push_back(result.server->agreed.cipher);
+    accepted.names.push_back(result.server->agreed.cipher);
   }
   return accepted;
 }
 
-Step ciphers_step(const std::vector<std::string>& broken,
-                  const std::vector<std::string>& without_forward_secrecy) {
+Step ciphers_step(const AcceptedCiphers& broken, const AcceptedCiphers& without_forward_secrecy) {
   constexpr const char* kName = "ciphers";
-  if (!broken.empty())
+  if (!broken.names.empty())
     return {.name = kName,
             .outcome = Outcome::failed,
-            .text = fmt::format("broken ones are accepted: {}", fmt::join(broken, ", ")),
+            .text = fmt::format("broken ones are accepted: {}", fmt::join(broken.names, ", ")),
             .finding = Finding{
                 .side = Side::server,
                 .cause = fmt::format("The server accepts {}, which does not protect a connection.",
-                                     broken.front()),
+                                     broken.names.front()),
                 .remedy = "Set ssl_ciphers = 'HIGH:!aNULL' in the server's postgresql.conf, and run SELECT "
                           "pg_reload_conf()."}};
-  if (!without_forward_secrecy.empty())
+  if (!broken.error.empty()) return {.name = kName, .text = "not known: " + broken.error};
+  if (!without_forward_secrecy.names.empty())
     return {
         .name = kName,
         .text = fmt::format("no broken ones; without forward secrecy: {} (ssl_ciphers = 'HIGH:!aNULL:!kRSA' "
                             "refuses them)",
-                            fmt::join(without_forward_secrecy, ", "))};
+                            fmt::join(without_forward_secrecy.names, ", "))};
+  if (!without_forward_secrecy.error.empty())
+    return {.name = kName,
+            .text = "no broken ones; forward secrecy is not known: " + without_forward_secrecy.error};
   return {.name = kName, .outcome = Outcome::passed, .text = "no broken ones, all with forward secrecy"};
 }
 
-Step versions_step(const std::vector<tls::Version>& accepted) {
-  if (accepted.empty()) return {.name = "versions", .text = "not known: none was accepted again"};
+Step versions_step(const AcceptedVersions& versions) {
+  const auto& accepted = versions.accepted;
+  if (accepted.empty())
+    return {.name = "versions",
+            .text = "not known: " + (versions.error.empty() ? "none was accepted again" : versions.error)};
   std::string text =
       fmt::format("lowest {}, highest {}", tls::name_of(accepted.front()), tls::name_of(accepted.back()));
-  if (accepted.front() >= tls::Version::tls1_2)
-    return {.name = "versions", .outcome = Outcome::passed, .text = std::move(text)};
+  const bool is_current = accepted.front() >= tls::Version::tls1_2;
+  if (is_current && !versions.unknown.empty())
+    return {.name = "versions",
+            .text = fmt::format("not known: {} ({}); accepted: {}", names_of(versions.unknown),
+                                versions.error, names_of(accepted))};
+  if (is_current) return {.name = "versions", .outcome = Outcome::passed, .text = std::move(text)};
   return {.name = "versions",
           .outcome = Outcome::failed,
           .text = std::move(text),

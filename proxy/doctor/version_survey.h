@@ -8,27 +8,26 @@
 #include "proxy/base/socket_address.h"
 #include "proxy/config/config.h"
 #include "proxy/doctor/report.h"
+#include "proxy/doctor/server_survey.h"
 #include "tls/handshake_survey.h"
 #include "tls/settings.h"
 
 namespace pgveil::proxy {
 
-// Tries each version on a connection of its own. Returns those that are accepted, the oldest first.
-[[nodiscard]] std::vector<tls::Version> accepted_versions(const UpstreamConfig& upstream,
-                                                          const KernelAddress& address,
-                                                          const protocol::Bytes& first_bytes);
+// Tries each version on a connection of its own, until there is no answer in time: then the rest is not tried.
+[[nodiscard]] AcceptedVersions accepted_versions(const UpstreamConfig& upstream, const KernelAddress& address,
+                                                 const protocol::Bytes& first_bytes);
 
 // Returns the ciphers of this kind that the server takes with TLS 1.2 or older, the server's choice first; eight at most.
-[[nodiscard]] std::vector<std::string> accepted_ciphers(const UpstreamConfig& upstream,
-                                                        const KernelAddress& address,
-                                                        const protocol::Bytes& first_bytes,
-                                                        tls::SurveyedCiphers ciphers);
+[[nodiscard]] AcceptedCiphers accepted_ciphers(const UpstreamConfig& upstream, const KernelAddress& address,
+                                               const protocol::Bytes& first_bytes,
+                                               tls::SurveyedCiphers ciphers);
 
-// Broken ciphers are a fault.
-[[nodiscard]] Step ciphers_step(const std::vector<std::string>& broken,
-                                const std::vector<std::string>& without_forward_secrecy);
+// Broken ciphers are a fault. The step passes only if all is known.
+[[nodiscard]] Step ciphers_step(const AcceptedCiphers& broken,
+                                const AcceptedCiphers& without_forward_secrecy);
 
-// A version before TLS 1.2 is a fault (RFC 8996).
-[[nodiscard]] Step versions_step(const std::vector<tls::Version>& accepted);
+// A version before TLS 1.2 is a fault (RFC 8996). The step passes only if all is known.
+[[nodiscard]] Step versions_step(const AcceptedVersions& versions);
 
 }  // namespace pgveil::proxy

@@ -2,14 +2,17 @@
 
 import contextlib
 import mmap
+import os
 import socket
 import ssl
+import subprocess
 
 import pytest
 
 from harness import wire
 from harness.certificates import Authority
-from harness.processes import eventually
+from harness.pgveil import BINARY, toml
+from harness.processes import environment, eventually
 from harness.scripted_server import verified_session
 from harness.tls_clients import certificate, tls_socket
 
@@ -20,12 +23,12 @@ def key_log(file) -> dict[str, bytes]:
     return {label: bytes.fromhex(secret) for label, _, secret in lines}
 
 
-def writable_memory(pid: int) -> bytes:
-    """The heaps, stacks and everything else that `pid` may write to."""
+def writable_memory(pid: int, but: str | None = None) -> bytes:
+    """The heaps, stacks and everything else that `pid` may write to, except for the part of this name."""
     found = []
     with open(f"/proc/{pid}/maps", encoding="utf-8") as maps, open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
-        for place, rights in (line.split()[:2] for line in maps):
-            if rights.startswith("rw"):
+        for place, rights, *_, name in (line.split() for line in maps):
+            if rights.startswith("rw") and name != but:
                 begin, end = (int(address, 16) for address in place.split("-"))
                 for page in range(begin, end, mmap.PAGESIZE):
                     with contextlib.suppress(OSError):  # a guard of a stack, since glibc 2.42
@@ -178,3 +181,34 @@ def test_no_secret_stays_of_a_handshake_that_pgveil_refuses(
     secrets = key_log(file)
     assert "SERVER_HANDSHAKE_TRAFFIC_SECRET" in secrets
     expect_none(proxy, secrets)
+
+
+# --- pgveil doctor ---
+
+PASSPHRASE = "sesame, open for doctor"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may look into a process that keeps debuggers out")
+@pytest.mark.parametrize("form", ["variable", "configuration"])
+def test_the_passphrase_of_a_key_is_wiped_before_doctor_connects(scripted_server, authority, folder, form):
+    """On the stack the kernel has put the variables, as in any process, and memcpy() may have left parts of the file."""
+    mine = authority.issue_to_client("app", passphrase=PASSPHRASE)
+    server = scripted_server(lambda peer: peer.receive(1000))  # does not answer
+    files = {"sslrootcert": str(authority.file), "sslcert": str(mine.certificate), "sslkey": str(mine.key)}
+    if form == "variable":
+        words = [f"localhost:{server.port}", "--hostaddr", "127.0.0.1"]
+        words += [word for name, file in files.items() for word in (f"--{name}", file)]
+    else:
+        path = folder / "pgveil.toml"
+        upstream = server.upstream(**files, sslpassword=PASSPHRASE)
+        path.write_text(toml({"listener": [{"address": "127.0.0.1:0", "upstream": "a"}], "upstream": {"a": upstream}}))
+        path.chmod(0o600)
+        words = ["--config", str(path)]
+    variables = {"PGVEIL_SSLPASSWORD": PASSPHRASE} if form == "variable" else {}
+    doctor = subprocess.Popen([BINARY, "doctor", *words], env=environment(**variables), stdout=subprocess.DEVNULL)
+    try:
+        server.peer()
+        assert PASSPHRASE.encode() not in writable_memory(doctor.pid, but="[stack]")
+    finally:
+        doctor.kill()
+        doctor.wait()

@@ -108,6 +108,29 @@ TEST_F(AHandshakeSurvey, OffersOnlyTheCiphersThatAreAskedFor) {
   EXPECT_EQ(run_with(broken), "");
 }
 
+// OpenSSL would take it.
+TEST_F(AHandshakeSurvey, DoesNotShowAProtocolThatWasNotOffered) {
+  const Identity leaf = server();
+  const auto context = openssl_server(leaf, {});
+  for (const std::string_view chosen : {"postgresql", "call this number"}) {
+    SSL_CTX_set_alpn_select_cb(
+        context.get(),
+        [](SSL* /*ssl*/, const unsigned char** selected, unsigned char* size,
+           const unsigned char* /*offered*/, unsigned /*offered_size*/, void* text) {
+          const auto& name = *static_cast<const std::string_view*>(text);
+          *selected = reinterpret_cast<const unsigned char*>(name.data());
+          *size = static_cast<unsigned char>(name.size());
+          return SSL_TLSEXT_ERR_OK;
+        },
+        const_cast<std::string_view*>(&chosen));
+    OpenSslEnd end(context.get(), OpenSslEnd::Side::server);
+    HandshakeSurvey survey({.server_name = "", .protocols = {"http/1.1", "postgresql"}});
+    if (run(survey, end) != EngineStatus::ready) continue;  // a later OpenSSL refuses it
+    EXPECT_EQ(survey.result().protocol, chosen == "postgresql" ? chosen : "");
+    EXPECT_EQ(survey.result().chose_unknown_protocol, chosen != "postgresql");
+  }
+}
+
 TEST_F(AHandshakeSurvey, FailsIfTheServerCloses) {
   HandshakeSurvey survey({.server_name = ""});
   std::vector<std::uint8_t> memory(65'536);

@@ -1,6 +1,11 @@
 #include "proxy/commands/doctor_arguments.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
+
+#include <array>
+
+#include "tests/support/failing_memory.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -126,6 +131,41 @@ TEST(DoctorArguments, ShowNoPasswordInAnError) {
     EXPECT_EQ(error.find("secret"), std::string::npos) << error;
   }
 }
+
+// Of the copies that are made only those in the request live on, and these wipe themselves.
+class DoctorArgumentsWithASecret : public testing::TestWithParam<const char*> {
+ protected:
+  // Returns how many copies are in memory that was freed. The test itself must free none before.
+  static std::size_t copies_freed(const DoctorArguments& arguments, const DoctorVariables& variables = {}) {
+    const test::FreedCopies freed(GetParam());
+    static_cast<void>(read_doctor_request(arguments, variables));
+    return freed.count();
+  }
+};
+
+TEST_P(DoctorArgumentsWithASecret, LeaveNoneInMemoryThatIsFreed) {
+  std::array<DoctorArguments, 5> all;
+  all[0].server = fmt::format("host=db01 user=ann sslpassword='{}' sslcert=/c sslkey=/k", GetParam());
+  all[1].server =
+      fmt::format("user=ann dbname=x port=1 password='{}' sslcert=/c sslkey=/k host=db01", GetParam());
+  all[2].server = fmt::format("host=db01 sslpassword='{}' sslnegotiation=magic", GetParam());
+  all[3].server = fmt::format("sslpassword='{}'", GetParam());
+  all[4].server = fmt::format("postgresql://ann:{}@db01/x?user=ben&sslcert=/c&sslkey=/k", GetParam());
+  for (const auto& arguments : all) EXPECT_EQ(copies_freed(arguments), 0U) << &arguments - all.data();
+}
+
+TEST_P(DoctorArgumentsWithASecret, TakeItFromAVariable) {
+  const DoctorVariables variables{.sslpassword = GetParam(), .password = GetParam()};
+  const auto arguments = given("db01");
+  EXPECT_EQ(copies_freed(arguments, variables), 0U);
+  const auto request = read_doctor_request(arguments, variables);
+  ASSERT_TRUE(request && request->key_passphrase);
+  EXPECT_EQ(request->key_passphrase->view(), GetParam());
+  EXPECT_TRUE(request->server->tls.sslpassword.empty());
+}
+
+INSTANTIATE_TEST_SUITE_P(Secrets, DoctorArgumentsWithASecret,
+                         testing::Values("open+sesame", "a+passphrase+that+is+longer+than+a+short+string"));
 
 TEST(DoctorArguments, RequireAHost) {
   EXPECT_NE(error_of(given("port=5432")).find("names no host"), std::string::npos);

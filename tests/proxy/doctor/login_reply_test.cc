@@ -38,6 +38,19 @@ TEST(ALoginReply, MayBeARefusal) {
   EXPECT_EQ(reply->refusal->sqlstate, "28000");
 }
 
+TEST(ALoginReply, HasNoTextOfTheServerInPlaceOfAnSqlstate) {
+  for (const auto& [sqlstate, shown] :
+       {std::pair("0A00Z", "0A00Z"), std::pair("call this number", "unknown"), std::pair("28000 ", "unknown"),
+        std::pair("2800a", "unknown"), std::pair("2800", "unknown"), std::pair("", "unknown")}) {
+    protocol::Bytes bytes;
+    protocol::encode_error_response(
+        {.severity = "FATAL", .sqlstate = sqlstate, .message = "no", .detail = {}, .hint = {}}, bytes);
+    const auto reply = read_login_reply(bytes);
+    ASSERT_TRUE(reply && reply->refusal);
+    EXPECT_EQ(reply->refusal->sqlstate, shown);
+  }
+}
+
 TEST(ALoginReply, IsAnErrorIfItIsNotOneOfAPostgresqlServer) {
   for (const auto& bytes :
        {"'HTTP/1.1 400'"_wire, "'R' 00000003"_wire, "'Z' 00000005 'I'"_wire, "'R' 00000005 00"_wire}) {

@@ -19,7 +19,7 @@ class AForecast : public testing::Test {
     survey_.greeting = GreetingReply{.answer = protocol::UpstreamGreeting::Answer::accepted, .error = {}};
     survey_.handshake = HandshakeResult{.server = tls::SurveyedServer{}, .error = {}};
     survey_.handshake->server->agreed.version = "TLSv1.3";
-    survey_.versions = {tls::Version::tls1_2, tls::Version::tls1_3};
+    survey_.versions.accepted = {tls::Version::tls1_2, tls::Version::tls1_3};
     chain_ = test::sent({&leaf_});
     set_plaintext(false);
   }
@@ -115,9 +115,10 @@ TEST_F(AForecast, OfDirectTlsRefusesTheWeakModes) {
 }
 
 TEST_F(AForecast, OfAServerThatIsTooOldOrRejectsUsHasNoTls) {
-  survey_.versions = {tls::Version::tls1_1};
+  survey_.versions.accepted = {tls::Version::tls1_1};
+  survey_.handshake->server->agreed.version = "TLSv1.1";
   EXPECT_EQ(of("require").result, Result::fails);
-  survey_.versions = {tls::Version::tls1_2};
+  survey_.versions.accepted = {tls::Version::tls1_2};
   EXPECT_EQ(of("require").result, Result::tls);
   verdict_.reason = Reason::upstream_rejected_certificate;
   EXPECT_EQ(of("require").result, Result::fails);

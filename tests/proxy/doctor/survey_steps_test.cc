@@ -53,6 +53,33 @@ TEST_F(SurveySteps, HaveAFaultOnlyIfNoAddressAnswers) {
   EXPECT_EQ(failed() - before, 3);
 }
 
+// Otherwise no cause and no remedy is shown.
+TEST_F(SurveySteps, HaveAReasonForEachFault) {
+  const auto expect_reasons = [&] {
+    for (const Step& step : steps())
+      EXPECT_EQ(step.outcome == Outcome::failed, step.reason.has_value()) << step.name;
+  };
+  survey_.lookup.error = "not found";
+  expect_reasons();
+  survey_.lookup.addresses = {address("127.0.0.1")};
+  survey_.attempts = {{.address = address("127.0.0.1"), .error = "Connection refused"}};
+  expect_reasons();
+  survey_.attempts[0].error.clear();
+  using Answer = protocol::UpstreamGreeting::Answer;
+  for (const Answer answer : {Answer::more, Answer::accepted, Answer::refused, Answer::error_response,
+                              Answer::early_bytes, Answer::unexpected_byte}) {
+    survey_.greeting = GreetingReply{.answer = answer, .error = "no answer in time"};
+    expect_reasons();
+  }
+  survey_.handshake = HandshakeResult{.server = std::nullopt, .error = "handshake failure"};
+  expect_reasons();
+  upstream_.sslnegotiation = SslNegotiation::direct;
+  survey_.handshake->server = tls::SurveyedServer{};
+  expect_reasons();
+  survey_.handshake->server->chose_unknown_protocol = true;
+  expect_reasons();
+}
+
 TEST_F(SurveySteps, HaveTheAnswerToGssencRequest) {
   for (const auto& [byte, word] : {std::pair('G', "G: "), std::pair('N', "N: "), std::pair('E', "E: "),
                                    std::pair('H', "byte 0x48"), std::pair('\0', "not known: closed")}) {
