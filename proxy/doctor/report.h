@@ -43,6 +43,9 @@ struct Step {
   std::optional<Reason> reason = std::nullopt;
 };
 
+// Returns a failed step.
+[[nodiscard]] Step fault(std::string name, std::string text, Finding finding);
+
 // How a session with this server would begin.
 struct Verdict {
   std::optional<Reason> reason;  // nullopt: the server is verified
