@@ -3,8 +3,8 @@
 #include <utility>
 
 #include "protocol/frontend.h"
+#include "proxy/base/timed_socket.h"
 #include "proxy/doctor/lone_link.h"
-#include "proxy/doctor/timed_socket.h"
 
 namespace pgveil::proxy {
 namespace {

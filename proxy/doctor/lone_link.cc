@@ -1,6 +1,6 @@
 #include "proxy/doctor/lone_link.h"
 
-#include "proxy/doctor/timed_socket.h"
+#include "proxy/base/timed_socket.h"
 
 namespace pgveil::proxy {
 namespace {

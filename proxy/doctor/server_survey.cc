@@ -10,7 +10,7 @@
 
 #include "proxy/base/handle.h"
 #include "proxy/base/resolver.h"
-#include "proxy/doctor/timed_socket.h"
+#include "proxy/base/timed_socket.h"
 #include "tls/buffers.h"
 #include "tls/engine.h"
 

@@ -1,13 +1,16 @@
-// A connection whose calls wait until a deadline, for a command that does one thing at a time.
+// A TCP connection or one over a Unix socket, whose calls wait until a deadline, for a command that does one thing at a time.
 #pragma once
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <tl/expected.hpp>
+#include <utility>
+#include <vector>
 
-#include "protocol/bytes.h"
 #include "proxy/base/descriptor.h"
 #include "proxy/base/socket_address.h"
 
@@ -24,9 +27,9 @@ class TimedSocket {
   void set_deadline(Clock::time_point deadline) { deadline_ = deadline; }
 
   // Sends all of it. Returns the error, if any.
-  [[nodiscard]] std::optional<Error> send(protocol::ByteView bytes);
+  [[nodiscard]] std::optional<Error> send(std::span<const std::uint8_t> bytes);
   // Returns what one read returns, `most` bytes or fewer; nothing at the end of the peer's side.
-  [[nodiscard]] tl::expected<protocol::Bytes, Error> receive(std::size_t most);
+  [[nodiscard]] tl::expected<std::vector<std::uint8_t>, Error> receive(std::size_t most);
 
  private:
   TimedSocket(Descriptor descriptor, Clock::time_point deadline)
