@@ -15,7 +15,8 @@ struct LoginReply {
   std::optional<protocol::AuthenticationCode> asked = std::nullopt;
   std::vector<std::string> mechanisms = {};                     // of SASL
   std::optional<protocol::ErrorFields> refusal = std::nullopt;  // instead of `asked`
-  std::string error = {};                                       // there is no answer that can be understood
+  // Why there is no answer that can be understood. Empty: there is one, which is `asked` or `refusal`.
+  std::string error = {};
   // The newest version of the server, if it does not know that of the StartupMessage.
   std::optional<protocol::ProtocolVersion> newest_version = std::nullopt;
   bool certificate_was_sent = false;  // of ours, so that a server may ask for nothing else
