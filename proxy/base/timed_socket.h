@@ -41,5 +41,7 @@ class TimedSocket {
 
 // The error of a call whose deadline has passed.
 inline constexpr const char* kNoAnswer = "no answer in time";
+// The error of a caller that has received nothing and needs more.
+inline constexpr const char* kServerClosed = "the server closed the connection";
 
 }  // namespace pgveil::proxy

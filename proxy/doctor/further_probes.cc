@@ -40,7 +40,7 @@ tl::expected<protocol::Bytes, std::string> exchange(const KernelAddress& address
   for (const protocol::ByteView bytes : {protocol::ByteView(first_bytes), request})
     if (auto error = socket->send(bytes)) return tl::unexpected(*std::move(error));
   auto received = socket->receive(kProbeBytes);
-  if (received && received->empty()) return tl::unexpected<std::string>("the server closed the connection");
+  if (received && received->empty()) return tl::unexpected<std::string>(kServerClosed);
   return received;
 }
 
@@ -52,7 +52,7 @@ GssReply ask_for_gss(const KernelAddress& address, const protocol::Bytes& first_
   const auto answer = exchange(address, first_bytes, request, time);
   GssReply reply{.byte = answer ? static_cast<char>(answer->front()) : '\0',
                  .error = answer ? "" : answer.error()};
-  reply.duration = std::chrono::duration_cast<StepDuration>(Clock::now() - begin);
+  reply.duration = since(begin);
   return reply;
 }
 

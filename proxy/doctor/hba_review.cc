@@ -105,12 +105,12 @@ struct Weakness {
 // A record for the server's own machine only is not a fault: nobody reads the traffic of a loopback interface.
 Step weakness_step(const HbaRule& rule, const Weakness& weakness) {
   if (is_of_this_machine(rule)) return note(rule, weakness.what_here);
-  return fault(kHbaStep, fmt::format("{}: {}", text_of(rule), weakness.what),
-               {.side = Side::server,
-                .cause = fmt::format("The record {} has the {} {}, so {}.", in_file(rule), weakness.field,
-                                     weakness.word, weakness.consequence),
-                .remedy = fmt::format("Change {} to {} {}, {}.", weakness.word, weakness.replacement,
-                                      in_file(rule), kReload)});
+  return failed_step(kHbaStep, fmt::format("{}: {}", text_of(rule), weakness.what),
+                     {.side = Side::server,
+                      .cause = fmt::format("The record {} has the {} {}, so {}.", in_file(rule),
+                                           weakness.field, weakness.word, weakness.consequence),
+                      .remedy = fmt::format("Change {} to {} {}, {}.", weakness.word, weakness.replacement,
+                                            in_file(rule), kReload)});
 }
 
 Weakness weakness_of_plaintext(const HbaRule& rule) {
@@ -143,11 +143,11 @@ bool requires_certificate(const HbaRule& rule) {
 void review(const HbaRule& rule, bool refuses_plaintext, std::vector<Step>& steps) {
   constexpr std::array<std::string_view, 4> kLearnsPassword{"ldap", "pam", "radius", "bsd"};
   if (!rule.error.empty()) {
-    steps.push_back(
-        fault(kHbaStep, fmt::format("{}: {}", place_of(rule), rule.error),
-              {.side = Side::server,
-               .cause = fmt::format("The server cannot use the record {}: {}.", in_file(rule), rule.error),
-               .remedy = fmt::format("Correct the record {}, {}.", in_file(rule), kReload)}));
+    steps.push_back(failed_step(
+        kHbaStep, fmt::format("{}: {}", place_of(rule), rule.error),
+        {.side = Side::server,
+         .cause = fmt::format("The server cannot use the record {}: {}.", in_file(rule), rule.error),
+         .remedy = fmt::format("Correct the record {}, {}.", in_file(rule), kReload)}));
     return;
   }
   if (rule.method == "reject") return;

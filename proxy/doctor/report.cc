@@ -14,7 +14,11 @@ std::string_view name_of(Outcome outcome) {
   return "?";
 }
 
-Step fault(std::string name, std::string text, Finding finding) {
+StepDuration since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration_cast<StepDuration>(std::chrono::steady_clock::now() - begin);
+}
+
+Step failed_step(std::string name, std::string text, Finding finding) {
   return {.name = std::move(name),
           .outcome = Outcome::failed,
           .text = std::move(text),

@@ -46,8 +46,10 @@ struct Step {
   std::optional<std::size_t> certificate = std::nullopt;
 };
 
-// Returns a failed step.
-[[nodiscard]] Step fault(std::string name, std::string text, Finding finding);
+// Returns the time since `begin`.
+[[nodiscard]] StepDuration since(std::chrono::steady_clock::time_point begin);
+// Returns a step that has failed.
+[[nodiscard]] Step failed_step(std::string name, std::string text, Finding finding);
 
 // How a session with this server would begin.
 struct Verdict {

@@ -140,7 +140,8 @@ Outcome outcome_of(const std::optional<Reason>& fault) {
   return fault ? Outcome::failed : Outcome::passed;
 }
 
-// Whether the chain is refused for the period of this certificate, or would be. The first one is always needed; others may be extra.
+// Whether the chain is refused for the period of this certificate, or would be. The first one is always needed; others may be
+// extra.
 bool is_refused_for_period(const Evidence& evidence, std::size_t place) {
   const auto& certificate = evidence.chain[place];
   if (place == 0) return evidence.refusal.has_value();
