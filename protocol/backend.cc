@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "protocol/message.h"
+
 namespace pgveil::protocol {
 namespace {
 
@@ -51,13 +53,11 @@ tl::expected<std::vector<std::string_view>, DecodeError> decode_sasl_mechanisms(
 }
 
 void encode_authentication_sasl(const std::vector<std::string_view>& mechanisms, Bytes& out) {
-  ByteWriter writer(out);
-  writer.write_uint8(kAuthentication);
-  const std::size_t length = writer.begin_length();
-  writer.write_uint32(static_cast<std::uint32_t>(AuthenticationCode::sasl));
-  for (const std::string_view name : mechanisms) writer.write_c_string(name);
-  writer.write_uint8(0);
-  writer.end_length(length);
+  encode_message(kAuthentication, out, [&](ByteWriter& writer) {
+    writer.write_uint32(static_cast<std::uint32_t>(AuthenticationCode::sasl));
+    for (const std::string_view name : mechanisms) writer.write_c_string(name);
+    writer.write_uint8(0);
+  });
 }
 
 tl::expected<CancelRequest, DecodeError> decode_backend_key_data(ByteView body) {
@@ -104,17 +104,15 @@ void encode_error_response(const ErrorFields& fields, Bytes& out) {
   room -= hint.size();
   const std::string detail = fitted(fields.detail, room);
 
-  ByteWriter writer(out);
-  writer.write_uint8(kErrorResponse);
-  const std::size_t length = writer.begin_length();
-  write_error_field('S', severity, writer);
-  write_error_field('V', severity, writer);
-  write_error_field('C', sqlstate, writer);
-  write_error_field('M', message, writer);
-  if (!detail.empty()) write_error_field('D', detail, writer);
-  if (!hint.empty()) write_error_field('H', hint, writer);
-  writer.write_uint8(0);
-  writer.end_length(length);
+  encode_message(kErrorResponse, out, [&](ByteWriter& writer) {
+    write_error_field('S', severity, writer);
+    write_error_field('V', severity, writer);
+    write_error_field('C', sqlstate, writer);
+    write_error_field('M', message, writer);
+    if (!detail.empty()) write_error_field('D', detail, writer);
+    if (!hint.empty()) write_error_field('H', hint, writer);
+    writer.write_uint8(0);
+  });
 }
 
 void encode_old_error_response(std::string_view text, Bytes& out) {
@@ -124,12 +122,10 @@ void encode_old_error_response(std::string_view text, Bytes& out) {
 }
 
 void encode_authentication(AuthenticationCode code, ByteView data, Bytes& out) {
-  ByteWriter writer(out);
-  writer.write_uint8(kAuthentication);
-  const std::size_t length = writer.begin_length();
-  writer.write_uint32(static_cast<std::uint32_t>(code));
-  writer.write_bytes(data);
-  writer.end_length(length);
+  encode_message(kAuthentication, out, [&](ByteWriter& writer) {
+    writer.write_uint32(static_cast<std::uint32_t>(code));
+    writer.write_bytes(data);
+  });
 }
 
 tl::expected<ByteView, DecodeError> decode_md5_salt(ByteView data) {

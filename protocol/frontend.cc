@@ -1,5 +1,7 @@
 #include "protocol/frontend.h"
 
+#include "protocol/message.h"
+
 namespace pgveil::protocol {
 namespace {
 
@@ -8,17 +10,11 @@ constexpr std::uint32_t kNoData = 0xffffffff;  // -1: the client has sent no ini
 }  // namespace
 
 void encode_terminate(Bytes& out) {
-  ByteWriter writer(out);
-  writer.write_uint8(kTerminate);
-  writer.end_length(writer.begin_length());
+  encode_message(kTerminate, out, [](ByteWriter&) {});
 }
 
 void encode_query(std::string_view sql, Bytes& out) {
-  ByteWriter writer(out);
-  writer.write_uint8(kQuery);
-  const std::size_t length = writer.begin_length();
-  writer.write_c_string(sql);
-  writer.end_length(length);
+  encode_message(kQuery, out, [&](ByteWriter& writer) { writer.write_c_string(sql); });
 }
 
 tl::expected<std::string_view, DecodeError> decode_password(ByteView body) {
@@ -29,11 +25,7 @@ tl::expected<std::string_view, DecodeError> decode_password(ByteView body) {
 }
 
 void encode_password(std::string_view password, Bytes& out) {
-  ByteWriter writer(out);
-  writer.write_uint8(kPasswordMessage);
-  const std::size_t length = writer.begin_length();
-  writer.write_c_string(password);
-  writer.end_length(length);
+  encode_message(kPasswordMessage, out, [&](ByteWriter& writer) { writer.write_c_string(password); });
 }
 
 tl::expected<SaslInitialResponse, DecodeError> decode_sasl_initial_response(ByteView body) {
@@ -50,21 +42,15 @@ tl::expected<SaslInitialResponse, DecodeError> decode_sasl_initial_response(Byte
 }
 
 void encode_sasl_initial_response(const SaslInitialResponse& response, Bytes& out) {
-  ByteWriter writer(out);
-  writer.write_uint8(kPasswordMessage);
-  const std::size_t length = writer.begin_length();
-  writer.write_c_string(response.mechanism);
-  writer.write_uint32(response.data ? static_cast<std::uint32_t>(response.data->size()) : kNoData);
-  if (response.data) writer.write_bytes(*response.data);
-  writer.end_length(length);
+  encode_message(kPasswordMessage, out, [&](ByteWriter& writer) {
+    writer.write_c_string(response.mechanism);
+    writer.write_uint32(response.data ? static_cast<std::uint32_t>(response.data->size()) : kNoData);
+    if (response.data) writer.write_bytes(*response.data);
+  });
 }
 
 void encode_sasl_response(ByteView data, Bytes& out) {
-  ByteWriter writer(out);
-  writer.write_uint8(kPasswordMessage);
-  const std::size_t length = writer.begin_length();
-  writer.write_bytes(data);
-  writer.end_length(length);
+  encode_message(kPasswordMessage, out, [&](ByteWriter& writer) { writer.write_bytes(data); });
 }
 
 }  // namespace pgveil::protocol

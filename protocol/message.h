@@ -26,6 +26,16 @@ struct Message {
 // as the header is complete.
 [[nodiscard]] Decoded<Message> decode_message(ByteReader& in, std::uint32_t max_length);
 
+// Appends a message of this type to `out`, whose body `write(ByteWriter&)` writes.
+template <class Write>
+void encode_message(char type, Bytes& out, const Write& write) {
+  ByteWriter writer(out);
+  writer.write_uint8(static_cast<std::uint8_t>(type));
+  const std::size_t length = writer.begin_length();
+  write(writer);
+  writer.end_length(length);
+}
+
 // Follows the message boundaries of one direction of a session without storing its bytes. So an ErrorResponse
 // can be inserted where the peer expects a message. The cost is per message, not per byte.
 class BoundaryTracker {

@@ -4,6 +4,7 @@
 #include <cstdlib>
 
 #include "protocol/backend.h"
+#include "protocol/message.h"
 
 namespace pgveil::protocol {
 namespace {
@@ -14,16 +15,6 @@ constexpr std::uint32_t kNull = 0xffff'ffff;  // -1, in place of the length of a
 constexpr std::uint16_t kVariableLength = 0xffff;
 constexpr std::uint16_t kEightBytes = 8;
 constexpr std::uint32_t kNoTypeModifier = 0xffff'ffff;
-
-// Appends a message whose body `write` writes.
-template <class Write>
-void encode(char type, Bytes& out, const Write& write) {
-  ByteWriter writer(out);
-  writer.write_uint8(static_cast<std::uint8_t>(type));
-  const std::size_t length = writer.begin_length();
-  write(writer);
-  writer.end_length(length);
-}
 
 void write_value(ByteView value, ByteWriter& writer) {
   writer.write_uint32(static_cast<std::uint32_t>(value.size()));
@@ -46,7 +37,7 @@ Bytes binary_of(ColumnType type, const std::string& number) {
 }  // namespace
 
 void encode_row_description(std::span<const Column> columns, Bytes& out) {
-  encode(kRowDescription, out, [&](ByteWriter& writer) {
+  encode_message(kRowDescription, out, [&](ByteWriter& writer) {
     writer.write_uint16(static_cast<std::uint16_t>(columns.size()));
     for (const Column& column : columns) {
       writer.write_c_string(column.name);
@@ -61,7 +52,7 @@ void encode_row_description(std::span<const Column> columns, Bytes& out) {
 }
 
 void encode_data_row(std::span<const Column> columns, const Row& row, Bytes& out) {
-  encode(kDataRow, out, [&](ByteWriter& writer) {
+  encode_message(kDataRow, out, [&](ByteWriter& writer) {
     writer.write_uint16(static_cast<std::uint16_t>(row.size()));
     for (std::size_t i = 0; i < row.size(); ++i) {
       if (!row[i])
@@ -75,24 +66,24 @@ void encode_data_row(std::span<const Column> columns, const Row& row, Bytes& out
 }
 
 void encode_command_complete(std::string_view tag, Bytes& out) {
-  encode(kCommandComplete, out, [&](ByteWriter& writer) { writer.write_c_string(tag); });
+  encode_message(kCommandComplete, out, [&](ByteWriter& writer) { writer.write_c_string(tag); });
 }
 
 void encode_empty_query_response(Bytes& out) {
-  encode(kEmptyQueryResponse, out, [](ByteWriter&) {});
+  encode_message(kEmptyQueryResponse, out, [](ByteWriter&) {});
 }
 
 void encode(ShortMessage message, Bytes& out) {
-  encode(static_cast<char>(message), out, [](ByteWriter&) {});
+  encode_message(static_cast<char>(message), out, [](ByteWriter&) {});
 }
 
 void encode_parameter_description(Bytes& out) {
-  encode(kParameterDescription, out, [](ByteWriter& writer) { writer.write_uint16(0); });
+  encode_message(kParameterDescription, out, [](ByteWriter& writer) { writer.write_uint16(0); });
 }
 
 void encode_negotiate_protocol_version(ProtocolVersion newest, std::span<const std::string> unknown,
                                        Bytes& out) {
-  encode(kNegotiateProtocolVersion, out, [&](ByteWriter& writer) {
+  encode_message(kNegotiateProtocolVersion, out, [&](ByteWriter& writer) {
     writer.write_uint32(newest);
     writer.write_uint32(static_cast<std::uint32_t>(unknown.size()));
     for (const std::string& option : unknown) writer.write_c_string(option);
@@ -100,14 +91,14 @@ void encode_negotiate_protocol_version(ProtocolVersion newest, std::span<const s
 }
 
 void encode_parameter_status(std::string_view name, std::string_view value, Bytes& out) {
-  encode(kParameterStatus, out, [&](ByteWriter& writer) {
+  encode_message(kParameterStatus, out, [&](ByteWriter& writer) {
     writer.write_c_string(name);
     writer.write_c_string(value);
   });
 }
 
 void encode_ready_for_query(Bytes& out) {
-  encode(kReadyForQuery, out, [](ByteWriter& writer) { writer.write_uint8(kOutsideTransaction); });
+  encode_message(kReadyForQuery, out, [](ByteWriter& writer) { writer.write_uint8(kOutsideTransaction); });
 }
 
 tl::expected<std::vector<std::string>, DecodeError> decode_row_description(ByteView body) {

@@ -31,7 +31,7 @@ struct SurveyedServer {
 
 // The ciphers of TLS 1.2 and older that a survey can offer. Those that this OpenSSL does not have cannot be offered.
 enum class SurveyedCiphers {
-  all,     // except for those that are broken
+  all,     // except for those without encryption or authentication
   broken,  // without encryption or authentication, or with RC4, DES, 3DES, IDEA, MD5 or export keys
   no_forward_secrecy,  // whoever gets the key of the server can read what was recorded before
 };
@@ -44,7 +44,7 @@ class HandshakeSurvey {
     std::string server_name;  // for SNI; empty: none is sent
     Version min = Version::tls1;
     std::optional<Version> max = std::nullopt;
-    std::vector<std::string> protocols = {"postgresql"};  // of ALPN
+    std::vector<std::string> protocols = {std::string(kAlpnProtocol)};  // of ALPN
     SurveyedCiphers ciphers = SurveyedCiphers::all;
     std::vector<std::string> without = {};  // names of ciphers that are not offered
   };

@@ -18,6 +18,8 @@ enum class Version { tls1, tls1_1, tls1_2, tls1_3 };
 [[nodiscard]] std::optional<Version> version_from_name(std::string_view name);
 [[nodiscard]] std::string_view name_of(Version version);
 
+inline constexpr std::string_view kAlpnProtocol = "postgresql";  // PG_ALPN_PROTOCOL, pqcomm.h
+
 inline constexpr std::string_view kSystemTrust = "system";  // sslrootcert=system: OpenSSL's default store
 
 // A context warns if a certificate of ours expires within this time.

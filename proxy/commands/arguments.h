@@ -67,11 +67,11 @@ struct Arguments {
   std::string generated;             // of `generate`: "man"
 };
 
-// Parses `words`, which are without the program's name; `width` is that of --help in columns. An EarlyExit
-// after --help and --version, and after errors. No part of a word that may be a password is in it.
 // Returns the word for a command.
 [[nodiscard]] std::string_view name_of(Command command);
 
+// Parses `words`, which are without the program's name; `width` is that of --help in columns. Returns an EarlyExit
+// after --help and --version, and after errors. No part of a word that may be a password is in it.
 [[nodiscard]] tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> words,
                                                                  std::size_t width);
 

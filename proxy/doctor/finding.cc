@@ -21,12 +21,11 @@ struct Remedy {
   std::string text;
 };
 
-// The side whose settings these are: with a configuration file they are those of pgveil.
 bool is_connected(const ServerSurvey& survey) {
   return survey.connected() != nullptr;
 }
 
-// Whether something that is not PostgreSQL, or not without direct TLS, was recognized.
+// Returns the remedy if what answers was recognized as an HTTP server or as another TLS server than one that expects SSLRequest.
 std::optional<Remedy> for_responder(const Evidence& evidence) {
   switch (evidence.survey.responder.value_or(Responder::unknown)) {
     case Responder::http:
@@ -135,8 +134,25 @@ Remedy for_untrusted(const Evidence& evidence) {
                   review.missing_issuer, from)};
 }
 
+// Whether the certificate that is refused with `failure` is that of an authority.
+bool is_of_authority(const Evidence& evidence, tls::Failure failure) {
+  return evidence.refusal && evidence.refusal->failure == failure && evidence.refusal->depth > 0;
+}
+
+Remedy for_revoked(const Evidence& evidence) {
+  if (is_of_authority(evidence, tls::Failure::revoked))
+    return {Side::authority,
+            fmt::format(
+                "Have the server's certificate reissued by another authority than \"{}\", which is revoked, "
+                "and put it and its chain into ssl_cert_file.",
+                evidence.refusal->subject)};
+  return {Side::authority,
+          "Have the server's certificate reissued with a new key, and put both into ssl_cert_file and "
+          "ssl_key_file."};
+}
+
 Remedy for_expired(const Evidence& evidence) {
-  if (evidence.refusal && evidence.refusal->depth > 0)
+  if (is_of_authority(evidence, tls::Failure::expired))
     return {Side::authority,
             fmt::format("Replace the certificate of the authority \"{}\" with a renewed one in the server's "
                         "ssl_cert_file and in sslrootcert.",
@@ -190,10 +206,7 @@ Remedy remedy_of(const Ending& ending, const Evidence& evidence) {
     case Reason::upstream_certificate_not_yet_valid:
       return {own_side(evidence), "Set this machine's clock, or wait until the certificate is valid."};
     case Reason::upstream_certificate_wrong_name: return for_wrong_name(evidence);
-    case Reason::upstream_certificate_revoked:
-      return {Side::authority,
-              "Have the server's certificate reissued with a new key, and put both into ssl_cert_file and "
-              "ssl_key_file."};
+    case Reason::upstream_certificate_revoked: return for_revoked(evidence);
     case Reason::upstream_crl_unusable:
       return {
           own_side(evidence),
@@ -202,6 +215,37 @@ Remedy remedy_of(const Ending& ending, const Evidence& evidence) {
     case Reason::upstream_certificate_invalid: return {Side::server, ending.hint};
     default: return {own_side(evidence), ending.hint};
   }
+}
+
+std::optional<tls::Failure> failure_of(Reason reason) {
+  switch (reason) {
+    case Reason::upstream_certificate_expired: return tls::Failure::expired;
+    case Reason::upstream_certificate_not_yet_valid: return tls::Failure::not_yet_valid;
+    case Reason::upstream_certificate_revoked: return tls::Failure::revoked;
+    case Reason::upstream_crl_unusable: return tls::Failure::crl_unusable;
+    default: return std::nullopt;
+  }
+}
+
+// Returns the refusal that the fault of this step alone would cause.
+std::optional<tls::FailureReport> refusal_of(const Step& step, const Evidence& evidence) {
+  const auto failure = failure_of(*step.reason);
+  if (!failure || !step.certificate) return evidence.refusal;
+  const auto& values = evidence.chain[*step.certificate].values;
+  return tls::FailureReport{.failure = *failure,
+                            .reason = {},
+                            .depth = static_cast<int>(*step.certificate),
+                            .subject = values.subject,
+                            .issuer = values.issuer,
+                            .detail = {}};
+}
+
+// Whether the finding of the verdict is about the fault of this step.
+bool is_explained_by(const std::optional<Reason>& verdict, const Step& step, const Evidence& evidence) {
+  if (step.reason != verdict) return false;
+  const auto failure = failure_of(*step.reason);
+  return !step.certificate || !failure ||
+         is_refused_for(evidence, *failure, evidence.chain[*step.certificate]);
 }
 
 }  // namespace
@@ -213,13 +257,23 @@ Finding finding_of(const Ending& ending, const Evidence& evidence) {
   return {.side = remedy.side, .cause = cause_of(ending, evidence), .remedy = std::move(remedy.text)};
 }
 
+bool is_refused_for(const Evidence& evidence, tls::Failure failure,
+                    const tls::StoredCertificate& certificate) {
+  return evidence.refusal && evidence.refusal->failure == failure &&
+         evidence.refusal->subject == certificate.values.subject &&
+         evidence.refusal->issuer == certificate.values.issuer;
+}
+
 void explain_faults(std::vector<Step>& steps, const std::optional<Reason>& verdict,
                     const Evidence& evidence) {
-  for (Step& step : steps)
-    if (step.reason && step.reason != verdict) {
-      step.finding = finding_of({.reason = *step.reason}, evidence);
-      step.finding->cause = sentence(step.text);
-    }
+  for (Step& step : steps) {
+    if (!step.reason || is_explained_by(verdict, step, evidence)) continue;
+    const auto refusal = refusal_of(step, evidence);
+    const Evidence own{evidence.upstream, evidence.survey, evidence.chain, refusal,
+                       evidence.is_trusted_by_system};
+    step.finding = finding_of({.reason = *step.reason}, own);
+    step.finding->cause = sentence(step.text);
+  }
 }
 
 }  // namespace pgveil::proxy

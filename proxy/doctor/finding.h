@@ -26,10 +26,15 @@ struct Evidence {
 [[nodiscard]] inline Side own_side(const Evidence& evidence) {
   return evidence.upstream.name.empty() ? Side::client : Side::pgveil;
 }
+// Whether the chain is refused because of this fault of this certificate. A certificate or a CRL that does not meet what a step
+// expects is no fault unless the chain is refused for it: OpenSSL may not have needed it.
+[[nodiscard]] bool is_refused_for(const Evidence& evidence, tls::Failure failure,
+                                  const tls::StoredCertificate& certificate);
 // Returns the finding for a session that ends like this.
 [[nodiscard]] Finding finding_of(const Ending& ending, const Evidence& evidence);
 
-// Gives each failed step a finding, unless `verdict` is about the same fault: the last step explains that one.
+// Gives each failed step that has a reason a finding about its own certificate, unless `verdict` is about the same fault: the
+// step of the verdict explains that one.
 void explain_faults(std::vector<Step>& steps, const std::optional<Reason>& verdict, const Evidence& evidence);
 
 }  // namespace pgveil::proxy

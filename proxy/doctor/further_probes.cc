@@ -7,8 +7,8 @@
 #include <string_view>
 
 #include "protocol/startup.h"
+#include "proxy/base/timed_socket.h"
 #include "proxy/doctor/login_survey.h"
-#include "proxy/doctor/timed_socket.h"
 #include "proxy/doctor/version_survey.h"
 
 namespace pgveil::proxy {
@@ -40,7 +40,7 @@ tl::expected<protocol::Bytes, std::string> exchange(const KernelAddress& address
   for (const protocol::ByteView bytes : {protocol::ByteView(first_bytes), request})
     if (auto error = socket->send(bytes)) return tl::unexpected(*std::move(error));
   auto received = socket->receive(kProbeBytes);
-  if (received && received->empty()) return tl::unexpected<std::string>("the server closed the connection");
+  if (received && received->empty()) return tl::unexpected<std::string>(kServerClosed);
   return received;
 }
 
@@ -52,7 +52,7 @@ GssReply ask_for_gss(const KernelAddress& address, const protocol::Bytes& first_
   const auto answer = exchange(address, first_bytes, request, time);
   GssReply reply{.byte = answer ? static_cast<char>(answer->front()) : '\0',
                  .error = answer ? "" : answer.error()};
-  reply.duration = std::chrono::duration_cast<StepDuration>(Clock::now() - begin);
+  reply.duration = since(begin);
   return reply;
 }
 
@@ -68,10 +68,10 @@ Responder recognize_other(const UpstreamConfig& upstream, const KernelAddress& a
                           const protocol::Bytes& first_bytes, const ServerSurvey& survey) {
   if (survey.greeting->is_http || answers_http(upstream, address, first_bytes)) return Responder::http;
   tls::HandshakeSurvey::Question question{.server_name = {}};
-  question.protocols = {"postgresql", "http/1.1"};
+  question.protocols = {std::string(tls::kAlpnProtocol), "http/1.1"};
   const auto result = survey_handshake(upstream, address, first_bytes, question, SslNegotiation::direct);
   if (!result.server) return survey.greeting->error == kNoAnswer ? Responder::silent : Responder::unknown;
-  if (result.server->protocol == "postgresql") return Responder::direct_tls;
+  if (result.server->protocol == tls::kAlpnProtocol) return Responder::direct_tls;
   return result.server->protocol.empty() ? Responder::tls : Responder::https;
 }
 
@@ -100,7 +100,8 @@ void add_further_probes(const UpstreamConfig& upstream, const protocol::Bytes& f
   }
   survey.responder = recognize(address, first_bytes, quick.connect_timeout);
   const bool has_direct_tls = upstream.sslnegotiation == SslNegotiation::direct && survey.handshake &&
-                              survey.handshake->server && survey.handshake->server->protocol == "postgresql";
+                              survey.handshake->server &&
+                              survey.handshake->server->protocol == tls::kAlpnProtocol;
   if (survey.responder == Responder::unknown && has_direct_tls) survey.responder = Responder::direct_tls;
   survey.gss = ask_for_gss(address, first_bytes, quick.connect_timeout);
   if (upstream.sslnegotiation == SslNegotiation::postgres)

@@ -19,29 +19,72 @@ bool is_one_of(std::string_view word, std::span<const std::string_view> words) {
   return std::ranges::find(words, word) != words.end();
 }
 
+bool is_network(const HbaRule& rule) {
+  return !rule.netmask.empty();
+}
+
+bool is_ipv6_network(const HbaRule& rule) {
+  return is_network(rule) && rule.address.find(':') != std::string::npos;
+}
+
+// Whether only processes of the server's own machine can use the record.
 bool is_of_this_machine(const HbaRule& rule) {
-  constexpr std::array<std::string_view, 3> kNames{"samehost", "localhost", "::1"};
-  return rule.address.starts_with("127.") || is_one_of(rule.address, kNames);
+  constexpr std::array<std::string_view, 2> kNames{"samehost", "localhost"};
+  if (rule.type == "local") return true;
+  if (!is_network(rule)) return is_one_of(rule.address, kNames);
+  if (rule.address.starts_with("127.")) return rule.netmask.starts_with("255.");
+  return rule.address == "::1" && rule.netmask == "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
 }
 
 bool is_for_plaintext(const HbaRule& rule) {
-  return rule.type == "host" || rule.type == "hostnossl";
+  constexpr std::array<std::string_view, 3> kTypes{"host", "hostnossl", "hostnogssenc"};
+  return is_one_of(rule.type, kTypes);
 }
 
-// Whether everybody at the address of `other` whom it admits without TLS is refused by `rule`, which precedes it.
-bool refuses_all_of(const HbaRule& rule, const HbaRule& other) {
-  const bool is_ipv6 = other.address.find(':') != std::string::npos;
+// The database `all` does not include connections for physical replication, which only the word `replication` matches.
+bool covers_databases_of(const HbaRule& rule, const HbaRule& other) {
+  constexpr std::array<std::string_view, 2> kEverything{"all,replication", "replication,all"};
+  if (rule.databases == other.databases || is_one_of(rule.databases, kEverything)) return true;
+  return rule.databases == "all" &&
+         fmt::format(",{},", other.databases).find(",replication,") == std::string::npos;
+}
+
+// Whether `rule` refuses everybody whom `other`, which comes later, would admit without TLS from an address of this family.
+bool refuses_all_of(const HbaRule& rule, const HbaRule& other, bool is_ipv6) {
   const bool is_everywhere = rule.address == "all" || rule.netmask == (is_ipv6 ? "::" : "0.0.0.0");
   const bool is_same = rule.address == other.address && rule.netmask == other.netmask;
-  return is_for_plaintext(rule) && rule.method == "reject" && rule.databases == "all" &&
-         rule.users == "all" && (is_everywhere || is_same);
+  const bool refuses_plaintext = rule.type == "host" || rule.type == "hostnossl";
+  return refuses_plaintext && rule.error.empty() && rule.method == "reject" && rule.users == "all" &&
+         covers_databases_of(rule, other) && (is_everywhere || is_same);
 }
 
-// "host all all 10.0.0.0/255.0.0.0 md5"
+// Whether earlier records refuse everybody whom `rule` would admit without TLS. A record that is not for a network, but for `all`
+// or a host name, can match addresses of both families.
+bool is_refused_by(std::span<const HbaRule> earlier, const HbaRule& rule) {
+  const auto is_refused_in = [&](bool is_ipv6) {
+    return std::ranges::any_of(earlier,
+                               [&](const HbaRule& before) { return refuses_all_of(before, rule, is_ipv6); });
+  };
+  if (is_network(rule)) return is_refused_in(is_ipv6_network(rule));
+  return is_refused_in(false) && is_refused_in(true);
+}
+
+// "line 93", or "line 93 of /etc/.../extra.conf"
+std::string place_of(const HbaRule& rule) {
+  return fmt::format("line {}{}{}", rule.line, rule.file.empty() ? "" : " of ", rule.file);
+}
+
+// "in line 93 of the server's pg_hba.conf"
+std::string in_file(const HbaRule& rule) {
+  return fmt::format("in line {} of {}", rule.line,
+                     rule.file.empty() ? "the server's pg_hba.conf" : rule.file);
+}
+
+// "line 93: host all all 10.0.0.0/255.0.0.0 md5"
 std::string text_of(const HbaRule& rule) {
   const std::string address =
       rule.address + (rule.netmask.empty() || rule.address.empty() ? "" : '/' + rule.netmask);
-  return fmt::format("{}: {} {} {}{}{} {}", rule.place, rule.type, rule.databases, rule.users,
+  return fmt::format("{}: {} {} {}{}{} {}", place_of(rule), rule.type, rule.databases, rule.users,
                      address.empty() ? "" : " ", address, rule.method);
 }
 
@@ -49,78 +92,71 @@ Step note(const HbaRule& rule, std::string_view what) {
   return {.name = kHbaStep, .text = fmt::format("{}: {}", text_of(rule), what)};
 }
 
-Step fault(const HbaRule& rule, std::string_view what, std::string cause, std::string remedy) {
-  Step step = note(rule, what);
-  step.outcome = Outcome::failed;
-  step.finding = Finding{.side = Side::server, .cause = std::move(cause), .remedy = std::move(remedy)};
-  return step;
+// A word of a record that makes it unsafe.
+struct Weakness {
+  std::string_view word;
+  std::string_view field;        // of the record that has the word
+  std::string_view what;         // the record does, for everybody
+  std::string_view what_here;    // the record does, if it is for the server's own machine only
+  std::string_view consequence;  // of the word: the end of the sentence about the cause
+  std::string_view replacement;  // for the word
+};
+
+// A record for the server's own machine only is not a fault: nobody reads the traffic of a loopback interface.
+Step weakness_step(const HbaRule& rule, const Weakness& weakness) {
+  if (is_of_this_machine(rule)) return note(rule, weakness.what_here);
+  return failed_step(kHbaStep, fmt::format("{}: {}", text_of(rule), weakness.what),
+                     {.side = Side::server,
+                      .cause = fmt::format("The record {} has the {} {}, so {}.", in_file(rule),
+                                           weakness.field, weakness.word, weakness.consequence),
+                      .remedy = fmt::format("Change {} to {} {}, {}.", weakness.word, weakness.replacement,
+                                            in_file(rule), kReload)});
 }
 
-std::string in_file(const HbaRule& rule) {
-  return fmt::format("in {} of the server's pg_hba.conf", rule.place);
+Weakness weakness_of_plaintext(const HbaRule& rule) {
+  return {.word = rule.type,
+          .field = "type",
+          .what = "admits logins without TLS",
+          .what_here = "admits logins without TLS from the server's own machine",
+          .consequence = "it admits logins without TLS",
+          .replacement = "hostssl"};
 }
 
-// A record for addresses of this machine only is not a fault: nobody reads the traffic of a loopback interface.
-void review_plaintext(const HbaRule& rule, std::vector<Step>& steps) {
-  constexpr std::string_view kWhat = "admits logins without TLS";
-  if (is_of_this_machine(rule)) {
-    steps.push_back(note(rule, "admits logins without TLS from the server's own machine"));
-    return;
-  }
-  steps.push_back(fault(rule, kWhat,
-                        fmt::format("The record {} has the type {}, so it admits logins without TLS.",
-                                    in_file(rule), rule.type),
-                        fmt::format("Change {} to hostssl {}, {}.", rule.type, in_file(rule), kReload)));
-}
+constexpr Weakness kTrustMethod{
+    .word = "trust",
+    .field = "method",
+    .what = "admits everybody without a password",
+    .what_here = "admits everybody on the server's own machine without a password",
+    .consequence = "it admits everybody without a password",
+    .replacement = "scram-sha-256 or cert"};
+constexpr Weakness kPasswordMethod{.word = "password",
+                                   .field = "method",
+                                   .what = "asks for the password itself",
+                                   .what_here = "asks for the password itself, so that the server learns it",
+                                   .consequence = "the server learns the passwords",
+                                   .replacement = "scram-sha-256"};
 
 bool requires_certificate(const HbaRule& rule) {
   return rule.options.find("clientcert=verify-") != std::string::npos;
 }
 
-void review_trust(const HbaRule& rule, std::vector<Step>& steps) {
-  constexpr std::string_view kWhat = "admits everybody without a password";
-  if (requires_certificate(rule)) return;
-  if (is_of_this_machine(rule) || rule.type == "local") {
-    steps.push_back(note(rule, "admits everybody on the server's own machine without a password"));
-    return;
-  }
-  steps.push_back(
-      fault(rule, kWhat,
-            fmt::format("The record {} has the method trust, so it admits everybody without a password.",
-                        in_file(rule)),
-            fmt::format("Change trust to scram-sha-256 or cert {}, {}.", in_file(rule), kReload)));
-}
-
-void review_cleartext(const HbaRule& rule, std::vector<Step>& steps) {
-  constexpr std::string_view kWhat = "asks for the password itself";
-  if (rule.method != "password" || is_of_this_machine(rule) || rule.type == "local") {
-    steps.push_back(note(rule, "asks for the password itself, so that the server learns it"));
-    return;
-  }
-  steps.push_back(
-      fault(rule, kWhat,
-            fmt::format("The record {} has the method password, so the server learns the passwords.",
-                        in_file(rule)),
-            fmt::format("Change password to scram-sha-256 {}, {}.", in_file(rule), kReload)));
-}
-
-void review(const HbaRule& rule, bool is_refused, std::vector<Step>& steps) {
-  constexpr std::array<std::string_view, 5> kCleartext{"password", "ldap", "pam", "radius", "bsd"};
+void review(const HbaRule& rule, bool refuses_plaintext, std::vector<Step>& steps) {
+  constexpr std::array<std::string_view, 4> kLearnsPassword{"ldap", "pam", "radius", "bsd"};
   if (!rule.error.empty()) {
-    steps.push_back(
-        {.name = kHbaStep,
-         .outcome = Outcome::failed,
-         .text = fmt::format("{}: {}", rule.place, rule.error),
-         .finding = Finding{
-             .side = Side::server,
-             .cause = fmt::format("The server cannot use the record {}: {}.", in_file(rule), rule.error),
-             .remedy = fmt::format("Correct the record {}, {}.", in_file(rule), kReload)}});
+    steps.push_back(failed_step(
+        kHbaStep, fmt::format("{}: {}", place_of(rule), rule.error),
+        {.side = Side::server,
+         .cause = fmt::format("The server cannot use the record {}: {}.", in_file(rule), rule.error),
+         .remedy = fmt::format("Correct the record {}, {}.", in_file(rule), kReload)}));
     return;
   }
   if (rule.method == "reject") return;
-  if (is_for_plaintext(rule) && !is_refused) review_plaintext(rule, steps);
-  if (rule.method == "trust") review_trust(rule, steps);
-  if (is_one_of(rule.method, kCleartext)) review_cleartext(rule, steps);
+  if (is_for_plaintext(rule) && !refuses_plaintext)
+    steps.push_back(weakness_step(rule, weakness_of_plaintext(rule)));
+  if (rule.method == "trust" && !requires_certificate(rule))
+    steps.push_back(weakness_step(rule, kTrustMethod));
+  if (rule.method == "password") steps.push_back(weakness_step(rule, kPasswordMethod));
+  if (is_one_of(rule.method, kLearnsPassword)) steps.push_back(note(rule, kPasswordMethod.what_here));
   if (rule.method == "md5")
     steps.push_back(note(rule, "takes MD5 hashes of users whose stored password is one; use scram-sha-256"));
 }
@@ -141,8 +177,8 @@ std::string hba_query(int major_version) {
 HbaRule hba_rule(const protocol::Row& row) {
   const auto text = [&](std::size_t i) { return i < row.size() ? row[i].value_or("") : std::string(); };
   enum : std::size_t { line, type, database, user, address, netmask, method, options, error, file };
-  const std::string name = text(file);
-  return {.place = fmt::format("line {}{}", text(line), name.empty() ? "" : " of " + name),
+  return {.line = text(line),
+          .file = text(file),
           .type = text(type),
           .databases = text(database),
           .users = text(user),
@@ -155,11 +191,8 @@ HbaRule hba_rule(const protocol::Row& row) {
 
 std::vector<Step> review_hba(const std::vector<HbaRule>& rules) {
   std::vector<Step> steps;
-  for (auto rule = rules.begin(); rule != rules.end(); ++rule) {
-    const bool is_refused = std::any_of(rules.begin(), rule,
-                                        [&](const HbaRule& before) { return refuses_all_of(before, *rule); });
-    review(*rule, is_refused, steps);
-  }
+  for (std::size_t i = 0; i < rules.size(); ++i)
+    review(rules[i], is_refused_by(std::span(rules).first(i), rules[i]), steps);
   // Faults first, so that the limit leaves out the least important.
   std::ranges::stable_sort(steps, {}, [](const Step& step) { return step.outcome != Outcome::failed; });
   if (steps.size() > kMostSteps) {
@@ -175,9 +208,9 @@ std::vector<Step> review_hba(const std::vector<HbaRule>& rules) {
         steps.begin(),
         {.name = kHbaStep,
          .outcome = Outcome::passed,
-         .text = fmt::format("{} records; none admits a login of another machine without TLS, without a "
+         .text = fmt::format("{} record{}; none admits a login of another machine without TLS, without a "
                              "password, or with the password itself (method password)",
-                             rules.size())});
+                             rules.size(), rules.size() == 1 ? "" : "s")});
   return steps;
 }
 

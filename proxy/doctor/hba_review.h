@@ -11,11 +11,12 @@
 namespace pgveil::proxy {
 
 struct HbaRule {
-  std::string place;  // "line 93", or "line 93 of /etc/.../extra.conf"
-  std::string type;   // "host"
+  std::string line;  // its number
+  std::string file;  // empty before PostgreSQL 16, which does not tell it
+  std::string type;  // "host"
   std::string databases, users;
   std::string address;  // empty: of a Unix socket
-  std::string netmask;
+  std::string netmask;  // empty: the address is `all`, `samehost`, `samenet` or a host name
   std::string method;
   std::string options;  // separated by commas
   std::string error;    // the server cannot use the record

@@ -2,10 +2,13 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "proxy/doctor/chain_review.h"
+#include "proxy/doctor/own_files.h"
 #include "tls/expiry.h"
 
 namespace pgveil::proxy {
@@ -16,6 +19,20 @@ std::string remedy_for(const tls::Expiry& expiry) {
     return fmt::format("Put a current CRL of \"{}\" into {}, and reload pgveil.", expiry.subject,
                        expiry.file);
   return fmt::format("Put a renewed certificate into {}, and reload pgveil.", expiry.file);
+}
+
+// Returns one CRL of each authority: the one that expires last. OpenSSL does not need the others.
+std::vector<tls::Expiry> newest_crls_of(const tls::ServerSettings& settings) {
+  std::vector<tls::Expiry> newest;
+  for (const std::string& file : crl_files_of(settings.ssl_crl_file, settings.ssl_crl_dir))
+    for (auto& crl : tls::expiries_in(file, tls::Expiry::Kind::crl)) {
+      const auto same = std::ranges::find(newest, crl.subject, &tls::Expiry::subject);
+      if (same == newest.end())
+        newest.push_back(std::move(crl));
+      else if (same->ends < crl.ends)
+        *same = std::move(crl);
+    }
+  return newest;
 }
 
 Step step_of(const tls::Expiry& expiry, std::int64_t now) {
@@ -37,10 +54,12 @@ ListenerReport review_listener(const ListenerConfig& listener, std::int64_t now)
     if (file.empty()) return;
     for (const auto& expiry : tls::expiries_in(file, kind)) report.steps.push_back(step_of(expiry, now));
   };
-  for (const auto& certificate : listener.tls.certificates)
+  for (const auto& certificate : listener.tls.certificates) {
     add(certificate.ssl_cert_file, tls::Expiry::Kind::certificate);
+    if (!certificate.ssl_key_file.empty()) report.steps.push_back(key_step("key", certificate.ssl_key_file));
+  }
   add(listener.tls.ssl_ca_file, tls::Expiry::Kind::authority);
-  add(listener.tls.ssl_crl_file, tls::Expiry::Kind::crl);
+  for (const auto& expiry : newest_crls_of(listener.tls)) report.steps.push_back(step_of(expiry, now));
   return report;
 }
 

@@ -1,4 +1,4 @@
-// The certificates of a listener: how long they are still valid.
+// The files of a listener: how long its certificates, authorities and CRLs are still valid; mode and owner of its keys.
 #pragma once
 
 #include <cstdint>

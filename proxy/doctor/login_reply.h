@@ -17,7 +17,8 @@ struct LoginReply {
   // Instead of `asked`. Its SQLSTATE is well-formed, or "unknown". The other fields are text of the server: they may be shown
   // only if it is verified.
   std::optional<protocol::ErrorFields> refusal = std::nullopt;
-  std::string error = {};  // there is no answer that can be understood
+  // Why there is no answer that can be understood. Empty: there is one, which is `asked` or `refusal`.
+  std::string error = {};
   // The newest version of the server, if it does not know that of the StartupMessage.
   std::optional<protocol::ProtocolVersion> newest_version = std::nullopt;
   bool certificate_was_sent = false;  // of ours, so that a server may ask for nothing else

@@ -9,7 +9,7 @@
 namespace pgveil::proxy {
 
 struct LoginRequest {
-  std::string user;      // empty: no login is begun
+  std::string user;  // empty: the StartupMessage has none, so a server refuses it before it reads its rules
   std::string database;  // empty: the server's default
   // Null: no password is known, so a login for which the server wants one is not completed.
   std::shared_ptr<const protocol::SecretText> password = nullptr;

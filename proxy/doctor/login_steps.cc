@@ -19,8 +19,8 @@ Step step(const LoginReply& reply, const char* name, Outcome outcome, std::strin
 }
 
 Step fault(const LoginReply& reply, const char* name, std::string text, Finding finding) {
-  Step failed = step(reply, name, Outcome::failed, std::move(text));
-  failed.finding = std::move(finding);
+  Step failed = failed_step(name, std::move(text), std::move(finding));
+  failed.duration = reply.duration;
   return failed;
 }
 

@@ -3,8 +3,8 @@
 #include <utility>
 
 #include "protocol/frontend.h"
+#include "proxy/base/timed_socket.h"
 #include "proxy/doctor/lone_link.h"
-#include "proxy/doctor/timed_socket.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -27,7 +27,7 @@ LoginReply await_reply(const Receive& receive) {
   while (received.size() < kMaxAnswer) {
     const tl::expected<protocol::Bytes, std::string> bytes = receive();
     if (!bytes) return failed(bytes.error());
-    if (bytes->empty()) return failed("the server closed the connection");
+    if (bytes->empty()) return failed(kServerClosed);
     received.insert(received.end(), bytes->begin(), bytes->end());
     if (auto reply = read_login_reply(received)) return *std::move(reply);
   }
@@ -35,7 +35,7 @@ LoginReply await_reply(const Receive& receive) {
 }
 
 LoginReply timed(LoginReply reply, Clock::time_point begin) {
-  reply.duration = std::chrono::duration_cast<StepDuration>(Clock::now() - begin);
+  reply.duration = since(begin);
   return reply;
 }
 

@@ -2,7 +2,7 @@
 
 #include <utility>
 
-#include "proxy/doctor/timed_socket.h"
+#include "proxy/base/timed_socket.h"
 
 namespace pgveil::proxy {
 namespace {

@@ -1,14 +1,13 @@
 #include "proxy/doctor/own_files.h"
 
 #include <fmt/format.h>
-#include <pwd.h>
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <array>
 #include <string>
 #include <utility>
 
+#include "proxy/base/unix_peer.h"
 #include "proxy/doctor/chain_review.h"
 #include "tls/expiry.h"
 
@@ -16,31 +15,12 @@ namespace pgveil::proxy {
 namespace {
 
 std::string owner_of(uid_t user) {
-  constexpr std::size_t kRoom = 4096;
-  std::array<char, kRoom> room{};
-  passwd entry{};
-  passwd* found = nullptr;
-  if (::getpwuid_r(user, &entry, room.data(), room.size(), &found) == 0 && found != nullptr)
-    return entry.pw_name;
-  return std::to_string(user);
+  const std::string name = user_name(user);
+  return name.empty() ? std::to_string(user) : name;
 }
 
-Step key_step(const std::string& file) {
-  constexpr mode_t kModeBits = 07777;
-  struct stat status {};
-  if (::stat(file.c_str(), &status) != 0) return {.name = "own key", .text = file + ": cannot be read again"};
-  const auto stored = tls::read_stored_file(file);
-  const bool is_pem = stored && stored->key;
-  const bool is_encrypted = is_pem && stored->key->key.empty();
-  const std::string kind = is_encrypted ? "encrypted" : is_pem ? "not encrypted" : "in DER";
-  return {.name = "own key",
-          .outcome = Outcome::passed,
-          .text = fmt::format("{}: mode {:04o}, owner {}, {}, fits the certificate", file,
-                              status.st_mode & kModeBits, owner_of(status.st_uid), kind)};
-}
-
-Step certificate_step(const std::string& file, const tls::StoredCertificate& certificate, Side side,
-                      std::int64_t now) {
+Step own_certificate_step(const std::string& file, const tls::StoredCertificate& certificate, Side side,
+                          std::int64_t now) {
   Step step{.name = "own cert",
             .outcome = Outcome::passed,
             .text = fmt::format("{}: {}", file, summary_of(certificate, now))};
@@ -75,9 +55,26 @@ std::string validity_of(const tls::StoredCrl& crl, std::int64_t now) {
   return validity_text(crl.this_update, *crl.next_update, now);
 }
 
-Step crl_step(const CrlInFile& stored, const std::vector<tls::StoredCertificate>& chain, std::int64_t now) {
+// Returns the place of the certificate whose issuer is that of `crl`, and for which the chain is refused with `failure`.
+std::optional<std::size_t> refused_place(const Evidence& evidence, const tls::StoredCrl& crl,
+                                         tls::Failure failure) {
+  for (std::size_t i = 0; i < evidence.chain.size(); ++i)
+    if (evidence.chain[i].values.issuer == crl.issuer && is_refused_for(evidence, failure, evidence.chain[i]))
+      return i;
+  return std::nullopt;
+}
+
+// The step fails if the chain is refused for the certificate at `refused`; otherwise it is noted.
+void fail_for(Step& step, std::optional<std::size_t> refused, Reason reason) {
+  step.outcome = refused ? Outcome::failed : Outcome::noted;
+  step.certificate = refused;
+  if (refused) step.reason = reason;
+}
+
+Step crl_step(const CrlInFile& stored, const Evidence& evidence, std::int64_t now) {
   const std::string& file = stored.file;
   const tls::StoredCrl& crl = stored.crl;
+  const auto& chain = evidence.chain;
   const auto is_of = [&](const auto& certificate) { return certificate.values.issuer == crl.issuer; };
   Step step{.name = "CRL",
             .outcome = Outcome::passed,
@@ -91,15 +88,23 @@ Step crl_step(const CrlInFile& stored, const std::vector<tls::StoredCertificate>
   const auto revoked =
       std::ranges::find_if(chain, [&](const auto& certificate) { return revokes(crl, certificate); });
   if (!is_current(crl, now)) {
-    step.outcome = Outcome::failed;
-    step.reason = Reason::upstream_crl_unusable;
+    fail_for(step, refused_place(evidence, crl, tls::Failure::crl_unusable), Reason::upstream_crl_unusable);
   } else if (revoked != chain.end()) {
-    step.outcome = Outcome::failed;
-    step.reason = Reason::upstream_certificate_revoked;
+    fail_for(step, refused_place(evidence, crl, tls::Failure::revoked), Reason::upstream_certificate_revoked);
     step.text += fmt::format("; it revokes \"{}\"", revoked->values.subject);
   } else {
     step.text += "; none of the chain";
   }
+  return step;
+}
+
+Step missing_crl_step(const Evidence& evidence, std::size_t place) {
+  const auto& certificate = evidence.chain[place];
+  Step step{.name = "CRL",
+            .text = fmt::format("there is no CRL of \"{}\", which issued \"{}\"", certificate.values.issuer,
+                                certificate.values.subject)};
+  const bool is_refused = is_refused_for(evidence, tls::Failure::crl_unusable, certificate);
+  fail_for(step, is_refused ? std::optional(place) : std::nullopt, Reason::upstream_crl_unusable);
   return step;
 }
 
@@ -112,18 +117,36 @@ std::vector<Step> review_own_certificate(const Evidence& evidence, std::int64_t 
   const auto stored = tls::read_stored_file(settings.sslcert);
   if (stored && !stored->certificates.empty())
     steps.push_back(
-        certificate_step(settings.sslcert, stored->certificates.front(), own_side(evidence), now));
-  if (!settings.sslkey.empty()) steps.push_back(key_step(settings.sslkey));
+        own_certificate_step(settings.sslcert, stored->certificates.front(), own_side(evidence), now));
+  if (!settings.sslkey.empty()) steps.push_back(key_step("own key", settings.sslkey));
   return steps;
 }
 
-std::vector<CrlInFile> crls_of(const tls::ClientSettings& settings) {
+Step key_step(std::string name, const std::string& file) {
+  constexpr mode_t kModeBits = 07777;
+  struct stat status {};
+  if (::stat(file.c_str(), &status) != 0)
+    return {.name = std::move(name), .text = file + ": cannot be read again"};
+  const auto stored = tls::read_stored_file(file);
+  const bool is_pem = stored && stored->key;
+  const bool is_encrypted = is_pem && stored->key->key.empty();
+  const std::string kind = is_encrypted ? "encrypted" : is_pem ? "not encrypted" : "in DER";
+  return {.name = std::move(name),
+          .outcome = Outcome::passed,
+          .text = fmt::format("{}: mode {:04o}, owner {}, {}, fits the certificate", file,
+                              status.st_mode & kModeBits, owner_of(status.st_uid), kind)};
+}
+
+std::vector<std::string> crl_files_of(const std::string& file, const std::string& directory) {
   std::vector<std::string> files;
-  if (!settings.sslcrl.empty()) files.push_back(settings.sslcrl);
-  if (!settings.sslcrldir.empty())
-    for (auto& file : tls::crl_files_in(settings.sslcrldir)) files.push_back(std::move(file));
+  if (!directory.empty()) files = tls::crl_files_in(directory);
+  if (!file.empty()) files.insert(files.begin(), file);
+  return files;
+}
+
+std::vector<CrlInFile> crls_of(const tls::ClientSettings& settings) {
   std::vector<CrlInFile> crls;
-  for (const auto& file : files)
+  for (const auto& file : crl_files_of(settings.sslcrl, settings.sslcrldir))
     if (auto stored = tls::read_stored_file(file))
       for (auto& crl : stored->crls) crls.push_back({file, std::move(crl)});
   return crls;
@@ -135,17 +158,14 @@ std::vector<Step> review_crls(const std::vector<CrlInFile>& crls, const Evidence
   const auto& settings = evidence.upstream.tls;
   const bool has_crls = !settings.sslcrl.empty() || !settings.sslcrldir.empty();
   if (!has_crls || evidence.chain.empty()) return steps;
-  for (const auto& crl : crls) steps.push_back(crl_step(crl, evidence.chain, now));
-  for (const auto& certificate : evidence.chain) {
+  for (const auto& crl : crls) steps.push_back(crl_step(crl, evidence, now));
+  for (std::size_t i = 0; i < evidence.chain.size(); ++i) {
+    const auto& certificate = evidence.chain[i];
     const auto is_of_issuer = [&](const CrlInFile& stored) {
       return stored.crl.issuer == certificate.values.issuer;
     };
-    if (certificate.is_self_signed || std::ranges::any_of(crls, is_of_issuer)) continue;
-    steps.push_back({.name = "CRL",
-                     .outcome = Outcome::failed,
-                     .text = fmt::format("there is no CRL of \"{}\", which issued \"{}\"",
-                                         certificate.values.issuer, certificate.values.subject),
-                     .reason = Reason::upstream_crl_unusable});
+    if (!certificate.is_self_signed && std::ranges::none_of(crls, is_of_issuer))
+      steps.push_back(missing_crl_step(evidence, i));
   }
   return steps;
 }

@@ -1,7 +1,8 @@
-// The files of this side: our certificate and its key, and CRLs.
+// The files of this side: certificates, keys and CRLs.
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "proxy/doctor/finding.h"
@@ -10,9 +11,15 @@
 
 namespace pgveil::proxy {
 
-// Returns the steps for sslcert and sslkey, which have been loaded, so that the key belongs to the certificate; none if there is no
-// certificate. `now` is in seconds since 1970.
+// Returns the steps for sslcert and sslkey, which have been loaded, so that the key belongs to the certificate; none if there
+// is no certificate. `now` is in seconds since 1970.
 [[nodiscard]] std::vector<Step> review_own_certificate(const Evidence& evidence, std::int64_t now);
+
+// Returns the step, named `name`, for a key that has been loaded with its certificate.
+[[nodiscard]] Step key_step(std::string name, const std::string& file);
+
+// Returns the files of CRLs: `file`, and those in `directory` that OpenSSL finds. Either may be empty.
+[[nodiscard]] std::vector<std::string> crl_files_of(const std::string& file, const std::string& directory);
 
 // A CRL, and the file that has it.
 struct CrlInFile {
@@ -21,8 +28,9 @@ struct CrlInFile {
 };
 // Returns what is in sslcrl and sslcrldir.
 [[nodiscard]] std::vector<CrlInFile> crls_of(const tls::ClientSettings& settings);
-// Compares CRLs with the chain that was sent: whether they are current, of an authority of the chain, and revoke a certificate of it.
-// A certificate whose authority has no CRL is a fault, as for OpenSSL. Returns nothing if there is no chain.
+// Compares CRLs with the chain that was sent: whether they are current, of an authority of the chain, and revoke a certificate
+// of it; and whether each certificate has a CRL of its authority. Such a step fails only if the chain is refused for it, and is
+// noted otherwise. Returns no steps if there is no chain.
 [[nodiscard]] std::vector<Step> review_crls(const std::vector<CrlInFile>& crls, const Evidence& evidence,
                                             std::int64_t now);
 

@@ -1,6 +1,7 @@
 #include "proxy/doctor/report.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace pgveil::proxy {
 
@@ -11,6 +12,17 @@ std::string_view name_of(Outcome outcome) {
     case Outcome::noted: return "noted";
   }
   return "?";
+}
+
+StepDuration since(std::chrono::steady_clock::time_point begin) {
+  return std::chrono::duration_cast<StepDuration>(std::chrono::steady_clock::now() - begin);
+}
+
+Step failed_step(std::string name, std::string text, Finding finding) {
+  return {.name = std::move(name),
+          .outcome = Outcome::failed,
+          .text = std::move(text),
+          .finding = std::move(finding)};
 }
 
 std::string_view name_of(Side side) {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -41,7 +42,14 @@ struct Step {
   std::optional<Finding> finding = std::nullopt;
   // The reason with which this fault alone would end a session, if it is known from this step.
   std::optional<Reason> reason = std::nullopt;
+  // The certificate that has this fault, if it is one: its place in the chain that was sent.
+  std::optional<std::size_t> certificate = std::nullopt;
 };
+
+// Returns the time since `begin`.
+[[nodiscard]] StepDuration since(std::chrono::steady_clock::time_point begin);
+// Returns a step that has failed.
+[[nodiscard]] Step failed_step(std::string name, std::string text, Finding finding);
 
 // How a session with this server would begin.
 struct Verdict {
@@ -58,8 +66,8 @@ struct SslModeForecast {
   bool verifies_chain = false;  // of the connection that it would make
   bool verifies_name = false;
   std::string text;  // one line
-  std::string
-      unprotected;  // what the connection is not protected against; empty: nothing, or there is no connection
+  // The attacks that the connection does not prevent. Empty: it prevents all of them, or there is no connection.
+  std::string unprotected;
 };
 [[nodiscard]] std::string_view name_of(SslModeForecast::Result result);
 

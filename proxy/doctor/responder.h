@@ -25,8 +25,8 @@ enum class Responder : std::uint8_t {
 // Returns it with its article, and how it was recognized.
 [[nodiscard]] std::string_view describe(Responder responder);
 
-// Returns what has answered this to a StartupMessage without a user, which each server refuses in its own way; nullopt: the answer
-// tells nothing.
+// Returns what has answered this to a StartupMessage without a user, which each server refuses in its own way; nullopt: the
+// answer tells nothing.
 [[nodiscard]] std::optional<Responder> responder_of(const LoginReply& reply_without_user);
 
 }  // namespace pgveil::proxy

@@ -37,7 +37,8 @@ struct ServerFacts {
 // Asks the server. The login has succeeded.
 [[nodiscard]] ServerFacts ask_for_facts(TrialLogin& login);
 
-// Returns the facts as steps with their findings. `agreed`: what we have agreed with whoever answers, which is `responder`.
+// Returns the facts as steps with their findings. `agreed`: version and cipher of our TLS connection. `responder`: the program
+// that is at the other end of it.
 [[nodiscard]] std::vector<Step> steps_of(const ServerFacts& facts, const tls::Established& agreed,
                                          std::optional<Responder> responder);
 

@@ -10,7 +10,7 @@
 
 #include "proxy/base/handle.h"
 #include "proxy/base/resolver.h"
-#include "proxy/doctor/timed_socket.h"
+#include "proxy/base/timed_socket.h"
 #include "tls/buffers.h"
 #include "tls/engine.h"
 
@@ -25,10 +25,6 @@ constexpr std::size_t kRecordBytes = 16'384;
 constexpr std::chrono::milliseconds kPatience{10'000};
 // The time for each further address, after one was connected.
 constexpr std::chrono::milliseconds kPatienceForOthers{1'000};
-
-StepDuration since(Clock::time_point begin) {
-  return std::chrono::duration_cast<StepDuration>(Clock::now() - begin);
-}
 
 std::chrono::milliseconds patience_of(const UpstreamConfig& upstream) {
   return upstream.connect_timeout.count() == 0 ? kPatience : upstream.connect_timeout;
@@ -98,7 +94,7 @@ GreetingReply greet(TimedSocket& socket) {
   if (!received) {
     reply.error = received.error();
   } else if (received->empty()) {
-    reply.error = "the server closed the connection";
+    reply.error = kServerClosed;
   } else {
     reply.answer = greeting.receive(*received);
     reply.byte = greeting.answer_byte();

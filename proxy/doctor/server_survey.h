@@ -95,7 +95,8 @@ struct ServerSurvey {
 // Looks at the first host of `upstream`, which is not a Unix socket. `first_bytes` are sent at the beginning of the connection.
 [[nodiscard]] ServerSurvey survey_server(const UpstreamConfig& upstream, const protocol::Bytes& first_bytes);
 
-// Shakes hands on a new connection to `address`, after SSLRequest or directly. The server name of `question` is that of `upstream`.
+// Shakes hands on a new connection to `address`, after SSLRequest or directly. The server name of `question` is that of
+// `upstream`.
 [[nodiscard]] HandshakeResult survey_handshake(const UpstreamConfig& upstream, const KernelAddress& address,
                                                const protocol::Bytes& first_bytes,
                                                tls::HandshakeSurvey::Question question,

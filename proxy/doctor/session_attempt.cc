@@ -13,7 +13,7 @@ SessionAttempt attempt_session(const std::shared_ptr<const Upstream>& upstream,
   LoneLink link(upstream, first_bytes, budget);
   SessionAttempt attempt;
   attempt.failure = link.connect();
-  attempt.duration = std::chrono::duration_cast<StepDuration>(std::chrono::steady_clock::now() - begin);
+  attempt.duration = since(begin);
   if (attempt.failure) return attempt;
   attempt.tls = link.tls();
   if (rejection_time.count() > 0) attempt.failure = link.await_rejection(rejection_time);

@@ -67,7 +67,7 @@ std::optional<std::string> Forecast::tls_fault() const {
   if (!survey.handshake || !survey.handshake->server)
     return "the TLS handshake fails: " + (survey.handshake ? survey.handshake->error : verdict_.message);
   if (!has_current_version(survey)) return "the server has no TLS 1.2 or newer";
-  if (is_direct() && survey.handshake->server->protocol != "postgresql")
+  if (is_direct() && survey.handshake->server->protocol != tls::kAlpnProtocol)
     return "the server does not agree on ALPN postgresql";
   if (verdict_.reason == Reason::upstream_rejected_certificate) return verdict_.message;
   return std::nullopt;

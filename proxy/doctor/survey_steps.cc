@@ -7,10 +7,10 @@
 #include <string>
 #include <utility>
 
+#include "proxy/base/timed_socket.h"
 #include "proxy/doctor/chain_review.h"
 #include "proxy/doctor/name_review.h"
 #include "proxy/doctor/own_files.h"
-#include "proxy/doctor/timed_socket.h"
 #include "proxy/doctor/version_survey.h"
 
 namespace pgveil::proxy {
@@ -172,15 +172,26 @@ Outcome outcome_of(const std::optional<Reason>& fault) {
   return fault ? Outcome::failed : Outcome::passed;
 }
 
-void add_certificates(const std::vector<tls::StoredCertificate>& chain, std::int64_t now,
-                      std::vector<Step>& steps) {
-  for (const auto& certificate : chain) {
-    const auto fault = fault_of(certificate.values, now);
-    steps.push_back({.name = "certificate",
-                     .outcome = outcome_of(fault),
-                     .text = summary_of(certificate, now),
-                     .reason = fault});
-  }
+// Whether the chain is refused for the period of this certificate, or would be. The first one is always needed; others may be
+// extra.
+bool is_refused_for_period(const Evidence& evidence, std::size_t place) {
+  const auto& certificate = evidence.chain[place];
+  if (place == 0) return evidence.refusal.has_value();
+  return is_refused_for(evidence, tls::Failure::expired, certificate) ||
+         is_refused_for(evidence, tls::Failure::not_yet_valid, certificate);
+}
+
+Step certificate_step(const Evidence& evidence, std::size_t place, std::int64_t now) {
+  const auto& certificate = evidence.chain[place];
+  Step step{.name = "certificate", .outcome = Outcome::passed, .text = summary_of(certificate, now)};
+  const auto fault = fault_of(certificate.values, now);
+  if (!fault) return step;
+  step.outcome = Outcome::noted;
+  if (!is_refused_for_period(evidence, place)) return step;
+  step.outcome = Outcome::failed;
+  step.reason = fault;
+  step.certificate = place;
+  return step;
 }
 
 Step chain_step(const Evidence& evidence) {
@@ -222,7 +233,7 @@ void add_handshake(const tls::SurveyedServer& server, const Evidence& evidence, 
   steps.push_back(alpn_step(server, evidence.upstream.sslnegotiation == SslNegotiation::direct));
   steps.push_back(request_step(server));
   if (evidence.chain.empty()) return;
-  add_certificates(evidence.chain, now, steps);
+  for (std::size_t i = 0; i < evidence.chain.size(); ++i) steps.push_back(certificate_step(evidence, i, now));
   steps.push_back(chain_step(evidence));
   if (evidence.is_trusted_by_system) steps.push_back(system_step(*evidence.is_trusted_by_system));
   steps.push_back(name_step(evidence));

@@ -5,9 +5,9 @@
 #include "protocol/frontend.h"
 #include "protocol/message.h"
 #include "protocol/query_result.h"
+#include "proxy/base/timed_socket.h"
 #include "proxy/credentials/password_source.h"
 #include "proxy/doctor/login_survey.h"
-#include "proxy/doctor/timed_socket.h"
 #include "proxy/login/server_authenticator.h"
 #include "proxy/login/terminated_login.h"
 

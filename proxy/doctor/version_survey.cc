@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "proxy/doctor/timed_socket.h"
+#include "proxy/base/timed_socket.h"
 
 namespace pgveil::proxy {
 

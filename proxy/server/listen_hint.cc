@@ -1,14 +1,13 @@
 #include "proxy/server/listen_hint.h"
 
 #include <fmt/format.h>
-#include <pwd.h>
 
-#include <array>
 #include <cerrno>
 #include <fstream>
 #include <optional>
 
 #include "proxy/base/port_owner.h"
+#include "proxy/base/unix_peer.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -26,12 +25,9 @@ std::string privileged_port_hint(const SocketAddress& address) {
 // Returns for example `Process 123 (postgres)`, or `A process of the user "postgres"` if this process may not see more.
 std::string text_of(const PortOwner& owner) {
   if (owner.process != 0) return fmt::format("Process {} ({})", owner.process, owner.name);
-  std::array<char, 4096> memory{};
-  passwd entry{};
-  passwd* found = nullptr;
-  ::getpwuid_r(owner.user, &entry, memory.data(), memory.size(), &found);
-  return found == nullptr ? fmt::format("A process of uid {}", owner.user)
-                          : fmt::format("A process of the user \"{}\"", found->pw_name);
+  const std::string user = user_name(owner.user);
+  return user.empty() ? fmt::format("A process of uid {}", owner.user)
+                      : fmt::format("A process of the user \"{}\"", user);
 }
 
 std::string port_in_use_hint(const SocketAddress& address) {

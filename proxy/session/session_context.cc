@@ -7,8 +7,6 @@
 namespace pgveil::proxy {
 namespace {
 
-constexpr std::string_view kAlpn = "postgresql";
-
 // Returns the common name that HAProxy sends: the first one. A name with a NUL could be read as another name.
 std::string_view common_name_of(const tls::PeerCertificate& certificate) {
   if (certificate.common_names.empty() || !certificate.subject_is_text) return {};
@@ -21,7 +19,7 @@ protocol::Bytes proxy_header(const protocol::ProxyHeader& addresses, const tls::
     tls = protocol::ProxyTls{
         .version = client_tls->version,
         .cipher = client_tls->cipher,
-        .protocol = client_tls->alpn_agreed ? kAlpn : "",
+        .protocol = client_tls->alpn_agreed ? tls::kAlpnProtocol : "",
         .server_name = client_tls->server_name,
         .has_certificate = client_tls->peer.has_value(),
         .common_name = client_tls->peer ? common_name_of(*client_tls->peer) : std::string_view()};

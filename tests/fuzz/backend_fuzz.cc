@@ -87,7 +87,13 @@ void check_query_answer(ByteView bytes) {
   auto last = QueryReader::State::more;
   for (std::size_t i = 0; i < bytes.size(); ++i) last = by_byte.receive(bytes.subspan(i, 1));
   require(state == last);
-  if (state != QueryReader::State::failed) require(at_once.answer().rows == by_byte.answer().rows);
+  if (state == QueryReader::State::failed) return;
+  const auto& whole = at_once.answer();
+  const auto& pieces = by_byte.answer();
+  require(whole.rows == pieces.rows && whole.columns == pieces.columns);
+  require(whole.error.has_value() == pieces.error.has_value());
+  if (whole.error)
+    require(whole.error->sqlstate == pieces.error->sqlstate && whole.error->message == pieces.error->message);
 }
 
 }  // namespace
@@ -100,6 +106,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   check_sasl_mechanisms(body);
   check_backend_key_data(body);
   check_error_fields(body);
+  (void)decode_parameter_status(body);
+  (void)decode_negotiate_protocol_version(body);
   check_error_response(as_text(body), bytes.front());
   check_query_answer(bytes);
   return 0;

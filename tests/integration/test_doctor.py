@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from harness import wire
-from harness.certificates import DAY, Authority
+from harness.certificates import DAY, Authority, rehashed
 from harness.pgveil import BINARY, EX_CONFIG, EX_UNAVAILABLE, EX_USAGE, toml
 from harness.processes import environment, run
 from harness.scripted_server import verified_session as session_with_any_version
@@ -283,9 +283,35 @@ def test_the_certificates_of_listeners_are_examined(folder, ca, scripted_server,
     done, document = report_of("--config", path)
     (listener,) = document["listeners"]
     assert done == code and listener["listener"] == "127.0.0.1:6432"
-    certificate, authority = listener["steps"]
+    certificate, key, authority = listener["steps"]
     assert str(own.certificate) in certificate["text"] and authority["outcome"] == "passed"
+    assert key["name"] == "key" and f"{own.key}: mode 0600, owner {own.key.owner()}, not encrypted" in key["text"]
     assert (certificate["finding"] is None) == (code == 0)
+
+
+@pytest.mark.parametrize("kind", ["file", "directory"])
+@pytest.mark.parametrize("ages, code", [([DAY], 0), ([3 * DAY], EX_UNAVAILABLE), ([3 * DAY, DAY], 0)],
+                         ids=["current", "expired", "old and new"])  # fmt: skip
+def test_the_crls_of_listeners_are_examined(folder, ca, scripted_server, kind, ages, code):
+    """Of each authority the CRL that expires last: OpenSSL does not need the others."""
+    good = scripted_server(verified_session(ca.root.issue("localhost", dns=["localhost"])))
+    own = ca.root.issue("proxy", dns=["proxy"])
+    crls = [ca.root.revoke(age=age) for age in ages]
+    (folder / "root.crl").write_bytes(b"".join(crl.read_bytes() for crl in crls))
+    (folder / "crls").mkdir()
+    setting = {"file": {"ssl_crl_file": str(folder / "root.crl")},
+               "directory": {"ssl_crl_dir": str(rehashed(folder / "crls", *crls))}}[kind]  # fmt: skip
+    path = folder / "pgveil.toml"
+    path.write_text(toml({
+        "listener": [{"address": "127.0.0.1:6432", "upstream": "primary", "ssl_cert_file": str(own.certificate),
+                      "ssl_key_file": str(own.key), "ssl_ca_file": str(ca.root.file), **setting}],
+        "upstream": {"primary": good.upstream(sslrootcert=str(ca.root.file))},
+    }), encoding="utf-8")  # fmt: skip
+    done, document = report_of("--config", path)
+    (crl,) = (step for step in document["listeners"][0]["steps"] if step["name"] == "crl")
+    assert done == code and '"CN=root"' in crl["text"] and (crl["finding"] is None) == (code == 0)
+    if code:
+        assert "Put a current CRL" in crl["finding"]["remedy"] and str(folder) in crl["finding"]["remedy"]
 
 
 def test_an_error_in_the_configuration_is_reported_as_by_check(folder):

@@ -7,7 +7,7 @@ import pytest
 from harness import wire
 from harness.pgveil import BINARY, EX_CONFIG, EX_UNAVAILABLE, toml
 from harness.postgres import HBA, PASSWORD
-from harness.processes import environment, run
+from harness.processes import POSTGRES_BIN, environment, run
 
 
 def words_for(upstream: dict) -> list:
@@ -274,6 +274,32 @@ def test_a_bad_record_is_found(postgres, record, words):
 def test_an_earlier_record_that_rejects_plaintext_counts(postgres):
     hba = "hostnossl all all all reject\nhost all all 10.0.0.0/8 scram-sha-256\n"
     assert superuser_steps(postgres, hba)[0]["outcome"] == "passed"
+
+
+def test_a_record_for_replication_is_not_refused_by_one_for_all_databases(postgres):
+    """As the server has it: the database `all` does not include replication."""
+    hba = f"hostnossl all all all reject\nhost replication replicator all scram-sha-256\n{HBA}"
+    with postgres.reconfigured(hba=hba):
+        words = [*words_for(postgres.upstream()), "--user", "trusted", "--dbname", "ledger"]
+        code, _, steps = examine(*words)
+        string = f"host=127.0.0.1 port={postgres.port} user=replicator sslmode=disable"
+        psql = (f"{POSTGRES_BIN}/psql", "--no-psqlrc", "-c")
+        variables = environment(PGPASSWORD=PASSWORD)
+        plain = run(*psql, "IDENTIFY_SYSTEM", f"{string} replication=true", env=variables)
+        refused = run(*psql, "SELECT 1", f"{string} dbname=ledger", env=variables)
+    assert plain.returncode == 0, plain.stderr
+    assert refused.returncode != 0 and "rejects connection" in refused.stderr
+    finding = steps["pg_hba"][0]["finding"]
+    assert code == EX_UNAVAILABLE and "in line 3 of " in finding["cause"] and "without TLS" in finding["cause"]
+
+
+@pytest.mark.parametrize("hba", [
+    "hostnossl all all 0.0.0.0/0 reject\nhost all all all scram-sha-256\n",
+    "host all all 127.0.0.1/0 scram-sha-256\n",
+])  # fmt: skip
+def test_a_record_that_other_machines_can_use_without_tls_is_found(postgres, hba):
+    first = superuser_steps(postgres, hba)[0]
+    assert first["outcome"] == "failed" and "Change host to hostssl" in first["finding"]["remedy"]
 
 
 def test_a_clock_that_differs_is_found(scripted_server, credentials, authority):

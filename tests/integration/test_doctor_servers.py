@@ -4,10 +4,11 @@ import http.server
 import json
 import ssl
 import threading
+from pathlib import Path
 
 import pytest
 
-from harness.certificates import DAY, Authority, rehashed
+from harness.certificates import DAY, Authority, Credentials, rehashed
 from harness.haproxy import Haproxy
 from harness.pgbouncer import Pgbouncer
 from harness.pgveil import BINARY, EX_CONFIG, EX_UNAVAILABLE
@@ -219,15 +220,58 @@ def test_a_current_crl_is_compared_with_the_chain(folder, scripted_server, crl_a
 
 @pytest.mark.parametrize("kind, reason", [("revoking", "upstream_certificate_revoked"), ("expired", "upstream_crl_unusable"),
                                           ("missing", "upstream_crl_unusable")])  # fmt: skip
-def test_a_crl_that_refuses_the_server(scripted_server, crl_authority, authority, kind, reason):
+def test_a_crl_that_refuses_the_server(pgveil, scripted_server, crl_authority, authority, kind, reason):
     credentials = crl_authority.issue("localhost", dns=["localhost"])
     crl = {"revoking": lambda: crl_authority.revoke(credentials),
            "expired": lambda: crl_authority.revoke(age=3 * DAY),
            "missing": lambda: authority.revoke()}[kind]()  # fmt: skip
-    code, report, steps = examine(serving(scripted_server, credentials), crl_authority.file, "--sslcrl", crl)
+    port = serving(scripted_server, credentials)
+    code, report, steps = examine(port, crl_authority.file, "--sslcrl", crl)
+    proxy = pgveil({"host": "localhost", "hostaddr": "127.0.0.1", "port": port, "sslrootcert": str(crl_authority.file),
+                    "sslcrl": str(crl)})  # fmt: skip
+    assert proxy.psql("SELECT 1").returncode != 0
+    assert f"reason={reason} " in proxy.end_of_session()
     assert code == EX_UNAVAILABLE and report["verdict"]["reason"] == reason
     assert steps["CRL"]["outcome"] == "failed"
     assert steps["verdict"]["finding"]["remedy"].endswith(".") and "CRL" in steps["CRL"]["name"]
+
+
+def with_extra(folder, credentials, extra: Path):
+    """`credentials` with one more certificate at the end of the chain."""
+    chain = folder / "chain.crt"
+    chain.write_bytes(credentials.certificate.read_bytes() + extra.read_bytes())
+    return Credentials(chain, credentials.key)
+
+
+@pytest.mark.parametrize("kind", ["old and new CRL", "new and old CRL", "directory", "extra certificate", "expired root"])
+def test_what_a_session_does_not_need_is_no_fault(folder, postgres, crl_authority, pgveil, kind):
+    """OpenSSL takes the current CRL, and ignores certificates that are not part of the path to a root."""
+    credentials = crl_authority.issue("localhost", dns=["localhost"])
+    old, new = crl_authority.revoke(age=3 * DAY), crl_authority.revoke()
+    crl = {"sslcrl": folder / "root.crl"}
+    (folder / "root.crl").write_bytes(new.read_bytes())
+    if kind.endswith("CRL"):
+        files = (old, new) if kind.startswith("old") else (new, old)
+        (folder / "root.crl").write_bytes(b"".join(file.read_bytes() for file in files))
+    elif kind == "directory":
+        (folder / "crls").mkdir()
+        crl = {"sslcrldir": rehashed(folder / "crls", old, new)}
+    elif kind == "extra certificate":
+        other = Authority(folder, "other", issuer=Authority(folder, "other root"))
+        credentials = with_extra(folder, credentials, other.file)
+    else:
+        expired = Authority(folder, "expired root", age=3 * DAY)
+        credentials = with_extra(folder, credentials, expired.file)
+    with postgres.presenting(credentials):
+        words = [text for key, path in crl.items() for text in (f"--{key}", path)]
+        code, report, _ = examine(postgres.port, crl_authority.file, *words)
+        upstream = postgres.upstream(sslrootcert=str(crl_authority.file), **{key: str(path) for key, path in crl.items()})
+        assert pgveil(upstream).query("SELECT 1") == "1"
+    assert report["verdict"]["verified"]
+    assert [step["text"] for step in report["steps"] if step["outcome"] == "failed"] == [] and code == 0
+    notes = [step["text"] for step in report["steps"] if step["outcome"] == "noted"]
+    expected = {"extra certificate": 'no CRL of "CN=other root"', "expired root": "expired on"}.get(kind, "expired on")
+    assert any(expected in note for note in notes)
 
 
 @pytest.mark.parametrize("passphrase", [None, "open sesame"], ids=["plain", "encrypted"])

@@ -11,7 +11,6 @@
 
 namespace pgveil::tls {
 
-inline constexpr std::string_view kAlpnProtocol = "postgresql";  // PG_ALPN_PROTOCOL, pqcomm.h
 // Disables resumption, renegotiation and compression, allows partial writes, and lets an idle connection hold
 // no buffers.
 void set_common_policy(SSL_CTX* context, Version min, std::optional<Version> max);

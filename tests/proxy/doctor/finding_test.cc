@@ -161,6 +161,42 @@ TEST_F(AFinding, TellsAnExpiredAuthorityFromAnExpiredServer) {
   EXPECT_NE(finding.remedy.find("CN=middle"), std::string::npos);
 }
 
+TEST_F(AFinding, TellsARevokedAuthorityFromARevokedServer) {
+  EXPECT_NE(of(Reason::upstream_certificate_revoked).remedy.find("with a new key"), std::string::npos);
+  refusal_ = tls::FailureReport{.failure = tls::Failure::revoked,
+                                .reason = {},
+                                .depth = 1,
+                                .subject = "CN=middle",
+                                .issuer = {},
+                                .detail = {}};
+  EXPECT_NE(of(Reason::upstream_certificate_revoked).remedy.find("than \"CN=middle\""), std::string::npos);
+}
+
+TEST_F(AFinding, OfAStepIsAboutTheCertificateOfTheStep) {
+  const Identity leaf = test::issued_by(middle_, test::server("db01"));
+  chain_ = sent({&leaf, &middle_});
+  const auto& middle = chain_.back().values;
+  refusal_ = tls::FailureReport{.failure = tls::Failure::expired,
+                                .reason = {},
+                                .depth = 1,
+                                .subject = middle.subject,
+                                .issuer = middle.issuer,
+                                .detail = {}};
+  const Step expired{.name = "certificate",
+                     .outcome = Outcome::failed,
+                     .text = "expired",
+                     .reason = Reason::upstream_certificate_expired};
+  std::vector<Step> steps{expired, expired};
+  steps[0].certificate = 0;
+  steps[1].certificate = 1;
+  explain_faults(steps, Reason::upstream_certificate_expired, {upstream_, survey_, chain_, refusal_});
+  ASSERT_TRUE(steps[0].finding);
+  EXPECT_EQ(steps[0].finding->side, Side::server);
+  EXPECT_FALSE(steps[1].finding);
+  explain_faults(steps, Reason::upstream_certificate_revoked, {upstream_, survey_, chain_, refusal_});
+  EXPECT_NE(steps[1].finding->remedy.find("\"CN=middle\""), std::string::npos);
+}
+
 TEST_F(AFinding, ProposesHostAndHostaddrForAWrongName) {
   const Identity leaf = test::issued_by(root_, test::server("db", {test::dns("db.example.com")}));
   chain_ = sent({&leaf});

@@ -7,16 +7,22 @@
 namespace pgveil::proxy {
 namespace {
 
-HbaRule rule(const std::string& type, const std::string& address, const std::string& method) {
-  return {.place = "line 7",
+HbaRule rule(const std::string& type, const std::string& address, const std::string& method,
+             const std::string& netmask) {
+  return {.line = "7",
+          .file = {},
           .type = type,
           .databases = "all",
           .users = "all",
           .address = address,
-          .netmask = address.empty() ? "" : "255.0.0.0",
+          .netmask = netmask,
           .method = method,
           .options = {},
           .error = {}};
+}
+
+HbaRule rule(const std::string& type, const std::string& address, const std::string& method) {
+  return rule(type, address, method, address.empty() || address == "all" ? "" : "255.0.0.0");
 }
 
 std::ptrdiff_t faults(const std::vector<HbaRule>& rules) {
@@ -29,13 +35,14 @@ struct Row {
   const char* address;
   const char* method;
   int faults;
+  const char* netmask = "255.0.0.0";
 };
 
 class ARecord : public testing::TestWithParam<Row> {};
 
 TEST_P(ARecord, IsAFaultOrNot) {
-  const auto& [type, address, method, expected] = GetParam();
-  EXPECT_EQ(faults({rule(type, address, method)}), expected);
+  const auto& [type, address, method, expected, netmask] = GetParam();
+  EXPECT_EQ(faults({rule(type, address, method, netmask)}), expected);
 }
 
 // clang-format off
@@ -43,11 +50,22 @@ INSTANTIATE_TEST_SUITE_P(PgHba, ARecord, testing::Values(
     Row{"hostssl", "10.0.0.0", "scram-sha-256", 0},
     Row{"host", "10.0.0.0", "scram-sha-256", 1},
     Row{"hostnossl", "10.0.0.0", "scram-sha-256", 1},
+    Row{"hostnogssenc", "10.0.0.0", "scram-sha-256", 1},
     Row{"host", "127.0.0.0", "scram-sha-256", 0},
+    Row{"host", "127.0.0.1", "scram-sha-256", 0, "255.255.255.255"},
+    Row{"host", "127.0.0.1", "scram-sha-256", 1, "0.0.0.0"},
+    Row{"host", "127.0.0.1", "scram-sha-256", 1, "254.0.0.0"},
+    Row{"host", "127.example.com", "scram-sha-256", 1, ""},
+    Row{"host", "::1", "scram-sha-256", 0, "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff"},
+    Row{"host", "::1", "scram-sha-256", 1, "::"},
+    Row{"host", "samehost", "scram-sha-256", 0, ""},
+    Row{"host", "localhost", "scram-sha-256", 0, ""},
+    Row{"host", "samenet", "scram-sha-256", 1, ""},
+    Row{"host", "all", "scram-sha-256", 1, ""},
     Row{"host", "10.0.0.0", "reject", 0},
     Row{"hostssl", "10.0.0.0", "trust", 1},
     Row{"host", "10.0.0.0", "trust", 2},
-    Row{"local", "", "trust", 0},
+    Row{"local", "", "trust", 0, ""},
     Row{"hostssl", "10.0.0.0", "password", 1},
     Row{"hostssl", "10.0.0.0", "ldap", 0},
     Row{"hostssl", "10.0.0.0", "md5", 0}));
@@ -75,6 +93,25 @@ TEST(AReviewOfPgHba, NamesTheLineAndWhatToChange) {
             "Change host to hostssl in line 7 of the server's pg_hba.conf, and run SELECT pg_reload_conf().");
 }
 
+TEST(AReviewOfPgHba, NamesTheFileSincePostgresql16) {
+  HbaRule host = rule("host", "10.0.0.0", "scram-sha-256");
+  host.file = "/etc/postgresql/16/main/pg_hba.conf";
+  const auto steps = review_hba({host});
+  EXPECT_TRUE(steps.front().text.starts_with("line 7 of /etc/postgresql/16/main/pg_hba.conf: host "));
+  EXPECT_EQ(steps.front().finding->cause,
+            "The record in line 7 of /etc/postgresql/16/main/pg_hba.conf has the type host, so it admits "
+            "logins without TLS.");
+  EXPECT_EQ(steps.front().finding->remedy,
+            "Change host to hostssl in line 7 of /etc/postgresql/16/main/pg_hba.conf, and run SELECT "
+            "pg_reload_conf().");
+}
+
+TEST(AReviewOfPgHba, CountsTheRecords) {
+  const HbaRule good = rule("hostssl", "10.0.0.0", "scram-sha-256");
+  EXPECT_TRUE(review_hba({good}).front().text.starts_with("1 record; "));
+  EXPECT_TRUE(review_hba({good, good}).front().text.starts_with("2 records; "));
+}
+
 TEST(AReviewOfPgHba, SeesThatAnEarlierRecordRefusesPlaintext) {
   const HbaRule host = rule("host", "10.0.0.0", "scram-sha-256");
   const HbaRule reject = rule("hostnossl", "all", "reject");
@@ -86,6 +123,44 @@ TEST(AReviewOfPgHba, SeesThatAnEarlierRecordRefusesPlaintext) {
   HbaRule of_ipv6 = rule("hostnossl", "::", "reject");
   of_ipv6.netmask = "::";
   EXPECT_EQ(faults({of_ipv6, host}), 1);
+}
+
+HbaRule for_databases(HbaRule rule, const std::string& databases) {
+  rule.databases = databases;
+  return rule;
+}
+
+TEST(AReviewOfPgHba, KnowsThatAllDatabasesAreNotReplication) {
+  const HbaRule reject = rule("hostnossl", "all", "reject");
+  const HbaRule host = rule("host", "10.0.0.0", "scram-sha-256");
+  for (const char* databases : {"replication", "app,replication", "replication,all"})
+    EXPECT_EQ(faults({reject, for_databases(host, databases)}), 1) << databases;
+  for (const char* databases : {"app", "app,replication_log"})
+    EXPECT_EQ(faults({reject, for_databases(host, databases)}), 0) << databases;
+  for (const char* databases : {"all,replication", "replication,all", "replication"})
+    EXPECT_EQ(faults({for_databases(reject, databases), for_databases(host, "replication")}), 0) << databases;
+  EXPECT_EQ(faults({for_databases(reject, "replication"), host}), 1);
+}
+
+TEST(AReviewOfPgHba, KnowsThatARejectForIpv4LeavesIpv6Open) {
+  const HbaRule ipv4 = rule("hostnossl", "0.0.0.0", "reject", "0.0.0.0");
+  const HbaRule ipv6 = rule("hostnossl", "::", "reject", "::");
+  for (const char* address : {"all", "db02.example.com", ".example.com", "samenet"}) {
+    const HbaRule host = rule("host", address, "scram-sha-256", "");
+    EXPECT_EQ(faults({ipv4, host}), 1) << address;
+    EXPECT_EQ(faults({ipv6, host}), 1) << address;
+    EXPECT_EQ(faults({ipv4, ipv6, host}), 0) << address;
+    EXPECT_EQ(faults({rule("hostnossl", "all", "reject"), host}), 0) << address;
+  }
+  EXPECT_EQ(faults({ipv4, rule("host", "10.0.0.0", "scram-sha-256")}), 0);
+  EXPECT_EQ(faults({ipv4, rule("host", "2001:db8::", "scram-sha-256", "ffff:ffff::")}), 1);
+  EXPECT_EQ(faults({ipv6, rule("host", "2001:db8::", "scram-sha-256", "ffff:ffff::")}), 0);
+}
+
+TEST(AReviewOfPgHba, DoesNotCountARejectThatTheServerCannotUse) {
+  HbaRule reject = rule("hostnossl", "all", "reject");
+  reject.error = "invalid";
+  EXPECT_EQ(faults({reject, rule("host", "10.0.0.0", "scram-sha-256")}), 2);
 }
 
 TEST(AReviewOfPgHba, TrustsACertificate) {
@@ -117,7 +192,8 @@ TEST(AnHbaRule, HasItsFileSincePostgresql16) {
   const protocol::Row row{"3",         "host", "all",        "all",        "10.0.0.0",
                           "255.0.0.0", "md5",  std::nullopt, std::nullopt, "/etc/hba.conf"};
   const HbaRule rule = hba_rule(row);
-  EXPECT_EQ(rule.place, "line 3 of /etc/hba.conf");
+  EXPECT_EQ(rule.line, "3");
+  EXPECT_EQ(rule.file, "/etc/hba.conf");
   EXPECT_EQ(rule.netmask, "255.0.0.0");
   EXPECT_TRUE(rule.options.empty());
   EXPECT_TRUE(hba_rule({}).type.empty());

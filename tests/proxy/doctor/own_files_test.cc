@@ -2,6 +2,8 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/proxy/doctor/sent_chains.h"
 
 namespace pgveil::proxy {
@@ -25,6 +27,12 @@ class AReviewOfCrls : public testing::Test {
   [[nodiscard]] std::vector<Step> of(const std::vector<CrlInFile>& crls) const {
     return review_crls(crls, {upstream_, survey_, chain_, refusal_}, kNow);
   }
+  // The chain is refused with `failure` for the server's certificate.
+  void refuse(tls::Failure failure) {
+    const auto& values = chain_.front().values;
+    refusal_ = tls::FailureReport{
+        .failure = failure, .reason = {}, .subject = values.subject, .issuer = values.issuer, .detail = {}};
+  }
   [[nodiscard]] std::vector<Step> of_crl() const { return of({{"root.crl", crl_}}); }
 
   UpstreamConfig upstream_;
@@ -46,12 +54,14 @@ TEST_F(AReviewOfCrls, PassesWithACurrentOneThatRevokesOthers) {
 
 TEST_F(AReviewOfCrls, FindsTheRevokedCertificate) {
   crl_.revoked.push_back({.serial = chain_.front().values.serial, .time = 0});
+  refuse(tls::Failure::revoked);
   const auto steps = of_crl();
   EXPECT_EQ(steps.front().outcome, Outcome::failed);
   EXPECT_EQ(steps.front().reason, Reason::upstream_certificate_revoked);
 }
 
 TEST_F(AReviewOfCrls, FailsWithOneThatIsNotCurrent) {
+  refuse(tls::Failure::crl_unusable);
   crl_.next_update = kNow - 1;
   EXPECT_EQ(of_crl().front().reason, Reason::upstream_crl_unusable);
   crl_.next_update.reset();
@@ -62,11 +72,27 @@ TEST_F(AReviewOfCrls, FailsWithOneThatIsNotCurrent) {
 
 TEST_F(AReviewOfCrls, FailsWithoutOneOfTheAuthority) {
   crl_.issuer = "CN=other";
+  refuse(tls::Failure::crl_unusable);
   const auto steps = of_crl();
   ASSERT_EQ(steps.size(), 2U);
   EXPECT_EQ(steps.front().outcome, Outcome::noted);
   EXPECT_EQ(steps.back().reason, Reason::upstream_crl_unusable);
   EXPECT_NE(steps.back().text.find("no CRL of \"CN=root\""), std::string::npos);
+}
+
+TEST_F(AReviewOfCrls, NotesWhatTheChainIsNotRefusedFor) {
+  crl_.revoked.push_back({.serial = chain_.front().values.serial, .time = 0});
+  tls::StoredCrl old = crl_;
+  old.next_update = kNow - 1;
+  tls::StoredCrl of_another = crl_;
+  of_another.issuer = "CN=other";
+  const auto is_noted = [](const Step& step) { return step.outcome == Outcome::noted && !step.reason; };
+  for (const auto& crl : {crl_, old, of_another})
+    EXPECT_TRUE(std::ranges::all_of(of({{"root.crl", crl}}), is_noted));
+  // Nor for a fault of another certificate.
+  refuse(tls::Failure::revoked);
+  refusal_->subject = "CN=other";
+  EXPECT_TRUE(std::ranges::all_of(of_crl(), is_noted));
 }
 
 TEST_F(AReviewOfCrls, IsEmptyWithoutTheSettingOrAChain) {

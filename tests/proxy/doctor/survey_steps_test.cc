@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include "tests/proxy/doctor/sent_chains.h"
+
 namespace pgveil::proxy {
 namespace {
 
@@ -65,9 +67,9 @@ TEST_F(SurveySteps, HaveAReasonForEachFault) {
   survey_.attempts = {{.address = address("127.0.0.1"), .error = "Connection refused"}};
   expect_reasons();
   survey_.attempts[0].error.clear();
-  using Answer = protocol::UpstreamGreeting::Answer;
-  for (const Answer answer : {Answer::more, Answer::accepted, Answer::refused, Answer::error_response,
-                              Answer::early_bytes, Answer::unexpected_byte}) {
+  using Greeting = protocol::UpstreamGreeting::Answer;
+  for (const Greeting answer : {Greeting::more, Greeting::accepted, Greeting::refused,
+                                Greeting::error_response, Greeting::early_bytes, Greeting::unexpected_byte}) {
     survey_.greeting = GreetingReply{.answer = answer, .error = "no answer in time"};
     expect_reasons();
   }
@@ -87,6 +89,33 @@ TEST_F(SurveySteps, HaveTheAnswerToGssencRequest) {
     ASSERT_EQ(texts("GSSENC").size(), 1U);
     EXPECT_TRUE(texts("GSSENC").front().starts_with(word)) << word;
   }
+}
+
+TEST_F(SurveySteps, HaveAFaultOfACertificateOnlyIfTheChainIsRefused) {
+  survey_.handshake.emplace().server.emplace();
+  const auto root = test::authority("root");
+  const auto extra = test::authority("extra");
+  const auto leaf = test::issued_by(root, test::server("db01", {test::dns("db01")}));
+  chain_ = test::sent({&leaf, &root, &extra});
+  const auto outcomes = [&] {
+    std::vector<Outcome> found;
+    for (const Step& step :
+         steps_of({upstream_, survey_, chain_, refusal_}, chain_.back().values.not_after + 1))
+      if (step.name == "certificate") found.push_back(step.outcome);
+    return found;
+  };
+  using enum Outcome;
+  EXPECT_EQ(outcomes(), (std::vector{noted, noted, noted}));
+  refusal_ = tls::FailureReport{.failure = tls::Failure::expired,
+                                .reason = {},
+                                .depth = 1,
+                                .subject = chain_[1].values.subject,
+                                .issuer = chain_[1].values.issuer,
+                                .detail = {}};
+  // The server's own certificate is needed in any case.
+  EXPECT_EQ(outcomes(), (std::vector{failed, failed, noted}));
+  refusal_->failure = tls::Failure::untrusted_issuer;
+  EXPECT_EQ(outcomes(), (std::vector{failed, noted, noted}));
 }
 
 TEST_F(SurveySteps, TellDirectTlsWithoutAlpnFromThatOfPostgresql) {

@@ -1,13 +1,16 @@
-// A connection whose calls wait until a deadline, for a command that does one thing at a time.
+// A TCP connection or one over a Unix socket, whose calls wait until a deadline, for a command that does one thing at a time.
 #pragma once
 
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <tl/expected.hpp>
+#include <utility>
+#include <vector>
 
-#include "protocol/bytes.h"
 #include "proxy/base/descriptor.h"
 #include "proxy/base/socket_address.h"
 
@@ -24,10 +27,10 @@ class TimedSocket {
   void set_deadline(Clock::time_point deadline) { deadline_ = deadline; }
 
   // Sends all of it. Returns the error, if any.
-  [[nodiscard]] std::optional<Error> send(protocol::ByteView bytes);
+  [[nodiscard]] std::optional<Error> send(std::span<const std::uint8_t> bytes);
   // Returns what one read returns, `most` bytes or fewer; nothing at the end of the peer's side. After the deadline nothing is
   // read, even if the peer still sends.
-  [[nodiscard]] tl::expected<protocol::Bytes, Error> receive(std::size_t most);
+  [[nodiscard]] tl::expected<std::vector<std::uint8_t>, Error> receive(std::size_t most);
 
  private:
   TimedSocket(Descriptor descriptor, Clock::time_point deadline)
@@ -39,5 +42,7 @@ class TimedSocket {
 
 // The error of a call whose deadline has passed.
 inline constexpr const char* kNoAnswer = "no answer in time";
+// The error of a caller that has received nothing and needs more.
+inline constexpr const char* kServerClosed = "the server closed the connection";
 
 }  // namespace pgveil::proxy

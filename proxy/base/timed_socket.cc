@@ -1,4 +1,4 @@
-#include "proxy/doctor/timed_socket.h"
+#include "proxy/base/timed_socket.h"
 
 #include <poll.h>
 #include <sys/socket.h>
@@ -14,7 +14,7 @@ using Clock = TimedSocket::Clock;
 using Error = TimedSocket::Error;
 
 // Waits until the socket is ready for `events`. Returns the error, if any.
-std::optional<Error> wait(int descriptor, short events, Clock::time_point deadline) {
+std::optional<Error> wait_for(int descriptor, short events, Clock::time_point deadline) {
   for (;;) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now()).count();
     pollfd poll{.fd = descriptor, .events = events, .revents = 0};
@@ -37,7 +37,7 @@ tl::expected<TimedSocket, Error> TimedSocket::connect(const KernelAddress& addre
   if (socket.get() < 0) return tl::unexpected<Error>(std::strerror(errno));
   if (::connect(socket.get(), address.get(), address.size) != 0) {
     if (errno != EINPROGRESS) return tl::unexpected<Error>(std::strerror(errno));
-    if (auto error = wait(socket.get(), POLLOUT, deadline)) return tl::unexpected(*std::move(error));
+    if (auto error = wait_for(socket.get(), POLLOUT, deadline)) return tl::unexpected(*std::move(error));
     int error = 0;
     socklen_t size = sizeof error;
     ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size);
@@ -46,7 +46,7 @@ tl::expected<TimedSocket, Error> TimedSocket::connect(const KernelAddress& addre
   return TimedSocket(std::move(socket), deadline);
 }
 
-std::optional<Error> TimedSocket::send(protocol::ByteView bytes) {
+std::optional<Error> TimedSocket::send(std::span<const std::uint8_t> bytes) {
   while (!bytes.empty()) {
     const ssize_t sent = ::send(descriptor_.get(), bytes.data(), bytes.size(), MSG_NOSIGNAL);
     if (sent < 0 && !is_transient(errno)) return std::strerror(errno);
@@ -54,13 +54,13 @@ std::optional<Error> TimedSocket::send(protocol::ByteView bytes) {
       bytes = bytes.subspan(static_cast<std::size_t>(sent));
       continue;
     }
-    if (auto error = wait(descriptor_.get(), POLLOUT, deadline_)) return error;
+    if (auto error = wait_for(descriptor_.get(), POLLOUT, deadline_)) return error;
   }
   return std::nullopt;
 }
 
-tl::expected<protocol::Bytes, Error> TimedSocket::receive(std::size_t most) {
-  protocol::Bytes bytes(most);
+tl::expected<std::vector<std::uint8_t>, Error> TimedSocket::receive(std::size_t most) {
+  std::vector<std::uint8_t> bytes(most);
   // Otherwise a server that never stops to send could not be late.
   if (Clock::now() >= deadline_) return tl::unexpected<Error>(kNoAnswer);
   for (;;) {
@@ -70,7 +70,7 @@ tl::expected<protocol::Bytes, Error> TimedSocket::receive(std::size_t most) {
       return bytes;
     }
     if (!is_transient(errno)) return tl::unexpected<Error>(std::strerror(errno));
-    if (auto error = wait(descriptor_.get(), POLLIN, deadline_)) return tl::unexpected(*std::move(error));
+    if (auto error = wait_for(descriptor_.get(), POLLIN, deadline_)) return tl::unexpected(*std::move(error));
   }
 }
 
