@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <tl/expected.hpp>
@@ -102,6 +103,8 @@ LoginRequest login_at(const UpstreamHost& host, const Upstream& upstream, const 
   const UpstreamCredentials& held = files.name.empty() ? upstream.held : files.of_all;
   complete.password = held.password(host, database, login.user);
   complete.password_source = files.name.empty() ? upstream.config.passfile : files.name;
+  if (files.name.empty()) complete.password_side = Side::pgveil;
+  complete.has_password_command = !upstream.config.password_command.empty();
   return complete;
 }
 
@@ -122,8 +125,12 @@ void examine_hosts(const Upstream& upstream, const PasswordFiles& files, const D
     auto single = std::make_shared<Upstream>(Upstream{upstream.config, upstream.tls, upstream.held});
     single->config.hosts = {host};
     // As in a session, the role may have a certificate of its own.
-    if (auto certificate = upstream.held.certificate_of(request.login.user))
+    if (auto certificate = upstream.held.certificate_of(request.login.user)) {
+      const auto path = std::filesystem::path(upstream.config.role_certificates) / request.login.user;
+      single->config.tls.sslcert = path.string() + ".crt";
+      single->config.tls.sslkey = path.string() + ".key";
       single->tls = std::move(certificate);
+    }
     reports.push_back(examine(single, login_at(host, upstream, files, request.login), request.sslmodes, now));
     reports.back().server = text_of(host);
   }

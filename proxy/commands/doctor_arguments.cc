@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <optional>
 #include <string_view>
+#include <system_error>
 #include <utility>
 
 #include "proxy/config/address_values.h"
@@ -92,6 +94,13 @@ tl::expected<std::vector<std::string>, EarlyExit> sslmodes_of(const DoctorArgume
                   fmt::format("Use all or one of {}.", fmt::join(all, ", ")), "doctor"));
 }
 
+// Without a user no login is begun.
+void add_notes_without_user(const DoctorArguments& arguments, std::vector<std::string>& notes) {
+  if (!arguments.user.empty()) return;
+  if (!arguments.dbname.empty()) notes.emplace_back("dbname has no effect without user");
+  if (!arguments.passfile.empty()) notes.emplace_back("passfile has no effect without user");
+}
+
 // The password file that libpq would take if none is given.
 std::string default_passfile(const DoctorVariables& variables) {
   if (!variables.passfile.empty()) return variables.passfile;
@@ -144,14 +153,31 @@ std::shared_ptr<const protocol::SecretText> take_secret(std::string& value) {
   return secret;
 }
 
-void expand(const std::string& name, std::string& value, Expanded& expanded) {
+// A number of seconds. For libpq one that is not positive is no limit.
+std::optional<EarlyExit> expand_connect_timeout(const std::string& value, Expanded& expanded) {
+  int seconds = 0;
+  const char* const end = value.data() + value.size();
+  const auto read = std::from_chars(value.data(), end, seconds);
+  if (read.ec != std::errc() || read.ptr != end)
+    return usage_error(fmt::format("invalid value {} of connect_timeout", in_quotes(value)),
+                       "Use a number of seconds.", "doctor");
+  if (seconds <= 0)
+    expanded.notes.push_back(
+        fmt::format("connect_timeout={} is ignored: doctor does not wait without a limit", seconds));
+  else if (expanded.arguments.connect_timeout.empty())
+    expanded.arguments.connect_timeout = fmt::format("{}s", seconds);
+  return std::nullopt;
+}
+
+// Takes over a parameter. Returns the error in its value, if any that is not found later.
+std::optional<EarlyExit> expand(const std::string& name, std::string& value, Expanded& expanded) {
   DoctorArguments& arguments = expanded.arguments;
   const auto* known = std::ranges::find(kParameters, name, &decltype(kParameters)::value_type::first);
   if (known != kParameters.end()) {
     std::string& field = arguments.*known->second;
     if (field.empty()) field = value;
   } else if (name == "connect_timeout") {
-    if (arguments.connect_timeout.empty()) arguments.connect_timeout = value + 's';
+    return expand_connect_timeout(value, expanded);
   } else if (name == "sslpassword") {
     expanded.sslpassword = take_secret(value);
   } else if (name == "password") {
@@ -159,6 +185,7 @@ void expand(const std::string& name, std::string& value, Expanded& expanded) {
   } else {
     expanded.notes.push_back(fmt::format("{} is ignored", name));
   }
+  return std::nullopt;
 }
 
 tl::expected<Expanded, EarlyExit> expanded(const DoctorArguments& arguments) {
@@ -174,8 +201,8 @@ tl::expected<Expanded, EarlyExit> expanded(const DoctorArguments& arguments) {
       hosts = value;
     else if (name == "port")
       ports = value;
-    else
-      expand(name, value, result);
+    else if (auto error = expand(name, value, result))
+      return tl::unexpected(*std::move(error));
   }
   if (hosts.empty())
     return tl::unexpected(usage_error("the connection string names no host",
@@ -257,6 +284,7 @@ tl::expected<DoctorRequest, EarlyExit> read_doctor_request(const DoctorArguments
   config.tls.sslcert = arguments.sslcert;
   config.tls.sslkey = arguments.sslkey;
   if (all->password && arguments.user.empty()) all->notes.emplace_back("password has no effect without user");
+  add_notes_without_user(arguments, all->notes);
   auto passphrase = variables.sslpassword.empty()
                         ? std::move(all->sslpassword)
                         : std::make_shared<const protocol::SecretText>(variables.sslpassword);
@@ -283,13 +311,16 @@ tl::expected<DoctorRequest, EarlyExit> configured_doctor_request(const DoctorArg
        {"--connect-timeout", &DoctorArguments::connect_timeout}}};
   for (const auto& [option, value] : kOfServer)
     if (!(given.*value).empty())
-      return tl::unexpected(usage_error(fmt::format("{} cannot be combined with --config", option),
-                                        "Set it in the upstream of the file.", "doctor"));
+      return tl::unexpected(usage_error(fmt::format("{} requires a server, and no server is named", option),
+                                        "With a configuration, set it in the upstream of the file.",
+                                        "doctor"));
   const auto sslmodes = sslmodes_of(given);
   if (!sslmodes) return tl::unexpected(sslmodes.error());
+  std::vector<std::string> notes;
+  add_notes_without_user(given, notes);
   return DoctorRequest{.server = std::nullopt,
                        .key_passphrase = nullptr,
-                       .notes = {},
+                       .notes = std::move(notes),
                        .login = login_of(given),
                        .sslmodes = *sslmodes,
                        .passfile = given.passfile,

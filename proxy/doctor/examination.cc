@@ -229,6 +229,7 @@ ServerReport examine(const std::shared_ptr<const Upstream>& upstream, const Logi
   report.steps.push_back(verdict_step(attempt, evidence));
   if (attempt.failure == std::nullopt)
     if (auto step = own_certificate_step(attempt)) report.steps.push_back(*std::move(step));
+  if (!attempt.tls && !attempt.failure && !login.user.empty()) report.steps.push_back(no_login_step());
   const ConnectionAttempt* connected = found.survey.connected();
   if (connected == nullptr || login.user.empty()) {
     report.sslmodes = forecast_sslmodes(sslmodes, evidence, report.verdict, {});

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "protocol/secret.h"
+#include "proxy/doctor/report.h"
 
 namespace pgveil::proxy {
 
@@ -13,7 +14,10 @@ struct LoginRequest {
   std::string database;  // empty: the server's default
   // Null: no password is known, so a login for which the server wants one is not completed.
   std::shared_ptr<const protocol::SecretText> password = nullptr;
-  std::string password_source = {};  // where it comes from, such as "PGPASSWORD"
+  std::string password_source =
+      {};  // where it comes from, such as "PGPASSWORD"; empty: there is no such place
+  Side password_side = Side::client;  // who has to correct it
+  bool has_password_command = false;  // of the upstream, which a session would run for the password
 };
 
 }  // namespace pgveil::proxy

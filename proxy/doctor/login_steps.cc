@@ -14,6 +14,8 @@ namespace {
 
 using Code = protocol::AuthenticationCode;
 
+constexpr std::string_view kUnknownDatabase = "3D000";
+
 Step step(const LoginReply& reply, const char* name, Outcome outcome, std::string text) {
   return {.name = name, .outcome = outcome, .text = std::move(text), .duration = reply.duration};
 }
@@ -30,17 +32,22 @@ std::string remedy_for(const protocol::ErrorFields& refusal, const LoginRequest&
         "Add a hostssl record for user \"{}\" and this machine's address to the server's pg_hba.conf and run SELECT "
         "pg_reload_conf(), or give --sslcert and --sslkey if the record asks for a certificate.",
         login.user);
-  if (refusal.sqlstate == "3D000") return "Give the name of a database that exists with --dbname.";
+  if (refusal.sqlstate == kUnknownDatabase) return "Give the name of a database that exists with --dbname.";
   if (refusal.sqlstate == protocol::sqlstate::kTooManyConnections)
     return "Raise max_connections in the server's postgresql.conf, or end idle sessions.";
   return "Read the server's log for this login.";
+}
+
+// The name of the database is an option of the command; what else is refused is decided by the server's settings.
+Side side_of(const protocol::ErrorFields& refusal) {
+  return refusal.sqlstate == kUnknownDatabase ? Side::client : Side::server;
 }
 
 Step refused(const LoginReply& reply, const LoginRequest& login) {
   const auto& refusal = *reply.refusal;
   return fault(
       reply, "login", fmt::format("refused with SQLSTATE {}", refusal.sqlstate),
-      {.side = Side::server,
+      {.side = side_of(refusal),
        .cause = fmt::format("The server refuses the login of user \"{}\": {}.", login.user, refusal.message),
        .remedy = remedy_for(refusal, login)});
 }
@@ -111,9 +118,9 @@ Finding finding_of_refusal(const protocol::ErrorFields& refusal, const LoginRequ
   std::string cause =
       fmt::format("The server refuses the login of user \"{}\": {}.", login.user, refusal.message);
   if (refusal.sqlstate != protocol::sqlstate::kInvalidPassword)
-    return {.side = Side::server, .cause = std::move(cause), .remedy = remedy_for(refusal, login)};
+    return {.side = side_of(refusal), .cause = std::move(cause), .remedy = remedy_for(refusal, login)};
   return {
-      .side = Side::client,
+      .side = login.password_side,
       .cause = std::move(cause),
       .remedy = fmt::format(
           "Correct the password in {}, or set it on the server with ALTER ROLE \"{}\" PASSWORD, if its VALID "
@@ -187,11 +194,17 @@ Step session_step(const std::optional<TrialLogin::Failure>& failure, std::string
 }
 
 Step no_session_step(const LoginRequest& login) {
-  std::string why =
-      login.password_source.empty()
-          ? "no password is known (--passfile)"
-          : fmt::format("no line of {} is for this host, port, database and user", login.password_source);
+  std::string why = "no password is known (--passfile)";
+  if (!login.password_source.empty())
+    why = fmt::format("no line of {} is for this host, port, database and user", login.password_source);
+  else if (login.has_password_command)
+    why = "the password comes from password_command, which is not run here (--passfile)";
   return {.name = "session", .text = "not tried: " + std::move(why)};
+}
+
+Step no_login_step() {
+  return {.name = "login",
+          .text = "not tried: a login is begun only with a server that is verified over TLS"};
 }
 
 Step plaintext_step(const LoginReply& reply, const LoginRequest& login, std::optional<Responder> responder) {

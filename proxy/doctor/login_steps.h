@@ -21,6 +21,9 @@ namespace pgveil::proxy {
 // A login that is not completed because no password is known.
 [[nodiscard]] Step no_session_step(const LoginRequest& login);
 
+// A login that is not begun, because the connection of a session has no TLS.
+[[nodiscard]] Step no_login_step();
+
 // The login without TLS, which should be refused.
 [[nodiscard]] Step plaintext_step(const LoginReply& reply, const LoginRequest& login,
                                   std::optional<Responder> responder);

@@ -72,13 +72,16 @@ def test_a_password_of_the_environment_comes_before_the_password_file(postgres, 
     assert examine(*words, PGPASSWORD=PASSWORD)[0] == 0
 
 
-def test_the_passfile_of_an_upstream_is_used_with_a_configuration(postgres, folder):
-    file = passfile(folder, f"localhost:{postgres.port}:ledger:app:{PASSWORD}\n")
+def configured(folder, **upstream):
     path = folder / "pgveil.toml"
     listener = {"address": "127.0.0.1:0", "upstream": "primary", "hba": "host all all 127.0.0.1/32 trust\n"}
-    path.write_text(toml({"listener": [listener], "upstream": {"primary": postgres.upstream(passfile=str(file))}}),
-                    encoding="utf-8")  # fmt: skip
-    words = ["--config", path, "--user", "app", "--dbname", "ledger"]
+    path.write_text(toml({"listener": [listener], "upstream": {"primary": upstream}}), encoding="utf-8")
+    return "--config", path
+
+
+def test_the_passfile_of_an_upstream_is_used_with_a_configuration(postgres, folder):
+    file = passfile(folder, f"localhost:{postgres.port}:ledger:app:{PASSWORD}\n")
+    words = [*configured(folder, **postgres.upstream(passfile=str(file))), "--user", "app", "--dbname", "ledger"]
     _, _, steps = examine(*words)
     assert str(file) in steps["session"][0]["text"]
     other = folder / "other"
@@ -86,6 +89,10 @@ def test_the_passfile_of_an_upstream_is_used_with_a_configuration(postgres, fold
     other.chmod(0o600)
     code, _, steps = examine(*words, "--passfile", other)
     assert code == EX_UNAVAILABLE and str(other) in steps["session"][0]["finding"]["remedy"]
+    assert steps["session"][0]["finding"]["side"] == "client"
+    file.write_text("*:*:*:app:wrong\n")
+    code, _, steps = examine(*words)
+    assert code == EX_UNAVAILABLE and steps["session"][0]["finding"]["side"] == "pgveil"
     # A variable would be sent to every upstream.
     assert "wrong" not in examine(*words, PGPASSWORD="wrong")[2]["session"][0]["text"]
 
@@ -97,13 +104,31 @@ def test_the_certificate_of_a_role_is_used_with_a_configuration(postgres, author
     (directory / "certified.crt").write_bytes(mine.certificate.read_bytes())
     (directory / "certified.key").write_bytes(mine.key.read_bytes())
     (directory / "certified.key").chmod(0o600)
-    path = folder / "pgveil.toml"
-    listener = {"address": "127.0.0.1:0", "upstream": "primary", "hba": "host all all 127.0.0.1/32 trust\n"}
-    path.write_text(toml({"listener": [listener], "upstream": {"primary": postgres.upstream(role_certificates=str(directory))}}),
-                    encoding="utf-8")  # fmt: skip
-    code, report, steps = examine("--config", path, "--user", "certified", "--dbname", "ledger")
+    upstream = postgres.upstream(role_certificates=str(directory))
+    code, report, steps = examine(*configured(folder, **upstream), "--user", "certified", "--dbname", "ledger")
     assert code == 0 and "certificate is enough" in steps["login"][0]["text"]
     assert report["session"]["method"] == "none" and steps["accepted"][0]["outcome"] == "passed"
+    assert steps["own cert"][0]["text"].startswith(f"{directory}/certified.crt: ")
+    assert steps["own key"][0]["text"].startswith(f"{directory}/certified.key: ")
+
+
+def test_a_password_command_is_not_run(postgres, folder):
+    upstream = postgres.upstream(password_command=["/bin/touch", str(folder / "was-run")])
+    code, _, steps = examine(*configured(folder, **upstream), "--user", "app", "--dbname", "ledger")
+    assert code == 0 and "password_command, which is not run here" in steps["session"][0]["text"]
+    assert not (folder / "was-run").exists()
+
+
+@pytest.mark.parametrize("kind", ["Unix socket", "disable"])
+def test_no_login_is_begun_without_tls(postgres, folder, kind):
+    if kind == "disable":
+        upstream = {"host": "127.0.0.1", "port": postgres.port, "sslmode": "disable"}
+    else:
+        upstream = postgres.unix_upstream()
+    code, report, steps = examine(*configured(folder, **upstream), "--user", "app", "--dbname", "ledger")
+    assert code == 0 and report["session"] is None
+    assert [step["text"] for step in steps["login"]] == [
+        "not tried: a login is begun only with a server that is verified over TLS"]  # fmt: skip
 
 
 def test_a_password_file_with_group_access_is_an_error_or_ignored(postgres, folder):

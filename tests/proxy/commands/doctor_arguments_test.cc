@@ -74,6 +74,37 @@ TEST(DoctorArguments, NoteWhatHasNoEffect) {
             (std::vector<std::string>{"options is ignored", "password has no effect without user"}));
 }
 
+TEST(DoctorArguments, NoteWhatHasNoEffectWithoutALogin) {
+  const std::vector<std::string> expected{"dbname has no effect without user",
+                                          "passfile has no effect without user"};
+  const auto of_server = read_doctor_request(given("host=db01 dbname=ledger passfile=/x"), {});
+  ASSERT_TRUE(of_server);
+  EXPECT_EQ(of_server->notes, expected);
+  DoctorArguments arguments;
+  arguments.dbname = "ledger";
+  arguments.passfile = "/x";
+  const auto of_configuration = configured_doctor_request(arguments);
+  ASSERT_TRUE(of_configuration);
+  EXPECT_EQ(of_configuration->notes, expected);
+  arguments.user = "ann";
+  EXPECT_TRUE(configured_doctor_request(arguments)->notes.empty());
+}
+
+// libpq waits without a limit.
+TEST(DoctorArguments, NoteAConnectTimeoutThatIsNoLimit) {
+  for (const char* value : {"0", "-1"}) {
+    const auto request = read_doctor_request(given(std::string("host=db01 connect_timeout=") + value), {});
+    ASSERT_TRUE(request) << value;
+    EXPECT_EQ(request->server->connect_timeout, std::chrono::seconds(5));
+    ASSERT_EQ(request->notes.size(), 1U);
+    EXPECT_TRUE(request->notes[0].starts_with("connect_timeout=")) << request->notes[0];
+  }
+  for (const char* value : {"''", "1s", "99999999999"})
+    EXPECT_NE(error_of(given(std::string("host=db01 connect_timeout=") + value)).find("of connect_timeout"),
+              std::string::npos)
+        << value;
+}
+
 TEST(DoctorArguments, HaveTheFirstPasswordThatLibpqWouldTake) {
   const auto source = [](const std::string& server, const DoctorVariables& variables) {
     const auto request = read_doctor_request(given(server), variables);
@@ -120,7 +151,7 @@ TEST(DoctorArguments, OfAServerCannotBeCombinedWithAConfiguration) {
   arguments.sslcrl = "root.crl";
   const auto request = configured_doctor_request(arguments);
   ASSERT_FALSE(request);
-  EXPECT_NE(request.error().errors.find("--sslcrl cannot be combined with --config"), std::string::npos);
+  EXPECT_NE(request.error().errors.find("--sslcrl requires a server"), std::string::npos);
 }
 
 TEST(DoctorArguments, ShowNoPasswordInAnError) {

@@ -103,6 +103,13 @@ TEST(ALoginStep, HasTheMessageOfTheServerAsItsCause) {
   EXPECT_NE(step.finding->remedy.find("hostssl"), std::string::npos);
 }
 
+TEST(ALoginStep, NamesTheOptionOfADatabaseThatDoesNotExist) {
+  const Step step = login_step(refused("3D000"), login_of_ann);
+  ASSERT_TRUE(step.finding);
+  EXPECT_EQ(step.finding->side, Side::client);
+  EXPECT_NE(step.finding->remedy.find("--dbname"), std::string::npos);
+}
+
 TEST(APlaintextStep, FailsIfTheServerAsksForAnything) {
   for (const Code code : {Code::ok, Code::md5_password, Code::sasl})
     EXPECT_EQ(plaintext_step(asked(code), login_of_ann, Responder::postgresql).outcome, Outcome::failed);
@@ -166,6 +173,9 @@ TEST(ASessionStep, SaysWhyNoPasswordIsKnown) {
   LoginRequest login{.user = "ann", .database = ""};
   login.password_source = "/x";
   EXPECT_NE(no_session_step(login).text.find("no line of /x"), std::string::npos);
+  login.password_source.clear();
+  login.has_password_command = true;
+  EXPECT_NE(no_session_step(login).text.find("password_command"), std::string::npos);
 }
 
 TEST(ASessionStep, SaysWhereAWrongPasswordComesFrom) {
@@ -176,6 +186,8 @@ TEST(ASessionStep, SaysWhereAWrongPasswordComesFrom) {
   ASSERT_TRUE(step.finding);
   EXPECT_EQ(step.finding->side, Side::client);
   EXPECT_NE(step.finding->remedy.find("/home/ann/.pgpass"), std::string::npos);
+  login.password_side = Side::pgveil;
+  EXPECT_EQ(session_step(failure, "none", login, {}).finding->side, Side::pgveil);
 }
 
 TEST(ASessionStep, HasACauseForEachKindOfFailure) {
