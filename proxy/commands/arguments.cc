@@ -269,10 +269,13 @@ void describe(CLI::App& app, std::size_t width) {
       "Shows the versions of pgveil and of its libraries.");
 }
 
-void add_command(CLI::App& app, const char* name, const char* effect, Arguments& arguments) {
+// A command that takes an option for each setting, and has them only if it is asked for: they are more than a hundred, and CLI11
+// compares each new one with all others.
+void add_command(CLI::App& app, const char* name, const char* effect, bool is_asked_for,
+                 Arguments& arguments) {
   auto& command = *app.add_subcommand(name, effect);
   command.group("Commands");
-  add_all_options(command, arguments);
+  if (is_asked_for) add_all_options(command, arguments);
 }
 
 // A command that asks the admin address of a running pgveil.
@@ -384,9 +387,12 @@ void add_generate(CLI::App& app, Arguments& arguments) {
       ->type_name(fmt::format("{}", fmt::join(generated_names(), "|")));
 }
 
-void add_commands(CLI::App& app, Arguments& arguments) {
-  add_command(app, "run", "Relays sessions until SIGTERM.", arguments);
-  add_command(app, "check", "Loads everything as run would, and reports all errors.", arguments);
+// `asked_for`: the command whose options are needed; nullopt: those of all commands are.
+void add_commands(CLI::App& app, std::optional<Command> asked_for, Arguments& arguments) {
+  add_command(app, "run", "Relays sessions until SIGTERM.", !asked_for || asked_for == Command::run,
+              arguments);
+  add_command(app, "check", "Loads everything as run would, and reports all errors.",
+              !asked_for || asked_for == Command::check, arguments);
   add_probe(app, arguments);
   add_status(app, arguments);
   add_sessions(app, arguments);
@@ -430,8 +436,8 @@ tl::expected<Arguments, EarlyExit> parse_arguments(std::vector<std::string> word
   Arguments arguments;
   CLI::App app;
   describe(app, width);
-  add_commands(app, arguments);
   arguments.command = command_of(words.front()).value_or(Command::run);  // also with --help and --version
+  add_commands(app, arguments.command, arguments);
   const CLI::App& command =
       nested_command(*app.get_subcommand(std::string(name_of(arguments.command))), words);
   if (auto ending = parse(app, command, std::move(words))) return tl::unexpected(*std::move(ending));
@@ -445,7 +451,7 @@ CommandWords command_words() {
   Arguments arguments;
   CLI::App app;
   describe(app, kDefaultWidth);
-  add_commands(app, arguments);
+  add_commands(app, std::nullopt, arguments);
   return words_of(app);
 }
 
