@@ -22,6 +22,7 @@ struct HandshakeSurvey::State {
   Ssl ssl;
   CallerBytes bytes;
   FailureReport failure;
+  Refusal refusal = Refusal::none;
   bool requests_certificate = false;
   unsigned tickets = 0;
   std::vector<std::string> protocols;  // that were offered
@@ -98,6 +99,35 @@ PeerChain sent_chain(const SSL* ssl) {
   return chain;
 }
 
+// Whether the first error says that there is no version or no cipher in common: by an alert of the server, or because its
+// ServerHello has a version that was not offered. Other alerts are sent for other reasons, such as a server that is overloaded.
+bool is_about_the_offer() {
+  const unsigned long code = ERR_peek_error();
+  if (ERR_GET_LIB(code) != ERR_LIB_SSL) return false;
+  switch (ERR_GET_REASON(code)) {
+    case SSL_AD_REASON_OFFSET + SSL_AD_HANDSHAKE_FAILURE:
+    case SSL_AD_REASON_OFFSET + SSL_AD_PROTOCOL_VERSION:
+    case SSL_AD_REASON_OFFSET + SSL_AD_INSUFFICIENT_SECURITY:
+    case SSL_R_UNSUPPORTED_PROTOCOL: return true;
+    default: return false;
+  }
+}
+
+bool is_alert() {
+  const unsigned long code = ERR_peek_error();
+  return ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) >= SSL_AD_REASON_OFFSET;
+}
+
+// To be called after a failed handshake, while OpenSSL's error is still there.
+HandshakeSurvey::Refusal refusal_of(const HandshakeSurvey::State& state, bool has_closed) {
+  using Refusal = HandshakeSurvey::Refusal;
+  if (state.requests_certificate)
+    return has_closed || is_alert() ? Refusal::of_no_certificate : Refusal::none;
+  // With a pending cipher there was a ServerHello.
+  const bool has_agreed = SSL_get_pending_cipher(state.ssl.get()) != nullptr;
+  return !has_agreed && !has_closed && is_about_the_offer() ? Refusal::of_the_offer : Refusal::none;
+}
+
 EngineStatus fail(HandshakeSurvey::State& state, FailureReport report) {
   state.failure = std::move(report);
   return EngineStatus::failed;
@@ -109,12 +139,13 @@ EngineStatus status_of(HandshakeSurvey::State& state, int result) {
     case SSL_ERROR_WANT_WRITE: return EngineStatus::want_room;
     case SSL_ERROR_ZERO_RETURN:
     case SSL_ERROR_SYSCALL:
+      state.refusal = refusal_of(state, true);
       return fail(state, {.failure = Failure::unexpected_eof,
                           .reason = "the server closed the connection",
                           .subject = {},
                           .issuer = {},
                           .detail = {}});
-    default: return fail(state, take_ssl_failure());
+    default: state.refusal = refusal_of(state, false); return fail(state, take_ssl_failure());
   }
 }
 
@@ -168,6 +199,15 @@ void HandshakeSurvey::end_of_input() {
   state_->bytes.end_of_input = true;
 }
 
+HandshakeSurvey::Refusal HandshakeSurvey::refusal() const {
+  return state_->refusal;
+}
+
+std::string HandshakeSurvey::agreed_cipher() const {
+  const SSL_CIPHER* cipher = SSL_get_pending_cipher(state_->ssl.get());
+  return cipher == nullptr ? "" : SSL_CIPHER_get_name(cipher);
+}
+
 const FailureReport& HandshakeSurvey::failure() const {
   return state_->failure;
 }
@@ -183,6 +223,7 @@ SurveyedServer HandshakeSurvey::result() const {
           .chose_unknown_protocol = !is_known,
           .chain = sent_chain(ssl),
           .requests_certificate = state_->requests_certificate,
+          .requires_certificate = state_->refusal == Refusal::of_no_certificate,
           .authorities = names_in(SSL_get0_peer_CA_list(ssl)),
           .tickets = state_->tickets};
 }

@@ -25,6 +25,8 @@ struct SurveyedServer {
   PeerChain chain;  // as it was sent, with repeated certificates
   // The server has asked for a certificate of the client.
   bool requests_certificate = false;
+  // It has ended the handshake because it got none.
+  bool requires_certificate = false;
   std::vector<std::string> authorities;  // that it accepts for it, in the format of RFC 2253
   unsigned tickets = 0;                  // session tickets that have come so far
 };
@@ -62,8 +64,17 @@ class HandshakeSurvey {
   // Declares that no more ciphertext will arrive.
   void end_of_input();
 
+  // What handshake() that has returned `failed` tells of the server.
+  enum class Refusal {
+    none,               // nothing: it may accept what was offered
+    of_the_offer,       // it accepts no version or no cipher that was offered
+    of_no_certificate,  // it has agreed to an offer, and requires a certificate: up to TLS 1.2 in the handshake
+  };
+  [[nodiscard]] Refusal refusal() const;
+  // Returns the cipher that the ServerHello has chosen, also if the handshake has failed after it; empty: there was none.
+  [[nodiscard]] std::string agreed_cipher() const;
   [[nodiscard]] const FailureReport& failure() const;
-  // May be called after handshake() has returned `ready`.
+  // May be called after handshake() has returned `ready`, or has failed with Refusal::of_no_certificate.
   [[nodiscard]] SurveyedServer result() const;
 
  private:

@@ -28,8 +28,6 @@ using std::chrono::milliseconds;
 constexpr milliseconds kMargin{1'000};
 // The budget of an address if connect_timeout is 0: a session has startup_timeout, 15 seconds by default.
 constexpr milliseconds kUnlimited{15'000};
-// The least time that a server has to reject our certificate after the handshake.
-constexpr milliseconds kRejectionTime{500};
 
 // The connection is pgveil's own, and has no client.
 protocol::Bytes first_bytes_of(const UpstreamConfig& upstream) {
@@ -45,14 +43,6 @@ milliseconds budget_of(const UpstreamConfig& upstream, std::size_t addresses) {
 
 const tls::SurveyedServer* surveyed_server(const ServerSurvey& survey) {
   return survey.handshake && survey.handshake->server ? &*survey.handshake->server : nullptr;
-}
-
-// Longer for a distant or slow server: a rejection takes a part of a handshake.
-milliseconds rejection_time_of(const ServerSurvey& survey) {
-  constexpr int kHandshakes = 4;
-  const auto* server = surveyed_server(survey);
-  if (server == nullptr || !server->requests_certificate) return milliseconds(0);
-  return std::max(kRejectionTime, std::chrono::ceil<milliseconds>(kHandshakes * survey.handshake->duration));
 }
 
 std::string established_text(const tls::Established* tls) {
@@ -126,10 +116,10 @@ void examine_session(const std::shared_ptr<const Upstream>& upstream, const prot
   session.close();
 }
 
-// What the server does at the beginning of a login, on further connections to the address that has answered; and after it, if
-// it can be completed.
+// What the server does at the beginning of a login, and after it, if it can be completed. Without TLS only if `connected`, the
+// address that has answered the survey, is not null.
 LoginReplies examine_login(const std::shared_ptr<const Upstream>& upstream,
-                           const protocol::Bytes& first_bytes, const KernelAddress& address,
+                           const protocol::Bytes& first_bytes, const ConnectionAttempt* connected,
                            const LoginRequest& login, ServerReport& report) {
   const milliseconds time = budget_of(upstream->config, 1);
   LoginReplies replies;
@@ -137,15 +127,15 @@ LoginReplies examine_login(const std::shared_ptr<const Upstream>& upstream,
       replies.over_tls.emplace(ask_verified(upstream, first_bytes, login, protocol::kProtocol30, time));
   report.steps.push_back(login_step(reply, login));
   report.steps.push_back(
-      protocol_step(ask_verified(upstream, first_bytes, login, protocol::kProtocol32, time)));
-  replies.in_plaintext = ask_in_plaintext(address, first_bytes, login, time);
-  report.steps.push_back(plaintext_step(*replies.in_plaintext, login, report.responder));
+      protocol_step(reply, ask_verified(upstream, first_bytes, login, protocol::kProtocol32, time)));
+  if (connected != nullptr)
+    replies.in_plaintext = ask_in_plaintext(connected->address, first_bytes, login, time);
+  report.steps.push_back(plaintext_step(replies.in_plaintext, login, report.responder));
   const bool needs_password = reply.asked != protocol::AuthenticationCode::ok;
-  if (!reply.asked) return replies;
-  if (login.password || !needs_password)
+  if (reply.asked && (login.password || !needs_password))
     examine_session(upstream, first_bytes, login, time, report);
   else
-    report.steps.push_back(no_session_step(login));
+    report.steps.push_back(no_session_step(reply, login));
   return replies;
 }
 
@@ -215,7 +205,7 @@ ServerReport examine(const std::shared_ptr<const Upstream>& upstream, const Logi
   const Evidence evidence{config, found.survey, found.chain, found.refusal, trusted_by_system(config, found)};
   const SessionAttempt attempt =
       attempt_session(upstream, first_bytes, budget_of(config, found.survey.lookup.addresses.size()),
-                      rejection_time_of(found.survey));
+                      found.survey.handshake ? found.survey.handshake->duration : StepDuration(0));
   add_further_probes(config, first_bytes, found.survey);
   ServerReport report{.upstream = config.name,
                       .server = {},
@@ -231,14 +221,10 @@ ServerReport examine(const std::shared_ptr<const Upstream>& upstream, const Logi
     if (auto step = own_certificate_step(attempt)) report.steps.push_back(*std::move(step));
   if (!attempt.tls && !attempt.failure && !login.user.empty()) report.steps.push_back(no_login_step());
   const ConnectionAttempt* connected = found.survey.connected();
-  if (connected == nullptr || login.user.empty()) {
-    report.sslmodes = forecast_sslmodes(sslmodes, evidence, report.verdict, {});
-    return report;
-  }
   LoginReplies replies;
-  if (attempt.tls && !attempt.failure)
-    replies = examine_login(upstream, first_bytes, connected->address, login, report);
-  else if (!sslmodes.empty())
+  if (!login.user.empty() && attempt.tls && !attempt.failure)
+    replies = examine_login(upstream, first_bytes, connected, login, report);
+  else if (!login.user.empty() && connected != nullptr && !sslmodes.empty())
     replies.in_plaintext = ask_in_plaintext(connected->address, first_bytes, login, budget_of(config, 1));
   report.sslmodes = forecast_sslmodes(sslmodes, evidence, report.verdict, replies);
   return report;

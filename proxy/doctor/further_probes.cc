@@ -86,6 +86,12 @@ Responder recognize(const KernelAddress& address, const protocol::Bytes& first_b
       .value_or(Responder::unknown);
 }
 
+// Ciphers are tried up to TLS 1.2, if the server answers at all. Returns why they are not; empty: they are.
+std::string why_ciphers_are_not_known(const AcceptedVersions& versions) {
+  const bool is_unknown = std::ranges::find(versions.unknown, tls::Version::tls1_2) != versions.unknown.end();
+  return is_unknown || versions.accepted.empty() ? versions.error : "";
+}
+
 }  // namespace
 
 void add_further_probes(const UpstreamConfig& upstream, const protocol::Bytes& first_bytes,
@@ -109,14 +115,16 @@ void add_further_probes(const UpstreamConfig& upstream, const protocol::Bytes& f
         survey_handshake(quick, address, first_bytes, {.server_name = {}}, SslNegotiation::direct);
   if (!survey.handshake || !survey.handshake->server) return;
   survey.versions = accepted_versions(quick, address, first_bytes);
+  survey.broken_ciphers.error = survey.ciphers_without_forward_secrecy.error =
+      why_ciphers_are_not_known(survey.versions);
+  if (!survey.broken_ciphers.error.empty()) return;
+  survey.broken_ciphers = accepted_ciphers(quick, address, first_bytes, tls::SurveyedCiphers::broken);
   // A server that does not answer any more is not waited for again.
-  const auto ciphers_of = [&](tls::SurveyedCiphers kind, const std::string& error_before) {
-    if (error_before == kNoAnswer) return AcceptedCiphers{.names = {}, .error = error_before};
-    return accepted_ciphers(quick, address, first_bytes, kind);
-  };
-  survey.broken_ciphers = ciphers_of(tls::SurveyedCiphers::broken, survey.versions.error);
-  survey.ciphers_without_forward_secrecy =
-      ciphers_of(tls::SurveyedCiphers::no_forward_secrecy, survey.broken_ciphers.error);
+  if (survey.broken_ciphers.error == kNoAnswer)
+    survey.ciphers_without_forward_secrecy.error = kNoAnswer;
+  else
+    survey.ciphers_without_forward_secrecy =
+        accepted_ciphers(quick, address, first_bytes, tls::SurveyedCiphers::no_forward_secrecy);
 }
 
 }  // namespace pgveil::proxy

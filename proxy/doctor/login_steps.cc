@@ -15,6 +15,7 @@ namespace {
 using Code = protocol::AuthenticationCode;
 
 constexpr std::string_view kUnknownDatabase = "3D000";
+constexpr const char* kReadTheLog = "Read the server's log for this login.";
 
 Step step(const LoginReply& reply, const char* name, Outcome outcome, std::string text) {
   return {.name = name, .outcome = outcome, .text = std::move(text), .duration = reply.duration};
@@ -35,7 +36,7 @@ std::string remedy_for(const protocol::ErrorFields& refusal, const LoginRequest&
   if (refusal.sqlstate == kUnknownDatabase) return "Give the name of a database that exists with --dbname.";
   if (refusal.sqlstate == protocol::sqlstate::kTooManyConnections)
     return "Raise max_connections in the server's postgresql.conf, or end idle sessions.";
-  return "Read the server's log for this login.";
+  return kReadTheLog;
 }
 
 // The name of the database is an option of the command; what else is refused is decided by the server's settings.
@@ -50,6 +51,14 @@ Step refused(const LoginReply& reply, const LoginRequest& login) {
       {.side = side_of(refusal),
        .cause = fmt::format("The server refuses the login of user \"{}\": {}.", login.user, refusal.message),
        .remedy = remedy_for(refusal, login)});
+}
+
+Step unanswered(const LoginReply& reply, const LoginRequest& login) {
+  return fault(reply, "login", "not answered: " + reply.error,
+               {.side = Side::server,
+                .cause = fmt::format("The server does not answer the login of user \"{}\": {}.", login.user,
+                                     reply.error),
+                .remedy = kReadTheLog});
 }
 
 // What channel binding binds to: tls-server-end-point (RFC 5929).
@@ -138,14 +147,13 @@ Step failed_session(const TrialLogin::Failure& failure, const LoginRequest& logi
     failed.text = fmt::format("{} (reason {})", reason.message, reason.name);
     failed.finding = Finding{.side = Side::server,
                              .cause = failure.ending->detail,
-                             .remedy = failure.ending->hint.empty() ? "Read the server's log for this login."
-                                                                    : failure.ending->hint};
+                             .remedy = failure.ending->hint.empty() ? kReadTheLog : failure.ending->hint};
   } else {
     failed.text = failure.error;
     failed.finding = Finding{
         .side = Side::server,
         .cause = fmt::format("The login of user \"{}\" was not completed: {}.", login.user, failure.error),
-        .remedy = "Read the server's log for this login."};
+        .remedy = kReadTheLog};
   }
   return failed;
 }
@@ -154,7 +162,7 @@ Step failed_session(const TrialLogin::Failure& failure, const LoginRequest& logi
 
 Step login_step(const LoginReply& reply, const LoginRequest& login) {
   if (reply.refusal) return refused(reply, login);
-  if (!reply.asked) return step(reply, "login", Outcome::noted, "not known: " + reply.error);
+  if (!reply.asked) return unanswered(reply, login);
   switch (*reply.asked) {
     case Code::sasl: return sasl(reply);
     case Code::ok: return without_password(reply, login);
@@ -167,20 +175,22 @@ Step login_step(const LoginReply& reply, const LoginRequest& login) {
                           static_cast<std::uint32_t>(*reply.asked)));
 }
 
-Step protocol_step(const LoginReply& reply) {
+Step protocol_step(const LoginReply& reply, const LoginReply& newer) {
   constexpr const char* kName = "protocol";
-  if (reply.newest_version)
-    return step(reply, kName, Outcome::noted,
+  if (newer.newest_version)
+    return step(newer, kName, Outcome::noted,
                 fmt::format("3.2 is not known to the server, which has {}.{} (it came with PostgreSQL 18)",
-                            protocol::protocol_major(*reply.newest_version),
-                            protocol::protocol_minor(*reply.newest_version)));
-  if (reply.refusal && is_protocol_refusal(*reply.refusal))
-    return step(reply, kName, Outcome::noted,
+                            protocol::protocol_major(*newer.newest_version),
+                            protocol::protocol_minor(*newer.newest_version)));
+  if (newer.refusal && is_protocol_refusal(*newer.refusal))
+    return step(newer, kName, Outcome::noted,
                 fmt::format("3.2 is refused with SQLSTATE {}: {}; use max_protocol_version=3.0",
-                            reply.refusal->sqlstate, reply.refusal->message));
-  if (reply.asked || reply.refusal) return step(reply, kName, Outcome::passed, "3.2 is accepted");
-  return step(reply, kName, Outcome::noted,
-              "3.2 is not accepted: " + reply.error + "; use max_protocol_version=3.0");
+                            newer.refusal->sqlstate, newer.refusal->message));
+  if (newer.asked || newer.refusal) return step(newer, kName, Outcome::passed, "3.2 is accepted");
+  const bool is_answered = reply.asked || reply.refusal;
+  if (!is_answered) return step(newer, kName, Outcome::noted, "not known: " + newer.error);
+  return step(newer, kName, Outcome::noted,
+              "3.2 is not accepted: " + newer.error + "; use max_protocol_version=3.0");
 }
 
 Step session_step(const std::optional<TrialLogin::Failure>& failure, std::string_view method,
@@ -193,9 +203,11 @@ Step session_step(const std::optional<TrialLogin::Failure>& failure, std::string
   return {.name = "session", .outcome = Outcome::passed, .text = std::move(text), .duration = duration};
 }
 
-Step no_session_step(const LoginRequest& login) {
+Step no_session_step(const LoginReply& reply, const LoginRequest& login) {
   std::string why = "no password is known (--passfile)";
-  if (!login.password_source.empty())
+  if (!reply.asked)
+    why = reply.refusal ? "the login is refused" : "the login is not answered";
+  else if (!login.password_source.empty())
     why = fmt::format("no line of {} is for this host, port, database and user", login.password_source);
   else if (login.has_password_command)
     why = "the password comes from password_command, which is not run here (--passfile)";
@@ -207,8 +219,11 @@ Step no_login_step() {
           .text = "not tried: a login is begun only with a server that is verified over TLS"};
 }
 
-Step plaintext_step(const LoginReply& reply, const LoginRequest& login, std::optional<Responder> responder) {
+Step plaintext_step(const std::optional<LoginReply>& tried, const LoginRequest& login,
+                    std::optional<Responder> responder) {
   constexpr const char* kName = "plaintext";
+  if (!tried) return {.name = kName, .text = "not known: no address accepted the first connection"};
+  const LoginReply& reply = *tried;
   const bool is_pgbouncer = responder == Responder::pgbouncer;
   if (reply.asked && is_pgbouncer)
     return fault(reply, kName, "a login without TLS is not refused",

@@ -116,12 +116,17 @@ struct HandshakeFault {
 };
 
 // `total`: how many bytes the server has sent.
-HandshakeFault fault_of(const tls::FailureReport& failure, std::size_t total) {
-  if (failure.failure == tls::Failure::unexpected_eof) return {.error = failure.reason};
-  return {.error = failure.reason, .end = total == 0 ? HandshakeEnd::not_offered : HandshakeEnd::refused};
+HandshakeFault fault_of(const tls::HandshakeSurvey& survey, std::size_t total) {
+  const tls::FailureReport& failure = survey.failure();
+  HandshakeFault fault{.error = failure.reason};
+  if (survey.refusal() == tls::HandshakeSurvey::Refusal::of_the_offer)
+    fault.end = HandshakeEnd::refused;
+  else if (total == 0 && failure.failure != tls::Failure::unexpected_eof)
+    fault.end = HandshakeEnd::not_offered;
+  return fault;
 }
 
-// Returns the fault, if any; otherwise `rest` has what was received after the handshake.
+// Returns the fault, if any. After an established handshake `rest` has what was received behind it.
 std::optional<HandshakeFault> run(tls::HandshakeSurvey& survey, TimedSocket& socket, protocol::Bytes& rest) {
   std::array<std::uint8_t, kRecordBytes> memory{};
   tls::Outgoing out(memory);
@@ -135,7 +140,8 @@ std::optional<HandshakeFault> run(tls::HandshakeSurvey& survey, TimedSocket& soc
       rest.assign(unread.begin(), unread.end());
       return std::nullopt;
     }
-    if (status == tls::EngineStatus::failed) return fault_of(survey.failure(), total);
+    if (survey.refusal() == tls::HandshakeSurvey::Refusal::of_no_certificate) return std::nullopt;
+    if (status == tls::EngineStatus::failed) return fault_of(survey, total);
     if (error) return HandshakeFault{.error = *std::move(error)};
     if (status == tls::EngineStatus::want_room) continue;
     auto more = socket.receive(kRecordBytes);
@@ -178,13 +184,17 @@ HandshakeResult shake_hands(TimedSocket& socket, const tls::HandshakeSurvey::Que
   protocol::Bytes rest;
   auto fault = run(survey, socket, rest);
   result.duration = since(begin);
+  result.cipher = survey.agreed_cipher();
+  if (!result.cipher.empty())
+    result.end = HandshakeEnd::agreed;
+  else if (fault)
+    result.end = fault->end;
   if (fault) {
     result.error = std::move(fault->error);
-    result.end = fault->end;
     return result;
   }
-  result.end = HandshakeEnd::established;
-  if (awaits_tickets) await_tickets(survey, socket, std::move(rest), result.duration);
+  const bool is_established = survey.refusal() == tls::HandshakeSurvey::Refusal::none;
+  if (awaits_tickets && is_established) await_tickets(survey, socket, std::move(rest), result.duration);
   result.server = survey.result();
   return result;
 }

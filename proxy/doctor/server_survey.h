@@ -41,24 +41,27 @@ struct GreetingReply {
 };
 
 enum class HandshakeEnd {
-  established,
-  refused,      // by an alert, or because nothing in common is left
+  agreed,       // the server has chosen a version and a cipher; what comes after that may have failed
+  refused,      // the server has no version or no cipher of those that were offered
   not_offered,  // the OpenSSL of this machine cannot offer what was to be offered
-  unknown,  // there was no connection, no TLS or no answer, so nothing is known of what the server accepts
+  // There was no connection, no TLS, no answer, or an alert for another reason, so nothing is known of what the server accepts.
+  unknown,
 };
 
 struct HandshakeResult {
-  std::optional<tls::SurveyedServer> server;  // nullopt: the handshake has failed
+  // nullopt: the handshake has failed. It has not if it was ended only because no certificate was sent.
+  std::optional<tls::SurveyedServer> server;
   std::string error;
   StepDuration duration{0};
   HandshakeEnd end = HandshakeEnd::unknown;
+  std::string cipher = {};  // of HandshakeEnd::agreed
 };
 
 // The versions of TLS that a server accepts, and those of which that is not known, each the oldest first.
 struct AcceptedVersions {
   std::vector<tls::Version> accepted;
   std::vector<tls::Version> unknown;
-  std::string error;  // why; empty: all are known
+  std::string error;  // why; empty: all are known, and one is accepted
 };
 
 // Ciphers that a server accepts.

@@ -20,12 +20,11 @@ struct SessionAttempt {
   StepDuration duration{0};
 };
 
-// Connects to `upstream` and closes the connection before its StartupMessage. `budget` is the time for all addresses together.
-// `rejection_time`: how long the server has to reject our certificate, which with TLS 1.3 it does after the handshake; 0: it has
-// not asked for one.
+// Connects to `upstream` and closes the connection before its StartupMessage. `budget` is the time for all addresses together. If our
+// certificate was sent, waits for the server to reject it, which with TLS 1.3 it does after the handshake: half a second, and
+// longer if `handshake`, the time of one handshake, is long.
 [[nodiscard]] SessionAttempt attempt_session(const std::shared_ptr<const Upstream>& upstream,
                                              const protocol::Bytes& first_bytes,
-                                             std::chrono::milliseconds budget,
-                                             std::chrono::milliseconds rejection_time);
+                                             std::chrono::milliseconds budget, StepDuration handshake);
 
 }  // namespace pgveil::proxy

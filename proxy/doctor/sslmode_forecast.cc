@@ -39,6 +39,7 @@ class Forecast {
   [[nodiscard]] bool has_root_file() const { return evidence_.upstream.tls.sslrootcert != tls::kSystemTrust; }
   [[nodiscard]] bool is_direct() const { return evidence_.upstream.sslnegotiation == SslNegotiation::direct; }
   [[nodiscard]] Attempt with_tls(Checks checks) const;
+  [[nodiscard]] std::optional<std::string> fault_with_tls(Checks checks) const;
   [[nodiscard]] std::optional<std::string> tls_fault() const;
   [[nodiscard]] Attempt without_tls() const;
   [[nodiscard]] SslModeForecast from(const std::string& mode, const Attempt& attempt, Checks checks) const;
@@ -69,30 +70,43 @@ std::optional<std::string> Forecast::tls_fault() const {
   if (!has_current_version(survey)) return "the server has no TLS 1.2 or newer";
   if (is_direct() && survey.handshake->server->protocol != tls::kAlpnProtocol)
     return "the server does not agree on ALPN postgresql";
+  if (survey.handshake->server->requires_certificate && evidence_.upstream.tls.sslcert.empty())
+    return "the server requires a client certificate";
   if (verdict_.reason == Reason::upstream_rejected_certificate) return verdict_.message;
   return std::nullopt;
 }
 
+// A session that verifies the server does what verify-full does, and each other mode checks less.
 Attempt Forecast::with_tls(Checks checks) const {
-  if (auto fault = tls_fault()) return {.result = Result::fails, .why = *std::move(fault)};
-  const auto& refusal = evidence_.refusal;
-  if (checks.chain && refusal && refusal->failure != tls::Failure::wrong_name)
-    return {.result = Result::fails, .why = "the certificate is not valid: " + refusal->reason};
-  if (checks.name && !evidence_.chain.empty()) {
-    const std::string& host = evidence_.upstream.hosts.front().host;
-    const auto& names = evidence_.chain.front().values.names;
-    if (!review_names(host, names, evidence_.upstream.tls.certificate_common_name).matches)
-      return {.result = Result::fails, .why = "the certificate is not for the host"};
-  }
+  if (verdict_.reason)
+    if (auto why = fault_with_tls(checks)) return {.result = Result::fails, .why = *std::move(why)};
   if (replies_.over_tls && replies_.over_tls->refusal)
     return {.result = Result::fails,
             .why = "the server refuses the login with SQLSTATE " + replies_.over_tls->refusal->sqlstate};
   return {.result = Result::tls, .why = {}};
 }
 
+// Returns why a TLS connection with these checks cannot be established; nullopt: it can.
+std::optional<std::string> Forecast::fault_with_tls(Checks checks) const {
+  if (auto fault = tls_fault()) return fault;
+  const auto& refusal = evidence_.refusal;
+  if (checks.chain && refusal && refusal->failure != tls::Failure::wrong_name)
+    return "the certificate is not valid: " + refusal->reason;
+  if (checks.name && !evidence_.chain.empty()) {
+    const std::string& host = evidence_.upstream.hosts.front().host;
+    const auto& names = evidence_.chain.front().values.names;
+    if (!review_names(host, names, evidence_.upstream.tls.certificate_common_name).matches)
+      return "the certificate is not for the host";
+  }
+  return std::nullopt;
+}
+
 Attempt Forecast::without_tls() const {
-  if (evidence_.survey.connected() == nullptr) return {.result = Result::fails, .why = verdict_.message};
-  if (!replies_.in_plaintext) return {.result = Result::unknown, .why = "no login was tried: give --user"};
+  const bool is_connected = evidence_.survey.connected() != nullptr;
+  if (!is_connected && verdict_.reason) return {.result = Result::fails, .why = verdict_.message};
+  if (!replies_.in_plaintext)
+    return {.result = Result::unknown,
+            .why = is_connected ? "no login was tried: give --user" : "the first connection failed"};
   const LoginReply& reply = *replies_.in_plaintext;
   if (reply.asked) return {.result = Result::plaintext, .why = {}};
   if (reply.refusal)

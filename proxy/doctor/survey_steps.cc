@@ -155,11 +155,11 @@ Step request_step(const tls::SurveyedServer& server) {
   constexpr const char* kName = "client cert";
   if (!server.requests_certificate)
     return {.name = kName, .text = "the server does not ask for a certificate"};
-  if (server.authorities.empty())
-    return {.name = kName, .text = "the server asks for a certificate, and names no authority"};
-  return {.name = kName,
-          .text = fmt::format("the server asks for a certificate of \"{}\"",
-                              fmt::join(server.authorities, "\", \""))};
+  std::string text = server.authorities.empty() ? "the server asks for a certificate, and names no authority"
+                                                : fmt::format("the server asks for a certificate of \"{}\"",
+                                                              fmt::join(server.authorities, "\", \""));
+  if (server.requires_certificate) text += "; it ends the handshake if none is sent";
+  return {.name = kName, .text = std::move(text)};
 }
 
 std::optional<Reason> fault_of(const tls::PeerCertificate& certificate, std::int64_t now) {

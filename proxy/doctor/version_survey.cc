@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 
@@ -12,9 +13,15 @@ namespace pgveil::proxy {
 
 namespace {
 
+// All names, and whether there may be more.
+std::string names_of(const AcceptedCiphers& ciphers) {
+  const char* more = ciphers.error.empty() ? "" : ", and perhaps more";
+  return fmt::format("{}{}", fmt::join(ciphers.names, ", "), more);
+}
+
 std::string names_of(const std::vector<tls::Version>& versions) {
-  std::vector<std::string_view> names;
-  for (const tls::Version version : versions) names.push_back(tls::name_of(version));
+  std::vector<std::string_view> names(versions.size());
+  std::ranges::transform(versions, names.begin(), [](tls::Version version) { return tls::name_of(version); });
   return fmt::format("{}", fmt::join(names, ", "));
 }
 
@@ -24,7 +31,8 @@ AcceptedVersions accepted_versions(const UpstreamConfig& upstream, const KernelA
                                    const protocol::Bytes& first_bytes) {
   using tls::Version;
   AcceptedVersions versions;
-  for (const Version version : {Version::tls1, Version::tls1_1, Version::tls1_2, Version::tls1_3}) {
+  // The newest first: what is between here and the server may leave old ones without an answer.
+  for (const Version version : {Version::tls1_3, Version::tls1_2, Version::tls1_1, Version::tls1}) {
     if (versions.error == kNoAnswer) {
       versions.unknown.push_back(version);
       continue;
@@ -33,9 +41,13 @@ AcceptedVersions accepted_versions(const UpstreamConfig& upstream, const KernelA
         survey_handshake(upstream, address, first_bytes, {.server_name = {}, .min = version, .max = version},
                          upstream.sslnegotiation);
     if (result.end == HandshakeEnd::refused) continue;
-    (result.server ? versions.accepted : versions.unknown).push_back(version);
-    if (!result.server) versions.error = result.error;
+    const bool is_accepted = result.end == HandshakeEnd::agreed;
+    (is_accepted ? versions.accepted : versions.unknown).push_back(version);
+    if (!is_accepted) versions.error = result.error;
   }
+  std::ranges::reverse(versions.accepted);
+  std::ranges::reverse(versions.unknown);
+  if (versions.accepted.empty() && versions.error.empty()) versions.error = "none was accepted again";
   return versions;
 }
 
@@ -49,9 +61,10 @@ AcceptedCiphers accepted_ciphers(const UpstreamConfig& upstream, const KernelAdd
         {.server_name = {}, .max = tls::Version::tls1_2, .ciphers = ciphers, .without = accepted.names},
         upstream.sslnegotiation);
     if (result.end == HandshakeEnd::unknown) accepted.error = result.error;
-    if (!result.server) break;
-    accepted.names.push_back(result.server->agreed.cipher);
+    if (result.end != HandshakeEnd::agreed) return accepted;
+    accepted.names.push_back(result.cipher);
   }
+  accepted.error = "there may be more";
   return accepted;
 }
 
@@ -60,7 +73,7 @@ Step ciphers_step(const AcceptedCiphers& broken, const AcceptedCiphers& without_
   if (!broken.names.empty())
     return {.name = kName,
             .outcome = Outcome::failed,
-            .text = fmt::format("broken ones are accepted: {}", fmt::join(broken.names, ", ")),
+            .text = "broken ones are accepted: " + names_of(broken),
             .finding = Finding{
                 .side = Side::server,
                 .cause = fmt::format("The server accepts {}, which does not protect a connection.",
@@ -73,7 +86,7 @@ Step ciphers_step(const AcceptedCiphers& broken, const AcceptedCiphers& without_
         .name = kName,
         .text = fmt::format("no broken ones; without forward secrecy: {} (ssl_ciphers = 'HIGH:!aNULL:!kRSA' "
                             "refuses them)",
-                            fmt::join(without_forward_secrecy.names, ", "))};
+                            names_of(without_forward_secrecy))};
   if (!without_forward_secrecy.error.empty())
     return {.name = kName,
             .text = "no broken ones; forward secrecy is not known: " + without_forward_secrecy.error};
@@ -82,9 +95,7 @@ Step ciphers_step(const AcceptedCiphers& broken, const AcceptedCiphers& without_
 
 Step versions_step(const AcceptedVersions& versions) {
   const auto& accepted = versions.accepted;
-  if (accepted.empty())
-    return {.name = "versions",
-            .text = "not known: " + (versions.error.empty() ? "none was accepted again" : versions.error)};
+  if (accepted.empty()) return {.name = "versions", .text = "not known: " + versions.error};
   std::string text =
       fmt::format("lowest {}, highest {}", tls::name_of(accepted.front()), tls::name_of(accepted.back()));
   const bool is_current = accepted.front() >= tls::Version::tls1_2;

@@ -14,11 +14,12 @@
 
 namespace pgveil::proxy {
 
-// Tries each version on a connection of its own, until there is no answer in time: then the rest is not tried.
+// Tries each version on a connection of its own, the newest first, until there is no answer in time: then older ones are not tried.
 [[nodiscard]] AcceptedVersions accepted_versions(const UpstreamConfig& upstream, const KernelAddress& address,
                                                  const protocol::Bytes& first_bytes);
 
-// Returns the ciphers of this kind that the server takes with TLS 1.2 or older, the server's choice first; eight at most.
+// Returns the ciphers of this kind that the server takes with TLS 1.2 or older, the server's choice first. After
+// eight, `error` is not empty.
 [[nodiscard]] AcceptedCiphers accepted_ciphers(const UpstreamConfig& upstream, const KernelAddress& address,
                                                const protocol::Bytes& first_bytes,
                                                tls::SurveyedCiphers ciphers);

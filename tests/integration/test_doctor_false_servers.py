@@ -3,12 +3,14 @@
 import contextlib
 import json
 import os
+import socket
 import ssl
 import time
 
 import pytest
 
 from harness import wire
+from harness.certificates import Authority
 from harness.pgveil import BINARY, EX_UNAVAILABLE
 from harness.processes import environment, run
 
@@ -141,6 +143,94 @@ def test_versions_that_are_refused_in_the_handshake_are_known(scripted_server, c
     assert steps["versions"]["outcome"] == steps["ciphers"]["outcome"] == "passed"
 
 
+def test_alerts_and_text_that_are_no_refusal_leave_it_unknown(scripted_server, credentials, authority):
+    """A server that is busy has said nothing of versions and ciphers."""
+    replies = {"text": b"busy, try later", "error": wire.error_response("FATAL", "53300", "too many"),
+               "internal_error": b"\x15\x03\x03\0\x02\x02\x50"}  # fmt: skip
+    for reply in replies.values():
+
+        def then(peer, reply=reply):
+            peer.receive(8)
+            peer.send(b"S")
+            peer.receive(5)
+            peer.send(reply)
+            peer.close()
+
+        server = []
+        server.append(scripted_server(after_the_verdict(server, credentials, then)))
+        _, report, steps, _ = examine(server[0], authority)
+        assert report["verdict"]["verified"] and not report["tls"]["complete"]
+        assert [steps[name]["text"][:9] for name in ("versions", "ciphers")] == ["not known"] * 2
+
+
+def test_old_versions_without_an_answer_leave_the_others_known(scripted_server, credentials, authority):
+    """Something between here and the server drops a ClientHello whose version is old."""
+
+    def script(peer):
+        peer.receive_ssl_request()
+        peer.send(b"S")
+        hello = peer.socket.recv(4096, socket.MSG_PEEK)
+        if b"\x00\x2b" not in hello and hello[9:11] < b"\x03\x03":
+            return peer.receive_to_end()
+        peer.start_tls(credentials, minimum_version=ssl.TLSVersion.TLSv1_2)
+        return peer.receive_to_end()
+
+    _, report, steps, _ = examine(scripted_server(script), authority)
+    assert report["tls"]["versions"] == ["TLSv1.2", "TLSv1.3"] and not report["tls"]["complete"]
+    assert steps["versions"]["text"] == "not known: TLSv1, TLSv1.1 (no answer in time); accepted: TLSv1.2, TLSv1.3"
+    assert "no broken ones" in steps["ciphers"]["text"]
+
+
+# --- servers that require a certificate ---
+
+
+@pytest.fixture
+def demanding(credentials, authority):
+    """The script of a server that requires a certificate, and accepts old versions and broken ciphers."""
+
+    def make(**settings):
+        def script(peer):
+            with contextlib.suppress(OSError):
+                peer.accept_tls(credentials, ciphers="ALL:COMPLEMENTOFALL:@SECLEVEL=0", clients_of=authority.file, **settings)
+                peer.receive_to_end()
+
+        return script
+
+    return make
+
+
+def test_what_a_server_accepts_is_known_also_if_it_requires_a_certificate(scripted_server, demanding, authority):
+    """Up to TLS 1.2 it ends the handshake without one, and has agreed on version and cipher before."""
+    mine = authority.issue_to_client("app")
+    words = ["--sslcert", mine.certificate, "--sslkey", mine.key]
+    server = scripted_server(demanding(minimum_version=ssl.TLSVersion.TLSv1))
+    code, report, steps, _ = examine(server, authority, *words)
+    assert code == EX_UNAVAILABLE and report["verdict"]["verified"]
+    assert steps["versions"]["text"] == "lowest TLSv1, highest TLSv1.3" and report["tls"]["broken_ciphers"]
+
+
+def test_a_server_with_tls_1_2_that_requires_a_certificate_is_described(scripted_server, demanding, authority):
+    mine = authority.issue_to_client("app")
+    server = scripted_server(demanding(maximum_version=ssl.TLSVersion.TLSv1_2))
+    _, report, steps, _ = examine(server, authority, "--sslmode", "all", "--sslcert", mine.certificate, "--sslkey", mine.key)
+    assert report["verdict"]["verified"] and steps["TLS"]["outcome"] == "passed"
+    assert report["certificates"] and steps["accepted"]["outcome"] == "passed"
+    assert "it ends the handshake if none is sent" in steps["client cert"]["text"]
+    assert {mode["mode"]: mode["result"] for mode in report["sslmodes"]}["verify-full"] == "tls"
+    code, report, _, _ = examine(server, authority, "--sslmode", "require")
+    assert code == EX_UNAVAILABLE and not report["verdict"]["verified"]
+    assert report["sslmodes"][0]["text"] == "does not connect: the server requires a client certificate"
+
+
+def test_a_rejected_certificate_is_found_also_if_the_first_connection_fails(scripted_server, demanding, authority, workplace):
+    """With TLS 1.3 the rejection comes after the handshake, and has to be waited for."""
+    stranger = Authority(workplace, "a stranger").issue_to_client("app")
+    server = with_a_first_connection(scripted_server, lambda peer: peer.close(), demanding())
+    code, report, steps, _ = examine(server, authority, "--sslcert", stranger.certificate, "--sslkey", stranger.key)
+    assert code == EX_UNAVAILABLE and "accepted" not in steps
+    assert report["verdict"]["reason"] == "upstream_rejected_certificate"
+
+
 # --- faults of one connection ---
 
 
@@ -174,9 +264,10 @@ def test_a_fault_that_has_passed_before_the_verdict_is_noted(scripted_server, cr
         peer.accept_tls(credentials, minimum_version=ssl.TLSVersion.TLSv1_2)
 
     server = with_a_first_connection(scripted_server, close_after, good)
-    code, report, steps, _ = examine(server, authority, timeout="10s")
+    code, report, steps, _ = examine(server, authority, "--sslmode", "verify-full", timeout="10s")
     assert report["verdict"]["verified"] and code == 0
     assert steps[step]["outcome"] == "noted" and "had no such fault" in steps[step]["text"]
+    assert report["sslmodes"][0]["text"] == "connects over TLS"
 
 
 def test_a_fault_that_the_verdict_does_not_name_is_explained(scripted_server, authority):

@@ -130,9 +130,9 @@ def test_a_server_that_leaves_during_the_login(folder, pgveil, scripted_server, 
 
     passfile = secret_file(folder / "pgpass", f"*:*:*:app:{PASSWORD}\n")
     upstream = scripted_server(script).upstream(sslrootcert=str(authority.file), passfile=passfile)
-    _, report, steps = examine(folder, upstream, "--user", "app", "--dbname", "ledger")
-    assert report["verdict"]["verified"]
-    assert "the server closed the connection" in steps[step]["text"]
+    code, report, steps = examine(folder, upstream, "--user", "app", "--dbname", "ledger")
+    assert code == EX_UNAVAILABLE and report["verdict"]["verified"]
+    assert steps[step]["outcome"] == "failed" and "the server closed the connection" in steps[step]["text"]
     assert f"reason={reason} " in end_of_session(pgveil, upstream)
 
 

@@ -60,6 +60,49 @@ TEST_F(AHandshakeSurvey, NotesTheRequestForACertificateAndItsAuthoritiesAndSends
   }
 }
 
+// Up to TLS 1.2 in the handshake, in which everything else is then known.
+TEST_F(AHandshakeSurvey, DescribesAServerThatRequiresACertificate) {
+  for (const int version : {TLS1_2_VERSION, TLS1_3_VERSION}) {
+    const Identity leaf = server();
+    const auto context = openssl_server(leaf, {&root_});
+    SSL_CTX_set_max_proto_version(context.get(), version);
+    SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+    SSL_CTX_add_client_CA(context.get(), root_.certificate());
+    OpenSslEnd end(context.get(), OpenSslEnd::Side::server);
+    HandshakeSurvey survey({.server_name = ""});
+    const bool is_old = version == TLS1_2_VERSION;
+    EXPECT_EQ(run(survey, end), is_old ? EngineStatus::failed : EngineStatus::ready);
+    EXPECT_EQ(survey.refusal(),
+              is_old ? HandshakeSurvey::Refusal::of_no_certificate : HandshakeSurvey::Refusal::none);
+    const auto result = survey.result();
+    EXPECT_EQ(result.agreed.version, is_old ? "TLSv1.2" : "TLSv1.3");
+    EXPECT_EQ(result.agreed.cipher, survey.agreed_cipher());
+    EXPECT_NE(result.agreed.cipher, "");
+    EXPECT_NE(result.agreed.group, "");
+    EXPECT_EQ(result.chain.size(), 2U);
+    EXPECT_TRUE(result.requests_certificate);
+    EXPECT_EQ(result.requires_certificate, is_old);
+    EXPECT_EQ(result.authorities, std::vector<std::string>{"CN=unknown root"});
+  }
+}
+
+// Only these say that the server does not accept what was offered.
+TEST_F(AHandshakeSurvey, IsRefusedByThreeAlerts) {
+  using Refusal = HandshakeSurvey::Refusal;
+  for (int alert = 0; alert <= 255; ++alert) {
+    HandshakeSurvey survey({.server_name = ""});
+    std::vector<std::uint8_t> memory(65'536);
+    Outgoing out(memory);
+    const Bytes record{0x15, 3, 3, 0, 2, 2, static_cast<std::uint8_t>(alert)};
+    ByteView unread(record);
+    ASSERT_EQ(survey.handshake(unread, out), EngineStatus::failed) << alert;
+    const bool is_refusal = alert == SSL_AD_HANDSHAKE_FAILURE || alert == SSL_AD_PROTOCOL_VERSION ||
+                            alert == SSL_AD_INSUFFICIENT_SECURITY;
+    EXPECT_EQ(survey.refusal(), is_refusal ? Refusal::of_the_offer : Refusal::none) << alert;
+    EXPECT_EQ(survey.agreed_cipher(), "");
+  }
+}
+
 TEST_F(AHandshakeSurvey, OffersOnlyTheVersionsThatAreAskedFor) {
   const Identity leaf = server();
   const auto context = openssl_server(leaf, {});
@@ -68,6 +111,7 @@ TEST_F(AHandshakeSurvey, OffersOnlyTheVersionsThatAreAskedFor) {
   HandshakeSurvey survey({.server_name = "", .min = Version::tls1_2, .max = Version::tls1_2});
   EXPECT_EQ(run(survey, end), EngineStatus::failed);
   EXPECT_EQ(survey.failure().failure, Failure::no_common_version);
+  EXPECT_EQ(survey.refusal(), HandshakeSurvey::Refusal::of_the_offer);
 }
 
 TEST_F(AHandshakeSurvey, CountsSessionTickets) {
@@ -140,6 +184,7 @@ TEST_F(AHandshakeSurvey, FailsIfTheServerCloses) {
   survey.end_of_input();
   ASSERT_EQ(survey.handshake(nothing, out), EngineStatus::failed);
   EXPECT_EQ(survey.failure().failure, Failure::unexpected_eof);
+  EXPECT_EQ(survey.refusal(), HandshakeSurvey::Refusal::none);
 }
 
 TEST_F(AHandshakeSurvey, FailsWithBytesThatAreNotTls) {

@@ -6,6 +6,7 @@ import ssl
 import struct
 import threading
 import warnings
+from pathlib import Path
 
 from harness import wire
 from harness.certificates import Credentials
@@ -30,12 +31,23 @@ class Peer(wire.Conversation):
             raise wire.EndOfStream(f"{request!r} instead of an SSLRequest")
 
     def start_tls(
-        self, credentials: Credentials, *, alpn: list[str] | None = None, curve: str | None = None, **limits
+        self,
+        credentials: Credentials,
+        *,
+        alpn: list[str] | None = None,
+        curve: str | None = None,
+        ciphers: str = "DEFAULT:@SECLEVEL=0",
+        clients_of: Path | None = None,
+        **limits,
     ) -> None:
+        """`clients_of`: the authority of the certificate that each client must have; without it none is asked for."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         # What a client may think of a weak key is for the client to say.
-        context.set_ciphers("DEFAULT:@SECLEVEL=0")
+        context.set_ciphers(ciphers)
         context.load_cert_chain(credentials.certificate, credentials.key)
+        if clients_of:
+            context.verify_mode = ssl.CERT_REQUIRED
+            context.load_verify_locations(clients_of)
         if alpn:
             context.set_alpn_protocols(alpn)
         if curve:

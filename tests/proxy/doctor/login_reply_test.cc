@@ -147,14 +147,39 @@ TEST(ALoginStep, HasTheHashOfChannelBinding) {
 }
 
 TEST(AProtocolStep, PassesOnlyIfTheVersionIsAccepted) {
-  EXPECT_EQ(protocol_step(asked(Code::sasl)).outcome, Outcome::passed);
-  EXPECT_EQ(protocol_step(refused("28000")).outcome, Outcome::passed);
-  EXPECT_EQ(protocol_step(refused("0A000")).outcome, Outcome::noted);
-  EXPECT_EQ(protocol_step(refused("08P01")).outcome, Outcome::noted);
+  const auto of_version_3_0 = asked(Code::sasl);
+  EXPECT_EQ(protocol_step(of_version_3_0, asked(Code::sasl)).outcome, Outcome::passed);
+  EXPECT_EQ(protocol_step(of_version_3_0, refused("28000")).outcome, Outcome::passed);
+  EXPECT_EQ(protocol_step(of_version_3_0, refused("0A000")).outcome, Outcome::noted);
+  EXPECT_EQ(protocol_step(of_version_3_0, refused("08P01")).outcome, Outcome::noted);
   auto reply = asked(Code::sasl);
   reply.newest_version = protocol::kProtocol30;
-  EXPECT_EQ(protocol_step(reply).outcome, Outcome::noted);
-  EXPECT_NE(protocol_step(reply).text.find("3.0"), std::string::npos);
+  EXPECT_EQ(protocol_step(of_version_3_0, reply).outcome, Outcome::noted);
+  EXPECT_NE(protocol_step(of_version_3_0, reply).text.find("3.0"), std::string::npos);
+}
+
+LoginReply unanswered() {
+  return {.asked = std::nullopt, .mechanisms = {}, .refusal = std::nullopt, .error = "no answer in time"};
+}
+
+TEST(AProtocolStep, IsKnownOnlyIfTheOtherVersionIsAnswered) {
+  EXPECT_EQ(protocol_step(asked(Code::sasl), unanswered()).text,
+            "3.2 is not accepted: no answer in time; use max_protocol_version=3.0");
+  EXPECT_EQ(protocol_step(unanswered(), unanswered()).text, "not known: no answer in time");
+}
+
+// A session would end, too.
+TEST(ALoginStep, FailsWithoutAnAnswer) {
+  const Step step = login_step(unanswered(), login_of_ann);
+  EXPECT_EQ(step.outcome, Outcome::failed);
+  ASSERT_TRUE(step.finding);
+  EXPECT_EQ(step.finding->cause, "The server does not answer the login of user \"ann\": no answer in time.");
+}
+
+TEST(APlaintextStep, IsNotKnownWithoutAConnection) {
+  const Step step = plaintext_step(std::nullopt, login_of_ann, std::nullopt);
+  EXPECT_EQ(step.outcome, Outcome::noted);
+  EXPECT_TRUE(step.text.starts_with("not known: ")) << step.text;
 }
 
 TEST(ASessionStep, NamesTheMethodAndTheSourceOfThePassword) {
@@ -168,14 +193,17 @@ TEST(ASessionStep, NamesTheMethodAndTheSourceOfThePassword) {
 }
 
 TEST(ASessionStep, SaysWhyNoPasswordIsKnown) {
-  EXPECT_EQ(no_session_step(login_of_ann).outcome, Outcome::noted);
-  EXPECT_NE(no_session_step(login_of_ann).text.find("--passfile"), std::string::npos);
+  const auto reply = asked(Code::sasl);
+  EXPECT_EQ(no_session_step(reply, login_of_ann).outcome, Outcome::noted);
+  EXPECT_NE(no_session_step(reply, login_of_ann).text.find("--passfile"), std::string::npos);
   LoginRequest login{.user = "ann", .database = ""};
   login.password_source = "/x";
-  EXPECT_NE(no_session_step(login).text.find("no line of /x"), std::string::npos);
+  EXPECT_NE(no_session_step(reply, login).text.find("no line of /x"), std::string::npos);
   login.password_source.clear();
   login.has_password_command = true;
-  EXPECT_NE(no_session_step(login).text.find("password_command"), std::string::npos);
+  EXPECT_NE(no_session_step(reply, login).text.find("password_command"), std::string::npos);
+  EXPECT_NE(no_session_step(refused("28000"), login).text.find("refused"), std::string::npos);
+  EXPECT_NE(no_session_step(unanswered(), login).text.find("not answered"), std::string::npos);
 }
 
 TEST(ASessionStep, SaysWhereAWrongPasswordComesFrom) {

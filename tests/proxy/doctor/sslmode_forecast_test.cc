@@ -37,10 +37,12 @@ class AForecast : public testing::Test {
     survey_.greeting->answer = protocol::UpstreamGreeting::Answer::refused;
     survey_.handshake.reset();
     chain_.clear();
+    verdict_.reason = Reason::upstream_refused_tls;
   }
   void refuse_chain(tls::Failure failure) {
     refusal_ = tls::FailureReport{
         .failure = failure, .reason = "no", .depth = 0, .subject = {}, .issuer = {}, .detail = {}};
+    verdict_.reason = Reason::upstream_certificate_invalid;
   }
   [[nodiscard]] SslModeForecast of(const std::string& mode) const {
     return forecast_sslmodes({mode}, {upstream_, survey_, chain_, refusal_}, verdict_, replies_).front();
@@ -111,12 +113,14 @@ TEST_F(AForecast, OfDirectTlsRefusesTheWeakModes) {
   survey_.handshake->server->protocol = "postgresql";
   EXPECT_EQ(results(), "fails fails fails tls tls tls");
   survey_.handshake->server->protocol.clear();
+  verdict_.reason = Reason::upstream_tls_failed;
   EXPECT_EQ(results(), "fails fails fails fails fails fails");
 }
 
 TEST_F(AForecast, OfAServerThatIsTooOldOrRejectsUsHasNoTls) {
   survey_.versions.accepted = {tls::Version::tls1_1};
   survey_.handshake->server->agreed.version = "TLSv1.1";
+  verdict_.reason = Reason::upstream_tls_failed;
   EXPECT_EQ(of("require").result, Result::fails);
   survey_.versions.accepted = {tls::Version::tls1_2};
   EXPECT_EQ(of("require").result, Result::tls);
@@ -131,7 +135,31 @@ TEST_F(AForecast, OfARefusedLoginFails) {
 
 TEST_F(AForecast, OfAServerThatIsNotReachedFails) {
   survey_.attempts.front().error = "Connection refused";
+  verdict_.reason = Reason::upstream_unreachable;
   EXPECT_EQ(results(), "fails fails fails fails fails fails");
+}
+
+// The verdict is that of a later connection.
+TEST_F(AForecast, OfAFaultThatHasPassedIsThatOfTheVerdict) {
+  chain_.clear();
+  survey_.handshake->server.reset();
+  EXPECT_EQ(results(), "fails tls tls tls tls tls");
+  refuse_tls();
+  verdict_.reason.reset();
+  EXPECT_EQ(results(), "fails tls tls tls tls tls");
+  survey_.attempts.front().error = "timed out";
+  replies_ = {};
+  EXPECT_EQ(results(), "unknown unknown tls tls tls tls");
+  EXPECT_NE(of("disable").text.find("the first connection failed"), std::string::npos);
+}
+
+TEST_F(AForecast, OfAServerThatRequiresACertificateFailsWithoutOne) {
+  survey_.handshake->server->requires_certificate = true;
+  verdict_.reason = Reason::upstream_tls_failed;
+  EXPECT_EQ(of("require").result, Result::fails);
+  EXPECT_NE(of("require").text.find("client certificate"), std::string::npos);
+  upstream_.tls.sslcert = "client.crt";
+  EXPECT_EQ(of("require").result, Result::tls);
 }
 
 }  // namespace

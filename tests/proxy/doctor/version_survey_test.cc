@@ -53,6 +53,9 @@ TEST(ACiphersStep, PassesOnlyIfTheCiphersAreKnown) {
 TEST(ACiphersStep, FailsWithBrokenCiphersOnly) {
   EXPECT_EQ(ciphers_step({}, {}).outcome, Outcome::passed);
   EXPECT_EQ(ciphers_step({}, {.names = {"AES256-SHA"}, .error = {}}).outcome, Outcome::noted);
+  EXPECT_NE(ciphers_step({}, {.names = {"AES256-SHA"}, .error = "there may be more"})
+                .text.find("AES256-SHA, and perhaps more"),
+            std::string::npos);
   const Step step = ciphers_step({.names = {"NULL-SHA256"}, .error = {}}, {});
   ASSERT_TRUE(step.finding);
   EXPECT_NE(step.finding->cause.find("NULL-SHA256"), std::string::npos);
