@@ -296,9 +296,26 @@ def test_a_bad_record_is_found(postgres, record, words):
     assert not any(step["outcome"] == "failed" for step in others)
 
 
-def test_an_earlier_record_that_rejects_plaintext_counts(postgres):
-    hba = "hostnossl all all all reject\nhost all all 10.0.0.0/8 scram-sha-256\n"
+@pytest.mark.parametrize("hba", [
+    "hostnossl all all all reject\nhost all all 10.0.0.0/8 scram-sha-256\n",
+    "hostnossl all all 10.0.0.0/8 reject\nhost all all 10.1.0.0/16 scram-sha-256\n",
+    "hostnossl all all fd00::/8 reject\nhost all all fd00:1::/32 scram-sha-256\n",
+    "hostnossl all app,+pg_monitor all reject\nhost all +pg_monitor,app all scram-sha-256\n",
+    "hostnossl all all all reject\nhostnossl replication all all reject\nhost all,replication all all scram-sha-256\n",
+])  # fmt: skip
+def test_earlier_records_that_reject_plaintext_count(postgres, hba):
     assert superuser_steps(postgres, hba)[0]["outcome"] == "passed"
+
+
+def test_a_name_with_a_comma_is_not_two_names(postgres):
+    """As the server has it: the database "ledger,postgres" is neither of the two."""
+    hba = f'{HBA}hostnossl "ledger,postgres" all all reject\nhost ledger,postgres app all scram-sha-256\n'
+    with postgres.reconfigured(hba=hba):
+        _, _, steps = examine(*words_for(postgres.upstream()), "--user", "trusted", "--dbname", "ledger")
+        string = f"host=127.0.0.1 port={postgres.port} user=app dbname=ledger sslmode=disable"
+        plain = run(f"{POSTGRES_BIN}/psql", "--no-psqlrc", "-c", "SELECT 1", string, env=environment(PGPASSWORD=PASSWORD))
+    assert plain.returncode == 0, plain.stderr
+    assert "host ledger,postgres app" in steps["pg_hba"][0]["text"] and steps["pg_hba"][0]["outcome"] == "failed"
 
 
 def test_a_record_for_replication_is_not_refused_by_one_for_all_databases(postgres):
