@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <span>
 #include <sstream>
 #include <string_view>
@@ -101,6 +102,15 @@ constexpr Weakness kTrustMethod{
     .what_here = "admits everybody on the server's own machine without a password",
     .consequence = "it admits everybody without a password",
     .replacement = "scram-sha-256 or cert"};
+// Of each client the server verifies the chain, but it does not compare the name in the certificate with the user.
+constexpr std::string_view kVerifyCa = "clientcert=verify-ca";
+constexpr Weakness kTrustInEachCertificate{
+    .word = kVerifyCa,
+    .field = "option",
+    .what = "admits everybody with a certificate of the CA as every user",
+    .what_here = "admits everybody on the server's own machine with a certificate of the CA as every user",
+    .consequence = "everybody with a certificate of the CA can log in as every user",
+    .replacement = "clientcert=verify-full"};
 constexpr Weakness kPasswordMethod{.word = "password",
                                    .field = "method",
                                    .what = "asks for the password itself",
@@ -108,9 +118,14 @@ constexpr Weakness kPasswordMethod{.word = "password",
                                    .consequence = "the server learns the passwords",
                                    .replacement = "scram-sha-256"};
 
-bool requires_certificate(const HbaRule& rule) {
-  return std::ranges::any_of(
-      rule.options, [](const std::string& option) { return option.starts_with("clientcert=verify-"); });
+bool has_option(const HbaRule& rule, std::string_view option) {
+  return std::ranges::find(rule.options, option) != rule.options.end();
+}
+
+// nullopt: the record does not have the method trust, or it admits only who has a certificate for the user.
+std::optional<Weakness> weakness_of_trust(const HbaRule& rule) {
+  if (rule.method != "trust" || has_option(rule, "clientcert=verify-full")) return std::nullopt;
+  return has_option(rule, kVerifyCa) ? kTrustInEachCertificate : kTrustMethod;
 }
 
 void review(const HbaRule& rule, bool refuses_plaintext, std::vector<Step>& steps) {
@@ -126,8 +141,7 @@ void review(const HbaRule& rule, bool refuses_plaintext, std::vector<Step>& step
   if (rule.method == "reject") return;
   if (is_for_plaintext(rule) && !refuses_plaintext)
     steps.push_back(weakness_step(rule, weakness_of_plaintext(rule)));
-  if (rule.method == "trust" && !requires_certificate(rule))
-    steps.push_back(weakness_step(rule, kTrustMethod));
+  if (const auto weakness = weakness_of_trust(rule)) steps.push_back(weakness_step(rule, *weakness));
   if (rule.method == "password") steps.push_back(weakness_step(rule, kPasswordMethod));
   if (is_one_of(rule.method, kLearnsPassword)) steps.push_back(note(rule, kPasswordMethod.what_here));
   if (rule.method == "md5")

@@ -286,6 +286,7 @@ def test_the_records_of_a_good_pg_hba_conf_pass(postgres):
 @pytest.mark.parametrize("record, words", [
     ("host all all 10.0.0.0/8 scram-sha-256", "Change host to hostssl"),
     ("hostssl all all 10.0.0.0/8 trust", "Change trust to"),
+    ("hostssl all all 10.0.0.0/8 trust clientcert=verify-ca", "Change clientcert=verify-ca to clientcert=verify-full"),
     ("hostssl all all 10.0.0.0/8 password", "Change password to"),
 ])  # fmt: skip
 def test_a_bad_record_is_found(postgres, record, words):

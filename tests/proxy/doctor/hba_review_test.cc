@@ -269,9 +269,31 @@ TEST(AReviewOfPgHba, DoesNotCountARejectThatTheServerCannotUse) {
   EXPECT_EQ(faults({reject, rule("host", "10.0.0.0", "scram-sha-256")}), 2);
 }
 
-TEST(AReviewOfPgHba, TrustsACertificate) {
+TEST(AReviewOfPgHba, TrustsACertificateWhoseNameIsCompared) {
   HbaRule trust = rule("hostssl", "10.0.0.0", "trust");
   trust.options = {"clientcert=verify-full"};
+  EXPECT_EQ(faults({trust}), 0);
+  trust.options = {"clientname=DN", "clientcert=verify-full"};
+  EXPECT_EQ(faults({trust}), 0);
+}
+
+TEST(AReviewOfPgHba, DoesNotTrustACertificateOfWhicheverName) {
+  HbaRule trust = rule("hostssl", "10.0.0.0", "trust");
+  trust.options = {"clientcert=verify-ca"};
+  const auto steps = review_hba({trust});
+  ASSERT_EQ(steps.size(), 1U);
+  ASSERT_TRUE(steps.front().finding);
+  EXPECT_EQ(
+      steps.front().finding->cause,
+      "The record in line 7 of the server's pg_hba.conf has the option clientcert=verify-ca, so everybody "
+      "with a certificate of the CA can log in as every user.");
+  EXPECT_EQ(
+      steps.front().finding->remedy,
+      "Change clientcert=verify-ca to clientcert=verify-full in line 7 of the server's pg_hba.conf, and run "
+      "SELECT pg_reload_conf().");
+  trust.method = "scram-sha-256";
+  EXPECT_EQ(faults({trust}), 0);
+  trust.method = "cert";
   EXPECT_EQ(faults({trust}), 0);
 }
 
