@@ -30,8 +30,9 @@ std::string remedy_for(const protocol::ErrorFields& refusal, const LoginRequest&
   if (refusal.sqlstate == protocol::sqlstate::kInvalidAuthorizationSpecification)
     return fmt::format(
         "Add a hostssl record for user \"{}\" and this machine's address to the server's pg_hba.conf and run SELECT "
-        "pg_reload_conf(), or give --sslcert and --sslkey if the record asks for a certificate.",
-        login.user);
+        "pg_reload_conf(), or {} if the record asks for a certificate.",
+        login.user,
+        login.is_configured ? "set sslcert and sslkey of the upstream" : "give --sslcert and --sslkey");
   if (refusal.sqlstate == kUnknownDatabase) return "Give the name of a database that exists with --dbname.";
   if (refusal.sqlstate == protocol::sqlstate::kTooManyConnections)
     return "Raise max_connections in the server's postgresql.conf, or end idle sessions.";

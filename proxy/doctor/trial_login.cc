@@ -33,9 +33,11 @@ Failure refused_login(protocol::ErrorFields refusal) {
 
 std::unique_ptr<PasswordSource> password_of(const LoginRequest& login) {
   if (login.password) return std::make_unique<KnownPassword>(login.password, login.password_source);
-  return std::make_unique<NoPassword>(Ending{.reason = Reason::upstream_asks_for_password,
-                                             .detail = "The server asks for a password, and none is known.",
-                                             .hint = "Give a password with PGPASSWORD or --passfile."});
+  return std::make_unique<NoPassword>(Ending{
+      .reason = Reason::upstream_asks_for_password,
+      .detail = "The server asks for a password, and none is known.",
+      .hint = login.is_configured ? "Set passfile of the upstream, or give a password file with --passfile."
+                                  : "Give a password with PGPASSWORD or --passfile."});
 }
 
 }  // namespace
