@@ -141,9 +141,11 @@ Step key_step(std::string name, const std::string& file) {
   if (::stat(file.c_str(), &status) != 0)
     return {.name = std::move(name), .text = file + ": cannot be read again"};
   const auto stored = tls::read_stored_file(file);
-  const bool is_pem = stored && stored->key;
-  const bool is_encrypted = is_pem && stored->key->key.empty();
-  const std::string kind = is_encrypted ? "encrypted" : is_pem ? "not encrypted" : "in DER";
+  // It has been replaced since it was loaded.
+  if (!stored || !stored->key)
+    return {.name = std::move(name), .text = file + ": no longer has a key that can be loaded"};
+  const std::string kind = fmt::format("{}encrypted{}", stored->key->key.empty() ? "" : "not ",
+                                       stored->key->is_pem ? "" : ", in DER");
   return {.name = std::move(name),
           .outcome = Outcome::passed,
           .text = fmt::format("{}: mode {:04o}, owner {}, {}, fits the certificate", file,
