@@ -1,4 +1,5 @@
-// The SQLSTATEs that pgveil sends, with PostgreSQL's names for them (src/backend/utils/errcodes.txt).
+// The SQLSTATEs that pgveil sends, or recognizes in the errors of servers, with PostgreSQL's names for them
+// (src/backend/utils/errcodes.txt).
 #pragma once
 
 #include <algorithm>
@@ -23,6 +24,7 @@ inline constexpr std::string_view kInvalidAuthorizationClass = "28";  // the cla
 inline constexpr std::string_view kInvalidPassword = "28P01";
 inline constexpr std::string_view kUndefinedStatement = "26000";
 inline constexpr std::string_view kUndefinedPortal = "34000";
+inline constexpr std::string_view kInvalidCatalogName = "3D000";  // the database does not exist
 inline constexpr std::string_view kInsufficientPrivilege = "42501";
 inline constexpr std::string_view kSyntaxError = "42601";
 inline constexpr std::string_view kUndefinedObject = "42704";

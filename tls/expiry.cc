@@ -14,13 +14,16 @@
 namespace pgveil::tls {
 namespace {
 
-void add(std::vector<Expiry>& to, Expiry expiry) {
+void add(std::vector<Expiry>& to, std::optional<std::int64_t> now, Expiry expiry) {
   const auto same = std::ranges::find_if(
       to, [&](const Expiry& other) { return other.kind == expiry.kind && other.subject == expiry.subject; });
-  if (same == to.end())
+  if (same == to.end()) {
     to.push_back(std::move(expiry));
-  else if (same->ends < expiry.ends)
-    *same = std::move(expiry);
+    return;
+  }
+  const bool is_shown_to_peers = expiry.kind == Expiry::Kind::certificate && same == to.begin();
+  const bool is_better = now ? is_better_at(*now, expiry, *same) : same->ends < expiry.ends;
+  if (is_better && !is_shown_to_peers) *same = std::move(expiry);
 }
 
 }  // namespace
@@ -47,7 +50,16 @@ Expiry expiry_of(const PeerCertificate& certificate) {
           .ends = certificate.not_after};
 }
 
-std::vector<Expiry> expiries_in(const std::string& file, Expiry::Kind kind) {
+bool is_valid_at(const Expiry& expiry, std::int64_t now) {
+  return expiry.begins <= now && now <= expiry.ends;
+}
+
+bool is_better_at(std::int64_t now, const Expiry& one, const Expiry& other) {
+  const bool is_valid = is_valid_at(one, now);
+  return is_valid == is_valid_at(other, now) ? one.ends > other.ends : is_valid;
+}
+
+std::vector<Expiry> expiries_in(const std::string& file, Expiry::Kind kind, std::optional<std::int64_t> now) {
   std::vector<Expiry> expiries;
   const auto content = FileContent::read(file);
   if (!content) return expiries;
@@ -56,17 +68,19 @@ std::vector<Expiry> expiries_in(const std::string& file, Expiry::Kind kind) {
   for (int i = 0; infos && i < sk_X509_INFO_num(infos.get()); ++i) {
     const X509_INFO* info = sk_X509_INFO_value(infos.get(), i);
     if (info->x509 != nullptr)
-      add(expiries, {.file = file,
-                     .kind = kind,
-                     .subject = name_text(X509_get_subject_name(info->x509)),
-                     .begins = seconds_since_1970(X509_get0_notBefore(info->x509)),
-                     .ends = seconds_since_1970(X509_get0_notAfter(info->x509))});
+      add(expiries, now,
+          {.file = file,
+           .kind = kind,
+           .subject = name_text(X509_get_subject_name(info->x509)),
+           .begins = seconds_since_1970(X509_get0_notBefore(info->x509)),
+           .ends = seconds_since_1970(X509_get0_notAfter(info->x509))});
     if (info->crl == nullptr || X509_CRL_get0_nextUpdate(info->crl) == nullptr) continue;
-    add(expiries, {.file = file,
-                   .kind = Expiry::Kind::crl,
-                   .subject = name_text(X509_CRL_get_issuer(info->crl)),
-                   .begins = seconds_since_1970(X509_CRL_get0_lastUpdate(info->crl)),
-                   .ends = seconds_since_1970(X509_CRL_get0_nextUpdate(info->crl))});
+    add(expiries, now,
+        {.file = file,
+         .kind = Expiry::Kind::crl,
+         .subject = name_text(X509_CRL_get_issuer(info->crl)),
+         .begins = seconds_since_1970(X509_CRL_get0_lastUpdate(info->crl)),
+         .ends = seconds_since_1970(X509_CRL_get0_nextUpdate(info->crl))});
   }
   return expiries;
 }

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,10 +32,17 @@ struct Expiry {
 // The certificate that a peer has shown; it is in no file.
 [[nodiscard]] Expiry expiry_of(const PeerCertificate& certificate);
 
+[[nodiscard]] bool is_valid_at(const Expiry& expiry, std::int64_t now);
+// Returns whether `one` is to be shown rather than `other`, which has the same kind and subject: one that is valid at `now` before
+// one that is not; otherwise the one that expires last.
+[[nodiscard]] bool is_better_at(std::int64_t now, const Expiry& one, const Expiry& other);
+
 // Returns what is in a PEM file, in its order. `kind`: of its certificates. A CRL without the time of its next update, and
-// what cannot be read, is left out. If the file has several certificates of one kind and subject, as during the
-// replacement of an authority, returns only the one that expires last.
-[[nodiscard]] std::vector<Expiry> expiries_in(const std::string& file, Expiry::Kind kind);
+// what cannot be read, is left out. If the file has several of one kind and subject, as during the replacement of an authority,
+// returns only the best one at `now`; without `now` the one that expires last, since OpenSSL uses that one when the others have
+// expired. The first certificate of Kind::certificate is always returned: no other one is shown to the peer in its place.
+[[nodiscard]] std::vector<Expiry> expiries_in(const std::string& file, Expiry::Kind kind,
+                                              std::optional<std::int64_t> now = std::nullopt);
 
 // Returns the files of a CRL directory that OpenSSL finds, as `openssl rehash` has named them.
 [[nodiscard]] std::vector<std::string> crl_files_in(const std::string& directory);

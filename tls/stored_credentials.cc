@@ -131,11 +131,13 @@ std::optional<StoredKey> stored_key(const FileContent& content, const OpenFile& 
                                     const std::string& path) {
   bool is_encrypted = false;
   PrivateKey key(PEM_read_bio_PrivateKey(content.bio().get(), nullptr, note_question, &is_encrypted));
+  const bool is_pem = key || is_encrypted;
   if (!key && kind_of(content.bytes()) == FileKind{Content::private_key, false})
     key.reset(d2i_PrivateKey_bio(content.bio().get(), nullptr));
   ERR_clear_error();
   if (!key && !is_encrypted) return std::nullopt;
   return StoredKey{.key = key ? text_of(key.get()) : "",
+                   .is_pem = is_pem,
                    .fault = check_key_file(file.status(), path, "", KeyFileRule::libpq)};
 }
 

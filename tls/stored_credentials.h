@@ -39,7 +39,8 @@ struct StoredCrl {
 };
 
 struct StoredKey {
-  std::string key;  // as in StoredCertificate; empty: it is encrypted
+  std::string key;     // as in StoredCertificate; empty: it is encrypted
+  bool is_pem = true;  // false: DER, which pgveil takes if the key is not encrypted
   // Why libpq and PostgreSQL refuse the file: its mode.
   std::optional<SettingError> fault;
 };

@@ -33,7 +33,7 @@ tl::expected<std::string, std::string> receive_to_end(TimedSocket& socket) {
     if (bytes->empty()) return received;
     received.append(bytes->begin(), bytes->end());
   }
-  return tl::unexpected(std::string("the answer is too large"));
+  return tl::unexpected(std::string(kAnswerTooLarge));
 }
 
 }  // namespace

@@ -44,5 +44,7 @@ class TimedSocket {
 inline constexpr const char* kNoAnswer = "no answer in time";
 // The error of a caller that has received nothing and needs more.
 inline constexpr const char* kServerClosed = "the server closed the connection";
+// The error of a caller that has received more than it takes.
+inline constexpr const char* kAnswerTooLarge = "the answer is too large";
 
 }  // namespace pgveil::proxy

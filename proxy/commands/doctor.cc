@@ -98,6 +98,7 @@ tl::expected<PasswordFiles, ConfigReport> load_password_files(DoctorRequest& req
 LoginRequest login_at(const UpstreamHost& host, const Upstream& upstream, const PasswordFiles& files,
                       const LoginRequest& login) {
   LoginRequest complete = login;
+  complete.is_configured = !upstream.config.name.empty();
   if (login.user.empty() || login.password) return complete;
   const std::string& database = login.database.empty() ? login.user : login.database;
   const UpstreamCredentials& held = files.name.empty() ? upstream.held : files.of_all;

@@ -180,6 +180,14 @@ Remedy for_wrong_name(const Evidence& evidence) {
   return {own_side(evidence), fmt::format("Set host to \"{}\".", review.nearest)};
 }
 
+// What follows "Put a current CRL of each authority in the chain into". One of the settings, or both, are set.
+std::string rest_of_crl_remedy(const tls::ClientSettings& settings) {
+  if (settings.sslcrldir.empty()) return "the file of sslcrl, or leave out sslcrl.";
+  if (settings.sslcrl.empty())
+    return "the directory of sslcrldir and run openssl rehash on it, or leave out sslcrldir.";
+  return "the file of sslcrl, or into the directory of sslcrldir and run openssl rehash on it; or leave out both.";
+}
+
 Remedy for_failed_handshake(const Ending& ending, const Evidence& evidence) {
   const auto& handshake = evidence.survey.handshake;
   const bool is_direct = evidence.upstream.sslnegotiation == SslNegotiation::direct;
@@ -208,9 +216,8 @@ Remedy remedy_of(const Ending& ending, const Evidence& evidence) {
     case Reason::upstream_certificate_wrong_name: return for_wrong_name(evidence);
     case Reason::upstream_certificate_revoked: return for_revoked(evidence);
     case Reason::upstream_crl_unusable:
-      return {
-          own_side(evidence),
-          "Put a current CRL of each authority in the chain into the file of sslcrl, or leave out sslcrl."};
+      return {own_side(evidence), "Put a current CRL of each authority in the chain into " +
+                                      rest_of_crl_remedy(evidence.upstream.tls)};
     case Reason::upstream_tls_failed: return for_failed_handshake(ending, evidence);
     case Reason::upstream_certificate_invalid: return {Side::server, ending.hint};
     default: return {own_side(evidence), ending.hint};

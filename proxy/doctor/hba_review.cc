@@ -1,12 +1,17 @@
 #include "proxy/doctor/hba_review.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <span>
+#include <sstream>
 #include <string_view>
 #include <utility>
+
+#include "proxy/doctor/hba_refusals.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -23,10 +28,6 @@ bool is_network(const HbaRule& rule) {
   return !rule.netmask.empty();
 }
 
-bool is_ipv6_network(const HbaRule& rule) {
-  return is_network(rule) && rule.address.find(':') != std::string::npos;
-}
-
 // Whether only processes of the server's own machine can use the record.
 bool is_of_this_machine(const HbaRule& rule) {
   constexpr std::array<std::string_view, 2> kNames{"samehost", "localhost"};
@@ -39,34 +40,6 @@ bool is_of_this_machine(const HbaRule& rule) {
 bool is_for_plaintext(const HbaRule& rule) {
   constexpr std::array<std::string_view, 3> kTypes{"host", "hostnossl", "hostnogssenc"};
   return is_one_of(rule.type, kTypes);
-}
-
-// The database `all` does not include connections for physical replication, which only the word `replication` matches.
-bool covers_databases_of(const HbaRule& rule, const HbaRule& other) {
-  constexpr std::array<std::string_view, 2> kEverything{"all,replication", "replication,all"};
-  if (rule.databases == other.databases || is_one_of(rule.databases, kEverything)) return true;
-  return rule.databases == "all" &&
-         fmt::format(",{},", other.databases).find(",replication,") == std::string::npos;
-}
-
-// Whether `rule` refuses everybody whom `other`, which comes later, would admit without TLS from an address of this family.
-bool refuses_all_of(const HbaRule& rule, const HbaRule& other, bool is_ipv6) {
-  const bool is_everywhere = rule.address == "all" || rule.netmask == (is_ipv6 ? "::" : "0.0.0.0");
-  const bool is_same = rule.address == other.address && rule.netmask == other.netmask;
-  const bool refuses_plaintext = rule.type == "host" || rule.type == "hostnossl";
-  return refuses_plaintext && rule.error.empty() && rule.method == "reject" && rule.users == "all" &&
-         covers_databases_of(rule, other) && (is_everywhere || is_same);
-}
-
-// Whether earlier records refuse everybody whom `rule` would admit without TLS. A record that is not for a network, but for `all`
-// or a host name, can match addresses of both families.
-bool is_refused_by(std::span<const HbaRule> earlier, const HbaRule& rule) {
-  const auto is_refused_in = [&](bool is_ipv6) {
-    return std::ranges::any_of(earlier,
-                               [&](const HbaRule& before) { return refuses_all_of(before, rule, is_ipv6); });
-  };
-  if (is_network(rule)) return is_refused_in(is_ipv6_network(rule));
-  return is_refused_in(false) && is_refused_in(true);
 }
 
 // "line 93", or "line 93 of /etc/.../extra.conf"
@@ -84,8 +57,8 @@ std::string in_file(const HbaRule& rule) {
 std::string text_of(const HbaRule& rule) {
   const std::string address =
       rule.address + (rule.netmask.empty() || rule.address.empty() ? "" : '/' + rule.netmask);
-  return fmt::format("{}: {} {} {}{}{} {}", place_of(rule), rule.type, rule.databases, rule.users,
-                     address.empty() ? "" : " ", address, rule.method);
+  return fmt::format("{}: {} {} {}{}{} {}", place_of(rule), rule.type, fmt::join(rule.databases, ","),
+                     fmt::join(rule.users, ","), address.empty() ? "" : " ", address, rule.method);
 }
 
 Step note(const HbaRule& rule, std::string_view what) {
@@ -129,6 +102,15 @@ constexpr Weakness kTrustMethod{
     .what_here = "admits everybody on the server's own machine without a password",
     .consequence = "it admits everybody without a password",
     .replacement = "scram-sha-256 or cert"};
+// Of each client the server verifies the chain, but it does not compare the name in the certificate with the user.
+constexpr std::string_view kVerifyCa = "clientcert=verify-ca";
+constexpr Weakness kTrustInEachCertificate{
+    .word = kVerifyCa,
+    .field = "option",
+    .what = "admits everybody with a certificate of the CA as every user",
+    .what_here = "admits everybody on the server's own machine with a certificate of the CA as every user",
+    .consequence = "everybody with a certificate of the CA can log in as every user",
+    .replacement = "clientcert=verify-full"};
 constexpr Weakness kPasswordMethod{.word = "password",
                                    .field = "method",
                                    .what = "asks for the password itself",
@@ -136,8 +118,14 @@ constexpr Weakness kPasswordMethod{.word = "password",
                                    .consequence = "the server learns the passwords",
                                    .replacement = "scram-sha-256"};
 
-bool requires_certificate(const HbaRule& rule) {
-  return rule.options.find("clientcert=verify-") != std::string::npos;
+bool has_option(const HbaRule& rule, std::string_view option) {
+  return std::ranges::find(rule.options, option) != rule.options.end();
+}
+
+// nullopt: the record does not have the method trust, or it admits only who has a certificate for the user.
+std::optional<Weakness> weakness_of_trust(const HbaRule& rule) {
+  if (rule.method != "trust" || has_option(rule, "clientcert=verify-full")) return std::nullopt;
+  return has_option(rule, kVerifyCa) ? kTrustInEachCertificate : kTrustMethod;
 }
 
 void review(const HbaRule& rule, bool refuses_plaintext, std::vector<Step>& steps) {
@@ -153,24 +141,31 @@ void review(const HbaRule& rule, bool refuses_plaintext, std::vector<Step>& step
   if (rule.method == "reject") return;
   if (is_for_plaintext(rule) && !refuses_plaintext)
     steps.push_back(weakness_step(rule, weakness_of_plaintext(rule)));
-  if (rule.method == "trust" && !requires_certificate(rule))
-    steps.push_back(weakness_step(rule, kTrustMethod));
+  if (const auto weakness = weakness_of_trust(rule)) steps.push_back(weakness_step(rule, *weakness));
   if (rule.method == "password") steps.push_back(weakness_step(rule, kPasswordMethod));
   if (is_one_of(rule.method, kLearnsPassword)) steps.push_back(note(rule, kPasswordMethod.what_here));
   if (rule.method == "md5")
     steps.push_back(note(rule, "takes MD5 hashes of users whose stored password is one; use scram-sha-256"));
 }
 
+std::vector<std::string> lines_of(const std::string& text) {
+  std::vector<std::string> lines;
+  std::istringstream in(text);
+  for (std::string line; std::getline(in, line);) lines.push_back(std::move(line));
+  return lines;
+}
+
 }  // namespace
 
 std::string hba_query(int major_version) {
   // Includes and their rule numbers came with PostgreSQL 16. Names are qualified, so that a function of another user is not run.
+  // A name can have a comma, but not the end of a line.
   constexpr int kHasFileNames = 16;
   const bool has_files = major_version >= kHasFileNames;
   return fmt::format(
-      "SELECT line_number, type, pg_catalog.array_to_string(database, ','), "
-      "pg_catalog.array_to_string(user_name, ','), address, netmask, auth_method, "
-      "pg_catalog.array_to_string(options, ','), error, {} FROM pg_catalog.pg_hba_file_rules ORDER BY {}",
+      "SELECT line_number, type, pg_catalog.array_to_string(database, E'\\n'), "
+      "pg_catalog.array_to_string(user_name, E'\\n'), address, netmask, auth_method, "
+      "pg_catalog.array_to_string(options, E'\\n'), error, {} FROM pg_catalog.pg_hba_file_rules ORDER BY {}",
       has_files ? "file_name" : "NULL", has_files ? "rule_number NULLS LAST" : "line_number");
 }
 
@@ -180,12 +175,12 @@ HbaRule hba_rule(const protocol::Row& row) {
   return {.line = text(line),
           .file = text(file),
           .type = text(type),
-          .databases = text(database),
-          .users = text(user),
+          .databases = lines_of(text(database)),
+          .users = lines_of(text(user)),
           .address = text(address),
           .netmask = text(netmask),
           .method = text(method),
-          .options = text(options),
+          .options = lines_of(text(options)),
           .error = text(error)};
 }
 

@@ -14,12 +14,12 @@ struct HbaRule {
   std::string line;  // its number
   std::string file;  // empty before PostgreSQL 16, which does not tell it
   std::string type;  // "host"
-  std::string databases, users;
+  std::vector<std::string> databases, users;
   std::string address;  // empty: of a Unix socket
   std::string netmask;  // empty: the address is `all`, `samehost`, `samenet` or a host name
   std::string method;
-  std::string options;  // separated by commas
-  std::string error;    // the server cannot use the record
+  std::vector<std::string> options;  // "clientcert=verify-full"
+  std::string error;                 // the server cannot use the record
 };
 
 // The query for a server of this major version; 0: not known.

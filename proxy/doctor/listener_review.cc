@@ -21,18 +21,18 @@ std::string remedy_for(const tls::Expiry& expiry) {
   return fmt::format("Put a renewed certificate into {}, and reload pgveil.", expiry.file);
 }
 
-// Returns one CRL of each authority: the one that expires last. OpenSSL does not need the others.
-std::vector<tls::Expiry> newest_crls_of(const tls::ServerSettings& settings) {
-  std::vector<tls::Expiry> newest;
+// Returns the best CRL of each authority. OpenSSL does not need the others.
+std::vector<tls::Expiry> best_crls_of(const tls::ServerSettings& settings, std::int64_t now) {
+  std::vector<tls::Expiry> best;
   for (const std::string& file : crl_files_of(settings.ssl_crl_file, settings.ssl_crl_dir))
-    for (auto& crl : tls::expiries_in(file, tls::Expiry::Kind::crl)) {
-      const auto same = std::ranges::find(newest, crl.subject, &tls::Expiry::subject);
-      if (same == newest.end())
-        newest.push_back(std::move(crl));
-      else if (same->ends < crl.ends)
+    for (auto& crl : tls::expiries_in(file, tls::Expiry::Kind::crl, now)) {
+      const auto same = std::ranges::find(best, crl.subject, &tls::Expiry::subject);
+      if (same == best.end())
+        best.push_back(std::move(crl));
+      else if (tls::is_better_at(now, crl, *same))
         *same = std::move(crl);
     }
-  return newest;
+  return best;
 }
 
 Step step_of(const tls::Expiry& expiry, std::int64_t now) {
@@ -40,7 +40,7 @@ Step step_of(const tls::Expiry& expiry, std::int64_t now) {
             .outcome = Outcome::passed,
             .text = fmt::format("{}: \"{}\"; {}", expiry.file, expiry.subject,
                                 validity_text(expiry.begins, expiry.ends, now))};
-  if (expiry.begins <= now && now <= expiry.ends) return step;
+  if (tls::is_valid_at(expiry, now)) return step;
   step.outcome = Outcome::failed;
   step.finding = Finding{.side = Side::pgveil, .cause = step.text + '.', .remedy = remedy_for(expiry)};
   return step;
@@ -52,14 +52,14 @@ ListenerReport review_listener(const ListenerConfig& listener, std::int64_t now)
   ListenerReport report{.listener = listener.address.text(), .steps = {}};
   const auto add = [&](const std::string& file, tls::Expiry::Kind kind) {
     if (file.empty()) return;
-    for (const auto& expiry : tls::expiries_in(file, kind)) report.steps.push_back(step_of(expiry, now));
+    for (const auto& expiry : tls::expiries_in(file, kind, now)) report.steps.push_back(step_of(expiry, now));
   };
   for (const auto& certificate : listener.tls.certificates) {
     add(certificate.ssl_cert_file, tls::Expiry::Kind::certificate);
     if (!certificate.ssl_key_file.empty()) report.steps.push_back(key_step("key", certificate.ssl_key_file));
   }
   add(listener.tls.ssl_ca_file, tls::Expiry::Kind::authority);
-  for (const auto& expiry : newest_crls_of(listener.tls)) report.steps.push_back(step_of(expiry, now));
+  for (const auto& expiry : best_crls_of(listener.tls, now)) report.steps.push_back(step_of(expiry, now));
   return report;
 }
 

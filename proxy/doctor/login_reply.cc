@@ -12,7 +12,7 @@ constexpr std::uint32_t kMaxLength = 30'000;
 
 LoginReply not_understood() {
   LoginReply reply;
-  reply.error = "the answer is not one of a PostgreSQL server";
+  reply.error = kNotOfPostgresql;
   return reply;
 }
 

@@ -11,6 +11,9 @@
 
 namespace pgveil::proxy {
 
+// The error of an answer that cannot be understood.
+inline constexpr const char* kNotOfPostgresql = "the answer is not one of a PostgreSQL server";
+
 struct LoginReply {
   std::optional<protocol::AuthenticationCode> asked = std::nullopt;
   std::vector<std::string> mechanisms = {};  // of SASL

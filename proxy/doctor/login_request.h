@@ -17,6 +17,7 @@ struct LoginRequest {
   std::string password_source =
       {};  // where it comes from, such as "PGPASSWORD"; empty: there is no such place
   Side password_side = Side::client;  // who has to correct it
+  bool is_configured = false;         // the settings are those of an upstream in a configuration
   bool has_password_command = false;  // of the upstream, which a session would run for the password
 };
 

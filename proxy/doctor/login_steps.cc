@@ -14,7 +14,6 @@ namespace {
 
 using Code = protocol::AuthenticationCode;
 
-constexpr std::string_view kUnknownDatabase = "3D000";
 constexpr const char* kReadTheLog = "Read the server's log for this login.";
 
 Step step(const LoginReply& reply, const char* name, Outcome outcome, std::string text) {
@@ -31,9 +30,11 @@ std::string remedy_for(const protocol::ErrorFields& refusal, const LoginRequest&
   if (refusal.sqlstate == protocol::sqlstate::kInvalidAuthorizationSpecification)
     return fmt::format(
         "Add a hostssl record for user \"{}\" and this machine's address to the server's pg_hba.conf and run SELECT "
-        "pg_reload_conf(), or give --sslcert and --sslkey if the record asks for a certificate.",
-        login.user);
-  if (refusal.sqlstate == kUnknownDatabase) return "Give the name of a database that exists with --dbname.";
+        "pg_reload_conf(), or {} if the record asks for a certificate.",
+        login.user,
+        login.is_configured ? "set sslcert and sslkey of the upstream" : "give --sslcert and --sslkey");
+  if (refusal.sqlstate == protocol::sqlstate::kInvalidCatalogName)
+    return "Give the name of a database that exists with --dbname.";
   if (refusal.sqlstate == protocol::sqlstate::kTooManyConnections)
     return "Raise max_connections in the server's postgresql.conf, or end idle sessions.";
   return kReadTheLog;
@@ -41,7 +42,7 @@ std::string remedy_for(const protocol::ErrorFields& refusal, const LoginRequest&
 
 // The name of the database is an option of the command; what else is refused is decided by the server's settings.
 Side side_of(const protocol::ErrorFields& refusal) {
-  return refusal.sqlstate == kUnknownDatabase ? Side::client : Side::server;
+  return refusal.sqlstate == protocol::sqlstate::kInvalidCatalogName ? Side::client : Side::server;
 }
 
 Step refused(const LoginReply& reply, const LoginRequest& login) {

@@ -31,7 +31,7 @@ LoginReply await_reply(const Receive& receive) {
     received.insert(received.end(), bytes->begin(), bytes->end());
     if (auto reply = read_login_reply(received)) return *std::move(reply);
   }
-  return failed("the answer is too large");
+  return failed(kAnswerTooLarge);
 }
 
 LoginReply timed(LoginReply reply, Clock::time_point begin) {

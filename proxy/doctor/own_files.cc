@@ -4,7 +4,9 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include "proxy/base/unix_peer.h"
@@ -19,8 +21,19 @@ std::string owner_of(uid_t user) {
   return name.empty() ? std::to_string(user) : name;
 }
 
-Step own_certificate_step(const std::string& file, const tls::StoredCertificate& certificate, Side side,
+// What to do to have `wanted` instead of the certificate of this upstream. That of a role is used before sslcert.
+std::string remedy_for_certificate(const UpstreamConfig& upstream, std::string_view wanted) {
+  const std::filesystem::path file(upstream.tls.sslcert);
+  const bool is_of_role = !upstream.role_certificates.empty() &&
+                          std::filesystem::path(upstream.role_certificates) / file.filename() == file;
+  if (!is_of_role) return fmt::format("Set sslcert and sslkey to {}.", wanted);
+  return fmt::format("Replace {} and {} with {} and its key, and reload pgveil.", upstream.tls.sslcert,
+                     upstream.tls.sslkey, wanted);
+}
+
+Step own_certificate_step(const Evidence& evidence, const tls::StoredCertificate& certificate,
                           std::int64_t now) {
+  const std::string& file = evidence.upstream.tls.sslcert;
   Step step{.name = "own cert",
             .outcome = Outcome::passed,
             .text = fmt::format("{}: {}", file, summary_of(certificate, now))};
@@ -30,13 +43,14 @@ Step own_certificate_step(const std::string& file, const tls::StoredCertificate&
   step.outcome = Outcome::failed;
   step.finding =
       is_current
-          ? Finding{.side = side,
+          ? Finding{.side = own_side(evidence),
                     .cause = fmt::format("The certificate in {} is not for clients, by its key usage.", file),
-                    .remedy = "Set sslcert and sslkey to a certificate for clients (clientAuth)."}
-          : Finding{.side = side,
+                    .remedy =
+                        remedy_for_certificate(evidence.upstream, "a certificate for clients (clientAuth)")}
+          : Finding{.side = own_side(evidence),
                     .cause = fmt::format("The certificate in {} is not valid now: {}.", file,
                                          validity_text(values.not_before, values.not_after, now)),
-                    .remedy = "Set sslcert and sslkey to a certificate that is valid."};
+                    .remedy = remedy_for_certificate(evidence.upstream, "a certificate that is valid")};
   return step;
 }
 
@@ -116,8 +130,7 @@ std::vector<Step> review_own_certificate(const Evidence& evidence, std::int64_t 
   if (settings.sslcert.empty()) return steps;
   const auto stored = tls::read_stored_file(settings.sslcert);
   if (stored && !stored->certificates.empty())
-    steps.push_back(
-        own_certificate_step(settings.sslcert, stored->certificates.front(), own_side(evidence), now));
+    steps.push_back(own_certificate_step(evidence, stored->certificates.front(), now));
   if (!settings.sslkey.empty()) steps.push_back(key_step("own key", settings.sslkey));
   return steps;
 }
@@ -128,9 +141,11 @@ Step key_step(std::string name, const std::string& file) {
   if (::stat(file.c_str(), &status) != 0)
     return {.name = std::move(name), .text = file + ": cannot be read again"};
   const auto stored = tls::read_stored_file(file);
-  const bool is_pem = stored && stored->key;
-  const bool is_encrypted = is_pem && stored->key->key.empty();
-  const std::string kind = is_encrypted ? "encrypted" : is_pem ? "not encrypted" : "in DER";
+  // It has been replaced since it was loaded.
+  if (!stored || !stored->key)
+    return {.name = std::move(name), .text = file + ": no longer has a key that can be loaded"};
+  const std::string kind = fmt::format("{}encrypted{}", stored->key->key.empty() ? "" : "not ",
+                                       stored->key->is_pem ? "" : ", in DER");
   return {.name = std::move(name),
           .outcome = Outcome::passed,
           .text = fmt::format("{}: mode {:04o}, owner {}, {}, fits the certificate", file,

@@ -172,6 +172,21 @@ Step clock_step(const Fact<double>& lead) {
   return step;
 }
 
+// The admin console of PgBouncer has none of what PostgreSQL is asked for.
+bool is_of_admin_console(const std::string& server_version) {
+  return server_version.ends_with("/bouncer");
+}
+
+ServerFacts facts_of_admin_console(std::string version) {
+  const tl::unexpected<std::string> not_asked("the admin console of PgBouncer is not asked");
+  return {.version = std::move(version),
+          .ssl = not_asked,
+          .password_encryption = not_asked,
+          .tls = not_asked,
+          .rules = not_asked,
+          .clock_lead = not_asked};
+}
+
 }  // namespace
 
 int major_version_of(const std::string& server_version) {
@@ -181,6 +196,7 @@ int major_version_of(const std::string& server_version) {
 ServerFacts ask_for_facts(TrialLogin& login) {
   const auto found = login.parameters().find("server_version");
   std::string version = found == login.parameters().end() ? "" : found->second;
+  if (is_of_admin_console(version)) return facts_of_admin_console(std::move(version));
   const int major_version = major_version_of(version);
   return {.version = std::move(version),
           .ssl = show(login, "ssl"),
@@ -192,7 +208,7 @@ ServerFacts ask_for_facts(TrialLogin& login) {
 
 std::vector<Step> steps_of(const ServerFacts& facts, const tls::Established& agreed,
                            std::optional<Responder> responder) {
-  if (facts.version.ends_with("/bouncer"))
+  if (is_of_admin_console(facts.version))
     return {{.name = "version",
              .text = fmt::format("server_version {}: the admin console of PgBouncer, not PostgreSQL",
                                  facts.version)}};

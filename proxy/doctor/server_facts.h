@@ -34,7 +34,7 @@ struct ServerFacts {
   Fact<double> clock_lead;
 };
 
-// Asks the server. The login has succeeded.
+// Asks the server. The login has succeeded. The admin console of PgBouncer is not asked.
 [[nodiscard]] ServerFacts ask_for_facts(TrialLogin& login);
 
 // Returns the facts as steps with their findings. `agreed`: version and cipher of our TLS connection. `responder`: the program

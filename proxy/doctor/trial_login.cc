@@ -7,6 +7,7 @@
 #include "protocol/query_result.h"
 #include "proxy/base/timed_socket.h"
 #include "proxy/credentials/password_source.h"
+#include "proxy/doctor/login_reply.h"
 #include "proxy/doctor/login_survey.h"
 #include "proxy/login/server_authenticator.h"
 #include "proxy/login/terminated_login.h"
@@ -33,9 +34,11 @@ Failure refused_login(protocol::ErrorFields refusal) {
 
 std::unique_ptr<PasswordSource> password_of(const LoginRequest& login) {
   if (login.password) return std::make_unique<KnownPassword>(login.password, login.password_source);
-  return std::make_unique<NoPassword>(Ending{.reason = Reason::upstream_asks_for_password,
-                                             .detail = "The server asks for a password, and none is known.",
-                                             .hint = "Give a password with PGPASSWORD or --passfile."});
+  return std::make_unique<NoPassword>(Ending{
+      .reason = Reason::upstream_asks_for_password,
+      .detail = "The server asks for a password, and none is known.",
+      .hint = login.is_configured ? "Set passfile of the upstream, or give a password file with --passfile."
+                                  : "Give a password with PGPASSWORD or --passfile."});
 }
 
 }  // namespace
@@ -60,7 +63,7 @@ std::optional<Failure> TrialLogin::log_in() {
   link_.send(startup_message_of(login_, protocol::kProtocol30));
   auto failure = exchange(*login);
   method_ = login->server_method();
-  duration_ = std::chrono::duration_cast<StepDuration>(std::chrono::steady_clock::now() - begin);
+  duration_ = since(begin);
   return failure;
 }
 
@@ -93,9 +96,9 @@ std::optional<Failure> TrialLogin::exchange(Login& login) {
       continue;
     }
     if (!*bytes) return lost(bytes->error());
-    if ((*bytes)->empty()) return lost("the server closed the connection");
+    if ((*bytes)->empty()) return lost(kServerClosed);
     total += (*bytes)->size();
-    if (total > kMaxLoginBytes) return lost("the answer is too large");
+    if (total > kMaxLoginBytes) return lost(kAnswerTooLarge);
     received_.insert(received_.end(), (*bytes)->begin(), (*bytes)->end());
   }
 }
@@ -140,11 +143,10 @@ tl::expected<protocol::QueryAnswer, std::string> TrialLogin::receive_answer() {
   while (state == protocol::QueryReader::State::more) {
     const auto bytes = link_.receive(deadline);
     if (!bytes) return tl::unexpected(bytes.error());
-    if (bytes->empty()) return tl::unexpected<std::string>("the server closed the connection");
+    if (bytes->empty()) return tl::unexpected<std::string>(kServerClosed);
     state = reader.receive(*bytes);
   }
-  if (state == protocol::QueryReader::State::failed)
-    return tl::unexpected<std::string>("the answer is not one of a PostgreSQL server");
+  if (state == protocol::QueryReader::State::failed) return tl::unexpected<std::string>(kNotOfPostgresql);
   received_.assign(reader.rest().begin(), reader.rest().end());
   return reader.answer();
 }

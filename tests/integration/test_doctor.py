@@ -290,10 +290,12 @@ def test_the_certificates_of_listeners_are_examined(folder, ca, scripted_server,
 
 
 @pytest.mark.parametrize("kind", ["file", "directory"])
-@pytest.mark.parametrize("ages, code", [([DAY], 0), ([3 * DAY], EX_UNAVAILABLE), ([3 * DAY, DAY], 0)],
-                         ids=["current", "expired", "old and new"])  # fmt: skip
+@pytest.mark.parametrize("ages, code", [
+    ([DAY], 0), ([3 * DAY], EX_UNAVAILABLE), ([3 * DAY, DAY], 0), ([DAY, -DAY], 0), ([-DAY, DAY], 0),
+    ([3 * DAY, -DAY], EX_UNAVAILABLE),
+], ids=["current", "expired", "old and new", "current and next", "next and current", "expired and next"])  # fmt: skip
 def test_the_crls_of_listeners_are_examined(folder, ca, scripted_server, kind, ages, code):
-    """Of each authority the CRL that expires last: OpenSSL does not need the others."""
+    """Of each authority the current CRL that expires last: OpenSSL does not need the others."""
     good = scripted_server(verified_session(ca.root.issue("localhost", dns=["localhost"])))
     own = ca.root.issue("proxy", dns=["proxy"])
     crls = [ca.root.revoke(age=age) for age in ages]

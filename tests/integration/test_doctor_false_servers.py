@@ -315,6 +315,23 @@ def test_a_clock_that_is_no_number_is_not_known(scripted_server, credentials, au
     assert steps["clock"]["text"] == "not known: the server has sent no number" and steps["clock"]["outcome"] == "noted"
 
 
+# --- the admin console of PgBouncer ---
+
+
+def test_the_admin_console_of_pgbouncer_is_asked_nothing(scripted_server, credentials, authority):
+    """It has none of what is asked of PostgreSQL."""
+    received = []
+
+    def script(peer):
+        peer.send(OK, wire.message(b"S", b"server_version\x001.18.0/bouncer\0"), READY)
+        received.append(peer.receive_message()[0])
+        peer.receive_to_end()
+
+    _, report, steps, _ = log_in(scripted_server(after_tls(credentials, script)), authority)
+    assert report["session"]["server_version"] == "1.18.0/bouncer" and "admin console" in steps["version"]["text"]
+    assert "SHOW ssl" not in steps and len(received) >= 2 and set(received) == {b"X"}
+
+
 # --- logins that leave something out ---
 
 LEFT_OUT = {

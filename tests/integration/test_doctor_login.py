@@ -1,13 +1,16 @@
 """`pgveil doctor` with credentials: the login over verified TLS, and what the server says of itself after it."""
 
 import json
+import ssl
 
 import pytest
 
 from harness import wire
+from harness.certificates import DAY
 from harness.pgveil import BINARY, EX_CONFIG, EX_UNAVAILABLE, toml
 from harness.postgres import HBA, PASSWORD
 from harness.processes import POSTGRES_BIN, environment, run
+from harness.scram import authentication
 
 
 def words_for(upstream: dict) -> list:
@@ -110,6 +113,52 @@ def test_the_certificate_of_a_role_is_used_with_a_configuration(postgres, author
     assert report["session"]["method"] == "none" and steps["accepted"][0]["outcome"] == "passed"
     assert steps["own cert"][0]["text"].startswith(f"{directory}/certified.crt: ")
     assert steps["own key"][0]["text"].startswith(f"{directory}/certified.key: ")
+
+
+def test_a_certificate_of_a_role_that_has_expired_is_to_be_replaced(postgres, authority, folder):
+    """sslcert would have no effect."""
+    mine = authority.issue_to_client("certified", age=3 * DAY)
+    roles = folder / "roles"
+    roles.mkdir()
+    for path, suffix in ((mine.certificate, "crt"), (mine.key, "key")):
+        (roles / f"certified.{suffix}").write_bytes(path.read_bytes())
+        (roles / f"certified.{suffix}").chmod(0o600)
+    # With a slash at the end, too.
+    words = configured(folder, **postgres.upstream(role_certificates=f"{roles}/"))
+    code, _, steps = examine(*words, "--user", "certified")
+    finding = steps["own cert"][0]["finding"]
+    assert code == EX_UNAVAILABLE and finding["side"] == "pgveil"
+    assert finding["remedy"] == (f"Replace {roles}/certified.crt and {roles}/certified.key with a certificate that is valid and "
+                                 "its key, and reload pgveil.")  # fmt: skip
+
+
+def test_a_certificate_that_is_asked_for_is_a_setting_of_the_configuration(postgres, folder):
+    """--sslcert would be an error."""
+    words = [*configured(folder, **postgres.upstream()), "--user", "certified", "--dbname", "ledger"]
+    code, _, steps = examine(*words)
+    remedy = steps["login"][0]["finding"]["remedy"]
+    assert code == EX_UNAVAILABLE and "or set sslcert and sslkey of the upstream if" in remedy and "--ssl" not in remedy
+
+
+@pytest.mark.parametrize("has_config, remedy", [
+    (False, "Give a password with PGPASSWORD or --passfile."),
+    (True, "Set passfile of the upstream, or give a password file with --passfile."),
+], ids=["options", "configuration"])  # fmt: skip
+def test_a_password_that_is_asked_for_only_the_second_time(scripted_server, credentials, authority, folder, has_config, remedy):
+    """PGPASSWORD would have no effect with a configuration."""
+    logins = []
+
+    def script(peer):
+        peer.accept_tls(credentials, minimum_version=ssl.TLSVersion.TLSv1_2)
+        logins.append(peer.receive_startup_packet())
+        peer.send(authentication(0) if len(logins) < 3 else authentication(3))
+        peer.receive_to_end()
+
+    upstream = scripted_server(script).upstream(sslrootcert=str(authority.file))
+    words = configured(folder, **upstream) if has_config else words_for(upstream)
+    code, _, steps = examine(*words, "--user", "app")
+    assert code == EX_UNAVAILABLE and "upstream_asks_for_password" in steps["session"][0]["text"]
+    assert steps["session"][0]["finding"]["remedy"] == remedy
 
 
 def test_a_password_command_is_not_run(postgres, folder):
@@ -286,6 +335,7 @@ def test_the_records_of_a_good_pg_hba_conf_pass(postgres):
 @pytest.mark.parametrize("record, words", [
     ("host all all 10.0.0.0/8 scram-sha-256", "Change host to hostssl"),
     ("hostssl all all 10.0.0.0/8 trust", "Change trust to"),
+    ("hostssl all all 10.0.0.0/8 trust clientcert=verify-ca", "Change clientcert=verify-ca to clientcert=verify-full"),
     ("hostssl all all 10.0.0.0/8 password", "Change password to"),
 ])  # fmt: skip
 def test_a_bad_record_is_found(postgres, record, words):
@@ -296,9 +346,26 @@ def test_a_bad_record_is_found(postgres, record, words):
     assert not any(step["outcome"] == "failed" for step in others)
 
 
-def test_an_earlier_record_that_rejects_plaintext_counts(postgres):
-    hba = "hostnossl all all all reject\nhost all all 10.0.0.0/8 scram-sha-256\n"
+@pytest.mark.parametrize("hba", [
+    "hostnossl all all all reject\nhost all all 10.0.0.0/8 scram-sha-256\n",
+    "hostnossl all all 10.0.0.0/8 reject\nhost all all 10.1.0.0/16 scram-sha-256\n",
+    "hostnossl all all fd00::/8 reject\nhost all all fd00:1::/32 scram-sha-256\n",
+    "hostnossl all app,+pg_monitor all reject\nhost all +pg_monitor,app all scram-sha-256\n",
+    "hostnossl all all all reject\nhostnossl replication all all reject\nhost all,replication all all scram-sha-256\n",
+])  # fmt: skip
+def test_earlier_records_that_reject_plaintext_count(postgres, hba):
     assert superuser_steps(postgres, hba)[0]["outcome"] == "passed"
+
+
+def test_a_name_with_a_comma_is_not_two_names(postgres):
+    """As the server has it: the database "ledger,postgres" is neither of the two."""
+    hba = f'{HBA}hostnossl "ledger,postgres" all all reject\nhost ledger,postgres app all scram-sha-256\n'
+    with postgres.reconfigured(hba=hba):
+        _, _, steps = examine(*words_for(postgres.upstream()), "--user", "trusted", "--dbname", "ledger")
+        string = f"host=127.0.0.1 port={postgres.port} user=app dbname=ledger sslmode=disable"
+        plain = run(f"{POSTGRES_BIN}/psql", "--no-psqlrc", "-c", "SELECT 1", string, env=environment(PGPASSWORD=PASSWORD))
+    assert plain.returncode == 0, plain.stderr
+    assert "host ledger,postgres app" in steps["pg_hba"][0]["text"] and steps["pg_hba"][0]["outcome"] == "failed"
 
 
 def test_a_record_for_replication_is_not_refused_by_one_for_all_databases(postgres):

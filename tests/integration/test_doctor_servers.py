@@ -1,5 +1,6 @@
 """What `pgveil doctor` says of servers that are PostgreSQL, PgBouncer, HAProxy, or something else."""
 
+import base64
 import http.server
 import json
 import ssl
@@ -274,25 +275,39 @@ def test_what_a_session_does_not_need_is_no_fault(folder, postgres, crl_authorit
     assert any(expected in note for note in notes)
 
 
-@pytest.mark.parametrize("passphrase", [None, "open sesame"], ids=["plain", "encrypted"])
-def test_our_certificate_and_key_are_described(postgres, authority, passphrase):
+def in_der(key, to):
+    """Writes the key in DER (PKCS #8), encrypted if `key` is."""
+    to.write_bytes(base64.b64decode("".join(key.read_text().splitlines()[1:-1])))
+    to.chmod(0o600)
+    return to
+
+
+@pytest.mark.parametrize("kind", ["not encrypted", "encrypted", "not encrypted, in DER"])
+def test_our_certificate_and_key_are_described(postgres, authority, folder, kind):
+    passphrase = "open sesame" if kind == "encrypted" else None
     mine = authority.issue_to_client("certified", passphrase=passphrase)
-    words = ["--sslcert", mine.certificate, "--sslkey", mine.key]
+    key = in_der(mine.key, folder / "key.der") if kind.endswith("DER") else mine.key
+    words = ["--sslcert", mine.certificate, "--sslkey", key]
     _, _, steps = examine(postgres.port, authority.file, *words, PGVEIL_SSLPASSWORD=passphrase or "")
-    kind = "encrypted" if passphrase else "not encrypted"
-    assert f"mode 0600, owner {mine.key.owner()}, {kind}, fits the certificate" in steps["own key"]["text"]
+    assert f"mode 0600, owner {key.owner()}, {kind}, fits the certificate" in steps["own key"]["text"]
     assert '"CN=certified"' in steps["own cert"]["text"] and "for clients" in steps["own cert"]["text"]
     assert steps["accepted"]["outcome"] == "passed"
 
 
 @pytest.mark.parametrize("fault, words", [("mode", "group or world access"), ("other", "does not match"),
-                                          ("encrypted", "is encrypted")])  # fmt: skip
+                                          ("encrypted", "is encrypted"),
+                                          ("encrypted DER", "it is encrypted and in DER format, not PEM")])  # fmt: skip
 def test_a_key_that_cannot_be_used_is_an_error(folder, authority, fault, words):
-    mine = authority.issue_to_client("app", passphrase="open sesame" if fault == "encrypted" else None)
+    mine = authority.issue_to_client("app", passphrase="open sesame" if fault.startswith("encrypted") else None)
     key = folder / "key"
     key.write_bytes((authority.issue_to_client("x") if fault == "other" else mine).key.read_bytes())
     key.chmod(0o644 if fault == "mode" else 0o600)
-    done = run(BINARY, "doctor", "localhost", "--sslrootcert", authority.file, "--sslcert", mine.certificate, "--sslkey", key)
+    variables = environment()
+    if fault == "encrypted DER":
+        in_der(mine.key, key)
+        variables = environment(PGVEIL_SSLPASSWORD="open sesame")
+    done = run(BINARY, "doctor", "localhost", "--sslrootcert", authority.file, "--sslcert", mine.certificate, "--sslkey", key,
+               env=variables)  # fmt: skip
     assert done.returncode == EX_CONFIG and "--sslkey" in done.stderr and words in done.stderr and "hint: " in done.stderr
 
 

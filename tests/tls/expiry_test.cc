@@ -84,6 +84,36 @@ TEST_F(ExpiryTest, IsTheLastOneOfSeveralWithOneSubject) {
   EXPECT_EQ(hours(found[0].ends), 9);
 }
 
+TEST_F(ExpiryTest, IsThatOfTheOneThatIsValidNow) {
+  using std::chrono::hours;
+  const auto crl = [&](int begins, int ends) {
+    return crl_of(root_, {.this_update = hours(begins), .next_update = hours(ends)});
+  };
+  const auto found_in = [&](const std::string& crls) {
+    folder_.write("crls", crls);
+    const auto found = expiries_in(folder_.path("crls"), Expiry::Kind::crl, std::time(nullptr));
+    return found.size() == 1 ? pgveil::tls::hours(found[0].ends) : -1'000;
+  };
+  EXPECT_EQ(found_in(crl(-2, 7) + crl(5, 20)), 7);
+  EXPECT_EQ(found_in(crl(5, 20) + crl(-2, 7)), 7);
+  EXPECT_EQ(found_in(crl(-2, 7) + crl(5, 20) + crl(-1, 8)), 8);
+  EXPECT_EQ(found_in(crl(-9, -3) + crl(-2, 7)), 7);
+  EXPECT_EQ(found_in(crl(-9, -3) + crl(5, 20)), 20);
+  // A warning is not due before the last one expires.
+  folder_.write("crls", crl(-2, 7) + crl(5, 20));
+  EXPECT_EQ(pgveil::tls::hours(expiries_in(folder_.path("crls"), Expiry::Kind::crl).at(0).ends), 20);
+}
+
+TEST_F(ExpiryTest, OfAFileOfOurOwnIsThatOfItsFirstCertificate) {
+  folder_.write("own", pgveil::test::self_signed(lasting("a", std::chrono::hours(2))).certificate_pem() +
+                           pgveil::test::self_signed(lasting("a", std::chrono::hours(9))).certificate_pem());
+  for (const auto now : {std::optional<std::int64_t>(), std::optional<std::int64_t>(std::time(nullptr))}) {
+    const auto found = expiries_in(folder_.path("own"), Expiry::Kind::certificate, now);
+    ASSERT_EQ(found.size(), 1U);
+    EXPECT_EQ(hours(found[0].ends), 2);
+  }
+}
+
 TEST_F(ExpiryTest, IsNotFoundInOtherFiles) {
   folder_.write("key", root_.key_pem("a passphrase"));
   folder_.write("text", "not PEM");

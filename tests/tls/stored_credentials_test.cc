@@ -107,6 +107,8 @@ TEST_F(AStoredFile, ReadsAKeyAndChecksItsMode) {
   EXPECT_EQ(good.key->key, "ECDSA P-256");
   EXPECT_FALSE(good.key->fault);
   EXPECT_EQ(read(root_.key_pem("secret")).key.value().key, "");
+  EXPECT_TRUE(good.key->is_pem && read(root_.key_pem("secret")).key.value().is_pem);
+  EXPECT_FALSE(read(root_.key_der()).key.value().is_pem);
   const std::string open_file = folder_.write("open.key", root_.key_pem());
   ASSERT_EQ(::chmod(open_file.c_str(), 0644), 0);
   EXPECT_TRUE(read_stored_file(open_file)->key->fault);

@@ -71,6 +71,20 @@ TEST_F(ATimedSocket, WaitsUntilTheDeadline) {
   EXPECT_EQ(socket->send(much), kNoAnswer);
 }
 
+TEST_F(ATimedSocket, ReadsNothingAfterTheDeadlineEvenIfBytesAreThere) {
+  listen();
+  auto socket = connect();
+  ASSERT_TRUE(socket);
+  Descriptor peer(::accept(listener_.get(), nullptr, nullptr));
+  constexpr std::array<std::uint8_t, 2> kBytes{1, 2};
+  ASSERT_EQ(::send(peer.get(), kBytes.data(), kBytes.size(), 0), 2);
+  ASSERT_EQ(socket->receive(1), std::vector<std::uint8_t>{1});  // so the other byte is there, too
+  socket->set_deadline(Clock::now() - milliseconds(1));
+  const auto received = socket->receive(1);
+  ASSERT_FALSE(received);
+  EXPECT_EQ(received.error(), kNoAnswer);
+}
+
 volatile std::sig_atomic_t signals = 0;
 
 // Sends SIGALRM to this process again and again.

@@ -113,8 +113,20 @@ TEST_F(AFinding, SaysWhatToUseInsteadOfAnotherServer) {
   EXPECT_EQ(of(Reason::upstream_timed_out).side, Side::server);
 }
 
-TEST_F(AFinding, OfACrlNamesItsSetting) {
-  EXPECT_NE(of(Reason::upstream_crl_unusable).remedy.find("sslcrl"), std::string::npos);
+TEST_F(AFinding, OfACrlNamesTheSettingThatIsSet) {
+  upstream_.tls.sslcrl = "root.crl";
+  EXPECT_EQ(of(Reason::upstream_crl_unusable).remedy,
+            "Put a current CRL of each authority in the chain into the file of sslcrl, or leave out sslcrl.");
+  upstream_.tls.sslcrldir = "crls";
+  EXPECT_EQ(
+      of(Reason::upstream_crl_unusable).remedy,
+      "Put a current CRL of each authority in the chain into the file of sslcrl, or into the directory of "
+      "sslcrldir and run openssl rehash on it; or leave out both.");
+  upstream_.tls.sslcrl.clear();
+  EXPECT_EQ(
+      of(Reason::upstream_crl_unusable).remedy,
+      "Put a current CRL of each authority in the chain into the directory of sslcrldir and run openssl "
+      "rehash on it, or leave out sslcrldir.");
 }
 
 TEST_F(AFinding, IsAboutPgveilIfTheSettingsAreThoseOfAConfiguration) {

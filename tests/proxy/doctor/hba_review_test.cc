@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <sstream>
 
 namespace pgveil::proxy {
 namespace {
@@ -12,8 +13,8 @@ HbaRule rule(const std::string& type, const std::string& address, const std::str
   return {.line = "7",
           .file = {},
           .type = type,
-          .databases = "all",
-          .users = "all",
+          .databases = {"all"},
+          .users = {"all"},
           .address = address,
           .netmask = netmask,
           .method = method,
@@ -118,15 +119,23 @@ TEST(AReviewOfPgHba, SeesThatAnEarlierRecordRefusesPlaintext) {
   EXPECT_EQ(faults({reject, host}), 0);
   EXPECT_EQ(faults({host, reject}), 1);
   HbaRule of_one_user = reject;
-  of_one_user.users = "ann";
+  of_one_user.users = {"ann"};
   EXPECT_EQ(faults({of_one_user, host}), 1);
   HbaRule of_ipv6 = rule("hostnossl", "::", "reject");
   of_ipv6.netmask = "::";
   EXPECT_EQ(faults({of_ipv6, host}), 1);
 }
 
+// Splits "app,ledger".
+std::vector<std::string> words_of(const std::string& text) {
+  std::vector<std::string> words;
+  std::istringstream in(text);
+  for (std::string word; std::getline(in, word, ',');) words.push_back(word);
+  return words;
+}
+
 HbaRule for_databases(HbaRule rule, const std::string& databases) {
-  rule.databases = databases;
+  rule.databases = words_of(databases);
   return rule;
 }
 
@@ -157,15 +166,134 @@ TEST(AReviewOfPgHba, KnowsThatARejectForIpv4LeavesIpv6Open) {
   EXPECT_EQ(faults({ipv6, rule("host", "2001:db8::", "scram-sha-256", "ffff:ffff::")}), 0);
 }
 
+struct Networks {
+  const char* refused;
+  const char* refused_mask;
+  const char* admitted;
+  const char* admitted_mask;
+  int faults;
+};
+
+class ARefusedNetwork : public testing::TestWithParam<Networks> {};
+
+TEST_P(ARefusedNetwork, CountsForLaterRecordsInIt) {
+  const auto& [refused, refused_mask, admitted, admitted_mask, expected] = GetParam();
+  EXPECT_EQ(faults({rule("hostnossl", refused, "reject", refused_mask),
+                    rule("host", admitted, "scram-sha-256", admitted_mask)}),
+            expected);
+}
+
+// clang-format off
+INSTANTIATE_TEST_SUITE_P(PgHba, ARefusedNetwork, testing::Values(
+    Networks{"10.0.0.0", "255.0.0.0", "10.1.0.0", "255.255.0.0", 0},
+    Networks{"10.0.0.0", "255.0.0.0", "10.1.2.3", "255.255.255.255", 0},
+    Networks{"10.5.6.7", "255.0.0.0", "10.1.0.0", "255.255.0.0", 0},
+    Networks{"10.1.0.0", "255.255.0.0", "10.0.0.0", "255.0.0.0", 1},
+    Networks{"10.0.0.0", "255.0.0.0", "11.1.0.0", "255.255.0.0", 1},
+    Networks{"10.0.0.0", "255.128.0.0", "10.128.0.0", "255.128.0.0", 1},
+    Networks{"10.0.0.0", "255.0.0.0", "10.1.0.0", "0.255.0.0", 1},
+    // PostgreSQL also takes a mask that is not a prefix.
+    Networks{"10.0.0.0", "255.0.255.0", "10.1.0.0", "255.255.255.0", 0},
+    Networks{"10.0.0.0", "255.0.255.0", "10.1.1.0", "255.255.255.0", 1},
+    Networks{"10.0.0.0", "255.0.255.0", "10.1.0.0", "255.255.0.0", 1},
+    Networks{"2001:db8::", "ffff:ffff::", "2001:db8:1::", "ffff:ffff:ffff::", 0},
+    Networks{"2001:db8:0::", "ffff:ffff::", "2001:DB8::7", "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff", 0},
+    Networks{"2001:db8:1::", "ffff:ffff:ffff::", "2001:db8::", "ffff:ffff::", 1},
+    Networks{"2001:db9::", "ffff:ffff::", "2001:db8:1::", "ffff:ffff:ffff::", 1},
+    Networks{"::ffff:10.0.0.0", "ffff:ffff:ffff:ffff:ffff:ffff:ff00::", "10.1.0.0", "255.255.0.0", 1},
+    Networks{"10.0.0.0", "ff00::", "10.1.0.0", "255.255.0.0", 1},
+    Networks{"10.0.0", "255.0.0.0", "10.1.0.0", "255.255.0.0", 1},
+    Networks{"samenet", "", "10.1.0.0", "255.255.0.0", 1},
+    Networks{"samenet", "", "samenet", "", 0},
+    Networks{"10.0.0.0", "255.0.0.0", "samenet", "", 1},
+    Networks{"10.0.0.0", "255.0.0.0", "all", "", 1},
+    Networks{"db02.example.com", "", "db02.example.com", "", 0},
+    Networks{"db02.example.com", "", "10.1.0.0", "255.255.0.0", 1}));
+// clang-format on
+
+HbaRule for_users(HbaRule rule, const std::string& users) {
+  rule.users = words_of(users);
+  return rule;
+}
+
+TEST(AReviewOfPgHba, SeesThatTheSameUsersAreRefused) {
+  const HbaRule reject = rule("hostnossl", "all", "reject");
+  const HbaRule host = rule("host", "10.0.0.0", "scram-sha-256");
+  for (const char* users : {"ann", "ann,bob", "bob,ann", "all", "ann,all"})
+    EXPECT_EQ(faults({for_users(reject, users), for_users(host, "ann")}), 0) << users;
+  for (const char* users : {"bob", "+ann", "annabel", "/ann"})
+    EXPECT_EQ(faults({for_users(reject, users), for_users(host, "ann")}), 1) << users;
+  EXPECT_EQ(faults({for_users(reject, "+staff"), for_users(host, "+staff")}), 0);
+  EXPECT_EQ(faults({for_users(reject, "ann"), for_users(host, "ann,bob")}), 1);
+  EXPECT_EQ(faults({for_users(reject, "ann"), for_users(reject, "bob"), for_users(host, "ann,bob")}), 0);
+}
+
+TEST(AReviewOfPgHba, CountsEarlierRecordsTogether) {
+  const HbaRule reject = rule("hostnossl", "all", "reject");
+  const HbaRule host = rule("host", "all", "scram-sha-256");
+  const auto both = for_databases(host, "all,replication");
+  EXPECT_EQ(faults({reject, for_databases(reject, "replication"), both}), 0);
+  EXPECT_EQ(faults({for_databases(reject, "replication"), reject, both}), 0);
+  EXPECT_EQ(faults({for_databases(reject, "replication"), both}), 1);
+  const auto two = for_databases(host, "app,ledger");
+  EXPECT_EQ(faults({for_databases(reject, "app"), for_databases(reject, "ledger"), two}), 0);
+  EXPECT_EQ(faults({for_databases(reject, "app"), two}), 1);
+  EXPECT_EQ(faults({for_databases(reject, "app"), host}), 1);
+  EXPECT_EQ(faults({for_databases(reject, "app,sameuser"), for_databases(host, "sameuser")}), 0);
+  // Each database for one user only: the other user of each is admitted.
+  EXPECT_EQ(faults({for_users(for_databases(reject, "app"), "ann"),
+                    for_users(for_databases(reject, "ledger"), "bob"), for_users(two, "ann,bob")}),
+            1);
+  // Each database for one family only.
+  EXPECT_EQ(faults({for_databases(rule("hostnossl", "0.0.0.0", "reject", "0.0.0.0"), "app"),
+                    for_databases(rule("hostnossl", "::", "reject", "::"), "ledger"), two}),
+            1);
+}
+
+TEST(AReviewOfPgHba, TellsANameWithACommaFromTwoNames) {
+  HbaRule reject = rule("hostnossl", "all", "reject");
+  reject.databases = {"app,ledger"};
+  EXPECT_EQ(faults({reject, for_databases(rule("host", "all", "scram-sha-256"), "app,ledger")}), 1);
+}
+
+TEST(AReviewOfPgHba, DoesNotTakeARecordWithoutDatabasesOrUsersForRefused) {
+  const HbaRule reject = rule("hostnossl", "all", "reject");
+  const HbaRule host = rule("host", "all", "scram-sha-256");
+  EXPECT_EQ(faults({reject, for_databases(host, "")}), 1);
+  EXPECT_EQ(faults({reject, for_users(host, "")}), 1);
+}
+
 TEST(AReviewOfPgHba, DoesNotCountARejectThatTheServerCannotUse) {
   HbaRule reject = rule("hostnossl", "all", "reject");
   reject.error = "invalid";
   EXPECT_EQ(faults({reject, rule("host", "10.0.0.0", "scram-sha-256")}), 2);
 }
 
-TEST(AReviewOfPgHba, TrustsACertificate) {
+TEST(AReviewOfPgHba, TrustsACertificateWhoseNameIsCompared) {
   HbaRule trust = rule("hostssl", "10.0.0.0", "trust");
-  trust.options = "clientcert=verify-full";
+  trust.options = {"clientcert=verify-full"};
+  EXPECT_EQ(faults({trust}), 0);
+  trust.options = {"clientname=DN", "clientcert=verify-full"};
+  EXPECT_EQ(faults({trust}), 0);
+}
+
+TEST(AReviewOfPgHba, DoesNotTrustACertificateOfWhicheverName) {
+  HbaRule trust = rule("hostssl", "10.0.0.0", "trust");
+  trust.options = {"clientcert=verify-ca"};
+  const auto steps = review_hba({trust});
+  ASSERT_EQ(steps.size(), 1U);
+  ASSERT_TRUE(steps.front().finding);
+  EXPECT_EQ(
+      steps.front().finding->cause,
+      "The record in line 7 of the server's pg_hba.conf has the option clientcert=verify-ca, so everybody "
+      "with a certificate of the CA can log in as every user.");
+  EXPECT_EQ(
+      steps.front().finding->remedy,
+      "Change clientcert=verify-ca to clientcert=verify-full in line 7 of the server's pg_hba.conf, and run "
+      "SELECT pg_reload_conf().");
+  trust.method = "scram-sha-256";
+  EXPECT_EQ(faults({trust}), 0);
+  trust.method = "cert";
   EXPECT_EQ(faults({trust}), 0);
 }
 
@@ -189,12 +317,13 @@ TEST(AReviewOfPgHba, HasTenStepsAtMostWithTheFaultsFirst) {
 TEST(AnHbaRule, HasItsFileSincePostgresql16) {
   EXPECT_NE(hba_query(16).find("file_name"), std::string::npos);
   EXPECT_EQ(hba_query(15).find("file_name"), std::string::npos);
-  const protocol::Row row{"3",         "host", "all",        "all",        "10.0.0.0",
+  const protocol::Row row{"3",         "host", "app\na,b",   "all",        "10.0.0.0",
                           "255.0.0.0", "md5",  std::nullopt, std::nullopt, "/etc/hba.conf"};
   const HbaRule rule = hba_rule(row);
   EXPECT_EQ(rule.line, "3");
   EXPECT_EQ(rule.file, "/etc/hba.conf");
   EXPECT_EQ(rule.netmask, "255.0.0.0");
+  EXPECT_EQ(rule.databases, (std::vector<std::string>{"app", "a,b"}));
   EXPECT_TRUE(rule.options.empty());
   EXPECT_TRUE(hba_rule({}).type.empty());
 }

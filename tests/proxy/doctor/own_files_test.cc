@@ -1,6 +1,7 @@
 #include "proxy/doctor/own_files.h"
 
 #include <gtest/gtest.h>
+#include <openssl/evp.h>
 
 #include <algorithm>
 
@@ -13,6 +14,18 @@ using test::Identity;
 using test::sent;
 
 constexpr std::int64_t kNow = 1'000'000;
+
+// Returns the bytes of lines of base64.
+std::string base64_decoded(std::string text) {
+  std::erase(text, '\n');
+  std::string bytes(text.size(), '\0');
+  const int size =
+      EVP_DecodeBlock(reinterpret_cast<unsigned char*>(bytes.data()),
+                      reinterpret_cast<const unsigned char*>(text.data()), static_cast<int>(text.size()));
+  const auto padding = std::ranges::count(text, '=');
+  bytes.resize(static_cast<std::size_t>(size - padding));
+  return bytes;
+}
 
 class AReviewOfCrls : public testing::Test {
  protected:
@@ -101,6 +114,43 @@ TEST_F(AReviewOfCrls, IsEmptyWithoutTheSettingOrAChain) {
   upstream_.tls.sslcrl = "root.crl";
   chain_.clear();
   EXPECT_TRUE(of_crl().empty());
+}
+
+class AKeyStep : public testing::Test {
+ protected:
+  [[nodiscard]] Step of(const std::string& content) const {
+    return key_step("own key", folder_.write("own.key", content));
+  }
+  // The outcome is that the key passes, and is described with these words.
+  void expect(const std::string& content, const std::string& words) const {
+    const Step step = of(content);
+    EXPECT_EQ(step.outcome, Outcome::passed);
+    EXPECT_NE(step.text.find(", " + words + ", fits the certificate"), std::string::npos) << step.text;
+  }
+  // In PKCS #8.
+  [[nodiscard]] std::string encrypted_der() const {
+    const std::string pem = key_.key_pem("a passphrase");
+    const auto begin = pem.find('\n') + 1;
+    return base64_decoded(pem.substr(begin, pem.find("-----END") - begin));
+  }
+
+  test::TemporaryFolder folder_;
+  const Identity key_ = test::authority("own");
+};
+
+TEST_F(AKeyStep, SaysWhetherTheKeyIsEncryptedAndWhetherItIsInDer) {
+  expect(key_.key_pem(), "not encrypted");
+  expect(key_.key_pem("a passphrase"), "encrypted");
+  expect(key_.key_der(), "not encrypted, in DER");
+}
+
+// Such as an encrypted key in DER, which pgveil does not load.
+TEST_F(AKeyStep, DoesNotSayThatAFileWithoutAKeyFits) {
+  for (const std::string& content : {encrypted_der(), key_.certificate_pem(), std::string("not a key")}) {
+    const Step step = of(content);
+    EXPECT_EQ(step.outcome, Outcome::noted);
+    EXPECT_TRUE(step.text.ends_with("own.key: no longer has a key that can be loaded")) << step.text;
+  }
 }
 
 }  // namespace
