@@ -15,7 +15,7 @@ WITH_PLAINTEXT = "host all app 127.0.0.1/32 scram-sha-256\n"
 WITHOUT = "hostssl all app 127.0.0.1/32 scram-sha-256\n"
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def stranger(workplace):
     directory = workplace / "sslmode"
     directory.mkdir()
