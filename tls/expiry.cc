@@ -21,7 +21,8 @@ void add(std::vector<Expiry>& to, std::optional<std::int64_t> now, Expiry expiry
     to.push_back(std::move(expiry));
     return;
   }
-  const bool is_shown_to_peers = expiry.kind == Expiry::Kind::certificate && same == to.begin();
+  const auto is_certificate = [](const Expiry& other) { return other.kind == Expiry::Kind::certificate; };
+  const bool is_shown_to_peers = is_certificate(expiry) && same == std::ranges::find_if(to, is_certificate);
   const bool is_better = now ? is_better_at(*now, expiry, *same) : same->ends < expiry.ends;
   if (is_better && !is_shown_to_peers) *same = std::move(expiry);
 }

@@ -23,6 +23,7 @@ struct HandshakeSurvey::State {
   CallerBytes bytes;
   FailureReport failure;
   Refusal refusal = Refusal::none;
+  bool is_established = false;
   bool requests_certificate = false;
   unsigned tickets = 0;
   std::vector<std::string> protocols;  // that were offered
@@ -113,19 +114,24 @@ bool is_about_the_offer() {
   }
 }
 
-bool is_alert() {
+// Whether the server has ended the handshake, by an alert or by the end of the connection.
+bool is_ended_by_server(int error) {
+  if (error != SSL_ERROR_SSL) return true;
   const unsigned long code = ERR_peek_error();
-  return ERR_GET_LIB(code) == ERR_LIB_SSL && ERR_GET_REASON(code) >= SSL_AD_REASON_OFFSET;
+  if (ERR_GET_LIB(code) != ERR_LIB_SSL) return false;
+  const int reason = ERR_GET_REASON(code);
+  return reason >= SSL_AD_REASON_OFFSET || reason == SSL_R_UNEXPECTED_EOF_WHILE_READING;
 }
 
 // To be called after a failed handshake, while OpenSSL's error is still there.
-HandshakeSurvey::Refusal refusal_of(const HandshakeSurvey::State& state, bool has_closed) {
+HandshakeSurvey::Refusal refusal_of(const HandshakeSurvey::State& state, int error) {
   using Refusal = HandshakeSurvey::Refusal;
   if (state.requests_certificate)
-    return has_closed || is_alert() ? Refusal::of_no_certificate : Refusal::none;
+    return is_ended_by_server(error) ? Refusal::of_no_certificate : Refusal::none;
   // With a pending cipher there was a ServerHello.
   const bool has_agreed = SSL_get_pending_cipher(state.ssl.get()) != nullptr;
-  return !has_agreed && !has_closed && is_about_the_offer() ? Refusal::of_the_offer : Refusal::none;
+  return !has_agreed && error == SSL_ERROR_SSL && is_about_the_offer() ? Refusal::of_the_offer
+                                                                       : Refusal::none;
 }
 
 EngineStatus fail(HandshakeSurvey::State& state, FailureReport report) {
@@ -134,18 +140,20 @@ EngineStatus fail(HandshakeSurvey::State& state, FailureReport report) {
 }
 
 EngineStatus status_of(HandshakeSurvey::State& state, int result) {
-  switch (SSL_get_error(state.ssl.get(), result)) {
-    case SSL_ERROR_WANT_READ: return EngineStatus::want_input;
-    case SSL_ERROR_WANT_WRITE: return EngineStatus::want_room;
+  const int error = SSL_get_error(state.ssl.get(), result);
+  if (error == SSL_ERROR_WANT_READ) return EngineStatus::want_input;
+  if (error == SSL_ERROR_WANT_WRITE) return EngineStatus::want_room;
+  // What comes after the handshake refuses nothing.
+  if (!state.is_established) state.refusal = refusal_of(state, error);
+  switch (error) {
     case SSL_ERROR_ZERO_RETURN:
     case SSL_ERROR_SYSCALL:
-      state.refusal = refusal_of(state, true);
       return fail(state, {.failure = Failure::unexpected_eof,
                           .reason = "the server closed the connection",
                           .subject = {},
                           .issuer = {},
                           .detail = {}});
-    default: state.refusal = refusal_of(state, false); return fail(state, take_ssl_failure());
+    default: return fail(state, take_ssl_failure());
   }
 }
 
@@ -174,6 +182,7 @@ EngineStatus HandshakeSurvey::handshake(ByteView& ciphertext, Outgoing& out) {
   state_->bytes.incoming = &ciphertext;
   state_->bytes.outgoing = &out;
   const int result = SSL_do_handshake(state_->ssl.get());
+  state_->is_established = result == 1;
   const EngineStatus status = result == 1 ? EngineStatus::ready : status_of(*state_, result);
   state_->bytes.incoming = nullptr;
   state_->bytes.outgoing = nullptr;

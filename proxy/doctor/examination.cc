@@ -203,9 +203,11 @@ ServerReport examine(const std::shared_ptr<const Upstream>& upstream, const Logi
   const protocol::Bytes first_bytes = first_bytes_of(config);
   Surveyed found = survey(*upstream, first_bytes);
   const Evidence evidence{config, found.survey, found.chain, found.refusal, trusted_by_system(config, found)};
+  const auto* server = surveyed_server(found.survey);
   const SessionAttempt attempt =
       attempt_session(upstream, first_bytes, budget_of(config, found.survey.lookup.addresses.size()),
-                      found.survey.handshake ? found.survey.handshake->duration : StepDuration(0));
+                      found.survey.handshake ? found.survey.handshake->duration : StepDuration(0),
+                      server == nullptr || server->requests_certificate);
   add_further_probes(config, first_bytes, found.survey);
   ServerReport report{.upstream = config.name,
                       .server = {},

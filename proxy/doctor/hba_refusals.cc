@@ -14,14 +14,20 @@
 #include <vector>
 
 namespace pgveil::proxy {
+
+// The addresses whose bits are those of `address` where `mask` has ones. PostgreSQL also takes a mask that is not a prefix.
+struct HbaNetwork {
+  std::vector<std::uint8_t> address, mask;  // 4 bytes each, or 16
+};
+
+struct HbaRefusals::Refusal {
+  HbaRule rule;
+  std::vector<HbaNetwork> networks;  // one, or those of both families
+};
+
 namespace {
 
 using AddressBytes = std::vector<std::uint8_t>;
-
-// The addresses whose bits are those of `address` where `mask` has ones. PostgreSQL also takes a mask that is not a prefix.
-struct Network {
-  AddressBytes address, mask;  // 4 bytes each, or 16
-};
 
 constexpr std::array<int, 2> kFamilies{AF_INET, AF_INET6};
 
@@ -29,7 +35,7 @@ std::size_t size_in(int family) {
   return family == AF_INET ? sizeof(in_addr) : sizeof(in6_addr);
 }
 
-Network every_address(int family) {
+HbaNetwork every_address(int family) {
   return {.address = AddressBytes(size_in(family)), .mask = AddressBytes(size_in(family))};
 }
 
@@ -40,14 +46,14 @@ std::optional<AddressBytes> bytes_of(const std::string& address, int family) {
 }
 
 // nullopt: the record is not for a network of this family.
-std::optional<Network> network_of(const HbaRule& rule, int family) {
+std::optional<HbaNetwork> network_of(const HbaRule& rule, int family) {
   auto address = bytes_of(rule.address, family);
   auto mask = bytes_of(rule.netmask, family);
   if (!address || !mask) return std::nullopt;
-  return Network{.address = *std::move(address), .mask = *std::move(mask)};
+  return HbaNetwork{.address = *std::move(address), .mask = *std::move(mask)};
 }
 
-bool is_in(const Network& inner, const Network& outer) {
+bool is_in(const HbaNetwork& inner, const HbaNetwork& outer) {
   if (inner.address.size() != outer.address.size()) return false;
   for (std::size_t i = 0; i < outer.address.size(); ++i) {
     const bool fixes_all_bits = (outer.mask[i] & ~inner.mask[i]) == 0;
@@ -58,60 +64,66 @@ bool is_in(const Network& inner, const Network& outer) {
 }
 
 // Returns the networks that have all addresses of the record: of `all`, a host name or `samenet` those of both families.
-std::vector<Network> reach_of(const HbaRule& rule) {
+std::vector<HbaNetwork> networks_of(const HbaRule& rule) {
   for (const int family : kFamilies)
     if (auto network = network_of(rule, family)) return {*std::move(network)};
   return {every_address(AF_INET), every_address(AF_INET6)};
 }
 
-// Some of those whom a record admits.
-struct Part {
-  const Network& network;
-  std::string_view database, user;  // words of the record, such as `all` or "+group"
-};
-
 bool has(const std::vector<std::string>& words, std::string_view word) {
   return std::ranges::find(words, word) != words.end();
 }
 
-bool has_all_addresses(const HbaRule& refusing, const HbaRule& rule, const Part& part) {
-  if (refusing.address == "all") return true;
-  if (refusing.address == rule.address && refusing.netmask == rule.netmask) return true;
-  return std::ranges::any_of(kFamilies, [&](int family) {
-    const auto network = network_of(refusing, family);
-    return network && is_in(part.network, *network);
-  });
-}
-
 // The database `all` does not include connections for physical replication, which only the word `replication` matches.
-bool has_all_databases(const HbaRule& refusing, const Part& part) {
-  return has(refusing.databases, part.database) ||
-         (part.database != "replication" && has(refusing.databases, "all"));
+bool has_all_of_database(const HbaRule& refusing, std::string_view database) {
+  return has(refusing.databases, database) || (database != "replication" && has(refusing.databases, "all"));
 }
 
-bool has_all_users(const HbaRule& refusing, const Part& part) {
-  return has(refusing.users, part.user) || has(refusing.users, "all");
+bool has_all_of_user(const HbaRule& refusing, std::string_view user) {
+  return has(refusing.users, user) || has(refusing.users, "all");
 }
 
-bool refuses_plaintext(const HbaRule& rule) {
-  return rule.error.empty() && rule.method == "reject" && (rule.type == "host" || rule.type == "hostnossl");
+bool has_all_addresses(const HbaRefusals::Refusal& refusal, const HbaRule& later, const HbaNetwork& network) {
+  if (refusal.rule.address == "all") return true;
+  if (refusal.rule.address == later.address && refusal.rule.netmask == later.netmask) return true;
+  return refusal.networks.size() == 1 && is_in(network, refusal.networks.front());
+}
+
+// PostgreSQL: hba.c, check_hba().
+bool takes(std::string_view type, HbaChannel channel) {
+  if (type == "host") return true;
+  if (type == "hostssl") return channel == HbaChannel::tls;
+  if (type == "hostnossl") return channel != HbaChannel::tls;
+  if (type == "hostgssenc") return channel == HbaChannel::gssapi;
+  if (type == "hostnogssenc") return channel != HbaChannel::gssapi;
+  return false;
 }
 
 }  // namespace
 
-bool is_refused_by(std::span<const HbaRule> earlier, const HbaRule& rule) {
-  const auto is_part_refused = [&](const Part& part) {
-    return std::ranges::any_of(earlier, [&](const HbaRule& before) {
-      return refuses_plaintext(before) && has_all_addresses(before, rule, part) &&
-             has_all_databases(before, part) && has_all_users(before, part);
-    });
-  };
-  if (rule.databases.empty() || rule.users.empty()) return false;
-  for (const Network& network : reach_of(rule))
+HbaRefusals::HbaRefusals() = default;
+HbaRefusals::~HbaRefusals() = default;
+
+void HbaRefusals::add(const HbaRule& rule) {
+  if (rule.error.empty() && rule.method == "reject")
+    refusals_.push_back({.rule = rule, .networks = networks_of(rule)});
+}
+
+bool HbaRefusals::leave(const HbaRule& rule, HbaChannel channel) {
+  if (!takes(rule.type, channel)) return false;
+  if (refusals_.empty() || rule.databases.empty() || rule.users.empty()) return true;
+  for (const HbaNetwork& network : networks_of(rule))
     for (const std::string& database : rule.databases)
-      for (const std::string& user : rule.users)
-        if (!is_part_refused({.network = network, .database = database, .user = user})) return false;
-  return true;
+      for (const std::string& user : rule.users) {
+        if (comparisons_left_ < refusals_.size()) return true;
+        comparisons_left_ -= refusals_.size();
+        const bool is_refused = std::ranges::any_of(refusals_, [&](const Refusal& refusal) {
+          return takes(refusal.rule.type, channel) && has_all_addresses(refusal, rule, network) &&
+                 has_all_of_database(refusal.rule, database) && has_all_of_user(refusal.rule, user);
+        });
+        if (!is_refused) return true;
+      }
+  return false;
 }
 
 }  // namespace pgveil::proxy

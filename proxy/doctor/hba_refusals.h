@@ -1,15 +1,37 @@
-// Which records of a pg_hba.conf have no effect on logins without TLS, because earlier ones refuse all of them.
+// Which logins earlier records of a pg_hba.conf leave to a later one, because they do not reject them.
 #pragma once
 
-#include <span>
+#include <cstddef>
+#include <vector>
 
-#include "proxy/doctor/hba_review.h"
+#include "proxy/doctor/hba_rule.h"
 
 namespace pgveil::proxy {
 
-// Returns whether earlier records refuse everybody whom `rule` would admit without TLS. They count together: each database, each
-// user and each address family of `rule` may be refused by another record. Returns false if that is not certain, as with a host
-// name.
-[[nodiscard]] bool is_refused_by(std::span<const HbaRule> earlier, const HbaRule& rule);
+// How a login over a network is protected.
+enum class HbaChannel { plaintext, tls, gssapi };
+
+class HbaRefusals {
+ public:
+  struct Refusal;  // defined in hba_refusals.cc
+
+  HbaRefusals();
+  ~HbaRefusals();
+  HbaRefusals(const HbaRefusals&) = delete;
+  HbaRefusals& operator=(const HbaRefusals&) = delete;
+
+  // Adds a record that comes before the later ones. Only those with the method reject count.
+  void add(const HbaRule& rule);
+
+  // Returns whether `rule` can admit a login in this way. False: its type does not take such logins, or the records that were
+  // added reject all of them. They count together: each database, each user and each address family of `rule` may be rejected by
+  // another record. If that would take too many comparisons, returns true. A word that is in quotes in the file is taken for the
+  // keyword, which pg_hba_file_rules shows in the same way.
+  [[nodiscard]] bool leave(const HbaRule& rule, HbaChannel channel);
+
+ private:
+  std::vector<Refusal> refusals_;
+  std::size_t comparisons_left_ = 1'000'000;  // about a tenth of a second
+};
 
 }  // namespace pgveil::proxy

@@ -37,11 +37,6 @@ bool is_of_this_machine(const HbaRule& rule) {
   return rule.address == "::1" && rule.netmask == "ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff";
 }
 
-bool is_for_plaintext(const HbaRule& rule) {
-  constexpr std::array<std::string_view, 3> kTypes{"host", "hostnossl", "hostnogssenc"};
-  return is_one_of(rule.type, kTypes);
-}
-
 // "line 93", or "line 93 of /etc/.../extra.conf"
 std::string place_of(const HbaRule& rule) {
   return fmt::format("line {}{}{}", rule.line, rule.file.empty() ? "" : " of ", rule.file);
@@ -107,9 +102,10 @@ constexpr std::string_view kVerifyCa = "clientcert=verify-ca";
 constexpr Weakness kTrustInEachCertificate{
     .word = kVerifyCa,
     .field = "option",
-    .what = "admits everybody with a certificate of the CA as every user",
-    .what_here = "admits everybody on the server's own machine with a certificate of the CA as every user",
-    .consequence = "everybody with a certificate of the CA can log in as every user",
+    .what = "lets everybody who has a certificate of the CA log in as any user",
+    .what_here =
+        "lets everybody on the server's own machine who has a certificate of the CA log in as any user",
+    .consequence = "everybody who has a certificate of the CA can log in as any user",
     .replacement = "clientcert=verify-full"};
 constexpr Weakness kPasswordMethod{.word = "password",
                                    .field = "method",
@@ -128,7 +124,7 @@ std::optional<Weakness> weakness_of_trust(const HbaRule& rule) {
   return has_option(rule, kVerifyCa) ? kTrustInEachCertificate : kTrustMethod;
 }
 
-void review(const HbaRule& rule, bool refuses_plaintext, std::vector<Step>& steps) {
+void review(const HbaRule& rule, HbaRefusals& earlier, std::vector<Step>& steps) {
   constexpr std::array<std::string_view, 4> kLearnsPassword{"ldap", "pam", "radius", "bsd"};
   if (!rule.error.empty()) {
     steps.push_back(failed_step(
@@ -139,8 +135,11 @@ void review(const HbaRule& rule, bool refuses_plaintext, std::vector<Step>& step
     return;
   }
   if (rule.method == "reject") return;
-  if (is_for_plaintext(rule) && !refuses_plaintext)
-    steps.push_back(weakness_step(rule, weakness_of_plaintext(rule)));
+  const bool admits_plaintext = earlier.leave(rule, HbaChannel::plaintext);
+  const bool is_in_use = rule.type == "local" || admits_plaintext || earlier.leave(rule, HbaChannel::tls) ||
+                         earlier.leave(rule, HbaChannel::gssapi);
+  if (!is_in_use) return;
+  if (admits_plaintext) steps.push_back(weakness_step(rule, weakness_of_plaintext(rule)));
   if (const auto weakness = weakness_of_trust(rule)) steps.push_back(weakness_step(rule, *weakness));
   if (rule.method == "password") steps.push_back(weakness_step(rule, kPasswordMethod));
   if (is_one_of(rule.method, kLearnsPassword)) steps.push_back(note(rule, kPasswordMethod.what_here));
@@ -186,8 +185,11 @@ HbaRule hba_rule(const protocol::Row& row) {
 
 std::vector<Step> review_hba(const std::vector<HbaRule>& rules) {
   std::vector<Step> steps;
-  for (std::size_t i = 0; i < rules.size(); ++i)
-    review(rules[i], is_refused_by(std::span(rules).first(i), rules[i]), steps);
+  HbaRefusals refusals;
+  for (const HbaRule& rule : rules) {
+    review(rule, refusals, steps);
+    refusals.add(rule);
+  }
   // Faults first, so that the limit leaves out the least important.
   std::ranges::stable_sort(steps, {}, [](const Step& step) { return step.outcome != Outcome::failed; });
   if (steps.size() > kMostSteps) {

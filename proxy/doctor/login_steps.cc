@@ -55,10 +55,13 @@ Step refused(const LoginReply& reply, const LoginRequest& login) {
 }
 
 Step unanswered(const LoginReply& reply, const LoginRequest& login) {
-  return fault(reply, "login", "not answered: " + reply.error,
+  // The ending of a connection is a sentence.
+  const bool is_sentence = reply.error.ends_with('.');
+  return fault(reply, "login", "no usable answer: " + reply.error,
                {.side = Side::server,
-                .cause = fmt::format("The server does not answer the login of user \"{}\": {}.", login.user,
-                                     reply.error),
+                .cause = is_sentence ? reply.error
+                                     : fmt::format("The login of user \"{}\" got no usable answer: {}.",
+                                                   login.user, reply.error),
                 .remedy = kReadTheLog});
 }
 
@@ -207,7 +210,7 @@ Step session_step(const std::optional<TrialLogin::Failure>& failure, std::string
 Step no_session_step(const LoginReply& reply, const LoginRequest& login) {
   std::string why = "no password is known (--passfile)";
   if (!reply.asked)
-    why = reply.refusal ? "the login is refused" : "the login is not answered";
+    why = reply.refusal ? "the login is refused" : "the login got no usable answer";
   else if (!login.password_source.empty())
     why = fmt::format("no line of {} is for this host, port, database and user", login.password_source);
   else if (login.has_password_command)

@@ -126,7 +126,7 @@ HandshakeFault fault_of(const tls::HandshakeSurvey& survey, std::size_t total) {
   return fault;
 }
 
-// Returns the fault, if any. After an established handshake `rest` has what was received behind it.
+// Returns the fault, if any. After an established handshake `rest` has what was received after it.
 std::optional<HandshakeFault> run(tls::HandshakeSurvey& survey, TimedSocket& socket, protocol::Bytes& rest) {
   std::array<std::uint8_t, kRecordBytes> memory{};
   tls::Outgoing out(memory);

@@ -49,7 +49,7 @@ enum class HandshakeEnd {
 };
 
 struct HandshakeResult {
-  // nullopt: the handshake has failed. It has not if it was ended only because no certificate was sent.
+  // nullopt: the handshake has failed. One that the server ends only because no certificate was sent does not count as failed.
   std::optional<tls::SurveyedServer> server;
   std::string error;
   StepDuration duration{0};

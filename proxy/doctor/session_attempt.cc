@@ -21,7 +21,7 @@ milliseconds rejection_time_of(StepDuration handshake) {
 
 SessionAttempt attempt_session(const std::shared_ptr<const Upstream>& upstream,
                                const protocol::Bytes& first_bytes, std::chrono::milliseconds budget,
-                               StepDuration handshake) {
+                               StepDuration handshake, bool may_require_certificate) {
   const auto begin = std::chrono::steady_clock::now();
   LoneLink link(upstream, first_bytes, budget);
   SessionAttempt attempt;
@@ -29,7 +29,7 @@ SessionAttempt attempt_session(const std::shared_ptr<const Upstream>& upstream,
   attempt.duration = since(begin);
   if (attempt.failure) return attempt;
   attempt.tls = link.tls();
-  if (attempt.tls && !attempt.tls->own_sha256_fingerprint.empty())
+  if (attempt.tls && (may_require_certificate || !attempt.tls->own_sha256_fingerprint.empty()))
     attempt.failure = link.await_rejection(rejection_time_of(handshake));
   link.close();
   return attempt;

@@ -21,10 +21,11 @@ struct SessionAttempt {
 };
 
 // Connects to `upstream` and closes the connection before its StartupMessage. `budget` is the time for all addresses together. If our
-// certificate was sent, waits for the server to reject it, which with TLS 1.3 it does after the handshake: half a second, and
-// longer if `handshake`, the time of one handshake, is long.
+// certificate was sent, or if `may_require_certificate`, waits for the server to reject us, which with TLS 1.3 it does after the
+// handshake: half a second, and longer if `handshake`, the time of one handshake, is long.
 [[nodiscard]] SessionAttempt attempt_session(const std::shared_ptr<const Upstream>& upstream,
                                              const protocol::Bytes& first_bytes,
-                                             std::chrono::milliseconds budget, StepDuration handshake);
+                                             std::chrono::milliseconds budget, StepDuration handshake,
+                                             bool may_require_certificate);
 
 }  // namespace pgveil::proxy

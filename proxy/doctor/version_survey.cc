@@ -43,7 +43,8 @@ AcceptedVersions accepted_versions(const UpstreamConfig& upstream, const KernelA
     if (result.end == HandshakeEnd::refused) continue;
     const bool is_accepted = result.end == HandshakeEnd::agreed;
     (is_accepted ? versions.accepted : versions.unknown).push_back(version);
-    if (!is_accepted) versions.error = result.error;
+    // A server that stalls after its ServerHello is not waited for again either.
+    if (!is_accepted || result.error == kNoAnswer) versions.error = result.error;
   }
   std::ranges::reverse(versions.accepted);
   std::ranges::reverse(versions.unknown);
@@ -63,6 +64,10 @@ AcceptedCiphers accepted_ciphers(const UpstreamConfig& upstream, const KernelAdd
     if (result.end == HandshakeEnd::unknown) accepted.error = result.error;
     if (result.end != HandshakeEnd::agreed) return accepted;
     accepted.names.push_back(result.cipher);
+    if (result.error == kNoAnswer) {
+      accepted.error = result.error;
+      return accepted;
+    }
   }
   accepted.error = "there may be more";
   return accepted;
@@ -99,6 +104,8 @@ Step versions_step(const AcceptedVersions& versions) {
   std::string text =
       fmt::format("lowest {}, highest {}", tls::name_of(accepted.front()), tls::name_of(accepted.back()));
   const bool is_current = accepted.front() >= tls::Version::tls1_2;
+  if (!is_current && !versions.unknown.empty())
+    text += fmt::format("; not known: {} ({})", names_of(versions.unknown), versions.error);
   if (is_current && !versions.unknown.empty())
     return {.name = "versions",
             .text = fmt::format("not known: {} ({}); accepted: {}", names_of(versions.unknown),

@@ -170,7 +170,7 @@ def test_old_versions_without_an_answer_leave_the_others_known(scripted_server, 
         peer.receive_ssl_request()
         peer.send(b"S")
         hello = peer.socket.recv(4096, socket.MSG_PEEK)
-        if b"\x00\x2b" not in hello and hello[9:11] < b"\x03\x03":
+        if hello[9:11] < b"\x03\x03":  # its legacy_version
             return peer.receive_to_end()
         peer.start_tls(credentials, minimum_version=ssl.TLSVersion.TLSv1_2)
         return peer.receive_to_end()
@@ -217,9 +217,20 @@ def test_a_server_with_tls_1_2_that_requires_a_certificate_is_described(scripted
     assert report["certificates"] and steps["accepted"]["outcome"] == "passed"
     assert "it ends the handshake if none is sent" in steps["client cert"]["text"]
     assert {mode["mode"]: mode["result"] for mode in report["sslmodes"]}["verify-full"] == "tls"
-    code, report, _, _ = examine(server, authority, "--sslmode", "require")
+    code, report, steps, _ = examine(server, authority, "--sslmode", "require")
     assert code == EX_UNAVAILABLE and not report["verdict"]["verified"]
+    finding = steps["verdict"]["finding"]
+    assert finding["side"] == "client" and "sslcert" in finding["remedy"]
     assert report["sslmodes"][0]["text"] == "does not connect: the server requires a client certificate"
+
+
+def test_a_server_with_tls_1_3_that_requires_a_certificate_is_not_good_without_one(scripted_server, demanding, authority):
+    """It says so after the handshake, as to a session."""
+    server = scripted_server(demanding())
+    code, report, steps, _ = examine(server, authority, "--sslmode", "verify-full")
+    assert code == EX_UNAVAILABLE and report["verdict"]["reason"] == "upstream_rejected_certificate"
+    assert "it ends the handshake" not in steps["client cert"]["text"]
+    assert report["sslmodes"][0]["result"] == "fails"
 
 
 def test_a_rejected_certificate_is_found_also_if_the_first_connection_fails(scripted_server, demanding, authority, workplace):

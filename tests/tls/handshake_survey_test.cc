@@ -86,6 +86,45 @@ TEST_F(AHandshakeSurvey, DescribesAServerThatRequiresACertificate) {
   }
 }
 
+// The end of the connection, too, comes only from a server that wants a certificate.
+TEST_F(AHandshakeSurvey, DescribesAServerThatClosesBecauseNoCertificateWasSent) {
+  const Identity leaf = server();
+  const auto context = openssl_server(leaf, {&root_});
+  SSL_CTX_set_max_proto_version(context.get(), TLS1_2_VERSION);
+  SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
+  OpenSslEnd end(context.get(), OpenSslEnd::Side::server);
+  HandshakeSurvey survey({.server_name = ""});
+  std::vector<std::uint8_t> memory(65'536);
+  Outgoing hello(memory);
+  ByteView unread;
+  ASSERT_EQ(survey.handshake(unread, hello), EngineStatus::want_input);
+  Bytes to_client;
+  end.handshake(Bytes(hello.written().begin(), hello.written().end()), to_client);
+  unread = to_client;
+  Outgoing rest(memory);
+  ASSERT_EQ(survey.handshake(unread, rest), EngineStatus::want_input);
+  survey.end_of_input();
+  EXPECT_EQ(survey.handshake(unread, rest), EngineStatus::failed);
+  EXPECT_EQ(survey.refusal(), HandshakeSurvey::Refusal::of_no_certificate);
+  EXPECT_EQ(survey.result().chain.size(), 2U);
+}
+
+TEST_F(AHandshakeSurvey, IsNotRefusedByWhatComesAfterTheHandshake) {
+  const Identity leaf = server();
+  const auto context = openssl_server(leaf, {});
+  SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER, nullptr);
+  OpenSslEnd end(context.get(), OpenSslEnd::Side::server);
+  HandshakeSurvey survey({.server_name = ""});
+  ASSERT_EQ(run(survey, end), EngineStatus::ready);
+  std::vector<std::uint8_t> memory(65'536);
+  Outgoing out(memory);
+  ByteView unread(rest_);
+  survey.end_of_input();
+  EXPECT_EQ(survey.await_tickets(unread, out), EngineStatus::failed);
+  EXPECT_EQ(survey.refusal(), HandshakeSurvey::Refusal::none);
+  EXPECT_FALSE(survey.result().requires_certificate);
+}
+
 // Only these say that the server does not accept what was offered.
 TEST_F(AHandshakeSurvey, IsRefusedByThreeAlerts) {
   using Refusal = HandshakeSurvey::Refusal;

@@ -126,6 +126,34 @@ TEST(AReviewOfPgHba, SeesThatAnEarlierRecordRefusesPlaintext) {
   EXPECT_EQ(faults({of_ipv6, host}), 1);
 }
 
+TEST(AReviewOfPgHba, FindsNoFaultInARecordThatNobodyReaches) {
+  const HbaRule trust = rule("hostnossl", "10.0.0.0", "trust");
+  EXPECT_EQ(faults({trust}), 2);
+  EXPECT_EQ(faults({rule("hostnossl", "all", "reject"), trust}), 0);
+  EXPECT_EQ(faults({rule("hostnogssenc", "all", "reject"), trust}), 1);  // with GSSAPI encryption
+  EXPECT_EQ(faults({rule("host", "all", "reject"), rule("hostssl", "10.0.0.0", "trust")}), 0);
+  EXPECT_EQ(faults({rule("hostnossl", "all", "reject"), rule("hostssl", "10.0.0.0", "trust")}), 1);
+  const HbaRule any = rule("hostnogssenc", "10.0.0.0", "scram-sha-256");
+  EXPECT_EQ(faults({rule("hostnogssenc", "all", "reject"), any}), 0);
+  EXPECT_EQ(faults({rule("hostgssenc", "all", "reject"), any}), 1);
+}
+
+// A server decides how many words a record has.
+TEST(AReviewOfPgHba, DoesNotCompareWithoutALimit) {
+  const auto faults_of = [](int count) {
+    HbaRule host = rule("host", "all", "scram-sha-256", "");
+    host.databases.clear();
+    host.users.clear();
+    for (int i = 0; i < count; ++i) {
+      host.databases.push_back("database" + std::to_string(i));
+      host.users.push_back("user" + std::to_string(i));
+    }
+    return faults({rule("hostnossl", "all", "reject"), host});
+  };
+  EXPECT_EQ(faults_of(100), 0);
+  EXPECT_EQ(faults_of(1'000), 1);  // not certain
+}
+
 // Splits "app,ledger".
 std::vector<std::string> words_of(const std::string& text) {
   std::vector<std::string> words;
@@ -286,7 +314,7 @@ TEST(AReviewOfPgHba, DoesNotTrustACertificateOfWhicheverName) {
   EXPECT_EQ(
       steps.front().finding->cause,
       "The record in line 7 of the server's pg_hba.conf has the option clientcert=verify-ca, so everybody "
-      "with a certificate of the CA can log in as every user.");
+      "who has a certificate of the CA can log in as any user.");
   EXPECT_EQ(
       steps.front().finding->remedy,
       "Change clientcert=verify-ca to clientcert=verify-full in line 7 of the server's pg_hba.conf, and run "

@@ -173,7 +173,10 @@ TEST(ALoginStep, FailsWithoutAnAnswer) {
   const Step step = login_step(unanswered(), login_of_ann);
   EXPECT_EQ(step.outcome, Outcome::failed);
   ASSERT_TRUE(step.finding);
-  EXPECT_EQ(step.finding->cause, "The server does not answer the login of user \"ann\": no answer in time.");
+  EXPECT_EQ(step.finding->cause, "The login of user \"ann\" got no usable answer: no answer in time.");
+  auto reply = unanswered();
+  reply.error = "The server has no TLS.";
+  EXPECT_EQ(login_step(reply, login_of_ann).finding->cause, "The server has no TLS.");
 }
 
 TEST(APlaintextStep, IsNotKnownWithoutAConnection) {
@@ -203,7 +206,7 @@ TEST(ASessionStep, SaysWhyNoPasswordIsKnown) {
   login.has_password_command = true;
   EXPECT_NE(no_session_step(reply, login).text.find("password_command"), std::string::npos);
   EXPECT_NE(no_session_step(refused("28000"), login).text.find("refused"), std::string::npos);
-  EXPECT_NE(no_session_step(unanswered(), login).text.find("not answered"), std::string::npos);
+  EXPECT_NE(no_session_step(unanswered(), login).text.find("no usable answer"), std::string::npos);
 }
 
 TEST(ASessionStep, SaysWhereAWrongPasswordComesFrom) {

@@ -35,6 +35,8 @@ TEST(AVersionStep, PassesOnlyIfEachVersionIsKnown) {
   EXPECT_EQ(step.text, "not known: TLSv1, TLSv1.1 (no answer in time); accepted: TLSv1.2");
   versions.accepted.insert(versions.accepted.begin(), Version::tls1_1);
   EXPECT_EQ(versions_step(versions).outcome, Outcome::failed);
+  EXPECT_EQ(versions_step(versions).text,
+            "lowest TLSv1.1, highest TLSv1.2; not known: TLSv1, TLSv1.1 (no answer in time)");
   versions.accepted.clear();
   EXPECT_EQ(versions_step(versions).text, "not known: no answer in time");
 }
