@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <thread>
 
 namespace pgveil::proxy {
 namespace {
@@ -25,6 +26,9 @@ std::optional<Error> wait_for(int descriptor, short events, Clock::time_point de
   }
 }
 
+// The kernel does not report when the queue of a Unix socket has room again. For TCP the kernel waits.
+constexpr std::chrono::milliseconds kQueuePause{10};
+
 bool is_transient(int error) {
   return error == EAGAIN || error == EWOULDBLOCK || error == EINTR;
 }
@@ -35,13 +39,19 @@ tl::expected<TimedSocket, Error> TimedSocket::connect(const KernelAddress& addre
                                                       Clock::time_point deadline) {
   Descriptor socket(::socket(address.family(), SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (socket.get() < 0) return tl::unexpected<Error>(std::strerror(errno));
-  if (::connect(socket.get(), address.get(), address.size) != 0) {
+  while (::connect(socket.get(), address.get(), address.size) != 0) {
+    if (errno == EAGAIN && Clock::now() + kQueuePause < deadline) {
+      std::this_thread::sleep_for(kQueuePause);
+      continue;
+    }
+    if (errno == EAGAIN) return tl::unexpected<Error>(kNoAnswer);
     if (errno != EINPROGRESS) return tl::unexpected<Error>(std::strerror(errno));
     if (auto error = wait_for(socket.get(), POLLOUT, deadline)) return tl::unexpected(*std::move(error));
     int error = 0;
     socklen_t size = sizeof error;
     ::getsockopt(socket.get(), SOL_SOCKET, SO_ERROR, &error, &size);
     if (error != 0) return tl::unexpected<Error>(std::strerror(error));
+    break;
   }
   return TimedSocket(std::move(socket), deadline);
 }

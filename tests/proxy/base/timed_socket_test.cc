@@ -7,6 +7,9 @@
 #include <array>
 #include <csignal>
 #include <string_view>
+#include <thread>
+
+#include "tests/support/certificates.h"
 
 namespace pgveil::proxy {
 namespace {
@@ -55,6 +58,26 @@ TEST_F(ATimedSocket, HasTheErrorOfTheSystem) {
   const auto socket = connect();
   ASSERT_FALSE(socket);
   EXPECT_EQ(socket.error(), "Connection refused");
+}
+
+// connect() to a Unix socket with a full queue fails at once, and nothing reports when there is room.
+TEST(ATimedUnixSocket, WaitsForRoomInTheQueue) {
+  const test::TemporaryFolder folder;
+  const auto address = kernel_address(SocketAddress{.host = "", .port = 0, .unix_path = folder.path("s")});
+  ASSERT_TRUE(address);
+  const Descriptor listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  ASSERT_EQ(::bind(listener.get(), address->get(), address->size), 0);
+  ASSERT_EQ(::listen(listener.get(), 0), 0);
+  const auto first = TimedSocket::connect(*address, Clock::now() + kPatience);
+  ASSERT_TRUE(first);
+  const auto late = TimedSocket::connect(*address, Clock::now() + kShort);
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error(), kNoAnswer);
+  std::jthread acceptor([&] {
+    std::this_thread::sleep_for(kShort);
+    const Descriptor accepted(::accept(listener.get(), nullptr, nullptr));
+  });
+  EXPECT_TRUE(TimedSocket::connect(*address, Clock::now() + kPatience));
 }
 
 TEST_F(ATimedSocket, WaitsUntilTheDeadline) {
