@@ -5,6 +5,7 @@
 
 #include "protocol/backend.h"
 #include "protocol/frontend.h"
+#include "protocol/sqlstate.h"
 #include "proxy/session/side_end.h"
 
 namespace pgveil::proxy {
@@ -166,7 +167,7 @@ void Relay::note_server_error(ByteView bytes) {
       bytes.last(static_cast<std::size_t>(size)).subspan(protocol::kMessageHeaderBytes));
   if (!fields) return;
   server_goes_on_ = fields->severity == "ERROR";
-  if (fields->sqlstate.size() == 5) server_sqlstate_ = fields->sqlstate;
+  if (protocol::sqlstate::is_well_formed(fields->sqlstate)) server_sqlstate_ = fields->sqlstate;
 }
 
 void Relay::begin_bulk(Direction& direction) const {

@@ -154,6 +154,16 @@ TEST_F(ARelay, KnowsThatTheServerHasGivenUp) {
   EXPECT_EQ(relay_.server_sqlstate(), "57P01");
 }
 
+// It is logged.
+TEST_F(ARelay, KeepsNoTextOfTheServerInPlaceOfAnSqlstate) {
+  for (const char* sqlstate : {"", "5\nP01", "57p01", "57P011"}) {
+    server_.incoming = {messages::error("FATAL", sqlstate)};
+    EXPECT_EQ(advance(), std::nullopt);
+    EXPECT_TRUE(relay_.server_gave_up());
+    EXPECT_EQ(relay_.server_sqlstate(), "");
+  }
+}
+
 TEST_F(ARelay, TakesAnErrorOfAStatementForNoEnd) {
   server_.incoming = {messages::error("ERROR", "42601")};
   EXPECT_EQ(advance(), std::nullopt);
