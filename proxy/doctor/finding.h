@@ -26,8 +26,8 @@ struct Evidence {
 [[nodiscard]] inline Side own_side(const Evidence& evidence) {
   return evidence.upstream.name.empty() ? Side::client : Side::pgveil;
 }
-// Whether the chain is refused because of this fault of this certificate. A certificate or a CRL that does not meet what a step
-// expects is no fault unless the chain is refused for it: OpenSSL may not have needed it.
+// Whether the chain is refused because of this fault of this certificate. OpenSSL does not need each certificate and each CRL. So
+// one that is expired, revoked or missing is a fault only if the chain is refused for it.
 [[nodiscard]] bool is_refused_for(const Evidence& evidence, tls::Failure failure,
                                   const tls::StoredCertificate& certificate);
 // Returns the finding for a session that ends like this.

@@ -109,7 +109,7 @@ void HbaRefusals::add(const HbaRule& rule) {
     refusals_.push_back({.rule = rule, .networks = networks_of(rule)});
 }
 
-bool HbaRefusals::leave(const HbaRule& rule, HbaChannel channel) {
+bool HbaRefusals::leave_logins(const HbaRule& rule, HbaChannel channel) {
   if (!takes(rule.type, channel)) return false;
   if (refusals_.empty() || rule.databases.empty() || rule.users.empty()) return true;
   for (const HbaNetwork& network : networks_of(rule))

@@ -27,7 +27,7 @@ class HbaRefusals {
   // added reject all of them. They count together: each database, each user and each address family of `rule` may be rejected by
   // another record. If that would take too many comparisons, returns true. A word that is in quotes in the file is taken for the
   // keyword, which pg_hba_file_rules shows in the same way.
-  [[nodiscard]] bool leave(const HbaRule& rule, HbaChannel channel);
+  [[nodiscard]] bool leave_logins(const HbaRule& rule, HbaChannel channel);
 
  private:
   std::vector<Refusal> refusals_;

@@ -135,9 +135,10 @@ void review(const HbaRule& rule, HbaRefusals& earlier, std::vector<Step>& steps)
     return;
   }
   if (rule.method == "reject") return;
-  const bool admits_plaintext = earlier.leave(rule, HbaChannel::plaintext);
-  const bool is_in_use = rule.type == "local" || admits_plaintext || earlier.leave(rule, HbaChannel::tls) ||
-                         earlier.leave(rule, HbaChannel::gssapi);
+  const bool admits_plaintext = earlier.leave_logins(rule, HbaChannel::plaintext);
+  const bool is_in_use = rule.type == "local" || admits_plaintext ||
+                         earlier.leave_logins(rule, HbaChannel::tls) ||
+                         earlier.leave_logins(rule, HbaChannel::gssapi);
   if (!is_in_use) return;
   if (admits_plaintext) steps.push_back(weakness_step(rule, weakness_of_plaintext(rule)));
   if (const auto weakness = weakness_of_trust(rule)) steps.push_back(weakness_step(rule, *weakness));

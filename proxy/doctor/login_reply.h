@@ -20,7 +20,7 @@ struct LoginReply {
   // Instead of `asked`. Its SQLSTATE is well-formed, or "unknown". The other fields are text of the server: they may be shown
   // only if it is verified.
   std::optional<protocol::ErrorFields> refusal = std::nullopt;
-  // Why there is no answer that can be understood. Empty: there is one, which is `asked` or `refusal`.
+  // Why there is no usable answer. Empty: the answer is in `asked` or in `refusal`.
   std::string error = {};
   // The newest version of the server, if it does not know that of the StartupMessage.
   std::optional<protocol::ProtocolVersion> newest_version = std::nullopt;

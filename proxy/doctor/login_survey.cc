@@ -1,9 +1,13 @@
 #include "proxy/doctor/login_survey.h"
 
+#include <fmt/format.h>
+
+#include <string>
 #include <utility>
 
 #include "protocol/frontend.h"
 #include "proxy/base/timed_socket.h"
+#include "proxy/diagnostics/reason.h"
 #include "proxy/doctor/lone_link.h"
 
 namespace pgveil::proxy {
@@ -34,6 +38,12 @@ LoginReply await_reply(const Receive& receive) {
   return failed(kAnswerTooLarge);
 }
 
+// "The server at 10.0.0.1:5432 has no TLS."
+std::string sentence_of(const Ending& ending) {
+  return ending.detail.empty() ? fmt::format("The connection failed: {}.", describe(ending.reason).message)
+                               : ending.detail;
+}
+
 LoginReply timed(LoginReply reply, Clock::time_point begin) {
   reply.duration = since(begin);
   return reply;
@@ -60,7 +70,7 @@ LoginReply ask_verified(const std::shared_ptr<const Upstream>& upstream, const p
                         const LoginRequest& login, protocol::ProtocolVersion version,
                         std::chrono::milliseconds time) {
   LoneLink link(upstream, first_bytes, time);
-  if (const auto failure = link.connect()) return failed(failure->detail);
+  if (const auto failure = link.connect()) return failed(sentence_of(*failure));
   const auto begin = Clock::now();
   link.send(startup_message_of(login, version));
   LoginReply reply = timed(await_reply([&] { return link.receive(begin + time); }), begin);

@@ -18,7 +18,8 @@ namespace pgveil::proxy {
 [[nodiscard]] protocol::Bytes startup_message_of(const LoginRequest& login,
                                                  protocol::ProtocolVersion version);
 
-// Asks a server that is verified before the StartupMessage is sent. `time` is that of the connection, and again that of the answer.
+// Asks a server that is verified before the StartupMessage is sent. `time` is that of the connection, and again that of the
+// answer.
 [[nodiscard]] LoginReply ask_verified(const std::shared_ptr<const Upstream>& upstream,
                                       const protocol::Bytes& first_bytes, const LoginRequest& login,
                                       protocol::ProtocolVersion version, std::chrono::milliseconds time);

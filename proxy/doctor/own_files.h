@@ -11,8 +11,8 @@
 
 namespace pgveil::proxy {
 
-// Returns the steps for sslcert and sslkey, which have been loaded, so that the key belongs to the certificate; none if there
-// is no certificate. `now` is in seconds since 1970.
+// Returns the steps for sslcert and sslkey; no steps if sslcert is not set. Both were loaded before, so it is known that the key
+// belongs to the certificate. `now` is in seconds since 1970.
 [[nodiscard]] std::vector<Step> review_own_certificate(const Evidence& evidence, std::int64_t now);
 
 // Returns the step, named `name`, for a key that has been loaded with its certificate.
@@ -28,9 +28,9 @@ struct CrlInFile {
 };
 // Returns what is in sslcrl and sslcrldir.
 [[nodiscard]] std::vector<CrlInFile> crls_of(const tls::ClientSettings& settings);
-// Compares CRLs with the chain that was sent: whether they are current, of an authority of the chain, and revoke a certificate
-// of it; and whether each certificate has a CRL of its authority. Such a step fails only if the chain is refused for it, and is
-// noted otherwise. Returns no steps if there is no chain.
+// Compares CRLs with the chain that was sent. Returns a step for each CRL: whether it is current, is of an authority of the chain,
+// and revokes a certificate of the chain; and a step for each certificate whose authority has no CRL. If the chain is refused for
+// what a step shows, the step has failed; otherwise it is noted. Returns no steps if there is no chain.
 [[nodiscard]] std::vector<Step> review_crls(const std::vector<CrlInFile>& crls, const Evidence& evidence,
                                             std::int64_t now);
 

@@ -16,13 +16,13 @@ namespace pgveil::proxy {
 
 struct SessionAttempt {
   std::optional<Ending> failure;                // nullopt: the server is verified
-  std::shared_ptr<const tls::Established> tls;  // null after a failure, and without TLS
+  std::shared_ptr<const tls::Established> tls;  // null: no TLS handshake was completed
   StepDuration duration{0};
 };
 
-// Connects to `upstream` and closes the connection before its StartupMessage. `budget` is the time for all addresses together. If our
-// certificate was sent, or if `may_require_certificate`, waits for the server to reject us, which with TLS 1.3 it does after the
-// handshake: half a second, and longer if `handshake`, the time of one handshake, is long.
+// Connects to `upstream` and closes the connection before its StartupMessage. `budget` is the time for all addresses together.
+// With TLS 1.3 a server rejects our certificate, or that we have none, after the handshake. So this waits, if our certificate was
+// sent or `may_require_certificate`: half a second, or longer if `handshake`, the duration of one handshake, is long.
 [[nodiscard]] SessionAttempt attempt_session(const std::shared_ptr<const Upstream>& upstream,
                                              const protocol::Bytes& first_bytes,
                                              std::chrono::milliseconds budget, StepDuration handshake,

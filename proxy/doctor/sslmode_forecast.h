@@ -22,9 +22,9 @@ struct LoginReplies {
   std::optional<LoginReply> in_plaintext;
 };
 
-// `verdict` is that of the session: a server that rejects our certificate does so in each mode. As in libpq, a file of sslrootcert
-// is used by `require` and by weaker modes, too; with sslrootcert=system only verify-full is possible, and the weaker modes are
-// judged as if there were no root certificates.
+// `verdict` is that of the session: a server that rejects our certificate does so in each mode. As in libpq, a file of
+// sslrootcert is used by `require` and by weaker modes, too; with sslrootcert=system only verify-full is possible, and the weaker
+// modes are judged as if there were no root certificates.
 [[nodiscard]] std::vector<SslModeForecast> forecast_sslmodes(const std::vector<std::string>& modes,
                                                              const Evidence& evidence, const Verdict& verdict,
                                                              const LoginReplies& replies);

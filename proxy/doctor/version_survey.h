@@ -14,7 +14,7 @@
 
 namespace pgveil::proxy {
 
-// Tries each version on a connection of its own, the newest first, until there is no answer in time: then older ones are not tried.
+// Tries each version on a connection of its own, the newest first. After one without an answer in time, older ones are not tried.
 [[nodiscard]] AcceptedVersions accepted_versions(const UpstreamConfig& upstream, const KernelAddress& address,
                                                  const protocol::Bytes& first_bytes);
 

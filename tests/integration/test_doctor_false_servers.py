@@ -136,6 +136,31 @@ def test_what_a_server_accepts_is_not_known_without_its_answer(scripted_server, 
     assert seconds < 20
 
 
+def test_a_server_that_stalls_after_its_server_hello_is_waited_for_once(scripted_server, credentials, authority):
+    """It has chosen version and cipher, but each further connection would wait as long."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(credentials.certificate, credentials.key)
+
+    def then(peer):
+        if peer.receive(8) != wire.SSL_REQUEST:
+            return peer.close()
+        peer.send(b"S")
+        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        incoming.write(peer.socket.recv(4096))
+        with contextlib.suppress(ssl.SSLError):
+            context.wrap_bio(incoming, outgoing, server_side=True).do_handshake()
+        records = outgoing.read()
+        peer.send(records[: 5 + int.from_bytes(records[3:5], "big")])
+        return peer.receive_to_end()
+
+    server = []
+    server.append(scripted_server(after_the_verdict(server, credentials, then)))
+    _, report, steps, seconds = examine(server[0], authority, timeout="10s")
+    assert report["verdict"]["verified"] and not report["tls"]["complete"]
+    assert report["tls"]["versions"] == ["TLSv1.3"] and "no answer in time" in steps["versions"]["text"]
+    assert seconds < 15
+
+
 def test_versions_that_are_refused_in_the_handshake_are_known(scripted_server, credentials, authority):
     server = scripted_server(lambda peer: peer.accept_tls(credentials, minimum_version=ssl.TLSVersion.TLSv1_3))
     _, report, steps, _ = examine(server, authority)
@@ -293,6 +318,26 @@ def test_a_fault_that_the_verdict_does_not_name_is_explained(scripted_server, au
     finding = steps["SSLRequest"]["finding"]
     assert steps["SSLRequest"]["outcome"] == "failed" and finding["cause"] == "The server closed the connection."
     assert finding["side"] == "server" and finding["remedy"].endswith(".")
+
+
+def test_the_cause_of_a_login_whose_connection_fails_is_one_sentence(scripted_server, credentials, authority):
+    """The first connection of the login, after those of a run without one, is refused."""
+    count = []
+
+    def script(peer):
+        if count and peer not in server.peers[: 2 * count[0]]:
+            peer.receive(8)
+            peer.send(b"N")
+            return peer.close()
+        return peer.accept_tls(credentials, minimum_version=ssl.TLSVersion.TLSv1_2)
+
+    server = scripted_server(script)
+    examine(server, authority)
+    count.append(len(server.peers))
+    code, report, steps, _ = examine(server, authority, "--user", "app")
+    assert code == EX_UNAVAILABLE and report["verdict"]["verified"] and steps["login"]["outcome"] == "failed"
+    cause = steps["login"]["finding"]["cause"]
+    assert cause.startswith("The server ") and "TLS" in cause and cause.endswith(".") and not cause.endswith("..")
 
 
 # --- late answers ---

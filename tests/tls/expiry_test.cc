@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdint>
@@ -102,6 +103,19 @@ TEST_F(ExpiryTest, IsThatOfTheOneThatIsValidNow) {
   // A warning is not due before the last one expires.
   folder_.write("crls", crl(-2, 7) + crl(5, 20));
   EXPECT_EQ(pgveil::tls::hours(expiries_in(folder_.path("crls"), Expiry::Kind::crl).at(0).ends), 20);
+}
+
+TEST_F(ExpiryTest, OfAFileOfOurOwnIsThatOfItsFirstCertificateAlsoAfterCrls) {
+  const auto other = pgveil::test::authority("other");
+  folder_.write("own", pgveil::test::crl_pem(root_, {}, std::chrono::hours(7)) +
+                           pgveil::test::crl_pem(other, {}, std::chrono::hours(7)) +
+                           pgveil::test::self_signed(lasting("a", std::chrono::hours(2))).certificate_pem() +
+                           pgveil::test::self_signed(lasting("a", std::chrono::hours(9))).certificate_pem());
+  const auto found = expiries_in(folder_.path("own"), Expiry::Kind::certificate);
+  ASSERT_EQ(found.size(), 3U);
+  const auto own = std::ranges::find(found, Expiry::Kind::certificate, &Expiry::kind);
+  ASSERT_NE(own, found.end());
+  EXPECT_EQ(hours(own->ends), 2);
 }
 
 TEST_F(ExpiryTest, OfAFileOfOurOwnIsThatOfItsFirstCertificate) {

@@ -25,6 +25,13 @@ class AHandshakeSurvey : public testing::Test {
     }
     return EngineStatus::want_input;
   }
+  // Gives the survey what the server has sent after the handshake.
+  EngineStatus await_tickets(HandshakeSurvey& survey) {
+    std::vector<std::uint8_t> memory(65'536);
+    Outgoing out(memory);
+    ByteView unread(rest_);
+    return survey.await_tickets(unread, out);
+  }
   [[nodiscard]] Identity server() const { return issued_by(root_, named("db01")); }
 
   Bytes rest_;  // what the server has sent after the handshake
@@ -116,13 +123,35 @@ TEST_F(AHandshakeSurvey, IsNotRefusedByWhatComesAfterTheHandshake) {
   OpenSslEnd end(context.get(), OpenSslEnd::Side::server);
   HandshakeSurvey survey({.server_name = ""});
   ASSERT_EQ(run(survey, end), EngineStatus::ready);
-  std::vector<std::uint8_t> memory(65'536);
-  Outgoing out(memory);
-  ByteView unread(rest_);
   survey.end_of_input();
-  EXPECT_EQ(survey.await_tickets(unread, out), EngineStatus::failed);
+  EXPECT_EQ(await_tickets(survey), EngineStatus::failed);
   EXPECT_EQ(survey.refusal(), HandshakeSurvey::Refusal::none);
   EXPECT_FALSE(survey.result().requires_certificate);
+}
+
+// The same alert later has another meaning.
+TEST_F(AHandshakeSurvey, IsNotRefusedAfterTheServerHello) {
+  const Identity leaf = server();
+  const auto context = openssl_server(leaf, {});
+  SSL_CTX_set_max_proto_version(context.get(), TLS1_2_VERSION);
+  OpenSslEnd end(context.get(), OpenSslEnd::Side::server);
+  HandshakeSurvey survey({.server_name = ""});
+  std::vector<std::uint8_t> memory(65'536);
+  Outgoing out(memory);
+  ByteView unread;
+  ASSERT_EQ(survey.handshake(unread, out), EngineStatus::want_input);
+  Bytes flight;
+  end.handshake(Bytes(out.written().begin(), out.written().end()), flight);
+  out.clear();
+  constexpr std::size_t kHeader = 5;
+  const std::size_t server_hello = kHeader + flight.at(3) * 256U + flight.at(4);
+  Bytes hello_and_alert(flight.begin(), flight.begin() + static_cast<std::ptrdiff_t>(server_hello));
+  for (const int byte : {0x15, 3, 3, 0, 2, 2, SSL_AD_HANDSHAKE_FAILURE})
+    hello_and_alert.push_back(static_cast<std::uint8_t>(byte));
+  unread = hello_and_alert;
+  EXPECT_EQ(survey.handshake(unread, out), EngineStatus::failed);
+  EXPECT_EQ(survey.refusal(), HandshakeSurvey::Refusal::none);
+  EXPECT_NE(survey.agreed_cipher(), "");
 }
 
 // Only these say that the server does not accept what was offered.
@@ -162,10 +191,7 @@ TEST_F(AHandshakeSurvey, CountsSessionTickets) {
     OpenSslEnd end(context.get(), OpenSslEnd::Side::server);
     HandshakeSurvey survey({.server_name = ""});
     ASSERT_EQ(run(survey, end), EngineStatus::ready);
-    std::vector<std::uint8_t> memory(65'536);
-    Outgoing out(memory);
-    ByteView unread(rest_);
-    EXPECT_EQ(survey.await_tickets(unread, out), EngineStatus::want_input);
+    EXPECT_EQ(await_tickets(survey), EngineStatus::want_input);
     EXPECT_EQ(survey.result().tickets, count);
   }
 }
