@@ -1,5 +1,5 @@
-// Random bytes, hashes for SCRAM and MD5 logins, bytes as hexadecimal text, comparison and wiping of secrets. Without SHA-256 or random
-// numbers nothing can be done safely: if OpenSSL fails at one of them, the process aborts.
+// Random bytes, hashes for SCRAM and MD5 logins, bytes as hexadecimal text, comparison and wiping of secrets. Without SHA-256 or
+// random numbers nothing can be done safely: if OpenSSL fails at one of them, the process aborts.
 #pragma once
 
 #include <array>

@@ -33,8 +33,8 @@ struct Expiry {
 [[nodiscard]] Expiry expiry_of(const PeerCertificate& certificate);
 
 [[nodiscard]] bool is_valid_at(const Expiry& expiry, std::int64_t now);
-// Returns whether `one` is to be shown rather than `other`, which has the same kind and subject: one that is valid at `now` before
-// one that is not; otherwise the one that expires last.
+// Returns whether `one` is better than `other`, which has the same kind and subject. One that is valid at `now` is better than one
+// that is not; otherwise the one that expires last is better.
 [[nodiscard]] bool is_better_at(std::int64_t now, const Expiry& one, const Expiry& other);
 
 // Returns what is in a PEM file, in its order. `kind`: of its certificates. A CRL without the time of its next update, and

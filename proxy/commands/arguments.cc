@@ -269,8 +269,8 @@ void describe(CLI::App& app, std::size_t width) {
       "Shows the versions of pgveil and of its libraries.");
 }
 
-// A command that takes an option for each setting, and has them only if it is asked for: they are more than a hundred, and CLI11
-// compares each new one with all others.
+// A command with an option for each setting. The options are added only if the command is asked for: there are more than a
+// hundred, and CLI11 compares each new option with all others.
 void add_command(CLI::App& app, const char* name, const char* effect, bool is_asked_for,
                  Arguments& arguments) {
   auto& command = *app.add_subcommand(name, effect);
@@ -387,7 +387,7 @@ void add_generate(CLI::App& app, Arguments& arguments) {
       ->type_name(fmt::format("{}", fmt::join(generated_names(), "|")));
 }
 
-// `asked_for`: the command whose options are needed; nullopt: those of all commands are.
+// `asked_for`: the command whose options are needed; nullopt: the options of all commands are needed.
 void add_commands(CLI::App& app, std::optional<Command> asked_for, Arguments& arguments) {
   add_command(app, "run", "Relays sessions until SIGTERM.", !asked_for || asked_for == Command::run,
               arguments);

@@ -26,8 +26,8 @@ struct DoctorRequest {
 };
 
 // Prints the reports to standard output, or all errors of the settings to standard error. Returns kExitOk if nothing is wrong,
-// kExitUnavailable if a server has a fault, kExitConfig after errors of the settings, and kExitCannotCreate if the chain cannot be
-// saved. Wipes the passphrases in both as soon as the keys are loaded.
+// kExitUnavailable if a server has a fault, kExitConfig after errors of the settings, and kExitCannotCreate if the chain cannot
+// be saved. Wipes the passphrases in `parsed` and `request` as soon as the keys are loaded.
 [[nodiscard]] int run_doctor(ParsedConfig& parsed, DoctorRequest& request);
 
 }  // namespace pgveil::proxy

@@ -153,7 +153,7 @@ std::shared_ptr<const protocol::SecretText> take_secret(std::string& value) {
   return secret;
 }
 
-// A number of seconds. For libpq one that is not positive is no limit.
+// Takes over connect_timeout, a number of seconds. libpq waits without a limit if it is 0 or negative.
 std::optional<EarlyExit> expand_connect_timeout(const std::string& value, Expanded& expanded) {
   int seconds = 0;
   const char* const end = value.data() + value.size();

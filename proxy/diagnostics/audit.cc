@@ -206,7 +206,7 @@ std::optional<AuditError> begin_socket(const AuditConfig& config) {
   return std::nullopt;
 }
 
-// Records wait to be reported as a number.
+// Asks for a call of write_omitted_records().
 void call_omitted_callback() {
   const std::lock_guard lock(omitted_mutex);
   if (omitted_callback) omitted_callback();

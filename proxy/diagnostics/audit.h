@@ -62,8 +62,8 @@ void count_lost_audit_record();
 // Returns whether the record of a stranger may be written now. Otherwise the record is counted, and
 // write_omitted_records() must be called within a second. May be called by any thread.
 [[nodiscard]] bool may_audit_stranger();
-// Writes a record with the number of records that were not written, if there are any. If there is no memory for it, the
-// callback of on_omitted_record() is called, and the next call has them.
+// Writes one record with the number of records that were omitted, if there are any. If there is no memory for it, calls the
+// callback of on_omitted_record(); the number is then written by the next call.
 void write_omitted_records();
 // Calls `callback`, in any thread, when the first record is omitted since the last call of write_omitted_records(), and when that
 // call has failed. Null: calls nothing.

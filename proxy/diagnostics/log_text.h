@@ -17,8 +17,8 @@ void append_quoted(std::string& out, std::string_view value);
 // \uXXXX.
 [[nodiscard]] std::string printable(std::string_view value);
 
-// Returns the text if it has at most `max` bytes. Otherwise returns `room`, which then has as much of its beginning, without a part
-// of a character, and "...".
+// Returns the text if it has at most `max` bytes. Otherwise writes its first `max` bytes and "..." into `room`, and returns that.
+// A character of which only a part would be among these bytes is left out.
 [[nodiscard]] std::string_view cut(std::string_view text, std::size_t max, std::string& room);
 
 // Append a key with its value. A value that is empty or unknown is left out of text, and is null in JSON.

@@ -1,4 +1,4 @@
-// The certificates and CRLs that a configuration names, with the times at which they expire.
+// When certificates and CRLs expire: those that a configuration names, and the certificates that servers have shown.
 #pragma once
 
 #include <string>
